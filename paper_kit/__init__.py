@@ -1,0 +1,1 @@
+"""A notebook-first companion to 48 computer-vision papers."""

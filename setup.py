@@ -1,0 +1,29 @@
+"""Everything a package index wants to know, read from settings.ini: the one place where it is written."""
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import setup, find_packages
+
+here = Path(__file__).parent
+parser = ConfigParser(delimiters=["="], interpolation=None)
+parser.read(here / "settings.ini", encoding="utf-8")
+settings = parser["DEFAULT"]
+
+extras = {name.removesuffix("_requirements"): value.split()
+          for name, value in settings.items() if name.endswith("_requirements")}
+readme = here / "README.md"
+
+setup(
+    name=settings["lib_name"], version=settings["version"], description=settings["description"],
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
+    long_description_content_type="text/markdown",
+    keywords=settings["keywords"], author=settings["author"], author_email=settings["author_email"],
+    license="Apache-2.0", python_requires=">=" + settings["min_python"],
+    packages=find_packages(include=["paper_kit", "paper_kit.*"]), include_package_data=True,
+    package_data={"paper_kit": ["assets/*", "assets/**/*"]},
+    install_requires=settings["requirements"].split(), extras_require=extras,
+    entry_points={"console_scripts": settings["console_scripts"].split(),
+                  "nbdev": ["paper_kit=paper_kit._modidx:d"]},
+    classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Science/Research",
+                 "Programming Language :: Python :: 3.11", "Programming Language :: Python :: 3.12"],
+    zip_safe=False,
+)
