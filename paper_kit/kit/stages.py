@@ -11,8 +11,9 @@ import numpy as np
 from .files import PaperKitError, project_root, write_atomic
 
 # %% auto #0
-__all__ = ['harness_modules', 'profiles', 'normal_form', 'Module', 'find_module', 'Reach', 'code_digest', 'stage_key',
-           'save_result', 'load_result', 'Runner', 'versions', 'paper_module', 'main']
+__all__ = ['harness_modules', 'profiles', 'normal_form', 'Module', 'find_module', 'Reach', 'code_digest', 'notebook_cells',
+           'cell_form', 'notebook_digest', 'stage_key', 'save_result', 'load_result', 'Runner', 'versions',
+           'paper_module', 'main']
 
 # %% ../../nbs/kit/stages.ipynb #fcaab7af
 class _Strip(ast.NodeTransformer):
@@ -216,6 +217,38 @@ def code_digest(fn, module: str | None = None) -> str:
     reach.name(where, fn.__qualname__.split(".")[0])
     if not reach.seen: reach.seen[where, fn.__qualname__] = normal_form(inspect.cleandoc(inspect.getsource(fn)))
     return reach.digest()
+
+# %% ../../nbs/kit/stages.ipynb #d0318083
+def notebook_cells(notebook: dict) -> list:
+    "Source texts of the code cells of a notebook (parsed JSON), parameters and papermill's additions left out."
+    text = lambda cell: "".join(cell["source"])
+    return [text(c) for c in notebook["cells"] if c["cell_type"] == "code" and text(c).strip()
+            and not {"parameters", "injected-parameters"} & set(c.get("metadata", {}).get("tags", []))]
+
+def cell_form(source: str) -> str:
+    "Normal form of a cell; magics and shell lines stay as text."
+    lines = [l if not l.lstrip().startswith(("%", "!")) else f"{l[:len(l)-len(l.lstrip())]}{l.strip()!r}" for l in source.splitlines()]
+    try: return normal_form("\n".join(lines))
+    except SyntaxError: return source
+
+def notebook_digest(path) -> str:
+    "Digest of a notebook file: its code, and the code of ours it reaches (the machinery left out)."
+    path = Path(path)
+    try: cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise PaperKitError("a notebook cannot be read", file=str(path), expected="a Jupyter notebook (JSON)", found=str(error)[:100],
+                            next_step="restore it: git checkout -- <file>") from None
+    home = Module(f"paper_kit.{path.parent.name}.{path.stem}")
+    trees = []
+    for cell in cells:
+        try: trees += ast.parse(cell).body
+        except SyntaxError: continue
+    for tree in trees: home.add(tree)
+    reach = Reach(home)
+    for tree in trees: reach.code(home.name, tree)
+    kept = {k: v for k, v in reach.seen.items() if k[0] != home.name}
+    reach.seen = kept
+    return reach.digest(*[form for c in cells if (form := cell_form(c)) != "Module()"])
 
 # %% ../../nbs/kit/stages.ipynb #0731b8ea
 def _canonical(value, where: str):
