@@ -157,6 +157,9 @@
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       if (count) choose((chosen + (event.key === "ArrowDown" ? 1 : count - 1) + (chosen < 0 && event.key === "ArrowUp" ? 1 : 0)) % count);
+    } else if (event.key === "Escape") {
+      event.preventDefault();   // the browser would only empty the field
+      dialog.close();
     } else if (event.key === "Enter") {
       event.preventDefault();
       const link = list.children[chosen] && one("a", list.children[chosen]);

@@ -18,8 +18,9 @@ __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'mo
            'ways_out', 'notebook_page', 'owed_page', 'run_commands', 'minutes', 'short', 'chips', 'badge',
            'scoreboard_html', 'card', 'wing_page', 'figures_of', 'hero_exhibit', 'home_page', 'api_pages',
            'add_reference', 'manifest_of', 'paper_page', 'literate', 'pages', 'kit_index', 'navigation', 'as_markdown',
-           'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'menu', 'described', 'address', 'sidebar_html',
-           'search_records', 'contents', 'framed', 'link_tree', 'libraries', 'render_pandoc', 'render_quarto', 'site']
+           'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'menu', 'described', 'address', 'inline', 'plain',
+           'sidebar_html', 'search_records', 'contents', 'framed', 'link_tree', 'libraries', 'render_pandoc',
+           'render_quarto', 'site']
 
 # %% ../../nbs/kit/site.ipynb #e6673f5a
 @dataclass
@@ -263,9 +264,9 @@ def label(name: str) -> str:
 # %% ../../nbs/kit/site.ipynb #45092e58
 _images = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
-def exhibit(page: Page, picture: str = "", frame: str = "", name: str = "", caption: str = "", alone: str = "") -> str:
+def exhibit(page: Page, picture: str = "", frame: str = "", name: str = "", caption: str = "", alone: str = "", alt: str = "") -> str:
     "A figure: the picture first, the interactive file under it, number and caption, the ways to either alone."
-    alt = html.escape(name + (": " if name and caption else "") + re.sub(r"[*`$_]", "", caption) or "picture", quote=True)
+    alt = html.escape(alt or name + (": " if name and caption else "") + re.sub(r"[*`$_]", "", caption) or "what the code above draws", quote=True)
     # without a number the picture is the preview of the same view: the script swaps the two once the view is there
     kind = "exhibit" + (" swap" if frame and picture and not name else "")
     image = f'<img src="{picture}" alt="{alt}" loading="lazy">' if picture else ""
@@ -309,7 +310,7 @@ def add_outputs(page: Page, cell, published: str = "") -> None:
             flush()
         elif image and (meta.get("exhibit") or not text or "<img" in text):
             flush()
-            waiting = _picture(page, data, image, meta, published, said)
+            waiting = _picture(page, output, image, published, said)
         elif text: flush(); plain.append(_rich(page, text, meta, published))
         elif "text/markdown" in data: flush(); plain.append(_text(data["text/markdown"]))
         elif "text/latex" in data: flush(); plain.append(_text(data["text/latex"]))
@@ -319,15 +320,18 @@ def add_outputs(page: Page, cell, published: str = "") -> None:
     if plain: page.markdown("::: {.cell-output}\n\n" + "\n\n".join(plain) + "\n\n:::")
 
 # %% ../../nbs/kit/site.ipynb #f8f8417c
-def _picture(page: Page, data: dict, mime: str, meta: dict, published: str, said: dict) -> dict:
-    "The first half of a figure: address of the picture, number, caption."
+def _picture(page: Page, output: dict, mime: str, published: str, said: dict) -> dict:
+    "The first half of a figure: address of the picture, number, caption, what a screen reader says."
+    about = output.get("metadata") or {}
+    meta = about.get("paper_kit", {})
     name = meta.get("exhibit", "")
     if name: page.labels[label(name)] = name
     if published and meta.get("file"): address = f"{page.up}{published}/{meta['file']}"
     else:
-        raw = _text(data[mime])
+        raw = _text(output["data"][mime])
         address = page.picture(raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw), _images[mime])
-    return {"picture": address, "name": name, "caption": meta.get("caption", "") or said.get("fig-cap", "").strip("\"'")}
+    return {"picture": address, "name": name, "caption": meta.get("caption", "") or said.get("fig-cap", "").strip("\"'"),
+            "alt": (about.get(mime) or {}).get("alt", "")}
 
 def _rich(page: Page, text: str, meta: dict, published: str) -> str:
     "HTML output: tables boxed, links mended, an anchor for a numbered table or a claim."
@@ -466,8 +470,8 @@ def short(title: str) -> str:
 def chips(claims: dict) -> str:
     "Verdicts as small coloured chips, each with its count and its name for those who cannot see the colour."
     found = [(v, claims.get(v, 0)) for v in verdicts if claims.get(v, 0)]
-    return "".join(f'<span class="chip {v}" title="{n} {v}"><span aria-hidden="true">{verdicts[v]}</span> {n}<span class="unseen"> {v}</span></span>'
-                   for v, n in found) or '<span class="chip owed">–</span>'
+    seen = lambda v, n: f"{n} owed" if v == "owed" else f'<span aria-hidden="true">{verdicts[v]}</span> {n}<span class="unseen"> {v}</span>'
+    return "".join(f'<span class="chip {v}" title="{n} {v}">{seen(v, n)}</span>' for v, n in found) or '<span class="chip owed">none listed</span>'
 
 def badge(row: dict) -> str:
     "Profile and freshness of a paper's published record, or its state when nothing is published."
@@ -497,7 +501,7 @@ def scoreboard_html(rows: list[dict], wings: dict) -> str:
         state = r["state"] if r["state"] != "published" else "published " + ("fresh" if r["fresh"] else "stale")
         body.append(f'<tr data-wing="{r["wing"]}" data-state="{state}"><th scope="row" {first}</th>' + "".join(f"<td {c}</td>" for c in rest) + "</tr>")
     return (f'<div class="scoreboard" data-wings="{html.escape(json.dumps(wings), quote=True)}"><div class="paper-kit-scroll" tabindex="0" role="region" aria-label="Scoreboard">'
-            f'<table id="scoreboard"><caption class="unseen">Tables, figures and claims of the {len(rows)} papers</caption>'
+            f'<table id="scoreboard-table"><caption class="unseen">Tables, figures and claims of the {len(rows)} papers</caption>'
             f'<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div></div>')
 
 # %% ../../nbs/kit/site.ipynb #7ad4c37a
@@ -507,7 +511,7 @@ def card(row: dict, href: str) -> str:
     cut = next((m.end() for m in re.finditer(r"\. ", text) if m.end() > 150), len(text))
     return (f'<article class="card"><h3><a href="{href}">{html.escape(row["title"])}</a></h3><p class="meta">{html.escape(row["venue"])} {badge(row)}</p>'
             f'<p>{html.escape(text[:cut].strip())}</p><p class="meta score"><span>Tables {row["tables"][0]}/{row["tables"][1]}</span>'
-            f'<span>Figures {row["figures"][0]}/{row["figures"][1]}</span><span>{chips(row["claims"])}</span></p></article>')
+            f'<span>Figures {row["figures"][0]}/{row["figures"][1]}</span><span>Claims {chips(row["claims"])}</span></p></article>')
 
 def wing_page(wing: str, title: str, rows: list[dict], worlds: bool) -> Page:
     "The index of a wing: a card for each of its papers, and the way to its worlds."
@@ -526,17 +530,15 @@ def figures_of(root: Path, slug: str) -> list[tuple[str, str]]:
         found.append((picture, page.name))
     return found
 
-def hero_exhibit(page: Page, root: Path, rows: list[dict]) -> None:
-    "The first interactive exhibit of the first published paper, on the home page."
+def hero_exhibit(page: Page, root: Path, rows: list[dict]) -> str:
+    "The first interactive exhibit of the first published paper, as HTML for the home page."
     for row in rows:
-        if row["state"] != "published": continue
-        for picture, name in figures_of(root, row["slug"]):
-            base = f'{page.up}figures/{row["slug"]}/'
-            image = f'<img src="{base}{picture}" alt="{html.escape(short(row["title"]), quote=True)}" loading="lazy">' if picture else ""
-            page.html(f'<figure class="exhibit swap hero-exhibit">{image}<iframe class="paper-kit-exhibit" src="{base}{name}" loading="lazy" '
-                      f'title="{html.escape(row["title"], quote=True)}"></iframe><figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">'
-                      f'{html.escape(row["title"])}</a>. Try it: it runs in this page.</figcaption></figure>')
-            return
+        for picture, name in figures_of(root, row["slug"]) if row["state"] == "published" else []:
+            base, title = f'{page.up}figures/{row["slug"]}/', html.escape(row["title"], quote=True)
+            image = f'<img src="{base}{picture}" alt="{title}" loading="lazy">' if picture else ""
+            return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe class="paper-kit-exhibit" src="{base}{name}" loading="lazy" title="{title}"></iframe>'
+                    f'<figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this page.</figcaption></figure>')
+    return ""
 
 # %% ../../nbs/kit/site.ipynb #5e3ddf36
 def home_page(root: Path, rows: list[dict], wings: dict, names: dict) -> Page:
@@ -550,9 +552,12 @@ def home_page(root: Path, rows: list[dict], wings: dict, names: dict) -> Page:
     for cell in cells:
         if cell.cell_type != "markdown": continue
         source = re.sub(r"<!-- scoreboard:start -->.*?<!-- scoreboard:end -->", "<!-- scoreboard -->", cell.source, flags=re.S)
-        for i, part in enumerate(re.split(r"<!-- (exhibit|totals|scoreboard) -->", source)):
-            if i % 2 == 0: page.markdown(prose(part, page, names))
-            elif part == "exhibit": hero_exhibit(page, root, rows)
+        parts = re.split(r"<!-- (exhibit|totals|scoreboard) -->", source)
+        shown = hero_exhibit(page, root, rows) if "exhibit" in parts[1::2] else ""
+        if shown: parts[0] = f"::: {{.hero}}\n::: {{.hero-text}}\n{parts[0]}\n:::\n\n```{{=html}}\n{shown}\n```\n:::"
+        for i, part in enumerate(parts):
+            if i % 2 == 0: page.markdown(part if "::: {.hero}" in part else prose(part, page, names))
+            elif part == "exhibit": continue
             elif part == "scoreboard": page.html(scoreboard_html(rows, wings))
             else: page.html('<div class="totals">' + "".join(f'<p><b>{a}</b><span class="of">/{b}</span><span>{t}</span></p>' for a, b, t in numbers) + "</div>")
     return page
@@ -637,8 +642,8 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
 def kit_index(listed: list[Page]) -> Page:
     "The index of the kit: what every paper stands on."
     page = Page("kit/index.qmd", "The kit", "What every paper stands on: small, and grown only by what two papers need.", more={"page-layout": "full", "toc": False})
-    page.html('<div class="cards">' + "".join(f'<article class="card"><h3><a href="{PurePosixPath(p.path).stem}.html">{html.escape(p.title)}</a></h3>'
-              f'<p class="meta"><code>paper_kit.{p.path.removesuffix(".ipynb").replace("/", ".")}</code></p><p>{html.escape(p.description)}</p></article>' for p in listed) + "</div>")
+    page.html('<div class="cards">' + "".join(f'<article class="card"><h3><a href="{PurePosixPath(p.path).stem}.html">{inline(p.title)}</a></h3>'
+              f'<p class="meta"><code>paper_kit.{p.path.removesuffix(".ipynb").replace("/", ".")}</code></p><p>{inline(p.description)}</p></article>' for p in listed) + "</div>")
     return page
 
 # %% ../../nbs/kit/site.ipynb #b4ca5c18
@@ -744,18 +749,24 @@ def address(href: str, here: str) -> str:
     path, hash_, anchor = href.partition("#")
     return os.path.relpath(re.sub(r"\.(ipynb|qmd)$", ".html", path), os.path.dirname(here)).replace(os.sep, "/") + hash_ + anchor
 
+def inline(text: str) -> str:
+    "A title as HTML: backticks become code."
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(text)))
+
+def plain(text: str) -> str: return str(text).replace("`", "")
+
 def sidebar_html(items: list[Item], here: str) -> str:
     "The sidebar as seen from the page `here`: its own section open, its own entry marked."
     own = lambda i: re.sub(r"\.(ipynb|qmd)$", ".html", i.href) == here
     current, out = ' aria-current="page"', []
     for item in items:
         mark = current if own(item) else ""
-        link = f'<a href="{address(item.href, here)}"{mark}>{html.escape(item.text)}</a>'
+        link = f'<a href="{address(item.href, here)}"{mark}>{inline(item.text)}</a>'
         if not item.items: out.append(f'<li class="top">{link}</li>'); continue
         inside = own(item) or any(map(own, item.items))
-        children = "".join(f'<li><a href="{address(i.href, here)}"{current if own(i) else ""}>{html.escape(i.text)}</a></li>' for i in item.items)
-        out.append(f'<li class="group"><details{" open" if inside else ""}><summary>{html.escape(item.text)}</summary><ul>'
-                   f'<li class="overview">{link.replace(html.escape(item.text) + "</a>", "Overview</a>")}</li>{children}</ul></details></li>')
+        children = "".join(f'<li><a href="{address(i.href, here)}"{current if own(i) else ""}>{inline(i.text)}</a></li>' for i in item.items)
+        out.append(f'<li class="group"><details{" open" if inside else ""}><summary>{inline(item.text)}</summary><ul>'
+                   f'<li class="overview">{link.replace(inline(item.text) + "</a>", "Overview</a>")}</li>{children}</ul></details></li>')
     return f'<ul>{"".join(out)}</ul>'
 
 # %% ../../nbs/kit/site.ipynb #0c546412
@@ -804,22 +815,22 @@ def framed(root: Path, config: dict, path: str, text: str, body: str, flat: list
     at = order.index(here) if here in order else -1
     def step(i, word, rel):
         if at < 0 or not 0 <= i < len(flat): return ""
-        return f'<a class="{rel}" rel="{rel}" href="{address(flat[i].href, here)}"><span>{word}</span>{html.escape(flat[i].text)}</a>'
+        return f'<a class="{rel}" rel="{rel}" href="{address(flat[i].href, here)}"><span>{word}</span>{inline(flat[i].text)}</a>'
     items = menu(site.get("sidebar", {}).get("contents"))
     section = next((s for s in items if s.items and any(re.sub(r"\.(ipynb|qmd)$", ".html", i.href) == here for i in s.items)), None)
     navbar = "".join(f'<a href="{address(i.href, here)}"{_current(i, here)}>{html.escape(i.text)}</a>' for i in menu(site.get("navbar", {}).get("left")))
     title = front.get("title", "")
     values = {
-        "title": html.escape(title), "site": html.escape(site.get("title", "")), "lang": config.get("lang", "en"), "up": up, "stamp": stamp,
-        "description": html.escape(front.get("description") or site.get("description", ""), quote=True),
-        "lead": f'<p class="lead">{html.escape(front["description"])}</p>' if front.get("description") else "",
+        "title": inline(title), "plain": html.escape(plain(title)), "site": html.escape(site.get("title", "")), "lang": config.get("lang", "en"), "up": up, "stamp": stamp,
+        "description": html.escape(plain(front.get("description") or site.get("description", "")), quote=True),
+        "lead": f'<p class="lead">{inline(front["description"])}</p>' if front.get("description") else "",
         "categories": "".join(f'<span class="badge {html.escape(str(c)).replace(" ", "-")}">{html.escape(str(c))}</span>' for c in front.get("categories") or []),
         "crumb": f'<a href="{address(section.href, here)}">{html.escape(section.text)}</a>' if section else "",
         "navbar": navbar, "sidebar": sidebar_html(items, here), "toc": toc, "body": linked, "home": address("site-src/index.ipynb", here),
         "steps": step(at - 1, "Previous", "prev") + step(at + 1, "Next", "next"), "footer": _footer(site),
         "layout": "page-full" if front.get("page-layout") == "full" else "page-article"}
     frame = (assets()/"page.html").read_text(encoding="utf-8")
-    return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], frame), search_records(body, title, here)
+    return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], frame), search_records(body, plain(title), here)
 
 def _page_link(m, root: Path, path: str) -> str:
     target = os.path.normpath(os.path.join(os.path.dirname(path), m[2])).replace(os.sep, "/")
@@ -873,8 +884,9 @@ def render_pandoc(root: Path) -> Path:
             target.write_text(page, encoding="utf-8")
             records += found
             for alias in front_matter(texts[path]).get("aliases") or []: _alias(folder, alias, target.relative_to(folder).as_posix())
-        for name in ("figures", "paper_kit/assets"): link_tree(root/name, folder/name)
+        link_tree(root/"figures", folder/"figures")
         link_tree(root/"nbs", folder/"nbs", "**/*.ipynb")
+        for pattern in ("*.css", "*.js", "*.svg"): link_tree(assets(), folder/"paper_kit"/"assets", pattern)
         for extra in source.glob("**/*_files"): link_tree(extra, folder/extra.relative_to(root))
         (folder/"search.js").write_text("window.paperKitSearch=" + json.dumps(records, ensure_ascii=False, separators=(",", ":")) + ";", encoding="utf-8")
     return root/config["project"].get("output-dir", "_site")

@@ -1,0 +1,91 @@
+"""The site, built once from a copy of the working tree with one synthetic published paper added."""
+import shutil, sys, time
+from pathlib import Path
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import synthetic
+from paper_kit.kit.files import project_root
+from paper_kit.kit.site import navigation, pages, render_pandoc
+from paper_kit.kit.workflow import between, status
+
+arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--use-angle=swiftshader",
+             "--enable-unsafe-swiftshader", "--headless=new"]
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    source, root = project_root(), tmp_path_factory.mktemp("site")/"project"
+    root.mkdir()
+    for name in ("data", "nbs", "paper_kit", "figures"):
+        if (source/name).is_dir(): shutil.copytree(source/name, root/name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*"))
+    for name in ("settings.ini", "_quarto.yml"): shutil.copy(source/name, root/name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def rows(root): return [*status(root), synthetic.publish(root)]
+
+
+@pytest.fixture(scope="session")
+def built(root, rows):
+    config = root/"_quarto.yml"
+    config.write_text(between(config.read_text(encoding="utf-8"), "navigation", navigation(rows, root), ("# ", "")), encoding="utf-8")
+    began = time.perf_counter()
+    pages(root, rows)
+    middle = time.perf_counter()
+    folder = render_pandoc(root)
+    count = len(list(folder.glob("site-src/**/*.html")))
+    print(f"\n{count} pages: sources {middle - began:.1f} s, rendering {time.perf_counter() - middle:.1f} s")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    executable = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+    if not executable: pytest.skip("Chromium is not installed: apt-get install chromium")
+    with playwright.sync_playwright() as p:
+        found = p.chromium.launch(executable_path=executable, args=arguments, headless=True)
+        yield found
+        found.close()
+
+
+class Watched:
+    "A page that may reach only the folder it is in; what goes wrong on it is kept."
+    def __init__(self, browser, width=1280, height=900, scheme="light", base=""):
+        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        self.page, self.problems, self.base = self.context.new_page(), [], base
+        def guard(route):
+            address = route.request.url
+            if address.startswith(("file://", "http://127.0.0.1", "data:", "blob:", "about:")): return route.continue_()
+            self.problems.append(f"asked another host: {address}")
+            route.abort()
+        self.context.route("**/*", guard)
+        self.page.on("console", lambda m: self.problems.append(f"{m.type}: {m.text}") if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.problems.append(f"exception: {e}"))
+        self.page.on("requestfailed", lambda r: self.problems.append(f"failed: {r.url}"))
+        self.page.on("response", lambda r: self.problems.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+
+    def open(self, path): self.page.goto(f"{self.base}/{path}"); return self.page
+
+
+@pytest.fixture
+def watched(browser, built):
+    made = []
+    def make(base=None, **options):
+        made.append(Watched(browser, base=base or built.as_uri(), **options))
+        return made[-1]
+    yield make
+    for w in made: w.context.close()
+
+
+@pytest.fixture(scope="session")
+def server(built):
+    import functools, http.server, threading
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_): pass
+    found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
+    threading.Thread(target=found.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{found.server_address[1]}"
+    found.shutdown()

@@ -1,0 +1,236 @@
+"""The site in a browser with no network: from the disk and over http."""
+import io
+import pytest
+import synthetic
+
+pytestmark = pytest.mark.browser
+paper = f"site-src/{synthetic.wing}/{synthetic.slug}.html"
+
+
+def all_pages(built): return sorted(p.relative_to(built).as_posix() for p in built.glob("site-src/**/*.html"))
+
+
+def settle(page): page.wait_for_load_state("load"); page.wait_for_timeout(60)
+
+
+def test_every_page_loads_cleanly_from_disk_and_never_scrolls_sideways(watched, built):
+    w = watched(width=360, height=740)
+    wide = []
+    for path in all_pages(built):
+        settle(w.open(path))
+        if w.page.evaluate("document.documentElement.scrollWidth > innerWidth"): wide.append(path)
+        assert not w.problems, (path, w.problems)
+    assert not wide
+
+
+def test_home_and_paper_over_http(watched, server):
+    w = watched(base=server)
+    for path in ("site-src/index.html", paper, "site-src/kit/site.html"): settle(w.open(path)); assert not w.problems, (path, w.problems)
+    w.open("index.html")
+    w.page.wait_for_url("**/site-src/index.html")
+
+
+@pytest.mark.parametrize("width", [360, 1600])
+def test_pages_are_readable_at_both_ends(watched, width):
+    w = watched(width=width)
+    page = w.open(paper)
+    settle(page)
+    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('article > p')).fontSize)") >= 14
+    assert page.evaluate("document.querySelector('article').getBoundingClientRect().width") <= 900
+
+
+def test_scoreboard_sorts_and_filters(watched, rows):
+    w = watched()
+    page = w.open("site-src/index.html")
+    lines = page.locator("#scoreboard-table tbody tr:visible")
+    assert lines.count() == len(rows)
+    head = page.locator("#scoreboard-table thead th").nth(0)
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    titles = [t.lower() for t in page.locator("#scoreboard-table tbody th").all_inner_texts()]
+    assert titles == sorted(titles)
+    page.locator("#scoreboard-table thead th").nth(7).locator("button").click()
+    assert "synthetic" in page.locator("#scoreboard-table tbody tr").first.inner_text().lower()   # the only one with a time
+    page.get_by_label("Filter papers by words").fill("synthetic")
+    assert lines.count() == 1
+    page.get_by_label("Filter papers by words").fill("")
+    page.get_by_label("Filter by wing").select_option("language")
+    assert lines.count() == sum(r["wing"] == "language" for r in rows)
+    page.get_by_label("Filter by wing").select_option("")
+    page.get_by_label("Filter by state").select_option("published")
+    assert lines.count() == sum(r["state"] == "published" for r in rows)
+
+
+def test_scoreboard_is_a_table_without_scripts(browser, built, rows):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{built.as_uri()}/site-src/index.html")
+    assert page.locator("#scoreboard-table tbody tr").count() == len(rows) and page.locator("#scoreboard-table thead th").first.inner_text() == "Paper"
+    assert not page.locator(".search-button").is_visible()
+    context.close()
+
+
+def test_search_finds_a_word_by_its_beginning_and_opens_it_by_keyboard(watched):
+    w = watched()
+    page = w.open("site-src/kit/index.html")
+    page.keyboard.press("/")
+    page.locator("dialog.search input").fill("zebraf")
+    page.locator("#search-results li").first.wait_for()
+    assert "zebrafish" in page.locator("#search-results li").first.inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/{paper}*")
+    page.keyboard.press("Control+k")
+    page.locator("dialog.search input").fill("no such word anywhere")
+    assert "Nothing found" in page.locator(".search-note").inner_text()
+    page.keyboard.press("Escape")
+    assert not page.locator("dialog.search").is_visible()
+    assert not w.problems
+
+
+def test_dark_is_remembered(watched):
+    w = watched()
+    page = w.open("site-src/index.html")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Dark theme").click()
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert light != dark and page.locator(".theme-button").get_attribute("aria-pressed") == "true"
+    settle(w.open(paper))
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
+def contrast(page, selector):
+    return page.evaluate("""(selector) => {
+      const lum = (c) => { const [r, g, b] = c.map((v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * r + .7152 * g + .0722 * b; };
+      const rgb = (s) => s.match(/[\\d.]+/g).map(Number);
+      let worst = 99;
+      for (const e of document.querySelectorAll(selector)) {
+        let b = e; while (b && (rgb(getComputedStyle(b).backgroundColor)[3] === 0)) b = b.parentElement;
+        const [x, y] = [lum(rgb(getComputedStyle(e).color).slice(0, 3)), lum(rgb(getComputedStyle(b || document.body).backgroundColor).slice(0, 3))].sort((p, q) => q - p);
+        worst = Math.min(worst, (x + .05) / (y + .05));
+      }
+      return worst; }""", selector)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_code_and_chips_have_contrast(watched, scheme):
+    w = watched(scheme=scheme)
+    page = w.open(paper)
+    settle(page)
+    for selector in ("article p", "code span.kw", "code span.st", "code span.co", "code span.fu", "pre.output", "figcaption", ".toc a", ".sidebar a", "summary"): assert contrast(page, selector) >= 4.5, selector
+    page = w.open("site-src/index.html")
+    for selector in (".chip", ".badge", "#scoreboard-table td"): assert contrast(page, selector) >= 4.5, selector
+
+
+def test_code_folds_and_copies(watched):
+    w = watched()
+    w.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = w.open(paper)
+    fold = page.locator("details.code-fold").filter(has_text="Exported source").first
+    assert fold.get_attribute("open") is not None
+    fold.locator("summary").click()
+    assert fold.get_attribute("open") is None
+    fold.locator("summary").click()
+    block = fold.locator("div.sourceCode")
+    block.hover()
+    block.get_by_role("button", name="Copy this code").click()
+    page.wait_for_timeout(100)
+    assert block.locator("button.copy").inner_text() == "Copied"
+    assert page.evaluate("navigator.clipboard.readText()").startswith("def rho(")
+    button = page.locator(".fold-all")
+    button.click()
+    assert page.locator("details.code-fold[open]").count() == 0 and button.inner_text() == "Show all code"
+
+
+def test_a_link_into_an_entry_opens_it(watched):
+    page = watched().open(f"{paper}#api-rho")
+    settle(page)
+    assert page.locator("details#api-rho").get_attribute("open") is not None
+
+
+def test_exhibits_size_themselves_and_previews_give_way(watched):
+    page = watched().open(paper)
+    for frame in page.locator("figure.exhibit > iframe").all(): frame.scroll_into_view_if_needed(); page.wait_for_timeout(250)
+    heights = [f.bounding_box()["height"] for f in page.locator("figure.exhibit > iframe").all()]
+    assert 250 < heights[0] < 320 and all(h != 480 for h in heights)
+    assert page.locator("figure.swap > img").first.is_hidden() and page.locator("figure#fig-4 > img").is_visible()
+
+
+def test_the_menu_opens_on_a_phone(watched):
+    page = watched(width=360, height=740).open(paper)
+    assert not page.locator(".sidebar").is_visible()
+    page.get_by_role("button", name="Menu").click()
+    assert page.locator('.sidebar a[aria-current="page"]').is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator(".sidebar").is_visible()
+
+
+def test_a_wide_table_scrolls_in_its_box(watched):
+    page = watched(width=360).open(paper)
+    box = page.locator("#tbl-1 .paper-kit-scroll")
+    assert box.evaluate("e => e.scrollWidth > e.clientWidth + 50") and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_headings_and_labels(watched, built):
+    w = watched()
+    for path in ("site-src/index.html", paper, "site-src/kit/index.html", "site-src/api/kit.site.html"):
+        page = w.open(path)
+        assert page.locator("h1").count() == 1 and page.locator("main").count() == 1
+        assert page.evaluate("[...document.querySelectorAll('button, input, select, iframe')].filter(e => !(e.ariaLabel || e.title || e.textContent.trim() || e.labels?.length)).length") == 0, path
+        assert page.evaluate("[...document.images].every(i => i.alt)"), path
+
+
+def differing(a: bytes, b: bytes) -> int:
+    import numpy as np
+    from PIL import Image
+    x, y = (np.asarray(Image.open(io.BytesIO(i)).convert("RGB")).astype(int) for i in (a, b))
+    return x.size if x.shape != y.shape else int((abs(x - y).max(axis=-1) > 8).sum())
+
+
+def colours(image: bytes) -> int:
+    from PIL import Image
+    return len(Image.open(io.BytesIO(image)).convert("RGB").quantize(64).getcolors())
+
+
+def exercise(page, frame, element, where):
+    "Move every slider and drag every canvas of an exhibit; what is shown has to change."
+    for slider in frame.locator("input[type=range]").all():
+        if not slider.is_visible(): continue
+        before = element.screenshot()
+        slider.focus()
+        key = "ArrowRight" if float(slider.input_value()) < float(slider.get_attribute("max") or 100) else "ArrowLeft"
+        for _ in range(3): page.keyboard.press(key)
+        page.wait_for_timeout(500)
+        assert differing(before, element.screenshot()) > 50, f"{where}: the slider changes nothing"
+    target = next((c for c in frame.locator("canvas").all() if c.is_visible() and c.bounding_box()["width"] > 100 and frame.locator("[class*=k3d]").count()), None)
+    if target:
+        page.wait_for_timeout(1500)
+        before = target.screenshot()
+        assert colours(before) > 2, f"{where}: the canvas is blank"
+        box = target.bounding_box()
+        x, y = box["x"] + box["width"]/2, box["y"] + box["height"]/2
+        page.mouse.move(x, y); page.mouse.down(); page.mouse.move(x + 60, y + 25, steps=6); page.mouse.move(x + 120, y + 40, steps=6); page.mouse.up()
+        page.wait_for_timeout(800)
+        assert differing(before, target.screenshot()) > 100, f"{where}: nothing turns on drag"
+
+
+def test_every_published_exhibit_moves(watched, built):
+    files = sorted(built.glob("figures/*/*.html"))
+    assert files
+    for file in files:
+        w = watched()
+        page = w.open(file.relative_to(built).as_posix())
+        page.wait_for_timeout(600)
+        exercise(page, page, page, file.name)
+        assert not w.problems, (file, w.problems)
+
+
+def test_every_exhibit_inside_the_pages_moves(watched, built):
+    for path in (paper, *(p for p in all_pages(built) if "/kit/" in p)):
+        w = watched()
+        page = w.open(path)
+        settle(page)
+        for i, element in enumerate(page.locator("iframe").all()):
+            element.scroll_into_view_if_needed()
+            page.wait_for_timeout(900)
+            exercise(page, element.content_frame, element, f"{path}, exhibit {i + 1}")
+        assert not w.problems, (path, w.problems)
