@@ -76,6 +76,7 @@ def definitions(source: str) -> list[Definition]:
             continue
         if any("patch" in ast.unparse(d) for d in node.decorator_list) and node.args.args and node.args.args[0].annotation:
             owner = ast.unparse(node.args.args[0].annotation).strip("'\"")
+        if owner.startswith("_"): continue
         found.append(Definition(node.name, "method" if owner else "function", signature(node), doc, owner))
     return found
 
@@ -214,9 +215,16 @@ def add_code(page: Page, cell) -> None:
     said = {k.rstrip(":"): " ".join(v) for k, v in cell.directives_.items() if k.endswith(":")}
     if not source or "false" in (said.get("echo"), said.get("include")): return
     what = role(cell)
-    fold = {"code": "", "exported": "show" if source.count("\n") < 60 else "true"}.get(what, "true")
-    names = {"exported": "Exported source", "parameters": "Parameters", "imports": "Imports", "bookkeeping": "Bookkeeping"}
-    page.code(source, said.get("code-fold", fold), said.get("code-summary", names.get(what, "Code")).strip("\"'"))
+    fold, summary = {"code": ("", "Code"), "exported": _source_of(source)}.get(what, ("true", what.title()))
+    page.code(source, said.get("code-fold", fold), said.get("code-summary", summary).strip("\"'"))
+
+def _source_of(source: str) -> tuple[str, str]:
+    "How exported code is folded, and its name: open when it is short and defines something public."
+    found = [f"{d.owner}.{d.name}" if d.owner else d.name for d in definitions(source)]
+    constants = [n.id for node in ast.parse(source).body if isinstance(node, ast.Assign) for n in node.targets if isinstance(n, ast.Name)]
+    public = found + [n for n in constants if not n.startswith("_")]
+    if not public: return "true", "Source of helpers"
+    return ("show" if source.count("\n") < 45 else "true"), "Source of " + ", ".join(public[:4]) + (" and more" if len(public) > 4 else "")
 
 # %% ../../nbs/kit/site.ipynb #23fcf90c
 def entry(definition: Definition, module: str, up: str) -> str:
@@ -865,6 +873,7 @@ def libraries(root: Path) -> None:
 
 def render_pandoc(root: Path) -> Path:
     "Render `site-src/` into `_site/` with pandoc, from the same `_quarto.yml`."
+    libraries(root)
     config, source = described(root), root/"site-src"
     paths = sorted(p for p in source.rglob("*") if p.suffix in (".ipynb", ".qmd"))
     if not paths: raise PaperKitError("there are no pages to render", file=str(source), expected="the output of paper-kit pages", found="nothing", next_step="paper-kit pages")
@@ -902,6 +911,7 @@ def _alias(folder: Path, alias: str, target: str) -> None:
 # %% ../../nbs/kit/site.ipynb #e546a4a5
 def render_quarto(root: Path, command: str) -> Path:
     "Render `site-src/` with Quarto; nothing is executed."
+    libraries(root)
     done = subprocess.run([command, "render", str(root), "--no-execute"], capture_output=True, text=True)
     if done.returncode: raise PaperKitError("quarto could not render the site", file=str(root/"_quarto.yml"), expected="exit status 0",
                                             found=(done.stderr or done.stdout)[-800:], next_step="mend it, or render with pandoc: paper-kit site --pandoc")
@@ -913,6 +923,5 @@ def site(root=None, quarto: str | bool | None = None, rows: list[dict] | None = 
     command = shutil.which("quarto") if quarto in (None, True) else quarto
     if quarto is True and not command:
         raise PaperKitError("quarto was asked for", expected="a command 'quarto' on the path", found="none", next_step="install it, or leave the choice to us")
-    libraries(root)
     pages(root, rows)
     return render_quarto(root, command) if command else render_pandoc(root)

@@ -64,7 +64,7 @@ class Watched:
         self.context.route("**/*", guard)
         self.page.on("console", lambda m: self.problems.append(f"{m.type}: {m.text}") if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.problems.append(f"exception: {e}"))
-        self.page.on("requestfailed", lambda r: self.problems.append(f"failed: {r.url}"))
+        self.page.on("requestfailed", lambda r: self.problems.append(f"failed: {r.url}") if "ERR_ABORTED" not in (r.failure or "") else None)   # left before it came
         self.page.on("response", lambda r: self.problems.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
 
     def open(self, path): self.page.goto(f"{self.base}/{path}"); return self.page

@@ -13,6 +13,7 @@ def all_pages(built): return sorted(p.relative_to(built).as_posix() for p in bui
 def settle(page): page.wait_for_load_state("load"); page.wait_for_timeout(60)
 
 
+@pytest.mark.slow
 def test_every_page_loads_cleanly_from_disk_and_never_scrolls_sideways(watched, built):
     w = watched(width=360, height=740)
     wide = []
@@ -125,7 +126,7 @@ def test_code_folds_and_copies(watched):
     w = watched()
     w.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = w.open(paper)
-    fold = page.locator("details.code-fold").filter(has_text="Exported source").first
+    fold = page.locator("details.code-fold").filter(has_text="Source of rho").first
     assert fold.get_attribute("open") is not None
     fold.locator("summary").click()
     assert fold.get_attribute("open") is None
@@ -224,6 +225,7 @@ def test_every_published_exhibit_moves(watched, built):
         assert not w.problems, (file, w.problems)
 
 
+@pytest.mark.slow
 def test_every_exhibit_inside_the_pages_moves(watched, built):
     for path in (paper, *(p for p in all_pages(built) if "/kit/" in p)):
         w = watched()
