@@ -19,13 +19,14 @@ local function own_number(text)
 end
 
 local function equation(para)
-  local math, id
+  local math, id, anchor
   for _, part in ipairs(para.content) do
-    if part.t == "Math" and part.mathtype == "DisplayMath" and not math then math = part
+    if part.t == "Span" and #part.content == 0 and not math then anchor = part.identifier
+    elseif part.t == "Math" and part.mathtype == "DisplayMath" and not math then math = part
     elseif part.t == "Str" and part.text:match("^{#eq%-[%w%-]+}$") then id = part.text:match("#([%w%-]+)")
     elseif part.t ~= "Space" and part.t ~= "SoftBreak" then return nil end
   end
-  if math then return math, id end
+  if math then return math, id, anchor end
 end
 
 local function caption_block(id, inlines)
@@ -108,12 +109,12 @@ local change = {
     return {raw('<div class="paper-kit-scroll" tabindex="0" role="region" aria-label="table">'), t, raw("</div>")}
   end,
   Para = function(p)
-    local math, id = equation(p)
+    local math, id, anchor = equation(p)
     if not math then return nil end
     local text, given = own_number(math.text)
     local shown = given or (id and number[id])
     if not shown then return nil end
-    math.text = text
+    math.text, id = text, id or anchor
     return {raw('<div class="equation"' .. (id and ' id="' .. id .. '"' or "") .. ">"), pandoc.Plain({math}), raw('<span class="equation-number">(' .. shown .. ")</span></div>")}
   end,
   CodeBlock = function(code)

@@ -13,14 +13,17 @@ import yaml
 from .files import PaperKitError, new_folder, patch, project_root, write_atomic
 
 # %% auto #0
-__all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'modules', 'Page', 'read_cells', 'heading', 'role',
-           'add_code', 'entry', 'add_entries', 'own_links', 'boxed', 'label', 'exhibit', 'add_outputs', 'prose',
-           'ways_out', 'notebook_page', 'owed_page', 'run_commands', 'minutes', 'short', 'chips', 'badge',
-           'scoreboard_html', 'card', 'wing_page', 'figures_of', 'hero_exhibit', 'home_page', 'api_pages',
-           'add_reference', 'manifest_of', 'paper_page', 'literate', 'pages', 'kit_index', 'navigation', 'as_markdown',
-           'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'menu', 'described', 'address', 'inline', 'plain',
-           'sidebar_html', 'search_records', 'contents', 'framed', 'link_tree', 'libraries', 'render_pandoc',
-           'render_quarto', 'site']
+__all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'modules', 'fenced', 'Page', 'read_cells', 'heading',
+           'role', 'add_code', 'entry', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'picture_of',
+           'frame_of', 'rich', 'outputs_of', 'prose', 'numbered', 'referred', 'ways_out', 'run_commands',
+           'notebook_page', 'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes',
+           'short', 'chips', 'badge', 'share', 'scoreboard_row', 'scoreboard_html', 'card', 'inline', 'opening',
+           'wing_page', 'kit_index', 'hero_exhibit', 'totals', 'home_page', 'add_reference', 'api_pages', 'manifest_of',
+           'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages', 'navigation', 'as_markdown',
+           'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu', 'described', 'address',
+           'sidebar_html', 'navbar_html', 'search_records', 'contents', 'neighbours', 'page_links', 'footer_html',
+           'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc', 'write_plain', 'gather', 'render_quarto',
+           'site']
 
 # %% ../../nbs/kit/site.ipynb #e6673f5a
 @dataclass
@@ -39,8 +42,8 @@ def signature(node, name: str = "", width: int = 84) -> str:
         made = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
         if made is None:
             fields = [ast.unparse(n) for n in node.body if isinstance(n, ast.AnnAssign)]
-            if any("dataclass" in ast.unparse(d) for d in node.decorator_list): return _call(name or node.name, fields, "", width)
-            return name or node.name
+            plain = not any("dataclass" in ast.unparse(d) for d in node.decorator_list)
+            return name or node.name if plain else _call(name or node.name, fields, "", width)
         return _call(name or node.name, _arguments(made.args)[1:], "", width)
     end = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     return _call(name or node.name, _arguments(node.args), end, width)
@@ -70,12 +73,12 @@ def definitions(source: str) -> list[Definition]:
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or node.name.startswith("_"): continue
         doc, owner = ast.get_docstring(node) or "", ""
         if isinstance(node, ast.ClassDef):
-            members = [Definition(n.name, "method", signature(n), ast.get_docstring(n) or "", node.name) for n in node.body
-                       if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
+            members = [Definition(n.name, "method", signature(n), ast.get_docstring(n) or "", node.name)
+                       for n in node.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
             found.append(Definition(node.name, "class", signature(node), doc, "", members))
             continue
-        if any("patch" in ast.unparse(d) for d in node.decorator_list) and node.args.args and node.args.args[0].annotation:
-            owner = ast.unparse(node.args.args[0].annotation).strip("'\"")
+        first = node.args.args[0].annotation if node.args.args else None
+        if first and any("patch" in ast.unparse(d) for d in node.decorator_list): owner = ast.unparse(first).strip("'\"")
         if owner.startswith("_"): continue
         found.append(Definition(node.name, "method" if owner else "function", signature(node), doc, owner))
     return found
@@ -108,6 +111,11 @@ def modules(root: Path) -> dict[str, tuple[str, list[Definition]]]:
     return found
 
 # %% ../../nbs/kit/site.ipynb #812124ba
+def fenced(text: str, kind: str) -> str:
+    "`text` as a block of `kind`, in a fence longer than any inside it."
+    fence = "`"*max(3, 1 + max((len(m) for m in re.findall(r"`+", text)), default=0))
+    return f"{fence}{kind}\n{text.rstrip()}\n{fence}"
+
 @dataclass
 class Page:
     "A page of `site-src/`: its path there, its front matter, its cells, the files beside it."
@@ -132,8 +140,7 @@ class Page:
 
     def html(self, text: str) -> None:
         "Add HTML that both renderers pass through."
-        fence = "`"*max(3, 1 + max((len(m) for m in re.findall(r"`+", text)), default=0))
-        self.markdown(f"{fence}{{=html}}\n{text}\n{fence}")
+        self.markdown(fenced(text, "{=html}"))
 
     def code(self, source: str, fold: str = "", summary: str = "Code") -> None:
         "Add code; `fold` is '' (plain), 'show' (open, can be closed) or 'true' (closed, can be opened)."
@@ -150,8 +157,9 @@ class Page:
 @patch
 def write(self: Page, folder: Path) -> Path:
     "Write the page and its pictures under `folder`, as its path says."
-    front = {"title": self.title, "description": self.description, "categories": self.categories, **self.more}
-    front = "---\n" + yaml.safe_dump({k: v for k, v in front.items() if v}, sort_keys=False, allow_unicode=True, width=10**6) + "---"
+    said = {"title": self.title, "description": self.description, "categories": self.categories, **self.more}
+    said = {k: v for k, v in said.items() if v not in ("", [])}
+    front = "---\n" + yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=10**6) + "---"
     target = folder/self.path
     if target.suffix == ".qmd":
         if any(kind == "code" for kind, _ in self.cells): raise ValueError(f"{self.path}: a text page holds no code cells")
@@ -160,8 +168,9 @@ def write(self: Page, folder: Path) -> Path:
         empty = {"code": {"execution_count": None, "outputs": []}}
         cells = [{"cell_type": kind, "id": f"cell-{i}", "metadata": {}, **empty.get(kind, {}), "source": source.splitlines(True)}
                  for i, (kind, source) in enumerate([("raw", front), *self.cells])]
-        kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}, "language_info": {"name": "python"}}
-        text = json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}, indent=1, ensure_ascii=False)
+        kernel = {"display_name": "python3", "language": "python", "name": "python3"}
+        text = json.dumps({"cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+                           "nbformat": 4, "nbformat_minor": 5}, indent=1, ensure_ascii=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
     for name, data in self.media.items():
@@ -175,13 +184,13 @@ def read_cells(path: Path) -> list:
     from nbdev.process import NBProcessor
     from nbdev.processors import (clean_magics, filter_stream_, hide_, hide_line, populate_language, rm_header_dash, strip_ansi,
                                   strip_hidden_metadata)
+    steps = [populate_language, strip_ansi, hide_line, filter_stream_, rm_header_dash, hide_, clean_magics, strip_hidden_metadata]
     try:
-        processor = NBProcessor(path, procs=[populate_language, strip_ansi, hide_line, filter_stream_, rm_header_dash, hide_,
-                                             clean_magics, strip_hidden_metadata])
+        processor = NBProcessor(path, procs=steps)
         processor.process()
     except (ValueError, KeyError, AttributeError) as error:
-        raise PaperKitError("a notebook cannot be read", file=str(path), expected="a Jupyter notebook, format 4", found=str(error)[:200],
-                            next_step="open it in JupyterLab, or publish it again") from error
+        raise PaperKitError("a notebook cannot be read", file=str(path), expected="a Jupyter notebook, format 4",
+                            found=str(error)[:200], next_step="open it in JupyterLab, or publish it again") from error
     return [c for c in processor.nb.cells if c.source.strip() or c.get("outputs")]
 
 def heading(cells: list) -> tuple[str, str, list]:
@@ -220,35 +229,32 @@ def add_code(page: Page, cell) -> None:
 
 def _source_of(source: str) -> tuple[str, str]:
     "How exported code is folded, and its name: open when it is short and defines something public."
-    found = [f"{d.owner}.{d.name}" if d.owner else d.name for d in definitions(source)]
-    constants = [n.id for node in ast.parse(source).body if isinstance(node, ast.Assign) for n in node.targets if isinstance(n, ast.Name)]
-    public = found + [n for n in constants if not n.startswith("_")]
-    if not public: return "true", "Source of helpers"
-    return ("show" if source.count("\n") < 45 else "true"), "Source of " + ", ".join(public[:4]) + (" and more" if len(public) > 4 else "")
+    named = [f"{d.owner}.{d.name}" if d.owner else d.name for d in definitions(source)]
+    assigned = [target for node in ast.parse(source).body if isinstance(node, ast.Assign) for target in node.targets]
+    named += [t.id for t in assigned if isinstance(t, ast.Name) and not t.id.startswith("_")]
+    if not named: return "true", "Source of helpers"
+    return ("show" if source.count("\n") < 45 else "true"), "Source of " + ", ".join(named[:4]) + (" and more" if named[4:] else "")
 
 # %% ../../nbs/kit/site.ipynb #23fcf90c
 def entry(definition: Definition, module: str, up: str) -> str:
     "The collapsible entry of one definition: kind, signature, docstring, the way to the reference."
     full = f"{definition.owner}.{definition.name}" if definition.owner else definition.name
-    head = definition.signature.replace("\n    ", " ").replace("\n", "").replace(definition.name, full, 1)
-    more = "".join(f'<li><code>{html.escape(" ".join(m.signature.split()))}</code>{doc_html(m.doc)}</li>' for m in definition.members)
-    link = f'{up}site-src/api/{module}.html#{full.lower()}'
+    head = html.escape(definition.signature.replace("\n    ", " ").replace("\n", "").replace(definition.name, full, 1))
+    call = lambda d: html.escape(" ".join(d.signature.split()))
+    members = "".join(f"<li><code>{call(m)}</code>{doc_html(m.doc)}</li>" for m in definition.members)
+    link = f'<a href="{up}site-src/api/{module}.html#{full.lower()}"><code>{full}</code> in the reference</a>'
     return (f'<details class="api-entry" id="api-{full.lower()}"><summary><span class="api-kind">{definition.kind}</span> '
-            f'<code>{html.escape(head)}</code></summary><div class="api-body">{doc_html(definition.doc)}'
-            f'{f"<ul>{more}</ul>" if more else ""}<p class="api-more"><a href="{link}"><code>{html.escape(full)}</code> in the reference</a></p></div></details>')
+            f'<code>{head}</code></summary><div class="api-body">{doc_html(definition.doc)}'
+            f'{f"<ul>{members}</ul>" if members else ""}<p class="api-more">{link}</p></div></details>')
 
 def add_entries(page: Page, source: str, module: str) -> None:
     "Add an entry for each public definition in an exported cell, and remember where it stands."
     found = definitions(source)
-    for d in found: page.anchors[f"{d.owner}.{d.name}" if d.owner else d.name] = f"api-{(d.owner + '.' if d.owner else '') + d.name}".lower()
+    for full in (f"{d.owner}.{d.name}" if d.owner else d.name for d in found): page.anchors[full] = f"api-{full.lower()}"
     if found: page.html("\n".join(entry(d, module, page.up) for d in found))
 
 # %% ../../nbs/kit/site.ipynb #98f02322
 def _text(value) -> str: return "".join(value) if isinstance(value, (list, tuple)) else str(value)
-
-def _fenced(text: str, kind: str) -> str:
-    fence = "`"*max(3, 1 + max((len(m) for m in re.findall(r"`+", text)), default=0))
-    return f"{fence} {{.output .{kind}}}\n{text.rstrip()}\n{fence}"
 
 def own_links(text: str, page: Page, published: str) -> str:
     "Relative addresses in a published notebook's HTML, rewritten so that they hold on the page."
@@ -272,20 +278,50 @@ def label(name: str) -> str:
 # %% ../../nbs/kit/site.ipynb #45092e58
 _images = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
-def exhibit(page: Page, picture: str = "", frame: str = "", name: str = "", caption: str = "", alone: str = "", alt: str = "") -> str:
-    "A figure: the picture first, the interactive file under it, number and caption, the ways to either alone."
-    alt = html.escape(alt or name + (": " if name and caption else "") + re.sub(r"[*`$_]", "", caption) or "what the code above draws", quote=True)
-    # without a number the picture is the preview of the same view: the script swaps the two once the view is there
-    kind = "exhibit" + (" swap" if frame and picture and not name else "")
-    image = f'<img src="{picture}" alt="{alt}" loading="lazy">' if picture else ""
-    links = [f'<a href="{a}">{t}</a>' for a, t in ((picture if name else "", "picture"), (alone, "open it alone")) if a]
-    head = f'<figure class="{kind}"' + (f' id="{label(name)}"' if name else "") + f">{image}{frame}"
-    if not (name or caption or alone): return f"```{{=html}}\n{head}</figure>\n```"
-    text = f"[{name}]{{.exhibit-name}} {caption}".strip() if name else caption
-    tail = f'<p class="exhibit-links">{" · ".join(links)}</p>' if links else ""
-    return f"```{{=html}}\n{head}<figcaption>\n```\n\n{text}\n\n```{{=html}}\n{tail}</figcaption></figure>\n```"
+@dataclass
+class Exhibit:
+    "A figure in the making: its picture, its interactive file (an iframe, and the file's own address), its words."
+    picture: str = ""
+    frame: str = ""
+    name: str = ""
+    caption: str = ""
+    alone: str = ""
+    alt: str = ""
+    anchor: str = ""
 
-def _frame(text: str, page: Page, published: str) -> tuple[str, str]:
+    def markdown(self) -> str:
+        "The picture first, the interactive file under it, then number and caption, and the ways to either alone."
+        words = re.sub(r"[*`$_]", "", self.caption)
+        alt = html.escape(self.alt or ": ".join(filter(None, (self.name, words))) or "what the code above draws", quote=True)
+        image = f'<img src="{self.picture}" alt="{alt}" loading="lazy">' if self.picture else ""
+        if self.anchor and not self.name:   # counted by the renderer
+            return f"::: {{#{self.anchor}}}\n\n{fenced(image + self.frame, '{=html}')}\n\n{self.caption}\n\n:::"
+        # without a number the picture previews the same view: the page's script swaps the two once the view is there
+        kind = "exhibit swap" if self.frame and image and not self.name else "exhibit"
+        head = f'<figure class="{kind}"{f" id={chr(34)}{self.anchor}{chr(34)}" if self.anchor else ""}>{image}{self.frame}'
+        if not (self.name or self.caption or self.alone): return fenced(head + "</figure>", "{=html}")
+        ways = [f'<a href="{a}">{t}</a>' for a, t in ((self.picture if self.name else "", "picture"), (self.alone, "open it alone")) if a]
+        text = f"[{self.name}]{{.exhibit-name}} {self.caption}".strip() if self.name else self.caption
+        tail = f'<p class="exhibit-links">{" · ".join(ways)}</p>' if ways else ""
+        return fenced(head + "<figcaption>", "{=html}") + f"\n\n{text}\n\n" + fenced(tail + "</figcaption></figure>", "{=html}")
+
+# %% ../../nbs/kit/site.ipynb #f8f8417c
+def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
+    "The first half of a figure, from an output that holds a picture."
+    about = output.get("metadata") or {}
+    meta, mime = about.get("paper_kit", {}), next(m for m in _images if m in output["data"])
+    name, anchor = meta.get("exhibit", ""), said.get("label", "").strip("\"'")
+    if name:
+        anchor = label(name) if label(name) not in page.labels else ""
+        page.labels[label(name)] = name
+    if published and meta.get("file"): address = f"{page.up}{published}/{meta['file']}"
+    else:
+        raw = _text(output["data"][mime])
+        address = page.picture(raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw), _images[mime])
+    caption = meta.get("caption", "") or said.get("fig-cap", "").strip("\"'")
+    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", ""), anchor if name or anchor.startswith("fig-") else "")
+
+def frame_of(text: str, page: Page, published: str) -> tuple[str, str]:
     "The iframe in an output's HTML and, when it shows a file, the address of that file."
     found = re.search(r"<iframe\b[^>]*>.*?</iframe>", text, flags=re.S)
     if not found: return "", ""
@@ -293,85 +329,57 @@ def _frame(text: str, page: Page, published: str) -> tuple[str, str]:
     source = re.search(r'\ssrc="([^"]+)"', frame.split("srcdoc=")[0])
     return frame, source[1] if source else ""
 
-# %% ../../nbs/kit/site.ipynb #952e2428
-def add_outputs(page: Page, cell, published: str = "") -> None:
-    "Add what a cell printed and drew, in order; a picture and the exhibit that follows it become one figure."
-    said = {k.rstrip(":"): " ".join(v) for k, v in cell.directives_.items() if k.endswith(":")}
-    if "false" in (said.get("output"), said.get("include")): return
-    waiting, plain = None, []
-    def flush():
-        nonlocal waiting
-        if waiting: plain.append(exhibit(page, **waiting)); waiting = None
-    for output in cell.get("outputs", []):
-        data, meta = output.get("data", {}), (output.get("metadata") or {}).get("paper_kit", {})
-        if output["output_type"] == "stream":
-            flush()
-            if output.get("name") != "stderr": plain.append(_fenced(_text(output["text"]), "stream"))
-            continue
-        if output["output_type"] == "error":
-            flush(); plain.append(_fenced(f'{output.get("ename")}: {output.get("evalue")}', "error")); continue
-        text = _text(data.get("text/html", ""))
-        frame, alone = _frame(text, page, published)
-        image = next((m for m in _images if m in data), None)
-        if frame:
-            waiting = {**(waiting or {}), "frame": frame, "alone": alone}
-            flush()
-        elif image and (meta.get("exhibit") or not text or "<img" in text):
-            flush()
-            waiting = _picture(page, output, image, published, said)
-        elif text: flush(); plain.append(_rich(page, text, meta, published))
-        elif "text/markdown" in data: flush(); plain.append(_text(data["text/markdown"]))
-        elif "text/latex" in data: flush(); plain.append(_text(data["text/latex"]))
-        elif "text/plain" in data and not any("widget-view" in key or "javascript" in key for key in data):
-            flush(); plain.append(_fenced(_text(data["text/plain"]), "result"))
-    flush()
-    if plain: page.markdown("::: {.cell-output}\n\n" + "\n\n".join(plain) + "\n\n:::")
-
-# %% ../../nbs/kit/site.ipynb #f8f8417c
-def _picture(page: Page, output: dict, mime: str, published: str, said: dict) -> dict:
-    "The first half of a figure: address of the picture, number, caption, what a screen reader says."
-    about = output.get("metadata") or {}
-    meta = about.get("paper_kit", {})
-    name = meta.get("exhibit", "")
-    if name: page.labels[label(name)] = name
-    if published and meta.get("file"): address = f"{page.up}{published}/{meta['file']}"
-    else:
-        raw = _text(output["data"][mime])
-        address = page.picture(raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw), _images[mime])
-    return {"picture": address, "name": name, "caption": meta.get("caption", "") or said.get("fig-cap", "").strip("\"'"),
-            "alt": (about.get(mime) or {}).get("alt", "")}
-
-def _rich(page: Page, text: str, meta: dict, published: str) -> str:
-    "HTML output: tables boxed, links mended, an anchor for a numbered table or a claim."
+def rich(page: Page, text: str, meta: dict, published: str) -> str:
+    "HTML output as markdown: tables boxed, links mended, an anchor for a numbered table or a claim."
     name = meta.get("exhibit") or meta.get("table") or meta.get("claim") or ""
-    if not name:
-        claim = re.search(r'class="paper-kit-claim\b.*?\b(C\d+\w*)\b', text, flags=re.S)
-        table = re.search(r"\bTable\s+[A-Z]?\d+\w*", re.sub(r"<style.*?</style>", "", text, flags=re.S)) if "paper-kit-table" in text else None
-        name = claim[1] if claim else table[0] if table else ""
     text = boxed(own_links(text, page, published))
     if name and label(name) not in page.labels:
         page.labels[label(name)] = name
-        if published and meta.get("file"): text += f'<p class="exhibit-links"><a href="{page.up}{published}/{meta["file"]}" download>{meta["file"]}</a></p>'
+        if published and meta.get("file"):
+            text += f'<p class="exhibit-links"><a href="{page.up}{published}/{meta["file"]}" download>{meta["file"]}</a></p>'
         text = f'<div class="anchored" id="{label(name)}">{text}</div>'
-    fence = "`"*max(3, 1 + max((len(m) for m in re.findall(r"`+", text)), default=0))
-    return f"{fence}{{=html}}\n{text}\n{fence}"
+    return fenced(text, "{=html}")
+
+# %% ../../nbs/kit/site.ipynb #0f5fbe49
+def outputs_of(page: Page, cell, published: str = "") -> list[str]:
+    "What a cell printed and drew, as blocks of markdown in order. Warnings are left out; so is a widget without a picture."
+    said = {k.rstrip(":"): " ".join(v) for k, v in cell.directives_.items() if k.endswith(":")}
+    if "false" in (said.get("output"), said.get("include")): return []
+    blocks = []
+    for output in cell.get("outputs", []):
+        data, meta = output.get("data", {}), (output.get("metadata") or {}).get("paper_kit", {})
+        text = _text(data.get("text/html", ""))
+        frame, alone = frame_of(text, page, published)
+        last = blocks[-1] if blocks else None
+        if output["output_type"] == "stream":
+            if output.get("name") != "stderr": blocks.append(fenced(_text(output["text"]), "{.output .stream}"))
+        elif output["output_type"] == "error":
+            blocks.append(fenced(f'{output.get("ename")}: {output.get("evalue")}', "{.output .error}"))
+        elif frame and isinstance(last, Exhibit) and not last.frame: last.frame, last.alone = frame, alone
+        elif frame: blocks.append(Exhibit(frame=frame, alone=alone, name=meta.get("exhibit", "")))
+        elif set(data) & set(_images) and (meta.get("exhibit") or not text or "<img" in text):
+            blocks.append(picture_of(page, output, published, said))
+        elif text: blocks.append(rich(page, text, meta, published))
+        elif "text/markdown" in data: blocks.append(_text(data["text/markdown"]))
+        elif "text/latex" in data: blocks.append(_text(data["text/latex"]))
+        elif "text/plain" in data and not any("widget" in kind or "javascript" in kind for kind in data):
+            blocks.append(fenced(_text(data["text/plain"]), "{.output .result}"))
+    return [block.markdown() if isinstance(block, Exhibit) else block for block in blocks]
 
 # %% ../../nbs/kit/site.ipynb #c7efc82d
 def prose(text: str, page: Page, names: dict) -> str:
     "Markdown of a notebook made good for pandoc: blank lines, equation numbers, references to exhibits, links to definitions."
-    lines, fenced, linked = [], False, set()
+    lines, inside, linked = [], False, set()
     listed = re.compile(r"\s{0,3}([-*+]|\d+[.)])\s+\S")
     for line in text.splitlines():
-        if re.match(r"\s*(```|~~~)", line): fenced = not fenced
-        elif not fenced:
+        if re.match(r"\s*(```|~~~)", line): inside = not inside
+        elif not inside:
             before = lines[-1] if lines else ""
             starts = listed.match(line) and not listed.match(before) and not before.startswith((" ", "\t"))
             if before.strip() and (starts or re.match(r"#{1,6}\s", line)): lines.append("")
             if not line.startswith("#"): line = _named(line, page, names, linked)
         lines.append(line)
-    text = re.sub(r"\s*\\tag\{([^}]+)\}", r" \\qquad (\1)", "\n".join(lines))
-    return re.sub(r"(?<![\w\\])@((?:fig|tbl|claim)-[a-z0-9-]*[a-z0-9])",
-                  lambda m: f"[{page.labels[m[1]]}](#{m[1]})" if m[1] in page.labels else m[0], text)
+    return "\n".join(lines)
 
 def _named(line: str, page: Page, names: dict, linked: set) -> str:
     def link(m):
@@ -381,85 +389,106 @@ def _named(line: str, page: Page, names: dict, linked: set) -> str:
         return f"[{m[1]}]({page.up}site-src/api/{names[name]}.html#{name.lower()})"
     return re.sub(r"(?<![\[`\w])(`([A-Za-z_][\w.]*(?:\(\))?)`)(?![`\]])", link, line)
 
+def numbered(text: str, page: Page) -> str:
+    "Equations with the number the author gave them, and their labels kept on the page."
+    def equation(m):
+        if m["label"]: page.labels[m["label"]] = f"Eq. {m['number']}"
+        anchor = f"[]{{#equation-{m['label'][3:]}}}" if m["label"] else ""
+        return f"{anchor}{m['head']} \\qquad ({m['number']}){m['tail']}"
+    return re.sub(r"(?P<head>\$\$(?:(?!\$\$).)*?)\s*\\tag\{(?P<number>[^}]+)\}(?P<tail>(?:(?!\$\$).)*?\$\$)"
+                  r"(?:[ \t]*\{#(?P<label>eq-[\w-]+)\})?", equation, text, flags=re.S)
+
+def referred(text: str, page: Page) -> str:
+    "References to what carries the paper's own number, such as `@fig-4`, `@tbl-2`, `@claim-c3`, as links."
+    def link(m):
+        anchor = re.sub(r"^eq-", "equation-", m[1])
+        return f"[{page.labels[m[1]]}](#{anchor})" if m[1] in page.labels else m[0]
+    return re.sub(r"(?<![\w\\])@((?:fig|tbl|claim|eq)-[a-z0-9-]*[a-z0-9])", link, text)
+
 # %% ../../nbs/kit/site.ipynb #896dab34
 def ways_out(page: Page, notebook: str, commands: list[str]) -> None:
     "The two ways from a page to the work: the notebook itself, and the commands that run it."
     shown = f'<a class="button" href="{page.up}{notebook}" download>Open the notebook</a>' if notebook else ""
-    runs = "\n".join(commands)
     page.html(f'<div class="ways-out">{shown}<details class="run-it"><summary class="button">Run it yourself</summary>'
-              f'<pre class="shell"><code>{html.escape(runs)}</code></pre></details></div>')
-
-def notebook_page(path: str, source: Path, module: str, notebook: str, commands: list[str], names: dict, categories: list,
-                  published: str = "", title: str = "", description: str = "") -> Page:
-    "The page of a notebook that was run: prose, code and what the code gave."
-    found, quoted, cells = heading(read_cells(source))
-    page = Page(path, found or title or source.stem, quoted or description, categories)
-    ways_out(page, notebook, commands)
-    for cell in cells:
-        if cell.cell_type == "markdown": page.markdown(cell.source)
-        if cell.cell_type != "code": continue
-        add_code(page, cell)
-        if {"export", "exports", "exporti"} & set(cell.directives_): add_entries(page, cell.source, module)
-        add_outputs(page, cell, published)
-    page.cells = [(kind, prose(text, page, names) if kind == "markdown" and not text.startswith(("```", ":::")) else text)
-                  for kind, text in page.cells]
-    _beside(page, source)
-    return page
-
-def _beside(page: Page, source: Path) -> None:
-    "Pictures that a notebook's prose shows from its own folder come along."
-    for kind, text in page.cells:
-        for name in re.findall(r"!\[[^\]]*\]\(([\w./-]+)\)", text) if kind == "markdown" else []:
-            if (source.parent/name).is_file(): page.media[name] = (source.parent/name).read_bytes()
-
-# %% ../../nbs/kit/site.ipynb #fa88f93c
-def owed_page(path: str, row: dict, manifest: dict, catalogued: dict) -> Page:
-    "The honest page of a paper with nothing published: what it is about, what it claims, what is owed."
-    page = Page(path, row["title"], "", [row["venue"], row["state"]])
-    begun = row["state"] != "not begun"
-    slug, notebook = row["slug"], row.get("notebook") or f"nbs/{row['wing']}/{row['slug']}.ipynb"
-    if begun:
-        ways_out(page, notebook, run_commands(slug, notebook))
-        if row.get("problem"): page.markdown(f"::: {{.callout-warning}}\n## The published record is torn\n\n{row['problem']}\n:::")
-        page.markdown("::: {.callout-note}\n## Begun, not published\n\nThe notebook exists, and no run of it has been published. No number on this page was measured by us.\n:::")
-    else: page.markdown("::: {.callout-note}\n## Not begun\n\nNothing here has been implemented or measured yet. What follows is what the paper holds and what this page owes.\n:::")
-    page.markdown("## The paper\n\n" + (manifest.get("summary") or catalogued.get("summary") or row.get("summary", "")))
-    page.markdown(f"*{row['title']}*. {row['venue']}.")
-    links = manifest.get("links") or {}
-    if links: page.markdown(" · ".join(f"[{name}]({address})" for name, address in links.items() if isinstance(address, str)))
-    if manifest.get("claims"): _owed_claims(page, manifest["claims"])
-    else: page.markdown(f"## What is owed\n\n{row['tables'][1]} tables, {row['figures'][1]} figures and {row['claims']['total']} claims.")
-    for what in ("tables", "figures"):
-        listed = [e for e in manifest.get(what) or [] if isinstance(e, dict)]
-        if listed: page.markdown(f"## {what.title()}\n\n" + "\n".join(f"- **{e.get('id')}**: {e.get('shows', '')}" + _mode(e) for e in listed))
-    _reported(page, manifest.get("reported") or {})
-    return page
-
-def _mode(entry: dict) -> str:
-    "How much of a table or figure can be measured again, when not all of it."
-    mode = entry.get("regenerate", "full")
-    return "" if mode == "full" else f" *({mode}{': ' + str(entry.get('why') or entry.get('how')) if entry.get('why') or entry.get('how') else ''})*"
-
-def _owed_claims(page: Page, claims: list) -> None:
-    items = [f"**{c.get('id')}** [{c.get('where', '')}]{{.where}} {c.get('text', '')}\n:   *Tested:* {_plain(c.get('test', ''))}"
-             + (f" *Reported:* {_plain(c['paper_numbers'])}." if str(c.get("paper_numbers", "-")) not in ("-", "") else "") for c in claims if isinstance(c, dict)]
-    page.markdown("## Claims\n\n" + "\n\n".join(items))
-
-def _plain(value) -> str: return re.sub(r"([@$<>\\*_|^~])", r"\\\1", " ".join(str(value).split()))
-
-def _reported(page: Page, reported: dict) -> None:
-    if not reported: return
-    page.markdown("## Numbers the paper reports")
-    for name, table in reported.items():
-        if not isinstance(table, dict) or not table.get("rows"): continue
-        head = "".join(f'<th scope="col">{html.escape(str(c))}</th>' for c in table.get("columns", []))
-        cell = lambda v: "–" if v is None else html.escape(str(v))
-        rows = "".join("<tr>" + "".join(f"<td>{cell(v)}</td>" for v in (r if isinstance(r, list) else [r])) + "</tr>" for r in table["rows"])
-        page.html(boxed(f'<table class="paper-kit-table"><caption>{html.escape(name)}, as reported</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'))
+              f'<pre class="shell"><code>{html.escape(chr(10).join(commands))}</code></pre></details></div>')
 
 def run_commands(slug: str, notebook: str) -> list[str]:
     "Three ways to run a paper: ours, papermill's, by hand."
     return [f"paper-kit run {slug} --profile cpu", f"papermill {notebook} out.ipynb -p profile cpu", f"jupyter lab {notebook}"]
+
+def notebook_page(page: Page, source: Path, module: str, notebook: str, commands: list[str], names: dict, published: str = "") -> Page:
+    "Fill `page` with a notebook that was run: prose, code and what the code gave."
+    title, quoted, cells = heading(read_cells(source))
+    page.title, page.description = title or page.title, quoted or page.description
+    ways_out(page, notebook, commands)
+    for cell in cells:
+        if cell.cell_type == "markdown": page.cells.append(("prose", numbered(cell.source, page)))
+        if cell.cell_type != "code": continue
+        add_code(page, cell)
+        if {"export", "exports", "exporti"} & set(cell.directives_): add_entries(page, cell.source, module)
+        shown = outputs_of(page, cell, published)
+        if shown: page.markdown("::: {.cell-output}\n\n" + "\n\n".join(shown) + "\n\n:::")
+    page.cells = [("markdown", referred(prose(text, page, names), page)) if kind == "prose" else (kind, text) for kind, text in page.cells]
+    for kind, text in page.cells:   # pictures that the prose shows from the notebook's own folder come along
+        for name in re.findall(r"!\[[^\]]*\]\(([\w./-]+)\)", text) if kind == "markdown" else []:
+            if (source.parent/name).is_file(): page.media[name] = (source.parent/name).read_bytes()
+    return page
+
+# %% ../../nbs/kit/site.ipynb #fa88f93c
+def literal(value) -> str:
+    "Text from a manifest as markdown that means nothing but itself."
+    return re.sub(r"([@$<>\\*_|^~`\[\]{}#])", r"\\\1", " ".join(str(value).split()))
+
+def note(kind: str, title: str, text: str) -> str: return f"::: {{.callout-{kind}}}\n## {title}\n\n{text}\n:::"
+
+def owed_page(page: Page, row: dict, manifest: dict, summary: str) -> Page:
+    "Fill the page of a paper with nothing published: what it is about, what it claims, what is owed."
+    slug, notebook = row["slug"], row.get("notebook")
+    if notebook: ways_out(page, notebook, run_commands(slug, notebook))
+    if row.get("problem"): page.markdown(note("warning", "Something is wrong here", literal(row["problem"])))
+    if row["state"] == "not begun":
+        page.markdown(note("note", "Not begun", "Nothing here has been implemented or measured yet. What follows is what the paper holds, and what this page owes."))
+    else: page.markdown(note("note", "Nothing published", "There is a notebook, and no run of it is published: no number on this page was measured by us."))
+    page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n*{literal(row['title'])}*. {row['venue']}.")
+    links = {k: v for k, v in (manifest.get("links") or {}).items() if str(v).startswith("http")}
+    if links: page.markdown(" · ".join(f"[{k}]({v})" for k, v in links.items()))
+    if not manifest.get("claims"):
+        page.markdown(f"## What is owed\n\n{row['tables'][1]} tables, {row['figures'][1]} figures and {row['claims']['total']} claims.")
+    owed_claims(page, manifest.get("claims") or [])
+    for what in ("tables", "figures"): owed_exhibits(page, what, manifest.get(what) or [])
+    reported(page, manifest.get("reported") or {})
+    return page
+
+# %% ../../nbs/kit/site.ipynb #75fcd10e
+def owed_claims(page: Page, claims: list) -> None:
+    "The claims of a manifest: text, where the paper makes it, the predicate that will be tested, the paper's numbers."
+    if not claims: return
+    items = []
+    for c in (c for c in claims if isinstance(c, dict)):
+        numbers = str(c.get("paper_numbers", "-"))
+        said = f"*Tested:* {literal(c.get('test', 'not said yet'))}." + (f" *Reported:* {literal(numbers)}." if numbers not in ("-", "", "None") else "")
+        items.append(f"**{c.get('id')}** {literal(c.get('text', ''))} [{literal(c.get('where', ''))}]{{.where}}\n:   {said}")
+    page.markdown("## Claims\n\n" + "\n\n".join(items))
+
+def owed_exhibits(page: Page, what: str, entries: list) -> None:
+    "The tables or figures of a manifest, and what of them cannot be measured again."
+    entries = [e for e in entries if isinstance(e, dict)]
+    lines = []
+    for e in entries:
+        why = e.get("why") or e.get("reason") or e.get("how") or ""
+        mode = "" if e.get("regenerate", "full") == "full" else f" *({e['regenerate']}{': ' + literal(why) if why else ''})*"
+        lines.append(f"- **{e.get('id')}**: {literal(e.get('shows', ''))}{mode}")
+    if lines: page.markdown(f"## {what.title()}\n\n" + "\n".join(lines))
+
+def reported(page: Page, tables: dict) -> None:
+    "The numbers the paper prints, as tables."
+    tables = {name: t for name, t in tables.items() if isinstance(t, dict) and t.get("rows")}
+    if tables: page.markdown("## Numbers the paper reports")
+    for name, table in tables.items():
+        cell = lambda tag, value: f"<{tag}>{'–' if value is None else html.escape(str(value))}</{tag}>"
+        line = lambda tag, values: "<tr>" + "".join(cell(tag, v) for v in (values if isinstance(values, list) else [values])) + "</tr>"
+        page.html(boxed(f'<table class="paper-kit-table"><caption>{html.escape(name)}, as reported</caption><thead>{line("th", table.get("columns", []))}'
+                        f'</thead><tbody>{"".join(line("td", r) for r in table["rows"])}</tbody></table>'))
 
 # %% ../../nbs/kit/site.ipynb #afc3104f
 verdicts = {"holds": "✓", "fails": "✗", "undecided": "?", "untested": "○", "owed": "·"}
@@ -474,7 +503,6 @@ def short(title: str) -> str:
     head, colon, _ = title.partition(":")
     return head if colon and len(head) <= 44 else title
 
-# %% ../../nbs/kit/site.ipynb #659b9a53
 def chips(claims: dict) -> str:
     "Verdicts as small coloured chips, each with its count and its name for those who cannot see the colour."
     found = [(v, claims.get(v, 0)) for v in verdicts if claims.get(v, 0)]
@@ -483,117 +511,137 @@ def chips(claims: dict) -> str:
 
 def badge(row: dict) -> str:
     "Profile and freshness of a paper's published record, or its state when nothing is published."
-    if row["state"] == "torn": return '<span class="badge torn">torn</span>'
     if row["state"] != "published": return f'<span class="badge {row["state"].replace(" ", "-")}">{row["state"]}</span>'
     age = "fresh" if row["fresh"] else "stale"
     return f'<span class="badge profile">{row["profile"]}</span> <span class="badge {age}">{age}</span>'
 
-def _share(have: int, total: int) -> str:
+def share(have: int, total: int) -> str:
+    "So many of so many, with a thin bar."
     width = round(100*have/total) if total else 0
-    return f'<span class="share"><span class="share-text">{have}<span class="of">/{total}</span></span><span class="share-bar" aria-hidden="true"><i style="width:{width}%"></i></span></span>'
+    return (f'<span class="share"><span class="share-text">{have}<span class="of">/{total}</span></span>'
+            f'<span class="share-bar" aria-hidden="true"><i style="width:{width}%"></i></span></span>')
+
+# %% ../../nbs/kit/site.ipynb #5a073b67
+_columns = ("Paper", "Wing", "Venue", "State", "Tables", "Figures", "Claims", "Time")
+
+def scoreboard_row(row: dict, wings: dict) -> str:
+    "One row of the scoreboard; every cell carries the value it is sorted by."
+    wing, claims = wings.get(row["wing"], row["wing"]), row["claims"]
+    order = {"published": 0, "torn": 1, "begun": 2}.get(row["state"], 3)
+    decided = sum(claims.get(v, 0) for v in ("holds", "fails", "undecided"))
+    cells = [(row["title"].lower(), f'<a href="{row["wing"]}/{row["slug"]}.html">{html.escape(row["title"])}</a>'),
+             (wing, f'<a class="quiet" href="{row["wing"]}/index.html">{html.escape(wing)}</a>'), (row["venue"], html.escape(row["venue"])),
+             (f"{order}{row['profile'] or ''}{'' if row['fresh'] else 'z'}", badge(row)),
+             (row["tables"][0] + row["tables"][1]/1000, share(*row["tables"])), (row["figures"][0] + row["figures"][1]/1000, share(*row["figures"])),
+             (decided + claims["total"]/1000, chips(claims)), ("" if row["wall_s"] is None else row["wall_s"], minutes(row["wall_s"]))]
+    cells = [f'data-sort="{html.escape(str(v), quote=True)}" data-label="{c}">{text}' for (v, text), c in zip(cells, _columns)]
+    state = row["state"] if row["state"] != "published" else "published " + ("fresh" if row["fresh"] else "stale")
+    return f'<tr data-wing="{row["wing"]}" data-state="{state}"><th scope="row" {cells[0]}</th>' + "".join(f"<td {c}</td>" for c in cells[1:]) + "</tr>"
 
 def scoreboard_html(rows: list[dict], wings: dict) -> str:
     "The scoreboard of the home page."
-    columns = [("Paper", "text"), ("Wing", "text"), ("Venue", "text"), ("State", "text"), ("Tables", "number"), ("Figures", "number"), ("Claims", "number"), ("Time", "number")]
-    head = "".join(f'<th scope="col" data-kind="{kind}" aria-sort="none">{name}</th>' for name, kind in columns)
-    body = []
-    for r in rows:
-        order = {"published": 0, "torn": 1, "begun": 2}.get(r["state"], 3)
-        decided = sum(r["claims"].get(v, 0) for v in ("holds", "fails", "undecided"))
-        cells = [(r["title"].lower(), f'<a href="{r["wing"]}/{r["slug"]}.html">{html.escape(r["title"])}</a>'),
-                 (wings.get(r["wing"], r["wing"]), f'<a class="quiet" href="{r["wing"]}/index.html">{html.escape(wings.get(r["wing"], r["wing"]))}</a>'),
-                 (r["venue"], html.escape(r["venue"])), (f"{order}{r['profile'] or ''}{'' if r['fresh'] else 'z'}", badge(r)),
-                 (r["tables"][0] + r["tables"][1]/1000, _share(*r["tables"])), (r["figures"][0] + r["figures"][1]/1000, _share(*r["figures"])),
-                 (decided + r["claims"]["total"]/1000, chips(r["claims"])), (r["wall_s"] if r["wall_s"] is not None else "", minutes(r["wall_s"]))]
-        first, *rest = [f'data-sort="{html.escape(str(value), quote=True)}" data-label="{name}">{text}' for (value, text), (name, _) in zip(cells, columns)]
-        state = r["state"] if r["state"] != "published" else "published " + ("fresh" if r["fresh"] else "stale")
-        body.append(f'<tr data-wing="{r["wing"]}" data-state="{state}"><th scope="row" {first}</th>' + "".join(f"<td {c}</td>" for c in rest) + "</tr>")
-    return (f'<div class="scoreboard" data-wings="{html.escape(json.dumps(wings), quote=True)}"><div class="paper-kit-scroll" tabindex="0" role="region" aria-label="Scoreboard">'
-            f'<table id="scoreboard-table"><caption class="unseen">Tables, figures and claims of the {len(rows)} papers</caption>'
-            f'<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div></div>')
+    kinds = ["text"]*4 + ["number"]*4
+    head = "".join(f'<th scope="col" data-kind="{kind}" aria-sort="none">{name}</th>' for name, kind in zip(_columns, kinds))
+    return (f'<div class="scoreboard" data-wings="{html.escape(json.dumps(wings), quote=True)}"><div class="paper-kit-scroll" tabindex="0" '
+            f'role="region" aria-label="Scoreboard"><table id="scoreboard-table"><caption class="unseen">Tables, figures and claims of '
+            f'{len(rows)} papers</caption><thead><tr>{head}</tr></thead><tbody>{"".join(scoreboard_row(r, wings) for r in rows)}</tbody></table></div></div>')
 
 # %% ../../nbs/kit/site.ipynb #7ad4c37a
-def card(row: dict, href: str) -> str:
-    "A paper on its wing's page: title, venue, what it is about in a few sentences, how far it is."
-    text = " ".join((row.get("summary") or "").split())
-    cut = next((m.end() for m in re.finditer(r"\. ", text) if m.end() > 150), len(text))
-    return (f'<article class="card"><h3><a href="{href}">{html.escape(row["title"])}</a></h3><p class="meta">{html.escape(row["venue"])} {badge(row)}</p>'
-            f'<p>{html.escape(text[:cut].strip())}</p><p class="meta score"><span>Tables {row["tables"][0]}/{row["tables"][1]}</span>'
-            f'<span>Figures {row["figures"][0]}/{row["figures"][1]}</span><span>Claims {chips(row["claims"])}</span></p></article>')
+def card(title: str, href: str, meta: str, text: str, foot: str = "") -> str:
+    "A box that leads to a page."
+    return (f'<article class="card"><h3><a href="{href}">{inline(title)}</a></h3><p class="meta">{meta}</p><p>{inline(text)}</p>'
+            + (f'<p class="meta score">{foot}</p>' if foot else "") + "</article>")
+
+def inline(text: str) -> str:
+    "A title or sentence as HTML: backticks become code."
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(text)))
+
+def opening(text: str, least: int = 150) -> str:
+    "The first sentences of `text`, at least so many letters of them."
+    text = " ".join(text.split())
+    return text[:next((m.end() for m in re.finditer(r"\. ", text) if m.end() > least), len(text))].strip()
 
 def wing_page(wing: str, title: str, rows: list[dict], worlds: bool) -> Page:
     "The index of a wing: a card for each of its papers, and the way to its worlds."
     mine = [r for r in rows if r["wing"] == wing]
     done = sum(r["state"] == "published" for r in mine)
     page = Page(f"{wing}/index.qmd", title, f"{len(mine)} papers, {done} published.", more={"page-layout": "full", "toc": False})
-    if worlds: page.markdown(f"The data of this wing, with known truth, and the loaders of the real data sets: [worlds](worlds.html).")
-    page.html(f'<div class="cards">{"".join(card(r, r["slug"] + ".html") for r in mine)}</div>')
+    if worlds: page.markdown("The data of this wing, with known truth, and the loaders of the real data sets: [worlds](worlds.html).")
+    def one(row):
+        foot = (f'<span>Tables {row["tables"][0]}/{row["tables"][1]}</span><span>Figures {row["figures"][0]}/{row["figures"][1]}</span>'
+                f'<span>Claims {chips(row["claims"])}</span>')
+        return card(row["title"], f'{row["slug"]}.html', f'{html.escape(row["venue"])} {badge(row)}', opening(row.get("summary") or ""), foot)
+    page.html(f'<div class="cards">{"".join(map(one, mine))}</div>')
     return page
 
-def figures_of(root: Path, slug: str) -> list[tuple[str, str]]:
-    "Picture and interactive file of each published exhibit of a paper that has both."
-    found = []
-    for page in sorted((root/"figures"/slug).glob("*.html")):
-        picture = next((page.with_suffix(s).name for s in (".png", ".webp", ".jpg") if page.with_suffix(s).exists()), "")
-        found.append((picture, page.name))
-    return found
-
-def hero_exhibit(page: Page, root: Path, rows: list[dict]) -> str:
-    "The first interactive exhibit of the first published paper, as HTML for the home page."
-    for row in rows:
-        for picture, name in figures_of(root, row["slug"]) if row["state"] == "published" else []:
-            base, title = f'{page.up}figures/{row["slug"]}/', html.escape(row["title"], quote=True)
-            image = f'<img src="{base}{picture}" alt="{title}" loading="lazy">' if picture else ""
-            return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe class="paper-kit-exhibit" src="{base}{name}" loading="lazy" title="{title}"></iframe>'
-                    f'<figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this page.</figcaption></figure>')
-    return ""
+def kit_index(listed: list[Page]) -> Page:
+    "The index of the kit: what every paper stands on."
+    page = Page("kit/index.qmd", "The kit", "What every paper stands on: small, and grown only by what two papers need.",
+                more={"page-layout": "full", "toc": False})
+    stem = lambda p: PurePosixPath(p.path).stem
+    cards = [card(p.title, f"{stem(p)}.html", f"<code>paper_kit.kit.{stem(p)}</code>", p.description) for p in listed]
+    page.html(f'<div class="cards">{"".join(cards)}</div>')
+    return page
 
 # %% ../../nbs/kit/site.ipynb #5e3ddf36
+def hero_exhibit(page: Page, root: Path, rows: list[dict]) -> str:
+    "The first interactive exhibit of the first published paper, as HTML for the home page."
+    for row in (r for r in rows if r["state"] == "published"):
+        base, title = f'{page.up}figures/{row["slug"]}/', html.escape(row["title"], quote=True)
+        for file in sorted((root/"figures"/row["slug"]).glob("*.html")):
+            picture = next((file.with_suffix(s).name for s in (".png", ".webp", ".jpg") if file.with_suffix(s).exists()), "")
+            image = f'<img src="{base}{picture}" alt="{title}">' if picture else ""
+            return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe class="paper-kit-exhibit" src="{base}{file.name}" title="{title}">'
+                    f'</iframe><figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this page.</figcaption></figure>')
+    return ""
+
+def totals(rows: list[dict]) -> str:
+    "How far the whole is: papers, tables, figures, claims."
+    both = lambda what: (sum(r[what][0] for r in rows), sum(r[what][1] for r in rows))
+    decided = sum(r["claims"].get(v, 0) for r in rows for v in ("holds", "fails", "undecided"))
+    numbers = [(sum(r["state"] == "published" for r in rows), len(rows), "papers published"), (*both("tables"), "tables measured"),
+               (*both("figures"), "figures measured"), (decided, sum(r["claims"]["total"] for r in rows), "claims decided")]
+    return '<div class="totals">' + "".join(f'<p><b>{a}</b><span class="of">/{b}</span><span>{t}</span></p>' for a, b, t in numbers) + "</div>"
+
 def home_page(root: Path, rows: list[dict], wings: dict, names: dict) -> Page:
-    "The home page: `nbs/index.ipynb`, with the first published exhibit and the scoreboard in their places."
+    "The home page: `nbs/index.ipynb`, with the first published exhibit, the totals and the scoreboard in their places."
     title, quoted, cells = heading(read_cells(root/"nbs"/"index.ipynb"))
     page = Page("index.ipynb", title, quoted, more={"aliases": ["/index.html"], "page-layout": "full", "toc": False})
-    total = lambda what: (sum(r[what][0] for r in rows), sum(r[what][1] for r in rows))
-    decided = sum(r["claims"].get(v, 0) for r in rows for v in ("holds", "fails", "undecided"))
-    numbers = [(sum(r["state"] == "published" for r in rows), len(rows), "papers published"), (*total("tables"), "tables measured"),
-               (*total("figures"), "figures measured"), (decided, sum(r["claims"]["total"] for r in rows), "claims decided")]
-    for cell in cells:
-        if cell.cell_type != "markdown": continue
+    for cell in (c for c in cells if c.cell_type == "markdown"):
         source = re.sub(r"<!-- scoreboard:start -->.*?<!-- scoreboard:end -->", "<!-- scoreboard -->", cell.source, flags=re.S)
         parts = re.split(r"<!-- (exhibit|totals|scoreboard) -->", source)
+        parts[::2] = [prose(text, page, names) for text in parts[::2]]
         shown = hero_exhibit(page, root, rows) if "exhibit" in parts[1::2] else ""
-        if shown: parts[0] = f"::: {{.hero}}\n::: {{.hero-text}}\n{parts[0]}\n:::\n\n```{{=html}}\n{shown}\n```\n:::"
+        if shown: parts[0] = f"::: {{.hero}}\n::: {{.hero-text}}\n{parts[0]}\n:::\n\n{fenced(shown, '{=html}')}\n:::"
         for i, part in enumerate(parts):
-            if i % 2 == 0: page.markdown(part if "::: {.hero}" in part else prose(part, page, names))
-            elif part == "exhibit": continue
+            if i % 2 == 0: page.markdown(part)
+            elif part == "totals": page.html(totals(rows))
             elif part == "scoreboard": page.html(scoreboard_html(rows, wings))
-            else: page.html('<div class="totals">' + "".join(f'<p><b>{a}</b><span class="of">/{b}</span><span>{t}</span></p>' for a, b, t in numbers) + "</div>")
     return page
 
 # %% ../../nbs/kit/site.ipynb #fceca7ca
+def add_reference(page: Page, d: Definition, module: str, stands: dict) -> None:
+    "One definition on a page of the reference: heading, signature, docstring, the way to where it is explained."
+    full = f"{d.owner}.{d.name}" if d.owner else d.name
+    where = stands.get(f"{module}.{full}")
+    page.markdown(f"{'###' if d.kind == 'method' else '##'} `{full}` {{#{full.lower()} .api-name}}\n\n"
+                  + fenced(f"{'class' if d.kind == 'class' else 'def'} {d.signature}", "{.python .api-signature}"))
+    page.html(f'<div class="api-doc">{doc_html(d.doc)}' + (f'<p class="api-more"><a href="../{where}">where it is explained</a></p>' if where else "") + "</div>")
+
 def api_pages(found: dict, stands: dict) -> list[Page]:
     "The reference: an index and a page a module. `stands` says on which page and anchor a definition's notebook explains it."
-    index = Page("api/index.qmd", "Reference", "Signatures and docstrings of every public function and class, read from the source.", more={"toc": False})
+    index = Page("api/index.qmd", "Reference", "Signatures and docstrings of every public function and class, read from the source.",
+                 more={"toc": False})
     out = [index]
     for module, (doc, listed) in found.items():
         if not listed and not doc: continue
-        index.html(f'<section class="api-module"><h3><a href="{module}.html"><code>{module}</code></a></h3>{doc_html(doc)}<p class="api-names">'
-                   + " ".join(f'<a href="{module}.html#{d.name.lower()}"><code>{d.name}</code></a>' for d in listed) + "</p></section>")
+        names = " ".join(f'<a href="{module}.html#{d.name.lower()}"><code>{d.name}</code></a>' for d in listed)
+        index.html(f'<section class="api-module"><h3><a href="{module}.html"><code>{module}</code></a></h3>{doc_html(doc)}<p class="api-names">{names}</p></section>')
         page = Page(f"api/{module}.qmd", f"paper_kit.{module}", " ".join(doc.split()))
         if module in stands: page.markdown(f"Explained, step by step, in [its notebook](../{stands[module]}).")
-        for d in listed:
-            add_reference(page, d, module, stands)
-            for m in d.members: add_reference(page, m, module, stands, level=3)
+        for d in (d for definition in listed for d in [definition, *definition.members]): add_reference(page, d, module, stands)
         out.append(page)
     return out
-
-def add_reference(page: Page, d: Definition, module: str, stands: dict, level: int = 2) -> None:
-    "One definition on a page of the reference: heading, signature, docstring, the way to where it is explained."
-    full = f"{d.owner}.{d.name}" if d.owner else d.name
-    kind = {"class": "class ", "function": "def ", "method": "def "}[d.kind]
-    where = stands.get(f"{module}.{full}")
-    page.markdown(f"{'#'*level} `{full}` {{#{full.lower()} .api-name}}\n\n``` {{.python .api-signature}}\n{kind}{d.signature}\n```")
-    page.html(f'<div class="api-doc">{doc_html(d.doc)}' + (f'<p class="api-more"><a href="../{where}">where it is explained</a></p>' if where else "") + "</div>")
 
 # %% ../../nbs/kit/site.ipynb #118dfb96
 def manifest_of(root: Path, slug: str) -> dict:
@@ -603,74 +651,79 @@ def manifest_of(root: Path, slug: str) -> dict:
     except yaml.YAMLError: found = {}
     return found if isinstance(found, dict) else {}
 
-def paper_page(root: Path, row: dict, names: dict, catalogued: dict) -> Page:
+def paper_page(root: Path, row: dict, names: dict, summary: str) -> Page:
     "A paper's page: its published notebook, or the page of what is owed."
     slug, wing = row["slug"], row["wing"]
-    executed = root/"figures"/slug/f"{slug}.ipynb"
-    if row["state"] != "published" or not executed.is_file(): return owed_page(f"{wing}/{slug}.ipynb", row, manifest_of(root, slug), catalogued)
-    notebook = row.get("notebook") or f"nbs/{wing}/{slug}.ipynb"
-    return notebook_page(f"{wing}/{slug}.ipynb", executed, f"{wing}.{slug}", f"figures/{slug}/{slug}.ipynb", run_commands(slug, notebook), names,
-                         [row["venue"], row["profile"], "fresh" if row["fresh"] else "stale"], f"figures/{slug}", row["title"])
+    executed, page = root/"figures"/slug/f"{slug}.ipynb", Page(f"{wing}/{slug}.ipynb", row["title"])
+    if row["state"] != "published" or not executed.is_file():
+        page.categories = [row["venue"], row["state"]]
+        return owed_page(page, row, manifest_of(root, slug), summary)
+    page.categories = [row["venue"], row["profile"], "fresh" if row["fresh"] else "stale"]
+    commands = run_commands(slug, row.get("notebook") or f"nbs/{wing}/{slug}.ipynb")
+    return notebook_page(page, executed, f"{wing}.{slug}", f"figures/{slug}/{slug}.ipynb", commands, names, f"figures/{slug}")
 
 def literate(root: Path) -> dict[str, Path]:
     "The notebooks that are pages by themselves: the kit's, and each wing's worlds; by their path in `site-src/`."
     found = {f"kit/{p.name}": p for p in sorted((root/"nbs"/"kit").glob("*.ipynb"))}
     return found | {f"{p.parent.name}/worlds.ipynb": p for p in sorted((root/"nbs").glob("*/worlds.ipynb"))}
 
+def literate_page(root: Path, path: str, source: Path, names: dict) -> Page:
+    "The page of a notebook of the kit or of a wing's worlds."
+    there = source.relative_to(root).as_posix()
+    return notebook_page(Page(path, source.stem), source, module_of(path), there, [f"jupyter lab {there}", f"pytest --nbval {there}"], names)
+
+def module_of(path: str) -> str: return path.removesuffix(".ipynb").replace("/", ".")
+
 # %% ../../nbs/kit/site.ipynb #5a0ee7aa
-def pages(root=None, rows: list[dict] | None = None) -> Path:
-    "Write `site-src/` afresh from the published notebooks, the kit's notebooks and the manifests; returns the folder."
-    root = Path(root or project_root())
-    from paper_kit.kit.workflow import catalogue, status
-    listed, rows = catalogue(root), status(root) if rows is None else rows
-    wings, entries = listed["wings"], {p["slug"]: p for p in listed["papers"]}
-    found = modules(root)
+def known_names(found: dict) -> dict[str, str]:
+    "The names that prose in backticks may mean, and the module of each; a name that is too short to be meant is left out."
     names = {}
-    for module, (_, defined) in found.items():
-        for d in defined:
+    for module, (_, listed) in found.items():
+        for d in listed:
             names.setdefault(d.name, module)
             for m in d.members: names.setdefault(f"{d.name}.{m.name}", module)
-    names = {n: m for n, m in names.items() if "." in n or len(n) > 3}
-    out = [home_page(root, rows, wings, names)]
-    for path, source in literate(root).items():
-        module, there = path.removesuffix(".ipynb").replace("/", "."), source.relative_to(root).as_posix()
-        out.append(notebook_page(path, source, module, there, [f"jupyter lab {there}", f"pytest --nbval {there}"], names, []))
-    out.append(kit_index([p for p in out if p.path.startswith("kit/")]))
-    out += [paper_page(root, row, names, entries.get(row["slug"], {})) for row in rows]
-    out += [wing_page(w, t, rows, (root/"nbs"/w/"worlds.ipynb").is_file()) for w, t in wings.items()]
-    stands = {}
-    for page in out:
-        module, address = page.path.removesuffix(".ipynb").replace("/", "."), page.path.replace(".ipynb", ".html")
-        if module in found: stands |= {module: address} | {f"{module}.{name}": f"{address}#{anchor}" for name, anchor in page.anchors.items()}
-    with new_folder(root/"site-src") as folder:
-        for page in [*out, *api_pages(found, stands)]: page.write(folder)
-        (folder/"_content.html").write_text("<script>\n" + (assets()/"content.js").read_text(encoding="utf-8") + "</script>\n", encoding="utf-8")
-    return root/"site-src"
+    return {name: module for name, module in names.items() if "." in name or len(name) > 3}
 
-def kit_index(listed: list[Page]) -> Page:
-    "The index of the kit: what every paper stands on."
-    page = Page("kit/index.qmd", "The kit", "What every paper stands on: small, and grown only by what two papers need.", more={"page-layout": "full", "toc": False})
-    page.html('<div class="cards">' + "".join(f'<article class="card"><h3><a href="{PurePosixPath(p.path).stem}.html">{inline(p.title)}</a></h3>'
-              f'<p class="meta"><code>paper_kit.{p.path.removesuffix(".ipynb").replace("/", ".")}</code></p><p>{inline(p.description)}</p></article>' for p in listed) + "</div>")
-    return page
+def pages(root=None, rows: list[dict] | None = None) -> Path:
+    "Write `site-src/` afresh from the published notebooks, the kit's notebooks and the manifests; returns the folder."
+    from paper_kit.kit.workflow import catalogue, status
+    root = Path(root or project_root())
+    listed, rows = catalogue(root), status(root) if rows is None else rows
+    summaries = {p["slug"]: p.get("summary", "") for p in listed["papers"]}
+    found = modules(root)
+    names = known_names(found)
+    notebooks = [literate_page(root, path, source, names) for path, source in literate(root).items()]
+    papers = [paper_page(root, row, names, summaries.get(row["slug"], "")) for row in rows]
+    wings = [wing_page(w, title, rows, (root/"nbs"/w/"worlds.ipynb").is_file()) for w, title in listed["wings"].items()]
+    stands = {}
+    for page in [*notebooks, *papers]:
+        module, address = module_of(page.path), page.path.replace(".ipynb", ".html")
+        if module in found: stands |= {module: address} | {f"{module}.{name}": f"{address}#{anchor}" for name, anchor in page.anchors.items()}
+    kit = kit_index([p for p in notebooks if p.path.startswith("kit/")])
+    with new_folder(root/"site-src") as folder:
+        for page in [home_page(root, rows, listed["wings"], names), kit, *notebooks, *papers, *wings, *api_pages(found, stands)]: page.write(folder)
+        script = (assets()/"content.js").read_text(encoding="utf-8")
+        (folder/"_content.html").write_text(f"<script>\n{script}</script>\n", encoding="utf-8")   # Quarto puts it at the end of each page
+    return root/"site-src"
 
 # %% ../../nbs/kit/site.ipynb #b4ca5c18
 def navigation(rows: list[dict], root=None) -> str:
     "The generated part of `_quarto.yml`: the sidebar, by wing, then the kit and the reference."
     from paper_kit.kit.workflow import catalogue
     root = Path(root or project_root())
-    def titled(path, source): return heading(read_cells(source))[0] or PurePosixPath(path).stem
     notebooks = literate(root)
-    sections = []
+    titles = {path: heading(read_cells(source))[0] or PurePosixPath(path).stem for path, source in notebooks.items()}
+    section = lambda text, index, contents: {"section": text, "href": f"site-src/{index}", "contents": contents}
+    item = lambda text, path: {"text": text, "href": f"site-src/{path}"}
+    listed = [item("Scoreboard", "index.ipynb")]
     for wing, title in catalogue(root)["wings"].items():
-        pages = [{"text": "Worlds", "href": f"site-src/{wing}/worlds.ipynb"}] if f"{wing}/worlds.ipynb" in notebooks else []
-        pages += [{"text": short(r["title"]), "href": f"site-src/{wing}/{r['slug']}.ipynb"} for r in rows if r["wing"] == wing]
-        sections.append({"section": title, "href": f"site-src/{wing}/index.qmd", "contents": pages})
-    kit = [{"text": titled(p, s), "href": f"site-src/{p}"} for p, s in notebooks.items() if p.startswith("kit/")]
-    listed = [name for name, (doc, defined) in modules(root).items() if doc or defined]
-    sections += [{"section": "The kit", "href": "site-src/kit/index.qmd", "contents": kit},
-                 {"section": "Reference", "href": "site-src/api/index.qmd", "contents": [{"text": n, "href": f"site-src/api/{n}.qmd"} for n in listed]}]
-    text = yaml.safe_dump([{"text": "Scoreboard", "href": "site-src/index.ipynb"}, *sections], sort_keys=False, allow_unicode=True, width=10**6)
+        worlds = [item("Worlds", f"{wing}/worlds.ipynb")] if f"{wing}/worlds.ipynb" in notebooks else []
+        papers = [item(short(r["title"]), f"{wing}/{r['slug']}.ipynb") for r in rows if r["wing"] == wing]
+        listed.append(section(title, f"{wing}/index.qmd", worlds + papers))
+    listed.append(section("The kit", "kit/index.qmd", [item(t, p) for p, t in titles.items() if p.startswith("kit/")]))
+    named = [name for name, (doc, defined) in modules(root).items() if doc or defined]
+    listed.append(section("Reference", "api/index.qmd", [item(n, f"api/{n}.qmd") for n in named]))
+    text = yaml.safe_dump(listed, sort_keys=False, allow_unicode=True, width=10**6)
     return "\n".join("      " + line for line in text.splitlines())
 
 # %% ../../nbs/kit/site.ipynb #5e4db877
@@ -683,10 +736,8 @@ def as_markdown(path: Path) -> str:
         if cell["cell_type"] != "code": out.append(source); continue
         options = "\n".join(re.findall(r"^#\| ?(.*)$", source, flags=re.M))
         said = yaml.safe_load(options) or {} if options else {}
-        code = re.sub(r"^#\|.*\n?", "", source, flags=re.M)
-        fence = "`"*max(3, 1 + max((len(m) for m in re.findall(r"`+", code)), default=0))
         attributes = "".join(f' {k}="{str(v).lower() if isinstance(v, bool) else v}"' for k, v in said.items())
-        out.append(f"{fence} {{.python .cell-code{attributes}}}\n{code}\n{fence}")
+        out.append(fenced(re.sub(r"^#\|.*\n?", "", source, flags=re.M), f"{{.python .cell-code{attributes}}}"))
     return "\n\n".join(out) + "\n"
 
 def front_matter(text: str) -> dict:
@@ -713,13 +764,12 @@ def pandoc() -> str:
                         next_step="pip install -c constraints.txt pypandoc-binary")
 
 def body_of(text: str, cache: Path, references: Path | None) -> str:
-    "The HTML of a page's text. The cache is keyed by the text, the filter, pandoc and the bibliography where it is cited."
-    cites = references and references.is_file() and references.stat().st_size and re.search(r"(?<![\w\\])@(?!fig-|tbl-|eq-|sec-|lst-)[A-Za-z]", text)
+    "The HTML of a page's text. The cache is keyed by the text, the filter, pandoc and, where it is cited, the bibliography."
+    known = references and references.is_file() and references.stat().st_size
+    cites = known and re.search(r"(?<![\w\\])@(?!fig-|tbl-|eq-|sec-|lst-)[A-Za-z]", text)
     parts = [text.encode(), (assets()/"pages.lua").read_bytes(), pandoc().encode(), references.read_bytes() if cites else b""]
     kept = cache/(hashlib.sha256(b"\0".join(parts)).hexdigest()[:32] + ".html")
-    if kept.is_file():
-        os.utime(kept)
-        return kept.read_text(encoding="utf-8")
+    if kept.is_file(): return kept.read_text(encoding="utf-8")
     command = [pandoc(), "-f", "markdown", "-t", "html5", "--mathml", "--wrap=none", "--lua-filter", str(assets()/"pages.lua")]
     if cites: command += ["--citeproc", "--bibliography", str(references), "-M", "link-citations=true"]
     done = subprocess.run(command, input=text.encode(), capture_output=True)
@@ -737,57 +787,67 @@ class Item:
     href: str = ""
     items: list = field(default_factory=list)
 
+    @property
+    def page(self) -> str:
+        "The address of the rendered page."
+        return rendered(self.href)
+
+def rendered(path: str) -> str: return re.sub(r"\.(ipynb|qmd)$", ".html", path)
+
 def menu(listed: list) -> list[Item]:
     "Entries of a navbar or sidebar of `_quarto.yml`."
-    return [Item(e.get("section") or e.get("text", ""), e.get("href", ""), menu(e.get("contents") or e.get("menu") or [])) for e in listed or [] if isinstance(e, dict)]
+    return [Item(e.get("section") or e.get("text", ""), e.get("href", ""), menu(e.get("contents") or e.get("menu") or []))
+            for e in listed or [] if isinstance(e, dict)]
 
 def described(root: Path) -> dict:
     "`_quarto.yml`, with an error that says what is wrong with it."
-    path = root/"_quarto.yml"
+    path, mend = root/"_quarto.yml", "mend it, or git checkout _quarto.yml"
     try: found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise PaperKitError("the description of the site cannot be read", file=str(path), expected="YAML", found=str(error)[:300], next_step="mend it, or git checkout _quarto.yml") from error
+        raise PaperKitError("the description of the site cannot be read", file=str(path), expected="YAML", found=str(error)[:300], next_step=mend) from error
     if not isinstance(found, dict) or "website" not in found:
-        raise PaperKitError("the description of the site is incomplete", file=str(path), expected="a mapping with 'website'", found=type(found).__name__, next_step="git checkout _quarto.yml")
+        raise PaperKitError("the description of the site is incomplete", file=str(path), expected="a mapping with 'website'",
+                            found=type(found).__name__, next_step=mend)
     return found
 
+# %% ../../nbs/kit/site.ipynb #5e824eb2
 def address(href: str, here: str) -> str:
     "The relative address, from the page `here`, of a page named by its source."
     if not href or re.match(r"[a-z]+:|#", href): return href
     path, hash_, anchor = href.partition("#")
-    return os.path.relpath(re.sub(r"\.(ipynb|qmd)$", ".html", path), os.path.dirname(here)).replace(os.sep, "/") + hash_ + anchor
-
-def inline(text: str) -> str:
-    "A title as HTML: backticks become code."
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(text)))
-
-def plain(text: str) -> str: return str(text).replace("`", "")
+    return os.path.relpath(rendered(path), os.path.dirname(here)).replace(os.sep, "/") + hash_ + anchor
 
 def sidebar_html(items: list[Item], here: str) -> str:
     "The sidebar as seen from the page `here`: its own section open, its own entry marked."
-    own = lambda i: re.sub(r"\.(ipynb|qmd)$", ".html", i.href) == here
-    current, out = ' aria-current="page"', []
+    def link(item, text=""):
+        mark = ' aria-current="page"' if item.page == here else ""
+        return f'<a href="{address(item.href, here)}"{mark}>{inline(text or item.text)}</a>'
+    out = []
     for item in items:
-        mark = current if own(item) else ""
-        link = f'<a href="{address(item.href, here)}"{mark}>{inline(item.text)}</a>'
-        if not item.items: out.append(f'<li class="top">{link}</li>'); continue
-        inside = own(item) or any(map(own, item.items))
-        children = "".join(f'<li><a href="{address(i.href, here)}"{current if own(i) else ""}>{inline(i.text)}</a></li>' for i in item.items)
-        out.append(f'<li class="group"><details{" open" if inside else ""}><summary>{inline(item.text)}</summary><ul>'
-                   f'<li class="overview">{link.replace(inline(item.text) + "</a>", "Overview</a>")}</li>{children}</ul></details></li>')
+        if not item.items: out.append(f'<li class="top">{link(item)}</li>'); continue
+        opened = " open" if here in (item.page, *(i.page for i in item.items)) else ""
+        inside = f"<li>{link(item, 'Overview')}</li>" + "".join(f"<li>{link(i)}</li>" for i in item.items)
+        out.append(f'<li class="group"><details{opened}><summary>{inline(item.text)}</summary><ul>{inside}</ul></details></li>')
     return f'<ul>{"".join(out)}</ul>'
+
+def navbar_html(items: list[Item], here: str) -> str:
+    "The bar at the top; the part of the site that `here` belongs to is marked."
+    folder, own = os.path.dirname(here), [os.path.dirname(i.href) for i in items]
+    mark = lambda item: os.path.dirname(item.href) == (folder if folder in own else "site-src")
+    return "".join(f'<a href="{address(i.href, here)}"{" aria-current=true" if mark(i) else ""}>{inline(i.text)}</a>' for i in items)
 
 # %% ../../nbs/kit/site.ipynb #0c546412
 class _Sections(HTMLParser):
     "Splits a page at its headings into records of text."
-    def __init__(self, title):
+    silent = ("script", "style", "iframe", "annotation", "pre")
+    def __init__(self):
         super().__init__(convert_charrefs=True)
         self.records, self.quiet, self.head = [{"a": "", "h": "", "x": []}], 0, None
     def handle_starttag(self, tag, attrs):
-        if tag in ("script", "style", "iframe", "annotation", "pre"): self.quiet += 1
+        if tag in self.silent: self.quiet += 1
         if tag in ("h2", "h3") and dict(attrs).get("id"): self.records.append({"a": dict(attrs)["id"], "h": "", "x": []}); self.head = tag
     def handle_endtag(self, tag):
-        if tag in ("script", "style", "iframe", "annotation", "pre") and self.quiet: self.quiet -= 1
+        if tag in self.silent and self.quiet: self.quiet -= 1
         if tag == self.head: self.head = None
     def handle_data(self, data):
         if self.quiet: return
@@ -796,64 +856,66 @@ class _Sections(HTMLParser):
 
 def search_records(body: str, title: str, href: str) -> list[dict]:
     "What the search knows of a page: address, page title, heading, text; one record a section."
-    parser = _Sections(title)
+    parser = _Sections()
     parser.feed(body)
-    clean = lambda parts: " ".join("".join(parts).split())
-    return [{"u": href + ("#" + r["a"] if r["a"] else ""), "t": title, "h": " ".join(r["h"].split()), "x": clean(r["x"])} for r in parser.records]
+    clean = lambda text: " ".join(text.split())
+    return [{"u": href + ("#" + r["a"] if r["a"] else ""), "t": title, "h": clean(r["h"]), "x": clean("".join(r["x"]))} for r in parser.records]
 
 def contents(body: str) -> tuple[str, str]:
     "The table of contents of a page, and its body with a link at every heading."
-    found = re.findall(r'<h([23])\b[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', body, flags=re.S)
     bare = lambda text: re.sub(r"</?a\b[^>]*>", "", text)
+    found = re.findall(r'<h([23])\b[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', body, flags=re.S)
     items = [f'<li class="level-{level}"><a href="#{anchor}">{bare(text)}</a></li>' for level, anchor, text in found]
     body = re.sub(r'(<h([2-4])\b[^>]*\bid="([^"]+)"[^>]*>)(.*?)(</h\2>)',
                   r'\1\4<a class="anchor" href="#\3" aria-label="Link to this section">#</a>\5', body, flags=re.S)
     return (f'<ol>{"".join(items)}</ol>' if len(items) > 1 else ""), body
 
 # %% ../../nbs/kit/site.ipynb #b3bf6a65
-def framed(root: Path, config: dict, path: str, text: str, body: str, flat: list[Item], stamp: str) -> tuple[str, list[dict]]:
-    "A whole page, and its records for the search."
-    site, front = config["website"], front_matter(text)
-    here = re.sub(r"\.(ipynb|qmd)$", ".html", path)
-    up = "../"*(len(PurePosixPath(path).parts) - 1)
-    body = re.sub(r'(href=")(?![a-z]+:|#|/)([^"#?]+)\.(ipynb|qmd)(#[^"]*)?"', lambda m: _page_link(m, root, path), body)
-    toc, linked = contents(body)
-    if front.get("toc") is False: toc = ""
-    order = [re.sub(r"\.(ipynb|qmd)$", ".html", i.href) for i in flat]
-    at = order.index(here) if here in order else -1
+def neighbours(flat: list[Item], here: str) -> str:
+    "The ways to the page before and the page after, in the order of the sidebar."
+    at = next((i for i, item in enumerate(flat) if item.page == here), None)
     def step(i, word, rel):
-        if at < 0 or not 0 <= i < len(flat): return ""
+        if at is None or not 0 <= i < len(flat): return ""
         return f'<a class="{rel}" rel="{rel}" href="{address(flat[i].href, here)}"><span>{word}</span>{inline(flat[i].text)}</a>'
-    items = menu(site.get("sidebar", {}).get("contents"))
-    section = next((s for s in items if s.items and any(re.sub(r"\.(ipynb|qmd)$", ".html", i.href) == here for i in s.items)), None)
-    navbar = "".join(f'<a href="{address(i.href, here)}"{_current(i, here)}>{html.escape(i.text)}</a>' for i in menu(site.get("navbar", {}).get("left")))
-    title = front.get("title", "")
-    values = {
-        "title": inline(title), "plain": html.escape(plain(title)), "site": html.escape(site.get("title", "")), "lang": config.get("lang", "en"), "up": up, "stamp": stamp,
-        "description": html.escape(plain(front.get("description") or site.get("description", "")), quote=True),
-        "lead": f'<p class="lead">{inline(front["description"])}</p>' if front.get("description") else "",
-        "categories": "".join(f'<span class="badge {html.escape(str(c)).replace(" ", "-")}">{html.escape(str(c))}</span>' for c in front.get("categories") or []),
-        "crumb": f'<a href="{address(section.href, here)}">{html.escape(section.text)}</a>' if section else "",
-        "navbar": navbar, "sidebar": sidebar_html(items, here), "toc": toc, "body": linked, "home": address("site-src/index.ipynb", here),
-        "steps": step(at - 1, "Previous", "prev") + step(at + 1, "Next", "next"), "footer": _footer(site),
-        "layout": "page-full" if front.get("page-layout") == "full" else "page-article"}
-    frame = (assets()/"page.html").read_text(encoding="utf-8")
-    return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], frame), search_records(body, plain(title), here)
+    return "" if at is None else step(at - 1, "Previous", "prev") + step(at + 1, "Next", "next")
 
-def _page_link(m, root: Path, path: str) -> str:
-    target = os.path.normpath(os.path.join(os.path.dirname(path), m[2])).replace(os.sep, "/")
-    known = target.startswith("site-src/") and (root/f"{target}.{m[3]}").is_file()
-    return f'{m[1]}{m[2]}.{"html" if known else m[3]}{m[4] or ""}"'
+def page_links(body: str, root: Path, path: str) -> str:
+    "Links to the sources of pages, as prose has them, made links to the pages."
+    def link(m):
+        target = os.path.normpath(os.path.join(os.path.dirname(path), m[2])).replace(os.sep, "/")
+        known = target.startswith("site-src/") and (root/f"{target}.{m[3]}").is_file()
+        return f'{m[1]}{m[2]}.{"html" if known else m[3]}{m[4] or ""}"'
+    return re.sub(r'(href=")(?![a-z]+:|#|/)([^"#?]+)\.(ipynb|qmd)(#[^"]*)?"', link, body)
 
-def _current(item: Item, here: str) -> str:
-    folder = os.path.dirname(item.href)
-    inside = os.path.dirname(here) == folder or (folder == "site-src" and os.path.dirname(here) not in ("site-src/kit", "site-src/api"))
-    return ' aria-current="true"' if inside else ""
-
-def _footer(site: dict) -> str:
+def footer_html(site: dict) -> str:
+    "The foot of every page, from `page-footer`."
     footer = site.get("page-footer") or {}
     parts = [footer] if isinstance(footer, str) else [footer.get(k, "") for k in ("left", "center", "right")]
-    return "".join(f"<p>{html.escape(p)}</p>" for p in parts if isinstance(p, str) and p)
+    return "".join(f"<p>{inline(p)}</p>" for p in parts if isinstance(p, str) and p)
+
+# %% ../../nbs/kit/site.ipynb #6edb8f7c
+def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str) -> tuple[str, list[dict]]:
+    "A whole page, and its records for the search. `stamp` changes with the style sheets and scripts, so that no old one is used."
+    site, front, here = config["website"], front_matter(text), rendered(path)
+    items = menu(site.get("sidebar", {}).get("contents"))
+    flat = [i for item in items for i in [item, *item.items] if i.href]
+    section = next((s for s in items if here in [i.page for i in s.items]), None)
+    toc, linked = contents(page_links(body, root, path))
+    title, lead = front.get("title", ""), front.get("description", "")
+    bare = lambda value: html.escape(str(value).replace("`", ""), quote=True)
+    tags = [html.escape(str(c)) for c in front.get("categories") or []]
+    values = {
+        "site": html.escape(site.get("title", "")), "lang": config.get("lang", "en"), "stamp": stamp,
+        "up": "../"*(len(PurePosixPath(path).parts) - 1), "home": address("site-src/index.ipynb", here),
+        "title": inline(title), "plain": bare(title), "description": bare(lead or site.get("description", "")),
+        "lead": f'<p class="lead">{inline(lead)}</p>' if lead else "",
+        "categories": "".join(f'<span class="badge {t.replace(" ", "-")}">{t}</span>' for t in tags),
+        "crumb": f'<a href="{address(section.href, here)}">{inline(section.text)}</a>' if section else "",
+        "navbar": navbar_html(menu(site.get("navbar", {}).get("left")), here), "sidebar": sidebar_html(items, here),
+        "toc": "" if front.get("toc") is False else toc, "body": linked, "steps": neighbours(flat, here), "footer": footer_html(site),
+        "layout": "page-full" if front.get("page-layout") == "full" else "page-article"}
+    frame = (assets()/"page.html").read_text(encoding="utf-8")
+    return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], frame), search_records(body, title.replace("`", ""), here)
 
 # %% ../../nbs/kit/site.ipynb #118c7780
 def link_tree(source: Path, target: Path, pattern: str = "**/*") -> None:
@@ -867,58 +929,65 @@ def link_tree(source: Path, target: Path, pattern: str = "**/*") -> None:
 
 def libraries(root: Path) -> None:
     "The JavaScript that exhibits share, in `figures/lib/`, where it is not there yet."
-    try: from paper_kit.kit.show import write_libraries
-    except ImportError: return
+    from paper_kit.kit.show import write_libraries
     write_libraries(root/"figures"/"lib", ("plotly", "k3d"))
 
+def redirect(folder: Path, alias: str, target: str) -> None:
+    "A page at an old or shorter address that leads to the real one."
+    alias = alias.lstrip("/")
+    to = os.path.relpath(target, os.path.dirname(alias) or ".").replace(os.sep, "/")
+    (folder/alias).parent.mkdir(parents=True, exist_ok=True)
+    (folder/alias).write_text(f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>paper_kit</title><meta http-equiv="refresh" content="0; url={to}">'
+                              f'<link rel="canonical" href="{to}"><link rel="icon" href="data:,"><p><a href="{to}">paper_kit</a></p></html>\n', encoding="utf-8")
+
+# %% ../../nbs/kit/site.ipynb #e546a4a5
 def render_pandoc(root: Path) -> Path:
     "Render `site-src/` into `_site/` with pandoc, from the same `_quarto.yml`."
-    libraries(root)
     config, source = described(root), root/"site-src"
     paths = sorted(p for p in source.rglob("*") if p.suffix in (".ipynb", ".qmd"))
-    if not paths: raise PaperKitError("there are no pages to render", file=str(source), expected="the output of paper-kit pages", found="nothing", next_step="paper-kit pages")
+    if not paths: raise PaperKitError("there are no pages to render", file=str(source), expected="the output of paper-kit pages", found="nothing",
+                                      next_step="paper-kit pages")
+    libraries(root)
     references = root/config["bibliography"] if config.get("bibliography") else None
-    cache = root/"runs"/"site"
     texts = {p: as_markdown(p) for p in paths}
-    with ThreadPoolExecutor(os.cpu_count() or 2) as pool: bodies = dict(zip(paths, pool.map(lambda p: body_of(texts[p], cache, references), paths)))
-    flat = [i for item in menu(config["website"].get("sidebar", {}).get("contents")) for i in [item, *item.items] if i.href]
-    stamp = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(assets().iterdir()))).hexdigest()[:8]
+    with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        bodies = dict(zip(paths, pool.map(lambda p: body_of(texts[p], root/"runs"/"site", references), paths)))
+    stamp = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(assets().iterdir()) if p.is_file())).hexdigest()[:8]
     with new_folder(root/config["project"].get("output-dir", "_site")) as folder:
         records = []
         for path in paths:
-            name = path.relative_to(root).as_posix()
-            page, found = framed(root, config, name, texts[path], bodies[path], flat, stamp)
-            target = folder/re.sub(r"\.(ipynb|qmd)$", ".html", name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page, encoding="utf-8")
+            page, found = framed(root, config, path.relative_to(root).as_posix(), texts[path], bodies[path], stamp)
+            name = rendered(path.relative_to(root).as_posix())
+            write_plain(folder/name, page)
             records += found
-            for alias in front_matter(texts[path]).get("aliases") or []: _alias(folder, alias, target.relative_to(folder).as_posix())
-        link_tree(root/"figures", folder/"figures")
-        link_tree(root/"nbs", folder/"nbs", "**/*.ipynb")
-        for pattern in ("*.css", "*.js", "*.svg"): link_tree(assets(), folder/"paper_kit"/"assets", pattern)
-        for extra in source.glob("**/*_files"): link_tree(extra, folder/extra.relative_to(root))
-        (folder/"search.js").write_text("window.paperKitSearch=" + json.dumps(records, ensure_ascii=False, separators=(",", ":")) + ";", encoding="utf-8")
+            for alias in front_matter(texts[path]).get("aliases") or []: redirect(folder, alias, name)
+        gather(root, folder)
+        write_plain(folder/"search.js", "window.paperKitSearch=" + json.dumps(records, ensure_ascii=False, separators=(",", ":")) + ";")
     return root/config["project"].get("output-dir", "_site")
 
-def _alias(folder: Path, alias: str, target: str) -> None:
-    "A page at an old or shorter address that leads to the real one."
-    place = folder/alias.lstrip("/")
-    to = os.path.relpath(target, os.path.dirname(alias.lstrip("/")) or ".").replace(os.sep, "/")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>paper_kit</title><meta http-equiv="refresh" content="0; url={to}">'
-                     f'<link rel="canonical" href="{to}"><p><a href="{to}">paper_kit</a></p></html>\n', encoding="utf-8")
+def write_plain(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
-# %% ../../nbs/kit/site.ipynb #e546a4a5
+def gather(root: Path, folder: Path) -> None:
+    "Beside the pages: what is published, the notebooks, the pictures of the pages, style sheets and scripts."
+    link_tree(root/"figures", folder/"figures")
+    link_tree(root/"nbs", folder/"nbs", "**/*.ipynb")
+    for extra in (root/"site-src").glob("**/*_files"): link_tree(extra, folder/extra.relative_to(root))
+    for pattern in ("*.css", "*.js", "*.svg"): link_tree(assets(), folder/"paper_kit"/"assets", pattern)
+
+# %% ../../nbs/kit/site.ipynb #99c5b578
 def render_quarto(root: Path, command: str) -> Path:
     "Render `site-src/` with Quarto; nothing is executed."
     libraries(root)
     done = subprocess.run([command, "render", str(root), "--no-execute"], capture_output=True, text=True)
     if done.returncode: raise PaperKitError("quarto could not render the site", file=str(root/"_quarto.yml"), expected="exit status 0",
-                                            found=(done.stderr or done.stdout)[-800:], next_step="mend it, or render with pandoc: paper-kit site --pandoc")
+                                            found=(done.stderr or done.stdout)[-800:], next_step="mend it, or call site(quarto=False) to use pandoc")
     return root/described(root)["project"].get("output-dir", "_site")
 
 def site(root=None, quarto: str | bool | None = None, rows: list[dict] | None = None) -> Path:
-    "Write the pages and render them to `_site/`: with Quarto where there is one (or `quarto` names one), else (or with `False`) with pandoc."
+    """Write the pages and render them to `_site/`: with Quarto where there is one (or `quarto` names one), else with pandoc,
+    which `quarto=False` asks for."""
     root = Path(root or project_root())
     command = shutil.which("quarto") if quarto in (None, True) else quarto
     if quarto is True and not command:

@@ -75,7 +75,9 @@ def test_the_published_page_has_what_the_notebook_had(built, root):
 
 def test_the_rendered_page_has_numbers_folds_callouts_and_mathematics(built):
     page = (built/"site-src"/synthetic.wing/f"{synthetic.slug}.html").read_text(encoding="utf-8")
-    assert '<span class="equation-number">(8)</span>' in page and 'id="eq-energy"' in page and "Equation&nbsp;1" in page.replace("\u00a0", "&nbsp;")
+    assert '<span class="equation-number">(8)</span>' in page and 'id="equation-loss"' in page and '<a href="#equation-loss">Eq. 8</a>' in page
+    assert 'id="fig-own"' in page and '<a href="#fig-own" class="crossref">Figure\u00a01</a>' in page and "Counted by the renderer." in page
+    assert 'id="eq-energy"' in page and "Equation&nbsp;1" in page.replace("\u00a0", "&nbsp;")
     assert "<math" in page and "\\tag" not in page
     assert 'class="callout callout-tip"' in page and '<details class="callout callout-note">' in page
     assert '<details class="code-fold" open>' in page and "&lt;Eq 8&gt; and @nobody" in page
