@@ -164,6 +164,15 @@ def test_a_published_verdict_is_what_its_predicate_says_of_the_published_numbers
         assert result["verdict"] == (verdict if reaches(record["profile"], record["data"], needs) else "untested"), claim
 
 
+def test_away_from_a_clone_modules_import_and_paper_says_to_clone(tmp_path):
+    import os
+    shutil.copytree(ROOT/"paper_kit", tmp_path/"paper_kit")
+    environment = {k: v for k, v in os.environ.items() if k != "PAPER_KIT_ROOT"} | {"PYTHONPATH": str(tmp_path)}
+    code = "from paper_kit.kit.claims import below\nfrom paper_kit.kit.paper import Paper\nPaper('deepsdf')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "clone the project" in done.stderr, done.stderr[-500:]
+
+
 def test_published_folders_have_records():
     assert {p.name for p in (ROOT/"figures").iterdir() if p.is_dir() and p.name != "lib" and not p.name.startswith(".")} == {p.name.split(".")[0] for p in RECORDS}
 
