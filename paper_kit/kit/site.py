@@ -219,13 +219,16 @@ def role(cell) -> str:
     return "code"
 
 def add_code(page: Page, cell) -> None:
-    "Add the code of a cell, folded as its role asks; directives of Quarto's own win."
+    "Add the code of a cell, folded as its role asks; directives of Quarto's own win. Set-up cells in a row become one."
     source = re.sub(r"^(#\|.*\n?)+", "", cell.source).strip("\n")
     said = {k.rstrip(":"): " ".join(v) for k, v in cell.directives_.items() if k.endswith(":")}
     if not source or "false" in (said.get("echo"), said.get("include")): return
-    what = role(cell)
-    fold, summary = {"code": ("", "Code"), "exported": _source_of(source)}.get(what, ("true", what.title()))
-    page.code(source, said.get("code-fold", fold), said.get("code-summary", summary).strip("\"'"))
+    what, before = role(cell), page.cells[-1][1] if page.cells else ""
+    fold, summary = {"code": ("", "Code"), "exported": _source_of(source)}.get(what, ("true", "Set-up"))
+    if summary == "Set-up" and before.startswith(_set_up): page.cells[-1] = ("code", f"{before}\n\n{source}")
+    else: page.code(source, said.get("code-fold", fold), said.get("code-summary", summary).strip("\"'"))
+
+_set_up = '#| code-fold: true\n#| code-summary: "Set-up"\n'
 
 def _source_of(source: str) -> tuple[str, str]:
     "How exported code is folded, and its name: open when it is short and defines something public."
@@ -239,8 +242,8 @@ def _source_of(source: str) -> tuple[str, str]:
 def entry(definition: Definition, module: str, up: str) -> str:
     "The collapsible entry of one definition: kind, signature, docstring, the way to the reference."
     full = f"{definition.owner}.{definition.name}" if definition.owner else definition.name
-    head = html.escape(definition.signature.replace("\n    ", " ").replace("\n", "").replace(definition.name, full, 1))
-    call = lambda d: html.escape(" ".join(d.signature.split()))
+    call = lambda d: html.escape(re.sub(r"\(\s+", "(", " ".join(d.signature.split())).replace(" )", ")"))
+    head = call(definition).replace(definition.name, full, 1)
     members = "".join(f"<li><code>{call(m)}</code>{doc_html(m.doc)}</li>" for m in definition.members)
     link = f'<a href="{up}site-src/api/{module}.html#{full.lower()}"><code>{full}</code> in the reference</a>'
     return (f'<details class="api-entry" id="api-{full.lower()}"><summary><span class="api-kind">{definition.kind}</span> '
@@ -288,6 +291,7 @@ class Exhibit:
     alone: str = ""
     alt: str = ""
     anchor: str = ""
+    preview: bool = False
 
     def markdown(self) -> str:
         "The picture first, the interactive file under it, then number and caption, and the ways to either alone."
@@ -296,8 +300,8 @@ class Exhibit:
         image = f'<img src="{self.picture}" alt="{alt}" loading="lazy">' if self.picture else ""
         if self.anchor and not self.name:   # counted by the renderer
             return f"::: {{#{self.anchor}}}\n\n{fenced(image + self.frame, '{=html}')}\n\n{self.caption}\n\n:::"
-        # without a number the picture previews the same view: the page's script swaps the two once the view is there
-        kind = "exhibit swap" if self.frame and image and not self.name else "exhibit"
+        # where the picture only previews the view, the page's script swaps the two once the view is there
+        kind = "exhibit swap" if self.frame and image and self.preview else "exhibit"
         head = f'<figure class="{kind}"{f" id={chr(34)}{self.anchor}{chr(34)}" if self.anchor else ""}>{image}{self.frame}'
         if not (self.name or self.caption or self.alone): return fenced(head + "</figure>", "{=html}")
         ways = [f'<a href="{a}">{t}</a>' for a, t in ((self.picture if self.name else "", "picture"), (self.alone, "open it alone")) if a]
@@ -319,7 +323,8 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
         raw = _text(output["data"][mime])
         address = page.picture(raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw), _images[mime])
     caption = meta.get("caption", "") or said.get("fig-cap", "").strip("\"'")
-    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", ""), anchor if name or anchor.startswith("fig-") else "")
+    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", ""),
+                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")))
 
 def frame_of(text: str, page: Page, published: str) -> tuple[str, str]:
     "The iframe in an output's HTML and, when it shows a file, the address of that file."
@@ -426,7 +431,7 @@ def notebook_page(page: Page, source: Path, module: str, notebook: str, commands
         if cell.cell_type != "code": continue
         add_code(page, cell)
         if {"export", "exports", "exporti"} & set(cell.directives_): add_entries(page, cell.source, module)
-        shown = outputs_of(page, cell, published)
+        shown = [] if role(cell) == "parameters" else outputs_of(page, cell, published)
         if shown: page.markdown("::: {.cell-output}\n\n" + "\n\n".join(shown) + "\n\n:::")
     page.cells = [("markdown", referred(prose(text, page, names), page)) if kind == "prose" else (kind, text) for kind, text in page.cells]
     for kind, text in page.cells:   # pictures that the prose shows from the notebook's own folder come along
@@ -610,13 +615,13 @@ def home_page(root: Path, rows: list[dict], wings: dict, names: dict) -> Page:
     for cell in (c for c in cells if c.cell_type == "markdown"):
         source = re.sub(r"<!-- scoreboard:start -->.*?<!-- scoreboard:end -->", "<!-- scoreboard -->", cell.source, flags=re.S)
         parts = re.split(r"<!-- (exhibit|totals|scoreboard) -->", source)
-        parts[::2] = [prose(text, page, names) for text in parts[::2]]
         shown = hero_exhibit(page, root, rows) if "exhibit" in parts[1::2] else ""
-        if shown: parts[0] = f"::: {{.hero}}\n::: {{.hero-text}}\n{parts[0]}\n:::\n\n{fenced(shown, '{=html}')}\n:::"
+        if shown: page.markdown(":::: {.hero}\n\n::: {.hero-text}")
         for i, part in enumerate(parts):
-            if i % 2 == 0: page.markdown(part)
+            if i % 2 == 0: page.markdown(prose(part, page, names))
             elif part == "totals": page.html(totals(rows))
             elif part == "scoreboard": page.html(scoreboard_html(rows, wings))
+        if shown: page.markdown(f":::\n\n{fenced(shown, '{=html}')}\n\n::::")
     return page
 
 # %% ../../nbs/kit/site.ipynb #fceca7ca
@@ -769,7 +774,9 @@ def body_of(text: str, cache: Path, references: Path | None) -> str:
     cites = known and re.search(r"(?<![\w\\])@(?!fig-|tbl-|eq-|sec-|lst-)[A-Za-z]", text)
     parts = [text.encode(), (assets()/"pages.lua").read_bytes(), pandoc().encode(), references.read_bytes() if cites else b""]
     kept = cache/(hashlib.sha256(b"\0".join(parts)).hexdigest()[:32] + ".html")
-    if kept.is_file(): return kept.read_text(encoding="utf-8")
+    if kept.is_file():
+        os.utime(kept)
+        return kept.read_text(encoding="utf-8")
     command = [pandoc(), "-f", "markdown", "-t", "html5", "--mathml", "--wrap=none", "--lua-filter", str(assets()/"pages.lua")]
     if cites: command += ["--citeproc", "--bibliography", str(references), "-M", "link-citations=true"]
     done = subprocess.run(command, input=text.encode(), capture_output=True)
@@ -950,8 +957,10 @@ def render_pandoc(root: Path) -> Path:
     libraries(root)
     references = root/config["bibliography"] if config.get("bibliography") else None
     texts = {p: as_markdown(p) for p in paths}
+    cache = root/"runs"/"site"
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        bodies = dict(zip(paths, pool.map(lambda p: body_of(texts[p], root/"runs"/"site", references), paths)))
+        bodies = dict(zip(paths, pool.map(lambda p: body_of(texts[p], cache, references), paths)))
+    for old in sorted(cache.glob("*.html"), key=lambda p: -p.stat().st_mtime)[6*len(paths):]: old.unlink(missing_ok=True)
     stamp = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(assets().iterdir()) if p.is_file())).hexdigest()[:8]
     with new_folder(root/config["project"].get("output-dir", "_site")) as folder:
         records = []

@@ -66,7 +66,7 @@ def test_the_published_page_has_what_the_notebook_had(built, root):
     assert '<figure class="exhibit" id="fig-4">' in text and "[Figure 4](#fig-4)" in text
     assert "[Table 1](#tbl-1)" in text and 'id="tbl-1"' in text and "[C1](#claim-c1)" in text and 'id="claim-c1"' in text
     assert text.index("figure-4.png") < text.index("figure-4.html")
-    assert 'code-fold="show" code-summary="Source of rho"' in text and 'code-summary="Parameters"' in text and 'code-summary="How it was called"' in text
+    assert 'code-fold="show" code-summary="Source of rho"' in text and 'code-summary="Set-up"' in text and 'code-summary="How it was called"' in text
     assert "only output" in text and "print('only output')" not in text
     assert "figures/synthetic_paper/synthetic_paper.ipynb" in text and "papermill nbs/learning/synthetic_paper.ipynb" in text
     assert "[`write_atomic`](../../site-src/api/kit.files.html#write_atomic)" in text
