@@ -852,6 +852,7 @@ class _Sections(HTMLParser):
         self.records, self.quiet, self.head = [{"a": "", "h": "", "x": []}], 0, None
     def handle_starttag(self, tag, attrs):
         if tag in self.silent: self.quiet += 1
+        if tag in ("p", "div", "li", "td", "th", "dd", "dt", "summary", "details", "figcaption"): self.records[-1]["x"].append(" ")
         if tag in ("h2", "h3") and dict(attrs).get("id"): self.records.append({"a": dict(attrs)["id"], "h": "", "x": []}); self.head = tag
     def handle_endtag(self, tag):
         if tag in self.silent and self.quiet: self.quiet -= 1
