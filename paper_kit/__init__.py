@@ -1,1 +1,2 @@
+__version__ = "0.1.0"
 """A notebook-first companion to 48 computer-vision papers."""
