@@ -75,7 +75,7 @@ def general_loss(x: Float[Tensor, "*n"], alpha: Float[Tensor, "*n"] | float, sca
                  validate: bool = True) -> Float[Tensor, "*n"]:
     """The loss rho(x, alpha, c) of Eq. 8 for residuals `x`, shape `alpha` (any real number, inf or -inf) and `scale` c > 0.
 
-    The three broadcast; dtype and device follow `x`. Value and gradients in all three are finite for |x / c| up to 1e15 as far
+    The three broadcast; dtype and device follow `x`. Value and gradients in all three are finite for |x / c| up to 1e10 as far
     as the loss itself fits into the dtype (above alpha = 2 it grows without bound). Raises `PaperKitError` for a scale that
     is not positive, a shape that is NaN, and residuals that are neither float32 nor float64.
 
@@ -262,10 +262,11 @@ const svg = (name, attributes, parent) => {
 };
 const X = 6;
 const panel = (host, title, low, high, f) => {
-  const W = 300, H = 190, px = (x) => W / 2 + x * (W / 2 - 12) / X, py = (y) => 24 + (high - y) / (high - low) * (H - 34);
+  const W = 300, H = 160, px = (x) => W / 2 + x * (W / 2 - 12) / X, py = (y) => 24 + (high - y) / (high - low) * (H - 34);
   const box = svg("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": title}, host);
   svg("text", {x: 10, y: 15, class: "title"}, box).textContent = title;
   svg("path", {class: "axis", d: `M${px(-X)} ${py(0)}H${px(X)}M${px(0)} ${py(low)}V${py(high)}`}, box);
+  svg("text", {x: W - 14, y: py(0) - 5, class: "letter"}, box).textContent = "x";
   const clip = svg("clipPath", {id: "clip" + host.children.length}, svg("defs", {}, box));
   svg("rect", {x: 0, y: 20, width: W, height: H - 24}, clip);
   const inside = svg("g", {"clip-path": `url(#clip${host.children.length})`}, box), path = (alpha, c) => {
@@ -292,7 +293,7 @@ let line = null, grabbed = null;
 const place = (e, l) => { e.setAttribute("y1", sy(l.cut - T * l.slope)); e.setAttribute("y2", sy(l.cut + T * l.slope)); };
 const marks = points.map((p, i) => {
   const g = svg("g", {tabindex: 0, role: "button", class: "point"}, plane);
-  svg("circle", {r: 15, class: "handle"}, g); p.dot = svg("circle", {class: "dot"}, g);
+  svg("circle", {r: 24, class: "handle"}, g); p.dot = svg("circle", {class: "dot"}, g);
   const move = (t, y) => { p.t = Math.max(-T, Math.min(T, t)); p.y = Math.max(-Y, Math.min(Y, y)); draw(); };
   g.onpointerdown = (e) => { g.setPointerCapture(e.pointerId); grabbed = g; e.preventDefault(); g.focus(); };
   g.onpointermove = (e) => { if (grabbed !== g) return; const q = new DOMPoint(e.clientX, e.clientY).matrixTransform(plane.getScreenCTM().inverse());
@@ -302,7 +303,7 @@ const marks = points.map((p, i) => {
     if (d) { e.preventDefault(); move(p.t + d[0], p.y + d[1]); } };
   return g;
 });
-const alphaOf = (u) => u <= 0 ? -Infinity : 4 - 2 / u, word = (a) => a === -Infinity ? "−∞" : a.toFixed(Math.abs(a) < 10 ? 2 : 0).replace("-", "−");
+const alphaOf = (s) => s <= 0 ? -Infinity : 4 - 2400 / s, word = (a) => a === -Infinity ? "−∞" : a.toFixed(Math.abs(a) < 10 ? 2 : 0).replace("-", "−");
 const panels = [panel(find("panels"), "loss ρ", 0, 5, loss), panel(find("panels"), "influence, c · ∂ρ/∂x", -1.75, 1.75, (x, a, c) => c * influence(x, a, c)),
                 panel(find("panels"), "weight, c² · w", 0, 1.1, (x, a, c) => c * c * weight(x, a, c))];
 """
@@ -310,7 +311,7 @@ const panels = [panel(find("panels"), "loss ρ", 0, 5, loss), panel(find("panels
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #e639883d
 EXHIBIT_CONTROLS = r"""
 const draw = () => {
-  const alpha = alphaOf(+find("alpha").value / 1200), c = 10 ** (+find("scale").value / 100);
+  const alpha = alphaOf(+find("alpha").value), c = 10 ** (+find("scale").value / 100);
   const square = fit(points, points.map(() => 1)) || {slope: 0, cut: 0};
   line = robust(points, alpha, c, find("follow").checked ? line : null);
   place(lines[0], square); place(lines[1], line);
@@ -320,15 +321,17 @@ const draw = () => {
     marks[i].setAttribute("aria-label", `point ${i + 1} at ${p.t.toFixed(1)}, ${p.y.toFixed(1)}, weight ${w[i].toFixed(2)}`); });
   panels.forEach((p) => p(alpha, c, residuals));
   const near = data.named.find(([a]) => (a === null ? -Infinity : a) === alpha), ignored = w.filter((v) => v < .1).length;
+  names.forEach((b, i) => b.setAttribute("aria-pressed", data.named[i] === near));
   find("alpha-now").textContent = word(alpha) + (near ? ", " + near[1] : ""); find("scale-now").textContent = c.toFixed(2);
   find("alpha").setAttribute("aria-valuetext", "alpha " + word(alpha) + (near ? ", " + near[1] : ""));
   find("said").textContent = `General loss: slope ${line.slope.toFixed(2)} (least squares ${square.slope.toFixed(2)}). ` +
     `${ignored} of ${points.length} points have less than a tenth of the full weight.`;
 };
-const snap = () => { const s = find("alpha"); for (const u of data.ticks) if (Math.abs(s.value - u) <= 8) s.value = u; line = find("follow").checked ? line : null; draw(); };
-find("alpha").oninput = snap; find("scale").oninput = draw; find("follow").onchange = draw;
-find("names").append(...data.named.map(([a, name], i) => { const b = document.createElement("button"); b.textContent = name; b.type = "button";
-  b.onclick = () => { find("alpha").value = data.ticks[i]; draw(); }; return b; }));
+const names = data.named.map(([a, name], i) => { const b = document.createElement("button"); b.textContent = name; b.type = "button";
+  b.onclick = () => { find("alpha").value = data.ticks[i]; draw(); }; return b; });
+find("names").append(...names.slice().reverse());
+find("ticks").append(...data.ticks.map((u) => { const o = document.createElement("option"); o.value = u; return o; }));
+find("alpha").oninput = find("scale").oninput = find("follow").onchange = draw;
 find("again").onclick = () => { points.forEach((p, i) => { [p.t, p.y] = first[i]; }); line = null; draw(); };
 root.paperKit = {loss, influence, weight, robust, line: () => line, points};
 draw();
@@ -336,7 +339,7 @@ draw();
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #72547027
 EXHIBIT_HTML = r"""
-<div class="sliders"><label for="alpha">shape α</label><input id="alpha" type="range" min="0" max="1200" value="600" list="ticks"><output id="alpha-now" for="alpha"></output>
+<div class="sliders"><label for="alpha">shape α</label><input id="alpha" type="range" min="0" max="1200" step="10" value="600" list="ticks"><datalist id="ticks"></datalist><output id="alpha-now" for="alpha"></output>
 <label for="scale">scale c</label><input id="scale" type="range" min="-100" max="40" value="-40"><output id="scale-now" for="scale"></output></div>
 <div id="names" role="group" aria-label="named losses"></div>
 <svg id="plane" viewBox="0 0 640 400" role="group" aria-label="Points that can be moved, and two fitted lines"></svg>
@@ -356,7 +359,7 @@ EXHIBIT_CSS = """
 #said{margin:6px 2px;min-height:2.9em;font-variant-numeric:tabular-nums}.row{display:flex;flex-wrap:wrap;gap:4px 16px;align-items:center;margin:4px 2px}
 .key::before{content:"";display:inline-block;width:24px;margin-right:6px;vertical-align:middle;border-top:4px solid #0072b2}.key.square::before{border-top:3px dashed #d55e00}
 #panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(230px,1fr));gap:6px}#panels svg{border:1px solid #e3e7eb;border-radius:6px;width:100%}
-#panels .title{font-size:13px;font-weight:600;fill:#1f2933}.axis{stroke:#9aa5b1;fill:none}.faint{stroke:#d6dce2;stroke-width:1.5;fill:none}.curve{stroke:#0072b2;stroke-width:3;fill:none}
+#names [aria-pressed=true]{background:#0072b2;border-color:#0072b2;color:#fff}#panels .letter{font-size:12px;font-style:italic;fill:#52606d}#panels .title{font-size:13px;font-weight:600;fill:#1f2933}.axis{stroke:#9aa5b1;fill:none}.faint{stroke:#d6dce2;stroke-width:1.5;fill:none}.curve{stroke:#0072b2;stroke-width:3;fill:none}
 .limit{stroke:#6b7280;stroke-dasharray:2 4;fill:none}#panels circle{fill:#d55e00;fill-opacity:.75}
 @media(max-width:480px){.sliders{grid-template-columns:auto 1fr}.sliders input{grid-column:1/-1;grid-row:auto}.sliders output{text-align:right;grid-column:2}
 .sliders label{grid-column:1}.sliders{grid-auto-flow:dense}.dot{stroke-width:2.2}}
@@ -381,7 +384,7 @@ def exhibit():
         from ipywidgets import HTML
         return HTML(view.frame(lib=None))
     view = bespoke("A general robust loss: turn alpha, drag points", script, data, figure_1, html=EXHIBIT_HTML, css=EXHIBIT_CSS,
-                   live=live, height=880)
+                   live=live, height=900)
     return view
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #2fb4b1a1
