@@ -329,7 +329,7 @@ GOOD = {"C1": {"float32 error": 3e-7, "float64 error": 1e-14, "non-finite values
         "C2": {"violations": 0, "share of the bound attained": [0.999, 1., 0.9999, 0.995]},
         "E1": {"chosen": [1., 1.1, 0.9], "L2": [1.5, 1.6, 1.4], "best of L2, Huber, Cauchy": [1., 1.1, 0.9]}}
 BAD = [("C1", "float32 error", 2e-6), ("C1", "float64 error", 1e-11), ("C1", "non-finite values", 1), ("C1", "distance from L2 at alpha = 2 ± 1e-4", 2.3e-3),
-       ("C2", "violations", 1), ("C2", "share of the bound attained", [0.999, 1., 0.98, 1.]), ("C2", "share of the bound attained", [1., 1., 1.001, 1.]),
+       ("C2", "violations", 1), ("C2", "share of the bound attained", [0.999, 1., 0.98, 1.]), ("C2", "share of the bound attained", [1., 1., 1.02, 1.]),
        ("E1", "chosen", [1.6, 1.7, 1.5]), ("E1", "L2", [0.9, 1.0, 0.8]), ("E1", "best of L2, Huber, Cauchy", [0.9, 1.0, 0.8])]
 
 
