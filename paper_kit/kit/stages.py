@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/stages.ipynb #0629b157
 from __future__ import annotations
-import argparse, ast, datetime, functools, hashlib, importlib, inspect, json, os, platform, resource, symtable, sys, time
+import argparse, ast, datetime, functools, hashlib, importlib, inspect, json, os, platform, resource, symtable, sys, textwrap, time
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 import numpy as np
@@ -215,7 +215,7 @@ def code_digest(fn, module: str | None = None) -> str:
         reach = Reach(_notebook_module(where))
     else: reach = Reach()
     reach.name(where, fn.__qualname__.split(".")[0])
-    if not reach.seen: reach.seen[where, fn.__qualname__] = normal_form(inspect.cleandoc(inspect.getsource(fn)))
+    if not reach.seen: reach.seen[where, fn.__qualname__] = normal_form(textwrap.dedent(inspect.getsource(fn)))
     return reach.digest()
 
 # %% ../../nbs/kit/stages.ipynb #d0318083
@@ -227,7 +227,7 @@ def notebook_cells(notebook: dict) -> list:
 
 def cell_form(source: str) -> str:
     "Normal form of a cell; magics and shell lines stay as text."
-    lines = [l if not l.lstrip().startswith(("%", "!")) else f"{l[:len(l)-len(l.lstrip())]}{l.strip()!r}" for l in source.splitlines()]
+    lines = [l if not l.lstrip().startswith(("%", "!")) else f"{l[:len(l)-len(l.lstrip())]}magic({l.strip()!r})" for l in source.splitlines()]
     try: return normal_form("\n".join(lines))
     except SyntaxError: return source
 

@@ -195,7 +195,8 @@ def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
     logging.getLogger("papermill").setLevel(logging.ERROR)
     executed = folder/notebook.name
     environment = dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
-                       PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), PYDEVD_DISABLE_FILE_VALIDATION=1)
+                       PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), PYDEVD_DISABLE_FILE_VALIDATION=1,
+                       PAPER_KIT_ASKED=json.dumps({"slug": notebook.stem, "profile": parameters["profile"], "seed": parameters["seed"]}))
     engine = _engine(lambda i, n, heading: tell(cell=i, cells=n, heading=heading))
     with _environment(**environment):
         try:
@@ -659,7 +660,7 @@ def remove(slug: str, root=None) -> list:
     wing = notebook.parent.name if notebook else "none"
     gone = []
     for path in [*files_of(root, slug, wing).values(), *(root/"data"/"results").glob(f"{slug}.json"), *(root/"data"/"results").glob(f"{slug}.*.json"), root/"figures"/slug,
-                 root/"runs"/"stages"/slug, *(root/"runs").glob(f"*/{slug}"), *(root/"runs").glob(f"*/.digests/{slug}"), *(root/"runs").glob(f"*/.logs/{slug}.txt"), *(root/"runs").glob(f"*/.{slug}.lock")]:
+                 root/"runs"/"stages"/slug, *(root/"runs").glob(f"*/{slug}"), *(root/"runs").glob(f"*/.digests/{slug}"), *(root/"runs").glob(f"*/.logs/{slug}.txt"), *(root/"runs").glob(f"*/.{slug}.lock"), root/"runs"/f".publish-{slug}.lock"]:
         if not path.exists(): continue
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         gone.append(str(path.relative_to(root)))
