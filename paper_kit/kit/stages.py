@@ -194,9 +194,15 @@ class Reach:
         return hashlib.sha256(text.encode()).hexdigest()
 
 # %% ../../nbs/kit/stages.ipynb #684bee3d
+def _cell_sources() -> list:
+    "Sources that IPython keeps for tracebacks, oldest first: there even when a kernel keeps no history."
+    import linecache
+    return [(file, entry) for file, entry in linecache.cache.items() if len(entry) == 4]
+
 def _notebook_module(name: str) -> Module:
     "The module that the cells run so far amount to; what exported cells define wins over what others do."
-    history = getattr(sys.modules.get("__main__"), "In", None) or []
+    history = [c for c in getattr(sys.modules.get("__main__"), "In", None) or [] if c]
+    if not history: history = ["".join(lines) for file, (_, _, lines, _) in _cell_sources() if "ipykernel_" in file]
     module = Module(name)
     exported = lambda cell: any(l.replace(" ", "").startswith("#|export") for l in cell.splitlines()[:4])
     for wanted in (False, True):
