@@ -322,7 +322,7 @@ EXHIBIT_SCATTER = r"""
 const find = (id) => root.querySelector("#" + id), plane = find("plane");
 const T = 5, Y = 3.2, sx = (t) => 320 + t * 60, sy = (y) => 200 - y * 58;
 const first = data.points, points = first.map(([t, y]) => ({t, y}));
-const lines = ["square", "general"].map((name) => svg("line", {class: name, x1: sx(-T), x2: sx(T)}, plane));
+const lines = ["general", "square"].map((name) => svg("line", {class: name, x1: sx(-T), x2: sx(T)}, plane));
 const place = (element, l) => {
   element.setAttribute("y1", sy(l.cut - T * l.slope));
   element.setAttribute("y2", sy(l.cut + T * l.slope));
@@ -386,7 +386,7 @@ const draw = () => {
   line = robust(points, alpha, c, find("follow").checked ? line : null);
   const residuals = points.map((p) => p.y - line.cut - line.slope * p.t);
   const w = residuals.map((r) => Math.min(1, c * c * weight(r, alpha, c)));
-  place(lines[0], square); place(lines[1], line);
+  place(lines[0], line); place(lines[1], square);
   points.forEach((p, i) => show(p, i, w[i]));
   panels.forEach((update) => update(alpha, c, residuals));
   say(alpha, c, square, w);

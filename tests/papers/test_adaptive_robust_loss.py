@@ -423,7 +423,7 @@ def test_sliders_buttons_dragging_and_keyboard(page):
 
 @pytest.mark.browser
 def test_starting_from_the_line_before_is_graduated(page):
-    "Coming from L2 step by step, Welsch settles on the eighteen; jumping there may not."
+    "Coming from L2 step by step, Welsch settles on the eighteen."
     page.get_by_role("button", name="L2").click()
     page.check("#follow")
     page.focus("#alpha")
@@ -437,3 +437,27 @@ def test_exhibit_fits_a_phone(page):
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.set_viewport_size({"width": 800, "height": 900})
+
+
+# what the notebook shows
+
+def test_examples_in_docstrings():
+    import doctest
+    result = doctest.testmod(paper, extraglobs={"torch": torch})
+    assert result.attempted >= 3 and result.failed == 0
+
+
+def test_the_lines_to_paste_run():
+    import json
+    import re
+    from paper_kit.kit.files import project_root
+    cells = json.loads((project_root()/"nbs/learning/adaptive_robust_loss.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = next(m[1] for c in cells if (m := re.search(r"```python\n(.*?)```", "".join(c["source"]), re.S)))
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(200, 3, generator=generator)
+    targets = inputs @ torch.tensor([[1.], [-2.], [0.5]]) + 0.3
+    targets[:40] += 10
+    scope = {"inputs": inputs, "targets": targets}
+    torch.manual_seed(0)
+    exec(code, scope)
+    assert torch.allclose(scope["model"].weight[0], torch.tensor([1., -2., 0.5]), atol=0.05)
