@@ -283,10 +283,18 @@ def header_html(manifest: dict, record: dict | None) -> str:
     return cite + card_html(manifest, record)
 
 # %% ../../nbs/kit/paper.ipynb #dde352c1
+def _as_asked(slug: str, profile: str, seed: int):
+    "`paper-kit run` says in the environment what it asked for; a notebook that did not hear it must not run for an hour first."
+    asked = json.loads(os.environ.get("PAPER_KIT_ASKED") or "{}")
+    if asked.get("slug") == slug and (asked["profile"], asked["seed"]) != (profile, seed):
+        raise PaperKitError(f"{slug} did not run as asked", expected=f"profile {asked['profile']}, seed {asked['seed']}", found=f"profile {profile}, seed {seed}",
+                            next_step="its parameters cell needs the tag 'parameters', and Paper(...) needs profile=profile, seed=seed")
+
 class Paper(Runner):
     "One run of one paper's notebook. Raises `PaperKitError` for an unknown paper or profile."
     def __init__(self, slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", root=None):
         super().__init__(slug, profile, seed, data_root, root)
+        _as_asked(slug, profile, self.seed)
         path = self.root/"data"/"papers"/f"{slug}.yaml"
         if not path.is_file():
             near = difflib.get_close_matches(slug, [p.stem for p in path.parent.glob("*.yaml")], 1)

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/stages.ipynb #0629b157
 from __future__ import annotations
-import argparse, ast, datetime, functools, hashlib, importlib, inspect, json, os, platform, resource, symtable, sys, time
+import argparse, ast, datetime, functools, hashlib, importlib, inspect, json, os, platform, resource, symtable, sys, textwrap, time
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 import numpy as np
@@ -194,9 +194,15 @@ class Reach:
         return hashlib.sha256(text.encode()).hexdigest()
 
 # %% ../../nbs/kit/stages.ipynb #684bee3d
+def _cell_sources() -> list:
+    "Sources that IPython keeps for tracebacks, oldest first: there even when a kernel keeps no history."
+    import linecache
+    return [(file, entry) for file, entry in linecache.cache.items() if len(entry) == 4]
+
 def _notebook_module(name: str) -> Module:
     "The module that the cells run so far amount to; what exported cells define wins over what others do."
-    history = getattr(sys.modules.get("__main__"), "In", None) or []
+    history = [c for c in getattr(sys.modules.get("__main__"), "In", None) or [] if c]
+    if not history: history = ["".join(lines) for file, (_, _, lines, _) in _cell_sources() if "ipykernel_" in file]
     module = Module(name)
     exported = lambda cell: any(l.replace(" ", "").startswith("#|export") for l in cell.splitlines()[:4])
     for wanted in (False, True):
@@ -215,7 +221,7 @@ def code_digest(fn, module: str | None = None) -> str:
         reach = Reach(_notebook_module(where))
     else: reach = Reach()
     reach.name(where, fn.__qualname__.split(".")[0])
-    if not reach.seen: reach.seen[where, fn.__qualname__] = normal_form(inspect.cleandoc(inspect.getsource(fn)))
+    if not reach.seen: reach.seen[where, fn.__qualname__] = normal_form(textwrap.dedent(inspect.getsource(fn)))
     return reach.digest()
 
 # %% ../../nbs/kit/stages.ipynb #d0318083
@@ -227,7 +233,7 @@ def notebook_cells(notebook: dict) -> list:
 
 def cell_form(source: str) -> str:
     "Normal form of a cell; magics and shell lines stay as text."
-    lines = [l if not l.lstrip().startswith(("%", "!")) else f"{l[:len(l)-len(l.lstrip())]}{l.strip()!r}" for l in source.splitlines()]
+    lines = [l if not l.lstrip().startswith(("%", "!")) else f"{l[:len(l)-len(l.lstrip())]}magic({l.strip()!r})" for l in source.splitlines()]
     try: return normal_form("\n".join(lines))
     except SyntaxError: return source
 

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# What the tests need from the system: Chromium. Installs it on Debian and Ubuntu when it is missing, and says so when it cannot.
+set -euo pipefail
+for name in chromium chromium-browser google-chrome; do
+  if command -v "$name" >/dev/null 2>&1; then exit 0; fi
+done
+if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+  echo "installing Chromium for the browser tests"
+  if apt-get update -qq >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; then exit 0; fi
+fi
+echo "The browser tests need Chromium, which is not here and could not be installed. As root: apt-get install chromium. They fail until then." >&2

@@ -1,0 +1,193 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from paper_kit.kit import stages
+from paper_kit.kit.files import PaperKitError
+from paper_kit.kit.stages import Module, Reach, Runner, load_result, normal_form, notebook_digest, save_result, stage_key
+import ast
+
+
+def test_normal_form_sees_code_and_nothing_else():
+    same = ["def f(x): return 2*x", "def f(x: int) -> int:\n    'doc'\n    # c\n    return (2 * x)", "def f(x):\n\n    return 2*x"]
+    assert len({normal_form(s) for s in same}) == 1
+    for other in ("def f(x): return x*2", "def g(x): return 2*x", "def f(x=1): return 2*x", "def f(x): return 2*x; pass"):
+        assert normal_form(other) != normal_form(same[0])
+    assert normal_form("class A:\n    x: int = 1") == normal_form("class A:\n    x: float = 1") != normal_form("class A:\n    x: int = 2")
+
+
+def test_a_patched_method_keeps_its_class():
+    assert normal_form("@patch\ndef f(self: A): pass") != normal_form("@patch\ndef f(self: B): pass")
+
+
+def module(name, text):
+    m = Module(name)
+    for statement in ast.parse(text).body:
+        m.add(statement)
+    return m
+
+
+def digest_of(text, name="f"):
+    reach = Reach(module("paper_kit.learning.x", text))
+    reach.name("paper_kit.learning.x", name)
+    return reach
+
+
+def test_reach_follows_free_names_and_not_local_ones():
+    text = "a = 1\nb = 2\ndef g(): return a\ndef f(b): return g() + b\ndef unused(): return 0"
+    assert {n for _, n in digest_of(text).seen} == {"f", "g", "a"}
+    assert digest_of(text).digest() == digest_of(text.replace("b = 2", "b = 3").replace("return 0", "return 1")).digest()
+    assert digest_of(text).digest() != digest_of(text.replace("a = 1", "a = 5")).digest()
+
+
+def test_reach_follows_classes_with_patched_methods_and_defaults():
+    text = "k = 1\nclass A:\n    n = k\n@patch\ndef go(self: A): return h()\ndef h(): return 3\ndef f(x=A): return x"
+    assert {n for _, n in digest_of(text).seen} == {"f", "A", "A.go", "h", "k"}
+    assert digest_of(text).digest() != digest_of(text.replace("return 3", "return 4")).digest()
+
+
+def test_reach_crosses_modules_and_leaves_the_machinery_out():
+    reach = digest_of("from paper_kit.kit.claims import below\nfrom ..kit.files import write_atomic\ndef f(): return below, write_atomic")
+    modules = {m for m, _ in reach.seen}
+    assert "paper_kit.kit.claims" in modules and "paper_kit.kit.files" not in modules
+    names = {n for m, n in reach.seen if m == "paper_kit.kit.claims"}
+    assert {"below", "Condition", "mean_interval"} <= names and "rank_correlation" not in names
+    inner = digest_of("def f():\n    from paper_kit.kit.claims import wilson\n    return wilson")
+    assert ("paper_kit.kit.claims", "wilson") in inner.seen
+    attribute = digest_of("import paper_kit.kit.claims as c\ndef f(): return c.wilson(1, 2)")
+    assert ("paper_kit.kit.claims", "wilson") in attribute.seen
+
+
+def work(x, seed=0):
+    return {"y": x * 2 + seed}
+
+
+def test_the_key_depends_on_arguments_by_value():
+    k = lambda **a: stage_key(work, a)
+    assert k(x=1) == k(x=1) != k(x=2) and k(x=1.0) != k(x=1)
+    assert k(x=np.zeros(3)) == k(x=torch.zeros(3, dtype=torch.float64)) != k(x=np.zeros(4))
+    assert k(x={"a": 1, "b": [2]}) == k(x={"b": [2], "a": 1})
+    with pytest.raises(PaperKitError, match=r"work\['x'\]"):
+        k(x=object())
+
+
+@pytest.mark.parametrize("value", [
+    {"a": torch.arange(6).reshape(2, 3).float(), "b": [1, 2.5, "t", None, True], "c": (np.eye(2, dtype=np.float32), {"d": np.int64(3)})},
+    torch.ones(2, dtype=torch.bfloat16), [], {"empty": {}}, 3.5, {"t": torch.zeros(0, 3)}])
+def test_results_come_back_as_they_went(tmp_path, value):
+    save_result(tmp_path/"s", value, {"device": "x"})
+    back, info = load_result(tmp_path/"s")
+
+    def same(a, b):
+        if isinstance(a, (torch.Tensor, np.ndarray)):
+            assert type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and (torch.as_tensor(a) == torch.as_tensor(b)).all()
+        elif isinstance(a, dict):
+            assert a.keys() == b.keys() and all(same(a[k], b[k]) is None for k in a)
+        elif isinstance(a, (list, tuple)):
+            assert type(a) is type(b) and len(a) == len(b) and all(same(x, y) is None for x, y in zip(a, b))
+        else:
+            assert a == b
+    same(value, back)
+    assert info == {"device": "x"}
+
+
+def test_shared_and_strided_tensors_are_stored(tmp_path):
+    t = torch.arange(6.)
+    save_result(tmp_path/"s", {"a": t, "b": t.reshape(2, 3).T, "c": t[::2]}, {})
+    back, _ = load_result(tmp_path/"s")
+    assert back["b"].tolist() == [[0, 3], [1, 4], [2, 5]] and back["c"].tolist() == [0, 2, 4]
+
+
+def test_what_cannot_be_stored_is_named(tmp_path):
+    with pytest.raises(PaperKitError, match=r"result\.a\.1"):
+        save_result(tmp_path/"s", {"a": [1, object()]}, {})
+    with pytest.raises(PaperKitError, match="string"):
+        save_result(tmp_path/"s", {1: 2}, {})
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b)//2], lambda b: b"", lambda b: b"\x80\x04pickle", lambda b: b[:8] + b"}" + b[9:], lambda b: b"\xff"*8 + b[8:]])
+def test_a_damaged_stage_file_is_refused(tmp_path, damage):
+    save_result(tmp_path/"s", {"a": torch.ones(100)}, {})
+    (tmp_path/"s").write_bytes(damage((tmp_path/"s").read_bytes()))
+    with pytest.raises(PaperKitError, match="stage file"):
+        load_result(tmp_path/"s")
+
+
+calls = []
+
+
+def counted(x, seed, progress, checkpoint, device):
+    calls.append(x)
+    progress(1.0)
+    assert device == "cpu" and str(checkpoint).endswith(".partial")
+    return {"x": x, "seed": seed}
+
+
+def test_a_stage_is_computed_once_and_again_when_its_file_is_damaged(tmp_path, capsys):
+    calls.clear()
+    run = Runner("demo", seed=4, root=tmp_path)
+    assert run.stage(counted, x=1) == {"x": 1, "seed": 4} == run.stage(counted, x=1)
+    assert calls == [1] and [s["cached"] for s in run.log] == [False, True]
+    assert run.stage(counted, x=1, seed=5)["seed"] == 5 and calls == [1, 1]
+    file, = [f for f in (tmp_path/"runs/stages/demo").iterdir() if load_result(f)[1]["seed"] == 4]
+    file.write_bytes(file.read_bytes()[:40])
+    assert run.stage(counted, x=1)["seed"] == 4 and calls == [1, 1, 1]
+    assert "cannot be read" in capsys.readouterr().err
+    assert {"name", "key", "device", "wall_s", "cpu_s", "peak_mb", "created", "versions"} <= set(run.log[0])
+
+
+def test_pick_takes_the_next_smaller_profile():
+    assert Runner("d", "gpu").pick(smoke=1, cpu=2) == 2 and Runner("d", "smoke").pick(smoke=1, cpu=2) == 1
+    with pytest.raises(PaperKitError):
+        Runner("d", "smoke").pick(cpu=2)
+    with pytest.raises(PaperKitError, match="no profile 'huge'"):
+        Runner("d", "huge")
+
+
+def cells(tmp_path, *sources, folder="learning"):
+    path = tmp_path/folder/"x.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    body = [{"cell_type": "code", "metadata": {"tags": ["parameters"]} if "profile =" in s else {}, "source": s} for s in sources]
+    path.write_text(json.dumps({"cells": body + [{"cell_type": "markdown", "metadata": {}, "source": "prose"}]}))
+    return path
+
+
+def test_a_notebooks_digest_is_about_code_only(tmp_path):
+    base = notebook_digest(cells(tmp_path, 'profile = "smoke"', "def f(x): return x", "f(1)"))
+    assert base == notebook_digest(cells(tmp_path, 'profile = "cpu"', "# note\ndef f(x: int):\n    'd'\n    return x", "f(1)  # one"))
+    assert base == notebook_digest(cells(tmp_path, 'profile = "cpu"', "def f(x): return x", "#| default_exp a.b", "f(1)"))
+    assert base != notebook_digest(cells(tmp_path, 'profile = "smoke"', "def f(x): return x", "f(2)"))
+    assert base != notebook_digest(cells(tmp_path, 'profile = "smoke"', "f(1)", "def f(x): return x"))
+    assert notebook_digest(cells(tmp_path, "%matplotlib inline\nx = 1")) != notebook_digest(cells(tmp_path, "x = 1"))
+
+
+def test_a_notebook_that_is_no_notebook(tmp_path):
+    (tmp_path/"x.ipynb").write_text("{")
+    with pytest.raises(PaperKitError, match="x.ipynb"):
+        notebook_digest(tmp_path/"x.ipynb")
+
+
+def test_the_stage_runner_needs_only_torch_numpy_yaml_safetensors():
+    blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill", "jsonschema", "nbformat", "jaxtyping", "typer"]
+    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nfrom paper_kit.kit.stages import main\nsys.exit(main(['no_such_paper']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "there is no paper 'no_such_paper'" in done.stderr and "ModuleNotFound" not in done.stderr
+
+
+def test_the_key_does_not_depend_on_the_version_of_python(root):
+    import shutil
+    other = shutil.which("python3.12") or shutil.which("python3.13")
+    if not other:
+        pytest.skip("no second version of Python here")
+    script = (f"import ast, sys\nsource = open({str(root/'paper_kit/kit/stages.py')!r}).read()\n"
+              "tree = ast.parse(source)\nkeep = [n for n in tree.body if getattr(n, 'name', '') in ('_Strip', '_patched_class', '_dump', 'normal_form')]\n"
+              "scope = {'ast': ast}\nexec('from __future__ import annotations\\n' + '\\n'.join(ast.unparse(n) for n in keep), scope)\n"
+              "import hashlib\nprint(hashlib.sha256(scope['normal_form'](source).encode()).hexdigest())")
+    done = [subprocess.run([p, "-c", script], capture_output=True, text=True) for p in (sys.executable, other)]
+    if done[1].returncode != 0 and "not found" in done[1].stderr + done[1].stdout:
+        pytest.skip("the second version of Python does not start")
+    assert done[0].stdout == done[1].stdout != "", done[1].stderr

@@ -1,0 +1,63 @@
+"""Every paper at smoke: within its budget, through the scheduler; one through plain papermill from somewhere else."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from paper_kit.kit.paper import load_record
+from paper_kit.kit.workflow import begun, notebook_of, run_folder
+
+from conftest import ROOT, copy_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("papers")]
+SLUGS = begun(ROOT)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    "The project copied, with every paper run at smoke."
+    root = copy_project(tmp_path_factory.mktemp("smoke")/"project")
+    environment = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", "run", "--all"], cwd=root, env=environment, capture_output=True, text=True)
+    return root, environment, done
+
+
+def test_all_run(smoke):
+    assert smoke[2].returncode == 0, smoke[2].stdout[-3000:] + smoke[2].stderr[-5000:]
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_smoke_keeps_its_budget_and_leaves_no_trace(smoke, slug):
+    root = smoke[0]
+    record = load_record(run_folder(root, slug, "smoke")/"record.json")
+    assert record["profile"] == "smoke" and record["cpu_s"] < 45 and record["peak_mb"] < 2000
+    executed = json.loads((run_folder(root, slug, "smoke")/f"{slug}.ipynb").read_text())
+    for cell in executed["cells"]:
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error"
+            text = "".join(output.get("text", "")) if output["output_type"] == "stream" else "".join(output.get("data", {}).get("text/plain", ""))
+            assert len(text.splitlines()) < 80, "a wall of text: " + "".join(cell["source"])[:80]
+            assert "Traceback" not in text and "Warning" not in text, text[:500]
+
+
+def test_a_second_call_runs_nothing_and_is_quick(smoke):
+    import time
+    root, environment, _ = smoke
+    begun_at = time.time()
+    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", "run", "--all"], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "running" not in done.stdout and time.time() - begun_at < 20
+
+
+@pytest.mark.parametrize("slug", SLUGS[:1])
+def test_plain_papermill_from_another_folder(smoke, slug, tmp_path):
+    root, environment, _ = smoke
+    done = subprocess.run([sys.executable, "-m", "papermill", str(notebook_of(root, slug)), "out.ipynb", "-p", "profile", "smoke", "-p", "seed", "5", "--no-progress-bar", "-k", "python3"],
+                          cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert load_record(run_folder(root, slug, "smoke")/"record.json")["seed"] == 5
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.ipynb"], "a run writes only under runs/"
+
+

@@ -1,0 +1,219 @@
+"""What holds for the project as a whole: floors, generated files, notebooks, published records, size."""
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from paper_kit.kit.files import sha256
+from paper_kit.kit.paper import load_manifest, load_record
+from paper_kit.kit.workflow import begun, catalogue, clean_notebook, notebook_of, torn_files
+
+from conftest import ROOT, project_files
+
+NOTEBOOKS = sorted(p for p in (ROOT/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+PAPERS = [p for p in NOTEBOOKS if p.parent.name not in ("kit", "nbs") and p.stem != "worlds"]
+RECORDS = sorted((ROOT/"data/results").glob("*.json"))
+name = lambda p: p.stem
+
+
+def ours(path):
+    "Modules of ours that a module imports, at any depth of it, as dotted names."
+    parts = ("paper_kit", *path.relative_to(ROOT/"paper_kit").with_suffix("").parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = ".".join(parts[:-node.level] + ((node.module,) if node.module else ())) if node.level else node.module or ""
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+@pytest.mark.parametrize("module", sorted((ROOT/"paper_kit").glob("*/*.py")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_floors_arrows_point_downwards_only(module):
+    wing = module.parent.name
+    for target in ours(module):
+        parts = target.split(".")
+        if parts[0] != "paper_kit" or len(parts) < 2 or parts[1] not in (*catalogue(ROOT)["wings"], "kit"):
+            continue
+        if wing == "kit":
+            assert parts[1] == "kit", f"the kit imports {target}"
+        elif module.stem == "worlds":
+            assert parts[1] == "kit", f"{wing}/worlds imports {target}"
+        else:
+            assert parts[1] == "kit" or parts[1:3] == [wing, "worlds"], f"{module.stem} imports {target}"
+
+
+@pytest.mark.parametrize("module", [p for p in sorted((ROOT/"paper_kit").glob("*/*.py")) if p.parent.name != "kit" and p.name != "__init__.py"], ids=name)
+def test_a_paper_imports_where_there_is_nothing_but_torch(module):
+    blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill", "jsonschema", "nbformat", "jaxtyping", "typer", "skimage", "sklearn"]
+    code = f"import sys\nfor n in {blocked}: sys.modules[n] = None\nimport paper_kit.{module.parent.name}.{module.stem} as m\nassert callable(getattr(m, 'stages', len))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-800:]
+
+
+def test_every_generated_file_is_in_step(clone):
+    "A hand-edited module, a stale scoreboard, a notebook with noise: each is named here."
+    assert clone.run("sync").stdout.strip() == "everything is in step"
+
+
+def test_sync_names_a_module_edited_by_hand(clone):
+    module = clone.root/"paper_kit/kit/claims.py"
+    module.write_text(module.read_text().replace("least_seeds = 3", "least_seeds = 1"))
+    assert clone.run("sync").stdout.split() == ["paper_kit/kit/claims.py"]
+    assert "least_seeds = 3" in module.read_text()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_notebooks_are_clean_and_have_the_kernel(path):
+    nb = json.loads(path.read_text())
+    assert nb["metadata"]["kernelspec"]["name"] == "python3"
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", c["id"]) for c in nb["cells"]) and len({c["id"] for c in nb["cells"]}) == len(nb["cells"])
+    assert clean_notebook(nb, keep_outputs=True) == nb
+    if path in PAPERS:
+        assert not any(c.get("outputs") or c.get("execution_count") for c in nb["cells"]), "paper notebooks are committed without outputs"
+    else:
+        assert not any(o.get("output_type") == "error" for c in nb["cells"] for o in c.get("outputs", []))
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=name)
+def test_the_parameters_survive_nbdev_clean_and_reach_paper(path, tmp_path):
+    (tmp_path/"nbs").mkdir()
+    shutil.copy(ROOT/"settings.ini", tmp_path)
+    copy = tmp_path/"nbs"/path.name
+    shutil.copy(path, copy)
+    done = subprocess.run([sys.executable, "-c", f"from nbdev.clean import nbdev_clean; nbdev_clean.__wrapped__({str(copy)!r})"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    import papermill.iorw
+    import papermill.parameterize
+    nb = papermill.parameterize.parameterize_notebook(papermill.iorw.load_notebook_node(str(copy)), {"profile": "cpu", "seed": 7})
+    tagged = [c for c in nb.cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1 and {t.targets[0].id for t in ast.parse(tagged[0].source).body} == {"profile", "seed", "data_root"}
+    scope, said = {}, {}
+    for cell in nb.cells:
+        if cell.cell_type != "code":
+            continue
+        if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+            exec(cell.source, scope)
+        for node in ast.walk(ast.parse(cell.source)) if "Paper(" in cell.source else ():
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Paper":
+                said = {k.arg: eval(ast.unparse(k.value), scope) for k in node.keywords}
+                said["slug"] = eval(ast.unparse(node.args[0]), scope)
+        if said:
+            break
+    assert said == {"slug": path.stem, "profile": "cpu", "seed": 7, "data_root": ""}
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=name)
+def test_one_name_everywhere(path):
+    wing, slug = path.parent.name, path.stem
+    text = path.read_text()
+    assert f"#| default_exp {wing}.{slug}" in text
+    manifest = load_manifest(ROOT/"data/papers"/f"{slug}.yaml")
+    assert manifest["slug"] == slug and manifest["wing"] == wing and wing in catalogue(ROOT)["wings"]
+    for there in (ROOT/"paper_kit"/wing/f"{slug}.py", ROOT/"tests/papers"/f"test_{slug}.py", ROOT/"data/refs"/f"{slug}.bib"):
+        assert there.is_file(), there
+    source = "".join(json.loads(text)["cells"][-1]["source"])
+    assert source.strip().endswith("paper.finish()"), "the last cell is paper.finish()"
+
+
+def test_every_manifest_has_a_notebook():
+    assert {p.stem for p in (ROOT/"data/papers").glob("*.yaml")} == {p.stem for p in PAPERS}
+
+
+@pytest.mark.parametrize("path", PAPERS, ids=name)
+def test_every_predicate_of_a_claim_is_exported_and_each_has_a_test_that_refutes_it(path):
+    import importlib
+    module = importlib.import_module(f"paper_kit.{path.parent.name}.{path.stem}")
+    manifest = load_manifest(ROOT/"data/papers"/f"{path.stem}.yaml")
+    assert set(manifest.expected("claims")) <= set(module.predicates) <= {c["id"] for c in manifest["claims"]}
+    tests = (ROOT/"tests/papers"/f"test_{path.stem}.py").read_text()
+    for claim in module.predicates:
+        assert f'"{claim}"' in tests, f"tests/papers/test_{path.stem}.py shows {claim} no numbers that must make it fail"
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=name)
+def test_published_files_are_the_ones_the_record_names(path):
+    record = load_record(path)
+    slug = path.name.split(".")[0]
+    assert record["slug"] == slug and record["profile"] in ("cpu", "gpu")
+    if "." in path.stem:
+        return
+    assert torn_files(ROOT, slug, record) == []
+    assert {p.name for p in (ROOT/"figures"/slug).iterdir()} == set(record["files"])
+    assert sum(p.stat().st_size for p in (ROOT/"figures"/slug).iterdir()) < 900_000
+    manifest = load_manifest(ROOT/"data/papers"/f"{slug}.yaml")
+    for kind in ("tables", "figures", "claims"):
+        assert set(manifest.expected(kind)) <= set(record[kind])
+    used = {f for e in record["figures"].values() for f in e["files"]}
+    assert used <= set(record["files"])
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=name)
+def test_a_published_verdict_is_what_its_predicate_says_of_the_published_numbers(path):
+    import importlib
+    from paper_kit.kit.paper import reaches
+    record = load_record(path)
+    manifest = load_manifest(ROOT/"data/papers"/f"{record['slug']}.yaml")
+    module = importlib.import_module(f"paper_kit.{manifest['wing']}.{record['slug']}")
+    for claim, result in record["claims"].items():
+        verdict = module.predicates[claim].evaluate(result["values"]).verdict
+        needs = manifest.entry("claims", claim)["needs"]
+        assert result["verdict"] == (verdict if reaches(record["profile"], record["data"], needs) else "untested"), claim
+
+
+def test_away_from_a_clone_modules_import_and_paper_says_to_clone(tmp_path):
+    import os
+    shutil.copytree(ROOT/"paper_kit", tmp_path/"paper_kit")
+    environment = {k: v for k, v in os.environ.items() if k != "PAPER_KIT_ROOT"} | {"PYTHONPATH": str(tmp_path)}
+    code = "from paper_kit.kit.claims import below\nfrom paper_kit.kit.paper import Paper\nPaper('deepsdf')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "clone the project" in done.stderr, done.stderr[-500:]
+
+
+def test_published_folders_have_records():
+    assert {p.name for p in (ROOT/"figures").iterdir() if p.is_dir() and p.name != "lib" and not p.name.startswith(".")} == {p.name.split(".")[0] for p in RECORDS}
+
+
+def test_the_working_tree_is_small_and_says_nothing_of_machines():
+    files = project_files()
+    assert sum(f.stat().st_size for f in files) < 48_000_000
+    homes = re.compile(r"/home/\w+/|/Users/\w+/|/root/|/" + r"work/main|/tmp/scratch")
+    for f in files:
+        if f.suffix in (".py", ".ipynb", ".md", ".yaml", ".yml", ".json", ".ini", ".toml", ".txt", ".sh", ".html", ".css", ".js", ".bib") and f != ROOT/"tests/test_project.py":
+            found = homes.search(f.read_text(encoding="utf-8", errors="replace"))
+            assert not found, f"{f.relative_to(ROOT)}: {found.group(0)}"
+
+
+def test_constraints_are_names_and_versions_and_pin_what_is_required():
+    from configparser import ConfigParser
+    lines = (ROOT/"constraints.txt").read_text().split()
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
+    assert not {"torchvision", "torchaudio"} & pinned
+    settings = ConfigParser(delimiters=["="], interpolation=None)
+    settings.read(ROOT/"settings.ini")
+    for key, value in settings["DEFAULT"].items():
+        if key.endswith("requirements"):
+            for need in value.split():
+                package = re.split(r"[<>=!]", need)[0].lower().replace("_", "-")
+                assert package in pinned, f"{need} ({key}) is not in constraints.txt"
+
+
+def test_readme_commands_exist():
+    text = (ROOT/"README.md").read_text()
+    makefile = (ROOT/"Makefile").read_text()
+    for target in re.findall(r"\bmake ([a-z-]+)", text):
+        if target not in ("test", "reproduce", "sync", "lab", "site"):
+            continue
+        assert re.search(rf"^{target}:", makefile, re.M)
+    from typer.main import get_command
+    from paper_kit.kit.cli import app
+    commands = get_command(app).commands
+    assert {"list", "status", "run", "publish", "pages", "site", "new", "remove", "sync"} == set(commands)
+    for command in re.findall(r"paper-kit ([a-z]+)", text):
+        assert command in commands, command
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
+        assert (ROOT/picture).is_file(), picture
