@@ -670,7 +670,7 @@ def _live_plot(figure, height: int):
             trace[name] = None  # without this, plotly keeps the equal array, and the widget's protocol knows no 16-bit floats
             trace[name] = values.astype(np.float32)
     widget = go.FigureWidget(figure)
-    widget.layout.height = height
+    widget.layout.update(height=height, autosize=True)
     return widget
 
 
