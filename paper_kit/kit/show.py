@@ -670,7 +670,7 @@ def _live_plot(figure, height: int):
             trace[name] = None  # without this, plotly keeps the equal array, and the widget's protocol knows no 16-bit floats
             trace[name] = values.astype(np.float32)
     widget = go.FigureWidget(figure)
-    widget.layout.update(height=height, autosize=True)
+    widget.layout.update(height=height, width=640)
     return widget
 
 
@@ -720,7 +720,7 @@ def _draw_trace(ax, trace, tint: str) -> None:
     first = next((c for c in (mark and mark.color, pen and "color" in pen and pen.color) if isinstance(c, str)), tint)
     tint = first if first.startswith("#") else tint
     if trace.type in ("scatter", "scattergl"):
-        mode, x = trace.mode or "lines", np.arange(len(y)) if x is None else x
+        mode, x = trace.mode or ("lines+markers" if len(y) < 20 else "lines"), np.arange(len(y)) if x is None else x
         if "lines" in mode:
             ax.plot(x, y, color=tint, label=trace.name, linestyle="--" if trace.line.dash else "-",
                     marker="o" if "markers" in mode else None)
