@@ -430,7 +430,10 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
     bundle = {"text/html": f'<iframe class="paper-kit-exhibit" src="{page}" title="{html.escape(identifier)}, interactive" loading="lazy" '
                            'style="width:100%;height:480px;border:0"></iframe>', "text/plain": f"{identifier}, interactive: {page}"}
     widget = interactive.live()
-    if widget is not None and hasattr(widget, "_repr_mimebundle_"):
+    if widget is None:
+        from ipywidgets import HTML
+        widget = HTML(interactive.frame(lib=None))
+    if hasattr(widget, "_repr_mimebundle_"):
         live = widget._repr_mimebundle_(include=None, exclude=None) or {}
         live = live[0] if isinstance(live, tuple) else live
         bundle |= {k: v for k, v in live.items() if k == "application/vnd.jupyter.widget-view+json"}

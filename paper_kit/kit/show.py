@@ -90,7 +90,8 @@ def _pixels_of_array(image: ndarray) -> ndarray:
         image = image.astype(np.uint8) * 255
     elif image.dtype.kind == "f":
         if not np.isfinite(image).all():
-            raise PaperKitError("this picture has values that are no numbers", expected="finite values", found=f"{(~np.isfinite(image)).sum()} NaN or infinite",
+            raise PaperKitError("this picture has values that are no numbers", expected="finite values",
+                                found=f"{(~np.isfinite(image)).sum()} NaN or infinite",
                                 next_step="fill them (numpy.nan_to_num), or draw a map with grid(), which leaves them white")
         image = np.round(np.clip(image, 0, 1) * 255)
     image = np.clip(image, 0, 255).astype(np.uint8)
@@ -108,13 +109,13 @@ def webp(picture, width: int | None = None, quality: int = 86) -> bytes:
     exact = _encode(picture, width, format="WEBP", lossless=True, quality=70, method=4)
     return min(exact, _encode(picture, width, format="WEBP", quality=quality, method=4), key=len)
 
-
-def preview(picture, width: int = 1050) -> bytes:
-    "PNG bytes of at most `width` pixels and, where that saves a quarter, 256 colours: what stands in a notebook before a view."
+# %% ../../nbs/kit/show.ipynb #3ed5469a
+def preview(picture, width: int = 480, colors: int = 160) -> bytes:
+    "PNG bytes of at most `width` pixels and, where that saves a quarter, few colours: what stands in a notebook before a view."
     from PIL import Image
-    full = picture if isinstance(picture, bytes) and picture.startswith(b"\x89PNG") else png(picture, width)
+    full = png(picture, width)
     file = io.BytesIO()
-    few = Image.fromarray(pixels(full)[..., :3]).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few = Image.fromarray(pixels(full)[..., :3]).quantize(colors, method=Image.Quantize.MEDIANCUT, kmeans=1)
     few.save(file, format="PNG", optimize=True)
     return file.getvalue() if len(file.getvalue()) < 0.75 * len(full) else full
 
@@ -177,13 +178,16 @@ def _title_rows(titles, images, columns) -> int:
 
 def _grid_rows(images, columns, titles, rows) -> int:
     if not images:
-        raise PaperKitError("grid() has nothing to draw", expected="at least one image", found="none", next_step="check what made the list")
+        raise PaperKitError("grid() has nothing to draw", expected="at least one image",
+                            found="none", next_step="check what made the list")
     count = -(-len(images) // columns)
     if titles is not None and len(titles) not in (columns, len(images)):
-        raise PaperKitError("the titles fit neither images nor columns", expected=f"{len(images)} (one an image) or {columns} (one a column)",
+        raise PaperKitError("the titles fit neither images nor columns",
+                            expected=f"{len(images)} (one an image) or {columns} (one a column)",
                             found=len(titles), next_step="change titles= or columns=")
     if rows is not None and len(rows) != count:
-        raise PaperKitError("the names do not fit the rows", expected=count, found=len(rows), next_step="change rows= or columns=")
+        raise PaperKitError("the names do not fit the rows", expected=count,
+                            found=len(rows), next_step="change rows= or columns=")
     return count
 
 # %% ../../nbs/kit/show.ipynb #16979c71
@@ -202,9 +206,10 @@ button{font:inherit;color:var(--ink);background:#f5f7fa;border:1px solid var(--l
 button:hover{background:#e4e7eb}
 :focus-visible{outline:3px solid #56b4e9;outline-offset:2px}
 img,canvas,svg{max-width:100%}
+.frame{display:block;width:100%;height:auto;margin:0 auto;object-fit:contain}
 .hint{color:#52606d;font-size:13px;margin:4px 2px}
 #problem{border-left:4px solid #d55e00;background:#fdf3ec;padding:10px 14px;margin:8px 0}
-@media(max-width:480px){.controls{grid-template-columns:1fr auto auto}.controls input{grid-column:1/-1;grid-row:auto}}
+@media(max-width:480px){.controls{grid-template-columns:1fr auto auto}.controls input{grid-column:1/-1;order:2}}
 """
 
 # %% ../../nbs/kit/show.ipynb #88b55af6
@@ -274,7 +279,8 @@ _define = 'window.define=function(name,needs,make){window[name]=make()};window.d
 
 def _library(name: str) -> tuple[str, str]:
     if name not in _libraries:
-        raise PaperKitError(f"no view shares a library called {name!r}", expected=" or ".join(_libraries), found=name, next_step="put other JavaScript into js=")
+        raise PaperKitError(f"no view shares a library called {name!r}", expected=" or ".join(_libraries),
+                            found=name, next_step="put other JavaScript into js=")
     return _libraries[name]
 
 
@@ -283,12 +289,14 @@ def _json(value: Any) -> str:
     def plain(thing):
         if isinstance(thing, (np.ndarray, np.generic)) or hasattr(thing, "detach"):
             return _array(thing).tolist()
-        raise PaperKitError("a view's data cannot travel", expected="numbers, text, lists, dictionaries, arrays", found=type(thing).__name__,
+        raise PaperKitError("a view's data cannot travel", expected="numbers, text, lists, dictionaries, arrays",
+                            found=type(thing).__name__,
                             next_step="convert it to one of these")
     try:
         text = json.dumps(value, default=plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except ValueError as error:
-        raise PaperKitError("a view's data cannot travel", expected="finite numbers", found=str(error), next_step="replace NaN and infinity (None is allowed)") from error
+        raise PaperKitError("a view's data cannot travel", expected="finite numbers",
+                            found=str(error), next_step="replace NaN and infinity (None is allowed)") from error
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 # %% ../../nbs/kit/show.ipynb #4ff819f4
@@ -337,7 +345,8 @@ class View:
         "The PNG picture of the view as it first appears; needs no browser."
         if self._png is None:
             made = self._make_picture() if callable(self._make_picture) else self._make_picture
-            self._png = preview(made)
+            full = made if isinstance(made, bytes) and made.startswith(b"\x89PNG") else png(made, width=1050)
+            self._png = full if len(full) < 100_000 else preview(full, 1050, 256)
         return self._png
 
     def html(self, lib: str | None = "../lib") -> str:
@@ -370,7 +379,7 @@ def frame(self: View, lib: str | None = "../lib") -> str:
 @patch
 def _ipython_display_(self: View) -> None:
     from IPython.display import display
-    display({"image/png": base64.b64encode(self.picture()).decode(), "text/plain": f"<picture: {self.title}>"}, raw=True,
+    display({"image/png": base64.b64encode(preview(self.picture())).decode(), "text/plain": f"<picture: {self.title}>"}, raw=True,
             metadata={"image/png": {"alt": self.title}})
     widget = self.live()
     bundle = widget._repr_mimebundle_() if widget is not None else {}
@@ -397,7 +406,8 @@ def bespoke(name: str, js: str, data: Any, picture, *, html: str = "", css: str 
 
     `picture` shows the exhibit without a browser; `live` makes a widget (default: the static document serves)."""
     if "=>" not in js and "function" not in js:
-        raise PaperKitError("js is not a function", expected="an expression such as (root, data) => {...}", found=js.strip()[:60], next_step="wrap the statements in it")
+        raise PaperKitError("js is not a function", expected="an expression such as (root, data) => {...}",
+                            found=js.strip()[:60], next_step="wrap the statements in it")
     return View(name, picture, html, f"await ({js.strip().rstrip(';')})(root, data);", data, style=css, live=live,
                 libraries=libraries, height=height)
 
@@ -429,7 +439,9 @@ _controls = """
 # %% ../../nbs/kit/show.ipynb #eb8c2166
 _slider_script = _controls + """
   const picture = document.createElement("img");
-  picture.style.cssText = "display:block;width:100%;height:auto;max-width:" + data.width + "px;margin:0 auto;aspect-ratio:" + data.width + "/" + data.height + ";object-fit:contain";
+  picture.className = "frame";
+  picture.style.maxWidth = data.width + "px";
+  picture.style.aspectRatio = data.width + "/" + data.height;
   const pictures = data.pictures.map((text) => "data:image/webp;base64," + text);
   const change = () => { picture.src = pictures[index()]; picture.alt = data.title + ": " + caption(); };
   root.append(picture, controls);
@@ -446,16 +458,18 @@ def _parameter(name: str, values: Sequence, start: int) -> dict:
     return {"name": name.replace("_", " "), "labels": _value_labels(values), "start": start}
 
 # %% ../../nbs/kit/show.ipynb #e806b7ab
-def slider(draw: Callable, *, title: str = "", width: int = 700, start: Mapping[str, Any] | None = None, **parameters: Sequence) -> View:
+def slider(draw: Callable, *, title: str = "", width: int = 700, start: Mapping[str, Any] | None = None,
+           **parameters: Sequence) -> View:
     """A view of `draw(**values)`, a function that returns a matplotlib figure or an image (see `pixels`), over all values of
     each parameter: `slider(draw, alpha=[0, 1, 2])`. Static pictures are at most `width` pixels wide; `start` gives first values
     (default: the middle of each).
 
-    Raises `PaperKitError` without a parameter, for an empty one, for a start that is not a value, and for more than 400 pictures."""
+    Raises `PaperKitError` without a parameter, for an empty one, for a start that is not a value, and beyond 400 pictures."""
     values = {name: list(given) for name, given in parameters.items()}
     count = int(np.prod([len(given) for given in values.values()])) if values else 0
     if not 1 <= count <= 400:
-        raise PaperKitError("a slider holds one picture for each combination of values", expected="1 to 400 pictures", found=count,
+        raise PaperKitError("a slider holds one picture for each combination of values", expected="1 to 400 pictures",
+                            found=count,
                             next_step="name a parameter, as in slider(draw, alpha=[0, 1]), or give fewer values")
     first = {name: _start(name, given, start or {}) for name, given in values.items()}
     frames = [pixels(_draw(draw, dict(zip(values, choice)))) for choice in itertools.product(*values.values())]
@@ -475,7 +489,8 @@ def _start(name: str, values: list, start: Mapping[str, Any]) -> int:
         return len(values) // 2
     found = [place for place, value in enumerate(values) if value == start[name]]
     if not found:
-        raise PaperKitError(f"the slider {name!r} cannot start there", expected=f"one of {', '.join(_value_labels(values))}", found=start[name], next_step="change start=")
+        raise PaperKitError(f"the slider {name!r} cannot start there", expected=f"one of {', '.join(_value_labels(values))}",
+                            found=start[name], next_step="change start=")
     return found[0]
 
 
@@ -487,7 +502,7 @@ def _draw(draw: Callable, values: dict):
         plt.close(made)
     return made
 
-
+# %% ../../nbs/kit/show.ipynb #1bfef0f6
 def _live_slider(draw: Callable, values: dict, first: dict, width: int):
     import ipywidgets as widgets
     image, cache = widgets.Image(format="png", layout=widgets.Layout(max_width="100%")), {}
@@ -523,7 +538,7 @@ def wav(waveform: Float[ndarray, "channels samples"], rate: int) -> bytes:
         out.writeframes(np.round(np.clip(sound.T, -1, 1) * 32767).astype("<i2").tobytes())
     return file.getvalue()
 
-
+# %% ../../nbs/kit/show.ipynb #8f1eb351
 def _sound(waveform, rate) -> ndarray:
     sound = _array(waveform)
     if sound.dtype.kind == "i":
@@ -533,13 +548,15 @@ def _sound(waveform, rate) -> ndarray:
         raise PaperKitError("this array is no waveform", expected="[samples] or [channels, samples] with at most 8 channels",
                             found=f"shape {list(np.shape(waveform))}", next_step="transpose it if the samples come first")
     if not np.isfinite(sound).all():
-        raise PaperKitError("this waveform has samples that are no numbers", expected="finite samples", found=f"{(~np.isfinite(sound)).sum()} NaN or infinite",
+        raise PaperKitError("this waveform has samples that are no numbers", expected="finite samples",
+                            found=f"{(~np.isfinite(sound)).sum()} NaN or infinite",
                             next_step="look for a division by a silent stretch, or use numpy.nan_to_num")
     if not 100 <= rate <= 384_000 or int(rate) != rate:
-        raise PaperKitError("this is no sample rate", expected="a whole number of samples a second, 100 to 384000", found=rate, next_step="pass rate= in hertz")
+        raise PaperKitError("this is no sample rate", expected="a whole number of samples a second, 100 to 384000",
+                            found=rate, next_step="pass rate= in hertz")
     return sound
 
-# %% ../../nbs/kit/show.ipynb #8f1eb351
+# %% ../../nbs/kit/show.ipynb #4ab33516
 _audio_script = """
   const player = root.querySelector("audio"), picture = root.querySelector(".wave"), hand = root.querySelector(".hand");
   const span = (x) => (data.left + x * (data.right - data.left));
@@ -547,7 +564,8 @@ _audio_script = """
     if (!player.paused) requestAnimationFrame(follow); };
   player.onplay = player.onseeked = player.ontimeupdate = follow;
   picture.onclick = (e) => { const r = picture.getBoundingClientRect(), x = (e.clientX - r.left) / r.width;
-    if (player.duration) player.currentTime = player.duration * Math.min(1, Math.max(0, (x - data.left) / (data.right - data.left))); };
+    const share = Math.min(1, Math.max(0, (x - data.left) / (data.right - data.left)));
+    if (player.duration) player.currentTime = player.duration * share; };
   follow();
 """
 _audio_style = """audio{width:100%;display:block}.wave{position:relative;cursor:pointer}.wave img{display:block;width:100%}
@@ -555,12 +573,12 @@ _audio_style = """audio{width:100%;display:block}.wave{position:relative;cursor:
 
 
 def _wave_picture(sound: ndarray, rate: int, label: str):
-    "The waveform, a row a channel, at most 1400 columns of smallest and largest value; and where the time axis lies in it."
+    "The waveform, a row a channel, at most 300 columns of smallest and largest value; and where the time axis lies in it."
     import matplotlib.pyplot as plt
     channels, samples = sound.shape
     figure, axes = plt.subplots(channels, 1, figsize=(7, 0.75 + 0.95 * channels), squeeze=False, sharex=True, sharey=True)
     plt.close(figure)
-    edges = np.unique(np.linspace(0, samples, min(samples, 1400) + 1).astype(int))[:-1]
+    edges = np.unique(np.linspace(0, samples, min(samples, 300) + 1).astype(int))[:-1]
     names = {1: [""], 2: ["left", "right"]}.get(channels, [str(channel + 1) for channel in range(channels)])
     for ax, channel, name, tint in zip(axes[:, 0], sound, names, itertools.cycle(palette.values())):
         low, high = np.minimum.reduceat(channel, edges), np.maximum.reduceat(channel, edges)
@@ -582,7 +600,7 @@ def audio(waveform: Float[ndarray, "channels samples"], rate: int, label: str = 
     source = file or "data:audio/wav;base64," + base64.b64encode(content).decode()
     seconds = sound.shape[1] / rate
     body = (f'<div class="wave"><img alt="Waveform of {_html.escape(name)}, {seconds:.2f} seconds" '
-            f'src="data:image/webp;base64,{base64.b64encode(webp(image, 1050)).decode()}"><div class="hand"></div></div>'
+            f'src="data:image/webp;base64,{base64.b64encode(webp(image, 700)).decode()}"><div class="hand"></div></div>'
             f'<audio controls preload="metadata" aria-label="{_html.escape(name, quote=True)}" '
             f'src="{_html.escape(source, quote=True)}"></audio>')
     return View(name, image, body, _audio_script, {"left": left, "right": right}, style=_audio_style,
@@ -608,12 +626,13 @@ _plot_script = """
   const narrow = () => window.innerWidth < 520;
   const place = root.querySelector(".plot"), figure = data.figure;
   place.style.height = data.height + "px";
-  if (narrow()) figure.layout = {...figure.layout, legend: {orientation: "h", y: -0.25, ...figure.layout.legend}, font: {size: 12}};
+  if (narrow()) Object.assign(figure.layout, {legend: {orientation: "h", y: -0.25, ...figure.layout.legend}, font: {size: 12},
+    title: figure.layout.title && {...figure.layout.title, font: {size: 13}}});
   await Plotly.newPlot(place, {data: figure.data, layout: {...figure.layout, autosize: true}, frames: figure.frames || [],
-    config: {responsive: true, displaylogo: false, scrollZoom: false, modeBarButtonsToRemove: ["sendDataToCloud", "lasso2d", "select2d"]}});
+    config: {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["sendDataToCloud", "lasso2d", "select2d"]}});
 """
 
-
+# %% ../../nbs/kit/show.ipynb #8bbec6ed
 def plot(figure, picture=None, title: str = "") -> View:
     """A view of a plotly figure, with its frames and sliders where it has them. `picture` (see `pixels`) replaces the picture
     that is drawn from the data of scatter, bar, histogram, box, heatmap, contour, scatter3d and surface traces.
@@ -621,13 +640,15 @@ def plot(figure, picture=None, title: str = "") -> View:
     Raises `PaperKitError` for another kind of trace without a picture."""
     import plotly.graph_objects as go
     if not isinstance(figure, go.Figure):
-        raise PaperKitError("plot() cannot show this", expected="a plotly Figure", found=type(figure).__name__, next_step="show a matplotlib figure as it is")
+        raise PaperKitError("plot() cannot show this", expected="a plotly Figure",
+                            found=type(figure).__name__, next_step="show a matplotlib figure as it is")
     figure = go.Figure(figure)
     if figure.layout.template.layout.colorway is None or figure.layout.template == _default_template():
         figure.layout.template = template()
     unknown = sorted({trace.type for trace in figure.data} - set(_drawn))
     if picture is None and unknown:
-        raise PaperKitError("plot() cannot draw a picture of every trace here", expected=", ".join(_drawn), found=", ".join(unknown), next_step="pass picture=")
+        raise PaperKitError("plot() cannot draw a picture of every trace here", expected=", ".join(_drawn),
+                            found=", ".join(unknown), next_step="pass picture=")
     name = title or figure.layout.title.text or "Plot"
     height = int(figure.layout.height or 440)
     figure.layout.width = figure.layout.height = None
@@ -636,7 +657,7 @@ def plot(figure, picture=None, title: str = "") -> View:
                 _plot_script, {"figure": json.loads(figure.to_json()), "height": height}, libraries=("plotly",),
                 height=height + 20, live=None if figure.frames else lambda: _live_plot(figure, height))
 
-# %% ../../nbs/kit/show.ipynb #8bbec6ed
+# %% ../../nbs/kit/show.ipynb #cdbbee27
 def _default_template():
     import plotly.io as pio
     return pio.templates[pio.templates.default] if pio.templates.default else None
@@ -644,14 +665,18 @@ def _default_template():
 
 def _live_plot(figure, height: int):
     import plotly.graph_objects as go
+    for trace, name in itertools.product(figure.data, ("x", "y", "z")):
+        if name in trace and getattr(values := trace[name], "dtype", None) == np.float16:
+            trace[name] = None  # without this, plotly keeps the equal array, and the widget's protocol knows no 16-bit floats
+            trace[name] = values.astype(np.float32)
     widget = go.FigureWidget(figure)
-    widget.layout.height = height
+    widget.layout.update(height=height, width=640)
     return widget
 
 
 _drawn = ("scatter", "scattergl", "bar", "histogram", "box", "heatmap", "contour", "scatter3d", "surface")
 
-
+# %% ../../nbs/kit/show.ipynb #269bcc17
 def _plotly_picture(figure, height: int):
     "The figure's first state, drawn by matplotlib: one set of axes for each pair of plotly axes."
     import matplotlib.pyplot as plt
@@ -695,9 +720,10 @@ def _draw_trace(ax, trace, tint: str) -> None:
     first = next((c for c in (mark and mark.color, pen and "color" in pen and pen.color) if isinstance(c, str)), tint)
     tint = first if first.startswith("#") else tint
     if trace.type in ("scatter", "scattergl"):
-        mode, x = trace.mode or "lines", np.arange(len(y)) if x is None else x
+        mode, x = trace.mode or ("lines+markers" if len(y) < 20 else "lines"), np.arange(len(y)) if x is None else x
         if "lines" in mode:
-            ax.plot(x, y, color=tint, label=trace.name, linestyle="--" if trace.line.dash else "-", marker="o" if "markers" in mode else None)
+            ax.plot(x, y, color=tint, label=trace.name, linestyle="--" if trace.line.dash else "-",
+                    marker="o" if "markers" in mode else None)
         elif "markers" in mode:
             numbers = mark.color if mark.color is not None and not isinstance(mark.color, str) else None
             ax.scatter(x, y, s=9, c=tint if numbers is None else _array(numbers), label=trace.name)
@@ -712,8 +738,8 @@ def _draw_trace(ax, trace, tint: str) -> None:
     elif trace.type == "scatter3d":
         (ax.plot if "lines" in (trace.mode or "lines") else ax.scatter)(x, y, z, color=tint, label=trace.name)
     else:
-        across, up = np.meshgrid(np.arange(z.shape[1]) if x is None else x, np.arange(z.shape[0]) if y is None else y) if x is None or x.ndim == 1 else (x, y)
-        ax.plot_surface(across, up, z, cmap="viridis", rcount=60, ccount=60)
+        x, y = np.arange(z.shape[1]) if x is None else x, np.arange(z.shape[0]) if y is None else y
+        ax.plot_surface(*(np.meshgrid(x, y) if x.ndim == 1 else (x, y)), z, cmap="viridis", rcount=60, ccount=60)
 
 # %% ../../nbs/kit/show.ipynb #dc5768c9
 _fov, _aspect = 40.0, 4 / 3
@@ -727,13 +753,15 @@ def _camera(points: ndarray, up: str, azimuth: float, elevation: float) -> list[
     shift = {"x": 1, "y": 2, "z": 0}[up]
     toward = np.roll([np.cos(lift) * np.cos(turn), np.cos(lift) * np.sin(turn), np.sin(lift)], shift)
     above = np.roll([0.0, 0.0, 1.0], shift)
+    axes = np.stack(_axes_of(toward, above))
     low, high = points.min(0), points.max(0)
-    centre = (low + high) / 2
-    right, top, _ = _axes_of(toward, above)
-    around = points - centre
-    slope = np.tan(np.deg2rad(_fov / 2)) * 0.92
-    needed = around @ toward + np.maximum(np.abs(around @ top), np.abs(around @ right) / _aspect) / slope
-    distance = max(needed.max(), 0.6 * np.linalg.norm(around, axis=1).max() / slope, 1e-6)
+    centre, slope = (low + high) / 2, np.tan(np.deg2rad(_fov / 2)) * 0.94
+    for _ in range(6):
+        across, along, near = axes @ (points - centre).T
+        distance = (near + np.maximum(np.abs(along), np.abs(across) / _aspect) / slope).max()
+        distance = max(distance, 0.5 * np.linalg.norm(high - low) / slope / 1.6, 1e-6)
+        seen = np.stack([across, along]) / (distance - near)
+        centre = centre + distance * 0.7 * (seen.min(1) + seen.max(1)) / 2 @ axes[:2]
     return [*map(float, centre + toward * distance), *map(float, centre), *map(float, above)]
 
 
@@ -789,8 +817,9 @@ def image(self: _Canvas) -> ndarray:
 
 
 def _in_classes(sizes: ndarray, budget: int = 2_000_000):
-    "Places grouped by size rounded up to a power of two, in batches of at most `budget` fragments."
-    classes = 2 ** np.ceil(np.log2(np.clip(sizes, 1, 4096))).astype(int)
+    "Places grouped by size rounded up (to a power of two, or to 64s), in batches of at most `budget` fragments."
+    sizes = np.clip(np.ceil(sizes), 1, 4096).astype(int)
+    classes = np.where(sizes > 64, -(-sizes // 64) * 64, 2 ** np.ceil(np.log2(sizes)).astype(int))
     for side in np.unique(classes):
         places = np.flatnonzero(classes == side)
         step = max(1, budget // int(side) ** 2)
@@ -813,9 +842,8 @@ def triangles(self: _Canvas, vertices: ndarray, faces: ndarray, color: ndarray) 
         down, across = np.divmod(np.arange(side * side), side)
         x, y = left[chosen] + across, top[chosen] + down
         corner = [(column[chosen, k], row[chosen, k]) for k in range(3)]
-        weight = [(corner[(k + 1) % 3][0] - x) * (corner[(k + 2) % 3][1] - y) - (corner[(k + 2) % 3][0] - x) * (corner[(k + 1) % 3][1] - y)
-                  for k in range(3)]
-        weight = np.stack(weight, -1) / area[chosen][..., None]
+        pairs = [(corner[(k + 1) % 3], corner[(k + 2) % 3]) for k in range(3)]
+        weight = np.stack([(a[0] - x) * (b[1] - y) - (b[0] - x) * (a[1] - y) for a, b in pairs], -1) / area[chosen][..., None]
         at, pixel = np.nonzero((weight >= -1e-9).all(-1))
         inside, face = weight[at, pixel], chosen[at, 0]
         self.fragments(x[at, pixel].astype(int), y[at, pixel].astype(int), (inside * inverse[face]).sum(-1),
@@ -908,12 +936,13 @@ def _points_of(thing) -> ndarray:
     "All points [n, 3] that a k3d object puts into the scene."
     kind = thing.type
     if kind == "Vectors":
-        return np.concatenate([_placed(thing, thing.origins), _placed(thing, np.asarray(thing.origins) + np.asarray(thing.vectors))])
+        tips = np.asarray(thing.origins) + np.asarray(thing.vectors)
+        return np.concatenate([_placed(thing, thing.origins), _placed(thing, tips)])
     if kind == "Surface":
         return _placed(thing, _surface_mesh(thing)[0])
     return _placed(thing, thing.positions if kind == "Points" else thing.vertices)
 
-
+# %% ../../nbs/kit/show.ipynb #18b885e5
 def _draw_object(canvas: _Canvas, thing, size: float) -> None:
     kind, points = thing.type, _points_of(thing)
     if kind in ("Mesh", "Surface"):
@@ -921,12 +950,16 @@ def _draw_object(canvas: _Canvas, thing, size: float) -> None:
         _shaded(canvas, points, faces, _colors_of(thing, len(points)), not thing.flat_shading)
     elif kind == "Points":
         sizes = np.asarray(thing.point_sizes).ravel()
-        canvas.discs(points, (sizes if len(sizes) == len(points) else np.full(len(points), thing.point_size)) / 2, _colors_of(thing, len(points)))
+        sizes = sizes if len(sizes) == len(points) else np.full(len(points), thing.point_size)
+        canvas.discs(points, sizes / 2, _colors_of(thing, len(points)))
     elif kind == "Vectors":
         half = len(points) // 2
-        canvas.segments(points[:half], points[half:], np.repeat(_rgb(thing.origin_color if not len(np.ravel(thing.colors)) else np.ravel(thing.colors)[:1]), half, axis=0), size / 300)
+        given = np.ravel(thing.colors)[::2]
+        colors = _rgb(given) if len(given) == half else np.repeat(_rgb(thing.origin_color), half, axis=0)
+        canvas.segments(points[:half], points[half:], colors, size / 300)
     else:
-        ends = np.stack([np.arange(len(points) - 1), np.arange(1, len(points))], 1) if kind == "Line" else np.asarray(thing.indices, int).reshape(-1, 2)
+        order = np.arange(len(points))
+        ends = np.stack([order[:-1], order[1:]], 1) if kind == "Line" else np.asarray(thing.indices, int).reshape(-1, 2)
         canvas.segments(points[ends[:, 0]], points[ends[:, 1]], _colors_of(thing, len(points))[ends[:, 0]], size / 500)
 
 
@@ -959,9 +992,8 @@ def _encode_array(array: ndarray, shrink: bool) -> tuple[bytes, dict]:
     unsigned = rows.view(f"<u{width}")
     step = np.diff(unsigned, axis=0, prepend=unsigned[:1] * 0).view(f"<i{width}")
     folded = ((step << 1) ^ (step >> (bits - 1))).view(f"<u{width}")
-    planes = {"rows": unsigned, "steps": folded}
-    planes = {name: np.ascontiguousarray(np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8).reshape(-1, width).T).tobytes()
-              for name, value in planes.items()}
+    planes = {name: np.frombuffer(value.tobytes(), np.uint8).reshape(-1, width).T.tobytes()
+              for name, value in (("rows", unsigned), ("steps", folded))}
     coding = min(planes, key=lambda name: len(zlib.compress(planes[name], 6)))
     return planes[coding], note | {"coding": coding, "width": width, "columns": columns}
 
@@ -971,7 +1003,7 @@ def _decode_array(content: bytes, note: Mapping) -> ndarray:
     if note["coding"] == "plain":
         return np.frombuffer(content, note["dtype"]).reshape(note["shape"])
     width, kind = note["width"], f"<u{note['width']}"
-    values = np.frombuffer(np.ascontiguousarray(np.frombuffer(content, np.uint8).reshape(width, -1).T).tobytes(), kind).reshape(-1, note["columns"])
+    values = np.frombuffer(np.frombuffer(content, np.uint8).reshape(width, -1).T.tobytes(), kind).reshape(-1, note["columns"])
     if note["coding"] == "steps":
         steps = (values >> 1) ^ (-(values & 1).astype(f"<i{width}")).view(kind)
         values = np.cumsum(steps, axis=0, dtype=kind)
@@ -979,7 +1011,7 @@ def _decode_array(content: bytes, note: Mapping) -> ndarray:
         return (np.array(note["low"]) + values * np.array(note["scale"])).astype(note["dtype"]).reshape(note["shape"])
     return values.view(note["dtype"]).reshape(note["shape"])
 
-
+# %% ../../nbs/kit/show.ipynb #f9a27919
 def _pack(value: Any, block: list[bytes], seen: dict, name: str = "") -> Any:
     "`value` with its arrays replaced by notes of where in `block` they are."
     if isinstance(value, dict) and {"data", "dtype", "shape"} <= set(value):
@@ -996,14 +1028,15 @@ def _pack(value: Any, block: list[bytes], seen: dict, name: str = "") -> Any:
         return [_pack(item, block, seen, name) for item in value]
     return value.item() if isinstance(value, np.generic) else value
 
-# %% ../../nbs/kit/show.ipynb #f9a27919
+# %% ../../nbs/kit/show.ipynb #336c2a3d
 def _pack_scene(k3d_plot) -> dict:
     "A k3d plot as JSON: parameters, objects (numbered from 1, so that equal scenes give equal documents), arrays in base64."
     block, seen = [], {}
-    objects = [{key: _pack(value, block, seen, key) for key, value in thing.get_binary().items() if not key.startswith("_")} | {"id": number}
-               for number, thing in enumerate(k3d_plot.objects, 1)]
-    params = {key: value for key, value in k3d_plot.get_plot_params().items() if key not in ("name", "additionalJsCode", "hiddenObjectIds")}
-    return {"plot": _pack(params, block, seen), "objects": objects, "block": base64.b64encode(zlib.compress(b"".join(block), 9)).decode()}
+    things = [{key: value for key, value in thing.get_binary().items() if not key.startswith("_")} for thing in k3d_plot.objects]
+    objects = [_pack(thing, block, seen) | {"id": number} for number, thing in enumerate(things, 1)]
+    left_out = ("name", "additionalJsCode", "hiddenObjectIds")
+    params = {key: _pack(value, block, seen) for key, value in k3d_plot.get_plot_params().items() if key not in left_out}
+    return {"plot": params, "objects": objects, "block": base64.b64encode(zlib.compress(b"".join(block), 9)).decode()}
 
 
 def _unpack_scene(packed: Mapping) -> list[dict]:
@@ -1021,7 +1054,8 @@ def _unpack_scene(packed: Mapping) -> list[dict]:
 # %% ../../nbs/kit/show.ipynb #572d71b7
 _unpack_js = """
   const packed = Uint8Array.from(atob(data.scene.block), (c) => c.charCodeAt(0));
-  const block = new Uint8Array(await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer());
+  const inflated = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const block = new Uint8Array(await new Response(inflated).arrayBuffer());
   const decode = ({dtype, shape, coding, start, size, width, columns, low, scale}) => {
     let bytes = block.slice(start, start + size);
     if (coding !== "plain") {
@@ -1052,10 +1086,13 @@ _keys_js = """
   const rotate = (v, axis, a) => { const c = Math.cos(a), s = Math.sin(a), d = v[0] * axis[0] + v[1] * axis[1] + v[2] * axis[2];
     const x = [axis[1] * v[2] - axis[2] * v[1], axis[2] * v[0] - axis[0] * v[2], axis[0] * v[1] - axis[1] * v[0]];
     return v.map((n, k) => n * c + x[k] * s + axis[k] * d * (1 - c)); };
+  place.addEventListener("wheel", (event) => { if (document.activeElement !== place) event.stopPropagation(); }, {capture: true});
+  place.addEventListener("pointerdown", () => place.focus({preventScroll: true}), {capture: true});
   place.onkeydown = (event) => {
     const now = view.getWorld().controls.getCameraArray(), target = now.slice(3, 6), up = now.slice(6, 9);
     let arm = now.slice(0, 3).map((n, k) => n - target[k]);
-    const side = [up[1] * arm[2] - up[2] * arm[1], up[2] * arm[0] - up[0] * arm[2], up[0] * arm[1] - up[1] * arm[0]], long = Math.hypot(...side) || 1;
+    const side = [up[1] * arm[2] - up[2] * arm[1], up[2] * arm[0] - up[0] * arm[2], up[0] * arm[1] - up[1] * arm[0]];
+    const long = Math.hypot(...side) || 1;
     const turn = {ArrowLeft: [up, -1], ArrowRight: [up, 1], ArrowUp: [side.map((n) => n / long), -1], ArrowDown: [side.map((n) => n / long), 1]}[event.key];
     if (turn) arm = rotate(arm, turn[0], turn[1] * 0.13);
     else if ("+=".includes(event.key)) arm = arm.map((n) => n / 1.15);
@@ -1070,7 +1107,8 @@ _settle_js = """
   for (let frame = 0; frame < 2; frame++) await new Promise((next) => setTimeout(next, 30));
   view.render();
 """
-_scene_style = """.scene{position:relative;width:100%;aspect-ratio:4/3;max-height:620px;overflow:hidden;touch-action:none}
+_hint = '<p class="hint">Drag to turn; after a click the wheel zooms, and the keys: arrows, plus, minus, Home.</p>'
+_scene_style = """.scene{position:relative;width:100%;aspect-ratio:4/3;max-height:500px;overflow:hidden;touch-action:none}
 .bar{display:grid;grid-template-columns:auto 1fr auto;gap:8px;align-items:center;font-size:13px;margin:6px 2px}
 .bar span:nth-child(2){height:12px;border-radius:3px}"""
 
@@ -1082,50 +1120,58 @@ def _vertex_colors(colors, count: int, limits=None) -> tuple[dict, dict | None]:
         try:
             return {"color": int(text.removeprefix("#"), 16)}, None
         except ValueError:
-            raise PaperKitError("no such colour", expected=f"{', '.join(palette)} or #rrggbb", found=colors, next_step="change colors=") from None
+            raise PaperKitError("no such colour", expected=f"{', '.join(palette)} or #rrggbb",
+                                found=colors, next_step="change colors=") from None
     values, scale = _array(colors), None
     if values.shape == (count,):
         values, scale = _mapped(values, limits)
     if values.shape != (count, 3):
-        raise PaperKitError("the colours do not fit the points", expected=f"[{count}] numbers or [{count}, 3] colours", found=f"shape {list(values.shape)}", next_step="give one for each point")
+        raise PaperKitError("the colours do not fit the points", expected=f"[{count}] numbers or [{count}, 3] colours",
+                            found=f"shape {list(values.shape)}", next_step="give one for each point")
     if values.dtype.kind == "f":
         values = np.round(np.clip(np.nan_to_num(values), 0, 1) * 255)
     red, green, blue = values.astype(np.uint32).T
     return {"colors": red << 16 | green << 8 | blue}, scale
 
-
+# %% ../../nbs/kit/show.ipynb #2633199c
 def _mapped(values: ndarray, limits) -> tuple[ndarray, dict]:
     from matplotlib import colormaps
     finite = values[np.isfinite(values)]
     low, high = limits or ((float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0))
     share = np.clip((values.astype(float) - low) / ((high - low) or 1), 0, 1)
-    return np.where(np.isfinite(share)[:, None], colormaps["viridis"](np.nan_to_num(share))[:, :3], 0.7), {"low": f"{low:.3g}", "high": f"{high:.3g}"}
+    colors = np.where(np.isfinite(share)[:, None], colormaps["viridis"](np.nan_to_num(share))[:, :3], 0.7)
+    return colors, {"low": f"{low:.3g}", "high": f"{high:.3g}"}
 
-# %% ../../nbs/kit/show.ipynb #2633199c
+# %% ../../nbs/kit/show.ipynb #0e857acb
 def _check_points(points, what: str) -> ndarray:
     points = _array(points).astype(np.float32)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
-        raise PaperKitError(f"these are no {what}", expected="[n, 3] with n > 0", found=f"shape {list(points.shape)}", next_step="index or transpose the array")
+        raise PaperKitError(f"these are no {what}", expected="[n, 3] with n > 0",
+                            found=f"shape {list(points.shape)}", next_step="index or transpose the array")
     if not np.isfinite(points).all():
         bad = int((~np.isfinite(points).all(1)).sum())
-        raise PaperKitError(f"some {what} are no numbers", expected="finite coordinates", found=f"{bad} of {len(points)} rows with NaN or infinity", next_step="drop these rows")
+        raise PaperKitError(f"some {what} are no numbers", expected="finite coordinates",
+                            found=f"{bad} of {len(points)} rows with NaN or infinity", next_step="drop these rows")
     return points
 
-
+# %% ../../nbs/kit/show.ipynb #017b91d9
 def _mesh_object(vertices, faces, colors, smooth: bool | None, opacity: float, limits=None):
     import k3d
     vertices, faces = _check_points(vertices, "vertices"), _array(faces)
     if faces.ndim != 2 or faces.shape[1] != 3 or len(faces) == 0 or faces.dtype.kind not in "iu":
-        raise PaperKitError("these are no faces", expected="whole numbers [m, 3] with m > 0", found=f"shape {list(faces.shape)} of {faces.dtype}", next_step="split polygons into triangles")
+        raise PaperKitError("these are no faces", expected="whole numbers [m, 3] with m > 0",
+                            found=f"shape {list(faces.shape)} of {faces.dtype}", next_step="split polygons into triangles")
     if faces.min() < 0 or faces.max() >= len(vertices):
-        raise PaperKitError("faces name vertices that do not exist", expected=f"0 to {len(vertices) - 1}", found=f"{faces.min()} to {faces.max()}", next_step="count vertices from 0")
+        raise PaperKitError("faces name vertices that do not exist", expected=f"0 to {len(vertices) - 1}",
+                            found=f"{faces.min()} to {faces.max()}", next_step="count vertices from 0")
     arguments, scale = _vertex_colors(colors, len(vertices), limits)
     smooth = len(faces) > 1000 if smooth is None else smooth
     return k3d.mesh(vertices, faces.astype(np.uint32), flat_shading=not smooth, side="double", opacity=opacity, **arguments), scale
 
-# %% ../../nbs/kit/show.ipynb #0e857acb
-def mesh(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], colors=None, *, title: str = "Mesh", smooth: bool | None = None,
-         opacity: float = 1.0, limits: tuple[float, float] | None = None, up: str = "z", azimuth: float = -55, elevation: float = 22) -> View:
+# %% ../../nbs/kit/show.ipynb #1b34a7ff
+def mesh(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], colors=None, *, title: str = "Mesh",
+         smooth: bool | None = None, opacity: float = 1.0, limits: tuple[float, float] | None = None, up: str = "z",
+         azimuth: float = -55, elevation: float = 22) -> View:
     """A triangle mesh that turns. `colors`: one colour, [v, 3] (0..1 or 8 bit) or [v] numbers drawn between `limits`; `smooth`
     shades across faces (default: with more than 1000 faces); `up` is the axis that points up; angles in degrees.
 
@@ -1133,7 +1179,7 @@ def mesh(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], colors=Non
     thing, scale = _mesh_object(vertices, faces, colors, smooth, opacity, limits)
     return scene([thing], title=title, up=up, azimuth=azimuth, elevation=elevation, scale=scale)
 
-
+# %% ../../nbs/kit/show.ipynb #11591531
 def points(positions: Float[ndarray, "n 3"], colors=None, *, size: float | None = None, title: str = "Point cloud",
            limits: tuple[float, float] | None = None, up: str = "z", azimuth: float = -55, elevation: float = 22) -> View:
     """A point cloud that turns. `size` is a point's diameter in the scene's units (default: from extent and number); the rest as
@@ -1145,25 +1191,27 @@ def points(positions: Float[ndarray, "n 3"], colors=None, *, size: float | None 
     thing = k3d.points(positions, point_size=size or extent * min(0.03, 0.8 / len(positions) ** 0.5), shader="3d", **arguments)
     return scene([thing], title=title, up=up, azimuth=azimuth, elevation=elevation, scale=scale)
 
-# %% ../../nbs/kit/show.ipynb #017b91d9
+# %% ../../nbs/kit/show.ipynb #80e8d624
 def surface(heights: Float[ndarray, "rows columns"], colors=None, *, extent: tuple[float, float, float, float] | None = None,
             title: str = "Surface", limits: tuple[float, float] | None = None, azimuth: float = -55, elevation: float = 35) -> View:
     """Heights over a grid, drawn as a surface; rows run along y, columns along x, between `extent` = (x0, x1, y0, y1) (default: the
     indices). Coloured by height unless `colors` says otherwise (as in `mesh`, or [rows, columns, 3])."""
     heights = _array(heights).astype(np.float32)
     if heights.ndim != 2 or min(heights.shape) < 2:
-        raise PaperKitError("these are no heights", expected="[rows, columns], at least 2 x 2", found=f"shape {list(heights.shape)}", next_step="index the array")
+        raise PaperKitError("these are no heights", expected="[rows, columns], at least 2 x 2",
+                            found=f"shape {list(heights.shape)}", next_step="index the array")
     rows, columns = heights.shape
     x0, x1, y0, y1 = extent or (0, columns - 1, 0, rows - 1)
     y, x = np.meshgrid(np.linspace(y0, y1, rows), np.linspace(x0, x1, columns), indexing="ij")
     if colors is None:
         colors = heights.ravel()
     elif not isinstance(colors, str):
-        colors = _array(colors).reshape(rows * columns, -1).squeeze(-1) if _array(colors).size == rows * columns else _array(colors).reshape(-1, 3)
+        colors = _array(colors)
+        colors = colors.ravel() if colors.size == rows * columns else colors.reshape(-1, 3)
     return mesh(np.stack([x, y, heights], -1).reshape(-1, 3), _grid_faces(rows, columns), colors, title=title, smooth=True,
                 limits=limits, azimuth=azimuth, elevation=elevation)
 
-# %% ../../nbs/kit/show.ipynb #1b34a7ff
+# %% ../../nbs/kit/show.ipynb #40b1f794
 def scene(things, *, title: str = "Scene", picture=None, up: str = "z", azimuth: float = -55, elevation: float = 22,
           scale: Mapping[str, str] | None = None) -> View:
     """A view of k3d objects: a list of them, or a `k3d.Plot`, whose own camera is kept. The objects of other views are in
@@ -1173,20 +1221,23 @@ def scene(things, *, title: str = "Scene", picture=None, up: str = "z", azimuth:
     objects = list(getattr(things, "objects", things))
     unknown = sorted({thing.type for thing in objects if thing.type not in _rastered})
     if not objects or (unknown and picture is None):
-        raise PaperKitError("scene() cannot draw a picture of this", expected=", ".join(_rastered), found=", ".join(unknown) or "nothing", next_step="pass picture= for other objects")
+        raise PaperKitError("scene() cannot draw a picture of this", expected=", ".join(_rastered),
+                            found=", ".join(unknown) or "nothing", next_step="pass picture= for other objects")
     camera = list(getattr(things, "camera", ())) or _scene_camera(objects, up, azimuth, elevation)
     build = lambda: _k3d_plot(objects, camera, up)  # noqa: E731
     bar, data = _bar(scale), {"scene": _pack_scene(build())}
-    body = f'<div class="scene" tabindex="0" role="application" aria-label="{_html.escape(title, quote=True)}: arrow keys turn, plus and minus zoom, Home returns"></div>{bar}'
-    view = View(title, picture if picture is not None else lambda: _with_bar(_scene_picture(objects, camera), scale), body, _scene_js + _keys_js + _settle_js,
-                data, style=_scene_style, libraries=("k3d",), live=build, height=500 + 30 * bool(bar))
+    label = f"{_html.escape(title, quote=True)}: arrow keys turn, plus and minus zoom, Home returns"
+    body = f'<div class="scene" tabindex="0" role="application" aria-label="{label}"></div>{bar}{_hint}'
+    paint = picture if picture is not None else lambda: _with_bar(_scene_picture(objects, camera), scale)
+    view = View(title, paint, body, _scene_js + _keys_js + _settle_js, data, style=_scene_style, libraries=("k3d",), live=build, height=530 + 30 * bool(bar))
     view.objects = objects
     return view
 
-# %% ../../nbs/kit/show.ipynb #11591531
+# %% ../../nbs/kit/show.ipynb #3a84b006
 def _scene_camera(objects: Sequence, up: str, azimuth: float, elevation: float) -> list[float]:
     known = [_points_of(thing) for thing in objects if thing.type in _rastered]
-    boxes = [np.array(box, float).reshape(3, 2).T for thing in objects if thing.type not in _rastered and (box := thing.get_bounding_box()) is not None]
+    boxes = [thing.get_bounding_box() for thing in objects if thing.type not in _rastered]
+    boxes = [np.array(box, float).reshape(3, 2).T for box in boxes if box is not None]
     corners = [np.array(list(itertools.product(*box.T))) for box in boxes]
     return _camera(np.concatenate(known + corners), up, azimuth, elevation)
 
@@ -1200,7 +1251,7 @@ def _k3d_plot(objects: Sequence, camera: Sequence[float], up: str):
     chart.camera = list(camera)
     return chart
 
-
+# %% ../../nbs/kit/show.ipynb #810936fb
 def _with_bar(image: ndarray, scale: Mapping[str, str] | None) -> ndarray:
     "The picture with the colour scale under it."
     if scale is None:
@@ -1238,7 +1289,7 @@ _mesh_slider_script = _scene_js + _keys_js + _controls + """
   change();
 """ + _settle_js
 
-
+# %% ../../nbs/kit/show.ipynb #79010c01
 def mesh_slider(vertices_list: Sequence, faces_list: Sequence, label: str, values: Sequence, colors_list: Sequence | None = None, *,
                 title: str = "", start: Any = None, smooth: bool | None = None, up: str = "z", azimuth: float = -55,
                 elevation: float = 22) -> View:
@@ -1246,7 +1297,8 @@ def mesh_slider(vertices_list: Sequence, faces_list: Sequence, label: str, value
     colours and errors as in `mesh`; `start` is the value shown first (default: the middle one)."""
     values, colors_list = list(values), colors_list or [None] * len(values)
     if not values or not len(vertices_list) == len(faces_list) == len(values) == len(colors_list):
-        raise PaperKitError("the lists differ in length", expected="as many vertices, faces and colours as values, at least one",
+        raise PaperKitError("the lists differ in length",
+                            expected="as many vertices, faces and colours as values, at least one",
                             found=f"{len(vertices_list)}, {len(faces_list)}, {len(colors_list)} and {len(values)}", next_step="give one mesh a value")
     objects = [_mesh_object(v, f, c, smooth, 1.0)[0] for v, f, c in zip(vertices_list, faces_list, colors_list)]
     first = len(values) // 2 if start is None else _start(label, values, {label: start})
@@ -1258,12 +1310,13 @@ def mesh_slider(vertices_list: Sequence, faces_list: Sequence, label: str, value
     view._make_live = lambda: _live_mesh_slider(objects, camera, up, _parameter(label, values, first))
     return view
 
-
+# %% ../../nbs/kit/show.ipynb #2253cbbd
 def _live_mesh_slider(objects: Sequence, camera, up: str, parameter: Mapping):
     import ipywidgets as widgets
     chart = _k3d_plot(objects, camera, up)
-    choice = widgets.SelectionSlider(options=[(text, place) for place, text in enumerate(parameter["labels"])], value=parameter["start"],
-                                     description=parameter["name"], layout=widgets.Layout(width="420px"))
+    options = [(text, place) for place, text in enumerate(parameter["labels"])]
+    choice = widgets.SelectionSlider(options=options, value=parameter["start"], description=parameter["name"],
+                                     layout=widgets.Layout(width="420px"))
 
     def update(_=None):
         for place, thing in enumerate(objects):
