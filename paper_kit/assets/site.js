@@ -37,15 +37,21 @@
     follow();
   }
 
-  // A link into a folded part opens it.
+  // A link into a folded part opens it. Exhibits above may still grow for a moment: until the reader moves, stay at the target.
+  let staying = 0;
   const unfold = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
     for (let e = target; e; e = e.parentElement) if (e.tagName === "DETAILS") e.open = true;
     target.scrollIntoView();
   };
-  addEventListener("hashchange", unfold);
-  unfold();
+  const arrive = () => { staying = performance.now() + 4000; unfold(); };
+  const stay = () => { if (performance.now() < staying) unfold(); };
+  for (const moved of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(moved, () => { staying = 0; }, { passive: true, capture: true });
+  addEventListener("message", stay);
+  document.addEventListener("load", stay, true);
+  addEventListener("hashchange", arrive);
+  arrive();
 
   // Fold or open all code of the page.
   const folds = all("details.code-fold"), ways = one(".ways-out");

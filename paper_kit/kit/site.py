@@ -15,7 +15,7 @@ from .files import PaperKitError, new_folder, patch, project_root, write_atomic
 # %% auto #0
 __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'modules', 'fenced', 'Page', 'read_cells', 'heading',
            'role', 'add_code', 'entry', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'picture_of',
-           'frame_of', 'rich', 'outputs_of', 'prose', 'numbered', 'referred', 'ways_out', 'run_commands',
+           'size_of', 'frame_of', 'rich', 'outputs_of', 'prose', 'numbered', 'referred', 'ways_out', 'run_commands',
            'notebook_page', 'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes',
            'short', 'chips', 'badge', 'share', 'scoreboard_row', 'scoreboard_html', 'card', 'inline', 'opening',
            'wing_page', 'kit_index', 'hero_exhibit', 'totals', 'home_page', 'add_reference', 'api_pages', 'manifest_of',
@@ -292,12 +292,13 @@ class Exhibit:
     alt: str = ""
     anchor: str = ""
     preview: bool = False
+    size: str = ""
 
     def markdown(self) -> str:
         "The picture first, the interactive file under it, then number and caption, and the ways to either alone."
         words = re.sub(r"[*`$_]", "", self.caption)
         alt = html.escape(self.alt or ": ".join(filter(None, (self.name, words))) or "what the code above draws", quote=True)
-        image = f'<img src="{self.picture}" alt="{alt}" loading="lazy">' if self.picture else ""
+        image = f'<img src="{self.picture}" alt="{alt}"{self.size} loading="lazy">' if self.picture else ""
         if self.anchor and not self.name:   # counted by the renderer
             return f"::: {{#{self.anchor}}}\n\n{fenced(image + self.frame, '{=html}')}\n\n{self.caption}\n\n:::"
         # where the picture only previews the view, the page's script swaps the two once the view is there
@@ -318,13 +319,20 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     if name:
         anchor = label(name) if label(name) not in page.labels else ""
         page.labels[label(name)] = name
-    if published and meta.get("file"): address = f"{page.up}{published}/{meta['file']}"
-    else:
-        raw = _text(output["data"][mime])
-        address = page.picture(raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw), _images[mime])
+    raw = _text(output["data"][mime])
+    data = raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw)
+    address = f"{page.up}{published}/{meta['file']}" if published and meta.get("file") else page.picture(data, _images[mime])
     caption = meta.get("caption", "") or said.get("fig-cap", "").strip("\"'")
     return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", ""),
-                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")))
+                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(data))
+
+def size_of(data: bytes) -> str:
+    "Width and height of a picture as attributes, so that the page does not jump when it comes; nothing where they are not known."
+    import io
+    from PIL import Image, UnidentifiedImageError
+    try: width, height = Image.open(io.BytesIO(data)).size
+    except (UnidentifiedImageError, OSError, ValueError): return ""
+    return f' width="{width}" height="{height}"'
 
 def frame_of(text: str, page: Page, published: str) -> tuple[str, str]:
     "The iframe in an output's HTML and, when it shows a file, the address of that file."

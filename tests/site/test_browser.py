@@ -148,6 +148,12 @@ def test_a_link_into_an_entry_opens_it(watched):
     assert page.locator("details#api-rho").get_attribute("open") is not None
 
 
+def test_a_link_below_exhibits_arrives_and_stays(watched):
+    page = watched().open(f"{paper}#claims")
+    page.wait_for_timeout(1500)
+    assert 0 <= page.evaluate("document.getElementById('claims').getBoundingClientRect().top") < 400   # the page ends soon after it
+
+
 def test_exhibits_size_themselves_and_previews_give_way(watched):
     page = watched().open(paper)
     for frame in page.locator("figure.exhibit > iframe").all(): frame.scroll_into_view_if_needed(); page.wait_for_timeout(250)
@@ -178,6 +184,7 @@ def test_headings_and_labels(watched, built):
         assert page.locator("h1").count() == 1 and page.locator("main").count() == 1
         assert page.evaluate("[...document.querySelectorAll('button, input, select, iframe')].filter(e => !(e.ariaLabel || e.title || e.textContent.trim() || e.labels?.length)).length") == 0, path
         assert page.evaluate("[...document.images].every(i => i.alt)"), path
+        assert page.evaluate("[...document.querySelectorAll('figure.exhibit:not(.hero-exhibit) > img')].every(i => i.width && i.getAttribute('height'))"), path
 
 
 def differing(a: bytes, b: bytes) -> int:
