@@ -417,12 +417,13 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
     entry = self.manifest.entry("figures", identifier)
     if figure is None and interactive is None:
         raise PaperKitError(f"{identifier} has nothing to show", expected="a figure or an interactive view", found="neither", next_step="pass fig or interactive=")
-    data, suffix, mime = _picture(figure if figure is not None else interactive.picture())
+    preview = {"preview": True} if figure is None else {}
+    data, suffix, mime = _picture(interactive.picture() if preview else figure)
     name = self._write(f"{file_name(identifier)}.{suffix}", data)
     caption = caption or entry["shows"]
     self.figures[identifier] = {"files": [name], "caption": caption}
     _display({mime: base64.b64encode(data).decode(), "text/plain": f"{identifier}: {caption}"},
-             {"paper_kit": {"exhibit": identifier, "file": name, "caption": caption}})
+             {"paper_kit": {"exhibit": identifier, "file": name, "caption": caption} | preview})
     if interactive is None: return
     for path in interactive.save(self.folder, file_name(identifier)):
         if path.parent == self.folder: self.files.add(path.name); self.figures[identifier]["files"].append(path.name)
