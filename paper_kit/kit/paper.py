@@ -248,9 +248,10 @@ def claim_html(entry: dict, result: dict, profile: str, data: str = "world") -> 
 
 # %% ../../nbs/kit/paper.ipynb #c8600c14
 def count_verdicts(manifest: dict, record: dict | None) -> dict:
-    "How many claims have each verdict; those not delivered are owed."
+    "How many of the paper's own claims have each verdict; those not delivered are owed."
     counts = dict.fromkeys(verdicts, 0)
     for entry in manifest["claims"]:
+        if entry.get("extra"): continue
         counts[((record or {}).get("claims", {}).get(entry["id"]) or {"verdict": "owed"})["verdict"]] += 1
     return counts
 
@@ -475,7 +476,7 @@ def finish(self: Paper) -> None:
     write_atomic(self.folder/"record.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
     (self.folder/"stage.json").unlink(missing_ok=True)
     counts = {v: n for v, n in count_verdicts(self.manifest, record).items() if n}
-    text = f"{self.slug} at {self.profile}: {len(self.tables)} tables, {len(self.figures)} figures, claims {counts}, {record['wall_s']:.1f} s, {record['peak_mb']:.0f} MB"
+    text = f"{self.slug} at {self.profile}: {len(self.tables)} tables, {len(self.figures)} figures, claims: {', '.join(f'{n} {v}' for v, n in counts.items()) or 'none'}, {record['wall_s']:.1f} s, {record['peak_mb']:.0f} MB"
     _display({"text/plain": text}, {"paper_kit": {"finish": self.slug}})
 
 @patch

@@ -87,7 +87,7 @@ def _row(root, entry: dict, digests: Digests) -> dict:
         row |= {k: manifest[k] for k in ("title", "venue", "wing", "summary")}
         record = load_record(record_file) if record_file.is_file() else None
         row["tables"], row["figures"] = list(have(manifest, record, "tables")), list(have(manifest, record, "figures"))
-        row["claims"] = count_verdicts(manifest, record) | {"total": len(manifest["claims"])}
+        row["claims"] = (counts := count_verdicts(manifest, record)) | {"total": sum(counts.values())}
         if record is not None:
             torn = torn_files(root, slug, record)
             row |= {"state": "torn" if torn else "published", "profile": record["profile"], "wall_s": record["wall_s"],
