@@ -1,14 +1,15 @@
-"""Shared by all tests: the project's root, a copy of it to break, and a small project of one paper."""
+"""Fixtures of all tests: the project's root, a copy of it that may be broken, and a small project of one paper."""
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from helpers import MANIFEST, ROOT, Clone, chromium, copy_project, notebook
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-ROOT = Path(__file__).resolve().parents[1]
 os.environ["PAPER_KIT_ROOT"] = str(ROOT)
 
 
@@ -17,86 +18,22 @@ def root():
     return ROOT
 
 
-def project_files():
-    "Files of the working tree that git tracks or would track."
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode == 0:
-        return [ROOT/name for name in listed.stdout.splitlines() if (ROOT/name).is_file()]
-    skipped = {".venv", "runs", "site-src", "_site", ".git", "__pycache__"}
-    return [p for p in ROOT.rglob("*") if p.is_file() and not skipped & set(p.relative_to(ROOT).parts)]
-
-
-def copy_project(target: Path) -> Path:
-    for file in project_files():
-        to = target/file.relative_to(ROOT)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, to)
-    return target
+@pytest.fixture(scope="session")
+def browser():
+    "Headless Chromium, where k3d can draw."
+    from playwright.sync_api import sync_playwright
+    arguments = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
+                 "--disable-component-update"]
+    with sync_playwright() as p:
+        running = p.chromium.launch(executable_path=chromium(), args=arguments)
+        yield running
+        running.close()
 
 
 @pytest.fixture
 def clone(tmp_path):
     "A copy of the project that may be changed, and `clone.run(...)` for its commands."
     return Clone(copy_project(tmp_path/"clone"))
-
-
-class Clone:
-    def __init__(self, root):
-        self.root = root
-        self.env = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-
-    def run(self, *arguments, check=True, cwd=None):
-        "Run `paper-kit` with these arguments on the copy."
-        return self.python("-m", "paper_kit.kit.cli", *arguments, check=check, cwd=cwd)
-
-    def python(self, *arguments, check=True, cwd=None):
-        done = subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd or self.root, env=self.env, capture_output=True, text=True, timeout=600)
-        if check and done.returncode != 0:
-            raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-        return done
-
-
-MANIFEST = """slug: demo
-title: A demonstration
-venue: CVPR 2019
-wing: learning
-summary: One table, one figure, two claims.
-tables:
-  - {id: Table 1, shows: errors, regenerate: full, better: lower}
-figures:
-  - {id: Figure 1, shows: a line, regenerate: full}
-  - {id: Figure 2, shows: hardware, regenerate: reported-only, why: a photograph}
-reported:
-  Table 1:
-    columns: [method, error]
-    rows: [[theirs, 0.5], [ours, 0.25]]
-claims:
-  - {id: C1, text: ours is better, where: Table 1, paper_numbers: 0.25 against 0.5, test: ours below theirs over 3 seeds, needs: cpu}
-  - {id: C2, text: it is exact, test: error below 1e-6, needs: smoke}
-"""
-
-CELLS = [
-    ("markdown", "# A demonstration\n\n> One sentence.", []),
-    ("code", "#| default_exp learning.demo", []),
-    ("code", 'profile = "smoke"\nseed = 0\ndata_root = ""', ["parameters"]),
-    ("code", 'from paper_kit.kit.paper import Paper\nfrom paper_kit.kit.claims import less, below\npaper = Paper("demo", profile=profile, seed=seed, data_root=data_root)\npaper.header()', []),
-    ("code", "#| export\ndef measure(steps, seed):\n    'An error that falls with the steps.'\n    return {'ours': 1.0/(steps + seed), 'theirs': 2.0/(steps + seed)}", []),
-    ("code", "results = [paper.stage(measure, steps=paper.pick(smoke=4, cpu=8), seed=s) for s in paper.seeds()]", []),
-    ("markdown", "## Experiments", []),
-    ("code", 'import pandas as pd\npaper.table("Table 1", pd.DataFrame({"method": ["theirs", "ours"], "error": [results[0]["theirs"], results[0]["ours"]]}))', []),
-    ("code", 'import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 1)); ax.plot([0, 1])\npaper.figure("Figure 1", fig)', []),
-    ("code", 'paper.claim("C1", values={k: [r[k] for r in results] for k in ("ours", "theirs")}, test=less("ours", "theirs"))\n'
-             'paper.claim("C2", values={"error": 0.0}, test=below("error", 1e-6, exact=True))', []),
-    ("code", "paper.finish()", []),
-]
-
-
-def notebook(cells=CELLS):
-    import json
-    body = [{"cell_type": kind, "id": f"cell{i}", "metadata": {"tags": tags} if tags else {}, "source": text.splitlines(keepends=True),
-             **({"execution_count": None, "outputs": []} if kind == "code" else {})} for i, (kind, text, tags) in enumerate(cells)]
-    return json.dumps({"cells": body, "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}},
-                       "nbformat": 4, "nbformat_minor": 5})
 
 
 @pytest.fixture

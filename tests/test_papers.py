@@ -10,7 +10,7 @@ import pytest
 from paper_kit.kit.paper import load_record
 from paper_kit.kit.workflow import begun, notebook_of, run_folder
 
-from conftest import ROOT, copy_project
+from helpers import ROOT, copy_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("papers")]
 SLUGS = begun(ROOT)

@@ -12,7 +12,7 @@ from paper_kit.kit.files import sha256
 from paper_kit.kit.paper import load_manifest, load_record
 from paper_kit.kit.workflow import begun, catalogue, clean_notebook, notebook_of, torn_files
 
-from conftest import ROOT, project_files
+from helpers import ROOT, project_files
 
 NOTEBOOKS = sorted(p for p in (ROOT/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 PAPERS = [p for p in NOTEBOOKS if p.parent.name not in ("kit", "nbs") and p.stem != "worlds"]
@@ -217,3 +217,29 @@ def test_readme_commands_exist():
         assert command in commands, command
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
         assert (ROOT/picture).is_file(), picture
+
+
+@pytest.mark.slow
+def test_a_new_paper_shows_up_everywhere_and_goes_without_a_trace(clone):
+    tree = lambda: {str(p.relative_to(clone.root)): sha256(p) for p in clone.root.rglob("*") if p.is_file() and "__pycache__" not in p.parts and
+                    p.relative_to(clone.root).parts[0] not in ("runs", "site-src", "_site") and "lib" not in p.parts}
+    before = tree()
+    clone.run("new", "my_paper", "--wing", "geometry", "--title", "A paper of mine", "--venue", "nowhere yet")
+    assert clone.run("sync").stdout.strip() == "everything is in step"
+    row = next(r for r in json.loads(clone.run("status", "--json").stdout) if r["slug"] == "my_paper")
+    assert (row["state"], row["wing"], row["venue"]) == ("begun", "geometry", "nowhere yet")
+    for place in ("README.md", "nbs/index.ipynb", "_quarto.yml", "data/references.bib"):
+        assert "my_paper" in (clone.root/place).read_text(), place
+    clone.run("run", "my_paper")
+    clone.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/papers/test_my_paper.py")
+    clone.run("run", "my_paper", "--profile", "cpu")
+    clone.run("publish", "my_paper")
+    clone.run("site")
+    page = (clone.root/"_site/site-src/geometry/my_paper.html").read_text()
+    assert "A paper of mine" in page and "my_paper" in (clone.root/"_site/site-src/geometry/index.html").read_text() and "my_paper" in (clone.root/"_site/site-src/index.html").read_text()
+    gone = clone.run("remove", "my_paper", "--yes").stdout
+    assert "figures/my_paper" in gone and "data/results/my_paper.json" in gone
+    assert tree() == before
+    clone.run("site")
+    left = [str(p.relative_to(clone.root)) for p in clone.root.rglob("*my_paper*") if ".git" not in p.parts and "__pycache__" not in p.parts]
+    assert left == []

@@ -12,7 +12,7 @@ from paper_kit.kit.claims import below, less
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.paper import Paper, card_html, claim_html, load_manifest, load_record, reaches, read_yaml, table_html
 
-from conftest import MANIFEST
+from helpers import MANIFEST
 
 
 def written(tmp_path, text, name="demo.yaml"):

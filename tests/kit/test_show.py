@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import wave
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from PIL import Image
 from paper_kit.kit import show
 from paper_kit.kit.files import PaperKitError
 
-chromium = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome") if Path(path).exists()), None)
 
 
 def tetrahedron(shift=0.0):
@@ -417,18 +415,6 @@ def test_plotly_frames_travel_and_own_templates_stay():
 
 
 # ---- in a browser ----------------------------------------------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def browser():
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as play:
-        arguments = ["--headless=new", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox", "--disable-background-networking"]
-        running = play.chromium.launch(executable_path=chromium, args=arguments)
-        yield running
-        running.close()
-
 
 def look(page, selector):
     return np.asarray(Image.open(io.BytesIO(page.locator(selector).first.screenshot())).convert("RGB")).astype(int)

@@ -11,7 +11,7 @@ from paper_kit.kit.files import PaperKitError, sha256
 from paper_kit.kit.paper import load_record
 from paper_kit.kit.workflow import between, clean_notebook, is_done, publish, published_notebook, run, run_folder, run_many, slot, status, torn_files
 
-from conftest import CELLS, MANIFEST, notebook
+from helpers import CELLS, MANIFEST, notebook
 
 
 def row(root, slug="demo"):

@@ -1,6 +1,5 @@
 """The general robust loss: closed forms, gradients, properties, the line-fit world, predicates that can fail, the exhibit's JavaScript."""
 import math
-import shutil
 
 import numpy as np
 import pytest
@@ -353,23 +352,19 @@ def test_closeness_to_l2_has_the_logarithm():
 # the exhibit
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    sync = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not chromium: pytest.skip("no Chromium here")
+def page(browser, tmp_path_factory):
     file = tmp_path_factory.mktemp("exhibit")/"figure-1.html"
     file.write_text(paper.exhibit().html(), encoding="utf-8")
-    with sync.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_context(offline=True, viewport={"width": 800, "height": 900}).new_page()
-        page.faults = []
-        page.on("console", lambda m: page.faults.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda e: page.faults.append(str(e)))
-        page.on("request", lambda r: page.faults.append(r.url) if not r.url.startswith("file:") else None)
-        page.goto(file.as_uri())
-        page.wait_for_selector("body[data-ready]")
-        yield page
-        browser.close()
+    context = browser.new_context(offline=True, viewport={"width": 800, "height": 900})
+    page = context.new_page()
+    page.faults = []
+    page.on("console", lambda m: page.faults.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: page.faults.append(str(e)))
+    page.on("request", lambda r: page.faults.append(r.url) if not r.url.startswith("file:") else None)
+    page.goto(file.as_uri())
+    page.wait_for_selector("body[data-ready]")
+    yield page
+    context.close()
 
 
 def slope(page): return page.evaluate("document.getElementById('exhibit').paperKit.line().slope")

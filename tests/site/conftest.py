@@ -9,9 +9,6 @@ from paper_kit.kit.files import project_root
 from paper_kit.kit.site import navigation, pages, render_pandoc
 from paper_kit.kit.workflow import between, status
 
-arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--use-angle=swiftshader",
-             "--enable-unsafe-swiftshader", "--headless=new"]
-
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
@@ -38,17 +35,6 @@ def built(root, rows):
     count = len(list(folder.glob("site-src/**/*.html")))
     print(f"\n{count} pages: sources {middle - began:.1f} s, rendering {time.perf_counter() - middle:.1f} s")
     return folder
-
-
-@pytest.fixture(scope="session")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    executable = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-    if not executable: pytest.skip("Chromium is not installed: apt-get install chromium")
-    with playwright.sync_playwright() as p:
-        found = p.chromium.launch(executable_path=executable, args=arguments, headless=True)
-        yield found
-        found.close()
 
 
 class Watched:

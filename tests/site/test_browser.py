@@ -156,8 +156,13 @@ def test_a_link_below_exhibits_arrives_and_stays(watched):
 
 def test_exhibits_size_themselves_and_previews_give_way(watched):
     page = watched().open(paper)
-    for frame in page.locator("figure.exhibit > iframe").all(): frame.scroll_into_view_if_needed(); page.wait_for_timeout(250)
-    heights = [f.bounding_box()["height"] for f in page.locator("figure.exhibit > iframe").all()]
+    frames = page.locator("figure.exhibit > iframe").all()
+    for frame in frames:
+        frame.scroll_into_view_if_needed()
+        for _ in range(60):                                     # the exhibit tells its height once it is loaded
+            if frame.bounding_box()["height"] != 480: break
+            page.wait_for_timeout(250)
+    heights = [f.bounding_box()["height"] for f in frames]
     assert 250 < heights[0] < 320 and all(h != 480 for h in heights)
     assert page.locator("figure.swap > img").first.is_hidden() and page.locator("figure#fig-4 > img").is_visible()
 
