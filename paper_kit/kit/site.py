@@ -716,7 +716,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
     with new_folder(root/"site-src") as folder:
         for page in [home_page(root, rows, listed["wings"], names), kit, *notebooks, *papers, *wings, *api_pages(found, stands)]: page.write(folder)
         script = (assets()/"content.js").read_text(encoding="utf-8")
-        (folder/"_content.html").write_text(f"<script>\n{script}</script>\n", encoding="utf-8")   # Quarto puts it at the end of each page
+        (folder/"_content.html").write_text(f"<script>\n{script}</script>\n", encoding="utf-8")   # Quarto puts it into the head of each page
     return root/"site-src"
 
 # %% ../../nbs/kit/site.ipynb #b4ca5c18
