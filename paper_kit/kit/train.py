@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/train.ipynb #f5aa093d
 from __future__ import annotations
-import contextlib, importlib.util, inspect, json, math, os, sys, time
+import contextlib, importlib.util, inspect, json, math, os, shutil, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +148,6 @@ class EMA:
     def update(self) -> None:
         now = self.parts.tensors()
         decay = min(self.decay, (1 + self.count) / (10 + self.count)) if self.warmup else self.decay
-        self.values = {n: v.to(now[n].device) for n, v in self.values.items()}
         get_ema_multi_avg_fn(decay)([self.values[n] for n in self._averaged], [now[n] for n in self._averaged], self.count)
         for n in self.values.keys() - set(self._averaged): self.values[n].copy_(now[n])
         self.count += 1
@@ -189,7 +188,7 @@ def autocast(self: Place): return torch.autocast(self.device.type, dtype=torch.b
 def average(self: Place, tensors: Sequence[Tensor]) -> None:
     "The mean over the processes, in place: one message for each dtype."
     if self.processes == 1: return
-    for dtype in {t.dtype for t in tensors}:
+    for dtype in dict.fromkeys(t.dtype for t in tensors):
         own = [t for t in tensors if t.dtype == dtype]
         flat = torch.cat([t.flatten() for t in own])
         torch.distributed.all_reduce(flat)
@@ -227,6 +226,7 @@ class Training:
         self.parts, self.loss, self.steps, self.batches = Parts(model), loss, steps, batches
         self.clip, self.ema, self.place, self.seed, self.split, self.log_every = clip, ema, where, seed, split, log_every
         self.parts.to(where.device)
+        if ema is not None: ema.parts.to(where.device); ema.values = {n: v.to(where.device) for n, v in ema.values.items()}
         names = [n for n, own in self.parts.trainable.items() if own]
         self.rates, self.schedules = _by_part(rate, names, "rate"), _by_part(schedule or constant(), names, "schedule")
         groups = [{"params": list(self.parts.trainable[n].values()), "lr": self.rates[n], "name": n} for n in names]
@@ -372,7 +372,7 @@ def resume(self: Training, path) -> None:
                             found=str(head["plan"].get(differ[0]))[:120], next_step="delete it, or restore the setting")
     part = lambda prefix: {n[len(prefix):]: t for n, t in tensors.items() if n.startswith(prefix)}
     self.parts.load(part("model/"))
-    if self.ema: self.ema.values, self.ema.count = part("ema/"), head["ema"]
+    if self.ema: self.ema.values, self.ema.count = {n: t.to(self.place.device) for n, t in part("ema/").items()}, head["ema"]
     state = {int(i): own for i, own in head["optimizer"].items()}
     for name, t in part("optimizer/").items():
         i, key = name.split("/", 1)
@@ -403,7 +403,7 @@ class ProgressBar:
             if self.handle is None: self.handle = display({"text/plain": line}, raw=True, display_id=True)
             else: self.handle.update({"text/plain": line}, raw=True)
         elif stream.isatty():
-            stream.write("\r" + line[:os.get_terminal_size().columns - 1 if stream is sys.stderr else 119] + "\x1b[K" + "\n" * (fraction >= 1)); stream.flush()
+            stream.write("\r" + line[:shutil.get_terminal_size((120, 24)).columns - 1] + "\x1b[K" + "\n" * (fraction >= 1)); stream.flush()
         elif fraction >= 1 or time.monotonic() - self.said >= self.every:
             self.said = time.monotonic()
             stream.write(line + "\n"); stream.flush()
@@ -434,7 +434,7 @@ def train(model, loss: Callable, steps: int, batches=None, *, rate=1e-3, optimiz
                 run.save(checkpoint)
                 saved = time.monotonic()
             if progress and where.process == 0: run.report(progress, (now - started) / (run.done - resumed))
-    where.agree(list(run.parts.tensors().values()))
+    run.agree()
     return run.history | {"seconds": run.seconds, "resumed": resumed}
 
 # %% ../../nbs/kit/train.ipynb #3c8c52d4
@@ -448,7 +448,12 @@ def meet(self: Training) -> None:
     if ends[0] != -ends[1]:
         raise PaperKitError("the processes do not stand at the same step", expected="one checkpoint that all of them read", found=f"steps {-ends[1]} to {ends[0]}",
                             next_step="put the checkpoint on a disk that all machines see")
-    where.agree(list(self.parts.tensors().values()))
+    self.agree()
+
+@patch
+def agree(self: Training) -> None:
+    "Weights, buffers and average of the first process become everyone's."
+    self.place.agree([*self.parts.tensors().values(), *(self.ema.values.values() if self.ema else ())])
 
 @contextlib.contextmanager
 def training_mode(parts: Parts) -> Iterator[None]:
