@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm as normalise_weight
-from .files import PaperKitError
+from .files import PaperKitError, patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -228,8 +228,6 @@ class CoordinateMLP(nn.Module):
             self.add_module(f"lin{i}", normalise_weight(layer) if weight_norm and i < depth else layer)
 
 # %% ../../nbs/kit/nn.ipynb #93978053
-from .files import patch
-
 @patch
 def forward(self: CoordinateMLP, x: Float[Tensor, "*batch coordinates"], code: Float[Tensor, "*codes latent"] | None = None) -> Float[Tensor, "*batch outputs"]:
     """Values at `x`. `code`: [latent], or one dimension less than `x`, or as many. Raises `PaperKitError` when its length is another."""
