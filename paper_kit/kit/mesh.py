@@ -218,19 +218,16 @@ class _Tree:
             axis = (box[:, 1] - box[:, 0]).argmax(1)
             order = order[np.lexsort((middle[order, axis[node]], node))]
             starts = np.sort(np.concatenate([starts, (starts[:-1] + starts[1:])//2]))
+        self.cones = self.watertight = None                                                     # found when first asked for
         self.vertices, self.faces, self.order, self.starts, self.boxes = vertices, np.ascontiguousarray(faces[order]), order, starts, np.concatenate(boxes)
-
-    @functools.cached_property
-    def corners(self) -> np.ndarray: return np.ascontiguousarray(self.vertices[self.faces])
+        self.corners = vertices[self.faces]
 
 def _tree(mesh: Mesh) -> _Tree:
-    "The tree of a mesh, built once and again when its vertices have changed."
-    if len(_single(mesh).faces) == 0 or not torch.isfinite(mesh.vertices).all():
-        raise PaperKitError("the mesh has no surface", expected="at least one face, all vertices finite", found=repr(mesh) if len(mesh.faces) == 0 else "NaN or infinity",
-                            next_step="check the level of the extraction, or the file")
-    key = (mesh.vertices.data_ptr(), mesh.vertices._version, mesh.faces.data_ptr(), mesh.faces._version)
-    if mesh._kept.get("key") != key:
-        mesh._kept.update(key=key, tree=_Tree(mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy()))
+    "The tree of a mesh, built once, and again when its vertices or faces have changed."
+    v, f = mesh.vertices, mesh.faces
+    kept = mesh._kept.get("of")
+    if kept is None or kept[0] is not v or kept[1] is not f or kept[2:] != (v._version, f._version):
+        mesh._kept.update(of=(v, f, v._version, f._version), tree=_Tree(v.detach().cpu().double().numpy(), f.cpu().numpy()))
     return mesh._kept["tree"]
 
 # %% ../../nbs/kit/mesh.ipynb #e9eb9b06
@@ -296,8 +293,11 @@ def _slabs(function, points: Tensor, faces: int, budget: int = 1 << 21) -> Tenso
     return torch.cat([function(part) for part in points.split(max(1, budget // max(faces, 1)))])
 
 def _flat(mesh: Mesh, points: Tensor) -> Tensor:
-    "The points as [n, 3]; checked."
-    v = mesh.vertices
+    "The points as [n, 3]; mesh and points checked."
+    v = _single(mesh).vertices
+    if len(mesh.faces) == 0 or not torch.isfinite(v).all():
+        raise PaperKitError("the mesh has no surface", expected="at least one face, all vertices finite", found=repr(mesh) if len(mesh.faces) == 0 else "NaN or infinity",
+                            next_step="check the level of the extraction, or the file")
     if points.ndim < 1 or points.shape[-1] != 3 or points.dtype != v.dtype or points.device != v.device:
         raise PaperKitError("points and mesh do not fit together", expected=f"[..., 3] of {v.dtype} on {v.device}",
                             found=f"{list(points.shape)} of {points.dtype} on {points.device}", next_step="points.to(mesh.vertices)")
@@ -318,9 +318,9 @@ def closest(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Closest:
     """Exact nearest point of the surface for each point. First derivatives in points and vertices are exact.
 
     Raises `PaperKitError` for a mesh without faces, and for what is not finite."""
-    x, tree = _flat(mesh, points), _tree(mesh)
+    x = _flat(mesh, points)
     if _with_numba(x):
-        kernel = _compiled(_nearest_triangle, _to_box, _to_segment, _to_triangle)
+        tree, kernel = _tree(mesh), _compiled(_nearest_triangle, _to_box, _to_segment, _to_triangle)
         face = torch.from_numpy(tree.order[kernel(x.double().numpy(), tree.corners, tree.boxes, tree.starts, tree.levels)])
     else:
         triangles = mesh.triangles.detach()
@@ -344,7 +344,7 @@ def _winding_pairs(x: Float[Tensor, "n 3"], triangles: Float[Tensor, "f 3 3"]) -
 # %% ../../nbs/kit/mesh.ipynb #f80d9438
 def _cones(tree: _Tree) -> tuple[np.ndarray, np.ndarray]:
     "Boundary edges [n, 2], directed, of the faces under each inner node, and where each node's begin."
-    if hasattr(tree, "cones"): return tree.cones
+    if tree.cones is not None: return tree.cones
     directed = tree.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     pairs, edge = np.unique(np.sort(directed, 1), axis=0, return_inverse=True)
     sign, edge, found, counts = np.where(directed[:, 0] < directed[:, 1], 1, -1), edge.reshape(-1), [], []
@@ -405,9 +405,9 @@ def winding_number(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "
     """Generalized winding number (Jacobson et al. 2013), exact to rounding: 1 inside and 0 outside a closed mesh, between them near a hole.
 
     No gradient: it is constant away from an open surface's boundary. Raises `PaperKitError` as `closest` does."""
-    x, tree = _flat(mesh, points), _tree(mesh)
+    x = _flat(mesh, points)
     if _with_numba(x):
-        kernel = _compiled(_winding, _to_box, _turn)
+        tree, kernel = _tree(mesh), _compiled(_winding, _to_box, _turn)
         w = torch.from_numpy(kernel(x.double().numpy(), tree.vertices, tree.faces, tree.boxes, tree.starts, tree.levels, *_cones(tree)))
     else:
         triangles = mesh.triangles.detach().double()
@@ -456,7 +456,8 @@ def inside(mesh: Mesh, points: Float[Tensor, "*n 3"], method: str = "winding") -
     if method == "winding": return winding_number(mesh, points) > 0.5
     if method != "parity": raise PaperKitError("no such test", expected="'winding' or 'parity'", found=method, next_step="choose one")
     x, tree = _flat(mesh, points), _tree(mesh)
-    if not mesh._kept.setdefault("watertight", is_watertight(mesh)):
+    if tree.watertight is None: tree.watertight = is_watertight(mesh)
+    if not tree.watertight:
         raise PaperKitError("crossings mean nothing on an open mesh", expected="each edge in two faces", found="a mesh that is not watertight",
                             next_step="merge_vertices, or method='winding'")
     if not _with_numba(x): need("numba", "meshes"); x = x.cpu()
