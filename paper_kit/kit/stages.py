@@ -152,6 +152,18 @@ def _inner_imports(node, module: str) -> list:
             for bound, target in _own_imports(n, module).items() if target[1] not in (None, "*")]
 
 # %% ../../nbs/kit/stages.ipynb #50997b24
+def _known(node, module: str) -> tuple:
+    "(normal form, free names, imports inside) of a definition, kept with its syntax tree."
+    if not hasattr(node, "known"): node.known = normal_form(node), _free_names(node), _inner_imports(node, module)
+    return node.known
+
+@functools.lru_cache(maxsize=4096)
+def _statements(cell: str) -> list:
+    "The statements of a cell; none where it is not Python."
+    try: return ast.parse(cell).body
+    except SyntaxError: return []
+
+# %% ../../nbs/kit/stages.ipynb #760cecd4
 class Reach:
     "Collects every definition of ours that can be reached from some code."
     def __init__(self, home: Module | None = None):
@@ -167,10 +179,10 @@ class Reach:
         if found is None: return
         if name in found.defined:
             node = found.defined[name]
-            self.seen[module, name] = normal_form(node)
+            self.seen[module, name] = _known(node, module)[0]
             self.code(module, node)
             for method, body in found.methods.get(name, {}).items():
-                self.seen[module, f"{name}.{method}"] = normal_form(body)
+                self.seen[module, f"{name}.{method}"] = _known(body, module)[0]
                 self.code(module, body)
         elif name in found.imported:
             target, attribute = found.imported[name]
@@ -182,12 +194,12 @@ class Reach:
     def code(self, module: str, node):
         "Follow everything that a piece of code of `module` uses."
         found = self.module(module)
-        for used in _free_names(node):
+        for used in _known(node, module)[1]:
             if isinstance(used, str): self.name(module, used)
             elif found and used[0] in found.imported:
                 target, attribute = found.imported[used[0]]
                 self.name(target if attribute is None else f"{target}.{attribute}", used[1])
-        for target, attribute in _inner_imports(node, module): self.name(target, attribute)
+        for target, attribute in _known(node, module)[2]: self.name(target, attribute)
 
     def digest(self, *extra: str) -> str:
         text = json.dumps([sorted((f"{m}:{n}", code) for (m, n), code in self.seen.items()), list(extra)])
@@ -208,9 +220,7 @@ def _notebook_module(name: str) -> Module:
     for wanted in (False, True):
         for cell in history:
             if exported(cell) != wanted: continue
-            try: statements = ast.parse(cell).body
-            except SyntaxError: continue
-            for statement in statements: module.add(statement)
+            for statement in _statements(cell): module.add(statement)
     return module
 
 def code_digest(fn, module: str | None = None) -> str:
@@ -245,10 +255,7 @@ def notebook_digest(path) -> str:
         raise PaperKitError("a notebook cannot be read", file=str(path), expected="a Jupyter notebook (JSON)", found=str(error)[:100],
                             next_step="restore it: git checkout -- <file>") from None
     home = Module(f"paper_kit.{path.parent.name}.{path.stem}")
-    trees = []
-    for cell in cells:
-        try: trees += ast.parse(cell).body
-        except SyntaxError: continue
+    trees = [tree for cell in cells for tree in _statements(cell)]
     for tree in trees: home.add(tree)
     reach = Reach(home)
     for tree in trees: reach.code(home.name, tree)
