@@ -50,7 +50,8 @@ def test_handles_of_a_chair(parameters, genus):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_inside_and_distance_against_trimesh_and_the_parts(some, name):
+def test_inside_and_distance_against_trimesh_libigl_and_the_parts(some, name):
+    igl = pytest.importorskip("igl")
     rng = np.random.default_rng(3)
     for shape in some[name][:2]:
         x = np.concatenate([rng.uniform(-.7, .7, (150, 3)), shape.sample(250, rng).points.numpy() + rng.normal(0, .02, (250, 3))])
@@ -62,16 +63,17 @@ def test_inside_and_distance_against_trimesh_and_the_parts(some, name):
         union = np.any([trimesh.Trimesh(p.vertices, p.faces, process=False).contains(x) & ~np.any([trimesh.Trimesh(h.vertices, h.faces, process=False).contains(x) for h in p.holes] or [np.zeros(len(x), bool)], 0)
                         for p in shape.pieces], axis=0)
         assert np.array_equal(union[sure], (distance < 0)[sure])
-        assert np.allclose(np.abs(distance), trimesh.proximity.closest_point(m, x)[1], atol=1e-9)
+        assert np.allclose(distance**2, igl.point_mesh_squared_distance(x, shape.vertices, shape.faces)[0], atol=1e-12)
 
 
 def test_the_least_of_the_parts_distances_is_not_the_distance():
     "Why the distance is taken from the final mesh: where parts overlap, the parts' own distances are too small."
     shape, rng = w.build("sofa"), np.random.default_rng(0)
-    x = torch.from_numpy(shape.sample(4000, rng).points.double().numpy() - .05*shape.sample(1, rng).normals.double().numpy())
+    cloud = shape.sample(2000, rng, torch.float64)
+    x = cloud.points - .08*cloud.normals
     parts = torch.stack([meshes.signed_distance(meshes.Mesh(torch.from_numpy(p.vertices), torch.from_numpy(p.faces)), x) for p in shape.pieces]).min(0).values
     truth = shape.signed_distance(x)
-    assert (parts - truth).abs().max() > .03 and torch.equal(parts < -1e-9, truth < -1e-9)
+    assert (parts - truth).abs().max() > .01 and torch.equal(parts < -1e-9, truth < -1e-9)
 
 
 def test_parts_cover_the_surface_and_mean_the_same_over_a_family(some):
@@ -124,7 +126,7 @@ def test_a_shape_is_what_its_symmetry_says(some):
         points = shape.sample(120, np.random.default_rng(1), torch.float64).points
         for m in torch.from_numpy(group)[1:]:
             gap = shape.signed_distance(points @ m[:3, :3].T + m[:3, 3]).abs()
-            assert gap.max() < (.006 if shape.symmetry.turns == 0 else 1e-7), (name, shape.parameters, gap.max())
+            assert gap.max() < (.006 if shape.symmetry.turns == 0 else 5e-4), (name, shape.parameters, gap.max())
     assert {0, 1, 2} <= orders and mirrors == {True, False}
     quarter = w.Symmetry(4, False).matrices()[1]
     broken = w.build("table", length=1.6, width=.6).sample(200, np.random.default_rng(1), torch.float64).points
@@ -181,8 +183,9 @@ def test_knobs_act():
 
 
 def test_sliding_a_parameter_moves_the_shape_smoothly():
-    parts = [w.build("chair", normalize="none", seat_height=h).vertices for h in (.40, .405, .41)]
-    assert parts[0].shape == parts[1].shape and 0 < np.abs(parts[1] - parts[0]).max() < .012
+    low, high = (w.build("chair", normalize="none", seat_height=h, back="slats", arms="open") for h in (.40, .404))
+    gap = high.signed_distance(low.sample(500, np.random.default_rng(0), torch.float64).points).abs().max()
+    assert .0005 < gap < .0045
 
 
 def test_looks():
@@ -263,7 +266,7 @@ def test_batches_tables_and_splits(some):
     (lambda: w.build("chair", width=9.0), "0.38 to 0.62"), (lambda: w.build("chair", leg_radius=-.1), "positive"), (lambda: w.build("chair", width=float("nan")), "nan"),
     (lambda: w.sample_family("chair", 1, np.random.default_rng(0), rare=2), "0 to 1"), (lambda: w.chair(legs="glass"), "round, square"),
     (lambda: w.unite([w.Part("nothing", np.zeros((3, 3)), np.array([[0, 1, 2]]), 1)]), "no solid"),
-    (lambda: w.build("lamp", pole_radius=.001, shade_thickness=.3), "")])
+    (lambda: w.build("chair", leg_radius=.19), "do not fit together")])
 def test_bad_inputs_say_what_was_expected(bad, says):
     with pytest.raises(PaperKitError, match=says):
         bad()
@@ -273,3 +276,135 @@ def test_hundreds_of_shapes_a_minute():
     start, rng = time.process_time(), np.random.default_rng(0)
     for name in NAMES: w.sample_family(name, 5, rng)
     assert 35/(time.process_time() - start)*60 > 200
+
+
+
+@pytest.mark.parametrize("name, watertight, genus", [("cow", True, 0), ("airplane", True, 0), ("duck", True, 0), ("soccer ball", True, 0), ("panda hand", True, 0), ("kuka link", False, None)])
+def test_real_meshes_are_upright_in_the_unit_sphere_and_reported(name, watertight, genus):
+    pytest.importorskip(w.real_sources[name].package)
+    real = w.real_mesh(name)
+    assert real.watertight == watertight == meshes.is_watertight(real.mesh) and real.genus == genus and meshes.components(real.mesh)[0] == 1
+    assert np.isclose(real.mesh.vertices.norm(dim=1).max(), 1/1.03) and real.source.licence and real.source.origin
+    if watertight:
+        assert meshes.volume(real.mesh) > 0 and meshes.is_oriented(real.mesh) and meshes.genus(real.mesh) == genus
+        assert meshes.inside(real.mesh, real.mesh.vertices.mean(0)) or name == "panda hand"
+
+
+def test_real_meshes_stand_with_their_front_at_y():
+    pytest.importorskip("pybullet_data")
+    pytest.importorskip("pymeshlab")
+    duck, cow = w.real_mesh("duck").mesh.vertices, w.real_mesh("cow").mesh.vertices
+    assert duck[duck[:, 2].argmax(), 1].abs() < .6 and np.ptp(cow[:, 1].numpy()) > 2*np.ptp(cow[:, 0].numpy())
+    cube = w.real_mesh("duck", "cube").mesh.vertices
+    assert np.isclose(np.ptp(cube.numpy(), axis=0).max(), 1)
+
+
+def test_blobs_are_a_seeded_selection_of_solids():
+    pytest.importorskip("pybullet_data")
+    first, again = (w.real_blobs(3, np.random.default_rng(4)) for _ in range(2))
+    assert [r.name for r in first] == [r.name for r in again] and len({r.name for r in first}) == 3
+    assert all(r.watertight and meshes.volume(r.mesh) > 0 and torch.equal(r.mesh.vertices, s.mesh.vertices) for r, s in zip(first, again))
+    assert [r.name for r in w.real_blobs(3, np.random.default_rng(5))] != [r.name for r in first]
+
+
+def test_a_real_mesh_that_is_not_there(monkeypatch):
+    with pytest.raises(PaperKitError, match="bunny, cow"):
+        w.real_mesh("teapot")
+    monkeypatch.setattr(w.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(PaperKitError, match="samples"):
+        w.real_mesh("duck")
+    with pytest.raises(PaperKitError, match="samples"):
+        w.real_mesh("bunny")
+
+
+@pytest.fixture
+def shapenet(tmp_path):
+    "A miniature of ShapeNetCore v2 (layout: shapenet.org, <synset>/<model>/models/model_normalized.obj): one good, one corrupt, one missing, one with NaN."
+    good = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 2 3 4\nf 3 1 4\n"
+    for model, text in (("1006be65e7bc937e9141f9b58470d646", good), ("corrupt", "v 0 0\nf a b c\n"), ("missing", None), ("nan", good.replace("v 0 0 1", "v nan 0 1"))):
+        folder = tmp_path/"03001627"/model/"models"
+        folder.mkdir(parents=True)
+        if text is not None: (folder/"model_normalized.obj").write_text(text)
+    return tmp_path
+
+
+def test_shapenet_on_a_miniature(shapenet):
+    assert w.shapenet_models(shapenet, "chair") == ["1006be65e7bc937e9141f9b58470d646", "corrupt", "nan"]
+    mesh = w.load_shapenet(shapenet, "chair", "1006be65e7bc937e9141f9b58470d646")
+    assert meshes.is_watertight(mesh) and len(mesh.faces) == 4 and mesh.vertices.dtype == torch.float32
+    assert len(w.load_shapenet(shapenet, "03001627", "1006be65e7bc937e9141f9b58470d646").faces) == 4
+    for model, says in (("corrupt", "cannot be read|no faces"), ("missing", "model_normalized.obj"), ("nan", "NaN"), ("nowhere", "no such file"), ("../chair", "no name"), ("", "no name")):
+        with pytest.raises(PaperKitError, match=says):
+            w.load_shapenet(shapenet, "chair", model)
+    with pytest.raises(PaperKitError, match="<root>/<synset>"):
+        w.shapenet_models(shapenet, "lamp")
+    with pytest.raises(PaperKitError, match="no such file"):
+        w.shapenet_models(shapenet/"elsewhere", "chair")
+
+
+@pytest.fixture
+def deepsdf(tmp_path):
+    "A miniature of DeepSDF's data folder (layout: README, deep_sdf/data.py, workspace.py, evaluate.py of facebookresearch/DeepSDF)."
+    rng = np.random.default_rng(0)
+    for kind in ("SdfSamples", "SurfaceSamples", "NormalizationParameters"):
+        (tmp_path/kind/"ShapeNetV2"/"03001627").mkdir(parents=True)
+    rows = lambda n, sign: np.concatenate([rng.uniform(-1, 1, (n, 3)), sign*rng.random((n, 1))*.1 + sign*1e-3], 1).astype(np.float32)
+    at = lambda kind, name: tmp_path/kind/"ShapeNetV2"/"03001627"/name
+    np.savez(at("SdfSamples", "good.npz"), pos=rows(30, 1), neg=rows(20, -1))
+    holed = rows(30, 1)
+    holed[4, 3], holed[9, 0] = np.nan, np.nan
+    np.savez(at("SdfSamples", "nan.npz"), pos=holed, neg=rows(20, -1))
+    at("SdfSamples", "corrupt.npz").write_bytes(at("SdfSamples", "good.npz").read_bytes()[:200])
+    np.savez(at("SdfSamples", "thin.npz"), pos=rows(5, 1)[:, :3], neg=rows(5, -1))
+    np.savez(at("SdfSamples", "half.npz"), pos=rows(5, 1))
+    np.savez(at("SdfSamples", "empty.npz"), pos=np.full((3, 4), np.nan, np.float32), neg=rows(5, -1))
+    np.savez(at("SdfSamples", "swapped.npz"), pos=rows(5, -1), neg=rows(5, 1))
+    np.savez(at("SdfSamples", "pickled.npz"), pos=np.array([{"a": 1}], dtype=object), neg=rows(5, -1))
+    trimesh.PointCloud(rng.random((25, 3))).export(at("SurfaceSamples", "good.ply"))
+    trimesh.PointCloud(np.concatenate([rng.random((4, 3)), [[np.nan, 0, 0]]])).export(at("SurfaceSamples", "nan.ply"))
+    at("SurfaceSamples", "corrupt.ply").write_bytes(b"ply\nnonsense")
+    np.savez(at("NormalizationParameters", "good.npz"), offset=np.array([.1, 0, -.2]), scale=np.array([.9]))
+    np.savez(at("NormalizationParameters", "scalar.npz"), offset=np.array([.1, 0, -.2]), scale=np.array(.9))
+    np.savez(at("NormalizationParameters", "nan.npz"), offset=np.array([.1, np.nan, -.2]), scale=np.array([.9]))
+    at("NormalizationParameters", "corrupt.npz").write_bytes(b"PK")
+    (tmp_path/"split.json").write_text(json.dumps({"ShapeNetV2": {"03001627": ["good", "nan", "corrupt", "missing"]}}))
+    return tmp_path
+
+
+MODEL = ("ShapeNetV2", "03001627")
+
+
+def test_sdf_samples_on_a_miniature(deepsdf):
+    good = w.read_sdf_samples(deepsdf, *MODEL, "good")
+    assert good.pos.shape == (30, 4) and good.neg.shape == (20, 4) and good.pos.dtype == torch.float32 and good.dropped == 0
+    assert w.read_sdf_samples(deepsdf, *MODEL, "nan").dropped == 2 and len(w.read_sdf_samples(deepsdf, *MODEL, "nan").pos) == 28
+    for name, says in (("corrupt", "cannot be read"), ("missing", "SdfSamples/<data set>"), ("thin", r"\[-1, 4\]"), ("half", "neg"), ("empty", "no finite row"), ("swapped", "other sign"), ("pickled", "allow_pickle|Object arrays")):
+        with pytest.raises(PaperKitError, match=says):
+            w.read_sdf_samples(deepsdf, *MODEL, name)
+    w.write_sdf_samples(deepsdf, *MODEL, "again", good)
+    assert torch.equal(w.read_sdf_samples(deepsdf, *MODEL, "again").neg, good.neg)
+
+
+def test_surface_samples_and_normalisation_on_a_miniature(deepsdf):
+    assert w.read_surface_samples(deepsdf, *MODEL, "good").shape == (25, 3) and len(w.read_surface_samples(deepsdf, *MODEL, "nan")) == 4
+    offset, scale = w.read_normalization(deepsdf, *MODEL, "good")
+    assert np.allclose(offset, [.1, 0, -.2]) and scale == .9 == w.read_normalization(deepsdf, *MODEL, "scalar")[1]
+    for read, name, says in ((w.read_surface_samples, "corrupt", "cannot be read"), (w.read_surface_samples, "missing", "SurfaceSamples/"), (w.read_normalization, "nan", "finite offset"),
+                             (w.read_normalization, "corrupt", "cannot be read"), (w.read_normalization, "missing", "NormalizationParameters/")):
+        with pytest.raises(PaperKitError, match=says):
+            read(deepsdf, *MODEL, name)
+
+
+def test_splits_on_a_miniature(deepsdf):
+    assert w.read_split(deepsdf/"split.json")[0] == (*MODEL, "good") and len(w.read_split(deepsdf/"split.json")) == 4
+    loaded, left = w.load_split(deepsdf, deepsdf/"split.json", skip=True)
+    assert [entry[2] for entry, _ in loaded] == ["good", "nan"] and [entry[2] for entry, _ in left] == ["corrupt", "missing"] and "cannot be read" in left[0][1]
+    with pytest.raises(PaperKitError, match="corrupt.npz"):
+        w.load_split(deepsdf, deepsdf/"split.json")
+    for text, says in (("{", "cannot be read"), ('{"a": {"b": "c"}}', "lists"), ('{"a": {"b": [1]}}', "lists|join|names"), ("{}", "empty"), ("[]", "cannot be read")):
+        (deepsdf/"bad.json").write_text(text)
+        with pytest.raises(PaperKitError, match=says):
+            w.read_split(deepsdf/"bad.json")
+    with pytest.raises(PaperKitError, match="examples/splits"):
+        w.read_split(deepsdf/"none.json")
+    assert sum(a + b for a, b in w.deepsdf_sizes.values()) == 15573 and set(w.synsets) == set(w.families)
