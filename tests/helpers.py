@@ -89,3 +89,14 @@ def chromium() -> str:
     found = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
     assert found, "Chromium is not installed. As root: apt-get install chromium"
     return found
+
+
+def eventually(page, check, seconds: float = 20):
+    "Whether `check()` becomes true before the time is over; the page lives on while we wait. For machines that are busy."
+    import time
+    end = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > end:
+            return False
+        page.wait_for_timeout(100)
+    return True

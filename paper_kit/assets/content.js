@@ -2,6 +2,7 @@
 (() => {
   "use strict";
 
+  // This file stands in the head: an exhibit may be ready, and tell its height, before the page is.
   // An exhibit posts its height; one that previews the same view as its picture takes the picture's place.
   addEventListener("message", (event) => {
     const height = event.data && Number(event.data.paperKitHeight);
@@ -15,54 +16,57 @@
   });
 
   // The scoreboard: sort by a header, narrow by words, wing and state.
-  const board = document.querySelector(".scoreboard");
-  if (!board) return;
-  const table = board.querySelector("table"), body = table.tBodies[0], rows = [...body.rows];
-  const wings = JSON.parse(board.dataset.wings || "{}");
-  const make = (tag, props, ...children) => { const e = Object.assign(document.createElement(tag), props); e.append(...children); return e; };
-  const words = make("input", { type: "search", placeholder: "Filter papers" });
-  words.setAttribute("aria-label", "Filter papers by words");
-  const select = (label, all, pairs) => {
-    const e = make("select", {}, make("option", { value: "", textContent: all }), ...pairs.map(([value, textContent]) => make("option", { value, textContent })));
-    e.setAttribute("aria-label", label);
-    return e;
-  };
-  const wing = select("Filter by wing", "All wings", Object.entries(wings));
-  const states = ["published", "fresh", "stale", "begun", "not begun", "torn"].filter((s) => rows.some((r) => has(r, s)));
-  const state = select("Filter by state", "Any state", states.map((s) => [s, s]));
-  const shown = make("output", {});
-  shown.setAttribute("aria-live", "polite");
-  function has(row, s) { const own = row.dataset.state; return own === s || (own.startsWith("published") && own.split(" ").includes(s)); }
-  function narrow() {
-    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !(wanted.every((w) => text.includes(w)) && (!wing.value || row.dataset.wing === wing.value) && (!state.value || has(row, state.value)));
-      count += !row.hidden;
+  const scoreboard = () => {
+    const board = document.querySelector(".scoreboard");
+    if (!board) return;
+    const table = board.querySelector("table"), body = table.tBodies[0], rows = [...body.rows];
+    const wings = JSON.parse(board.dataset.wings || "{}");
+    const make = (tag, props, ...children) => { const e = Object.assign(document.createElement(tag), props); e.append(...children); return e; };
+    const words = make("input", { type: "search", placeholder: "Filter papers" });
+    words.setAttribute("aria-label", "Filter papers by words");
+    const select = (label, all, pairs) => {
+      const e = make("select", {}, make("option", { value: "", textContent: all }), ...pairs.map(([value, textContent]) => make("option", { value, textContent })));
+      e.setAttribute("aria-label", label);
+      return e;
+    };
+    const wing = select("Filter by wing", "All wings", Object.entries(wings));
+    const states = ["published", "fresh", "stale", "begun", "not begun", "torn"].filter((s) => rows.some((r) => has(r, s)));
+    const state = select("Filter by state", "Any state", states.map((s) => [s, s]));
+    const shown = make("output", {});
+    shown.setAttribute("aria-live", "polite");
+    function has(row, s) { const own = row.dataset.state; return own === s || (own.startsWith("published") && own.split(" ").includes(s)); }
+    function narrow() {
+      const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let count = 0;
+      for (const row of rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !(wanted.every((w) => text.includes(w)) && (!wing.value || row.dataset.wing === wing.value) && (!state.value || has(row, state.value)));
+        count += !row.hidden;
+      }
+      shown.textContent = count === rows.length ? `${count} papers` : `${count} of ${rows.length} papers`;
     }
-    shown.textContent = count === rows.length ? `${count} papers` : `${count} of ${rows.length} papers`;
-  }
-  for (const control of [words, wing, state]) control.addEventListener("input", narrow);
-  board.prepend(make("div", { className: "controls" }, words, wing, state, shown));
+    for (const control of [words, wing, state]) control.addEventListener("input", narrow);
+    board.prepend(make("div", { className: "controls" }, words, wing, state, shown));
 
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => {
-    const button = make("button", { type: "button" }, ...head.childNodes);
-    head.replaceChildren(button);
-    button.addEventListener("click", () => {
-      const numeric = head.dataset.kind === "number", now = head.getAttribute("aria-sort");
-      const direction = now === "none" ? (numeric ? "descending" : "ascending") : now === "ascending" ? "descending" : "ascending";
-      heads.forEach((other) => other.setAttribute("aria-sort", other === head ? direction : "none"));
-      const value = (row) => row.cells[column].dataset.sort || "";
-      const sign = direction === "ascending" ? 1 : -1;
-      const compare = (a, b) => {
-        const x = value(a), y = value(b);
-        if (x === "" || y === "") return (x === "") - (y === "");   // what has no value stays at the end
-        return sign * (numeric ? x - y : x.localeCompare(y)) || rows.indexOf(a) - rows.indexOf(b);
-      };
-      body.append(...[...rows].sort(compare));
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const button = make("button", { type: "button" }, ...head.childNodes);
+      head.replaceChildren(button);
+      button.addEventListener("click", () => {
+        const numeric = head.dataset.kind === "number", now = head.getAttribute("aria-sort");
+        const direction = now === "none" ? (numeric ? "descending" : "ascending") : now === "ascending" ? "descending" : "ascending";
+        heads.forEach((other) => other.setAttribute("aria-sort", other === head ? direction : "none"));
+        const value = (row) => row.cells[column].dataset.sort || "";
+        const sign = direction === "ascending" ? 1 : -1;
+        const compare = (a, b) => {
+          const x = value(a), y = value(b);
+          if (x === "" || y === "") return (x === "") - (y === "");   // what has no value stays at the end
+          return sign * (numeric ? x - y : x.localeCompare(y)) || rows.indexOf(a) - rows.indexOf(b);
+        };
+        body.append(...[...rows].sort(compare));
+      });
     });
-  });
-  narrow();
+    narrow();
+  };
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", scoreboard); else scoreboard();
 })();

@@ -7,7 +7,7 @@ __all__ = ['app', 'Profile', 'Seed', 'Slugs', 'list_papers', 'status', 'Board', 
            'remove', 'main']
 
 # %% ../../nbs/kit/cli.ipynb #7fb2b00e
-import os, sys, time
+import contextlib, sys, threading, time
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -111,6 +111,24 @@ def run(slugs: Slugs = None, profile: Profile = "smoke", seed: Seed = 0,
     if len(slugs) == 1 and not executor and not all_papers: _run_one(root, slugs[0], profile, seed, data_root, again, quiet)
     else: _run_several(root, slugs, profile, seed, cores, again, executor, quiet, data_root)
 
+@contextlib.contextmanager
+def _watching(root, slug, profile):
+    "Show a board of one paper while it runs."
+    from paper_kit.kit import workflow
+    board, over = Board(root), threading.Event()
+    row = {"slug": slug, "profile": profile, "state": "starting", "seconds": 0.0}
+    def watch():
+        while not over.wait(0.25):
+            workflow.look(root, row)
+            board([row])
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try: yield
+    finally:
+        over.set(); watcher.join()
+        workflow.look(root, row)
+        board([row]); board.close()
+
 def _run_one(root, slug, profile, seed, data_root, again, quiet):
     from paper_kit.kit import workflow
     notebook = workflow.notebook_of(root, slug)
@@ -118,7 +136,8 @@ def _run_one(root, slug, profile, seed, data_root, again, quiet):
         if not quiet: print(f"{slug} at {profile}: up to date (--again runs it all the same)")
         return
     begun = time.time()
-    record = workflow.run(slug, profile, seed, data_root, root)
+    with contextlib.nullcontext() if quiet else _watching(root, slug, profile):
+        record = workflow.run(slug, profile, seed, data_root, root)
     workflow.remember_times(root, [{"slug": slug, "profile": profile, "state": "done", "seconds": time.time() - begun}])
     if quiet: return
     verdicts = {}

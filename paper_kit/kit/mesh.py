@@ -284,7 +284,8 @@ def _compiled(kernel, *helpers):
     scope = dict(kernel.__globals__)
     again = lambda f: types.FunctionType(f.__code__, scope, f.__name__, f.__defaults__)
     for helper in helpers: scope[helper.__name__] = numba.njit(again(helper))
-    return numba.njit(again(kernel), cache="__file__" in globals())
+    try: return numba.njit(again(kernel), cache="__file__" in globals())
+    except RuntimeError: return numba.njit(again(kernel))                                        # nowhere to write
 
 def _with_numba(x: Tensor) -> bool: return x.device.type == "cpu" and importlib.util.find_spec("numba") is not None
 

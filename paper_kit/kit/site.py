@@ -245,15 +245,15 @@ def entry(definition: Definition, module: str, up: str) -> str:
     call = lambda d: html.escape(re.sub(r"\(\s+", "(", " ".join(d.signature.split())).replace(" )", ")"))
     head = call(definition).replace(definition.name, full, 1)
     members = "".join(f"<li><code>{call(m)}</code>{doc_html(m.doc)}</li>" for m in definition.members)
-    link = f'<a href="{up}site-src/api/{module}.html#{full.lower()}"><code>{full}</code> in the reference</a>'
-    return (f'<details class="api-entry" id="api-{full.lower()}"><summary><span class="api-kind">{definition.kind}</span> '
+    link = f'<a href="{up}site-src/api/{module}.html#{full}"><code>{full}</code> in the reference</a>'
+    return (f'<details class="api-entry" id="api-{full}"><summary><span class="api-kind">{definition.kind}</span> '
             f'<code>{head}</code></summary><div class="api-body">{doc_html(definition.doc)}'
             f'{f"<ul>{members}</ul>" if members else ""}<p class="api-more">{link}</p></div></details>')
 
 def add_entries(page: Page, source: str, module: str) -> None:
     "Add an entry for each public definition in an exported cell, and remember where it stands."
     found = definitions(source)
-    for full in (f"{d.owner}.{d.name}" if d.owner else d.name for d in found): page.anchors[full] = f"api-{full.lower()}"
+    for full in (f"{d.owner}.{d.name}" if d.owner else d.name for d in found): page.anchors[full] = f"api-{full}"
     if found: page.html("\n".join(entry(d, module, page.up) for d in found))
 
 # %% ../../nbs/kit/site.ipynb #98f02322
@@ -399,7 +399,7 @@ def _named(line: str, page: Page, names: dict, linked: set) -> str:
         name = m[2].removesuffix("()")
         if name not in names or name in linked: return m[0]
         linked.add(name)
-        return f"[{m[1]}]({page.up}site-src/api/{names[name]}.html#{name.lower()})"
+        return f"[{m[1]}]({page.up}site-src/api/{names[name]}.html#{name})"
     return re.sub(r"(?<![\[`\w])(`([A-Za-z_][\w.]*(?:\(\))?)`)(?![`\]])", link, line)
 
 def numbered(text: str, page: Page) -> str:
@@ -637,7 +637,7 @@ def add_reference(page: Page, d: Definition, module: str, stands: dict) -> None:
     "One definition on a page of the reference: heading, signature, docstring, the way to where it is explained."
     full = f"{d.owner}.{d.name}" if d.owner else d.name
     where = stands.get(f"{module}.{full}")
-    page.markdown(f"{'###' if d.kind == 'method' else '##'} `{full}` {{#{full.lower()} .api-name}}\n\n"
+    page.markdown(f"{'###' if d.kind == 'method' else '##'} `{full}` {{#{full} .api-name}}\n\n"
                   + fenced(f"{'class' if d.kind == 'class' else 'def'} {d.signature}", "{.python .api-signature}"))
     page.html(f'<div class="api-doc">{doc_html(d.doc)}' + (f'<p class="api-more"><a href="../{where}">where it is explained</a></p>' if where else "") + "</div>")
 
@@ -648,7 +648,7 @@ def api_pages(found: dict, stands: dict) -> list[Page]:
     out = [index]
     for module, (doc, listed) in found.items():
         if not listed and not doc: continue
-        names = " ".join(f'<a href="{module}.html#{d.name.lower()}"><code>{d.name}</code></a>' for d in listed)
+        names = " ".join(f'<a href="{module}.html#{d.name}"><code>{d.name}</code></a>' for d in listed)
         index.html(f'<section class="api-module"><h3><a href="{module}.html"><code>{module}</code></a></h3>{doc_html(doc)}<p class="api-names">{names}</p></section>')
         page = Page(f"api/{module}.qmd", f"paper_kit.{module}", " ".join(doc.split()))
         if module in stands: page.markdown(f"Explained, step by step, in [its notebook](../{stands[module]}).")
@@ -716,7 +716,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
     with new_folder(root/"site-src") as folder:
         for page in [home_page(root, rows, listed["wings"], names), kit, *notebooks, *papers, *wings, *api_pages(found, stands)]: page.write(folder)
         script = (assets()/"content.js").read_text(encoding="utf-8")
-        (folder/"_content.html").write_text(f"<script>\n{script}</script>\n", encoding="utf-8")   # Quarto puts it at the end of each page
+        (folder/"_content.html").write_text(f"<script>\n{script}</script>\n", encoding="utf-8")   # Quarto puts it into the head of each page
     return root/"site-src"
 
 # %% ../../nbs/kit/site.ipynb #b4ca5c18

@@ -403,7 +403,7 @@ def stage(self: Runner, fn, **arguments):
             "wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3),
             "peak_mb": round(_peak_mb(), 1), "created": _now(), "versions": versions()}
     save_result(path, result, info)
-    checkpoint.unlink(missing_ok=True)
+    for left in path.parent.glob(f"{path.stem}.partial*"): left.unlink(missing_ok=True)
     self.log.append({**info, "cached": False})
     return load_result(path)[0]
 

@@ -13,7 +13,7 @@ from .paper import (card_html, claim_html, count_verdicts, have, header_html, lo
 
 # %% auto #0
 __all__ = ['snakefile', 'widget_mime', 'most_bytes', 'catalogue', 'notebook_of', 'begun', 'Digests', 'torn_files', 'status',
-           'run_folder', 'slot', 'run', 'complete', 'is_done', 'run_many', 'remaining', 'remember_times',
+           'run_folder', 'slot', 'run', 'complete', 'is_done', 'run_many', 'look', 'remaining', 'remember_times',
            'record_table_html', 'published_notebook', 'publish', 'between', 'scoreboard', 'clean_notebook', 'export',
            'sync', 'derived', 'files_of', 'new', 'remove']
 
@@ -291,7 +291,7 @@ def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=
     try:
         while True:
             ended = process.poll() is not None
-            for s in todo: _look(root, rows[s])
+            for s in todo: look(root, rows[s])
             if board: board(list(rows.values()))
             if ended: break
             time.sleep(0.25)
@@ -303,7 +303,7 @@ def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=
     return list(rows.values())
 
 # %% ../../nbs/kit/workflow.ipynb #57e1ef59
-def _look(root, row: dict):
+def look(root, row: dict):
     "Bring a board row up to date from the run's progress file."
     folder = run_folder(root, row["slug"], row["profile"])
     try: progress = json.loads((folder/"progress.json").read_text())
@@ -315,7 +315,7 @@ def _look(root, row: dict):
 
 def _conclude(root, row: dict):
     "The final word on a job: done only when its record is there."
-    _look(root, row)
+    look(root, row)
     folder = run_folder(root, row["slug"], row["profile"])
     if (folder/"record.json").is_file() and row["state"] in ("done",): return
     log, general = folder.parent/".logs"/f"{row['slug']}.txt", Path(root)/"runs"/"snakemake.txt"

@@ -9,6 +9,7 @@ import wave
 
 import numpy as np
 import pytest
+from helpers import eventually
 from PIL import Image
 
 from paper_kit.kit import show
@@ -466,14 +467,11 @@ def test_mesh_is_drawn_turns_and_answers_keys(opened):
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2 + 150, box["y"] + box["height"] / 2 + 40, steps=5)
     page.mouse.up()
-    page.wait_for_timeout(200)
-    turned = look(page, ".scene")
+    assert eventually(page, lambda: changed(first, look(page, ".scene")) > 0.02)
     page.keyboard.press("Home")
-    page.wait_for_timeout(200)
-    home = look(page, ".scene")
+    assert eventually(page, lambda: changed(first, look(page, ".scene")) < 0.005)
     page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(200)
-    assert changed(first, turned) > 0.02 and changed(first, home) < 0.005 and changed(home, look(page, ".scene")) > 0.02
+    assert eventually(page, lambda: changed(first, look(page, ".scene")) > 0.02)
 
 
 @pytest.mark.browser
@@ -494,13 +492,12 @@ def test_sliders_change_what_is_seen(opened):
     first = look(page, "img")
     page.locator("input[type=range]").focus()
     page.keyboard.press("End")
-    assert changed(first, look(page, "img")) > 0.1 and page.locator("output").inner_text() == "1"
+    assert eventually(page, lambda: changed(first, look(page, "img")) > 0.1) and page.locator("output").inner_text() == "1"
     page, _ = opened(makers["mesh_slider"]())
     first = look(page, ".scene")
     page.locator("input[type=range]").focus()
     page.keyboard.press("Home")
-    page.wait_for_timeout(200)
-    assert changed(first, look(page, ".scene")) > 0.02 and page.locator("output").inner_text() == "small"
+    assert eventually(page, lambda: changed(first, look(page, ".scene")) > 0.02) and page.locator("output").inner_text() == "small"
 
 
 @pytest.mark.browser

@@ -1,6 +1,7 @@
 """The site in a browser with no network: from the disk and over http."""
 import io
 import pytest
+from helpers import eventually
 import synthetic
 
 pytestmark = pytest.mark.browser
@@ -82,7 +83,7 @@ def test_search_finds_a_word_by_its_beginning_and_opens_it_by_keyboard(watched):
     page.wait_for_url(f"**/{paper}*")
     page.keyboard.press("Control+k")
     page.locator("dialog.search input").fill("no such word anywhere")
-    assert "Nothing found" in page.locator(".search-note").inner_text()
+    assert eventually(page, lambda: "Nothing found" in page.locator(".search-note").inner_text())
     page.keyboard.press("Escape")
     assert not page.locator("dialog.search").is_visible()
     assert not w.problems
@@ -134,8 +135,7 @@ def test_code_folds_and_copies(watched):
     block = fold.locator("div.sourceCode")
     block.hover()
     block.get_by_role("button", name="Copy this code").click()
-    page.wait_for_timeout(100)
-    assert block.locator("button.copy").inner_text() == "Copied"
+    assert eventually(page, lambda: block.locator("button.copy").inner_text() == "Copied", 3)
     assert page.evaluate("navigator.clipboard.readText()").startswith("def rho(")
     button = page.locator(".fold-all")
     button.click()
@@ -150,8 +150,9 @@ def test_a_link_into_an_entry_opens_it(watched):
 
 def test_a_link_below_exhibits_arrives_and_stays(watched):
     page = watched().open(f"{paper}#claims")
-    page.wait_for_timeout(1500)
-    assert 0 <= page.evaluate("document.getElementById('claims').getBoundingClientRect().top") < 400   # the page ends soon after it
+    there = lambda: 0 <= page.evaluate("document.getElementById('claims').getBoundingClientRect().top") < 400   # the page ends soon after it
+    page.wait_for_timeout(1500)                                                                              # and it stays there
+    assert eventually(page, there)
 
 
 def test_exhibits_size_themselves_and_previews_give_way(watched):
@@ -159,9 +160,7 @@ def test_exhibits_size_themselves_and_previews_give_way(watched):
     frames = page.locator("figure.exhibit > iframe").all()
     for frame in frames:
         frame.scroll_into_view_if_needed()
-        for _ in range(60):                                     # the exhibit tells its height once it is loaded
-            if frame.bounding_box()["height"] != 480: break
-            page.wait_for_timeout(250)
+        eventually(page, lambda: frame.bounding_box()["height"] != 480)      # the exhibit tells its height once it is loaded
     heights = [f.bounding_box()["height"] for f in frames]
     assert 250 < heights[0] < 320 and all(h != 480 for h in heights)
     assert page.locator("figure.swap > img").first.is_hidden() and page.locator("figure#fig-4 > img").is_visible()
@@ -212,18 +211,16 @@ def exercise(page, frame, element, where):
         slider.focus()
         key = "ArrowRight" if float(slider.input_value()) < float(slider.get_attribute("max") or 100) else "ArrowLeft"
         for _ in range(3): page.keyboard.press(key)
-        page.wait_for_timeout(500)
-        assert differing(before, element.screenshot()) > 50, f"{where}: the slider changes nothing"
+        assert eventually(page, lambda: differing(before, element.screenshot()) > 50), f"{where}: the slider changes nothing"
     target = next((c for c in frame.locator("canvas").all() if c.is_visible() and c.bounding_box()["width"] > 100 and frame.locator("[class*=k3d]").count()), None)
     if target:
-        page.wait_for_timeout(1500)
+        assert eventually(page, lambda: colours(target.screenshot()) > 2), f"{where}: the canvas is blank"
+        page.wait_for_timeout(1000)
         before = target.screenshot()
-        assert colours(before) > 2, f"{where}: the canvas is blank"
         box = target.bounding_box()
         x, y = box["x"] + box["width"]/2, box["y"] + box["height"]/2
         page.mouse.move(x, y); page.mouse.down(); page.mouse.move(x + 60, y + 25, steps=6); page.mouse.move(x + 120, y + 40, steps=6); page.mouse.up()
-        page.wait_for_timeout(800)
-        assert differing(before, target.screenshot()) > 100, f"{where}: nothing turns on drag"
+        assert eventually(page, lambda: differing(before, target.screenshot()) > 100), f"{where}: nothing turns on drag"
 
 
 def test_every_published_exhibit_moves(watched, built):
@@ -232,7 +229,7 @@ def test_every_published_exhibit_moves(watched, built):
     for file in files:
         w = watched()
         page = w.open(file.relative_to(built).as_posix())
-        page.wait_for_timeout(600)
+        if "dataset.ready" in file.read_text(encoding="utf-8"): page.wait_for_selector("body[data-ready]")
         exercise(page, page, page, file.name)
         assert not w.problems, (file, w.problems)
 
@@ -246,5 +243,6 @@ def test_every_exhibit_inside_the_pages_moves(watched, built):
         for i, element in enumerate(page.locator("iframe").all()):
             element.scroll_into_view_if_needed()
             page.wait_for_timeout(900)
+            if element.content_frame.locator("body[data-ready], body[data-failed]").count() == 0: page.wait_for_timeout(3000)
             exercise(page, element.content_frame, element, f"{path}, exhibit {i + 1}")
         assert not w.problems, (path, w.problems)

@@ -28,7 +28,7 @@ def test_the_description_says_what_both_renderers_need(root, built):
     for path in sources(root):
         assert any(PurePosixPath(path.relative_to(root).as_posix()).match(p) for p in config["project"]["render"]), path
     assert set(config["format"]["html"]["theme"]) == {"light", "dark"}
-    assert (root/config["format"]["html"]["include-after-body"]).is_file()
+    assert (root/config["format"]["html"]["include-in-header"]).is_file()
 
 
 def test_the_navigation_in_the_repository_is_the_generated_one():
