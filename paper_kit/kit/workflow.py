@@ -514,7 +514,7 @@ def _clean_all(root):
     for path in sorted((Path(root)/"nbs").rglob("*.ipynb")):
         if ".ipynb_checkpoints" in path.parts: continue
         nb = json.loads(path.read_text(encoding="utf-8"))
-        keep = path.parent.name == "kit" or path.name == "index.ipynb"
+        keep = path.parent.name == "kit" or path.stem in ("index", "worlds")
         write_if_changed(path, json.dumps(clean_notebook(nb, keep), indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 # %% ../../nbs/kit/workflow.ipynb #ae29f4ab
