@@ -55,8 +55,10 @@ def loft(name: str, rings, *, thickness: float, tips=(None, None), closed: bool 
     rings = np.asarray(rings, float)
     n, k = rings.shape[:2]
     i, j = np.meshgrid(np.arange(n if closed else n - 1), np.arange(k), indexing="ij")
-    a, b, c, d = i*k + j, i*k + (j + 1) % k, (i + 1) % n*k + (j + 1) % k, (i + 1) % n*k + j
-    faces, vertices = [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)], [rings.reshape(-1, 3)]
+    a, b, c, d = (x.reshape(-1, 1) for x in (i*k + j, i*k + (j + 1) % k, (i + 1) % n*k + (j + 1) % k, (i + 1) % n*k + j))
+    vertices, far = [rings.reshape(-1, 3)], lambda p, q: np.linalg.norm(rings.reshape(-1, 3)[p] - rings.reshape(-1, 3)[q], axis=-1)
+    short = far(a, c) <= far(b, d)                                                              # the shorter diagonal: the same in a mirror
+    faces = [np.where(short, np.hstack([a, b, c]), np.hstack([a, b, d])), np.where(short, np.hstack([a, c, d]), np.hstack([b, c, d]))]
     if not closed:
         ends = [rings[e].mean(0) if tip is None else np.asarray(tip, float) for e, tip in zip((0, -1), tips)]
         j, last = np.arange(k), (n - 1)*k
@@ -97,13 +99,13 @@ def circle(sides: int, phase: float = 0.5) -> Float[ndarray, "k 2"]:
     turn = 2*math.pi*(np.arange(sides) + phase)/sides
     return np.stack([np.cos(turn), np.sin(turn)], -1)
 
-def rod(name: str, path, radius, *, sides: int = 10, flat: bool = False, holes=()) -> Part:
+def rod(name: str, path, radius, *, sides: int = 12, flat: bool = False, holes=()) -> Part:
     "A round (or, when `flat`, square) bar along `path` [n, 3]; `radius` (half the side) is one number or one for each point."
     path = np.asarray(path, float)
     radius = np.broadcast_to(radius, len(path)).astype(float)
     along = np.gradient(path, axis=0) if len(path) > 2 else np.repeat(path[1:] - path[:1], 2, 0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
-    side = np.array([1., 0, 0]) if abs(along[0, 0]) < 0.8 else np.array([0., 1, 0])
+    side = np.array([1., 0, 0]) if abs(along[0, 2]) > 0.9 else np.cross([0., 0, 1], along[0])
     outline, rings = (circle(4)*math.sqrt(2) if flat else circle(sides)), []
     for point, direction, r in zip(path, along, radius):
         side = side - direction*(side @ direction)

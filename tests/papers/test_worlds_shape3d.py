@@ -100,7 +100,7 @@ def test_keypoints_are_named_lie_on_the_surface_and_look_outwards(some):
         places, directions, has = shape.keypoint_array()
         assert np.array_equal(np.isnan(places).any(1), ~has) and np.allclose(np.linalg.norm(directions[has], axis=1), 1)
         assert meshes.closest(shape.mesh(), torch.from_numpy(places[has])).squared.max() < 1e-18
-        assert (shape.signed_distance(torch.from_numpy(places[has] + .25*directions[has])) > 0).numpy().mean() > .9, (name, shape.parameters)
+        assert (shape.signed_distance(torch.from_numpy(places[has] + .03*directions[has])) > 0).numpy().mean() > .9, (name, shape.parameters)
         raw = w.families[name].plan(**shape.parameters).keypoints
         for key, (place, _) in raw.items():
             moved = (place + shape.offset)*shape.scale
@@ -126,7 +126,7 @@ def test_a_shape_is_what_its_symmetry_says(some):
         points = shape.sample(120, np.random.default_rng(1), torch.float64).points
         for m in torch.from_numpy(group)[1:]:
             gap = shape.signed_distance(points @ m[:3, :3].T + m[:3, 3]).abs()
-            assert gap.max() < (.006 if shape.symmetry.turns == 0 else 5e-4), (name, shape.parameters, gap.max())
+            assert gap.max() < (.006 if shape.symmetry.turns == 0 else 1e-4), (name, shape.parameters, gap.max())
     assert {0, 1, 2} <= orders and mirrors == {True, False}
     quarter = w.Symmetry(4, False).matrices()[1]
     broken = w.build("table", length=1.6, width=.6).sample(200, np.random.default_rng(1), torch.float64).points
@@ -266,7 +266,7 @@ def test_batches_tables_and_splits(some):
     (lambda: w.build("chair", width=9.0), "0.38 to 0.62"), (lambda: w.build("chair", leg_radius=-.1), "positive"), (lambda: w.build("chair", width=float("nan")), "nan"),
     (lambda: w.sample_family("chair", 1, np.random.default_rng(0), rare=2), "0 to 1"), (lambda: w.chair(legs="glass"), "round, square"),
     (lambda: w.unite([w.Part("nothing", np.zeros((3, 3)), np.array([[0, 1, 2]]), 1)]), "no solid"),
-    (lambda: w.build("chair", leg_radius=.19), "do not fit together")])
+    (lambda: w.build("lamp", shade_thickness=.3), "do not fit together")])
 def test_bad_inputs_say_what_was_expected(bad, says):
     with pytest.raises(PaperKitError, match=says):
         bad()
