@@ -4,13 +4,13 @@
 
 # %% ../../nbs/kit/files.ipynb #dbfe7a51
 from __future__ import annotations
-import hashlib, importlib, importlib.util, os, shutil, tempfile
+import errno, hashlib, importlib, importlib.util, os, shutil, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['PaperKitError', 'need', 'project_root', 'write_atomic', 'write_if_changed', 'new_folder', 'sweep', 'sha256', 'lock',
-           'patch']
+__all__ = ['PaperKitError', 'need', 'project_root', 'disk_full', 'write_atomic', 'write_if_changed', 'new_folder', 'sweep',
+           'sha256', 'lock', 'patch']
 
 # %% ../../nbs/kit/files.ipynb #6e6b859b
 class PaperKitError(Exception):
@@ -53,6 +53,13 @@ def project_root(start=None) -> Path:
                         found="none", next_step="clone the project, or set PAPER_KIT_ROOT to your clone")
 
 # %% ../../nbs/kit/files.ipynb #ea2cbcb3
+def disk_full(error: OSError, path, size: int | None = None) -> PaperKitError | None:
+    "What to say when `error` means that the disk of `path` (or the quota there) is full; None for another error."
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT): return None
+    where = next((p for p in [Path(path), *Path(path).parents] if p.exists()), Path("."))
+    return PaperKitError("the disk is full", file=str(path), expected=f"room for {size:,} bytes" if size is not None else "room to write",
+                         found=f"{shutil.disk_usage(where).free:,} bytes free", next_step="make room, then say the same again: what is finished is kept")
+
 def write_atomic(path, content, encoding="utf-8") -> Path:
     "Write `content` (str or bytes) to `path`: temporary file, fsync, rename. The folder is made if need be."
     path = Path(path)
@@ -64,8 +71,9 @@ def write_atomic(path, content, encoding="utf-8") -> Path:
             file.write(data); file.flush(); os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and (full := disk_full(error, path, len(data))): raise full from None
         raise
     return path
 
@@ -99,13 +107,15 @@ def new_folder(target):
         raise
     shutil.rmtree(old, ignore_errors=True)
 
-def sweep(folder) -> None:
-    "Remove what an interrupted `new_folder` or `write_atomic` left in `folder`; put back a folder caught between its two renames."
+def sweep(folder, older: float = 0.0) -> None:
+    """Remove what an interrupted `new_folder` or `write_atomic` left in `folder`, if it is `older` than so many seconds; put back a folder
+    caught between its two renames."""
     for left in Path(folder).glob(".*.old.*"):
         target = left.with_name(left.name[1:].rsplit(".old.", 1)[0])
         if left.is_dir() and not target.exists(): os.replace(left, target)
         else: shutil.rmtree(left, ignore_errors=True)
     for left in [*Path(folder).glob(".*.new.*"), *Path(folder).glob(".*.tmp")]:
+        if older and left.exists() and time.time() - left.stat().st_mtime < older: continue
         shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 def sha256(path) -> str:

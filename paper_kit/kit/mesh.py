@@ -122,9 +122,15 @@ def sample_surface(mesh: Mesh, count: int, generator: Generator | None = None) -
 def _directed_edges(faces: Tensor) -> Tensor:
     return torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
 
+def _unique_pairs(pairs: Int[Tensor, "n 2"], **options) -> tuple:
+    "Rows without repetition in lexicographic order, and what `torch.unique` adds to them. As one number each, because sorting rows is slow."
+    base = int(pairs.max()) + 1 if len(pairs) else 1
+    key, *more = (found if isinstance(found := torch.unique(pairs[:, 0].long()*base + pairs[:, 1], **options), tuple) else (found,))
+    return torch.stack([key//base, key % base], 1).to(pairs.dtype), *more
+
 def edges(mesh: Mesh) -> tuple[Int[Tensor, "e 2"], Int[Tensor, "e"]]:
     "Undirected edges, the smaller index first, and how many faces share each."
-    return torch.unique(_directed_edges(mesh.faces).sort(1).values, dim=0, return_counts=True)
+    return _unique_pairs(_directed_edges(mesh.faces).sort(1).values, return_counts=True)
 
 def euler_number(mesh: Mesh) -> int:
     "V - E + F, counting only vertices that a face uses."
@@ -137,7 +143,7 @@ def is_watertight(mesh: Mesh) -> bool:
 def is_oriented(mesh: Mesh) -> bool:
     "Whether no two faces run along an edge in the same direction."
     directed = _directed_edges(mesh.faces)
-    return len(torch.unique(directed, dim=0)) == len(directed)
+    return len(_unique_pairs(directed)[0]) == len(directed)
 
 def components(mesh: Mesh) -> tuple[int, Int[Tensor, "f"]]:
     "How many pieces hang together by shared vertices, and each face's piece (numbered from 0)."

@@ -4,8 +4,9 @@
 
 # %% ../../nbs/kit/nn.ipynb #01a5af77
 from __future__ import annotations
-import math
+import math, warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 import torch
 from torch import nn
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # %% auto #0
-__all__ = ['seeded', 'parameter_count', 'parameter_bytes', 'load_strict', 'to_old_weight_norm', 'from_old_weight_norm',
-           'FrozenBatchNorm', 'Residual', 'ResNet', 'Sine', 'nonlinearity', 'sine_weights', 'FourierFeatures',
-           'CoordinateMLP', 'UNet']
+__all__ = ['seeded', 'parameter_count', 'parameter_bytes', 'load_strict', 'read_weights', 'to_old_weight_norm',
+           'from_old_weight_norm', 'FrozenBatchNorm', 'Residual', 'ResNet', 'Sine', 'nonlinearity', 'sine_weights',
+           'FourierFeatures', 'CoordinateMLP', 'UNet']
 
 # %% ../../nbs/kit/nn.ipynb #50baa04f
 @contextmanager
@@ -69,6 +70,26 @@ def load_strict(module: nn.Module, state: dict, ignore: Sequence[str] = ()) -> n
                             next_step="build the network with the options of the checkpoint, or name the parts to leave out in ignore=")
     module.load_state_dict({n: t for n, t in state.items() if n in own and own[n].shape == t.shape}, strict=False)
     return module
+
+# %% ../../nbs/kit/nn.ipynb #19624eea
+def read_weights(path) -> dict:
+    """What a checkpoint file holds, on the CPU: a `.safetensors` file, or one written by `torch.save` that holds nothing but tensors and plain
+    containers (read with `weights_only=True`, so that no code in it can run). Raises `PaperKitError`."""
+    path = Path(path)
+    wrong = lambda found: PaperKitError("the checkpoint cannot be read", file=str(path), expected="safetensors, or a file of torch.save with tensors and plain containers",
+                                        found=found, next_step="fetch it again from its source; one that needs code to be opened is not opened here")
+    if not path.is_file(): raise wrong("no such file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+            found = load_file(path)
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error: raise wrong(f"{type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
+    if not isinstance(found, dict): raise wrong(f"a {type(found).__name__}")
+    return found
 
 # %% ../../nbs/kit/nn.ipynb #597e2ddf
 _weight_norm_names = (("weight_g", "parametrizations.weight.original0"), ("weight_v", "parametrizations.weight.original1"))

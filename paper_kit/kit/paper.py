@@ -14,8 +14,8 @@ from .stages import Runner, _now, _peak_mb, notebook_digest, profiles, versions
 
 # %% auto #0
 __all__ = ['needs_levels', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'read_yaml', 'Manifest',
-           'load_manifest', 'load_record', 'table_html', 'claim_html', 'count_verdicts', 'have', 'card_html',
-           'header_html', 'Paper', 'file_name', 'reaches']
+           'load_manifest', 'record_fault', 'load_record', 'table_html', 'claim_html', 'count_verdicts', 'have',
+           'card_html', 'header_html', 'Paper', 'file_name', 'reaches']
 
 # %% ../../nbs/kit/paper.ipynb #0ebec6c0
 class _Loader(yaml.SafeLoader):
@@ -97,8 +97,10 @@ def load_manifest(path) -> Manifest:
             if not isinstance(entry, dict): fault((kind, i), f"{kind}[{i}] is not a mapping"); continue
             keys((kind, i), entry, kind)
             _check_entry(fault, (kind, i), kind, entry)
-            if entry.get("id") in seen: fault((kind, i), f"{entry['id']} stands here for the second time (first in line {seen[entry['id']]})")
-            seen.setdefault(entry.get("id"), lines.get((kind, i)))
+            identifier = entry.get("id")
+            if not isinstance(identifier, str): fault((kind, i), f"{kind}[{i}]: id is {identifier!r}, not a text"); continue
+            if identifier in seen: fault((kind, i), f"{identifier} stands here for the second time (first in line {seen[identifier]})")
+            seen.setdefault(identifier, lines.get((kind, i)))
     _check_reported(fault, document)
     if faults:
         raise PaperKitError(f"the manifest of {path.stem} has {len(faults)} fault{'s' * (len(faults) > 1)}", file=f"{path}:{min(int(f.split()[1][:-1]) for f in faults)}",
@@ -125,10 +127,11 @@ def _check_reported(fault, document):
     reported = document.get("reported") or {}
     for name, table in reported.items() if isinstance(reported, dict) else []:
         if not isinstance(table, dict): continue
-        width = len(table.get("columns") or [])
-        for i, row in enumerate(table.get("rows") or []):
-            if not isinstance(row, list) or len(row) != width:
-                fault(("reported", name, "rows", i), f"row {i + 1} of reported {name} has {len(row) if isinstance(row, list) else 'no'} values for {width} columns")
+        columns, rows = table.get("columns") or [], table.get("rows") or []
+        if not isinstance(columns, list) or not isinstance(rows, list): fault(("reported", name), f"columns and rows of reported {name} are not lists"); continue
+        for i, row in enumerate(rows):
+            if not isinstance(row, list) or len(row) != len(columns):
+                fault(("reported", name, "rows", i), f"row {i + 1} of reported {name} has {len(row) if isinstance(row, list) else 'no'} values for {len(columns)} columns")
 
 # %% ../../nbs/kit/paper.ipynb #c25d6fa5
 record_version = 1
@@ -157,9 +160,17 @@ record_schema = {
         "files": {"type": "object", "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}}}
 
 @lru_cache(maxsize=1)
-def _validator():
-    from jsonschema import Draft202012Validator
-    return Draft202012Validator(record_schema)
+def _check():
+    "The schema as a compiled function. (fastjsonschema: it comes with nbformat, and its import takes a hundredth of jsonschema's.)"
+    import fastjsonschema
+    return fastjsonschema.compile({k: v for k, v in record_schema.items() if k != "$schema"})
+
+def record_fault(record) -> str:
+    "Where and how a record departs from the schema; nothing if it does not."
+    from fastjsonschema import JsonSchemaValueException
+    try: _check()(record)
+    except JsonSchemaValueException as error: return f"{'.'.join(map(str, error.path[1:])) or 'the whole'}: {error.message.removeprefix(error.name).strip()}"[:200]
+    return ""
 
 # %% ../../nbs/kit/paper.ipynb #97945a1a
 def load_record(path, limit: int = 20_000_000) -> dict:
@@ -171,8 +182,7 @@ def load_record(path, limit: int = 20_000_000) -> dict:
         if path.stat().st_size > limit: raise wrong(f"{path.stat().st_size:,} bytes")
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error: raise wrong(f"{type(error).__name__}: {error}"[:150]) from None
-    error = next(_validator().iter_errors(record), None)
-    if error: raise wrong(f"{'.'.join(map(str, error.absolute_path)) or 'the whole'}: {error.message}"[:200])
+    if fault := record_fault(record): raise wrong(fault)
     return record
 
 # %% ../../nbs/kit/paper.ipynb #637aba8c
@@ -471,8 +481,7 @@ def finish(self: Paper) -> None:
         raise PaperKitError(f"{self.slug} did not deliver all that its manifest lists", file=self.manifest.file, expected=f"{len(missing)} more",
                             found="missing: " + ", ".join(missing), next_step="deliver them, or mark them `owed: reason` in the manifest")
     record = self.record()
-    error = next(_validator().iter_errors(record), None)
-    if error: raise PaperKitError(f"the record of {self.slug} is not valid", expected="the record schema", found=f"{list(error.absolute_path)}: {error.message}"[:200], next_step="look at the value it names")
+    if fault := record_fault(record): raise PaperKitError(f"the record of {self.slug} is not valid", expected="the record schema", found=fault, next_step="look at the value it names")
     write_atomic(self.folder/"record.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
     (self.folder/"stage.json").unlink(missing_ok=True)
     counts = {v: n for v, n in count_verdicts(self.manifest, record).items() if n}

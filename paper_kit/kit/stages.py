@@ -167,10 +167,12 @@ def _statements(cell: str) -> list:
 class Reach:
     "Collects every definition of ours that can be reached from some code."
     def __init__(self, home: Module | None = None):
-        self.home, self.seen = home, {}
+        self.home, self.seen, self.found = home, {}, {}
 
     def module(self, name: str) -> Module | None:
-        return self.home if self.home is not None and name == self.home.name else find_module(name)
+        if self.home is not None and name == self.home.name: return self.home
+        if name not in self.found: self.found[name] = find_module(name)                          # the file is looked at once a digest
+        return self.found[name]
 
     def name(self, module: str, name: str):
         "Follow `name` as seen in `module`."

@@ -6,7 +6,7 @@
 from __future__ import annotations
 import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
-from .files import PaperKitError, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
+from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
 from .stages import cell_form, find_module, harness_modules, notebook_cells, notebook_digest, profiles
 from . import paper as papers_module
 from .paper import (card_html, claim_html, count_verdicts, have, header_html, load_manifest, load_record, read_yaml, table_html)
@@ -25,7 +25,15 @@ def catalogue(root) -> dict:
     return _catalogue(str(path), (stat.st_mtime_ns, stat.st_size) if stat else None)
 
 @functools.lru_cache(maxsize=4)
-def _catalogue(path, stamp): return read_yaml(path)[0]
+def _catalogue(path, stamp):
+    document = read_yaml(path)[0]
+    papers = document.get("papers") if isinstance(document, dict) else None
+    whole = (isinstance(papers, list) and isinstance(document.get("wings"), dict) and len(papers) == document.get("count")
+             and all(isinstance(p, dict) and {"slug", "title", "wing"} <= set(p) for p in papers))
+    if not whole:
+        raise PaperKitError("the catalogue is not whole", file=path, expected="wings, count, and as many papers (slug, title, wing)",
+                            found=f"{len(papers) if isinstance(papers, list) else 'no'} papers", next_step="git checkout -- data/catalogue.yaml, or correct its count")
+    return document
 
 def notebook_of(root, slug: str) -> Path | None:
     "The source notebook of a paper, or None."
@@ -173,10 +181,12 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
     folder = run_folder(root, slug, profile)
     with lock(folder.parent/f".{slug}.lock", what=f"{slug} at {profile}"):
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        sweep(folder); sweep(root/"runs"/"stages"/slug, older=3600)
         for old in ("record.json", "stage.json"): (folder/old).unlink(missing_ok=True)
         state = {"slug": slug, "profile": profile, "state": "waiting", "started": time.time(), "cell": 0, "cells": 0, "heading": ""}
-        def tell(**more): state.update(more); (folder/"progress.json").write_text(json.dumps(state))
+        def tell(**more):
+            state.update(more)
+            with contextlib.suppress(OSError): (folder/"progress.json").write_text(json.dumps(state))
         try:
             with slot(lambda: tell(state="waiting")):
                 tell(state="running", started=time.time())
@@ -185,14 +195,15 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
             tell(state="done", ended=time.time())
             return record
         except BaseException as error:
+            if isinstance(error, OSError) and (full := disk_full(error, folder)): error = full
             tell(state="stopped" if isinstance(error, KeyboardInterrupt) else "failed", ended=time.time(), error=str(error)[:2000])
-            raise
+            raise error from None
 
 # %% ../../nbs/kit/workflow.ipynb #ce9ea964
 def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
     import logging, papermill
     from papermill.exceptions import PapermillExecutionError
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    for name in ("papermill", "traitlets", "asyncio"): logging.getLogger(name).setLevel(logging.CRITICAL)
     executed = folder/notebook.name
     environment = dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
                        PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), PYDEVD_DISABLE_FILE_VALIDATION=1,
@@ -202,7 +213,7 @@ def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
         try:
             papermill.execute_notebook(notebook, executed, parameters=parameters, kernel_name="python3", cwd=root, engine_name=engine,
                                        progress_bar=False, log_output=False, autosave_cell_every=30,
-                                       extra_arguments=["--IPKernelApp.log_level=40"])
+                                       extra_arguments=["--IPKernelApp.log_level=50"])
         except PapermillExecutionError as error:
             where = _heading(_read_notebook(executed), error.cell_index)
             raise PaperKitError(f"{notebook.stem} stopped in cell {error.cell_index + 1}" + (f", in \"{where}\"" if where else ""), file=str(executed),
@@ -487,8 +498,6 @@ def scoreboard(rows: list, page=lambda row: None) -> str:
         badge = {"published": f"{r['profile']}{'' if r['fresh'] else ' (stale)'}", "torn": "torn"}.get(r["state"], r["state"])
         lines.append(f"| {title} | {r['wing']} | {badge} | {r['tables'][0]} / {r['tables'][1]} | {r['figures'][0]} / {r['figures'][1]} | {claims} |")
     return "\n".join(lines)
-
-print(scoreboard(status(project_root())[:3])) if "__file__" not in globals() else None
 
 # %% ../../nbs/kit/workflow.ipynb #9a755a5d
 def clean_notebook(nb: dict, keep_outputs: bool) -> dict:

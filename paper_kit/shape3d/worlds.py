@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from ..kit.files import PaperKitError, need, patch, write_atomic
 from ..kit import mesh as meshes
+from ..kit.geometry import look_at, unproject
+from ..kit.rays import depth_map
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['shapenet_from_ours', 'sides', 'chair_knobs', 'table_knobs', 'lamp_knobs', 'sofa_knobs', 'bench_knobs', 'plane_knobs',
-           'car_knobs', 'families', 'patterns', 'faults', 'real_sources', 'synsets', 'deepsdf_sizes', 'Part', 'loft',
-           'rectangle', 'slab', 'circle', 'rod', 'turned', 'lathe', 'ellipsoid', 'wing', 'Symmetry', 'Plan', 'unite',
-           'Knob', 'Switch', 'chosen', 'chair', 'table', 'lamp', 'sofa', 'bench', 'plane', 'car', 'Family', 'family',
-           'Shape', 'build', 'Cloud', 'draw_parameters', 'sample_family', 'Looks', 'paint', 'parade', 'dirty', 'batch',
-           'parameter_table', 'split', 'held_out', 'Source', 'Real', 'real_mesh', 'real_blobs', 'shapenet_models',
-           'load_shapenet', 'SdfSamples', 'read_sdf_samples', 'write_sdf_samples', 'read_surface_samples',
-           'read_normalization', 'read_split', 'load_split']
+           'car_knobs', 'families', 'patterns', 'faults', 'real_sources', 'synsets', 'deepsdf_sizes', 'camera_distance',
+           'camera_focal', 'Part', 'loft', 'rectangle', 'slab', 'circle', 'rod', 'turned', 'lathe', 'ellipsoid', 'wing',
+           'Symmetry', 'Plan', 'unite', 'Knob', 'Switch', 'chosen', 'chair', 'table', 'lamp', 'sofa', 'bench', 'plane',
+           'car', 'Family', 'family', 'Shape', 'build', 'Cloud', 'draw_parameters', 'sample_family', 'Looks', 'paint',
+           'parade', 'dirty', 'batch', 'parameter_table', 'split', 'held_out', 'Source', 'Real', 'real_mesh',
+           'real_blobs', 'shapenet_models', 'load_shapenet', 'SdfSamples', 'read_sdf_samples', 'write_sdf_samples',
+           'read_surface_samples', 'read_normalization', 'read_split', 'load_split', 'Collection', 'Poses',
+           'camera_matrix', 'camera_pose', 'photograph', 'image_collection']
 
 # %% ../../nbs/shape3d/worlds.ipynb #2bae053d
 shapenet_from_ours = np.array([[1., 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -1303,3 +1306,56 @@ def load_split(root, split, skip: bool = False) -> tuple[list[tuple[tuple[str, s
             if not skip: raise
             left.append((entry, str(error)))
     return loaded, left
+
+# %% ../../nbs/shape3d/worlds.ipynb #f6b7862a
+class Collection(NamedTuple):
+    "Images in 0..1 (black where the object is not) and silhouettes, 0 or 1: float32."
+    images: Float[Tensor, "n views 3 size size"]
+    masks: Float[Tensor, "n views size size"]
+
+class Poses(NamedTuple):
+    "Where the camera of each image stood, in degrees: float32."
+    azimuth: Float[Tensor, "n views"]
+    elevation: Float[Tensor, "n views"]
+
+camera_distance, camera_focal = 2.0, 1.875
+
+def camera_matrix(size: int, dtype=torch.float32) -> Float[Tensor, "3 3"]:
+    "K of a collection's camera: focal length 1.875 image widths."
+    return torch.tensor([[camera_focal*size, 0, size/2], [0, camera_focal*size, size/2], [0, 0, 1]], dtype=dtype)
+
+def camera_pose(azimuth: Float[Tensor, "*b"], elevation: Float[Tensor, "*b"]) -> Float[Tensor, "*b 4 4"]:
+    "World-to-camera transforms of cameras at these angles (degrees) and distance 2 that look at the origin; differentiable."
+    a, e = torch.deg2rad(azimuth), torch.deg2rad(elevation)
+    eye = camera_distance*torch.stack([e.cos()*a.cos(), e.cos()*a.sin(), e.sin()], -1)
+    return look_at(eye, torch.zeros_like(eye))
+
+# %% ../../nbs/shape3d/worlds.ipynb #09fa7334
+def photograph(shape: Shape, azimuth: float, elevation: float, size: int = 64, shading: float = 0.35, finer: int = 2) -> tuple[Float[Tensor, "3 size size"], Float[Tensor, "size size"]]:
+    "Image and silhouette of a shape (in the unit sphere, drawn at half that size) from one side; `shading` 0 to 1."
+    fine, corners = size*finer, torch.as_tensor(shape.vertices, dtype=torch.float32)*0.5
+    mesh = meshes.Mesh(corners, torch.as_tensor(shape.faces))
+    K, T = camera_matrix(fine), camera_pose(torch.tensor(float(azimuth)), torch.tensor(float(elevation)))
+    depth, face = depth_map(mesh, K, T, fine, fine)
+    hit = face >= 0
+    points, which = unproject(depth, K, T)[hit], face[hit]
+    color = torch.from_numpy(shape.colors_at(2*points.numpy(), shape.part[which.numpy()])).float()
+    lamp = torch.nn.functional.normalize(torch.tensor([0.4, 0.6, 1.0]), dim=0)
+    light = 1 - shading + shading*(meshes.face_normals(mesh)[which] @ lamp)
+    canvas = torch.zeros(fine, fine, 4)
+    canvas[hit] = torch.cat([color*light[:, None], torch.ones(len(color), 1)], 1)
+    small = canvas.view(size, finer, size, finer, 4).mean((1, 3)).movedim(-1, 0)
+    mask = (small[3] >= 0.5).float()
+    return (small[:3]/small[3:].clamp(min=1e-6)).clamp(0, 1)*mask, mask
+
+def image_collection(shapes: Sequence[Shape], rng: Generator, *, views: int = 1, size: int = 64, azimuth: tuple[float, float] = (-180, 180),
+                     elevation: tuple[float, float] = (-20, 40), shading: float = 0.35) -> tuple[Collection, Poses]:
+    """What may be seen of painted shapes, and, apart, where it was seen from: `views` of each, angles uniform in these ranges (degrees).
+
+    Raises `PaperKitError` for no shape or no view."""
+    if len(shapes) == 0 or views < 1:
+        raise PaperKitError("there is nothing to photograph", expected="at least one shape and one view", found=f"{len(shapes)} and {views}", next_step="see sample_family")
+    turns, rises = (rng.uniform(*limits, (len(shapes), views)) for limits in (azimuth, elevation))
+    taken = [[photograph(s, a, e, size, shading) for a, e in zip(*row)] for s, *row in zip(shapes, turns, rises)]
+    images, masks = (torch.stack([torch.stack([view[k] for view in row]) for row in taken]) for k in (0, 1))
+    return Collection(images, masks), Poses(torch.from_numpy(turns).float(), torch.from_numpy(rises).float())

@@ -1,0 +1,432 @@
+"""Single-view collections to clouds: networks and their counts, losses by hand, no leak of poses, alignment, transfer, the loader, predicates that can fail."""
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from paper_kit.kit.files import PaperKitError
+from paper_kit.kit.geometry import rotation_angle
+from paper_kit.kit.paper import load_manifest
+from paper_kit.kit.stages import project_root
+from paper_kit.shape3d import ss3d_point_clouds as paper
+from paper_kit.shape3d.ss3d_point_clouds import Collection, Recipe, Sizes, predicates, recipes
+
+
+def generator(seed=0): return torch.Generator().manual_seed(seed)
+
+
+def cloud(*shape, seed=0): return torch.rand(*shape, 3, generator=generator(seed)) - 0.5
+
+
+def collection(n=6, views=2, size=16, seed=0):
+    "Coloured discs of several sizes on black."
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    radius = 3 + 3*torch.rand(n, views, 1, 1, generator=generator(seed))
+    masks = ((x - size/2)**2 + (y - size/2)**2 < radius**2).float()
+    return Collection(masks[:, :, None]*torch.rand(n, views, 3, 1, 1, generator=generator(seed + 1)), masks)
+
+
+tiny = Sizes(size=16, points=20, width=2, batch=3, steps=4, rate=1e-3)
+
+
+def weights(seen, recipe, sizes=tiny, seed=0, **more):
+    model, _ = paper.train_pair(seen, recipe, sizes, seed, **more)
+    return torch.cat([p.detach().flatten() for m in ("reconstruction", "pose") for p in model[m].parameters()])
+
+
+# networks
+
+def test_parameter_counts_are_those_of_the_printed_sizes():
+    count = paper.parameters_by_branch()
+    assert count == {"structure branch": 1_342_144, "colour branch": 2_578_880, "reconstruction network": 3_921_024, "pose network": 946_114, "structure branch, 5x5": 1_866_432}
+    assert sum(p.numel() for p in paper.ReconstructionNet().parameters()) == 3_921_024
+
+
+def test_layers_are_those_of_the_printed_tables():
+    reported = load_manifest(project_root()/"data/papers/ss3d_point_clouds.yaml")["reported"]
+    net = paper.ReconstructionNet()
+    frame = paper.layer_table(net, ["E_s", "D_s1", "D_s2", "D_s3", "D_s4", "E_c", "D_c1", "D_c2", "D_c3", "D_c4", "D_c5"])
+    plain = lambda out: str(eval(str(out))) if "*" in str(out) else str(out)
+    printed = [(r[1], r[2], plain(r[3])) for r in reported["Supp. Table 6"]["rows"] if r[1] in ("conv", "linear")]
+    assert printed == list(frame[["type", "filter_stride", "output"]].itertuples(index=False, name=None))
+    assert net.D_c4.in_features == 256                                              # the concatenation
+    frame = paper.layer_table(paper.PoseNet(), ["E_s", "D_s1", "D_s2", "D_s3", "D_s4"])
+    assert [(r[1], r[2], plain(r[3])) for r in reported["Supp. Table 7"]["rows"]] == list(frame[["type", "filter_stride", "output"]].itertuples(index=False, name=None))
+
+
+def test_outputs_have_their_ranges():
+    images = torch.rand(3, 3, 32, 32, generator=generator())
+    found = paper.ReconstructionNet(32, 50, 4)(images)
+    assert found.points.shape == found.colors.shape == (3, 50, 3) and found.feature.shape == (3, 128)
+    assert (found.colors > 0).all() and (found.colors < 1).all() and (found.feature >= 0).all()
+    net = paper.PoseNet(32, 4)
+    net.D_s4.weight.data *= 1e4
+    assert (net(images).abs() <= math.pi + 1e-5).all() and paper.PoseNet(32, 4, heads=5)(images).shape == (3, 5, 2)
+
+
+def test_camera_sees_where_it_should():
+    pixels, depth = paper.view(torch.tensor([[[0.0, 0, 0], [0.1, 0, 0], [0, 0.1, 0], [0, 0, 0.1]]]), torch.zeros(1, 2), 64)      # from +x
+    np.testing.assert_allclose(depth[0], [2, 1.9, 2, 2], atol=1e-6)
+    np.testing.assert_allclose(pixels[0], [[32, 32], [32, 32], [32 + 6, 32], [32, 32 - 6]], atol=1e-4)
+    v = paper.random_views((4000,), generator())
+    degrees = torch.rad2deg(v)
+    assert -180 <= degrees[:, 0].min() < -170 and 170 < degrees[:, 0].max() <= 180 and -20 <= degrees[:, 1].min() < -19 and 39 < degrees[:, 1].max() <= 40
+
+
+# losses
+
+def test_image_and_mask_losses_by_hand():
+    a, b = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    b[0, :, 0, 0] = torch.tensor([0.5, 0.5, 1.0])
+    assert abs(paper.image_loss(a, b).item() - 1.5/4) < 1e-6                       # Eq. 1: the squared length is summed over channels
+    mask, found = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.8, 0.4]]])
+    assert abs(paper.cross_entropy(mask, found).item() + (math.log(0.8) + math.log(0.6))/2) < 1e-6
+    assert torch.isfinite(paper.cross_entropy(mask, torch.tensor([[[0.0, 1.0]]])))
+
+
+def test_affinity_printed_agrees_with_four_loops_and_is_dead_on_a_soft_projection():
+    m = (torch.rand(5, 6, generator=generator()) > 0.6).float()
+    p = torch.rand(5, 6, generator=generator(1))*(torch.rand(5, 6, generator=generator(2)) > 0.5)
+    first = second = 0.0
+    for i in range(5):
+        for j in range(6):
+            first += min(((i - k)**2 + (j - l)**2)*float(p[i, j])*float(m[k, l]) for k in range(5) for l in range(6) if m[k, l] > 0)
+            second += min(((i - k)**2 + (j - l)**2)*float(m[i, j])*float(p[k, l]) for k in range(5) for l in range(6) if p[k, l] > 0)
+    got = paper.affinity_printed(m, p)
+    np.testing.assert_allclose([float(x) for x in got], [first, second], rtol=1e-5)
+    everywhere = torch.full((5, 6), 1e-6)                                           # the soft projection: positive in every pixel
+    assert paper.affinity_printed(torch.ones(5, 6), everywhere)[1] < 1e-3
+
+
+def test_affinity_pulls_points_to_uncovered_pixels():
+    mask = torch.zeros(1, 16, 16)
+    mask[:, 4:12, 9:13] = 1
+    pixels = torch.tensor([[[4.0, 8.0]]], requires_grad=True)
+    field = paper.distance_field(mask)
+    assert field[0, 8, 9] == 0 and field[0, 8, 6] == 9
+    loss = paper.affinity(mask, field, torch.zeros(1, 16, 16), pixels)
+    loss.backward()
+    squared = [(x + 0.5 - 4)**2 + (y + 0.5 - 8)**2 for y in range(4, 12) for x in range(9, 13)]
+    assert abs(loss.item() - sum(squared)/256*4) < 1e-3*loss.item() and pixels.grad[0, 0, 0] < 0
+    with pytest.raises(PaperKitError, match="silhouette is empty"): paper.distance_field(torch.zeros(2, 4, 4))
+
+
+def test_set_distance_agrees_with_the_kit():
+    from paper_kit.kit.metrics import chamfer
+    a, b = cloud(3, 40), cloud(3, 50, seed=1)
+    np.testing.assert_allclose(paper.set_distance(a, b), chamfer(a, b), rtol=1e-4)
+    x = a.clone().requires_grad_()
+    paper.set_distance(x, b).sum().backward()
+    y = a.clone().requires_grad_()
+    chamfer(y, b).sum().backward()
+    np.testing.assert_allclose(x.grad, y.grad, atol=1e-6)
+
+
+def test_symmetry_removes_points_instead_of_zeroing_them():
+    half = cloud(1, 20).abs() + 0.1
+    both = torch.cat([half, half*torch.tensor([-1.0, 1, 1])], 1)
+    assert paper.symmetry_loss(both).item() < 1e-6
+    pair = torch.tensor([[[0.5, 0.0, 0.0], [-0.3, 0.0, 0.2]]], requires_grad=True)
+    loss = paper.symmetry_loss(pair)
+    assert abs(loss.item() - 2*(0.2**2 + 0.2**2)) < 1e-5                             # no term with the origin
+    far = torch.tensor([[[0.5, 0.0, 0.0], [-0.5, 0.0, 0.0], [0.5, 0.3, 0.0], [-0.5, 0.3, 0.0]]], requires_grad=True)
+    paper.symmetry_loss(far).sum().backward()
+    assert far.grad.abs().max() < 1e-5
+    assert paper.symmetry_loss(half).item() == 0                                    # nothing on the other side: no loss, no NaN
+
+
+def test_azimuths_wrap_around():
+    v, found = torch.deg2rad(torch.tensor([[179.0, 10.0]])), torch.deg2rad(torch.tensor([[-179.0, 5.0]]))
+    assert abs(math.degrees(paper.pose_loss(v, found).item()) - 7) < 1e-3
+    assert abs(math.degrees(paper.pose_loss(v, found, wrap=False).item()) - 363) < 1e-3
+    found.requires_grad_()
+    paper.pose_loss(v, found).sum().backward()
+    assert found.grad[0, 0] > 0                                                     # -179 must go down, through -180, to 179
+
+
+def test_cycle_losses_are_those_of_the_equations_and_drawings_carry_no_gradient():
+    model = paper.make_networks(16, 20, 2, 0)
+    recipe = Recipe(geometric=True, cycle=True, beta=7.0, rho=3.0, views=2)
+    images = torch.rand(3, 3, 16, 16, generator=generator())
+    seen = model["reconstruction"](images)
+    got = paper.cycles(recipe, model, seen, generator(5))
+    v = paper.random_views((3, 2), generator(5))
+    total, pose = 0.0, 0.0
+    for b in range(3):
+        for i in range(2):
+            picture = paper.colored(seen.points[b], seen.colors[b], v[b, i], 16)[None]
+            again = model["reconstruction"](picture)
+            total += 7*paper.set_distance(seen.points[b:b + 1], again.points).item()/3
+            pose += 3*paper.pose_loss(v[b, i][None], model["pose"](picture)).item()/6
+    assert abs(got["geometric"].item() - total) < 1e-4*total and abs(got["pose"].item() - pose) < 1e-4*pose
+    got["pose"].backward()
+    assert all(p.grad is None for p in model["reconstruction"].parameters())
+    zero = paper.cycles(recipe, model, seen, None)
+    assert set(zero) == {"geometric", "pose"} and not any(x.item() for x in zero.values())
+
+
+def test_the_pose_network_has_its_own_weight():
+    "gamma scales its gradient, and the reconstruction network's not at all."
+    seen, grads = collection(), {}
+    batch = {"image": seen.images[:, 0], "mask": seen.masks[:, 0], "field": paper.distance_field(seen.masks)[:, 0], "late": False}
+    for gamma in (1.0, 5.0):
+        model = paper.make_networks(16, 20, 2, 0)
+        sum(paper.seen_losses(Recipe(gamma=gamma), model, batch)[1].values()).backward()
+        grads[gamma] = [torch.cat([p.grad.flatten() for p in model[m].parameters()]) for m in ("pose", "reconstruction")]
+    np.testing.assert_allclose(5*grads[1.0][0], grads[5.0][0], rtol=2e-3, atol=1e-7)
+    np.testing.assert_allclose(grads[1.0][1], grads[5.0][1], rtol=1e-4, atol=1e-7)
+
+
+# who sees what
+
+@pytest.mark.parametrize("name", ["Ours-No-CC", "Ours-CC", "Ours-NN", "ULSP"])
+def test_shuffled_poses_change_no_weight(name):
+    "The world's poses do not reach a self-supervised training: shuffled, they leave every weight as it is, through the stage that is run for the tables."
+    world = world_of(7)
+    other = world | {"hidden": {k: v.flip(0) for k, v in world["hidden"].items()}}
+    assert not torch.equal(world["hidden"]["view"], other["hidden"]["view"])
+    a, b = (bench_of(w).result("car", name) for w in (world, other))
+    for part in ("reconstruction", "pose"):
+        assert all(torch.equal(a["weights"][part][k], b["weights"][part][k]) for k in a["weights"][part])
+
+
+def test_shuffled_poses_change_all_of_differ():
+    world = world_of(7)
+    other = world | {"hidden": world["hidden"] | {"view": world["hidden"]["view"].flip(0)}}
+    a, b = (bench_of(w).result("car", "DIFFER")["weights"]["reconstruction"] for w in (world, other))
+    assert not torch.equal(a["D_s4.bias"], b["D_s4.bias"])
+
+
+class Direct:
+    "Runs stages at once, without a disk."
+    seed, profile = 0, "smoke"
+    def pick(self, **by): return by["smoke"]
+    def stage(self, fn, **arguments): return fn(**arguments)
+
+
+def world_of(seed):
+    g, seen = generator(seed), collection(18, 2, 32, seed)
+    hidden = {"view": paper.random_views((18, 2), g), "points": cloud(18, 48, seed=seed), "part": torch.zeros(18, 48, dtype=torch.long), "colors": torch.rand(18, 48, 3, generator=g),
+              "images": torch.rand(4, 10, 3, 32, 32, generator=g), "more": paper.random_views((4, 10), g)}
+    return {"seen": {"images": seen.images, "masks": seen.masks}, "hidden": hidden}
+
+
+def bench_of(world):
+    bench = paper.Bench(Direct())
+    bench.worlds["car", 1.0] = world
+    evaluated = world["hidden"] | {"images": world["hidden"]["images"][:4], "more": world["hidden"]["more"][:4]}
+    bench.worlds["car", 1.0] = world | {"hidden": evaluated}
+    return bench
+
+
+def test_a_recipe_gets_what_it_is_allowed_and_no_more():
+    seen = collection()
+    for recipe, more in ((Recipe(), {"given": torch.zeros(6, 2)}), (Recipe(pose="given"), {}), (Recipe(neighbours=1), {}), (Recipe(), {"neighbours": torch.zeros(6, 5, dtype=torch.long)})):
+        with pytest.raises(PaperKitError, match="do not go together"): paper.train_pair(seen, recipe, tiny, **more)
+    with pytest.raises(PaperKitError, match="do not go together"): paper.train_pair(Collection(seen.images[:, :1], seen.masks[:, :1]), Recipe(pose="ensemble"), tiny)
+
+
+def test_second_phase_freezes_the_pose_and_ends_the_cycles():
+    seen, recipe = collection(), Recipe(geometric=True, cycle=True)
+    model, history = paper.train_pair(seen, recipe, tiny._replace(steps=6, switch=0.5), 0)
+    assert history["losses"]["pose"][2] > 0 and history["losses"]["pose"][3:] == [0, 0, 0] and history["losses"]["geometric"][3:] == [0, 0, 0]
+    after = model["pose"].state_dict()
+    assert all(torch.equal(after[k], history["middle"]["pose"][k]) for k in after)
+    assert not torch.equal(model["reconstruction"].D_s4.bias, history["middle"]["reconstruction"]["D_s4.bias"])
+
+
+def test_trainings_repeat_and_differ_by_seed():
+    seen, recipe = collection(), Recipe(geometric=True, cycle=True)
+    assert torch.equal(weights(seen, recipe), weights(seen, recipe)) and not torch.equal(weights(seen, recipe), weights(seen, recipe, seed=1))
+
+
+def test_neighbours_leave_out_the_image_itself():
+    model = paper.make_networks(16, 20, 2, 0)
+    images = collection(9).images[:, 0]
+    index = paper.feature_neighbours(model, images, 5)
+    x = model["reconstruction"](images).feature.detach()
+    assert (index != torch.arange(9)[:, None]).all()
+    for i in range(9):
+        order = (x - x[i]).norm(dim=1).argsort()
+        assert set(index[i].tolist()) == set([j for j in order.tolist() if j != i][:5])
+
+
+@pytest.mark.parametrize("name", ["Ours-CC", "ULSP", "ULSP_Sup + L_G", "Ours-NN-sym"])
+def test_one_step_of_the_full_size(name):
+    "64 pixels, 1,024 points, the printed networks: one step on the CPU moves every layer that the recipe trains."
+    recipe, seen, sizes = recipes[name], collection(6, 2, 64), Sizes(batch=2, steps=1, switch=1.0)
+    given = paper.random_views((6,), generator()) if recipe.pose == "given" else None
+    near = torch.stack([torch.tensor([j for j in range(6) if j != i]) for i in range(6)]) if recipe.neighbours else None
+    start = paper.make_networks(64, 1024, 32, 0)
+    model, history = paper.train_pair(seen, recipe, sizes, 0, given=given, neighbours=near)
+    assert all(math.isfinite(v[-1]) for v in history["losses"].values())
+    for part in ("reconstruction",) + (("pose",) if recipe.pose != "given" else ()):
+        assert all(not torch.equal(a, b) for (n, a), b in zip(model[part].named_parameters(), start[part].parameters()) if "weight" in n)
+
+
+# evaluation
+
+def test_one_rotation_undoes_a_turn_of_all():
+    truth = cloud(6, 120)*torch.tensor([0.5, 1.0, 0.3])
+    for R in (paper.about_z(torch.tensor(2.0)), paper.about_z(torch.tensor(-1.0)) @ torch.diag(torch.tensor([1.0, -1, -1]))):
+        found = paper.global_rotation(truth @ R.mT, truth)
+        assert rotation_angle(found @ R, torch.eye(3)) < 1e-3 and abs(torch.det(found) - 1) < 1e-5
+    turns = paper.about_z(torch.linspace(0, 5, 6))
+    apart = truth @ turns.mT
+    R = paper.global_rotation(apart, truth)
+    assert paper.set_distance(apart @ R.mT, truth).mean() > 1e-3                    # one for all: turned one by one, they stay apart
+
+
+def test_pose_errors_by_hand():
+    v = torch.deg2rad(torch.tensor([[30.0, 0.0], [200.0, 0.0], [0.0, 30.0]]))
+    true = torch.deg2rad(torch.tensor([[10.0, 0.0], [10.0, 0.0], [0.0, 10.0]]))
+    np.testing.assert_allclose(paper.pose_errors(v, true, torch.eye(3)), [20, 170, 20], atol=1e-2)
+    np.testing.assert_allclose(paper.pose_errors(v, true, torch.eye(3), flip=True), [20, 10, 20], atol=1e-2)
+    turn = paper.about_z(torch.tensor(math.radians(50.0)))                           # clouds turned by 50 degrees, cameras with them
+    shifted = v - torch.tensor([math.radians(50.0), 0.0])
+    np.testing.assert_allclose(paper.pose_errors(shifted, true, turn), [20, 170, 20], atol=1e-2)
+    np.testing.assert_allclose(torch.rad2deg(paper.aligned_azimuth(shifted[:1], turn)), [30], atol=1e-3)
+
+
+def test_spread_and_extents():
+    assert paper.circular_spread(torch.full((9,), 1.3)) < 1e-6 and abs(paper.circular_spread(torch.arange(8)*math.pi/4) - 1) < 1e-6
+    flat = cloud(2, 500)*torch.tensor([1.0, 1.0, 0.0])
+    found = paper.extents(flat)
+    assert (found[:, 0] < 1e-3).all() and (found[:, 2] > 0.25).all()
+
+
+def test_billboard_draws_its_silhouette():
+    mask = collection(1, 1, 32).masks[0, 0]
+    v = torch.tensor([0.7, 0.3])
+    points = paper.billboard(mask, v, 900)
+    assert paper.extents(points[None])[0, 0] < 1e-4
+    place = paper.view(points[None], v[None], 32)[0][0].long()
+    lit = torch.zeros(32, 32)
+    lit[place[:, 1], place[:, 0]] = 1
+    assert torch.equal(lit, mask)                                                   # every pixel of it, and no other
+
+
+def test_optimisation_fits_the_silhouette_and_the_regulariser_holds():
+    model = paper.make_networks(32, 60, 4, 0)
+    seen = collection(1, 1, 32)
+    moved = {}
+    for regular in (0.0, 1e6):
+        kept = {k: v.clone() for k, v in model["reconstruction"].state_dict().items()}
+        before, after, colors, v = paper.optimise(model, seen.images[0, 0], seen.masks[0, 0], steps=12, rate=1e-3, regular=regular, symmetry=0.0)
+        assert all(torch.equal(kept[k], x) for k, x in model["reconstruction"].state_dict().items())      # a copy was trained
+        moved[regular] = paper.set_distance(before[None], after[None]).item()
+        if not regular: assert paper.silhouette_iou(after, v, seen.masks[0, 0]) > paper.silhouette_iou(before, v, seen.masks[0, 0])
+    assert moved[1e6] < 0.2*moved[0.0]
+
+
+def test_mirror_frame_is_found():
+    half = cloud(4, 60)*torch.tensor([0.6, 1.0, 0.4])
+    body = torch.cat([half, half*torch.tensor([-1.0, 1, 1])], 1) + torch.tensor([0.0, 0.1, 0.0])
+    R = paper.mirror_frame(body @ paper.about_z(torch.tensor(math.radians(40.0))).mT)
+    assert paper.symmetry_loss(body @ paper.about_z(torch.tensor(math.radians(40.0))).mT @ R.mT).mean() < 1e-4
+
+
+def test_transfer_by_index():
+    "Clouds that keep their index transfer perfectly; shuffled ones do not, and correlate with nothing."
+    base = cloud(1, 90)
+    truth = base*(1 + 0.1*torch.arange(5.0)[:, None, None])
+    part = (base[0, :, 2] > 0).long().expand(5, -1)
+    good = paper.transfer(truth, truth, part, generator())
+    assert good["index"] == 1 and good["correlation"] > 0.999 and good["shuffled"] < 0.75 and 0.4 < good["chance"] < 0.65
+    mixed = torch.stack([x[torch.randperm(90, generator=generator(i))] for i, x in enumerate(truth)])
+    bad = paper.transfer(mixed, truth, part, generator())
+    assert bad["index"] < 0.75 and abs(bad["correlation"]) < 0.3 and bad["normalised place"] > 0.95
+
+
+def test_car_parts_fall_into_four_groups():
+    from paper_kit.shape3d.worlds import family
+    names = family("car").parts
+    groups = dict(zip(names, paper.grouped(torch.arange(len(names))).tolist()))
+    assert groups["body"] == 0 and groups["light front"] == 0 and groups["wheel"] == groups["hub"] == 1 and groups["cabin"] == 2 and groups["window"] == 3
+
+
+def test_projections_of_the_exhibit_are_those_of_the_kit():
+    "The JavaScript has the camera and both projectors in it; its constants are the kit's."
+    for constant in ("1.875*", "/0.8", "100/(v[2] + 1)", "Math.tanh"): assert constant in paper.viewer_js
+
+
+# the paper against itself, and real data
+
+def test_statements_against_the_printed_numbers():
+    reported = load_manifest(project_root()/"data/papers/ss3d_point_clouds.yaml")["reported"]
+    frame = paper.against_print(reported).set_index("statement")
+    assert "4 of 8" in frame.loc["we outperform DIFFER in most of the metrics", "printed"] and frame.loc["we outperform DIFFER in most of the metrics", "borne out"] == "no"
+    assert "5.7 to 7.37" in frame.loc["the geometric loss brings significant gains to supervised methods", "printed"]
+
+
+@pytest.fixture
+def renderings(tmp_path):
+    "Miniature of the published layout that the authors' published code reads (val-iisc/ssl_3d_recon): one whole model, one cut short, one without its folder, one cloud with NaN."
+    from PIL import Image
+    synset = "02958343"
+    np.save(tmp_path/f"images_list_{synset}_train.npy", np.array(["whole_0", "broken_3", "missing_1", "hollow_0"]))
+    seen = collection(1, 10, 64)
+    for model in ("whole", "broken", "hollow"):
+        folder = tmp_path/"ShapeNet_rendered"/synset/model
+        folder.mkdir(parents=True)
+        for k in range(10):
+            Image.fromarray((255*seen.images[0, k].movedim(0, -1).numpy()).astype(np.uint8)).save(folder/f"render_{k}.png")
+            Image.fromarray((255*seen.masks[0, k].numpy()*(model != "hollow")).astype(np.uint8)).save(folder/f"mask_{k}.png")
+            if model == "broken": (folder/f"render_{k}.png").write_bytes((folder/f"render_{k}.png").read_bytes()[:80])
+    for model, x in (("whole", np.zeros((1024, 3))), ("broken", np.full((1024, 3), np.nan))):
+        folder = tmp_path/"ShapeNet_v1"/synset/model
+        folder.mkdir(parents=True)
+        np.save(folder/"pcl_1024_fps_trimesh.npy", x)
+    return tmp_path, synset
+
+
+def test_the_loader_reads_what_is_whole_and_names_the_rest(renderings):
+    root, synset = renderings
+    seen, kept, left = paper.read_renderings(root, synset)
+    assert kept == ["whole"] and seen.images.shape == (1, 1, 3, 64, 64) and set(seen.masks.unique().tolist()) == {0, 1}
+    assert {m for m, _ in left} == {"broken", "missing", "hollow"} and "empty silhouette" in dict(left)["hollow"]
+    clouds, absent = paper.read_clouds(root, synset, ["whole", "broken", "missing"])
+    assert clouds.shape == (1, 1024, 3) and "not finite" in dict(absent)["broken"] and "missing" in dict(absent)
+    with pytest.raises(PaperKitError, match="not as expected"): paper.read_renderings(root, "00000000")
+    with pytest.raises(PaperKitError, match="no true cloud"): paper.read_clouds(root, synset, ["missing"])
+
+
+# predicates
+
+GOOD = {
+    "C1": {"Chamfer with": [0.5, 0.52, 0.48], "Chamfer without": [1.1, 1.0, 1.2], "thickness without": [0.02, 0.03, 0.02], "spread of azimuths without": [0.01, 0.0, 0.02]},
+    "C2": {"spread, pose cycle": [0.8, 0.9, 0.85], "spread, none": [0.04, 0.05, 0.05], "thickness, geometric cycle": [0.3, 0.31, 0.3], "thickness, none": [0.1, 0.12, 0.1]},
+    "C3": {"Chamfer, Ours-NN": [0.4, 0.41, 0.4], "Chamfer, Ours-CC": [0.5, 0.52, 0.51], "pose error, Ours-NN": [10, 11, 10], "pose error, Ours-CC": [20, 22, 21]},
+    "C4": {"best of one or two": [0.4, 0.41, 0.4], "best of the others": [0.5, 0.52, 0.5], "distance of the first": [0.4, 0.4, 0.41], "distance of the fifth neighbour": [0.5, 0.5, 0.52]},
+    "C5": {"Chamfer, Ours-NN": [0.5, 0.5, 0.51], "Chamfer, DIFFER": [0.45, 0.46, 0.45], "EMD, Ours-NN": [8, 8.1, 8], "EMD, DIFFER": [8, 8, 8.1]},
+    "C6": {f"{c} {w}": [x, x + 0.01, x - 0.01] for c in ("car", "chair", "plane") for w, x in (("with", 0.4 if c != "chair" else 0.6), ("without", 0.5))},
+    "C7": {"plane with": [0.4, 0.4, 0.41], "plane without": [0.5, 0.5, 0.52], "chair with": [0.6, 0.6, 0.61], "chair without": [0.5, 0.5, 0.51]},
+    "C8": {"silhouettes that improved": [1]*60, "change of Chamfer": [0.02, 0.03, 0.01], "change without regulariser": [0.2, 0.25, 0.22]},
+    "C9": {"fall of the least asymmetric": [50, 52, 51], "largest fall of the others": [5, 6, 5], "accuracy, colours alike": [45, 46, 45], "half of the flipped": [46, 46, 45]},
+    "C10": {"accuracy by index": [0.9, 0.9, 0.91], "chance": [0.4, 0.4, 0.4], "shuffled index": [0.41, 0.4, 0.4], "rank correlation of places": [0.8, 0.82, 0.8]},
+    "C11": {"Chamfer to feature neighbours": [0.2, 0.21, 0.2], "Chamfer to pixel neighbours": [0.4, 0.41, 0.4], "pose difference, feature": [80, 82, 81], "pose difference, pixels": [20, 21, 20]},
+    "C12": {"Chamfer, Ours-NN": [14.5, 14.4, 14.6], "Chamfer, DIFFER": [14.3, 14.3, 14.4]}}
+BAD = [("C1", "Chamfer with", [1.3, 1.2, 1.4]), ("C1", "thickness without", [0.4, 0.41, 0.4]), ("C1", "spread of azimuths without", [0.9, 0.91, 0.9]),
+       ("C2", "spread, pose cycle", [0.0, 0.0, 0.0]), ("C2", "thickness, geometric cycle", [0.05, 0.06, 0.05]), ("C3", "Chamfer, Ours-NN", [0.9, 0.9, 0.92]), ("C3", "pose error, Ours-NN", [30, 33, 31]),
+       ("C4", "best of one or two", [0.6, 0.62, 0.6]), ("C4", "distance of the fifth neighbour", [0.3, 0.3, 0.31]), ("C5", "Chamfer, Ours-NN", [0.9, 0.91, 0.9]), ("C5", "EMD, Ours-NN", [12, 12, 12.1]),
+       ("C6", "car with", [0.6, 0.61, 0.59]), ("C7", "plane with", [0.6, 0.6, 0.61]), ("C7", "chair with", [0.4, 0.4, 0.41]), ("C8", "silhouettes that improved", [1, 0]*30),
+       ("C8", "change of Chamfer", [0.3, 0.31, 0.3]), ("C8", "change without regulariser", [0.0, 0.01, 0.0]), ("C9", "fall of the least asymmetric", [1, 2, 1]), ("C9", "accuracy, colours alike", [90, 91, 92]),
+       ("C10", "accuracy by index", [0.41, 0.42, 0.41]), ("C10", "rank correlation of places", [0.1, 0.12, 0.1]), ("C11", "Chamfer to feature neighbours", [0.5, 0.52, 0.5]),
+       ("C11", "pose difference, feature", [10, 11, 10]), ("C12", "Chamfer, Ours-NN", [20, 21, 20])]
+
+
+@pytest.mark.parametrize("claim", sorted(GOOD))
+def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(GOOD[claim]).verdict == "holds"
+
+
+@pytest.mark.parametrize("claim,name,value", BAD)
+def test_predicates_fail_on_bad_numbers(claim, name, value): assert predicates[claim].evaluate(GOOD[claim] | {name: value}).verdict == "fails"
+
+
+def test_every_claim_has_a_tested_predicate_and_one_seed_decides_nothing():
+    manifest = load_manifest(project_root()/"data/papers/ss3d_point_clouds.yaml")
+    assert {c["id"] for c in manifest["claims"]} == set(GOOD) == set(predicates) == {c for c, *_ in BAD}
+    for claim in ("C1", "C6", "C10", "C11"):
+        assert predicates[claim].evaluate({k: v[:1] for k, v in GOOD[claim].items()}).verdict == "undecided"
