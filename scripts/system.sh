@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# What the tests need from the system: Chromium. Installs it on Debian and Ubuntu when it is missing, and says so when it cannot.
+# What the tests need beside the packages: Chromium (installed on Debian and Ubuntu when it is missing), and atheris where it installs.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+if ! .venv/bin/python -c "import atheris" 2>/dev/null; then
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt atheris >/dev/null 2>&1 \
+    || echo "atheris does not install here; its tests are skipped" >&2
+fi
 for name in chromium chromium-browser google-chrome; do
   if command -v "$name" >/dev/null 2>&1; then exit 0; fi
 done

@@ -16,6 +16,7 @@ from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.paper import load_manifest, load_record, record_schema
 from paper_kit.kit.stages import load_result, save_result
 from paper_kit.shape3d import worlds
+from paper_kit.video import worlds as sounds
 
 fuzz = settings(max_examples=150, deadline=5000, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 
@@ -201,3 +202,39 @@ def test_splits(tmp_path_factory, data):
     file.write_bytes(data)
     found = read_or_refused(worlds.read_split, file)
     assert found is None or all(isinstance(m, str) for *_, m in found)
+
+
+def wav(rate=16000, channels=2, count=400, declared=None, kind=1, bits=16):
+    "A wav file; `declared` is the length its header claims for the samples."
+    data = (np.sin(np.arange(count*channels))*3000).astype({16: "<i2", 32: "<f4"}[bits]).tobytes()
+    size = len(data) if declared is None else declared
+    head = b"fmt " + struct.pack("<IHHIIHH", 16, kind, channels, rate, (rate*channels*bits//8) % 2**32, channels*bits//8, bits)
+    return b"RIFF" + struct.pack("<I", (20 + len(head) + size) % 2**32) + b"WAVE" + head + b"data" + struct.pack("<I", size) + data
+
+
+def heard(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("sound")/"a.wav"
+    path.write_bytes(data)
+    return read_or_refused(sounds._read_wav, path, 2, 16000)
+
+
+@fuzz
+@given(damaged(wav()) | damaged(wav(44100, 4, 300, bits=32, kind=3)))
+def test_damaged_sounds(tmp_path_factory, data):
+    sound = heard(tmp_path_factory, data)
+    assert sound is None or sound.shape[0] == 2 and np.isfinite(sound).all() and sound.size < 10**7
+
+
+@pytest.mark.parametrize("rate", [0, 1, 999, 384001, 2**31 - 1, 2**32 - 1])
+def test_a_sound_whose_header_lies_about_its_rate_is_refused(tmp_path_factory, rate):
+    assert heard(tmp_path_factory, wav(rate)) is None
+
+
+@pytest.mark.parametrize("declared", [0, 1, 2**31 - 1, 2**32 - 1])
+def test_a_sound_whose_header_lies_about_its_length_gives_what_is_there_or_is_refused(tmp_path_factory, declared):
+    sound = heard(tmp_path_factory, wav(declared=declared))
+    assert sound is None or sound.shape[0] == 2 and sound.shape[1] <= 400
+
+
+def test_the_sound_that_is_damaged_above_is_a_good_one(tmp_path_factory):
+    assert heard(tmp_path_factory, wav()).shape == (2, 400) and heard(tmp_path_factory, wav(44100, 4, 441, bits=32, kind=3)).shape == (2, 160)
