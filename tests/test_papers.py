@@ -16,13 +16,38 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("papers")]
 SLUGS = begun(ROOT)
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
+def all_papers_run(folder, hashes):
     "The project copied, with every paper run at smoke."
-    root = copy_project(tmp_path_factory.mktemp("smoke")/"project")
-    environment = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(root)}
+    root = copy_project(folder/"project")
+    environment = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(root), "PYTHONHASHSEED": str(hashes)}
     done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", "run", "--all"], cwd=root, env=environment, capture_output=True, text=True)
     return root, environment, done
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    return all_papers_run(tmp_path_factory.mktemp("smoke"), 1)
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory):
+    "The same in another place, by other processes, with stages computed anew."
+    return all_papers_run(tmp_path_factory.mktemp("again"), 2)
+
+
+TIME = re.compile(r"\bseconds?\b|\btimes?\b|_s\b", re.I)
+
+
+def but_for_times(record):
+    "What a record measured, without the columns, values and sentences that are times, and the files and claims made of them."
+    tables, timed = {}, set()
+    for name, table in record["tables"].items():
+        kept = [i for i, column in enumerate(table["columns"]) if not TIME.search(str(column))]
+        if len(kept) < len(table["columns"]): timed.add(name.lower().replace(" ", "-") + ".csv")
+        tables[name] = [table["columns"], [[row[i] for i in kept] for row in table["rows"]]]
+    claims = {name: {k: {n: v for n, v in value.items() if not TIME.search(n)} if k == "values" else value for k, value in claim.items() if k != "measured" or not TIME.search(str(value))}
+              for name, claim in record["claims"].items()}
+    return {"digest": record["digest"], "tables": tables, "claims": claims, "figures": record["figures"], "files": {k: v for k, v in record["files"].items() if k not in timed}}
 
 
 def test_all_run(smoke):
@@ -52,13 +77,27 @@ def test_a_second_call_runs_nothing_and_is_quick(smoke):
     assert done.returncode == 0 and "running" not in done.stdout and time.time() - begun_at < 20
 
 
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_seed_is_a_record(smoke, again, slug):
+    "The same seed, bit for bit, in two processes."
+    assert again[2].returncode == 0, again[2].stderr[-3000:]
+    first, second = (load_record(run_folder(root, slug, "smoke")/"record.json") for root, *_ in (smoke, again))
+    assert not any(stage["cached"] for stage in second["stages"])
+    one, other = but_for_times(first), but_for_times(second)
+    assert len(one["files"]) >= 0.8*len(first["files"]) and one["tables"]
+    for part in one:
+        assert one[part] == other[part], part
+
+
 @pytest.mark.parametrize("slug", SLUGS[:1])
 def test_plain_papermill_from_another_folder(smoke, slug, tmp_path):
     root, environment, _ = smoke
+    before = load_record(run_folder(root, slug, "smoke")/"record.json")
     done = subprocess.run([sys.executable, "-m", "papermill", str(notebook_of(root, slug)), "out.ipynb", "-p", "profile", "smoke", "-p", "seed", "5", "--no-progress-bar", "-k", "python3"],
                           cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert load_record(run_folder(root, slug, "smoke")/"record.json")["seed"] == 5
+    after = load_record(run_folder(root, slug, "smoke")/"record.json")
+    assert after["seed"] == 5 and after["digest"] == before["digest"] and after["tables"] != before["tables"] and after["files"] != before["files"], "another seed gives other numbers"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.ipynb"], "a run writes only under runs/"
 
 
