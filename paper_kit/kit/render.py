@@ -26,7 +26,8 @@ __all__ = ['Camera', 'orbit', 'pinhole', 'orthographic', 'to_ndc', 'from_ndc', '
            'vertex_normals', 'normals', 'sample_texture', 'textured', 'Textured', 'read_textured', 'phong',
            'spherical_harmonics', 'lit', 'nearest_depth', 'exhibit', 'Composite', 'Hits', 'composite_alpha',
            'composite_density', 'depth_map', 'field_normals', 'field_picture', 'mesh_picture', 'multiplane',
-           'plane_homography', 'shade', 'sphere_trace', 'trace', 'viewpoint', 'warp']
+           'plane_homography', 'shade', 'sphere_trace', 'trace', 'viewpoint', 'warp', 'Stamped', 'Termination',
+           'end_rays', 'gaussian', 'occupancy', 'soft_color', 'soft_mask', 'stamp', 'well']
 
 # %% ../../nbs/kit/render.ipynb #d736e294
 @dataclass(eq=False)
@@ -858,6 +859,11 @@ from .rays import (Composite, Hits, composite_alpha, composite_density, depth_ma
 
 _all_ = ["Composite", "Hits", "composite_alpha", "composite_density", "depth_map", "field_normals", "field_picture", "mesh_picture", "multiplane", "plane_homography",
          "shade", "sphere_trace", "trace", "viewpoint", "warp"]
+
+# %% ../../nbs/kit/render.ipynb #5b1a7c21
+from .splat import Stamped, Termination, end_rays, gaussian, occupancy, soft_color, soft_mask, stamp, well
+
+_all_ = ["Stamped", "Termination", "end_rays", "gaussian", "occupancy", "soft_color", "soft_mask", "stamp", "well"]
 
 # %% ../../nbs/kit/render.ipynb #e7502414
 def _exhibit_scene() -> dict:
