@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Every check: the tests, then each kit notebook executed and compared with its outputs.
+# Every check: the tests, then each notebook of the kit and the worlds executed and compared with its outputs.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1
 failed=0
 .venv/bin/python -m pytest tests -n 2 --dist loadgroup --durations 15 || failed=1
-.venv/bin/python -m pytest --nbval nbs/kit --nbval-sanitize-with tests/nbval.cfg -p no:cacheprovider -n 2 --dist loadfile || failed=1
+.venv/bin/python -m pytest --nbval nbs/kit nbs/*/worlds.ipynb --nbval-sanitize-with tests/nbval.cfg -p no:cacheprovider -n 2 --dist loadfile || failed=1
 exit $failed
