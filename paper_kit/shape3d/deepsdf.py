@@ -47,7 +47,7 @@ __all__ = ['TRAINING', 'TESTING', 'SINGLE', 'PRIORS', 'FAMILIES', 'SCORES', 'TIM
            'table_2', 'rows_of_pictures', 'figure_5', 'table_3', 'closer', 'figure_6', 'figure_7', 'table_e1',
            'table_4', 'dots', 'figure_8', 'figure_9', 'noise_exhibit', 'figure_1', 'film_exhibit', 'right_topology',
            'table_1', 'held_out_predicate', 'completion_predicate', 'OfFamilies', 'known_values', 'held_out_values',
-           'genus_values', 'completion_values', 'space_values', 'prior_values', 'band_values']
+           'genus_values', 'completion_values', 'sizes', 'normal_values', 'space_values', 'prior_values', 'band_values']
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #00a609c1
 def clamp(v: Float[Tensor, "*n"], delta: float = 0.1) -> Float[Tensor, "*n"]:
@@ -1304,6 +1304,20 @@ def completion_values(completion: dict) -> dict:
         for method, r in methods.items():
             values |= {f"{family} {m}, {method}": r[k] for m, k in (("CD median", "CD"), ("CD mean", "CD"), ("EMD", "EMD"), ("accuracy", "accuracy"), ("completion", "completion"), ("cosine", "cosine"))}
     return values
+
+# %% ../../nbs/shape3d/deepsdf.ipynb #2679b2c1
+def sizes(shapes: int = 3281) -> dict:
+    "Megabytes (10^6 bytes) of the full-size decoder without weight-norm gains, of its codes for so many shapes, and of a bitmap of 512^3."
+    network = decoder()
+    return {"megabytes of the decoder": 4*parameter_count(network, folded=True)/1e6, "megabytes of a 512^3 bitmap": 512**3/8/1e6,
+            f"megabytes of {shapes} codes": 4*256*shapes/1e6}
+
+# %% ../../nbs/shape3d/deepsdf.ipynb #0eb51456
+def normal_values(known: dict) -> dict:
+    "The numbers of C7: open meshes in all seeds, mean cosines by seed."
+    return {"meshes_not_watertight": int(sum(1 - w for r in known["DeepSDF"] for w in r["watertight"])),
+            "cosine, gradient of the network": [float(np.mean(n["network"])) for n in known["normals"]],
+            "cosine, finite differences of a 64^3 grid": [float(np.mean(n["grid"])) for n in known["normals"]]}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #0b917cea
 def space_values(other: dict, slack: float = 0.01) -> dict:
