@@ -329,7 +329,7 @@ def pool(world: AudioWorld, count: int, seed: int = 0, size: tuple = (68, 136)) 
 
 # %% ../../nbs/video/worlds.ipynb #53ace4f4
 def _read_wav(path: Path, channels: int, rate: int) -> Float[ndarray, "channels samples"]:
-    "A sound file at `rate`. Raises `PaperKitError` for a file that is missing, cannot be read, has too few channels or is not finite."
+    "A sound file at `rate`. Raises `PaperKitError` for a file that is missing, cannot be read, has too few channels or an absurd rate, or is not finite."
     from scipy.signal import resample_poly
     next_step = "restore it from the published archive, or take it out of the split"
     if not path.is_file(): raise PaperKitError("a sound is missing", file=str(path), expected="a wav file", found="nothing", next_step=next_step)
@@ -340,6 +340,8 @@ def _read_wav(path: Path, channels: int, rate: int) -> Float[ndarray, "channels 
         raise PaperKitError("a sound has another form", file=str(path), expected=f"{channels} channels", found=f"{sound.shape[1]} channels, {len(sound)} samples", next_step=next_step)
     if not np.isfinite(sound).all():
         raise PaperKitError("a sound is not finite", file=str(path), expected="finite samples", found=f"{int((~np.isfinite(sound)).sum())} NaN or infinite", next_step=next_step)
+    if not 1000 <= own <= 384000:
+        raise PaperKitError("a sound has no rate to play it at", file=str(path), expected="1,000 to 384,000 samples a second", found=f"{own}", next_step=next_step)
     common = math.gcd(own, rate)
     return resample_poly(sound[:, :channels].T, rate//common, own//common, axis=-1).astype(np.float32)
 
