@@ -35,16 +35,16 @@ __all__ = ['SEGMENT', 'WINDOW_HOP', 'LEVEL', 'TRANSFORM', 'METHODS', 'MEAN', 'ST
            'EXHIBIT_CSS', 'predicates', 'mix_and_difference', 'two_ears', 'as_channels', 'as_complex', 'AudioUNet',
            'SmallVision', 'ResNetTrunk', 'VisualVector', 'Mono2Binaural', 'make_network', 'prepare_frame', 'level_to',
            'pictures', 'trunk_stage', 'draw_segments', 'mono_and_targets', 'parts_of', 'fit', 'load', 'windows',
-           'slide', 'frames_of', 'predict', 'mono_mono', 'measure', 'scores', 'clips_of', 'split', 'network_stage',
-           'score_stage', 'bound_stage', 'probes', 'other_microphone', 'probe_stage', 'duets', 'duet_stage',
-           'occlusion_map', 'occlusion_of', 'point', 'occlusion_stage', 'Separator', 'ratio_mask', 'separation_sound',
-           'fit_separator', 'separate', 'solo_clips', 'separation_stage', 'separation_score_stage', 'staged_clip',
-           'duet_places', 'exhibit_clips', 'exhibit_stage', 'networks_of', 'room_stages', 'panorama_stages',
-           'separation_stages', 'stages', 'figure_1', 'figure_2', 'live_shapes', 'figure_3', 'scores_of', 'by_seed',
-           'table_1', 'table_2', 'calibrated_listener', 'named', 'direction_accuracy', 'preference', 'figure_6',
-           'figure_e1', 'figure_e2', 'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5',
-           'by_two_errors', 'not_significant', 'bootstrap_interval', 'better_by_pairs', 'within_noise', 'gains',
-           'claim_values']
+           'slide', 'frames_of', 'predict', 'mono_mono', 'ratio_parts', 'mask_found', 'measure', 'scores', 'clips_of',
+           'split', 'network_stage', 'score_stage', 'bound_stage', 'probes', 'other_microphone', 'probe_stage', 'duets',
+           'duet_stage', 'occlusion_map', 'occlusion_of', 'point', 'occlusion_stage', 'Separator', 'ratio_mask',
+           'separation_sound', 'fit_separator', 'separate', 'solo_clips', 'separation_stage', 'separation_score_stage',
+           'staged_clip', 'duet_places', 'exhibit_clips', 'exhibit_stage', 'networks_of', 'room_stages',
+           'panorama_stages', 'separation_stages', 'stages', 'figure_1', 'figure_2', 'live_shapes', 'figure_3',
+           'scores_of', 'by_seed', 'table_1', 'table_2', 'calibrated_listener', 'named', 'direction_accuracy',
+           'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2', 'overlay',
+           'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'by_two_errors', 'not_significant',
+           'bootstrap_interval', 'better_by_pairs', 'within_noise', 'gains', 'claim_values']
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d1270df7
 def mix_and_difference(x: Float[Tensor, "*batch 2 samples"]) -> tuple[Float[Tensor, "*batch samples"], Float[Tensor, "*batch samples"]]:
@@ -222,7 +222,7 @@ def mono_and_targets(sound: Float[Tensor, "batch channels samples"], method: str
     gain = level_to(mono)
     return mono*gain, targets*gain[:, None]
 
-RATES = {"trunk": 3e-4, "reduce": 3e-3, "audio": 3e-3}
+RATES = {"small": {"trunk": 1e-3, "reduce": 1e-2, "audio": 1e-2}, "resnet18": {"trunk": 3e-4, "reduce": 3e-3, "audio": 3e-3}}
 
 def parts_of(network: nn.Module, trunk: dict | None) -> dict:
     "The parts that learn at rates of their own; the visual trunk starts from `trunk`."
@@ -233,7 +233,7 @@ def parts_of(network: nn.Module, trunk: dict | None) -> dict:
 def fit(method: str, clips: Pool, members: Tensor, steps: int, batch: int, size: dict, seed: int, trunk: dict | None = None, precision: str | None = None,
         device=None, progress=None, checkpoint=None) -> dict:
     "Train one network: mean squared error between predicted and true spectra, real and imaginary. `trunk`: where the visual trunk starts."
-    with seeded(seed): network = make_network(method, size)
+    with seeded(seed): network = make_network(method, size).to(memory_format=torch.channels_last)
     parts = parts_of(network, trunk)
     where = torch.device(device or "cpu")
 
@@ -245,17 +245,17 @@ def fit(method: str, clips: Pool, members: Tensor, steps: int, batch: int, size:
     def loss(b):
         with torch.autocast(where.type, enabled=False):
             mono, targets = mono_and_targets(b["sound"], method)
-            mix, truth = TRANSFORM(mono), TRANSFORM(targets)[..., :-1, :]
+            mix, truth = TRANSFORM(mono).contiguous(), TRANSFORM(targets)[..., :-1, :].contiguous()
         return torch.view_as_real(network(mix, b["frame"]) - truth).square().mean()
 
-    history = train(parts, loss, steps, batches, rate={p: RATES[p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4}, seed=seed,
+    history = train(parts, loss, steps, batches, rate={p: RATES[size["trunk"]][p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4, "fused": True}, seed=seed,
                     precision=precision, device=device, checkpoint=checkpoint, progress=progress)
-    return {"state": {k: v.cpu() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
+    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
 
 def load(method: str, state: dict, size: dict, device=None) -> Mono2Binaural:
     network = make_network(method, size)
     network.load_state_dict(state)
-    return network.eval().to(device or "cpu")
+    return network.eval().to(device or "cpu", memory_format=torch.channels_last)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #1ccc459e
 def windows(samples: int, hop: int = WINDOW_HOP) -> Tensor:
@@ -306,16 +306,29 @@ def mono_mono(clips: Pool, index: int) -> Float[Tensor, "2 samples"]:
     return two_ears(sound[0] + sound[1], torch.zeros_like(sound[0]))
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #351327dc
+def ratio_parts(sound: Float[Tensor, "2 samples"], mix: Float[Tensor, "samples"]) -> tuple[Float[Tensor, "bins frames"], Float[Tensor, "bins frames"]]:
+    "Real and imaginary part of X_D / X_M times |X_M|, for the difference of `sound` and a given mix: what a mask would have to be, each bin weighted by its sound."
+    X = TRANSFORM(mix)
+    turned = TRANSFORM(mix_and_difference(sound)[1])*X.conj()/X.abs().clamp(min=1e-6)
+    return turned.real, turned.imag
+
+def mask_found(predicted: Float[Tensor, "2 samples"], truth: Float[Tensor, "2 samples"]) -> dict[str, Tensor]:
+    "How much of the true mask is found, 0 none, 1 all: the slope of the predicted real (imaginary) part on the true one."
+    mix = mix_and_difference(truth)[0]
+    pairs = zip(("real", "imaginary"), ratio_parts(predicted, mix), ratio_parts(truth, mix))
+    return {name: (p*t).sum()/t.square().sum().clamp(min=1e-9) for name, p, t in pairs}
+
+# %% ../../nbs/video/visual_sound_25d.ipynb #e23bb03f
 def measure(predicted: Float[Tensor, "2 samples"], truth: Float[Tensor, "2 samples"]) -> dict[str, float]:
     """stft, env: distances after both are divided by the peak of the *truth*; difference: energy of the predicted difference over the true
-    one; itd, ild, true_itd, true_ild; level, phase: cue errors."""
+    one; itd, ild, true_itd, true_ild; level, phase: cue errors; real, imaginary: how much of each part of the mask is found."""
     predicted, truth = predicted.cpu(), truth.cpu()
     peak = truth.abs().max().clamp(min=1e-6)
     p, t = predicted/peak, truth/peak
     mine, true, gap = audio.interaural(p), audio.interaural(t), audio.cue_error(p, t)
     energy = lambda x: mix_and_difference(x)[1].square().sum()
     found = {"stft": audio.stft_distance(p, t), "env": audio.envelope_distance(p, t), "difference": energy(p)/energy(t).clamp(min=1e-9),
-             "itd": mine["itd"], "ild": mine["ild"], "true_itd": true["itd"], "true_ild": true["ild"], **gap}
+             "itd": mine["itd"], "ild": mine["ild"], "true_itd": true["itd"], "true_ild": true["ild"], **gap, **mask_found(p, t)}
     return {k: float(v) for k, v in found.items()}
 
 def scores(clips: Pool, members, predictor: Callable) -> dict[str, Float[np.ndarray, "clips"]]:
@@ -504,7 +517,7 @@ def separation_sound(variant: str, clips: Pool, index: int, network, size: dict,
 def fit_separator(variant: str, sounds: Float[Tensor, "n channels samples"], clips: Pool, members: Tensor, steps: int, batch: int, size: dict, seed: int,
                   trunk: dict | None = None, precision=None, device=None, progress=None, checkpoint=None) -> dict:
     "Mix-and-Separate: two clips are added, the frame of one says whose mask is wanted; L1 on the ratio mask."
-    with seeded(seed): network = Separator(sounds.shape[1], size["width"], size["trunk"], size["frame"])
+    with seeded(seed): network = Separator(sounds.shape[1], size["width"], size["trunk"], size["frame"]).to(memory_format=torch.channels_last)
     parts = parts_of(network, trunk)
     where = torch.device(device or "cpu")
 
@@ -522,9 +535,9 @@ def fit_separator(variant: str, sounds: Float[Tensor, "n channels samples"], cli
             magnitude, truth = (a + b).abs(), ratio_mask(a.abs(), b.abs())[:, :, :-1]
         return (network(magnitude, batch["frame"]) - truth).abs().mean()
 
-    history = train(parts, loss, steps, batches, rate={p: RATES[p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4}, seed=seed, precision=precision,
+    history = train(parts, loss, steps, batches, rate={p: RATES[size["trunk"]][p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4, "fused": True}, seed=seed, precision=precision,
                     device=device, checkpoint=checkpoint, progress=progress)
-    return {"state": {k: v.cpu() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
+    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
 
 @torch.no_grad()
 def separate(network: Separator, mixture: Float[Tensor, "channels samples"], frame_of: Callable, hop: int = SEGMENT//2) -> Float[Tensor, "channels samples"]:
@@ -610,7 +623,7 @@ SIZES = {
     "smoke": {"seeds": 1, "panorama_seeds": 1, "room": 24, "other": 12, "data": {"seconds": 1.0, "store": [36, 72]}, "size": {"width": 4, "trunk": "small", "frame": [32, 64]}, "precision": "float32",
               "steps": 12, "other_steps": 6, "separation_steps": 6, "batch": 4, "test": 2, "other_test": 1, "repeats": 1, "duets": 2, "frames": 2, "patch": 5, "step": 9,
               "hop": 2400, "pairs": 3, "azimuths": [-45, 0, 45], "pictures": {"count": 30, "steps": 6, "batch": 8}},
-    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 700, "other": 200, "data": _data, "size": _small, "precision": "bf16", "steps": 300, "other_steps": 90, "separation_steps": 90, "batch": 16,
+    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 600, "data": _data, "size": _small, "precision": "bf16", "steps": 1000, "other_steps": 300, "separation_steps": 240, "batch": 16,
             "test": 30, "other_test": 14, "repeats": 3, "duets": 14, "frames": 20, "patch": 9, "step": 6, "hop": 3200, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
             "pictures": {"count": 900, "steps": 240, "batch": 32}},
     "gpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 400, "data": {"seconds": 10.0, "store": [240, 480]}, "size": {"width": 64, "trunk": "resnet18", "frame": [224, 448]}, "precision": "bf16",
@@ -823,6 +836,24 @@ def preference(results: dict, baseline: str) -> np.ndarray:
     return np.array(wins)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #860e6c14
+def steady_mask(sound: Float[Tensor, "2 samples"]) -> Complex[Tensor, "bins 1"]:
+    "The one number a frequency that turns mix into difference with least error, bounded as the network's mask is."
+    X, D = (TRANSFORM(x) for x in mix_and_difference(sound))
+    m = (D*X.conj()).sum(-1, keepdim=True)/X.abs().square().sum(-1, keepdim=True).clamp(min=1e-9)
+    return torch.complex(m.real.clamp(-1, 1), m.imag.clamp(-1, 1))
+
+def mask_reach(sound: Float[Tensor, "2 samples"]) -> dict[str, float]:
+    """What masks can do for one clip, as shares of the energy of the difference: held by the real and by the imaginary part of X_D / X_M; explained by the
+    real part, the imaginary part and the whole of `steady_mask`; and the time and level difference that `steady_mask` gives."""
+    mix, difference = mix_and_difference(sound)
+    X, D, m = TRANSFORM(mix), TRANSFORM(difference), steady_mask(sound)
+    energy, (real, imaginary) = D.abs().square().sum(), ratio_parts(sound, mix)
+    left = lambda mask: 1 - (D - mask*X).abs().square().sum()/energy
+    found = {"real": real.square().sum()/energy, "imaginary": imaginary.square().sum()/energy, "steady real": left(m.real), "steady imaginary": left(1j*m.imag), "steady": left(m)}
+    cues = audio.interaural(two_ears(mix, TRANSFORM.inverse(m*X, len(mix))))
+    return {k: float(v) for k, v in {**found, "itd": cues["itd"], "ild": cues["ild"]}.items()}
+
+# %% ../../nbs/video/visual_sound_25d.ipynb #0d409072
 def figure_6(results: dict, height: int = 120):
     "Frames and heat maps: two soloists among silent instruments, a duet, and two players of one class."
     import matplotlib.pyplot as plt
@@ -838,8 +869,8 @@ def figure_6(results: dict, height: int = 120):
             ax.imshow(image); ax.axis("off"); ax.set_title(title, fontsize=9)
     return _flat(figure, 60)
 
-def figure_e1(results: dict):
-    "Time and level difference of the prediction against the truth, by azimuth."
+def figure_e1(results: dict, reach: list[dict]):
+    "Time and level difference of the prediction against the truth, by azimuth. `reach`: `mask_reach` of players at `AZIMUTHS`, equally many each."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.3), dpi=80)
@@ -849,8 +880,9 @@ def figure_e1(results: dict):
             values = np.concatenate([p[method][prefix + cue] for p in results["room"]["probes"]], 1)
             middle, error = values.mean(1), values.std(1)/math.sqrt(values.shape[1])
             ax.plot(AZIMUTHS, middle, style, color=tint, label=name); ax.fill_between(AZIMUTHS, middle - error, middle + error, color=tint, alpha=0.2, lw=0)
+        ax.plot(AZIMUTHS, np.reshape([r[cue] for r in reach], (len(AZIMUTHS), -1)).mean(1), "--", color=palette["grey"], lw=1, label="best steady mask")
         ax.set(xlabel="azimuth of the player, degrees", title=title, xticks=[-55, -33, 0, 33, 55])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7.5)
     return figure
 
 def figure_e2(results: dict):
