@@ -632,24 +632,27 @@ SIZES = {
             "pictures": {"count": 10000, "steps": 4000, "batch": 128}}}
 
 def networks_of(run, kind: str, methods: tuple, s: dict, seed: int) -> dict:
+    "What `network_stage` gives for each method, on one set and split."
     room = kind == "FAIR-Play"
     data = s["data"] | {"count": s["room"] if room else s["other"]}
     return {m: run.stage(network_stage, kind=kind, data=data, method=m, trunk=s["start"], steps=s["steps"] if room else s["other_steps"], batch=s["batch"], size=s["size"],
-                         precision=s["precision"], seed=seed)["state"] for m in methods}
+                         precision=s["precision"], seed=seed) for m in methods}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #20343a95
 def room_stages(run, s: dict) -> dict:
     "The main comparison: three networks a seed, scored, probed, occluded."
-    data, found = s["data"] | {"count": s["room"]}, {"scores": [], "probes": [], "duets": [], "occlusion": [], "state": []}
+    data, found = s["data"] | {"count": s["room"]}, {"scores": [], "probes": [], "duets": [], "occlusion": [], "state": [], "loss": []}
     common = {"seconds": s["data"]["seconds"], "store": s["data"]["store"], "size": s["size"]}
     for seed in run.seeds(s["seeds"]):
-        states = networks_of(run, "FAIR-Play", ("difference", "audio only", "direct"), s, seed)
+        networks = networks_of(run, "FAIR-Play", ("difference", "audio only", "direct"), s, seed)
+        states = {m: n["state"] for m, n in networks.items()}
         found["scores"].append(run.stage(score_stage, kind="FAIR-Play", data=data, states=states, size=s["size"], limit=s["test"], seed=seed))
         seen = {m: states[m] for m in ("difference", "audio only")}
         found["probes"].append(run.stage(probe_stage, **common, repeats=s["repeats"], states=seen, seed=seed))
         found["duets"].append(run.stage(duet_stage, **common, count=s["duets"], state=states["difference"], seed=seed))
         found["occlusion"].append(run.stage(occlusion_stage, data=data, state=states["difference"], size=s["size"], limit=s["frames"], patch=s["patch"], step=s["step"], seed=seed))
         found["state"].append(states["difference"])
+        found["loss"].append({m: n["loss"] for m, n in networks.items()})
     found["exhibit"] = run.stage(exhibit_stage, **common, state=found["state"][0], azimuths=s["azimuths"], patch=s["patch"], step=max(2, s["step"] - 2), seed=run.seed)
     return found
 
@@ -659,7 +662,7 @@ def panorama_stages(run, s: dict) -> dict:
     for kind in list(SETS)[1:]:
         found[kind] = {"scores": [], "bound": []}
         for seed in run.seeds(s["panorama_seeds"]):
-            states = networks_of(run, kind, ("difference", "audio only", "ambisonics"), s, seed)
+            states = {m: n["state"] for m, n in networks_of(run, kind, ("difference", "audio only", "ambisonics"), s, seed).items()}
             found[kind]["scores"].append(run.stage(score_stage, kind=kind, data=data, states=states, size=s["size"], limit=s["other_test"], seed=seed))
             found[kind]["bound"].append(run.stage(bound_stage, kind=kind, data=data, limit=s["other_test"], seed=seed))
     return found
@@ -683,7 +686,7 @@ def stages(run) -> dict:
     return {"sizes": s, "trunk": trunk, "room": room, "separation": separation_stages(run, s, room["state"]), "panorama": panorama_stages(run, s)}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #22944836
-def _flat(figure, dpi: int = 66) -> np.ndarray:
+def _flat(figure, dpi: int = 64) -> np.ndarray:
     "A figure with pictures in it as pixels, which are kept as JPEG."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import pixels
@@ -867,7 +870,7 @@ def figure_6(results: dict, height: int = 120):
         playing = " and ".join(p["name"] for p in small["scene"] if p["sounding"])
         for ax, image, title in zip(axes[row], (large["frames"][-1], overlay(large["frames"][-1], heat)), (f"{playing} plays" if " and " not in playing else f"{playing} play", "")):
             ax.imshow(image); ax.axis("off"); ax.set_title(title, fontsize=9)
-    return _flat(figure, 60)
+    return _flat(figure, 54)
 
 def figure_e1(results: dict, reach: list[dict]):
     "Time and level difference of the prediction against the truth, by azimuth. `reach`: `mask_reach` of players at `AZIMUTHS`, equally many each."
@@ -1175,19 +1178,23 @@ def exhibit(results: dict, name: str, seconds: float | None = None):
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #5bfb5a03
 def figure_4(seconds: float, store: tuple):
-    "Two clips, their mixture, and the mask that keeps the first."
+    "Two clips, their mixture, and the mask that keeps each, where the mixture is loud enough to be heard."
     import matplotlib.pyplot as plt
     clips = solo_clips(max(seconds, 1.0), store)
     pair, figure = (6, 7), plt.figure(figsize=(7.4, 3.4))
     spectra = [TRANSFORM(clips.waveform(i)[:2].sum(0)) for i in pair]
     grid = figure.add_gridspec(2, 4)
-    show = lambda X: 20*torch.log10(X.abs().clamp(min=1e-3)).numpy()
+    loudness = lambda X: 20*torch.log10(X.abs().clamp(min=1e-3))
+    audible = loudness(spectra[0] + spectra[1]) > -20
+    def show(cell, image, title, **look):
+        ax = figure.add_subplot(cell); ax.imshow(image, **look); ax.axis("off"); ax.set_title(title, fontsize=8)
+    spectrum, masks = {"origin": "lower", "aspect": "auto", "vmin": -20, "vmax": 25}, {"origin": "lower", "aspect": "auto", "vmin": 0, "vmax": 1, "cmap": plt.colormaps["magma"].with_extremes(bad="0.75")}
     for row, (i, X) in enumerate(zip(pair, spectra)):
-        ax = figure.add_subplot(grid[row, 0]); ax.imshow(clips.frames[i, 0].permute(1, 2, 0).numpy()); ax.axis("off"); ax.set_title(f"frame of {clips.scenes[i][0]['name']}", fontsize=8)
-        ax = figure.add_subplot(grid[row, 1]); ax.imshow(show(X), origin="lower", aspect="auto", vmin=-40, vmax=25); ax.axis("off"); ax.set_title("its sound", fontsize=8)
-        ax = figure.add_subplot(grid[row, 3]); ax.imshow(ratio_mask(X.abs(), spectra[1 - row].abs()), origin="lower", aspect="auto", vmin=0, vmax=1, cmap="magma"); ax.axis("off"); ax.set_title("wanted mask", fontsize=8)
-    ax = figure.add_subplot(grid[:, 2]); ax.imshow(show(spectra[0] + spectra[1]), origin="lower", aspect="auto", vmin=-40, vmax=25); ax.axis("off"); ax.set_title("the mixture", fontsize=9)
-    return _flat(figure, 52)
+        show(grid[row, 0], clips.frames[i, 0].permute(1, 2, 0).numpy(), f"frame of {clips.scenes[i][0]['name']}")
+        show(grid[row, 1], loudness(X).numpy(), "its sound", **spectrum)
+        show(grid[row, 3], torch.where(audible, ratio_mask(X.abs(), spectra[1 - row].abs()), torch.nan).numpy(), "wanted mask", **masks)
+    show(grid[:, 2], loudness(spectra[0] + spectra[1]).numpy(), "the mixture", **spectrum)
+    return _flat(figure, 66)
 
 def figure_5(results: dict):
     "The two proxies as bars, with the seeds as dots."
