@@ -623,8 +623,8 @@ SIZES = {
     "smoke": {"seeds": 1, "panorama_seeds": 1, "room": 24, "other": 12, "data": {"seconds": 1.0, "store": [36, 72]}, "size": {"width": 4, "trunk": "small", "frame": [32, 64]}, "precision": "float32",
               "steps": 12, "other_steps": 6, "separation_steps": 6, "batch": 4, "test": 2, "other_test": 1, "repeats": 1, "duets": 2, "frames": 2, "patch": 5, "step": 9,
               "hop": 2400, "pairs": 3, "azimuths": [-45, 0, 45], "pictures": {"count": 30, "steps": 6, "batch": 8}},
-    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 600, "data": _data, "size": _small, "precision": "bf16", "steps": 1000, "other_steps": 300, "separation_steps": 240, "batch": 16,
-            "test": 30, "other_test": 14, "repeats": 3, "duets": 14, "frames": 20, "patch": 9, "step": 6, "hop": 3200, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
+    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 1000, "data": _data, "size": _small, "precision": "bf16", "steps": 1000, "other_steps": 400, "separation_steps": 300, "batch": 16,
+            "test": 30, "other_test": 24, "repeats": 3, "duets": 14, "frames": 20, "patch": 9, "step": 6, "hop": 3200, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
             "pictures": {"count": 900, "steps": 240, "batch": 32}},
     "gpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 400, "data": {"seconds": 10.0, "store": [240, 480]}, "size": {"width": 64, "trunk": "resnet18", "frame": [224, 448]}, "precision": "bf16",
             "steps": 3000, "other_steps": 1000, "separation_steps": 2000, "batch": 256, "test": 187, "other_test": 40, "repeats": 10, "duets": 40, "frames": 60, "patch": 32, "step": 16,
@@ -1070,9 +1070,10 @@ const curves = () => {
   const clip = clips[state.clip], box = find("cues");
   if (!clip.cues) return;
   box.replaceChildren();
-  [["level", "level difference, dB", 24], ["phase", "phase difference, radians", 3.3]].forEach(([what, title, most], k) => {
+  [["level", "level difference, right minus left, dB", 20, "20"], ["phase", "phase difference, right minus left, radians", Math.PI, "π"]].forEach(([what, title, most, label], k) => {
     const x = (f) => 40 + 400 * Math.log(f / 150) / Math.log(7600 / 150), y = (v) => 55 + 115 * k - 38 * Math.max(-1, Math.min(1, v / most));
-    svg("text", {x: 40, y: 12 + 115 * k}, box, title + " (right minus left; grey true, blue predicted)");
+    svg("text", {x: 40, y: 12 + 115 * k}, box, title);
+    for (const [v, text] of [[most, label], [0, "0"], [-most, "−" + label]]) svg("text", {x: 36, y: y(v) + 4, "text-anchor": "end", class: "small"}, box, text);
     svg("path", {d: `M40 ${y(0)}H440`, class: "axis"}, box);
     for (const f of [200, 500, 1000, 2000, 5000]) svg("text", {x: x(f), y: 108 + 115 * k, "text-anchor": "middle", class: "small"}, box, f < 1000 ? f + " Hz" : f / 1000 + " kHz");
     for (const [who, tint] of [["true", "#9aa5b1"], ["predicted", "#0072b2"]]) {
@@ -1169,7 +1170,7 @@ def exhibit(results: dict, name: str, seconds: float | None = None):
         clips.append(one)
     players = [{"name": "cello", "colour": "#b5659a", "distance": 2.2}, {"name": "banjo", "colour": "#009e73", "distance": 2.4}] if name == "duet" else [{"name": "trumpet", "colour": "#e69f00", "distance": 2.3}]
     slider = '<div class="controls"><label for="azimuth">azimuth</label><input type="range" id="azimuth" min="0" step="1"><output id="azimuth-now"></output></div>'
-    page = EXHIBIT_HTML.format(slider=slider if name == "slider" else "", cues='<svg id="cues" viewBox="0 0 450 225" role="img" aria-label="Cues over frequency"></svg>' if name == "slider" else "")
+    page = EXHIBIT_HTML.format(slider=slider if name == "slider" else "", cues='<svg id="cues" viewBox="0 0 450 225" role="img" aria-label="Cues over frequency"></svg><figcaption>cues over frequency: grey true, blue predicted</figcaption>' if name == "slider" else "")
     data = {"rate": audio.RATE, "clips": clips, "modes": modes, "players": players, "start": 2 if name == "duet" else len(clips) - 2, "loudness": 1.6, "zoom": 1.2,
             "frequencies": np.sqrt(edges[1:]*edges[:-1]).round(1).tolist()}
     which = data["start"]
