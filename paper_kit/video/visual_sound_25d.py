@@ -42,9 +42,9 @@ __all__ = ['SEGMENT', 'WINDOW_HOP', 'LEVEL', 'TRANSFORM', 'METHODS', 'MEAN', 'ST
            'staged_clip', 'duet_places', 'exhibit_clips', 'exhibit_stage', 'networks_of', 'room_stages',
            'panorama_stages', 'separation_stages', 'stages', 'figure_1', 'figure_2', 'live_shapes', 'figure_3',
            'scores_of', 'by_seed', 'table_1', 'table_2', 'calibrated_listener', 'named', 'direction_accuracy',
-           'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2', 'overlay',
-           'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'by_two_errors', 'not_significant',
-           'bootstrap_interval', 'better_by_pairs', 'within_noise', 'gains', 'claim_values']
+           'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2', 'worth_of_knowing',
+           'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'by_two_errors',
+           'not_significant', 'bootstrap_interval', 'better_by_pairs', 'within_noise', 'gains', 'claim_values']
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d1270df7
 def mix_and_difference(x: Float[Tensor, "*batch 2 samples"]) -> tuple[Float[Tensor, "*batch samples"], Float[Tensor, "*batch samples"]]:
@@ -846,15 +846,10 @@ def steady_mask(sound: Float[Tensor, "2 samples"]) -> Complex[Tensor, "bins 1"]:
     return torch.complex(m.real.clamp(-1, 1), m.imag.clamp(-1, 1))
 
 def mask_reach(sound: Float[Tensor, "2 samples"]) -> dict[str, float]:
-    """What masks can do for one clip, as shares of the energy of the difference: held by the real and by the imaginary part of X_D / X_M; explained by the
-    real part, the imaginary part and the whole of `steady_mask`; and the time and level difference that `steady_mask` gives."""
-    mix, difference = mix_and_difference(sound)
-    X, D, m = TRANSFORM(mix), TRANSFORM(difference), steady_mask(sound)
-    energy, (real, imaginary) = D.abs().square().sum(), ratio_parts(sound, mix)
-    left = lambda mask: 1 - (D - mask*X).abs().square().sum()/energy
-    found = {"real": real.square().sum()/energy, "imaginary": imaginary.square().sum()/energy, "steady real": left(m.real), "steady imaginary": left(1j*m.imag), "steady": left(m)}
-    cues = audio.interaural(two_ears(mix, TRANSFORM.inverse(m*X, len(mix))))
-    return {k: float(v) for k, v in {**found, "itd": cues["itd"], "ild": cues["ild"]}.items()}
+    "Time and level difference of the two ears that `steady_mask` makes of the mix."
+    mix, _ = mix_and_difference(sound)
+    cues = audio.interaural(two_ears(mix, TRANSFORM.inverse(steady_mask(sound)*TRANSFORM(mix), len(mix))))
+    return {k: float(cues[k]) for k in ("itd", "ild")}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #0d409072
 def figure_6(results: dict, height: int = 120):
@@ -904,6 +899,22 @@ def figure_e2(results: dict):
         ax.plot(azimuths, audio.interaural(two_ears(sound["mix"], sound[who]))["ild"], "o-", color=tint, label=who if who != "flipped" else "predicted, frame mirrored")
     ax.set(xlabel="azimuth, degrees", ylabel="right − left, dB"); ax.legend(fontsize=8)
     return _flat(figure)
+
+# %% ../../nbs/video/visual_sound_25d.ipynb #b5a49e70
+def worth_of_knowing(sounds: list[Float[Tensor, "2 samples"]], azimuths: Float[np.ndarray, "clips"], known) -> dict[str, float]:
+    """Share in % of the energy of the difference explained by masks that depend on frequency and on `known` (one entry a clip) alone, with the opposite sign on
+    the left: real part, imaginary part, both. Bounded and steady in time; every clip at the level of its mix."""
+    signs, pairs = np.sign(azimuths), []
+    for x in sounds:
+        mix, difference = mix_and_difference(x)
+        pairs.append([TRANSFORM(level_to(mix)*y) for y in (mix, difference)])
+    total, left = sum(D.abs().square().sum() for _, D in pairs), {"real part": 0.0, "imaginary part": 0.0, "both": 0.0}
+    for value in np.unique(known):
+        group = [(float(s), X, D) for s, (X, D), k in zip(signs, pairs, known) if k == value]
+        m = sum(s*(D*X.conj()).sum(-1) for s, X, D in group)/sum(X.abs().square().sum(-1) for _, X, _ in group).clamp(min=1e-9)
+        real, imaginary = (part.clamp(-1, 1)[:, None] for part in (m.real, m.imag))
+        for name, mask in zip(left, (real, 1j*imaginary, real + 1j*imaginary)): left[name] += sum((D - s*mask*X).abs().square().sum() for s, X, D in group)
+    return {name: float(100*(1 - e/total)) for name, e in left.items()}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d6f15047
 #| code-fold: true

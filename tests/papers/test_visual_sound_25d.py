@@ -230,10 +230,21 @@ def test_the_steady_mask_is_the_closed_form(delay, gain):
 def test_reach_of_masks_on_a_level_and_on_a_delay():
     x = noise(32_000)
     level = paper.mask_reach(torch.stack([x, 0.4*x]))
-    assert level["real"] > 0.999 and level["steady real"] > 0.999 and abs(level["steady imaginary"]) < 1e-3 and level["ild"] < -7 and abs(level["itd"]) < 2
-    delay = paper.mask_reach(torch.stack([x, torch.roll(x, 4)]))
-    assert delay["imaginary"] > 0.95 and delay["steady imaginary"] > delay["steady real"] + 0.2 and delay["itd"] > 150 or delay["itd"] < -150
-    assert paper.mask_reach(torch.stack([torch.roll(x, 4), x]))["itd"]*delay["itd"] < 0
+    assert abs(level["ild"] - 20*math.log10(0.4)) < 0.1 and abs(level["itd"]) < 2
+    later, earlier = paper.mask_reach(torch.stack([x, torch.roll(x, 4)])), paper.mask_reach(torch.stack([torch.roll(x, 4), x]))
+    assert abs(later["itd"]) > 150 and later["itd"]*earlier["itd"] < 0 and abs(later["ild"]) < 0.2
+
+
+def test_what_it_is_worth_to_know_the_side():
+    "A level explains itself with the side alone, by its real part; delays of several lengths need their azimuth, and the imaginary part."
+    x = [noise(16_000, seed=k) for k in range(4)]
+    levels = [torch.stack([x[0], 2*x[0]]), torch.stack([2*x[1], x[1]])]
+    worth = paper.worth_of_knowing(levels, np.array([30.0, -30.0]), np.zeros(2))
+    assert worth["real part"] > 99.9 and worth["both"] > 99.9 and abs(worth["imaginary part"]) < 0.1
+    delays = [torch.stack([torch.roll(y, d), y]) for y, d in zip(x, (2, 3, 8, 13))]
+    azimuths = np.array([10.0, 20.0, 40.0, 55.0])
+    side, each = (paper.worth_of_knowing(delays, azimuths, k) for k in (np.zeros(4), azimuths))
+    assert each["imaginary part"] > side["imaginary part"] + 5 and each["both"] >= side["both"] and abs(each["real part"]) < 10
 
 
 def test_training_goes_downhill_and_resumes(tmp_path):
