@@ -686,7 +686,7 @@ def stages(run) -> dict:
     return {"sizes": s, "trunk": trunk, "room": room, "separation": separation_stages(run, s, room["state"]), "panorama": panorama_stages(run, s)}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #22944836
-def _flat(figure, dpi: int = 64) -> np.ndarray:
+def _flat(figure, dpi: int = 60) -> np.ndarray:
     "A figure with pictures in it as pixels, which are kept as JPEG."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import pixels
@@ -1206,7 +1206,7 @@ def figure_4(seconds: float, store: tuple):
         show(grid[row, 1], loudness(X).numpy(), "its sound", **spectrum)
         show(grid[row, 3], torch.where(audible, ratio_mask(X.abs(), spectra[1 - row].abs()), torch.nan).numpy(), "wanted mask", **masks)
     show(grid[:, 2], loudness(spectra[0] + spectra[1]).numpy(), "the mixture", **spectrum)
-    return _flat(figure, 66)
+    return _flat(figure, 50)
 
 def figure_5(results: dict):
     "The two proxies as bars, with the seeds as dots."
