@@ -35,16 +35,16 @@ __all__ = ['SEGMENT', 'WINDOW_HOP', 'LEVEL', 'TRANSFORM', 'METHODS', 'MEAN', 'ST
            'EXHIBIT_CSS', 'predicates', 'mix_and_difference', 'two_ears', 'as_channels', 'as_complex', 'AudioUNet',
            'SmallVision', 'ResNetTrunk', 'VisualVector', 'Mono2Binaural', 'make_network', 'prepare_frame', 'level_to',
            'pictures', 'trunk_stage', 'draw_segments', 'mono_and_targets', 'parts_of', 'fit', 'load', 'windows',
-           'slide', 'frames_of', 'predict', 'mono_mono', 'measure', 'scores', 'clips_of', 'split', 'network_stage',
-           'score_stage', 'bound_stage', 'probes', 'other_microphone', 'probe_stage', 'duets', 'duet_stage',
-           'occlusion_map', 'occlusion_of', 'point', 'occlusion_stage', 'Separator', 'ratio_mask', 'separation_sound',
-           'fit_separator', 'separate', 'solo_clips', 'separation_stage', 'separation_score_stage', 'staged_clip',
-           'duet_places', 'exhibit_clips', 'exhibit_stage', 'networks_of', 'room_stages', 'panorama_stages',
-           'separation_stages', 'stages', 'figure_1', 'figure_2', 'live_shapes', 'figure_3', 'scores_of', 'by_seed',
-           'table_1', 'table_2', 'calibrated_listener', 'named', 'direction_accuracy', 'preference', 'figure_6',
-           'figure_e1', 'figure_e2', 'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5',
-           'by_two_errors', 'not_significant', 'bootstrap_interval', 'better_by_pairs', 'within_noise', 'gains',
-           'claim_values']
+           'slide', 'frames_of', 'predict', 'mono_mono', 'ratio_parts', 'mask_found', 'measure', 'scores', 'clips_of',
+           'split', 'network_stage', 'score_stage', 'bound_stage', 'probes', 'other_microphone', 'probe_stage', 'duets',
+           'duet_stage', 'occlusion_map', 'occlusion_of', 'point', 'occlusion_stage', 'Separator', 'ratio_mask',
+           'separation_sound', 'fit_separator', 'separate', 'solo_clips', 'separation_stage', 'separation_score_stage',
+           'staged_clip', 'duet_places', 'exhibit_clips', 'exhibit_stage', 'networks_of', 'room_stages',
+           'panorama_stages', 'separation_stages', 'stages', 'figure_1', 'figure_2', 'live_shapes', 'figure_3',
+           'scores_of', 'by_seed', 'table_1', 'table_2', 'calibrated_listener', 'named', 'direction_accuracy',
+           'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2', 'worth_of_knowing',
+           'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'by_two_errors',
+           'not_significant', 'bootstrap_interval', 'better_by_pairs', 'within_noise', 'gains', 'claim_values']
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d1270df7
 def mix_and_difference(x: Float[Tensor, "*batch 2 samples"]) -> tuple[Float[Tensor, "*batch samples"], Float[Tensor, "*batch samples"]]:
@@ -222,7 +222,7 @@ def mono_and_targets(sound: Float[Tensor, "batch channels samples"], method: str
     gain = level_to(mono)
     return mono*gain, targets*gain[:, None]
 
-RATES = {"trunk": 3e-4, "reduce": 3e-3, "audio": 3e-3}
+RATES = {"small": {"trunk": 1e-3, "reduce": 1e-2, "audio": 1e-2}, "resnet18": {"trunk": 3e-4, "reduce": 3e-3, "audio": 3e-3}}
 
 def parts_of(network: nn.Module, trunk: dict | None) -> dict:
     "The parts that learn at rates of their own; the visual trunk starts from `trunk`."
@@ -233,7 +233,7 @@ def parts_of(network: nn.Module, trunk: dict | None) -> dict:
 def fit(method: str, clips: Pool, members: Tensor, steps: int, batch: int, size: dict, seed: int, trunk: dict | None = None, precision: str | None = None,
         device=None, progress=None, checkpoint=None) -> dict:
     "Train one network: mean squared error between predicted and true spectra, real and imaginary. `trunk`: where the visual trunk starts."
-    with seeded(seed): network = make_network(method, size)
+    with seeded(seed): network = make_network(method, size).to(memory_format=torch.channels_last)
     parts = parts_of(network, trunk)
     where = torch.device(device or "cpu")
 
@@ -245,17 +245,17 @@ def fit(method: str, clips: Pool, members: Tensor, steps: int, batch: int, size:
     def loss(b):
         with torch.autocast(where.type, enabled=False):
             mono, targets = mono_and_targets(b["sound"], method)
-            mix, truth = TRANSFORM(mono), TRANSFORM(targets)[..., :-1, :]
+            mix, truth = TRANSFORM(mono).contiguous(), TRANSFORM(targets)[..., :-1, :].contiguous()
         return torch.view_as_real(network(mix, b["frame"]) - truth).square().mean()
 
-    history = train(parts, loss, steps, batches, rate={p: RATES[p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4}, seed=seed,
+    history = train(parts, loss, steps, batches, rate={p: RATES[size["trunk"]][p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4, "fused": True}, seed=seed,
                     precision=precision, device=device, checkpoint=checkpoint, progress=progress)
-    return {"state": {k: v.cpu() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
+    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
 
 def load(method: str, state: dict, size: dict, device=None) -> Mono2Binaural:
     network = make_network(method, size)
     network.load_state_dict(state)
-    return network.eval().to(device or "cpu")
+    return network.eval().to(device or "cpu", memory_format=torch.channels_last)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #1ccc459e
 def windows(samples: int, hop: int = WINDOW_HOP) -> Tensor:
@@ -306,16 +306,29 @@ def mono_mono(clips: Pool, index: int) -> Float[Tensor, "2 samples"]:
     return two_ears(sound[0] + sound[1], torch.zeros_like(sound[0]))
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #351327dc
+def ratio_parts(sound: Float[Tensor, "2 samples"], mix: Float[Tensor, "samples"]) -> tuple[Float[Tensor, "bins frames"], Float[Tensor, "bins frames"]]:
+    "Real and imaginary part of X_D / X_M times |X_M|, for the difference of `sound` and a given mix: what a mask would have to be, each bin weighted by its sound."
+    X = TRANSFORM(mix)
+    turned = TRANSFORM(mix_and_difference(sound)[1])*X.conj()/X.abs().clamp(min=1e-6)
+    return turned.real, turned.imag
+
+def mask_found(predicted: Float[Tensor, "2 samples"], truth: Float[Tensor, "2 samples"]) -> dict[str, Tensor]:
+    "How much of the true mask is found, 0 none, 1 all: the slope of the predicted real (imaginary) part on the true one."
+    mix = mix_and_difference(truth)[0]
+    pairs = zip(("real", "imaginary"), ratio_parts(predicted, mix), ratio_parts(truth, mix))
+    return {name: (p*t).sum()/t.square().sum().clamp(min=1e-9) for name, p, t in pairs}
+
+# %% ../../nbs/video/visual_sound_25d.ipynb #e23bb03f
 def measure(predicted: Float[Tensor, "2 samples"], truth: Float[Tensor, "2 samples"]) -> dict[str, float]:
     """stft, env: distances after both are divided by the peak of the *truth*; difference: energy of the predicted difference over the true
-    one; itd, ild, true_itd, true_ild; level, phase: cue errors."""
+    one; itd, ild, true_itd, true_ild; level, phase: cue errors; real, imaginary: how much of each part of the mask is found."""
     predicted, truth = predicted.cpu(), truth.cpu()
     peak = truth.abs().max().clamp(min=1e-6)
     p, t = predicted/peak, truth/peak
     mine, true, gap = audio.interaural(p), audio.interaural(t), audio.cue_error(p, t)
     energy = lambda x: mix_and_difference(x)[1].square().sum()
     found = {"stft": audio.stft_distance(p, t), "env": audio.envelope_distance(p, t), "difference": energy(p)/energy(t).clamp(min=1e-9),
-             "itd": mine["itd"], "ild": mine["ild"], "true_itd": true["itd"], "true_ild": true["ild"], **gap}
+             "itd": mine["itd"], "ild": mine["ild"], "true_itd": true["itd"], "true_ild": true["ild"], **gap, **mask_found(p, t)}
     return {k: float(v) for k, v in found.items()}
 
 def scores(clips: Pool, members, predictor: Callable) -> dict[str, Float[np.ndarray, "clips"]]:
@@ -504,7 +517,7 @@ def separation_sound(variant: str, clips: Pool, index: int, network, size: dict,
 def fit_separator(variant: str, sounds: Float[Tensor, "n channels samples"], clips: Pool, members: Tensor, steps: int, batch: int, size: dict, seed: int,
                   trunk: dict | None = None, precision=None, device=None, progress=None, checkpoint=None) -> dict:
     "Mix-and-Separate: two clips are added, the frame of one says whose mask is wanted; L1 on the ratio mask."
-    with seeded(seed): network = Separator(sounds.shape[1], size["width"], size["trunk"], size["frame"])
+    with seeded(seed): network = Separator(sounds.shape[1], size["width"], size["trunk"], size["frame"]).to(memory_format=torch.channels_last)
     parts = parts_of(network, trunk)
     where = torch.device(device or "cpu")
 
@@ -522,9 +535,9 @@ def fit_separator(variant: str, sounds: Float[Tensor, "n channels samples"], cli
             magnitude, truth = (a + b).abs(), ratio_mask(a.abs(), b.abs())[:, :, :-1]
         return (network(magnitude, batch["frame"]) - truth).abs().mean()
 
-    history = train(parts, loss, steps, batches, rate={p: RATES[p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4}, seed=seed, precision=precision,
+    history = train(parts, loss, steps, batches, rate={p: RATES[size["trunk"]][p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4, "fused": True}, seed=seed, precision=precision,
                     device=device, checkpoint=checkpoint, progress=progress)
-    return {"state": {k: v.cpu() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
+    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
 
 @torch.no_grad()
 def separate(network: Separator, mixture: Float[Tensor, "channels samples"], frame_of: Callable, hop: int = SEGMENT//2) -> Float[Tensor, "channels samples"]:
@@ -610,8 +623,8 @@ SIZES = {
     "smoke": {"seeds": 1, "panorama_seeds": 1, "room": 24, "other": 12, "data": {"seconds": 1.0, "store": [36, 72]}, "size": {"width": 4, "trunk": "small", "frame": [32, 64]}, "precision": "float32",
               "steps": 12, "other_steps": 6, "separation_steps": 6, "batch": 4, "test": 2, "other_test": 1, "repeats": 1, "duets": 2, "frames": 2, "patch": 5, "step": 9,
               "hop": 2400, "pairs": 3, "azimuths": [-45, 0, 45], "pictures": {"count": 30, "steps": 6, "batch": 8}},
-    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 700, "other": 200, "data": _data, "size": _small, "precision": "bf16", "steps": 300, "other_steps": 90, "separation_steps": 90, "batch": 16,
-            "test": 30, "other_test": 14, "repeats": 3, "duets": 14, "frames": 20, "patch": 9, "step": 6, "hop": 3200, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
+    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 1000, "data": _data, "size": _small, "precision": "bf16", "steps": 1000, "other_steps": 400, "separation_steps": 300, "batch": 16,
+            "test": 30, "other_test": 24, "repeats": 3, "duets": 14, "frames": 20, "patch": 9, "step": 6, "hop": 3200, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
             "pictures": {"count": 900, "steps": 240, "batch": 32}},
     "gpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 400, "data": {"seconds": 10.0, "store": [240, 480]}, "size": {"width": 64, "trunk": "resnet18", "frame": [224, 448]}, "precision": "bf16",
             "steps": 3000, "other_steps": 1000, "separation_steps": 2000, "batch": 256, "test": 187, "other_test": 40, "repeats": 10, "duets": 40, "frames": 60, "patch": 32, "step": 16,
@@ -619,24 +632,27 @@ SIZES = {
             "pictures": {"count": 10000, "steps": 4000, "batch": 128}}}
 
 def networks_of(run, kind: str, methods: tuple, s: dict, seed: int) -> dict:
+    "What `network_stage` gives for each method, on one set and split."
     room = kind == "FAIR-Play"
     data = s["data"] | {"count": s["room"] if room else s["other"]}
     return {m: run.stage(network_stage, kind=kind, data=data, method=m, trunk=s["start"], steps=s["steps"] if room else s["other_steps"], batch=s["batch"], size=s["size"],
-                         precision=s["precision"], seed=seed)["state"] for m in methods}
+                         precision=s["precision"], seed=seed) for m in methods}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #20343a95
 def room_stages(run, s: dict) -> dict:
     "The main comparison: three networks a seed, scored, probed, occluded."
-    data, found = s["data"] | {"count": s["room"]}, {"scores": [], "probes": [], "duets": [], "occlusion": [], "state": []}
+    data, found = s["data"] | {"count": s["room"]}, {"scores": [], "probes": [], "duets": [], "occlusion": [], "state": [], "loss": []}
     common = {"seconds": s["data"]["seconds"], "store": s["data"]["store"], "size": s["size"]}
     for seed in run.seeds(s["seeds"]):
-        states = networks_of(run, "FAIR-Play", ("difference", "audio only", "direct"), s, seed)
+        networks = networks_of(run, "FAIR-Play", ("difference", "audio only", "direct"), s, seed)
+        states = {m: n["state"] for m, n in networks.items()}
         found["scores"].append(run.stage(score_stage, kind="FAIR-Play", data=data, states=states, size=s["size"], limit=s["test"], seed=seed))
         seen = {m: states[m] for m in ("difference", "audio only")}
         found["probes"].append(run.stage(probe_stage, **common, repeats=s["repeats"], states=seen, seed=seed))
         found["duets"].append(run.stage(duet_stage, **common, count=s["duets"], state=states["difference"], seed=seed))
         found["occlusion"].append(run.stage(occlusion_stage, data=data, state=states["difference"], size=s["size"], limit=s["frames"], patch=s["patch"], step=s["step"], seed=seed))
         found["state"].append(states["difference"])
+        found["loss"].append({m: n["loss"] for m, n in networks.items()})
     found["exhibit"] = run.stage(exhibit_stage, **common, state=found["state"][0], azimuths=s["azimuths"], patch=s["patch"], step=max(2, s["step"] - 2), seed=run.seed)
     return found
 
@@ -646,7 +662,7 @@ def panorama_stages(run, s: dict) -> dict:
     for kind in list(SETS)[1:]:
         found[kind] = {"scores": [], "bound": []}
         for seed in run.seeds(s["panorama_seeds"]):
-            states = networks_of(run, kind, ("difference", "audio only", "ambisonics"), s, seed)
+            states = {m: n["state"] for m, n in networks_of(run, kind, ("difference", "audio only", "ambisonics"), s, seed).items()}
             found[kind]["scores"].append(run.stage(score_stage, kind=kind, data=data, states=states, size=s["size"], limit=s["other_test"], seed=seed))
             found[kind]["bound"].append(run.stage(bound_stage, kind=kind, data=data, limit=s["other_test"], seed=seed))
     return found
@@ -670,7 +686,7 @@ def stages(run) -> dict:
     return {"sizes": s, "trunk": trunk, "room": room, "separation": separation_stages(run, s, room["state"]), "panorama": panorama_stages(run, s)}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #22944836
-def _flat(figure, dpi: int = 66) -> np.ndarray:
+def _flat(figure, dpi: int = 60) -> np.ndarray:
     "A figure with pictures in it as pixels, which are kept as JPEG."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import pixels
@@ -823,6 +839,19 @@ def preference(results: dict, baseline: str) -> np.ndarray:
     return np.array(wins)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #860e6c14
+def steady_mask(sound: Float[Tensor, "2 samples"]) -> Complex[Tensor, "bins 1"]:
+    "The one number a frequency that turns mix into difference with least error, bounded as the network's mask is."
+    X, D = (TRANSFORM(x) for x in mix_and_difference(sound))
+    m = (D*X.conj()).sum(-1, keepdim=True)/X.abs().square().sum(-1, keepdim=True).clamp(min=1e-9)
+    return torch.complex(m.real.clamp(-1, 1), m.imag.clamp(-1, 1))
+
+def mask_reach(sound: Float[Tensor, "2 samples"]) -> dict[str, float]:
+    "Time and level difference of the two ears that `steady_mask` makes of the mix."
+    mix, _ = mix_and_difference(sound)
+    cues = audio.interaural(two_ears(mix, TRANSFORM.inverse(steady_mask(sound)*TRANSFORM(mix), len(mix))))
+    return {k: float(cues[k]) for k in ("itd", "ild")}
+
+# %% ../../nbs/video/visual_sound_25d.ipynb #0d409072
 def figure_6(results: dict, height: int = 120):
     "Frames and heat maps: two soloists among silent instruments, a duet, and two players of one class."
     import matplotlib.pyplot as plt
@@ -836,10 +865,10 @@ def figure_6(results: dict, height: int = 120):
         playing = " and ".join(p["name"] for p in small["scene"] if p["sounding"])
         for ax, image, title in zip(axes[row], (large["frames"][-1], overlay(large["frames"][-1], heat)), (f"{playing} plays" if " and " not in playing else f"{playing} play", "")):
             ax.imshow(image); ax.axis("off"); ax.set_title(title, fontsize=9)
-    return _flat(figure, 60)
+    return _flat(figure, 54)
 
-def figure_e1(results: dict):
-    "Time and level difference of the prediction against the truth, by azimuth."
+def figure_e1(results: dict, reach: list[dict]):
+    "Time and level difference of the prediction against the truth, by azimuth. `reach`: `mask_reach` of players at `AZIMUTHS`, equally many each."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.3), dpi=80)
@@ -849,8 +878,9 @@ def figure_e1(results: dict):
             values = np.concatenate([p[method][prefix + cue] for p in results["room"]["probes"]], 1)
             middle, error = values.mean(1), values.std(1)/math.sqrt(values.shape[1])
             ax.plot(AZIMUTHS, middle, style, color=tint, label=name); ax.fill_between(AZIMUTHS, middle - error, middle + error, color=tint, alpha=0.2, lw=0)
+        ax.plot(AZIMUTHS, np.reshape([r[cue] for r in reach], (len(AZIMUTHS), -1)).mean(1), "--", color=palette["grey"], lw=1, label="best steady mask")
         ax.set(xlabel="azimuth of the player, degrees", title=title, xticks=[-55, -33, 0, 33, 55])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7.5)
     return figure
 
 def figure_e2(results: dict):
@@ -869,6 +899,22 @@ def figure_e2(results: dict):
         ax.plot(azimuths, audio.interaural(two_ears(sound["mix"], sound[who]))["ild"], "o-", color=tint, label=who if who != "flipped" else "predicted, frame mirrored")
     ax.set(xlabel="azimuth, degrees", ylabel="right − left, dB"); ax.legend(fontsize=8)
     return _flat(figure)
+
+# %% ../../nbs/video/visual_sound_25d.ipynb #b5a49e70
+def worth_of_knowing(sounds: list[Float[Tensor, "2 samples"]], azimuths: Float[np.ndarray, "clips"], known) -> dict[str, float]:
+    """Share in % of the energy of the difference explained by masks that depend on frequency and on `known` (one entry a clip) alone, with the opposite sign on
+    the left: real part, imaginary part, both. Bounded and steady in time; every clip at the level of its mix."""
+    signs, pairs = np.sign(azimuths), []
+    for x in sounds:
+        mix, difference = mix_and_difference(x)
+        pairs.append([TRANSFORM(level_to(mix)*y) for y in (mix, difference)])
+    total, left = sum(D.abs().square().sum() for _, D in pairs), {"real part": 0.0, "imaginary part": 0.0, "both": 0.0}
+    for value in np.unique(known):
+        group = [(float(s), X, D) for s, (X, D), k in zip(signs, pairs, known) if k == value]
+        m = sum(s*(D*X.conj()).sum(-1) for s, X, D in group)/sum(X.abs().square().sum(-1) for _, X, _ in group).clamp(min=1e-9)
+        real, imaginary = (part.clamp(-1, 1)[:, None] for part in (m.real, m.imag))
+        for name, mask in zip(left, (real, 1j*imaginary, real + 1j*imaginary)): left[name] += sum((D - s*mask*X).abs().square().sum() for s, X, D in group)
+    return {name: float(100*(1 - e/total)) for name, e in left.items()}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d6f15047
 #| code-fold: true
@@ -1035,9 +1081,10 @@ const curves = () => {
   const clip = clips[state.clip], box = find("cues");
   if (!clip.cues) return;
   box.replaceChildren();
-  [["level", "level difference, dB", 24], ["phase", "phase difference, radians", 3.3]].forEach(([what, title, most], k) => {
+  [["level", "level difference, right minus left, dB", 20, "20"], ["phase", "phase difference, right minus left, radians", Math.PI, "π"]].forEach(([what, title, most, label], k) => {
     const x = (f) => 40 + 400 * Math.log(f / 150) / Math.log(7600 / 150), y = (v) => 55 + 115 * k - 38 * Math.max(-1, Math.min(1, v / most));
-    svg("text", {x: 40, y: 12 + 115 * k}, box, title + " (right minus left; grey true, blue predicted)");
+    svg("text", {x: 40, y: 12 + 115 * k}, box, title);
+    for (const [v, text] of [[most, label], [0, "0"], [-most, "−" + label]]) svg("text", {x: 36, y: y(v) + 4, "text-anchor": "end", class: "small"}, box, text);
     svg("path", {d: `M40 ${y(0)}H440`, class: "axis"}, box);
     for (const f of [200, 500, 1000, 2000, 5000]) svg("text", {x: x(f), y: 108 + 115 * k, "text-anchor": "middle", class: "small"}, box, f < 1000 ? f + " Hz" : f / 1000 + " kHz");
     for (const [who, tint] of [["true", "#9aa5b1"], ["predicted", "#0072b2"]]) {
@@ -1134,7 +1181,7 @@ def exhibit(results: dict, name: str, seconds: float | None = None):
         clips.append(one)
     players = [{"name": "cello", "colour": "#b5659a", "distance": 2.2}, {"name": "banjo", "colour": "#009e73", "distance": 2.4}] if name == "duet" else [{"name": "trumpet", "colour": "#e69f00", "distance": 2.3}]
     slider = '<div class="controls"><label for="azimuth">azimuth</label><input type="range" id="azimuth" min="0" step="1"><output id="azimuth-now"></output></div>'
-    page = EXHIBIT_HTML.format(slider=slider if name == "slider" else "", cues='<svg id="cues" viewBox="0 0 450 225" role="img" aria-label="Cues over frequency"></svg>' if name == "slider" else "")
+    page = EXHIBIT_HTML.format(slider=slider if name == "slider" else "", cues='<svg id="cues" viewBox="0 0 450 225" role="img" aria-label="Cues over frequency"></svg><figcaption>cues over frequency: grey true, blue predicted</figcaption>' if name == "slider" else "")
     data = {"rate": audio.RATE, "clips": clips, "modes": modes, "players": players, "start": 2 if name == "duet" else len(clips) - 2, "loudness": 1.6, "zoom": 1.2,
             "frequencies": np.sqrt(edges[1:]*edges[:-1]).round(1).tolist()}
     which = data["start"]
@@ -1143,19 +1190,23 @@ def exhibit(results: dict, name: str, seconds: float | None = None):
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #5bfb5a03
 def figure_4(seconds: float, store: tuple):
-    "Two clips, their mixture, and the mask that keeps the first."
+    "Two clips, their mixture, and the mask that keeps each, where the mixture is loud enough to be heard."
     import matplotlib.pyplot as plt
     clips = solo_clips(max(seconds, 1.0), store)
     pair, figure = (6, 7), plt.figure(figsize=(7.4, 3.4))
     spectra = [TRANSFORM(clips.waveform(i)[:2].sum(0)) for i in pair]
     grid = figure.add_gridspec(2, 4)
-    show = lambda X: 20*torch.log10(X.abs().clamp(min=1e-3)).numpy()
+    loudness = lambda X: 20*torch.log10(X.abs().clamp(min=1e-3))
+    audible = loudness(spectra[0] + spectra[1]) > -20
+    def show(cell, image, title, **look):
+        ax = figure.add_subplot(cell); ax.imshow(image, **look); ax.axis("off"); ax.set_title(title, fontsize=8)
+    spectrum, masks = {"origin": "lower", "aspect": "auto", "vmin": -20, "vmax": 25}, {"origin": "lower", "aspect": "auto", "vmin": 0, "vmax": 1, "cmap": plt.colormaps["magma"].with_extremes(bad="0.75")}
     for row, (i, X) in enumerate(zip(pair, spectra)):
-        ax = figure.add_subplot(grid[row, 0]); ax.imshow(clips.frames[i, 0].permute(1, 2, 0).numpy()); ax.axis("off"); ax.set_title(f"frame of {clips.scenes[i][0]['name']}", fontsize=8)
-        ax = figure.add_subplot(grid[row, 1]); ax.imshow(show(X), origin="lower", aspect="auto", vmin=-40, vmax=25); ax.axis("off"); ax.set_title("its sound", fontsize=8)
-        ax = figure.add_subplot(grid[row, 3]); ax.imshow(ratio_mask(X.abs(), spectra[1 - row].abs()), origin="lower", aspect="auto", vmin=0, vmax=1, cmap="magma"); ax.axis("off"); ax.set_title("wanted mask", fontsize=8)
-    ax = figure.add_subplot(grid[:, 2]); ax.imshow(show(spectra[0] + spectra[1]), origin="lower", aspect="auto", vmin=-40, vmax=25); ax.axis("off"); ax.set_title("the mixture", fontsize=9)
-    return _flat(figure, 52)
+        show(grid[row, 0], clips.frames[i, 0].permute(1, 2, 0).numpy(), f"frame of {clips.scenes[i][0]['name']}")
+        show(grid[row, 1], loudness(X).numpy(), "its sound", **spectrum)
+        show(grid[row, 3], torch.where(audible, ratio_mask(X.abs(), spectra[1 - row].abs()), torch.nan).numpy(), "wanted mask", **masks)
+    show(grid[:, 2], loudness(spectra[0] + spectra[1]).numpy(), "the mixture", **spectrum)
+    return _flat(figure, 50)
 
 def figure_5(results: dict):
     "The two proxies as bars, with the seeds as dots."

@@ -204,6 +204,49 @@ def test_perfect_predictions_score_zero_and_mono_scores_its_closed_form():
     assert abs(mono["ild"]) < 1e-3 and abs(mono["itd"]) < 1
 
 
+def test_half_a_prediction_finds_half_of_both_parts():
+    truth = noise(2, 8000)
+    mix, difference = mix_and_difference(truth)
+    for share in (0.0, 0.5, 1.0, -1.0):
+        found = paper.mask_found(two_ears(mix, share*difference), truth)
+        assert abs(found["real"] - share) < 1e-4 and abs(found["imaginary"] - share) < 1e-4
+
+
+@pytest.mark.parametrize("delay, gain", [(4, 1.0), (-4, 1.0), (0, 0.4), (0, 2.0), (3, 0.7)])
+def test_the_steady_mask_is_the_closed_form(delay, gain):
+    "A right ear that is later and stronger: (1 - g e^{-iwt})/(1 + g e^{-iwt}); for a delay alone i tan(wt/2), for a level alone real."
+    x = noise(32_000)
+    sound = torch.stack([x, gain*torch.roll(x, delay)])
+    m = paper.steady_mask(sound)[:, 0]
+    f = np.fft.rfftfreq(512, 1/16_000)
+    turn = gain*np.exp(-2j*np.pi*f*delay/16_000)
+    wanted = (1 - turn)/(1 + turn)
+    low, bounded = (f > 100) & (f < 1200), wanted.real.clip(-1, 1) + 1j*wanted.imag.clip(-1, 1)
+    assert np.abs(m.numpy() - bounded)[low].max() < 0.06
+    if gain == 1.0: assert np.allclose(wanted[low], 1j*np.tan(np.pi*f*delay/16_000)[low])
+    assert torch.view_as_real(m).abs().max() <= 1
+
+
+def test_reach_of_masks_on_a_level_and_on_a_delay():
+    x = noise(32_000)
+    level = paper.mask_reach(torch.stack([x, 0.4*x]))
+    assert abs(level["ild"] - 20*math.log10(0.4)) < 0.1 and abs(level["itd"]) < 2
+    later, earlier = paper.mask_reach(torch.stack([x, torch.roll(x, 4)])), paper.mask_reach(torch.stack([torch.roll(x, 4), x]))
+    assert abs(later["itd"]) > 150 and later["itd"]*earlier["itd"] < 0 and abs(later["ild"]) < 0.2
+
+
+def test_what_it_is_worth_to_know_the_side():
+    "A level explains itself with the side alone, by its real part; delays of several lengths need their azimuth, and the imaginary part."
+    x = [noise(16_000, seed=k) for k in range(4)]
+    levels = [torch.stack([x[0], 2*x[0]]), torch.stack([2*x[1], x[1]])]
+    worth = paper.worth_of_knowing(levels, np.array([30.0, -30.0]), np.zeros(2))
+    assert worth["real part"] > 99.9 and worth["both"] > 99.9 and abs(worth["imaginary part"]) < 0.1
+    delays = [torch.stack([torch.roll(y, d), y]) for y, d in zip(x, (2, 3, 8, 13))]
+    azimuths = np.array([10.0, 20.0, 40.0, 55.0])
+    side, each = (paper.worth_of_knowing(delays, azimuths, k) for k in (np.zeros(4), azimuths))
+    assert each["imaginary part"] > side["imaginary part"] + 5 and each["both"] >= side["both"] and abs(each["real part"]) < 10
+
+
 def test_training_goes_downhill_and_resumes(tmp_path):
     world = AudioWorld(seconds=0.8, silent=0.0, counts=(1,))
     pool = make_pool([clip(world, i, 0, (36, 72)) for i in range(4)], world)
