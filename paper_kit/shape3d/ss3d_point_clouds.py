@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 # %% auto #0
-__all__ = ['variants', 'recipes', 'features_of', 'categories', 'best_neighbours', 'viewer_html', 'viewer_js',
-           'categories_printed', 'car_groups', 'predicates', 'convolutions', 'Cloud', 'ReconstructionNet', 'PoseNet',
+__all__ = ['variants', 'recipes', 'features_of', 'categories', 'categories_printed', 'best_neighbours', 'viewer_html',
+           'viewer_js', 'car_groups', 'predicates', 'convolutions', 'Cloud', 'ReconstructionNet', 'PoseNet',
            'layer_table', 'parameters_by_branch', 'view', 'random_views', 'Silhouette', 'silhouette', 'smallest',
            'image_loss', 'cross_entropy', 'affinity_printed', 'distance_field', 'affinity', 'set_distance',
            'symmetry_loss', 'pose_loss', 'Recipe', 'scaled_gradient', 'mask_loss', 'colored', 'make_networks',
@@ -747,6 +747,7 @@ features_of = {"chair, one arm": "chair"}
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #d5e2d484
 categories = ("car", "chair", "plane")
+categories_printed = {"car": "car", "chair": "chair", "plane": "aero"}
 best_neighbours = {"car": "Ours-NN", "chair": "Ours-NN", "plane": "Ours-NN-sym"}
 
 def planned(bench: Bench) -> list[tuple[str, str, int]]:
@@ -834,7 +835,7 @@ def moments_of(bench: Bench, method: str, category: str = "car") -> tuple[list[i
     points = torch.stack([p @ r["rotation"].mT for p in early("points")] + [r["points"][:count]])
     return [int(k) for k in early("step")] + [bench.length(category).steps], points, torch.stack(early("colors") + [r["colors"][:count]])
 
-def viewer_data(bench: Bench, count: int = 2) -> dict:
+def viewer_data(bench: Bench, count: int = 3) -> dict:
     "What the exhibit needs: images, true clouds, and for each method clouds over the training and the poses; coordinates and colours in bytes."
     import base64
     t, methods = of_test(bench, "car"), [m for m in ("Ours-CC", "Ours-No-CC", "DIFFER") if ("car", m, 0) in bench.done]
@@ -865,7 +866,7 @@ viewer_js = """(root, d) => {
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), places = (text) => Float32Array.from(bytes(text), (b) => (b/255 - 0.5)*1.4);
 d.images = d.images.map(bytes); d.truecolors = d.truecolors.map(bytes); d.true = d.true.map(places);
 for (const m of Object.values(d.methods)) { m.colors = m.colors.map((x) => x.map(bytes)); m.points = m.points.map((x) => x.map(places)); }
-const S = d.size, state = {i: 0, m: Object.keys(d.methods)[0]}, $ = (q) => root.querySelector(q);
+const S = d.size, state = {i: 0, m: Object.keys(d.methods)[0], index: false}, $ = (q) => root.querySelector(q);
 const panes = {};
 for (const [key, title] of [["input", "input image"], ["cloud", "predicted cloud"], ["true", "true cloud"], ["mask", "soft silhouette"], ["color", "colour projection"], ["dial", "azimuths: true, predicted"]]) {
   const f = document.createElement("figure"); f.style.margin = 0;
@@ -877,6 +878,12 @@ for (const [key, title] of [["input", "input image"], ["cloud", "predicted cloud
 const button = (text, group, on) => { const b = document.createElement("button"); b.type = "button"; b.textContent = text; b.dataset.group = group; b.onclick = () => { on(); draw(); }; $("#choose").append(b); return b; };
 const cars = [...Array(d.count).keys()].map((i) => [button("car " + (i + 1), "i", () => { state.i = i; }), () => state.i === i]);
 const ways = Object.keys(d.methods).map((m) => [button(d.names[m], "m", () => { state.m = m; }), () => state.m === m]);
+ways.push([button("colour by index", "x", () => { state.index = !state.index; }), () => state.index]);
+for (const m of Object.values(d.methods)) {                                  // one colour an index: where its point lies on average over the images shown
+  const last = m.points[m.points.length - 1], n = last[0].length, mean = last[0].map((_, j) => last.reduce((t, p) => t + p[j], 0)/last.length);
+  const low = [0, 1, 2].map((a) => Math.min(...mean.filter((_, j) => j % 3 === a))), high = [0, 1, 2].map((a) => Math.max(...mean.filter((_, j) => j % 3 === a)));
+  m.byindex = Uint8Array.from(mean, (x, j) => 20 + 215*(x - low[j % 3])/Math.max(1e-6, high[j % 3] - low[j % 3]));
+}
 const az = $("#az"), el = $("#el"), st = $("#st");
 st.max = Math.max(...Object.values(d.methods).map((m) => m.steps.length)) - 1; st.value = st.max;
 function camera(p) {
@@ -927,7 +934,7 @@ function dial() {
 function draw() {
   const m = d.methods[state.m], image = d.images[state.i], values = new Uint8ClampedArray(4*S*S);
   for (let a = 0; a < S*S; a++) { for (let h = 0; h < 3; h++) values[4*a + h] = image[3*a + h]; values[4*a + 3] = 255; }
-  const at = Math.max(0, m.steps.length - 1 - (st.max - st.value)), points = m.points[at][state.i], colors = m.colors[at][state.i];
+  const at = Math.max(0, m.steps.length - 1 - (st.max - st.value)), points = m.points[at][state.i], colors = state.index ? m.byindex : m.colors[at][state.i];
   $("#sto").textContent = m.steps[at];
   raster(panes.input, values); cloud(panes.cloud, points, colors); cloud(panes.true, d.true[state.i], d.truecolors[state.i]);
   project(points, colors); dial();
@@ -995,12 +1002,10 @@ def category_table(bench: Bench, rows: dict[str, str | dict], first: str = "meth
     for label, row in rows.items():
         entry = {first: label}
         for what, name in (("chamfer", "Chamfer"), ("emd", "EMD")):
-            entry |= {f"{name} {short}": mean_of(bench, c, of(row, c), what) for c, short in zip(categories, ("car", "aero", "chair"))}
+            entry |= {f"{name} {short}": mean_of(bench, c, of(row, c), what) for c, short in categories_printed.items()}
         found.append(entry)
     columns = [first] + [f"{name} {c}" for name in ("Chamfer", "EMD") for c in ("car", "chair", "aero")]
     return pd.DataFrame(found)[columns]
-
-categories_printed = {"car": "car", "chair": "chair", "plane": "aero"}
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #82519efa
 def aligned_azimuth(v: Float[Tensor, "n 2"], R: Float[Tensor, "3 3"]) -> Float[Tensor, "n"]:

@@ -1,5 +1,6 @@
 """Single-view collections to clouds: networks and their counts, losses by hand, no leak of poses, alignment, transfer, the loader, predicates that can fail."""
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,25 @@ def test_cycle_losses_are_those_of_the_equations_and_drawings_carry_no_gradient(
     assert all(p.grad is None for p in model["reconstruction"].parameters())
     zero = paper.cycles(recipe, model, seen, None)
     assert set(zero) == {"geometric", "pose"} and not any(x.item() for x in zero.values())
+
+
+def test_cycles_may_look_at_every_second_cloud():
+    model, recipe = paper.make_networks(16, 20, 2, 0), Recipe(geometric=True, cycle=True)
+    seen = model["reconstruction"](torch.rand(5, 3, 16, 16, generator=generator()))
+    half = paper.cycles(replace(recipe, every=2), model, seen, generator(3))
+    same = paper.cycles(recipe, model, paper.Cloud(*(x[::2] for x in seen)), generator(3))
+    assert len(seen.points[::2]) == 3 and all(torch.equal(half[k], same[k]) for k in same)
+
+
+def test_variants_are_what_they_say():
+    from paper_kit.shape3d.worlds import family
+    rng, arm = np.random.default_rng(0), family("chair").parts.index("arm")
+    for chair in paper.shapes_of("chair, one arm", 2, rng):
+        x = chair.vertices[chair.faces].mean(1)[chair.part == arm][:, 0]
+        assert len(x) and (x <= 0).all() and chair.looks is not None
+    ends = [family("car").parts.index(f"light {end}") for end in ("front", "back")]
+    for name, same in (("car, lights alike", True), ("car", False)):
+        assert np.allclose(*paper.shapes_of(name, 1, rng)[0].looks.colors[ends]) == same
 
 
 def test_the_pose_network_has_its_own_weight():
@@ -410,6 +430,16 @@ def test_projections_of_the_exhibit_are_those_of_the_kit():
 
 
 # the paper against itself, and real data
+
+def test_tables_put_each_category_into_its_own_column():
+    bench = paper.Bench(Direct())
+    score = {"car": 1.0, "chair": 2.0, "plane": 3.0}
+    for c, x in score.items():
+        for s in (0, 1): bench.done[c, "Ours-CC", s] = {"chamfer": torch.full((4,), x + s), "emd": torch.full((4,), 10*x)}
+    row = paper.category_table(bench, {"ours": "Ours-CC", "absent": "ULSP"}).set_index("method")
+    assert row.loc["ours", ["Chamfer car", "Chamfer chair", "Chamfer aero"]].tolist() == [1.5, 2.5, 3.5] and row.loc["ours", ["EMD car", "EMD chair", "EMD aero"]].tolist() == [10, 20, 30]
+    assert row.loc["absent"].isna().all()
+
 
 def test_statements_against_the_printed_numbers():
     reported = load_manifest(project_root()/"data/papers/ss3d_point_clouds.yaml")["reported"]
