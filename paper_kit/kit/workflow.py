@@ -9,7 +9,7 @@ from pathlib import Path
 from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
 from .stages import cell_form, find_module, harness_modules, notebook_cells, notebook_digest, profiles
 from . import paper as papers_module
-from .paper import (card_html, claim_html, count_verdicts, have, header_html, load_manifest, load_record, read_yaml, table_html)
+from .paper import (card_html, claim_html, count_verdicts, few_colours, have, header_html, load_manifest, load_record, read_yaml, table_html)
 
 # %% auto #0
 __all__ = ['snakefile', 'widget_mime', 'most_bytes', 'catalogue', 'notebook_of', 'begun', 'Digests', 'torn_files', 'status',
@@ -357,7 +357,7 @@ widget_mime = "application/vnd.jupyter.widget-view+json"
 most_bytes = 900_000
 
 def _clean_outputs(outputs: list, root) -> list:
-    "Outputs fit to be published: no live widgets, no progress on stderr, no execution noise, no absolute paths."
+    "Outputs fit to be published: no live widgets, no progress on stderr, no execution noise, no absolute paths; pictures with few colours."
     kept = []
     for output in copy.deepcopy(outputs):
         if output.get("output_type") == "stream" and output.get("name") == "stderr": continue
@@ -365,6 +365,8 @@ def _clean_outputs(outputs: list, root) -> list:
         data.pop(widget_mime, None)
         if "data" in output and (not data or (set(data) == {"text/plain"} and re.match(r"^<?(VBox|HBox|Output|Figure|FloatProgress)\(?", "".join(data["text/plain"])))): continue
         if "execution_count" in output: output["execution_count"] = None
+        if "image/png" in data:
+            with contextlib.suppress(OSError, ValueError): data["image/png"] = base64.b64encode(few_colours(base64.b64decode("".join(data["image/png"])))).decode()
         kept.append(json.loads(json.dumps(output).replace(str(root) + "/", "").replace(str(root), ".")))
     return kept
 

@@ -10,7 +10,7 @@ from PIL import Image
 from paper_kit.kit import paper as kit
 from paper_kit.kit.claims import below, less
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.paper import Paper, card_html, claim_html, load_manifest, load_record, reaches, read_yaml, table_html
+from paper_kit.kit.paper import Paper, card_html, claim_html, few_colours, load_manifest, load_record, reaches, read_yaml, table_html
 
 from helpers import MANIFEST
 
@@ -194,3 +194,22 @@ def test_the_schema_file_is_the_schema(root):
     assert json.loads((root/"data/record.schema.json").read_text()) == kit.record_schema
     from jsonschema import Draft202012Validator
     Draft202012Validator.check_schema(kit.record_schema)
+
+
+def test_few_colours_are_close_and_fewer_bytes():
+    y, x = np.mgrid[:200, :300]/200
+    shaded = np.where(((x - 0.7)**2 + (y - 0.5)**2 < 0.2)[..., None], np.stack([80 + 60*x, 110 + 50*y, 160 - 40*x*y], -1), 255).astype(np.uint8)
+    def png(array):
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, format="png")
+        return file.getvalue()
+    small = few_colours(png(shaded))
+    image = Image.open(io.BytesIO(small))
+    off = np.abs(np.asarray(image.convert("RGB")).astype(int) - shaded)
+    assert image.mode == "P" and len(small) < 0.7*len(png(shaded)) and off.max() <= 12 and (off[shaded.min(-1) == 255] <= 1).all()
+    two = np.where((x > y)[..., None], np.uint8([0, 0, 0]), np.uint8([255, 0, 0]))
+    assert (np.asarray(Image.open(io.BytesIO(few_colours(png(two)))).convert("RGB")) == two).all()
+    clear = np.dstack([shaded, np.full(shaded.shape[:2], 100, np.uint8)])
+    assert few_colours(png(clear)) == png(clear) and few_colours(small) == small
+    with pytest.raises(OSError):
+        few_colours(b"no picture")
