@@ -671,7 +671,7 @@ recipes = {
 def sizes_of(run) -> dict:
     "How large everything is under each profile."
     return {"counts": run.pick(smoke=(10, 4, 4), cpu=(300, 40, 40), gpu=(4000, 200, 400)), "size": run.pick(smoke=32, cpu=32, gpu=64), "points": run.pick(smoke=48, cpu=256, gpu=1024),
-            "width": run.pick(smoke=4, cpu=16, gpu=32), "batch": run.pick(smoke=4, cpu=8, gpu=64), "steps": run.pick(smoke=4, cpu=1800, gpu=8000), "steps_others": run.pick(smoke=4, cpu=1000, gpu=8000), "every": run.pick(smoke=2, cpu=2, gpu=1), "rate": run.pick(smoke=1e-3, cpu=1e-3, gpu=5e-4),
+            "width": run.pick(smoke=4, cpu=16, gpu=32), "batch": run.pick(smoke=4, cpu=8, gpu=64), "steps": run.pick(smoke=4, cpu=1800, gpu=8000), "steps_others": run.pick(smoke=4, cpu=700, gpu=8000), "every": run.pick(smoke=2, cpu=2, gpu=1), "rate": run.pick(smoke=1e-3, cpu=1e-3, gpu=5e-4), "rate_others": run.pick(smoke=1e-3, cpu=2e-3, gpu=5e-4),
             "join": run.pick(smoke=0.5, cpu=0.4, gpu=0.25), "switch": run.pick(smoke=0.75, cpu=0.75, gpu=0.5), "iso_images": run.pick(smoke=2, cpu=14, gpu=100), "iso_steps": run.pick(smoke=2, cpu=25, gpu=100),
             "moments": run.pick(smoke=(0, 2), cpu=(0, 50, 150, 400, 800, 1350), gpu=(0, 200, 600, 1500, 4000, 6000)), "color_views": 10, "seeds": run.pick(smoke=2, cpu=3)}
 
@@ -689,9 +689,9 @@ class Bench:
         return self.worlds[category]
 
     def length(self, category: str, views: int = 1) -> Sizes:
-        "Sizes of a training; cars are trained longest. Who looks at two views in each step gets half the steps, so that all methods look at equally many images."
-        s = self.sizes
-        return Sizes(s["size"], s["points"], s["width"], s["batch"], s["steps" if variants[category].family == "car" else "steps_others"]//views, s["rate"], s["join"], s["switch"])
+        "Sizes of a training; cars are trained longest, others faster. Who looks at two views in each step gets half the steps, so that all methods look at equally many images."
+        s, kind = self.sizes, "" if variants[category].family == "car" else "_others"
+        return Sizes(s["size"], s["points"], s["width"], s["batch"], s["steps" + kind]//views, s["rate" + kind], s["join"], s["switch"])
 
     def legs(self, category: str, recipe: Recipe, seed: int, near=None) -> list[dict]:
         "The three legs of a training: before neighbours come in, with them, after the pose network is frozen."
