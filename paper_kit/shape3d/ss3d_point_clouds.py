@@ -760,7 +760,8 @@ def planned(bench: Bench) -> list[tuple[str, str, int]]:
     plan += block("plane", ("DIFFER", "DIFFER + L_G"), seeds) + block("chair", ("DIFFER", "DIFFER + L_G"), seeds)
     plan += block("plane", ("Ours-CC", "Ours-NN", "Ours-NN-sym"), seeds) + block("chair", ("Ours-CC", "Ours-NN"), seeds)
     plan += block("chair, one arm", ("Ours-NN", "Ours-NN-sym"), seeds) + block("car, lights alike", ("Ours-CC",), seeds)
-    plan += block("car", ("ULSP_Sup", "ULSP_Sup + L_G", "ULSP", "Ours-NN-sym"), first) + block("chair", ("Ours-NN-sym", "Ours-No-CC"), first) + block("plane", ("Ours-No-CC",), first)
+    plan += block("car", ("ULSP_Sup", "ULSP_Sup + L_G", "ULSP"), first) + block("chair", ("Ours-No-CC",), first) + block("plane", ("Ours-No-CC",), first)
+    plan += block("chair", ("Ours-NN-sym",), first) + block("car", ("Ours-NN-sym",), first)
     return plan
 
 def optimisations(bench: Bench) -> list[tuple[str, str, int]]:
