@@ -673,7 +673,7 @@ def sizes_of(run) -> dict:
     return {"counts": run.pick(smoke=(10, 4, 4), cpu=(300, 40, 40), gpu=(4000, 200, 400)), "size": run.pick(smoke=32, cpu=32, gpu=64), "points": run.pick(smoke=48, cpu=256, gpu=1024),
             "width": run.pick(smoke=4, cpu=16, gpu=32), "batch": run.pick(smoke=4, cpu=8, gpu=64), "steps": run.pick(smoke=4, cpu=1800, gpu=8000), "steps_others": run.pick(smoke=4, cpu=700, gpu=8000), "every": run.pick(smoke=2, cpu=2, gpu=1), "rate": run.pick(smoke=1e-3, cpu=1e-3, gpu=5e-4), "rate_others": run.pick(smoke=1e-3, cpu=2e-3, gpu=5e-4),
             "join": run.pick(smoke=0.5, cpu=0.4, gpu=0.25), "switch": run.pick(smoke=0.75, cpu=0.75, gpu=0.5), "iso_images": run.pick(smoke=2, cpu=14, gpu=100), "iso_steps": run.pick(smoke=2, cpu=25, gpu=100),
-            "moments": run.pick(smoke=(0, 2), cpu=(0, 50, 150, 400, 800, 1350), gpu=(0, 200, 600, 1500, 4000, 6000)), "color_views": 10, "trainings": run.pick(smoke=999, cpu=999, gpu=999), "seeds": run.pick(smoke=2, cpu=3)}
+            "moments": run.pick(smoke=(0, 2), cpu=(0, 50, 150, 400, 800, 1350), gpu=(0, 200, 600, 1500, 4000, 6000)), "color_views": 10, "trainings": run.pick(smoke=999, cpu=71, gpu=999), "seeds": run.pick(smoke=2, cpu=3)}
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #1c3e5d6d
 class Bench:
@@ -971,7 +971,7 @@ def figure_2(bench: Bench):
         again, guess = model["reconstruction"](pseudo), model["pose"](pseudo)
         mask, own = soft_mask(view(cloud.points, v, size)[0], size, size)[0], colored(cloud.points, cloud.colors, v, size)[0]
     apart = 100*set_distance(cloud.points.expand(4, -1, -1), again.points)
-    figure, axes = plt.subplots(3, 5, figsize=(7.4, 5.0), layout="constrained")
+    figure, axes = plt.subplots(3, 5, figsize=(6.8, 4.6), layout="constrained")
     for ax in axes.flat: ax.set(xticks=[], yticks=[]); ax.grid(False); ax.spines[:].set_visible(False)
     def put(ax, picture, title): ax.imshow(picture, cmap="gray"); ax.set_title(title, fontsize=8, loc="center")
     degrees = lambda x: f"({math.degrees(x[0]):.0f}°, {math.degrees(x[1]):.0f}°)"
@@ -1039,7 +1039,7 @@ def figure_e3(bench: Bench, count: int = 2):
         for i in range(count):
             pictures += [photo(t["image"][i])] + [portrait(p[i]) for p in points] + [portrait(t["points"][i])]
             rows.append(name)
-    return grid(pictures, len(steps) + 2, ["image"] + [f"{k:,}" for k in steps] + ["truth"], rows=rows, width=7.4)
+    return grid(pictures, len(steps) + 2, ["image"] + [f"{k:,}" for k in steps] + ["truth"], rows=rows, width=6.8)
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #4bb29cc9
 def billboard(mask: Float[Tensor, "size size"], v: Float[Tensor, "2"], points: int) -> Float[Tensor, "points 3"]:
@@ -1109,7 +1109,7 @@ def figure_3(bench: Bench, queries: tuple = (0, 3, 5)):
         pictures += [photo(images[q])] + [photo(images[j]) for j in found["index"][q]]
         titles += ["query"] + [f"{c:.2f}, {a:.0f}°" for c, a in zip(found["chamfer"][q], found["angle"][q])]
         rows.append("by " + kind)
-    return grid(pictures, 6, titles, rows=rows)
+    return grid(pictures, 6, titles, rows=rows, width=5.6)
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #45bf3371
 def table_3(bench: Bench):
@@ -1140,7 +1140,7 @@ def figure_5(bench: Bench, count: int = 4):
     for i in range(count):
         big = lambda m: m.repeat_interleave(3, 0).repeat_interleave(3, 1).numpy()[..., None].repeat(3, -1)
         pictures += [photo(t["image"][i]), big(t["mask"][i]), big(a["mask_before"][i]), big(a["mask_after"][i]), portrait(a["before"][i]), portrait(a["after"][i]), portrait(b["after"][i])]
-    return grid(pictures, 7, ["image", "mask", "before", "after", "cloud before", "after", "not regularised"], rows=[f"{x:.2f} to {y:.2f}" for x, y in zip(a["iou_before"][:count], a["iou_after"][:count])], width=7.6)
+    return grid(pictures, 7, ["image", "mask", "before", "after", "cloud before", "after", "not regularised"], rows=[f"{x:.2f} to {y:.2f}" for x, y in zip(a["iou_before"][:count], a["iou_after"][:count])], width=6.4)
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #f7d36a4b
 def figure_7(bench: Bench, count: int = 2):
@@ -1154,7 +1154,7 @@ def figure_7(bench: Bench, count: int = 2):
         for m in ("Ours-CC", "DIFFER"):
             r = bench.done["car", m, 0]
             pictures += [photo(torch.ones_like(t["image"][i]))] + [photo(x) for x in colored(r["points"][i][None].expand(4, -1, -1), r["colors"][i][None].expand(4, -1, -1), t["more"][i, :4], t["image"].shape[-1])]
-    return grid(pictures, 5, ["input", "view 1", "view 2", "view 3", "view 4"], rows=rows, width=5.6)
+    return grid(pictures, 5, ["input", "view 1", "view 2", "view 3", "view 4"], rows=rows, width=4.6)
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #e6a4a2fe
 def supp_figure_4(bench: Bench, count: int = 6):
@@ -1169,7 +1169,7 @@ def supp_figure_4(bench: Bench, count: int = 6):
         n = min(count, len(points))
         pictures += [portrait(p, colors) for p in points[:n]]
         rows.append(c)
-    return grid(pictures, n, rows=rows)
+    return grid(pictures, n, rows=rows, width=5.6)
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #d7fad91e
 car_groups = {"wheel": ("wheel", "hub"), "cabin": ("cabin", "rail", "mirror"), "window": ("window",)}
@@ -1214,7 +1214,7 @@ def figure_8(bench: Bench, reference: int = 0, count: int = 6):
     labels = grouped(t["part"])[reference][nearest(r["points"][reference:reference + 1], t["points"][reference:reference + 1])[1][0]]
     order = [reference] + [i for i in range(len(t["points"])) if i != reference][:count - 1]
     above = [portrait(t["points"][i], palette_[grouped(t["part"])[i]]) for i in order]
-    return grid(above + [portrait(r["points"][i], palette_[labels]) for i in order], count, ["labelled"] + [""]*(count - 1), rows=["truth", "by index"])
+    return grid(above + [portrait(r["points"][i], palette_[labels]) for i in order], count, ["labelled"] + [""]*(count - 1), rows=["truth", "by index"], width=5.6)
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #fc293598
 def against_print(reported: dict):
