@@ -837,7 +837,7 @@ def moments_of(bench: Bench, method: str, category: str = "car") -> tuple[list[i
     points = torch.stack([p @ r["rotation"].mT for p in early("points")] + [r["points"][:count]])
     return [int(k) for k in early("step")] + [bench.length(category).steps], points, torch.stack(early("colors") + [r["colors"][:count]])
 
-def viewer_data(bench: Bench, count: int = 3) -> dict:
+def viewer_data(bench: Bench, count: int = 2) -> dict:
     "What the exhibit needs: images, true clouds, and for each method clouds over the training and the poses; coordinates and colours in bytes."
     import base64
     t, methods = of_test(bench, "car"), [m for m in ("Ours-CC", "Ours-No-CC", "DIFFER") if ("car", m, 0) in bench.done]
@@ -850,7 +850,7 @@ def viewer_data(bench: Bench, count: int = 3) -> dict:
             "truecolors": [shade(c) for c in t["colors"][:count]], "trueview": degrees(t["view"]), "methods": {}}
     for m in methods:
         steps, points, colors = moments_of(bench, m)
-        data["methods"][m] = {"steps": steps, "points": [[place(p) for p in x[:count]] for x in points], "colors": [[shade(c) for c in x[:count]] for x in colors],
+        data["methods"][m] = {"steps": steps, "points": [[place(p) for p in x[:count]] for x in points], "colors": [shade(c) for c in colors[-1][:count]],
                               "azimuth": None if m == "DIFFER" else degrees(aligned_azimuth(bench.done["car", m, 0]["view"], bench.done["car", m, 0]["rotation"]))}
     return data
 
@@ -867,7 +867,7 @@ and where the finished pose network puts it (outer ring), over all test images; 
 viewer_js = """(root, d) => {
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), places = (text) => Float32Array.from(bytes(text), (b) => (b/255 - 0.5)*1.4);
 d.images = d.images.map(bytes); d.truecolors = d.truecolors.map(bytes); d.true = d.true.map(places);
-for (const m of Object.values(d.methods)) { m.colors = m.colors.map((x) => x.map(bytes)); m.points = m.points.map((x) => x.map(places)); }
+for (const m of Object.values(d.methods)) { m.colors = m.colors.map(bytes); m.points = m.points.map((x) => x.map(places)); }
 const S = d.size, state = {i: 0, m: Object.keys(d.methods)[0], index: false}, $ = (q) => root.querySelector(q);
 const panes = {};
 for (const [key, title] of [["input", "input image"], ["cloud", "predicted cloud"], ["true", "true cloud"], ["mask", "soft silhouette"], ["color", "colour projection"], ["dial", "azimuths: true, predicted"]]) {
@@ -936,7 +936,7 @@ function dial() {
 function draw() {
   const m = d.methods[state.m], image = d.images[state.i], values = new Uint8ClampedArray(4*S*S);
   for (let a = 0; a < S*S; a++) { for (let h = 0; h < 3; h++) values[4*a + h] = image[3*a + h]; values[4*a + 3] = 255; }
-  const at = Math.max(0, m.steps.length - 1 - (st.max - st.value)), points = m.points[at][state.i], colors = state.index ? m.byindex : m.colors[at][state.i];
+  const at = Math.max(0, m.steps.length - 1 - (st.max - st.value)), points = m.points[at][state.i], colors = state.index ? m.byindex : m.colors[state.i];
   $("#sto").textContent = m.steps[at];
   raster(panes.input, values); cloud(panes.cloud, points, colors); cloud(panes.true, d.true[state.i], d.truecolors[state.i]);
   project(points, colors); dial();
@@ -1140,7 +1140,7 @@ def figure_5(bench: Bench, count: int = 4):
     for i in range(count):
         big = lambda m: m.repeat_interleave(3, 0).repeat_interleave(3, 1).numpy()[..., None].repeat(3, -1)
         pictures += [photo(t["image"][i]), big(t["mask"][i]), big(a["mask_before"][i]), big(a["mask_after"][i]), portrait(a["before"][i]), portrait(a["after"][i]), portrait(b["after"][i])]
-    return grid(pictures, 7, ["image", "mask", "before", "after", "cloud before", "after", "not regularised"], rows=[f"{x:.2f} to {y:.2f}" for x, y in zip(a["iou_before"][:count], a["iou_after"][:count])], width=6.4)
+    return grid(pictures, 7, ["image", "mask", "before", "after", "cloud before", "after", "free"], rows=[f"{x:.2f} to {y:.2f}" for x, y in zip(a["iou_before"][:count], a["iou_after"][:count])], width=6.4)
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #f7d36a4b
 def figure_7(bench: Bench, count: int = 2):
