@@ -1036,10 +1036,11 @@ def figure_e3(bench: Bench, count: int = 2):
     count = min(count, len(t["image"]))
     for m, name in (("Ours-CC", "cycles"), ("Ours-No-CC", "none")):
         steps, points, _ = moments_of(bench, m)
+        steps, points = [steps[0], *steps[2:]], torch.cat([points[:1], points[2:]])
         for i in range(count):
             pictures += [photo(t["image"][i])] + [portrait(p[i]) for p in points] + [portrait(t["points"][i])]
             rows.append(name)
-    return grid(pictures, len(steps) + 2, ["image"] + [f"{k:,}" for k in steps] + ["truth"], rows=rows, width=6.8)
+    return grid(pictures, len(steps) + 2, ["image"] + [f"{k:,}" for k in steps] + ["truth"], rows=rows, width=6.0)
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #4bb29cc9
 def billboard(mask: Float[Tensor, "size size"], v: Float[Tensor, "2"], points: int) -> Float[Tensor, "points 3"]:
