@@ -272,6 +272,73 @@ def test_bad_inputs_say_what_was_expected(bad, says):
         bad()
 
 
+# image collections
+
+@pytest.fixture(scope="module")
+def painted():
+    return [w.paint(s, np.random.default_rng(5), patterned=0) for s in w.sample_family("car", 3, np.random.default_rng(3), painted=False)]
+
+
+def test_a_collection_has_its_shapes_and_says_nothing_of_poses(painted):
+    seen, poses = w.image_collection(painted, np.random.default_rng(0), views=2, size=32)
+    assert seen.images.shape == (3, 2, 3, 32, 32) and seen.masks.shape == (3, 2, 32, 32) and seen.images.dtype == seen.masks.dtype == torch.float32
+    assert poses.azimuth.shape == poses.elevation.shape == (3, 2)
+    assert seen._fields == ("images", "masks")                                       # all that training gets: poses come apart
+    assert set(seen.masks.unique().tolist()) == {0, 1} and 0 <= seen.images.min() and seen.images.max() <= 1
+    assert (seen.images*(1 - seen.masks[:, :, None])).abs().max() == 0 and (seen.masks.mean((2, 3)) > 0.03).all()
+    assert (poses.azimuth.abs() <= 180).all() and (poses.elevation >= -20).all() and (poses.elevation <= 40).all()
+
+
+def test_a_collection_follows_its_generator(painted):
+    a, b, c = (w.image_collection(painted, np.random.default_rng(k), size=32) for k in (1, 1, 2))
+    assert torch.equal(a[0].images, b[0].images) and torch.equal(a[0].masks, b[0].masks) and torch.equal(a[1].azimuth, b[1].azimuth)
+    assert not torch.equal(a[1].azimuth, c[1].azimuth) and not torch.equal(a[0].images, c[0].images)
+    narrow = w.image_collection(painted, np.random.default_rng(0), views=8, size=16, azimuth=(10, 20), elevation=(0, 5))[1]
+    assert (narrow.azimuth >= 10).all() and (narrow.azimuth <= 20).all() and (narrow.elevation >= 0).all() and (narrow.elevation <= 5).all()
+
+
+def test_silhouettes_are_where_the_surface_projects(painted):
+    "Points of the solid, through the collection's own camera, fall on the silhouette, and fill it."
+    from paper_kit.kit.geometry import project
+    size = 48
+    seen, poses = w.image_collection(painted, np.random.default_rng(4), views=3, size=size)
+    for k, shape in enumerate(painted):
+        points = shape.sample(20_000, np.random.default_rng(k)).points*0.5
+        for j in range(3):
+            pixels, depth = project(points, w.camera_matrix(size), w.camera_pose(poses.azimuth[k, j], poses.elevation[k, j]))
+            assert (depth > 1).all() and (depth < 3).all()
+            cell, mask = pixels.floor().long(), seen.masks[k, j] > 0
+            drawn = torch.zeros(size, size, dtype=torch.bool)
+            drawn[cell[:, 1], cell[:, 0]] = True
+            near = torch.nn.functional.max_pool2d(mask[None, None].float(), 3, 1, 1)[0, 0] > 0
+            assert near[cell[:, 1], cell[:, 0]].all()                                # none outside, but for the cut at half a pixel
+            assert (drawn & mask).sum() > 0.97*mask.sum()
+
+
+def test_the_camera_of_a_collection_is_at_distance_two_and_upright():
+    T = w.camera_pose(torch.tensor([0.0, 90.0, 30.0]), torch.tensor([0.0, 0.0, 40.0]))
+    eye = -(T[:, :3, :3].mT @ T[:, :3, 3:])[..., 0]
+    np.testing.assert_allclose(eye.norm(dim=1), 2, atol=1e-5)
+    np.testing.assert_allclose(eye[:2], [[2, 0, 0], [0, 2, 0]], atol=1e-5)
+    assert abs(eye[2, 2] - 2*np.sin(np.radians(40))) < 1e-5 and (T[:, 1, 2] < 0).all()          # up is up: image rows go down
+    K = w.camera_matrix(64)
+    assert K[0, 0] == 120 and K[0, 2] == 32                                         # the published focal length for 64 pixels
+
+
+def test_lights_alike_have_one_colour():
+    names = w.family("car").parts
+    ends = [names.index("light front"), names.index("light back")]
+    car = w.build("car")
+    for front_back, same in ((0.0, True), (1.0, False)):
+        colors = w.paint(car, np.random.default_rng(2), front_back=front_back).looks.colors[ends]
+        assert np.allclose(*colors) == same
+
+
+def test_nothing_to_photograph():
+    for shapes, views in (([], 1), ([w.build("car")], 0)):
+        with pytest.raises(PaperKitError, match="nothing to photograph"): w.image_collection(shapes, np.random.default_rng(0), views=views)
+
+
 def test_hundreds_of_shapes_a_minute():
     start, rng = time.process_time(), np.random.default_rng(0)
     for name in NAMES: w.sample_family(name, 5, rng)
