@@ -587,15 +587,17 @@ def step_pose(self: Unicorn, images: Float[Tensor, "b 3 h w"], options: Options,
 
 # %% ../../nbs/shape3d/unicorn.ipynb #1c293fd5
 @patch
-def step_joint(self: Unicorn, images: Float[Tensor, "b 3 h w"], options: Options, recon: Reconstruction, smooth: Smoothness, mean: bool = False) -> dict[str, Tensor]:
-    "One step of the minimum-error or expected-error scheme: shape, texture and pose at once."
-    f = self.encode(images)
-    errors, zero = self.candidates_drawn(f, images, recon, mean), images.new_zeros(())
-    reg = options.regularity*smooth(self.shaped(f.shape)) if self.free[0] else zero
-    if options.alternate == "minimum":
-        cheap = 1e-3*F.cross_entropy(f.logits, errors.argmin(1))
-        return {"rec": errors.amin(1).mean(), "swap": zero, "reg": reg, "uni": cheap}
-    return {"rec": (f.probability*errors).sum(1).mean(), "swap": zero, "reg": reg, "uni": options.uniform*uniformity(f.probability)}
+def step_joint(self: Unicorn, images: Float[Tensor, "b 3 h w"], bank: Bank, options: Options, recon: Reconstruction, smooth: Smoothness, generator: Generator | None = None, mean: bool = False) -> dict[str, Tensor]:
+    "One step of the minimum-error or expected-error scheme: shape, texture and pose at once, with the same swaps as ours."
+    f, zero, least = self.encode(images), images.new_zeros(()), options.alternate == "minimum"
+    errors = self.candidates_drawn(f, images, recon, mean)
+    R, _ = likely_pose(constant(f._replace(logits=-errors) if least else f, "angles", "shift", "logits"))
+    shape, swap = self.shaped(f.shape), zero
+    for s in self.swaps(f, shape, self.textured(f.texture, mean), R, bank, options.bins, generator, mean).values() if options.swap else ():
+        swap = swap + options.swap*recon(self.draw(s.vertices, s.texture, s.background).image, s.images).sum()/len(images)
+    bank.add(images, f, R)
+    return {"rec": errors.amin(1).mean() if least else (f.probability*errors).sum(1).mean(), "swap": swap, "reg": options.regularity*smooth(shape) if self.free[0] else zero,
+            "uni": zero if least else options.uniform*uniformity(f.probability)}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #00950d0a
 class Part(NamedTuple):
@@ -636,7 +638,7 @@ class Objective:
         self.smooth = self.smooth or Smoothness(self.net.faces)
         drawn = torch.rand((), generator=generator).item() < o.mean_texture
         mean = bool(drawn or (part.stage == 1 and o.first_stage_mean))
-        if o.alternate != "alternating": return self.net.step_joint(images, o, self.recon, self.smooth, mean)
+        if o.alternate != "alternating": return self.net.step_joint(images, self.bank, o, self.recon, self.smooth, generator, mean)
         if step % 2: return self.net.step_pose(images, o, self.recon, mean)
         return self.net.step_3d(images, self.bank, o, self.recon, self.smooth, generator, mean)
 
@@ -1010,7 +1012,7 @@ def controls(net: Unicorn, data: dict, points: int, chamfers: int | None, genera
 # %% ../../nbs/shape3d/unicorn.ipynb #205f6829
 @torch.no_grad()
 def bank_stage(fitted: dict, data: dict, sizes: Sequence[int], bins: int, draws: int, seed: int) -> dict:
-    "Mean distance of texture codes, in units of their spread, from the neighbour that a bank of each size holds, over `draws` orders of the images; the share of inputs that find one."
+    "Mean distance of texture codes, in units of their spread, from the neighbour that a bank of each size holds, over `draws` orders of the images (9 where no input finds one); the share of inputs that do."
     net, generator, found = restore(fitted), torch.Generator().manual_seed(seed), {"distance": [], "found": []}
     f = net.encode(data["images"][:, 0])
     R, _ = likely_pose(f)
@@ -1025,7 +1027,7 @@ def bank_stage(fitted: dict, data: dict, sizes: Sequence[int], bins: int, draws:
             bank.add(torch.zeros(len(held), 3, 1, 1), f._replace(shape=f.shape[held], texture=f.texture[held]), R[held])
             far.append(bank.neighbours("texture", f.texture[ask], R[ask], *viewpoint_bins(len(ask), bins, generator))[1])
         far = torch.cat(far)
-        found["distance"].append((far[far.isfinite()].mean()/unit).item())
+        found["distance"].append((far[far.isfinite()].mean()/unit).nan_to_num(9.0).item())
         found["found"].append(far.isfinite().float().mean().item())
     return found
 
@@ -1055,22 +1057,21 @@ RUNS = {"full": {}, "without swap": {"options": {"swap": 0.0}}, "without PC": {"
         "p = 0": {"options": {"mean_texture": 0.0, "first_stage_mean": False}}, "pixels only": {"options": {"perceptual": "none"}},
         "without both": {"options": {"swap": 0.0}, "curriculum": {"progressive": False}}, "long": {"longer": 3}}
 
-_B = {"setting": "B"}
-DATA = {"car": dict(family="car"), "chair": dict(family="chair"), "plane": dict(family="plane"), "lamp": dict(family="lamp"), "white car": dict(family="car", white=0.5), "car B": dict(family="car") | _B}
+DATA = {"car": dict(family="car"), "chair": dict(family="chair"), "plane": dict(family="plane"), "lamp": dict(family="lamp"), "white car": dict(family="car", white=0.5), "car B": dict(family="car", setting="B")}
 
 SIZES = {
     "smoke": {"model": dict(size=16, candidates=3, level=1, width=4, units=16, codes=[32, 128, 128], channels=[16, 8, 8, 8], faces=4, sigma=4e-4), "focal": 5.0, "shift": 0.2, "steps": 8, "batch": 3, "rate": 2e-3, "colour_rate": 1e-2, "bank": 12,
-              "images": 6, "images_B": 4, "test": 3, "multi": [3, 3], "supervised": dict(steps=2, batch=2, views=2), "points": 150, "chamfers": 2, "pairs": 2, "banks": [2, 4, 6],
+              "images": 6, "images_B": 4, "patterned": 0.0, "tied": 1.0, "test": 3, "multi": [3, 3], "supervised": dict(steps=2, batch=2, views=2), "points": 150, "chamfers": 2, "pairs": 2, "banks": [2, 4, 6],
               "plan": {"car": {"full": 1, "without swap": 1, "without PC": 1, "without uniformity": 1, "minimum error": 1, "expected error": 1, "sphere": 1, "bank 32": 1, "V = 1": 1, "pixels only": 1, "long": 1}, "chair": {"full": 1, "without PC": 1},
                        "plane": {"full": 1}, "lamp": {"full": 1}, "white car": {"full": 1, "p = 0": 1}, "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
               "baselines": {"car": {"layered": 1, "soft": 1}, "chair": {"layered": 1}, "plane": {"layered": 1}, "lamp": {"layered": 1}}},
-    "cpu": {"model": dict(size=32, candidates=6, level=2, width=16, units=128, codes=[32, 128, 128], channels=[64, 32, 16, 16, 16], faces=10, sigma=2e-4), "focal": 5.0, "shift": 0.2, "steps": 240, "batch": 12, "rate": 2e-3, "colour_rate": 1e-2, "bank": 512,
-            "images": 512, "images_B": 256, "test": 48, "multi": [128, 4], "supervised": dict(steps=100, batch=6, views=3), "points": 1000, "chamfers": 24, "pairs": 200, "banks": [32, 128, 512],
-            "plan": {"car": {"full": 3, "without swap": 3, "without PC": 3, "without uniformity": 3, "minimum error": 3, "expected error": 3, "sphere": 3, "bank 32": 3, "V = 1": 1, "pixels only": 1, "long": 1}, "chair": {"full": 3, "without PC": 3},
+    "cpu": {"model": dict(size=32, candidates=6, level=2, width=16, units=128, codes=[32, 128, 128], channels=[64, 32, 16, 16, 16], faces=10, sigma=3e-4), "focal": 5.0, "shift": 0.2, "steps": 240, "batch": 12, "rate": 1e-3, "colour_rate": 5e-3, "bank": 512,
+            "images": 512, "images_B": 256, "patterned": 0.0, "tied": 1.0, "test": 48, "multi": [128, 4], "supervised": dict(steps=120, batch=6, views=3), "points": 1000, "chamfers": 24, "pairs": 200, "banks": [32, 128, 512],
+            "plan": {"car": {"full": 3, "minimum error": 3, "expected error": 3, "without uniformity": 3, "sphere": 3, "bank 32": 3, "without swap": 1, "without PC": 1, "V = 1": 1, "pixels only": 1, "long": 1}, "chair": {"full": 1, "without PC": 1},
                      "plane": {"full": 1}, "lamp": {"full": 1}, "white car": {"full": 1, "p = 0": 1}, "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
             "baselines": {"car": {"layered": 3, "soft": 1}, "chair": {"layered": 1}, "plane": {"layered": 1}, "lamp": {"layered": 1}}},
     "gpu": {"model": dict(size=64, candidates=6, level=3, width=64, units=128, codes=[32, 128, 128], channels=[64, 32, 16, 16, 16, 16], faces=25, sigma=1e-4), "focal": None, "shift": 0.2, "steps": 8000, "batch": 32, "rate": 1e-4, "colour_rate": 1e-4, "bank": 1024,
-            "images": 5000, "images_B": 5000, "test": 200, "multi": [1250, 4], "supervised": dict(steps=4000, batch=8, views=4), "points": 10000, "chamfers": 100, "pairs": 500, "banks": [32, 128, 512],
+            "images": 5000, "images_B": 5000, "patterned": 0.4, "tied": 0.7, "test": 200, "multi": [1250, 4], "supervised": dict(steps=4000, batch=8, views=4), "points": 10000, "chamfers": 100, "pairs": 500, "banks": [32, 128, 512],
             "plan": {"car": {"full": 3, "without swap": 3, "without PC": 3, "without uniformity": 3, "minimum error": 3, "expected error": 3, "sphere": 3, "bank 32": 3, "V = 1": 3, "pixels only": 3, "long": 1},
                      "chair": {"full": 3, "without swap": 3, "without PC": 3}, "plane": {"full": 3, "without swap": 3, "without PC": 3}, "lamp": {"full": 3}, "white car": {"full": 3, "p = 0": 3}, "car B": {"full": 3, "without swap": 1, "without PC": 1, "without both": 1}},
             "baselines": {f: {"layered": 3, "soft": 3} for f in ("car", "chair", "plane", "lamp")}}}
@@ -1088,9 +1089,9 @@ def data_stages(run) -> dict:
     "For each collection: photographs to train on (one view each), to test on (two views, surface points), and of fewer objects from several sides, as many in all, for the baselines."
     s, found = sizes_of(run), {}
     for name, given in DATA.items():
-        given, size = {"setting": "A"} | given, s["model"]["size"]
+        given, size = {"setting": "A", "patterned": s["patterned"], "tied": s["tied"]} | given, s["model"]["size"]
         common = given | {"size": size, "focal": s["focal"]}
-        found[name] = {"train": run.stage(collection_stage, **common, count=s["images_B"] if given["setting"] == "B" or name in ("plane", "lamp", "white car") else s["images"], views=1, seed=run.seed + 100),
+        found[name] = {"train": run.stage(collection_stage, **common, count=s["images"] if name == "car" else s["images_B"], views=1, seed=run.seed + 100),
                        "test": run.stage(collection_stage, **common, count=s["test"], views=2, points=s["points"], seed=run.seed + 900)}
         if name in s["baselines"]: found[name]["multi"] = run.stage(collection_stage, **common, count=s["multi"][0], views=s["multi"][1], seed=run.seed + 100)
     return found
@@ -1111,7 +1112,7 @@ def stages(run) -> dict:
         for kind, seeds in kinds.items():
             models = [fitted_stage(run, s, name, kind, data[name], seed) for seed in run.seeds(seeds)]
             first = (name, kind) == ("car", "full")
-            found["scores"][name, kind] = [run.stage(score_stage, fitted=m, data=data[name]["test"], points=s["points"], chamfers=s["chamfers"], stages=[1, 2, 3, 4] if kind == "full" else [4],
+            found["scores"][name, kind] = [run.stage(score_stage, fitted=m, data=data[name]["test"], points=s["points"], chamfers=s["chamfers"], stages=[1, 2, 3, 4] if kind in ("full", "long") else [4],
                                                      icps=["rigid", "none", "stretched", "best of 24"] if first and i == 0 else ["rigid", "none"] if kind == "full" else ["rigid"], best=kind == "minimum error", supervised=False,
                                                      pairs=s["pairs"] if name == "car B" else 0, seed=run.seed) for i, m in enumerate(models)]
             found["fitted"][name, kind] = models
@@ -1210,7 +1211,7 @@ def figure_1(results: dict, count: int = 4):
     images = data["test"]["images"][:count, 0]
     s = look(fitted, images)
     rows = [[_hwc(data["train"]["images"][(2*i) % len(data["train"]["images"]), 0]), _hwc(data["train"]["images"][(2*i + 1) % len(data["train"]["images"]), 0]), None, _hwc(images[i]), s.drawn.image[i].numpy(),
-             *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(60) @ s.R[i], side(120) @ s.R[i]))] for i in range(count)]
+             *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(60) @ s.R[i], side(120) @ s.R[i]))] for i in range(len(images))]
     return picture_rows(rows, ["collection", "", "", "input", "output", "mesh", "turned 60°", "turned 120°"])
 
 def figure_5(results: dict):
@@ -1233,14 +1234,14 @@ def figure_7(results: dict, count: int = 4):
     images = results["data"]["car B"]["test"]["images"][:count, 0]
     s = look(results["fitted"]["car B", "full"][0], images)
     seen = lambda i: ((s.drawn.seen[i]/2 + 0.5)*s.drawn.mask[i][..., None] + 1 - s.drawn.mask[i][..., None]).numpy()
-    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), s.drawn.mask[i].numpy(), seen(i), *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(70) @ s.R[i], side(160) @ s.R[i]))] for i in range(count)]
+    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), s.drawn.mask[i].numpy(), seen(i), *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(70) @ s.R[i], side(160) @ s.R[i]))] for i in range(len(images))]
     return picture_rows(rows, ["input", "output", "mask", "correspondence", "mesh", "turned 70°", "turned 160°"])
 
 def figure_8(results: dict, count: int = 3):
     "Setting B: three models, each from the predicted side and from another."
     images, kinds = results["data"]["car B"]["test"]["images"][:count, 0], ("full", "without swap", "without PC")
     all_seen = [look(results["fitted"]["car B", k][0], images) for k in kinds]
-    rows = [[_hwc(images[i])] + [portrait(s.net, s.vertices[i], s.texture[i], m) for s in all_seen for m in (s.R[i], side(80) @ s.R[i])] for i in range(count)]
+    rows = [[_hwc(images[i])] + [portrait(s.net, s.vertices[i], s.texture[i], m) for s in all_seen for m in (s.R[i], side(80) @ s.R[i])] for i in range(len(images))]
     return picture_rows(rows, ["input"] + [t for k in ("full", "w/o swap", "w/o PC") for t in (k, "turned 80°")])
 
 def figure_9(results: dict, which: int = 0):
@@ -1261,7 +1262,7 @@ def figure_4(results: dict, count: int = 3):
     images = results["data"]["car B"]["test"]["images"][:count, 0]
     s = look(results["fitted"]["car B", "without both"][0], images)
     with torch.no_grad(): behind = s.net.behind(s.factors.background)
-    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), behind[i].numpy(), *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(80) @ s.R[i]))] for i in range(count)]
+    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), behind[i].numpy(), *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(80) @ s.R[i]))] for i in range(len(images))]
     return picture_rows(rows, ["input", "output", "background", "object", "turned 80°"], 5.5)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #8e72ff2c
