@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jaxtyping import Float, Int
+    from numpy import ndarray
     from torch import Generator, Tensor
 
 # %% auto #0
@@ -855,18 +856,19 @@ def chamfer_l1(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"]) -> float:
     "Mean of accuracy and completeness (mean distance to the nearest point, not squared), times 10."
     return 5*(nearest(a, b)[0].sqrt().mean() + nearest(b, a)[0].sqrt().mean()).item()
 
-def icp(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"], steps: int = 30, stretch: bool = False) -> Float[Tensor, "n 3"]:
-    "Iterative closest points: `a` moved onto `b` by rotation and translation (Besl and McKay 1992); with `stretch` by an affine scale along the axes of `a` as well."
-    start, scale = a, torch.ones(3)
+def icp(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"], steps: int = 60, stretch: bool = False, few: int = 400) -> Float[Tensor, "n 3"]:
+    "Iterative closest points: `a` moved onto `b` by rotation and translation (Besl and McKay 1992), estimated from `few` of its points; with `stretch` by a scale along each of its axes as well."
+    start, scale = a[torch.linspace(0, len(a) - 1, min(few, len(a))).long()], torch.ones(3)
+    here = start
     for _ in range(steps):
-        partner = b[nearest(a, b)[1]]
+        partner = b[nearest(here, b)[1]]
         _, R, t = align(start*scale, partner, scale=False)
-        a = (start*scale) @ R.T + t
         if stretch:
             back, centred = (partner - t) @ R, start - start.mean(0)
             scale = ((centred*(back - back.mean(0))).sum(0)/centred.square().sum(0).clamp(min=1e-9)).clamp(0.3, 3)
-            a = (start*scale) @ R.T + t
-    return a
+        before, here = here, (start*scale) @ R.T + t
+        if (here - before).abs().max() < 1e-5: break
+    return (a*scale) @ R.T + t
 
 def aligned_chamfer(prediction: Float[Tensor, "n 3"], truth: Float[Tensor, "m 3"], how: str = "rigid") -> float:
     """Chamfer-L1 in the unit cube after an alignment: none, rigid (the paper's), stretched, or best of 24 rigid starts.
@@ -882,7 +884,7 @@ def aligned_chamfer(prediction: Float[Tensor, "n 3"], truth: Float[Tensor, "m 3"
              for s in ((1., 1., 1.), (1., -1., -1.), (-1., 1., -1.), (-1., -1., 1.))]
     turns = [t*torch.sign(torch.linalg.det(t)) for t in turns]
     few = torch.linspace(0, len(a) - 1, min(300, len(a))).long()
-    rough = sorted(range(24), key=lambda i: chamfer_l1(icp(a[few] @ turns[i].T, b[few], 10), b[few]))[:3]
+    rough = sorted(range(24), key=lambda i: chamfer_l1(icp(a[few] @ turns[i].T, b, 10), b[few]))[:3]
     return min(chamfer_l1(icp(a @ turns[i].T, b), b) for i in rough)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #845d3c7c
@@ -1173,6 +1175,9 @@ def portrait(net: Unicorn, vertices: Float[Tensor, "v 3"], texture: Float[Tensor
 
 def side(azimuth: float, elevation: float = 20.0) -> Float[Tensor, "3 3"]: return rot(torch.deg2rad(torch.tensor([azimuth, elevation, 0.])))
 
+# %% ../../nbs/shape3d/unicorn.ipynb #a24c7737
+#| code-fold: true
+#| code-summary: "Exported source: a model's view of some images"
 class Seen(NamedTuple):
     "What a model says of some images, ready for portraits."
     net: Unicorn
@@ -1202,9 +1207,9 @@ def picture_rows(rows: Sequence, titles: Sequence[str], width: float = 7.0):
 
 _hwc = lambda x: x.movedim(0, -1).numpy()
 
-# %% ../../nbs/shape3d/unicorn.ipynb #a24c7737
+# %% ../../nbs/shape3d/unicorn.ipynb #552aefdc
 #| code-fold: true
-#| code-summary: "Exported source: Figures 1, 5, 7, 8, 9"
+#| code-summary: "Exported source: Figure 1"
 def figure_1(results: dict, count: int = 4):
     "A part of the collection, and what is made of single images of it."
     data, fitted = results["data"]["car B"], results["fitted"]["car B", "full"][0]
@@ -1214,6 +1219,9 @@ def figure_1(results: dict, count: int = 4):
              *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(60) @ s.R[i], side(120) @ s.R[i]))] for i in range(len(images))]
     return picture_rows(rows, ["collection", "", "", "input", "output", "mesh", "turned 60°", "turned 120°"])
 
+# %% ../../nbs/shape3d/unicorn.ipynb #71e9a310
+#| code-fold: true
+#| code-summary: "Exported source: Figure 5"
 def figure_5(results: dict):
     "One object of each category: input, ours in two views, the supervised models, and the truth's second photograph."
     rows = []
@@ -1229,6 +1237,9 @@ def figure_5(results: dict):
         rows.append([_hwc(data["images"][0, 0]), portrait(s.net, s.vertices[0], s.texture[0], s.R[0]), portrait(s.net, s.vertices[0], None, s.R[0]), portrait(s.net, s.vertices[0], s.texture[0], between @ s.R[0]), *given, _hwc(data["images"][0, 1])])
     return picture_rows(rows, ["input", "ours", "ours, shape", "ours, other side", "supervised\nlayered", "supervised\nSoftRas", "truth,\nother side"])
 
+# %% ../../nbs/shape3d/unicorn.ipynb #7743b408
+#| code-fold: true
+#| code-summary: "Exported source: Figure 7"
 def figure_7(results: dict, count: int = 4):
     "Setting B: input, output, mask, correspondence and the mesh from three sides."
     images = results["data"]["car B"]["test"]["images"][:count, 0]
@@ -1237,6 +1248,9 @@ def figure_7(results: dict, count: int = 4):
     rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), s.drawn.mask[i].numpy(), seen(i), *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(70) @ s.R[i], side(160) @ s.R[i]))] for i in range(len(images))]
     return picture_rows(rows, ["input", "output", "mask", "correspondence", "mesh", "turned 70°", "turned 160°"])
 
+# %% ../../nbs/shape3d/unicorn.ipynb #b9404b61
+#| code-fold: true
+#| code-summary: "Exported source: Figure 8"
 def figure_8(results: dict, count: int = 3):
     "Setting B: three models, each from the predicted side and from another."
     images, kinds = results["data"]["car B"]["test"]["images"][:count, 0], ("full", "without swap", "without PC")
@@ -1244,6 +1258,9 @@ def figure_8(results: dict, count: int = 3):
     rows = [[_hwc(images[i])] + [portrait(s.net, s.vertices[i], s.texture[i], m) for s in all_seen for m in (s.R[i], side(80) @ s.R[i])] for i in range(len(images))]
     return picture_rows(rows, ["input"] + [t for k in ("full", "w/o swap", "w/o PC") for t in (k, "turned 80°")])
 
+# %% ../../nbs/shape3d/unicorn.ipynb #f74d07be
+#| code-fold: true
+#| code-summary: "Exported source: Figure 9"
 def figure_9(results: dict, which: int = 0):
     "One input at the end of every stage: side view of the shape, texture, background."
     images = results["data"]["car B"]["test"]["images"][which:which + 2, 0]
@@ -1271,14 +1288,14 @@ def figure_4(results: dict, count: int = 3):
 def _scheme(ax, title: str, rows: Sequence[tuple], k: int = 3) -> None:
     "Boxes for k candidates with arrows to what learns; a row is (label, which candidates, what learns)."
     from paper_kit.kit.show import palette
-    ax.set(xlim=(0, 10), ylim=(-0.3, k + 0.6), title=title)
+    ax.set(xlim=(0, 10), ylim=(-0.3, k + 0.2), title=title)
     ax.axis("off")
     for i in range(k):
-        ax.add_patch(_box((2.2, i + 0.15), 2.2, 0.7))
-        ax.text(3.3, i + 0.5, f"pose {k - i}", ha="center", va="center", fontsize=7)
+        ax.add_patch(_box((0.2, i + 0.15), 2.2, 0.7))
+        ax.text(1.3, i + 0.5, f"pose {k - i}", ha="center", va="center", fontsize=7)
     for label, which, learns, y, colour in rows:
-        ax.text(8.1, y, f"{label}\nlearns: {learns}", ha="center", va="center", fontsize=7, color=palette[colour])
-        for i in which: ax.annotate("", (6.4, y), (4.5, k - 1 - i + 0.5), arrowprops={"arrowstyle": "->", "color": palette[colour]})
+        ax.text(4.7, y, f"{label}\nlearns: {learns}", ha="left", va="center", fontsize=7, color=palette[colour])
+        for i in which: ax.annotate("", (4.6, y), (2.5, k - 1 - i + 0.5), arrowprops={"arrowstyle": "->", "color": palette[colour]})
 
 def _box(at, width, height):
     from matplotlib.patches import FancyBboxPatch
@@ -1288,12 +1305,15 @@ def _usage(ax, runs: list, title: str) -> None:
     for r in runs: ax.plot(range(1, len(r["4"]["usage"]) + 1), r["4"]["usage"], "o-", ms=3)
     ax.set(ylim=(0, 1), xlabel="candidate", title=title)
 
+# %% ../../nbs/shape3d/unicorn.ipynb #f0a1e884
+#| code-fold: true
+#| code-summary: "Exported source: Figures 10 and 11, continued"
 def figure_10(results: dict):
     "The two older schemes and their use of the candidates."
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(2, 2, figsize=(7, 4.2))
     _scheme(axes[0, 0], "(a) minimum error", [("the best picture", [1], "shape and pose", 1.5, "vermilion")])
-    _scheme(axes[0, 1], "(b) expected error", [("all pictures, by p", [0, 1, 2], "shape, pose and p", 1.5, "vermilion")])
+    _scheme(axes[0, 1], "(b) expected error", [("all, weighed by p", [0, 1, 2], "shape, pose and p", 1.5, "vermilion")])
     for ax, kind in zip(axes[1], ("minimum error", "expected error")):
         runs = results["scores"]["car", kind]
         _usage(ax, runs, f"novel-view error {mean_of([r['4'] for r in runs], 'novel pixels'):.4f}")
@@ -1311,7 +1331,7 @@ def figure_11(results: dict):
 
 # %% ../../nbs/shape3d/unicorn.ipynb #0136121b
 #| code-fold: true
-#| code-summary: "Exported source: Figures 2 and 3"
+#| code-summary: "Exported source: Figure 2"
 @torch.no_grad()
 def nearest_other(s: Seen, kind: str, which: int = 0) -> int:
     "The image with the nearest code to that of image `which`, from a side at least 20 degrees away where there is one."
@@ -1333,17 +1353,20 @@ def figure_2(results: dict, which: int = 0):
     j = nearest_other(s, "texture", which)
     swapped = s.net.draw(posed(s.net.shaped(s.factors.shape)[j:j + 1], s.factors.scale[j:j + 1], *(x[j:j + 1] for x in likely_pose(s.factors))), s.texture[which:which + 1]).image[0]
     rows.append([_hwc(images[which]), s.drawn.image[which].numpy(), s.drawn.image[j].numpy(), swapped.numpy(), _hwc(images[j])])
-    figure = picture_rows(rows, ["input", "stage 1 (0 / 2)", "stage 2 (2 / 8)", "stage 3 (8 / 32)", "stage 4 (32 / 128)"], 5.5)
+    figure = picture_rows(rows, ["input", "stage 1 (0 / 2)", "stage 2 (2 / 8)", "stage 3 (8 / 32)", "stage 4 (32 / 128)"], 6.5)
     for ax, title in zip(figure.axes[-5:], ("input", "its output", "neighbour's output", "with the input's texture", "neighbour's image")): ax.set_title(title, fontsize=7.5)
     return figure
 
+# %% ../../nbs/shape3d/unicorn.ipynb #f721e2d9
+#| code-fold: true
+#| code-summary: "Exported source: Figure 3"
 def figure_3(results: dict, which: int = 0):
     "The structured auto-encoder, drawn with actual outputs of setting B."
     import matplotlib.pyplot as plt
     images = results["data"]["car B"]["test"]["images"][which:which + 2, 0]
     s = look(results["fitted"]["car B", "full"][0], images)
     with torch.no_grad(): behind = s.net.behind(s.factors.background)[0].numpy()
-    figure = plt.figure(figsize=(7, 2.7))
+    figure = plt.figure(figsize=(7, 2.7), layout="none")
     def show(x, y, image, title, wide=0.13):
         ax = figure.add_axes([x, y, wide, wide*7/2.7]); ax.imshow(np.asarray(image).clip(0, 1)); ax.axis("off"); ax.set_title(title, fontsize=7.5)
     lines = figure.add_axes([0, 0, 1, 1]); lines.axis("off"); lines.set(xlim=(0, 1), ylim=(0, 1))
@@ -1356,7 +1379,7 @@ def figure_3(results: dict, which: int = 0):
     arrow((0.76, 0.72), (0.86, 0.56)); arrow((0.61, 0.25), (0.86, 0.46))
     return figure
 
-# %% ../../nbs/shape3d/unicorn.ipynb #f721e2d9
+# %% ../../nbs/shape3d/unicorn.ipynb #62d503e2
 #| code-fold: true
 #| code-summary: "Exported source: data of the exhibit"
 def packed(x) -> str:
@@ -1371,7 +1394,7 @@ def quarters(sphere: Mesh, uv: Float[Tensor, "f 3 2"]) -> Float[Tensor, "f 4 2"]
     return torch.stack([(a + ab + ca)/3, (ab + b + bc)/3, (ca + bc + c)/3, (ab + bc + ca)/3], 1)
 
 @torch.no_grad()
-def viewer_data(results: dict, which: int = 0, places: int = 7) -> dict:
+def viewer_data(results: dict, which: int = 0, places: int = 5) -> dict:
     "What the exhibit shows: [stage][place][vertex] as 16-bit and [stage][place][face][part] colours as 8-bit numbers, base64; the last two places are the own and the neighbour's."
     images, fitted = results["data"]["car"]["test"]["images"][:, 0], results["fitted"]["car", "long"][0]
     vertices, colours, neighbours, turns = [], [], [], []
@@ -1394,13 +1417,16 @@ def viewer_data(results: dict, which: int = 0, places: int = 7) -> dict:
             "neighbours": [[shown.index(j) for j in row] for row in neighbours], "own": shown.index(which), "size": images.shape[-1], "images": packed((images[shown].movedim(1, -1)*255).round().numpy().astype(np.uint8)),
             "stages": ["1: 0 numbers of shape, 2 of texture", "2: 2 and 8", "3: 8 and 32", "4: 32 and 128"]}
 
+# %% ../../nbs/shape3d/unicorn.ipynb #959952c4
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's page"
 viewer_html = """<p class="hint" id="how">Drag the car, or use the arrow keys. Its picture was taken from one side only.</p>
 <div class="stagepair"><figure><canvas id="input" role="img" aria-label="The input image"></canvas><figcaption>input</figcaption></figure>
 <canvas id="view" tabindex="0" role="application" aria-label="Reconstructed car; arrow keys turn it" aria-describedby="how"></canvas>
 <figure><canvas id="other" role="img" aria-label="The neighbour's image"></canvas><figcaption>neighbour</figcaption></figure></div>
 <div class="controls"><label for="stage">stage</label><input id="stage" type="range" min="0" max="3" step="1" value="3"><output for="stage"></output>
-<label for="shape">shape code</label><input id="shape" type="range" min="0" max="6" step="1" value="3"><output for="shape"></output>
-<label for="texture">texture code</label><input id="texture" type="range" min="0" max="6" step="1" value="3"><output for="texture"></output></div>
+<label for="shape">shape code</label><input id="shape" type="range" min="0" max="4" step="1" value="2"><output for="shape"></output>
+<label for="texture">texture code</label><input id="texture" type="range" min="0" max="4" step="1" value="2"><output for="texture"></output></div>
 <p><button id="swap-texture" type="button" aria-pressed="false">Swap texture</button> <button id="swap-shape" type="button" aria-pressed="false">Swap shape</button> <button id="grey" type="button" aria-pressed="false">Shape only</button> <button id="home" type="button">As in the input</button></p>
 <p class="hint" id="says" aria-live="polite"></p>"""
 viewer_css = """.stagepair{display:grid;grid-template-columns:1fr 3fr 1fr;gap:10px;align-items:center}.stagepair canvas{width:100%;aspect-ratio:1;border:1px solid var(--line);image-rendering:pixelated}

@@ -583,3 +583,23 @@ bad = {
 def test_each_predicate_holds_on_good_numbers_and_fails_on_bad_ones(claim):
     assert predicates[claim].evaluate(good[claim]).verdict == "holds"
     assert predicates[claim].evaluate(good[claim] | bad[claim]).verdict == "fails"
+
+
+# the exhibit
+
+def test_the_exhibit_holds_every_stage_and_place():
+    import base64
+    fitted = paper.train_stage({"images": photos(6)[:, None]}, design=paper.design_of(paper.SIZES["smoke"], "A", {}), model=dict(TINY, channels=list(TINY["channels"])), steps=8, batch=2, rate=1e-3, options={"bank": 4}, seed=0)
+    results = {"data": {"car": {"test": {"images": photos(5)[:, None]}}}, "fitted": {("car", "long"): [fitted]}}
+    data, net = paper.viewer_data(results, places=3), paper.restore(fitted)
+    vertices = np.frombuffer(base64.b64decode(data["vertices"]), "<i2").reshape(4, 5, -1, 3)/8000
+    colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(4, 5, len(net.faces), 4, 3)
+    seen = paper.look(fitted, photos(5))
+    assert np.allclose(vertices[3, 3], seen.vertices[0], atol=2e-4), "the own shape stands before the neighbour's"
+    assert np.allclose(vertices[0, 0], vertices[0, 2], atol=2e-4), "in stage 1 the shape code has no numbers"
+    assert colours.shape == (4, 5, 80, 4, 3) and len(data["turns"]) == 4 and max(j for row in data["neighbours"] for j in row) < 5
+
+
+def test_switches_of_a_trained_model_change_nothing():
+    fitted = paper.train_stage({"images": photos(6)[:, None]}, design=paper.design_of(paper.SIZES["smoke"], "A", {}), model=dict(TINY, channels=list(TINY["channels"])), steps=20, batch=2, rate=5e-3, options={"bank": 4}, seed=0)
+    assert paper.switch_changes(fitted, photos(3)) == 0
