@@ -1057,7 +1057,7 @@ RUNS = {"full": {}, "without swap": {"options": {"swap": 0.0}}, "without PC": {"
         "minimum error": {"options": {"alternate": "minimum"}, "joint": True}, "expected error": {"options": {"alternate": "expected"}, "joint": True},
         "sphere": {"design": {"axes": [0.788, 0.788, 0.788]}}, "bank 32": {"options": {"bank": 32}}, "V = 1": {"options": {"bins": 1}},
         "p = 0": {"options": {"mean_texture": 0.0, "first_stage_mean": False}}, "pixels only": {"options": {"perceptual": "none"}},
-        "without both": {"options": {"swap": 0.0}, "curriculum": {"progressive": False}}, "long": {"longer": 3}}
+        "without both": {"options": {"swap": 0.0}, "curriculum": {"progressive": False}}, "long": {"longer": 8}}
 
 DATA = {"car": dict(family="car"), "chair": dict(family="chair"), "plane": dict(family="plane"), "lamp": dict(family="lamp"), "white car": dict(family="car", white=0.5), "car B": dict(family="car", setting="B")}
 
@@ -1193,10 +1193,10 @@ def look(fitted: dict, images: Float[Tensor, "n 3 h w"], stage: int = 4) -> Seen
     f, drawn = net.reconstruct(images, reference=net.reference)
     return Seen(net, f, net.shaped(f.shape)*f.scale[:, None], net.textured(f.texture), likely_pose(f)[0], drawn)
 
-def picture_rows(rows: Sequence, titles: Sequence[str], width: float = 7.0):
+def picture_rows(rows: Sequence, titles: Sequence[str], width: float = 9.0):
     "Rows of pictures ([h, w, 3] or [h, w]) with titles over the first. A matplotlib figure."
     import matplotlib.pyplot as plt
-    cell = min(width/len(titles), 1.4)
+    cell = min(width/len(titles), 1.6)
     figure, axes = plt.subplots(len(rows), len(titles), figsize=(cell*len(titles), cell*len(rows) + 0.35), squeeze=False)
     for i, row in enumerate(rows):
         for j, ax in enumerate(axes[i]):
@@ -1269,7 +1269,7 @@ def figure_9(results: dict, which: int = 0):
         s = look(results["fitted"]["car B", "full"][0], images, stage)
         with torch.no_grad(): behind = s.net.behind(s.factors.background)[0].numpy()
         rows.append([_hwc(images[0]), s.drawn.image[0].numpy(), portrait(s.net, s.vertices[0], None, side(0, 10)), s.texture[0].numpy(), behind])
-    return picture_rows(rows, ["input", "output", "shape", "texture", "background"], 5.0)
+    return picture_rows(rows, ["input", "output", "shape", "texture", "background"], 7.0)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #b9a304d8
 #| code-fold: true
@@ -1280,7 +1280,7 @@ def figure_4(results: dict, count: int = 3):
     s = look(results["fitted"]["car B", "without both"][0], images)
     with torch.no_grad(): behind = s.net.behind(s.factors.background)
     rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), behind[i].numpy(), *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(80) @ s.R[i]))] for i in range(len(images))]
-    return picture_rows(rows, ["input", "output", "background", "object", "turned 80°"], 5.5)
+    return picture_rows(rows, ["input", "output", "background", "object", "turned 80°"], 7.0)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #8e72ff2c
 #| code-fold: true
@@ -1353,7 +1353,7 @@ def figure_2(results: dict, which: int = 0):
     j = nearest_other(s, "texture", which)
     swapped = s.net.draw(posed(s.net.shaped(s.factors.shape)[j:j + 1], s.factors.scale[j:j + 1], *(x[j:j + 1] for x in likely_pose(s.factors))), s.texture[which:which + 1]).image[0]
     rows.append([_hwc(images[which]), s.drawn.image[which].numpy(), s.drawn.image[j].numpy(), swapped.numpy(), _hwc(images[j])])
-    figure = picture_rows(rows, ["input", "stage 1 (0 / 2)", "stage 2 (2 / 8)", "stage 3 (8 / 32)", "stage 4 (32 / 128)"], 6.5)
+    figure = picture_rows(rows, ["input", "stage 1 (0 / 2)", "stage 2 (2 / 8)", "stage 3 (8 / 32)", "stage 4 (32 / 128)"], 8.0)
     for ax, title in zip(figure.axes[-5:], ("input", "its output", "neighbour's output", "with the input's texture", "neighbour's image")): ax.set_title(title, fontsize=7.5)
     return figure
 
