@@ -804,16 +804,15 @@ def figure_1(sweep: list, rates: list, count: int, timed: bool = True):
     from paper_kit.kit.show import palette
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.2))
     votes, second = of_methods(sweep, "consensus"), of_methods(sweep, "seconds" if timed else "calls")
-    names = [n for n in votes if timed or "time" not in n]
+    names, tints = [n for n in votes if timed or "time" not in n], [*palette.values(), "#1F2933", "#8C564B", "#BCBD22"]
     for i, name in enumerate(names):
-        style = dict(color=palette[i % len(palette)], linestyle="-" if name == "SDRSAC" else "--" if "random" in name or "RANSAC" in name else ":" if "ICP" in name else "-.", linewidth=2.6 if name == "SDRSAC" else 1.3, marker="o", markersize=3)
+        style = dict(color=tints[i % len(tints)], linestyle="-" if name == "SDRSAC" else "--" if "random" in name or "RANSAC" in name else ":" if "ICP" in name else "-.", linewidth=2.6 if name == "SDRSAC" else 1.3, marker="o", markersize=3)
         axes[0].plot([100*r for r in rates], 100*votes[name].mean(0)/count, label=name, **style)
         axes[1].plot([100*r for r in rates], np.maximum(second[name].mean(0), 1e-3), **style)
     axes[0].plot([100*r for r in rates], [100*(1 - r) for r in rates], color="0.6", linewidth=0.8, label="points that have a partner")
     axes[0].set(xlabel="removed from the target (%)", ylabel="consensus (% of source)")
     axes[1].set(xlabel="removed from the target (%)", ylabel="seconds" if timed else "ICP calls", yscale="log")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(0.735, 0.5), fontsize=7, frameon=False)
-    figure.subplots_adjust(left=0.08, right=0.73, wspace=0.35, bottom=0.16, top=0.95)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=7, frameon=False)
     return figure
 
 # %% ../../nbs/geometry/sdrsac.ipynb #a57a92e5
@@ -858,7 +857,7 @@ def figure_2(pairs: list[Pair], runs: list, columns: tuple = ("given", "SDRSAC",
     "Figure 2: fragments before and after, seen from above at an angle; of all runs the one with the best consensus."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
-    figure = plt.figure(figsize=(7, 2.3*len(pairs)))
+    figure = plt.figure(figsize=(7, 2.3*len(pairs)), layout="none")
     for k, pair in enumerate(pairs):
         best = max((run[k]["methods"][method] for run in runs), key=lambda r: r["consensus"])
         back = lambda x: (x - pair.t.numpy()) @ pair.R.numpy()
@@ -866,7 +865,7 @@ def figure_2(pairs: list[Pair], runs: list, columns: tuple = ("given", "SDRSAC",
         for j, (cloud, title) in enumerate(zip(clouds, columns)):
             ax = figure.add_subplot(len(pairs), 3, 3*k + j + 1, projection="3d")
             other = pair.target.numpy() - pair.target.numpy().mean(0) + cloud.mean(0) + [0, 0, 1.5] if j == 0 else back(pair.target.numpy())
-            for c, colour in ((cloud, palette[0]), (other, palette[1])): ax.scatter(*c.T, s=0.8, color=colour, linewidths=0)
+            for c, colour in ((cloud, palette["blue"]), (other, palette["vermilion"])): ax.scatter(*c.T, s=0.8, color=colour, linewidths=0)
             ax.set_title(f"{pair.name}: {title}" + (f", {best['angle']:.0f}° off" if j == 1 else ""), fontsize=9)
             ax.set(aspect="equal"); ax.view_init(40, -60); ax.axis("off")
     figure.subplots_adjust(0, 0, 1, 0.94, 0, 0.08)
@@ -879,13 +878,12 @@ def ablation_figure(x: list, curves: list, labels: tuple, times: list | None = N
     from paper_kit.kit.show import palette
     figure, axes = plt.subplots(1, 2 + bool(times), figsize=(7.4, 2.5))
     for ax, key, label in zip(axes, ("consensus", "draws"), labels):
-        for run in curves: ax.plot(x, run[key], color=palette[0], linewidth=0.7, alpha=0.6)
-        ax.plot(x, np.mean([run[key] for run in curves], 0), "o-", color=palette[0])
+        for run in curves: ax.plot(x, run[key], color=palette["blue"], linewidth=0.7, alpha=0.6)
+        ax.plot(x, np.mean([run[key] for run in curves], 0), "o-", color=palette["blue"])
         ax.set(xlabel=xlabel, ylabel=label, ylim=(0, None))
     if most: axes[1].axhline(most, color="0.6", linewidth=0.8); axes[1].text(x[0], most, " cap", va="bottom", fontsize=8, color="0.4")
-    for i, (label, tx, ty) in enumerate(times or ()): axes[2].semilogy(tx, ty, "o-", color=palette[i], label=label)
+    for i, (label, tx, ty) in enumerate(times or ()): axes[2].semilogy(tx, ty, "o-", color=list(palette.values())[i], label=label)
     if times: axes[2].set(xlabel=xlabel, ylabel="seconds"); axes[2].legend(fontsize=7, frameon=False)
-    figure.tight_layout()
     return figure
 
 # %% ../../nbs/geometry/sdrsac.ipynb #36c355ce
@@ -897,11 +895,11 @@ def figure_e1(exhibit: dict):
     from paper_kit.kit.show import palette
     S, D = np.array(exhibit["source"]), np.array(exhibit["target"])
     state = max(exhibit["states"], key=lambda x: (x["m"] == 4, x["shared"], x["n"], -x["gamma"]))
-    figure = plt.figure(figsize=(7.4, 2.2))
+    figure = plt.figure(figsize=(7.4, 2.2), layout="none")
     apart = np.array([1.3, 0, 0]) - D.mean(0) + S.mean(0)
     ax = figure.add_subplot(1, 4, 1, projection="3d")
-    for c, colour in ((S, palette[0]), (D + apart, palette[1])): ax.scatter(*c.T, s=0.5, color=colour)
-    for (a, b), true in zip(state["pairs"], state["true"]): ax.plot(*np.stack([S[state["i"][a]], D[state["j"][b]] + apart]).T, color="tab:green" if true else "tab:red", linewidth=1)
+    for c, colour in ((S, palette["blue"]), (D + apart, palette["vermilion"])): ax.scatter(*c.T, s=0.5, color=colour)
+    for (a, b), true in zip(state["pairs"], state["true"]): ax.plot(*np.stack([S[state["i"][a]], D[state["j"][b]] + apart]).T, color=palette["green"] if true else palette["purple"], linewidth=1)
     ax.set(title="kept pairs", aspect="equal"); ax.axis("off")
     ax = figure.add_subplot(1, 4, 2)
     ax.imshow(state["X"], cmap="Blues", vmin=0); ax.set(title="relaxed X", xticks=[], yticks=[])
@@ -909,8 +907,8 @@ def figure_e1(exhibit: dict):
         ax = figure.add_subplot(1, 4, 3 + k, projection="3d")
         x = moved(S, *map(np.array, state[key]))
         close = tree_of(D).query(x)[0] <= 0.01
-        ax.scatter(*D.T, s=0.5, color=palette[1])
-        for c, colour in ((x[close], "tab:green"), (x[~close], palette[0])): ax.scatter(*c.T, s=1.2, color=colour)
+        ax.scatter(*D.T, s=0.5, color=palette["vermilion"])
+        for c, colour in ((x[close], palette["green"]), (x[~close], palette["blue"])): ax.scatter(*c.T, s=1.2, color=colour)
         ax.set(title=f"{title}: {close.sum()} votes", aspect="equal"); ax.axis("off")
     figure.subplots_adjust(0, 0.02, 1, 0.88, 0.05, 0)
     return figure
