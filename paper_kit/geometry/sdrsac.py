@@ -499,9 +499,9 @@ def sdrsac_with_bases(source, target, epsilon: float, delta: float, samples: int
         base = draw_base(S, size, delta, rng)
         sets = congruent_sets(S[base[0]], base[1], D, delta, True, 500, rng) if base is not None else np.zeros((0, 4), int)
         pool = np.unique(sets)
-        if len(pool) >= samples:
+        if len(pool) >= m:
             P = S[np.concatenate([base[0], rng.permutation(np.setdiff1d(np.arange(len(S)), base[0]))[:samples - 4]])]
-            Qs = np.stack([D[rng.choice(pool, samples, replace=False)] for _ in range(inner)])
+            Qs = np.stack([D[rng.choice(pool, min(samples, len(pool)), replace=False)] for _ in range(inner)])
             R, t, votes = sdr_matching(source, target, tree, P, Qs, epsilon, m, gamma, reject_share=0.3, icp_iterations=20, **options)
             calls += len(votes)
             for i in range(len(votes)):
