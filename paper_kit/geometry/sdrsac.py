@@ -888,7 +888,7 @@ def figure_2(pairs: list[Pair], runs: list, columns: tuple = ("given", "SDRSAC",
         for j, (cloud, title) in enumerate(zip(clouds, columns)):
             ax = figure.add_subplot(len(pairs), 3, 3*k + j + 1, projection="3d")
             other = pair.target.numpy() - pair.target.numpy().mean(0) + cloud.mean(0) + [0, 0, 1.5] if j == 0 else back(pair.target.numpy())
-            for c, colour in ((cloud, palette["blue"]), (other, palette["vermilion"])): ax.scatter(*c.T, s=0.8, color=colour, linewidths=0)
+            for c, colour in ((cloud, palette["blue"]), (other, palette["vermilion"])): ax.scatter(*c.T, s=4, color=colour, linewidths=0)
             ax.set_title(f"{pair.name}: {title}" + (f", {best['angle']:.0f}° off" if j == 1 else ""), fontsize=9)
             ax.set(aspect="equal"); ax.view_init(40, -60); ax.axis("off")
     figure.subplots_adjust(0, 0, 1, 0.94, 0, 0.08)
