@@ -4,6 +4,6 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1
 failed=0
-.venv/bin/python -m pytest tests -n 2 --dist loadgroup --durations 15 || failed=1
+.venv/bin/python -m pytest tests/test_papers.py tests/site tests/test_project.py tests -n 2 --dist loadfile --durations 15 || failed=1
 .venv/bin/python -m pytest --nbval nbs/kit nbs/*/worlds.ipynb --nbval-sanitize-with tests/nbval.cfg -p no:cacheprovider -n 2 --dist loadfile || failed=1
 exit $failed

@@ -149,7 +149,7 @@ def test_a_publish_stopped_before_each_of_its_renames(demo, monkeypatch):
 
 
 def test_ctrl_c_says_what_is_kept_and_leaves_no_kernel(demo):
-    edit(demo, "'An error that falls with the steps.'\\n", "'An error that falls with the steps.'\\n    import time; time.sleep(1.0)\\n")
+    edit(demo, "'An error that falls with the steps.'\\n", "'An error that falls with the steps.'\\n    import time; time.sleep(4.0)\\n")
     process = begin(demo, "run", "demo", "--quiet")
     stages, limit = demo/"runs/stages/demo", time.monotonic() + 60
     while not list(stages.glob("*.safetensors")) and time.monotonic() < limit:
