@@ -27,7 +27,7 @@ def begin(root, *arguments):
     "`paper-kit ...` as a process group of its own."
     env = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-m", "paper_kit.kit.cli", *arguments], cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True)
+                            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))      # a shell's background job ignores Ctrl-C
 
 
 def end(process, sign=signal.SIGKILL):
