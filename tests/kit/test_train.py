@@ -19,7 +19,7 @@ from paper_kit.kit.stages import Runner, load_result, save_result
 from paper_kit.kit.train import (EMA, Batches, Parts, Place, ProgressBar, clock, constant, cosine, halve, place, portion, stairs, step_seed, train,
                                  warmup)
 
-from conftest import ROOT
+from helpers import ROOT
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
