@@ -1069,7 +1069,7 @@ SIZES = {
               "baselines": {"car": {"layered": 1, "soft": 1}, "chair": {"layered": 1}, "plane": {"layered": 1}, "lamp": {"layered": 1}}},
     "cpu": {"model": dict(size=32, candidates=6, level=2, width=16, units=128, codes=[32, 128, 128], channels=[64, 32, 16, 16, 16], faces=10, sigma=3e-4), "focal": 5.0, "shift": 0.2, "steps": 240, "batch": 12, "rate": 1e-3, "colour_rate": 5e-3, "bank": 512,
             "images": 512, "images_B": 256, "patterned": 0.0, "tied": 1.0, "test": 48, "multi": [128, 4], "supervised": dict(steps=120, batch=6, views=3), "points": 1000, "chamfers": 24, "pairs": 200, "banks": [32, 128, 512],
-            "more": 5, "plan": {"car": {"full": 3, "minimum error": 3, "expected error": 3, "without uniformity": 3, "sphere": 3, "bank 32": 3, "without swap": 1, "without PC": 1, "V = 1": 1, "pixels only": 3, "features": 3, "long": 1}, "chair": {"full": 1, "without PC": 1},
+            "more": 5, "plan": {"car": {"full": 3, "minimum error": 3, "expected error": 3, "without uniformity": 3, "sphere": 3, "bank 32": 3, "without swap": 1, "without PC": 1, "V = 1": 1, "pixels only": 1, "features": 1, "long": 1}, "chair": {"full": 1, "without PC": 1},
                      "plane": {"full": 1}, "lamp": {"full": 1}, "white car": {"full": 1, "p = 0": 1}, "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
             "baselines": {"car": {"layered": 3, "soft": 1}, "chair": {"layered": 1}, "plane": {"layered": 1}, "lamp": {"layered": 1}}},
     "gpu": {"model": dict(size=64, candidates=6, level=3, width=64, units=128, codes=[32, 128, 128], channels=[64, 32, 16, 16, 16, 16], faces=25, sigma=1e-4), "focal": None, "shift": 0.2, "steps": 8000, "batch": 32, "rate": 1e-4, "colour_rate": 1e-4, "bank": 1024,
