@@ -607,9 +607,10 @@ class Instrument(NamedTuple):
         slow = np.convolve(gauss, np.where(t >= 0, np.exp(-np.maximum(t, 0)/decay), 0), "same")
         h = (1 - self.tail[0])*gauss/gauss.sum() + self.tail[0]*slow/slow.sum()
         t = t - (t*h).sum()                                                                      # its mean at zero: what calibration on a known wall does
-        half = int(math.ceil(6*max(sigma, decay)/2/width)) + 1
+        half = int(math.ceil(6*max(sigma, decay)/width)) + 1
         edges = (np.arange(-half, half + 2) - 0.5)*width
-        return np.histogram(t, edges, weights=h)[0]/h.sum()
+        h = np.histogram(t, edges, weights=h)[0]
+        return h/h.sum()
 
 def measure(clean: Float[ndarray, "n bins"], instrument: Instrument, width: float, generator: np.random.Generator) -> Float[ndarray, "n bins"]:
     "Photon counts: blurred by the response, scaled, ambient light, pile-up, Poisson noise."
