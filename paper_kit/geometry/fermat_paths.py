@@ -1016,7 +1016,7 @@ class Scan(NamedTuple):
     source: Float[ndarray, "3"] | None
 
 def read_scan(path) -> Scan:
-    """A MAT file with transients [n, m], temporalBinCenters [1, m] or [n, m] (cm of path), detLocs [n, 3] (cm), detGridSize, isConfocal or whetherConfocal, srcLoc. Lengths come out in mm.
+    """A MAT file with transients [n, m], temporalBinCenters [1, m] or [n, m] (cm of path), detLocs [n, 3] (cm), detGridSize, whetherConfocal (or isConfocal), srcLoc. Lengths come out in mm.
 
     Raises `PaperKitError` naming file, field and finding for what is missing, of the wrong shape, or not finite."""
     from scipy.io import loadmat
@@ -1044,7 +1044,7 @@ def read_scan(path) -> Scan:
     if np.abs(where[:, 2]).max() > 1e-6: raise bad("the wall is not z = 0", "detLocs with z = 0", f"|z| up to {np.abs(where[:, 2]).max():.3g}", "rotate the scan first")
     if np.ptp(centres, axis=0).max() > 0:                                                        # every wall point has its own bins: bring them onto the first one's
         counts = np.stack([np.interp(centres[0], c, row, left=0, right=0) for c, row in zip(centres, counts)])
-    confocal = bool(np.ravel(fields.get("isConfocal", fields.get("whetherConfocal", [1])))[0])
+    confocal = bool(np.ravel(fields.get("whetherConfocal", fields.get("isConfocal", [1])))[0])
     source = None if confocal else np.ravel(np.asarray(fields.get("srcLoc", []), float))*10
     if source is not None and source.shape != (3,): raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
     return Scan(counts, centres[0]*10, where*10, shape, source)
@@ -1327,7 +1327,7 @@ _scan_js = """(root, data) => {
   const c = root.querySelector(".space"), p = root.querySelector(".plot"), said = root.querySelector(".said"), box = root.querySelector(".knobs"), W = c.width, H = c.height;
   let turn = 0.5, tilt = 0.28, i = data.side >> 1, j = data.side >> 1;
   const colours = ["#0072B2", "#E69F00", "#B5659A", "#009E73"], names = ["minimum", "saddle", "maximum", "boundary"];
-  const D = 0.5*data.depth, scale = 0.42*Math.min(W, H)/Math.max(data.width/2, D);
+  const D = 0.5*data.depth, scale = 0.37*Math.min(W, H)/Math.max(data.width/2, D);
   const at = (q) => { const x = q[0], y = q[1], z = q[2] - D, u = Math.cos(turn)*x - Math.sin(turn)*z, w = Math.sin(turn)*x + Math.cos(turn)*z; return [W/2 + scale*u, H/2 - scale*(Math.cos(tilt)*y + Math.sin(tilt)*w), w]; };
   [["wall x", () => i, (n) => { i = n; }], ["wall y", () => j, (n) => { j = n; }]].forEach(([label, get, set], k) => {
     const l = document.createElement("label"), s = document.createElement("input"), o = document.createElement("output");
@@ -1417,9 +1417,9 @@ def figure_e1(exhibit: dict):
 def scan_view(exhibit: dict):
     "The scan as a `View`: choose a wall point, see its transient, what is detected in it, and the points that follow; turn the scene."
     from paper_kit.kit.show import bespoke
-    html = ('<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center"><canvas class="space" width="480" height="400" tabindex="0" role="img" aria-label="Wall, hidden object, reconstructed points; drag or arrow keys turn them" style="max-width:100%;touch-action:none"></canvas>'
-            '<canvas class="plot" width="360" height="240" role="img" aria-label="Transient of the chosen wall point, detected lengths dashed" style="max-width:100%"></canvas></div>' + _knobs_html)
-    return bespoke("Around the corner", _scan_js, exhibit, _pixels(lambda: figure_e1(exhibit)), html=html, height=590)
+    html = ('<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center"><canvas class="space" width="430" height="400" tabindex="0" role="img" aria-label="Wall, hidden object, reconstructed points; drag or arrow keys turn them" style="max-width:100%;touch-action:none"></canvas>'
+            '<canvas class="plot" width="310" height="240" role="img" aria-label="Transient of the chosen wall point, detected lengths dashed" style="max-width:100%"></canvas></div>' + _knobs_html)
+    return bespoke("Around the corner", _scan_js, exhibit, _pixels(lambda: figure_e1(exhibit)), html=html, height=520)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #50dadf80
 GALLERY = ("ball", "bowl", "vase", "jug", "kettle", "blob", "ball and board")
@@ -1643,7 +1643,7 @@ def figure_7(results: dict, name: str = "kettle"):
     ax.view_init(18, -75); ax.set_aspect("equal"); ax.axis("off"); ax.set_title("points, normals"); ax.legend(fontsize=7, loc="lower center", ncols=4, handletextpad=0.1, columnspacing=0.6, markerscale=2, bbox_to_anchor=(0.5, -0.06))
     if "refined" in kept:
         ax = figure.add_subplot(1, 3, 3)
-        ax.imshow(picture_of(Mesh(kept["refined"], kept["faces"]), size=280, colour="normal")); ax.set_title("refined surface"); ax.axis("off")
+        ax.imshow(picture_of(Mesh(kept["refined"], kept["faces"]), size=280)); ax.set_title("refined surface"); ax.axis("off")
     return figure
 
 def figure_8(results: dict):

@@ -249,7 +249,7 @@ def test_predicates_hold_and_fail(claim):
 def scan_fields(n=3, m=40):
     x, y = np.meshgrid(np.linspace(-4, 4, n), np.linspace(-4, 4, n), indexing="ij")
     return {"transients": np.random.default_rng(0).poisson(5, (n*n, m)).astype(float), "temporalBinCenters": (0.06 + 0.12*np.arange(m))[None], "detLocs": np.stack([x.ravel(), y.ravel(), 0*x.ravel()], 1),
-            "detGridSize": np.array([[n, n]]), "isConfocal": np.array([[1]]), "srcLoc": np.zeros((0, 0))}
+            "detGridSize": np.array([[n, n]]), "whetherConfocal": np.array([[1]]), "srcLoc": np.zeros((0, 0))}
 
 
 def test_a_published_scan_is_read(tmp_path):
@@ -257,7 +257,7 @@ def test_a_published_scan_is_read(tmp_path):
     savemat(tmp_path/"scan.mat", scan_fields())
     s = read_scan(tmp_path/"scan.mat")
     assert s.counts.shape == (9, 40) and s.centres[0] == pytest.approx(0.6) and s.shape == (3, 3) and s.source is None and s.walls[0].tolist() == [-40, -40, 0]
-    savemat(tmp_path/"pair.mat", scan_fields() | {"isConfocal": np.array([[0]]), "srcLoc": np.array([[1.0, 2, 0]])})
+    savemat(tmp_path/"pair.mat", scan_fields() | {"whetherConfocal": np.array([[0]]), "srcLoc": np.array([[1.0, 2, 0]])})
     assert read_scan(tmp_path/"pair.mat").source.tolist() == [10, 20, 0]
     own = scan_fields() | {"temporalBinCenters": np.stack([0.06 + 0.12*np.arange(40) + 0.12*(k % 2) for k in range(9)])}
     savemat(tmp_path/"own.mat", own)
@@ -266,7 +266,7 @@ def test_a_published_scan_is_read(tmp_path):
 
 @pytest.mark.parametrize("change,what", [({"transients": None}, "no field transients"), ({"detGridSize": np.array([[2, 3]])}, "grid does not fit"), ({"temporalBinCenters": np.ones((1, 7))}, "bin centres do not fit"),
                                          ({"temporalBinCenters": np.ones((1, 40))}, "do not rise"), ({"detLocs": np.ones((9, 3))}, "not z = 0"), ({"detLocs": np.ones((4, 3))}, "do not fit"),
-                                         ({"transients": np.full((9, 40), np.nan)}, "not finite"), ({"isConfocal": np.array([[0]])}, "srcLoc does not fit")])
+                                         ({"transients": np.full((9, 40), np.nan)}, "not finite"), ({"whetherConfocal": np.array([[0]])}, "srcLoc does not fit")])
 def test_a_bad_scan_is_named(tmp_path, change, what):
     from scipy.io import savemat
     savemat(tmp_path/"bad.mat", {k: v for k, v in (scan_fields() | change).items() if v is not None})
