@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
-from .worlds import crop, scanned_object
+from .worlds import crop, read_log, scanned_object
 from ..kit.claims import above, below, custom, less, more, none_of
 from ..kit.files import PaperKitError
 from ..kit.geometry import intrinsics, invert, look_at, random_rotations, unproject
@@ -34,12 +35,12 @@ __all__ = ['FILTERS', 'RIVALS', 'CONTROLS', 'SIZES', 'SETTINGS', 'predicates', '
            'Case', 'bunny_case', 'Joint', 'Tree', 'factored_equations', 'direct_equations', 'Body', 'track_frame',
            'filter_of', 'nearest_of', 'mixture_of', 'NodeGraph', 'dual_quaternions', 'blend', 'rigidity',
            'graph_equations', 'generic_equations', 'follow_frame', 'projective_of', 'View', 'as_view', 'thinned',
-           'room_views', 'FeatureView', 'descriptor', 'feature_views', 'joined', 'tube', 'block', 'robot', 'robot_pose',
-           'robot_views', 'dancer', 'danced', 'dancer_views', 'trimmed_icp', 'methods_of', 'sweep_stage',
-           'control_stage', 'clean_stage', 'scaling_stage', 'lattice_stage', 'theory_stage', 'agreement_stage',
-           'weight_stage', 'euler_deviation', 'room_stage', 'feature_icp', 'feature_stage', 'chain', 'joints_stage',
-           'robot_stage', 'vertex_normals', 'dancer_stage', 'exhibit_stage', 'sizes_of', 'stages', 'at_level',
-           'scaling_values', 'clean_values', 'joint_values', 'room_values', 'successes', 'feature_values',
+           'room_views', 'LoungeViews', 'FeatureView', 'descriptor', 'feature_views', 'joined', 'tube', 'block',
+           'robot', 'robot_pose', 'robot_views', 'dancer', 'danced', 'dancer_views', 'trimmed_icp', 'methods_of',
+           'sweep_stage', 'control_stage', 'clean_stage', 'scaling_stage', 'lattice_stage', 'theory_stage',
+           'agreement_stage', 'weight_stage', 'euler_deviation', 'room_stage', 'feature_icp', 'feature_stage', 'chain',
+           'joints_stage', 'robot_stage', 'vertex_normals', 'dancer_stage', 'exhibit_stage', 'sizes_of', 'stages',
+           'at_level', 'scaling_values', 'clean_values', 'joint_values', 'room_values', 'successes', 'feature_values',
            'weight_values', 'dancer_values']
 
 # %% ../../nbs/geometry/filterreg.ipynb #665bf9a3
@@ -870,6 +871,31 @@ def room_views(frames: int, seed: int, size: tuple = (120, 160), travel: float =
         views.append(as_view(torch.where(torch.isfinite(z), z, torch.zeros_like(z)), K, T, rng, noise))
     return views
 
+# %% ../../nbs/geometry/filterreg.ipynb #c253a9ef
+class LoungeViews:
+    """Frames of the Stanford Lounge (Zhou and Koltun 2013): `data[k]` is a `View` of every `every`th frame, thinned `thin` times; poses from the trajectory log.
+
+    Raises `PaperKitError` for a missing folder or image, an image that cannot be read or has another size or type, and a log that `read_log` refuses."""
+    def __init__(self, data_root, every: int = 5, thin: int = 4, scene: str = "lounge"):
+        self.folder, self.every, self.thin = Path(data_root).expanduser()/scene, every, thin
+        self.poses = [T.numpy() for _, _, T in read_log(self.folder/f"{scene}_trajectory.log")]
+
+    def __len__(self): return (len(self.poses) + self.every - 1)//self.every
+
+    def __getitem__(self, k: int) -> View:
+        number = k*self.every
+        file = self.folder/"depth"/f"{number + 1:06d}.png"
+        def wrong(found): return PaperKitError("a depth image cannot be used", file=str(file), expected="640 x 480 pixels of 16 bits, millimetres, some of them seen", found=found, next_step="unpack the scene's depth images again")
+        if not file.is_file(): raise wrong("no such file")
+        from PIL import Image
+        try: z = np.array(Image.open(file))
+        except Exception as error: raise wrong(f"{type(error).__name__}: {error}"[:100]) from None
+        if z.shape != (480, 640) or not np.issubdtype(z.dtype, np.integer): raise wrong(f"{z.shape} of {z.dtype}")
+        if not (z > 0).any(): raise wrong("nothing but zeros")
+        K = torch.tensor([[525.0, 0, 319.5 + 0.5], [0, 525.0, 239.5 + 0.5], [0, 0, 1]], dtype=torch.float64)
+        K[:2] /= self.thin
+        return as_view(torch.from_numpy(z[self.thin//2::self.thin, self.thin//2::self.thin]/1000.0), K, torch.from_numpy(np.linalg.inv(self.poses[number])), np.random.default_rng(0), 0.0, holes=0.0, grazing=0.0)
+
 # %% ../../nbs/geometry/filterreg.ipynb #2d4e8653
 class FeatureView(NamedTuple):
     "What a camera saw of the scene: points, descriptors, which of them are the object's; the true motion of the model, in object diameters."
@@ -1164,11 +1190,12 @@ def euler_deviation(R: Float[ndarray, "3 3"], Q: Float[ndarray, "3 3"]) -> float
     a, b = (Rotation.from_matrix(m).as_euler("xyz", degrees=True) for m in (R, Q))
     return float(np.abs((a - b + 180) % 360 - 180).mean())
 
-def room_stage(frames: int, points: int, cpd_points: int, seed: int) -> dict:
-    "Figure 5: {method: Euler deviation, shift (m), seconds, iterations} of every frame against the one before; frame to frame, in the earlier camera's axes."
-    views = room_views(frames, seed)
+def room_stage(frames: int, points: int, cpd_points: int, seed: int, data_root: str = "") -> dict:
+    "Figure 5: {method: Euler deviation, shift (m), seconds, iterations} of every frame against the one before; frame to frame, in the earlier camera's axes. With `data_root`, the Stanford Lounge."
+    lounge = LoungeViews(data_root) if data_root else ()
+    views = [lounge[k] for k in range(min(81, len(lounge)))] if data_root else room_views(frames, seed)
     found, keep = {}, None
-    for k in range(1, frames):
+    for k in range(1, len(views)):
         rng = np.random.default_rng([seed, k])
         (a, _), (b, n) = thinned(views[k], points, rng), thinned(views[k - 1], points, rng)
         now, before = views[k].camera, views[k - 1].camera
@@ -1356,7 +1383,7 @@ def stages(run) -> dict:
     found["agreement"] = many(agreement_stage, s["agreement_seeds"], **s["agreement"])
     found["weight"] = many(weight_stage, s["weight_seeds"], **s["weight"])
     found["controls"] = many(control_stage, s["control_seeds"], names=CONTROLS, **s["controls"])
-    found["rooms"] = many(room_stage, s["room_seeds"], **s["rooms"])
+    found["rooms"] = many(room_stage, s["room_seeds"], **s["rooms"], **({"data_root": run.data_root} if run.data_root else {}))
     found["features"] = {name: many(feature_stage, s["feature_seeds"], **s["features"], **knobs) for name, knobs in SETTINGS.items()}
     found["joints"] = many(joints_stage, s["joint_seeds"], **s["joints"])
     found["robot"] = many(robot_stage, s["robot_seeds"], **s["robot"])
