@@ -350,7 +350,7 @@ def kabsch_step(x, target, weight, normal=None) -> Float[ndarray, "4 4"]:
     "The rigid motion with the least weighted squared distance, in closed form."
     w = weight/max(weight.sum(), 1e-300)
     mx, mt = w @ x, w @ target
-    U, _, Vt = np.linalg.svd(((x - mx)*w[:, None]).T @ (target - mt))
+    U, _, Vt = np.linalg.svd((x*w[:, None]).T @ target - np.outer(mx, mt))
     R = (U*[1, 1, np.linalg.det(U @ Vt)] @ Vt).T
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = R, mt - R @ mx
