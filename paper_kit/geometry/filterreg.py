@@ -1677,7 +1677,7 @@ def figure_2(seed: int = 0):
     for f in y:
         for c, w in zip(*lattice_plane([f], True)[0]): axes[0].plot(*np.stack([f, c]).T, color=palette["vermilion"], linewidth=0.4 + 2.5*w, alpha=0.8)
     axes[0].scatter(*at.T, s=160*held, color=palette["amber"], alpha=0.9, zorder=2); axes[0].scatter(*y.T, s=16, color=palette["vermilion"], zorder=3)
-    after = place(full.keys)
+    after = at                                                             # vertices get their rows in the order in which they are met
     for ax in axes[1:]: ax.scatter(*after.T, s=160*full.sums[:, 0]*gain(2, True)*2, color=palette["amber"], alpha=0.9, zorder=2)
     for p, q in ((p, q) for i, p in enumerate(after) for q in after[:i] if np.linalg.norm(p - q) < 1.3): axes[1].plot(*np.stack([p, q]).T, color="#9AA5B1", linewidth=0.7, zorder=1)
     for c, w in zip(*lattice_plane(x, True)[0]): axes[2].plot(*np.stack([x[0], c]).T, color=palette["blue"], linewidth=0.4 + 2.5*w)
