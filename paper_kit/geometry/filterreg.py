@@ -37,13 +37,13 @@ __all__ = ['MIX', 'FILTERS', 'RIVALS', 'CONTROLS', 'SIZES', 'SETTINGS', 'LOOKS',
            'rigidity', 'graph_equations', 'generic_equations', 'follow_frame', 'projective_of', 'View', 'as_view',
            'thinned', 'room_views', 'LoungeViews', 'FeatureView', 'descriptor', 'feature_views', 'joined', 'tube',
            'block', 'robot', 'robot_pose', 'robot_views', 'dancer', 'danced', 'dancer_views', 'trimmed_icp',
-           'methods_of', 'sweep_stage', 'control_stage', 'clean_stage', 'scaling_stage', 'lattice_stage',
-           'theory_stage', 'agreement_stage', 'weight_stage', 'euler_deviation', 'room_stage', 'feature_icp',
-           'feature_stage', 'chain', 'joints_stage', 'robot_stage', 'vertex_normals', 'dancer_stage', 'exhibit_stage',
-           'sizes_of', 'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3', 'table_e4',
-           'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6', 'figure_7', 'figure_8', 'figure_1',
-           'lattice_plane', 'figure_2', 'figure_e1', 'thin_exhibit', 'step_exhibit', 'lattice_toy', 'at_level',
-           'scaling_values', 'clean_values', 'joint_values', 'room_values', 'successes', 'feature_values',
+           'methods_of', 'sweep_stage', 'fixed_share_stage', 'control_stage', 'clean_stage', 'scaling_stage',
+           'lattice_stage', 'theory_stage', 'agreement_stage', 'weight_stage', 'euler_deviation', 'room_stage',
+           'feature_icp', 'feature_stage', 'chain', 'joints_stage', 'robot_stage', 'vertex_normals', 'dancer_stage',
+           'exhibit_stage', 'sizes_of', 'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3',
+           'table_e4', 'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6', 'figure_7', 'figure_8',
+           'figure_1', 'lattice_plane', 'figure_2', 'figure_e1', 'thin_exhibit', 'step_exhibit', 'lattice_toy',
+           'at_level', 'scaling_values', 'clean_values', 'joint_values', 'room_values', 'successes', 'feature_values',
            'weight_values', 'dancer_values']
 
 # %% ../../nbs/geometry/filterreg.ipynb #665bf9a3
@@ -1141,6 +1141,14 @@ def sweep_stage(kind: str, levels: list, count: int, names: list, seed: int) -> 
             for key, value in (("error", alignment_error(r.T, case.T, case.true)), ("iterations", r.iterations), ("seconds", r.seconds)): found[name][key].append(value)
     return found
 
+def fixed_share_stage(kind: str, levels: list, count: int, share: float, seed: int) -> dict:
+    "As `sweep_stage`, for trimmed ICP with one share throughout."
+    errors = []
+    for level in levels:
+        case = bunny_case(count, seed, **{kind: level})
+        errors.append(alignment_error(icp(case.source, case.target, share).T, case.T, case.true))
+    return {f"trimmed ICP, share {share:g}": {"error": errors}}
+
 def control_stage(count: int, names: list, seed: int) -> dict:
     "Beyond the paper's protocol: {world: {method: error}} for the same points, another sample, one side missing, both, and uniform outliers."
     worlds = {"same points": {}, "another sample": {"independent": True}, "30 % cut off": {"cropped": 0.3}, "another sample, 30 % cut off": {"independent": True, "cropped": 0.3}, "0.2 outliers a point": {"outliers": 0.2},
@@ -1398,15 +1406,15 @@ RIVALS = ["proposed", "proposed, fixed sigma", "CPD", "trimmed ICP", "ICP", "EM-
 CONTROLS = ["proposed", "proposed, exact E step", "no outlier weight", "derived c, w = 0.3", "CPD", "trimmed ICP", "ICP", "EM-ICP"]
 
 SIZES = {
-    "smoke": {"exhibit": dict(count=500, shown=150, lines=20, outliers=0.2), "sweep_seeds": 1, "own_seeds": 2, "outliers": dict(levels=[0.0, 0.2], count=300), "noise": dict(levels=[0.03], count=300), "controls": dict(count=250), "control_seeds": 1,
+    "smoke": {"exhibit": dict(count=500, shown=150, lines=20, outliers=0.2), "sweep_seeds": {"outliers": 1, "noise": 1}, "own_seeds": 2, "outliers": dict(levels=[0.0, 0.2], count=300), "noise": dict(levels=[0.03], count=300), "controls": dict(count=250), "control_seeds": 1,
               "clean": dict(count=600), "clean_seeds": 3, "scaling": dict(grid=[300, 600, 1200], sigma=0.1, repeats=1), "scaling_seeds": 1, "lattice": dict(count=500, sigmas=[0.1, 0.05]), "theory": dict(count=80), "theory_seeds": 20, "agreement": dict(count=400), "agreement_seeds": 3,
               "weight": dict(count=400, pairs=5), "weight_seeds": 3, "rooms": dict(frames=2, points=600, cpd_points=200), "room_seeds": 1, "features": dict(views=2), "feature_seeds": 1, "joints": dict(grid=[4, 8], points=1000, repeats=1), "joint_seeds": 1,
               "robot": dict(frames=3, mixture_every=30, keep=[1, 2]), "robot_seeds": 1, "dancer": dict(frames=3, nodes=30, speed=0.15, generic_frames=1), "dancer_seeds": 1},
-    "cpu": {"exhibit": dict(count=2000, shown=420, lines=40, outliers=0.2), "sweep_seeds": 10, "own_seeds": 30, "outliers": dict(levels=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0], count=2000), "noise": dict(levels=[0.015, 0.03, 0.045, 0.06], count=2000),
-            "controls": dict(count=1200), "control_seeds": 6, "clean": dict(count=3500), "clean_seeds": 5, "scaling": dict(grid=[500, 1000, 2000, 3500, 8000, 16000], sigma=0.05, repeats=3), "scaling_seeds": 3,
-            "lattice": dict(count=3500, sigmas=[0.12, 0.05, 0.02, 0.008]), "theory": dict(count=200), "theory_seeds": 20, "agreement": dict(count=1000), "agreement_seeds": 10, "weight": dict(count=3500, pairs=10), "weight_seeds": 8,
+    "cpu": {"exhibit": dict(count=2000, shown=420, lines=40, outliers=0.2), "sweep_seeds": {"outliers": 10, "noise": 5}, "own_seeds": 30, "outliers": dict(levels=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0], count=2000), "noise": dict(levels=[0.015, 0.03, 0.045, 0.06], count=2000),
+            "controls": dict(count=1200), "control_seeds": 6, "clean": dict(count=3500), "clean_seeds": 5, "scaling": dict(grid=[500, 1000, 2000, 3500, 8000, 16000], sigma=0.05, repeats=1), "scaling_seeds": 3,
+            "lattice": dict(count=3500, sigmas=[0.12, 0.05, 0.02, 0.008]), "theory": dict(count=200), "theory_seeds": 20, "agreement": dict(count=1000), "agreement_seeds": 10, "weight": dict(count=3500, pairs=10), "weight_seeds": 6,
             "rooms": dict(frames=9, points=5000, cpd_points=1500), "room_seeds": 6, "features": dict(views=30), "feature_seeds": 3, "joints": dict(grid=[8, 16, 32, 64], points=20_000, repeats=5), "joint_seeds": 3,
-            "robot": dict(frames=30, mixture_every=5, keep=[1, 15, 29]), "robot_seeds": 3, "dancer": dict(frames=16, nodes=100, speed=0.15, generic_frames=3), "dancer_seeds": 3}}
+            "robot": dict(frames=30, mixture_every=10, keep=[1, 15, 29]), "robot_seeds": 3, "dancer": dict(frames=16, nodes=100, speed=0.15, generic_frames=3), "dancer_seeds": 3}}
 SIZES["gpu"] = SIZES["cpu"] | {"outliers": SIZES["cpu"]["outliers"] | {"count": 3500}, "noise": SIZES["cpu"]["noise"] | {"count": 3500}, "scaling": dict(grid=[500, 1000, 2000, 3500, 8000, 16000, 32000], sigma=0.05, repeats=3),
                                "rooms": dict(frames=40, points=5000, cpd_points=1500)}
 SETTINGS = {"default": dict(noise=0.06, ambiguous=0.4), "hard": dict(noise=0.12, ambiguous=0.6)}
@@ -1419,8 +1427,9 @@ def stages(run) -> dict:
     many = lambda fn, seeds, **arguments: [run.stage(fn, **arguments, seed=k) for k in run.seeds(seeds)]
     found = {"exhibit": run.stage(exhibit_stage, **s["exhibit"], seed=run.seed)}
     for kind in ("outliers", "noise"):
-        found[kind] = many(sweep_stage, s["sweep_seeds"], kind=kind, names=RIVALS, **s[kind])
-        found[f"{kind}, ours"] = [run.stage(sweep_stage, kind=kind, names=RIVALS[:2], **s[kind], seed=k) for k in run.seeds(s["own_seeds"])[s["sweep_seeds"]:]]
+        found[kind] = many(sweep_stage, s["sweep_seeds"][kind], kind=kind, names=RIVALS, **s[kind])
+        found[f"{kind}, ours"] = [run.stage(sweep_stage, kind=kind, names=RIVALS[:2], **s[kind], seed=k) for k in run.seeds(s["own_seeds"])[s["sweep_seeds"][kind]:]]
+        found[f"{kind}, share"] = many(fixed_share_stage, s["sweep_seeds"][kind], kind=kind, share=0.9, **s[kind])
     found["clean"] = many(clean_stage, s["clean_seeds"], names=RIVALS, **s["clean"])
     found["scaling"] = many(scaling_stage, s["scaling_seeds"], **s["scaling"])
     found["lattice"] = run.stage(lattice_stage, **s["lattice"], seed=run.seed)
@@ -1494,7 +1503,7 @@ def table_e4(robot: list, dancer: list):
 # %% ../../nbs/geometry/filterreg.ipynb #2dbe5b79
 #| code-fold: true
 #| code-summary: "Exported source: the figures of the bunny"
-LOOKS = {"proposed": ("blue", "-"), "proposed, fixed sigma": ("sky", "-"), "CPD": ("green", "--"), "trimmed ICP": ("vermilion", ":"), "ICP": ("amber", ":"), "EM-ICP": ("purple", "-.")}
+LOOKS = {"proposed": ("blue", "-"), "proposed, fixed sigma": ("sky", "-"), "CPD": ("green", "--"), "trimmed ICP": ("vermilion", ":"), "trimmed ICP, share 0.9": ("grey", ":"), "ICP": ("amber", ":"), "EM-ICP": ("purple", "-.")}
 
 def _cloud(ax, points, colour, size=1.5, elevation=12, azimuth=-70, **options):
     ax.scatter(*np.asarray(points).T, s=size, c=colour, linewidths=0, **options)
