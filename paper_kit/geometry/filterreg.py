@@ -1414,7 +1414,7 @@ SIZES = {
             "controls": dict(count=1200), "control_seeds": 6, "clean": dict(count=3500), "clean_seeds": 5, "scaling": dict(grid=[500, 1000, 2000, 3500, 8000, 16000], sigma=0.05, repeats=3), "scaling_seeds": 3,
             "lattice": dict(count=3500, sigmas=[0.12, 0.05, 0.02, 0.008]), "theory": dict(count=200), "theory_seeds": 20, "agreement": dict(count=1000), "agreement_seeds": 10, "weight": dict(count=3500, pairs=10), "weight_seeds": 6,
             "rooms": dict(frames=9, points=5000, cpd_points=1500), "room_seeds": 6, "features": dict(views=30), "feature_seeds": 3, "joints": dict(grid=[8, 16, 32, 64], points=20_000, repeats=5), "joint_seeds": 6,
-            "robot": dict(frames=30, mixture_every=10, keep=[1, 15, 29]), "robot_seeds": 3, "dancer": dict(frames=16, nodes=100, speed=0.15, generic_frames=3), "dancer_seeds": 3}}
+            "robot": dict(frames=30, mixture_every=10, keep=[1, 15, 29]), "robot_seeds": 3, "dancer": dict(frames=16, nodes=100, speed=0.15, generic_frames=3), "dancer_seeds": 5}}
 SIZES["gpu"] = SIZES["cpu"] | {"outliers": SIZES["cpu"]["outliers"] | {"count": 3500}, "noise": SIZES["cpu"]["noise"] | {"count": 3500}, "scaling": dict(grid=[500, 1000, 2000, 3500, 8000, 16000, 32000], sigma=0.05, repeats=3),
                                "rooms": dict(frames=40, points=5000, cpd_points=1500)}
 SETTINGS = {"default": dict(noise=0.06, ambiguous=0.4), "hard": dict(noise=0.12, ambiguous=0.6)}
