@@ -1578,10 +1578,10 @@ def figure_6(run: dict):
     panels = [("model, and what the camera sees", None)] + [(f"{'proposed' if n == 'proposed' else 'feature ICP'}: {w}", np.array(e[n][k])) for k, w in (("before", "by features"), ("after", "refined")) for n in names]
     for (title, T), (row, column) in zip(panels, ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2))):
         ax = figure.add_axes([0.01 + 0.33*column, 0.5 - 0.48*row, 0.32, 0.44])
-        p, m = np.array(e["points"]), np.array(e["model"])
-        ax.scatter(p[:, 0], p[:, 1], s=3, c=tint(e["colours"]), linewidths=0)
+        p, m = np.array(e["points"])[::2], np.array(e["model"])[::2]
+        ax.scatter(p[:, 0], p[:, 1], s=4, c=tint(e["colours"])[::2], linewidths=0)
         x = m @ [[1, 0, 0], [0, 0, 1], [0, 1, 0]] - [1.1, 0, 0] if T is None else move(T, m)
-        ax.scatter(x[:, 0], x[:, 1], s=3, c=tint(e["model colours"]) if T is None else "#1F2933", linewidths=0, alpha=1 if T is None else 0.5)
+        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::2] if T is None else "#1F2933", linewidths=0, alpha=1 if T is None else 0.5)
         ax.set(aspect="equal", xlim=(-1.7 if T is None else -0.75, 0.75), ylim=(-0.75, 0.75)); ax.set_title(title, fontsize=8); ax.axis("off")
     return figure
 
@@ -1728,7 +1728,7 @@ def _bytes(draw, *arguments):
         return buffer.getvalue()
     return make
 
-def thin_exhibit(exhibit: dict, points: int = 320, lines: int = 14, frames: int = 41) -> dict:
+def thin_exhibit(exhibit: dict, points: int = 260, lines: int = 12, frames: int = 31) -> dict:
     "The exhibit, small enough for a page: fewer points, and from the later iterations only every other, to the last."
     def kept(run):
         rest = list(range(frames//2, len(run)))
