@@ -1601,7 +1601,7 @@ def figure_7(robot: list, timed: bool = True):
     for k, name in enumerate(names):
         if "direct" not in name: one.plot(np.mean([r["methods"][name]["error"] for r in robot], 0), color=[*palette.values()][k], linewidth=1.4, label=name.split(",")[0] if "mixture" in name else name)
     one.plot(np.mean([r["motion between frames"] for r in robot], 0), color="0.6", linewidth=0.8, label="motion between frames")
-    one.set(xlabel="frame", ylabel="error (mm)", ylim=(0, None)); one.legend(fontsize=6.5)
+    one.set(xlabel="frame", ylabel="error (mm)", ylim=(0, 1.75*one.get_ylim()[1])); one.legend(fontsize=6.5, loc="upper left")
     keys = ("E ms", "M ms") if timed else ("iterations",)
     for i, (key, colour) in enumerate(zip(keys, ("blue", "amber"))):
         value = np.array([np.median([v for r in robot for v in r["methods"][n][key]]) for n in names])
