@@ -1730,11 +1730,13 @@ def _bytes(draw, *arguments):
 
 def thin_exhibit(exhibit: dict, points: int = 260, lines: int = 12, frames: int = 31) -> dict:
     "The exhibit, small enough for a page: fewer points, and from the later iterations only every other, to the last."
+    count = len(exhibit["source"])
+    chosen = list(range(count)) if count <= points else [*range(lines), *np.linspace(lines, count - 1, points - lines).astype(int).tolist()]
     def kept(run):
         rest = list(range(frames//2, len(run)))
         rows = list(range(min(frames//2, len(run)))) + (rest if len(rest) <= frames//2 else rest[:-1:math.ceil(len(rest)/(frames//2))] + rest[-1:])
-        return [{**run[k], "step": k, "weight": run[k]["weight"][:points], "target": run[k]["target"][:lines], "T": [[round(v, 4) for v in row] for row in run[k]["T"]]} for k in rows]
-    small = lambda c: [[round(v, 3) for v in p] for p in c[:points]]
+        return [{**run[k], "step": k, "weight": "".join(run[k]["weight"][i] for i in chosen), "target": run[k]["target"][:lines], "T": [[round(v, 4) for v in row] for row in run[k]["T"]]} for k in rows]
+    small = lambda c: [[round(v, 3) for v in c[i]] for i in chosen]
     return {"source": small(exhibit["source"]), "target": small(exhibit["target"]), "methods": {name: kept(run) for name, run in exhibit["methods"].items()}}
 
 # %% ../../nbs/geometry/filterreg.ipynb #dbb96d40
@@ -1764,7 +1766,7 @@ _step_js = """(root, data) => {
     const x = data.source.map((p) => move(p, f.T));
     if (lines.checked) { g.lineWidth = 1.2; g.strokeStyle = "#009e73"; f.target.forEach((t, k) => { if (+f.weight[k] < 3) return; const a = at(x[k]), b = at(t); g.beginPath(); g.moveTo(...a); g.lineTo(...b); g.stroke(); dot(b, 2.4, "#009e73"); }); }
     x.forEach((p, k) => { const v = +f.weight[k]/9; dot(at(p), 2.2, `rgb(${Math.round(176*(1-v))},${Math.round(114*v+182*(1-v))},${Math.round(178*v+189*(1-v))})`); });
-    if (f.sigma) { g.strokeStyle = "#6b7280"; g.lineWidth = 1.5; g.beginPath(); g.arc(52, h - 64, 470*f.sigma, 0, 7); g.stroke(); g.fillStyle = "#6b7280"; g.font = "14px sans-serif"; g.fillText("σ", 48, h - 59); }
+    if (f.sigma) { g.strokeStyle = "#6b7280"; g.lineWidth = 1.5; g.beginPath(); g.arc(64, h - 64, 470*f.sigma, 0, 7); g.stroke(); g.fillStyle = "#6b7280"; g.font = "14px sans-serif"; g.fillText("σ", 60, h - 59); }
     out.textContent = f.step; slider.setAttribute("aria-valuetext", "iteration " + f.step);
     said.textContent = `iteration ${f.step}: off by ${(100*f.error).toFixed(2)} % of the diameter` + (f.sigma ? `, σ = ${f.sigma.toFixed(3)}` : "");
   };
