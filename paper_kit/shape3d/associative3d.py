@@ -32,22 +32,30 @@ if TYPE_CHECKING:
 F = torch.nn.functional
 
 # %% auto #0
-__all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'Objects', 'join', 'surface', 'edge_points', 'kmeans',
-           'spherical_kmeans', 'medoids', 'nearest_rotation_bin', 'pose_bins', 'Encoder', 'prepared', 'roi_pool',
-           'layers', 'ObjectBranch', 'pairs_within', 'object_losses', 'least_squares', 'fused', 'VoxelCoder',
-           'EmbeddingHead', 'affinity_loss', 'CameraBranch', 'camera_loss', 'regression_loss', 'iou', 'suppress',
-           'Proposals', 'to_corners', 'Weights', 'feasible_pairs', 'Hypotheses', 'hypotheses', 'pair_distances',
-           'terms', 'objective', 'random_matchings', 'Stitch', 'stitch', 'every_matching', 'best_of_size', 'exact',
-           'mean_rotation', 'merged', 'stitched', 'Evidence', 'no_match', 'top_1_matching', 'feedforward', 'angle',
-           'octaves', 'overlap', 'nms', 'raw_affinity', 'associative', 'Truth', 'turns', 'f_scores', 'Library',
-           'errors', 'right', 'hits', 'average_precision', 'Shapes', 'Judged', 'judge', 'ap', 'desk', 'tv',
-           'model_parts', 'bounds', 'inside_parts', 'model_voxels', 'model_symmetry', 'library', 'Knobs', 'Room',
-           'shopping_list', 'furnish', 'viewpoints', 'room_rotations', 'built', 'amodal_box', 'photograph_room',
-           'useful', 'world_stage', 'pairs_of', 'relative_pose', 'truth_of', 'len_models', 'true_matching', 'Noise',
-           'seen_from', 'abstract_pair', 'unit_vectors', 'affinity', 'imitated_embedding', 'imitated_pose', 'imitate',
-           'coder_stage', 'coder_of', 'rows_of', 'background_boxes', 'proposal_stage', 'proposals_of', 'object_bins',
-           'valid_bins', 'object_stage', 'object_branch_of', 'describe', 'cross_pairs', 'embedding_stage',
-           'embedding_of', 'mirrored', 'camera_stage', 'camera_branch_of', 'camera_outputs']
+__all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SIZES', 'SHARES', 'predicates', 'Objects', 'join',
+           'surface', 'edge_points', 'kmeans', 'spherical_kmeans', 'medoids', 'nearest_rotation_bin', 'pose_bins',
+           'Encoder', 'prepared', 'roi_pool', 'layers', 'ObjectBranch', 'pairs_within', 'object_losses',
+           'least_squares', 'fused', 'VoxelCoder', 'EmbeddingHead', 'affinity_loss', 'CameraBranch', 'camera_loss',
+           'regression_loss', 'iou', 'suppress', 'Proposals', 'to_corners', 'Weights', 'feasible_pairs', 'Hypotheses',
+           'hypotheses', 'pair_distances', 'terms', 'objective', 'random_matchings', 'Stitch', 'stitch',
+           'every_matching', 'best_of_size', 'exact', 'mean_rotation', 'merged', 'stitched', 'Evidence', 'no_match',
+           'top_1_matching', 'feedforward', 'angle', 'octaves', 'overlap', 'nms', 'raw_affinity', 'associative',
+           'Truth', 'turns', 'widened', 'surfaces', 'f_scores', 'Library', 'errors', 'right', 'hits',
+           'average_precision', 'Shapes', 'Judged', 'judge', 'ap', 'desk', 'tv', 'model_parts', 'bounds',
+           'inside_parts', 'model_voxels', 'model_symmetry', 'library', 'Knobs', 'Room', 'shopping_list', 'furnish',
+           'viewpoints', 'room_rotations', 'window_and_door', 'built', 'amodal_box', 'photograph_room', 'useful',
+           'world_stage', 'pairs_of', 'relative_pose', 'truth_of', 'len_models', 'true_matching', 'Noise', 'seen_from',
+           'abstract_pair', 'unit_vectors', 'affinity', 'imitated_embedding', 'imitated_pose', 'imitate', 'coder_stage',
+           'coder_of', 'rows_of', 'background_boxes', 'proposal_stage', 'proposals_of', 'object_bins', 'valid_bins',
+           'object_stage', 'object_branch_of', 'describe', 'cross_pairs', 'embedding_stage', 'embedding_of', 'mirrored',
+           'camera_stage', 'camera_branch_of', 'camera_outputs', 'evidence_stage', 'objects_of', 'decoder_of',
+           'evidence_of', 'matched_truth', 'pose_error', 'single_view_quality', 'all_scenes', 'packed_judgement',
+           'compare', 'compare_stage', 'correspondence_scores', 'pooled_ap', 'affinity_labels', 'measures',
+           'affinity_stage', 'reference_bins', 'imitated', 'sweep_stage', 'search_stage', 'stopwatch_stage',
+           'top_k_stage', 'regression_stage', 'sizes_of', 'world_stages', 'branch_stages', 'dial_stages', 'stages',
+           'judged_of', 'subset', 'mean_and_spread', 'row_of', 'table_1', 'table_2', 'table_3', 'pose_row', 'table_4',
+           'merge_table', 'table_5', 'table_6', 'table_e1', 'table_e2', 'Resampled', 'falling', 'ordered', 'close',
+           'share_above', 'gains', 'bootstrap_gains', 'claim_values']
 
 # %% ../../nbs/shape3d/associative3d.ipynb #ceb5bebf
 @dataclass(frozen=True)
@@ -154,9 +162,13 @@ class Encoder(ResNet):
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b outputs hs ws"]:
         "Features of the last group: stride 4, 8, 16 or 32 for 1 to 4 groups."
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        for level in range(self.groups): x = getattr(self, f"layer{level + 1}")(x)
-        return x
+        return self.pyramid(x)[-1]
+
+    def pyramid(self, x: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        "Features of every group."
+        x, found = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1), []
+        for level in range(self.groups): found.append(x := getattr(self, f"layer{level + 1}")(x))
+        return found
 
 def prepared(images: Tensor) -> Float[Tensor, "b 3 h w"]:
     "Bytes as numbers around 0, of unit spread."
@@ -304,14 +316,18 @@ def affinity_loss(A: Float[Tensor, "p"], truth: Bool[Tensor, "p"]) -> Float[Tens
 
 # %% ../../nbs/shape3d/associative3d.ipynb #3efbcd8a
 class CameraBranch(nn.Module):
-    "Both images through one encoder, mean over places, concatenated; a linear layer to 128, ReLU; two linear heads: logits of translation and rotation bins. `regress`: 3 and 4 numbers instead."
-    def __init__(self, layers: int = 50, width: int = 64, translations: int = 60, rotations: int = 30, hidden: int = 128, regress: bool = False):
+    "Both images, resized to `size`, through one encoder, mean over places, concatenated; a linear layer to 128, ReLU; two linear heads: logits of translation and rotation bins. `regress`: 3 and 4 numbers instead."
+    def __init__(self, layers: int = 50, width: int = 64, translations: int = 60, rotations: int = 30, hidden: int = 128, regress: bool = False, size=(224, 224)):
         super().__init__()
-        self.encoder, self.regress = Encoder(layers, width), regress
+        self.encoder, self.regress, self.size = Encoder(layers, width), regress, tuple(size)
         self.join = nn.Linear(2*self.encoder.outputs, hidden)
         self.translation, self.rotation = nn.Linear(hidden, 3 if regress else translations), nn.Linear(hidden, 4 if regress else rotations)
 
-    def encode(self, images: Tensor) -> Float[Tensor, "b c"]: return self.encoder(prepared(images)).mean((-2, -1))
+    def resized(self, images: Tensor) -> Float[Tensor, "b 3 h w"]:
+        x = prepared(images)
+        return x if x.shape[-2:] == self.size else F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+
+    def encode(self, images: Tensor) -> Float[Tensor, "b c"]: return self.encoder(self.resized(images)).mean((-2, -1))
 
     def forward(self, first: Float[Tensor, "b c"], second: Float[Tensor, "b c"]) -> tuple[Tensor, Tensor]:
         "From encoded images: logits (or, with `regress`, translation and unit quaternion)."
@@ -347,8 +363,9 @@ class Proposals(nn.Module):
     "The first stage of a Faster R-CNN, class-agnostic: for every cell of stride 8 and every anchor (areas x aspects, in units of the image's height) a logit for any object and a correction of the box."
     def __init__(self, size=(64, 96), width: int = 16, scales=(0.22, 0.4, 0.75), aspects=(0.6, 1.0, 1.8), hidden: int = 64):
         super().__init__()
-        self.size, self.encoder = tuple(size), Encoder(18, width, 2)
-        self.hidden, count = nn.Conv2d(self.encoder.outputs, hidden, 3, padding=1), len(scales)*len(aspects)
+        self.size, self.encoder = tuple(size), Encoder(18, width)
+        self.lateral = nn.ModuleList(nn.Conv2d(width*2**level, hidden, 1) for level in (1, 2, 3))
+        self.hidden, count = nn.Conv2d(hidden, hidden, 3, padding=1), len(scales)*len(aspects)
         self.score, self.shift = nn.Conv2d(hidden, count, 1), nn.Conv2d(hidden, 4*count, 1)
         rows, cols = math.ceil(size[0]/8), math.ceil(size[1]/8)
         y, x = torch.meshgrid((torch.arange(rows) + 0.5)*size[0]/rows, (torch.arange(cols) + 0.5)*size[1]/cols, indexing="ij")
@@ -364,7 +381,8 @@ def to_corners(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
 @patch
 def forward(self: Proposals, images: Tensor) -> tuple[Float[Tensor, "b a"], Float[Tensor, "b a 4"]]:
     "Logits and corrections of all anchors."
-    h = F.relu(self.hidden(self.encoder(prepared(images))))
+    levels = [lateral(x) for lateral, x in zip(self.lateral, self.encoder.pyramid(prepared(images))[1:])]
+    h = F.relu(self.hidden(F.relu(sum(F.interpolate(x, levels[0].shape[-2:], mode="bilinear", align_corners=False) for x in levels))))
     return self.score(h).permute(0, 2, 3, 1).flatten(1), self.shift(h).permute(0, 2, 3, 1).reshape(len(h), -1, 4)
 
 @patch
@@ -638,17 +656,24 @@ def turns(count: int = 24) -> Float[Tensor, "count 3 3"]:
     "Rotations about z by multiples of 360/count degrees."
     return axis_angle_to_matrix(torch.stack([torch.zeros(count), torch.zeros(count), torch.arange(count)*2*math.pi/count], 1))
 
-def f_scores(a: Bool[Tensor, "p r r r"], b: Bool[Tensor, "g r r r"], threshold: float = 0.05) -> Float[Tensor, "p g"]:
-    "F-score of all pairs of surfaces, cell centres in the unit cube: a centre counts where the other surface has one within the threshold."
-    r = a.shape[-1]
-    reach = int(threshold*r)
-    steps = torch.arange(-reach, reach + 1)
-    ball = (torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij")).float().div(r).norm(dim=0) <= threshold + 1e-9).float()
-    a, b = surface(a).float(), surface(b).float()
-    wide = lambda x: (F.conv3d(x[:, None], ball[None, None], padding=reach)[:, 0] > 0.5).float() if reach else x
-    flat = lambda x: x.flatten(1)
-    precision = flat(a) @ flat(wide(b)).T/flat(a).sum(1).clamp(min=1)[:, None]
-    recall = flat(wide(a)) @ flat(b).T/flat(b).sum(1).clamp(min=1)
+def widened(cells: Bool[Tensor, "n r r r"], threshold: float = 0.05) -> Bool[Tensor, "n r r r"]:
+    "Cells whose centre has a full cell's centre within the threshold (unit cube)."
+    r = cells.shape[-1]
+    reach = int(threshold*r + 1e-9)
+    padded, found = F.pad(cells, (reach,)*6), torch.zeros_like(cells)
+    for i, j, k in itertools.product(range(-reach, reach + 1), repeat=3):
+        if i*i + j*j + k*k <= (threshold*r)**2 + 1e-6: found |= padded[:, reach + i:reach + i + r, reach + j:reach + j + r, reach + k:reach + k + r]
+    return found
+
+def surfaces(voxels: Bool[Tensor, "n r r r"], threshold: float = 0.05) -> tuple[Tensor, Tensor]:
+    "Surface and widened surface as rows of numbers."
+    edge = surface(voxels)
+    return edge.flatten(1).float(), widened(edge, threshold).flatten(1).float()
+
+def f_scores(a: Bool[Tensor, "p r r r"], b: Bool[Tensor, "g r r r"] | tuple[Tensor, Tensor], threshold: float = 0.05) -> Float[Tensor, "p g"]:
+    "F-score of all pairs of surfaces, cell centres in the unit cube: a centre counts where the other surface has one within the threshold. `b`: voxels, or their `surfaces`."
+    (a, wide_a), (b, wide_b) = surfaces(a, threshold), b if isinstance(b, tuple) else surfaces(b, threshold)
+    precision, recall = a @ wide_b.T/a.sum(1).clamp(min=1)[:, None], wide_a @ b.T/b.sum(1).clamp(min=1)
     return torch.where(precision + recall > 0, 2*precision*recall/(precision + recall).clamp(min=1e-9), 0.0)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #0f5095cd
@@ -693,13 +718,13 @@ def average_precision(score: Float[ndarray, "n"], hit: Float[ndarray, "n"], tota
 
 class Shapes:
     "F-scores of objects with every model of a library, computed once for each shape code."
-    def __init__(self, library: Library): self.library, self.known = library, {}
+    def __init__(self, library: Library): self.library, self.known, self.true = library, {}, surfaces(library.voxels)
 
     def learn(self, found: Objects, most: int = 128) -> None:
         keys = [c.numpy().tobytes() for c in found.code]
         new = list({k: i for i, k in enumerate(keys) if k not in self.known}.values())
         for part in torch.tensor(new, dtype=torch.long).split(most):
-            if len(part): self.known |= dict(zip([keys[i] for i in part], f_scores(found.voxels[part], self.library.voxels)))
+            if len(part): self.known |= dict(zip([keys[i] for i in part], f_scores(found.voxels[part], self.true)))
 
     def __call__(self, found: Objects) -> Float[Tensor, "p b"]:
         self.learn(found)
@@ -799,11 +824,11 @@ def library(models: int = 8, resolution: int = 32) -> Library:
 @dataclass(frozen=True)
 class Knobs:
     """What makes the problem hard. `twins`: how often a room holds a set of 2 to 6 identical chairs, and how often another object repeats a model; `objects`: least and largest number;
-    `symmetric`: are symmetric models allowed; `half`: half lengths of rooms in metres; `models` of each category."""
+    `symmetric`: are symmetric models allowed; `half`: range of the half lengths of rooms in metres; `models` of each category."""
     twins: float = 0.7
     objects: tuple = (4, 10)
     symmetric: bool = True
-    half: tuple = (1.5, 3.5)
+    half: tuple = (1.6, 3.0)
     models: int = 8
 
 def _apart(a: tuple, b: tuple) -> bool:
@@ -871,6 +896,15 @@ def room_rotations(room: Room) -> Float[Tensor, "n 3 3"]:
     h = torch.tensor(room.heading).float()
     return axis_angle_to_matrix(torch.stack([torch.zeros_like(h), torch.zeros_like(h), h], -1))
 
+def window_and_door(room_: Room, random: np.random.Generator) -> list[Thing]:
+    "A bright window in one wall and a brown door in the wall opposite, at random places along them: what tells the walls of a room apart."
+    x, y, z = room_.half
+    upright = {1: (2*math.pi/3/math.sqrt(3),)*3, -1: (2*math.pi/3/math.sqrt(3), -2*math.pi/3/math.sqrt(3), -2*math.pi/3/math.sqrt(3))}
+    wide = min(1.0, 0.7*y)
+    window = Part("card", (wide, 0.55, 0), (-0.99*x, float(random.uniform(-1, 1)*(y - wide)*0.9), 1.55), upright[1], (0.97, 0.98, 1.0), gloss=0.3)
+    door = Part("card", (0.45, 1.0, 0), (0.99*x, float(random.uniform(-1, 1)*(y - 0.5)*0.9), 1.0), upright[-1], (0.35, 0.2, 0.1))
+    return [Thing("picture", [window]), Thing("picture", [door])]
+
 def built(room_: Room, knobs: Knobs, random: np.random.Generator, textures: Float[Tensor, "t 3 s s"]) -> tuple:
     "The room as a scene of the kit, and the instance number of its first object."
     walls = room(random, textures, clutter=0, half=room_.half)
@@ -881,8 +915,7 @@ def built(room_: Room, knobs: Knobs, random: np.random.Generator, textures: Floa
         c, s = math.cos(heading), math.sin(heading)
         mid = (low + high)/2
         things.append(Thing("box", parts, (float(t[0] - c*mid[0] + s*mid[1]), float(t[1] - s*mid[0] - c*mid[1]), 0.0), float(heading)))
-    if not things: return walls, int(walls.instance.max()) + 1
-    inside = assemble(things, textures)
+    inside = assemble(things + window_and_door(room_, random), textures)
     start = int(walls.instance.max())
     both = {k: torch.cat([getattr(walls, k), getattr(inside, k) + (start if k == "instance" else 0)]) for k in ("kind", "pose", "size", "color", "texture", "mask", "tiling", "gloss", "instance", "label", "pivot", "velocity", "turning")}
     return replace(walls, **both), start + 1
@@ -939,7 +972,7 @@ def world_stage(rooms: int, views: int, height: int, width: int, filtered: bool,
     names = ("view", "instance", "model", "t", "s", "R", "box", "pixels")
     packed = {n: torch.stack(c) if isinstance(c[0], torch.Tensor) else torch.tensor(c) for n, c in zip(names, zip(*rows))}
     whole = {n: torch.stack(c) if isinstance(c[0], torch.Tensor) else torch.tensor(c) for n, c in zip(("room_of", "all_model", "all_t", "all_R"), zip(*every))}
-    return {"images": torch.cat(images), "T": torch.cat(T), "room": torch.arange(rooms).repeat_interleave(views), **packed, **whole}
+    return {"models": knobs.models, "images": torch.cat(images), "T": torch.cat(T), "room": torch.arange(rooms).repeat_interleave(views), **packed, **whole}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #ffda4a04
 def pairs_of(data: dict, views: int, both_ways: bool = True) -> Int[Tensor, "p 2"]:
@@ -976,19 +1009,19 @@ class Noise:
     """How far the evidence E2 is off. t: metres across and (twice as much) along the line of sight at 3 m; s: octaves; flip: chance of a rotation wrong by a multiple of 90 degrees; turn: degrees;
     shape: chance of another model of the category; miss, ghost: chance of an object missed, or reported twice elsewhere. confuse: chance that the embedding shows another category, `other` another
     model; instance, blur: weights of what only this object has, and of noise. pose_flip: chance that a rotation off by a multiple of 90 degrees is preferred; place: metres of the perceived translation."""
-    t: float = 0.22
+    t: float = 0.25
     s: float = 0.09
-    flip: float = 0.16
+    flip: float = 0.2
     turn: float = 7.0
-    shape: float = 0.12
-    miss: float = 0.08
-    ghost: float = 0.06
-    confuse: float = 0.08
+    shape: float = 0.2
+    miss: float = 0.15
+    ghost: float = 0.1
+    confuse: float = 0.1
     other: float = 0.25
-    instance: float = 0.4
+    instance: float = 0.33
     blur: float = 0.75
-    pose_flip: float = 0.2
-    place: float = 0.85
+    pose_flip: float = 0.27
+    place: float = 1.0
 
     def objects(self, factor: float) -> Noise:
         "The noise of the single-view predictions times `factor`, the rest as it is."
@@ -1218,20 +1251,21 @@ def mirrored(P: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
     M = torch.diag(P.new_tensor([-1.0, 1, 1, 1]))
     return M @ P @ M
 
-def camera_stage(data: dict, views: int, layers: int, width: int, steps: int, rooms: int, rate: float, bins: tuple = (30, 60), regress: bool = False, start: dict | None = None, seed: int = 0, device: str = "cpu", progress=None) -> dict:
+def camera_stage(data: dict, views: int, layers: int, width: int, steps: int, rooms: int, rate: float, size: tuple = (32, 48), bins: tuple = (30, 60), regress: bool = False, start: dict | None = None, seed: int = 0, device: str = "cpu", progress=None) -> dict:
     "The camera branch on all ordered pairs of `rooms` rooms a step, half of the steps mirrored. `start`: weights for the encoder."
     pairs = pairs_of(data, views)
     P = relative_pose(data, pairs)
     centres = pose_bins(torch.cat([P, mirrored(P)]), *bins, seed=seed)
-    with seeded(seed): net = CameraBranch(layers, width, bins[1], bins[0], regress=regress)
+    with seeded(seed): net = CameraBranch(layers, width, bins[1], bins[0], regress=regress, size=size)
     if start is not None: net.encoder.load_state_dict(start)
     count, each = len(data["images"])//views, views*(views - 1)
+    small = torch.cat([net.resized(x) for x in data["images"].split(256)])
     local = torch.tensor(list(itertools.permutations(range(views), 2)))
     labels = []
     for Q in (P, mirrored(P)): labels.append((torch.cdist(Q[:, :3, 3], centres["t"]).argmin(1), nearest_rotation_bin(Q[:, :3, :3], centres["R"]), Q[:, :3, 3], matrix_to_quaternion(Q[:, :3, :3])))
     def loss(which, step):
         rows = (which[:, None]*views + torch.arange(views)).flatten()
-        images = data["images"][rows].to(device)
+        images = small[rows].to(device)
         code = net.encode(images.flip(-1) if step % 2 else images)
         mine = (which[:, None]*each + torch.arange(each)).flatten()
         first, second = ((torch.arange(len(which))[:, None]*views + local[:, k]).flatten() for k in (0, 1))
@@ -1239,7 +1273,7 @@ def camera_stage(data: dict, views: int, layers: int, width: int, steps: int, ro
         found = net(code[first], code[second])
         return regression_loss(found, place, q) if regress else camera_loss(found, t, R)
     history = train(net, loss, steps, Batches(torch.arange(count), min(rooms, count), seed), rate=rate, schedule=cosine(0.02), seed=seed, device=device, progress=progress)
-    return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": centres, "losses": history["losses"], "steps": history["step"], "design": {"layers": layers, "width": width, "translations": bins[1], "rotations": bins[0], "regress": regress}}
+    return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": centres, "losses": history["losses"], "steps": history["step"], "design": {"size": list(size), "layers": layers, "width": width, "translations": bins[1], "rotations": bins[0], "regress": regress}}
 
 def camera_branch_of(found: dict) -> CameraBranch:
     net = CameraBranch(**found["design"])
@@ -1253,3 +1287,484 @@ def camera_outputs(found: dict, data: dict, pairs: Int[Tensor, "p 2"]) -> tuple[
     code = torch.cat([net.encode(x) for x in data["images"].split(64)])
     t, R = net(code[pairs[:, 0]], code[pairs[:, 1]])
     return (t, R) if net.regress else (t.softmax(1), R.softmax(1))
+
+# %% ../../nbs/shape3d/associative3d.ipynb #34780b0f
+@torch.no_grad()
+def evidence_stage(data: dict, branch: dict, embedding: dict, camera: dict, proposals: dict | None = None, least: float = 0.3, seed: int = 0, progress=None) -> dict:
+    """Evidence E1 of the test pairs (first two views of each room), packed. With `proposals` the boxes are detected, without they are the true ones.
+
+    For each view: boxes, t, s, R, code, score, e, and the visible object that the box is on (-1: none); for each pair: bin probabilities."""
+    net, head, rows = object_branch_of(branch), embedding_of(embedding), rows_of(data["view"], len(data["images"]))
+    boxes = [(data["box"][r], torch.ones(len(r))) for r in rows]
+    if proposals is not None:
+        detector = proposals_of(proposals)
+        boxes = [x for part in data["images"].split(32) for x in detector.detect(part, least)]
+    views = describe(net, branch["bins"], data["images"], [b for b, _ in boxes])
+    pairs = pairs_of(data, 2, both_ways=False)
+    translation, rotation = camera_outputs(camera, data, pairs)
+    found = []
+    for v, (box, score) in enumerate(boxes):
+        table = iou(box, data["box"][rows[v]])
+        value, which = table.max(1) if table.shape[1] else (torch.zeros(len(box)), torch.zeros(len(box), dtype=torch.long))
+        on = torch.where(value > 0.4, data["instance"][rows[v]][which] if len(rows[v]) else -1, -1)
+        found.append({"box": box, "instance": on, "e": head(views[v]["features"]), **{k: views[v][k] for k in ("t", "s", "R", "code")}, "score": score*(views[v]["score"] if proposals is not None else 1)})
+    return {"views": found, "pairs": pairs, "translation": translation, "rotation": rotation, "bins": camera["bins"], "detected": proposals is not None}
+
+# %% ../../nbs/shape3d/associative3d.ipynb #6e5b8c37
+def objects_of(view: dict, coder: dict, decode) -> Objects:
+    "A view's predictions with their voxels."
+    return Objects(view["t"], view["s"], view["R"], decode(view["code"]), view["code"], view["score"])
+
+def decoder_of(coder: dict):
+    "From codes as learned (relative to mean and spread) to voxels."
+    net = coder_of(coder)
+    return lambda code: net.decode(code*coder["spread"] + coder["mean"])
+
+def evidence_of(packed: dict, data: dict, coder: dict, top: tuple = (3, 10), only: Sequence[int] | None = None) -> tuple[list[Evidence], list[Truth], list[dict]]:
+    "Evidence, truth, and for each pair the true object of each prediction (`a`, `b`; -1: none) and the visible ones (`seen_a`, `seen_b`)."
+    decode, evidence, truths, notes = decoder_of(coder), [], [], []
+    for k in range(len(packed["pairs"])) if only is None else only:
+        a, b = packed["pairs"][k].tolist()
+        one, two = packed["views"][a], packed["views"][b]
+        poses = hypotheses(packed["rotation"][k], packed["translation"][k], packed["bins"], top)
+        truth, in_a, in_b = truth_of(data, a, b)
+        every = torch.unique(torch.cat([data["instance"][data["view"] == v] for v in (a, b)]))
+        place = lambda x: torch.where((x >= 0) & torch.isin(x, every), torch.searchsorted(every, x.clamp(min=0)), -1)
+        evidence.append(Evidence(objects_of(one, coder, decode), objects_of(two, coder, decode), affinity(one["e"], two["e"]), poses))
+        truths.append(truth)
+        notes.append({"a": place(one["instance"]), "b": place(two["instance"]), "seen_a": in_a, "seen_b": in_b})
+    return evidence, truths, notes
+
+def matched_truth(note: dict) -> Int[Tensor, "n"]:
+    "True partner of each prediction of view 1: the first prediction of view 2 on the same object."
+    same = (note["a"][:, None] == note["b"]) & (note["a"] >= 0)[:, None]
+    match = torch.full((len(note["a"]),), -1)
+    for i in range(len(match)):
+        for j in same[i].nonzero().flatten().tolist():
+            if not (match == j).any(): match[i] = j; break
+    return match
+
+# %% ../../nbs/shape3d/associative3d.ipynb #f489b648
+METHODS = ("Feedforward", "NMS", "Raw Affinity", "Associative3D")
+
+def pose_error(P: Float[Tensor, "4 4"], truth: Float[Tensor, "4 4"]) -> tuple[float, float]:
+    "Metres and degrees."
+    return float((P[:3, 3] - truth[:3, 3]).norm()), float(angle(P[:3, :3], truth[:3, :3]))
+
+def single_view_quality(evidence: Evidence, truth: Truth, note: dict, library: Library, shapes: Shapes) -> float:
+    "F1 of both views on what each of them sees, every view in its own (true) frame: how good the single-view predictions of a pair are. No method's result enters."
+    true, many = 0, 0
+    for found, rows in ((evidence.first.moved(truth.P), note["seen_a"]), (evidence.second, note["seen_b"])):
+        seen = truth._replace(t=truth.t[rows], s=truth.s[rows], R=truth.R[rows], model=truth.model[rows])
+        error = errors(found, seen, library, shapes(found))
+        true += 2*int(hits(right(error), found.score, error["t"]).sum())
+        many += len(found) + len(rows)
+    return true/max(many, 1)
+
+def all_scenes(evidence: list[Evidence], truths: list[Truth], notes: list[dict], seed: int, weights: Weights, samples: int, decode=None) -> tuple[dict, list[Stitch]]:
+    "Scenes of every method, baseline, merging rule and oracle; and the stitches."
+    g = lambda k: torch.Generator().manual_seed(1000*seed + k)
+    out = {"Feedforward": [feedforward(e) for e in evidence], "NMS": [nms(e) for e in evidence], "Raw Affinity": [raw_affinity(e, g(1)) for e in evidence]}
+    draw_side = torch.rand(len(evidence), generator=g(2))
+    out["one view"] = [e.first.moved(t.P) if u < 0.5 else e.second for e, t, u in zip(evidence, truths, draw_side)]
+    out["one view, moved by the top-1 pose"] = [e.first.moved(e.poses.P[0]) if u < 0.5 else e.second for e, u in zip(evidence, draw_side)]
+    search = g(3)
+    stitches = [stitch(*e, search, weights, samples) for e in evidence]
+    def scenes(generator, **rules): return [stitched(e.first, e.second, e.poses.P[s.pose], s.match, generator, **rules) for e, s in zip(evidence, stitches)]
+    out["Associative3D"] = scenes(g(4))
+    out["average rotation"] = scenes(g(4), rotation="average")
+    if decode is not None: out["average shape"] = scenes(g(4), shape="average", decode=decode)
+    true = [matched_truth(n) for n in notes]
+    out["true pose, no matching"] = [join(e.first.moved(t.P), e.second) for e, t in zip(evidence, truths)]
+    out["true matching, top-1 pose"] = [stitched(e.first, e.second, e.poses.P[0], m, g(5)) for e, m in zip(evidence, true)]
+    out["true pose and matching"] = [stitched(e.first, e.second, t.P, m, g(6)) for e, t, m in zip(evidence, truths, true)]
+    return out, stitches
+
+# %% ../../nbs/shape3d/associative3d.ipynb #60449b8e
+def packed_judgement(judged: Judged) -> dict: return {"pair": judged.pair, "score": judged.score, "hit": judged.hit, "truths": judged.truths}
+
+def compare(evidence, truths, notes, books: Library, seed: int, weights: Weights, samples: int, decode=None, released: bool = True) -> dict:
+    "Judgements of all methods, pose errors, single-view quality, correspondences."
+    shapes = Shapes(books)
+    scenes, stitches = all_scenes(evidence, truths, notes, seed, weights, samples, decode)
+    if released:
+        g = torch.Generator().manual_seed(1000*seed + 7)
+        scenes["Associative3D, released weights"] = [associative(e, g, weight_sets["released"], samples)[0] for e in evidence]
+    looser = limits | {"t": 1.25}
+    found = {"judged": {name: packed_judgement(judge(s, truths, books, shapes=shapes)) for name, s in scenes.items()},
+             "All at 1.25 m": {name: ap(judge(scenes[name], truths, books, looser, shapes)) for name in METHODS},
+             "quality": np.array([single_view_quality(e, t, n, books, shapes) for e, t, n in zip(evidence, truths, notes)])}
+    found["pose"] = {"Top-1": np.array([pose_error(e.poses.P[0], t.P) for e, t in zip(evidence, truths)]), "Associative3D": np.array([pose_error(e.poses.P[s.pose], t.P) for e, s, t in zip(evidence, stitches, truths)])}
+    return found | {"match": [s.match for s in stitches], "chosen": np.array([s.pose for s in stitches])}
+
+def compare_stage(evidence: dict, data: dict, coder: dict, models: int, samples: int, weights: str = "paper", seed: int = 0, progress=None) -> dict:
+    "`compare` on evidence E1."
+    with torch.no_grad():
+        every = evidence_of(evidence, data, coder)
+        return compare(*every, library(models), seed, weight_sets[weights], samples, decoder_of(coder))
+
+# %% ../../nbs/shape3d/associative3d.ipynb #21d51db4
+def correspondence_scores(evidence: list[Evidence], notes: list[dict], matches: list[Tensor]) -> dict[str, ndarray]:
+    "For all object pairs of all image pairs: label, and the confidence of the four ways of Table 3 (gamma A, gamma = 1 if predicted to correspond, else 0.5)."
+    out = {k: [] for k in ("label", "All Negative", "Affinity", "Affinity Top1", "Associative3D")}
+    gamma = lambda A, match: torch.where(F.one_hot(match.clamp(min=0), A.shape[1]).bool() & (match >= 0)[:, None], 1.0, 0.5)*A
+    for e, n, m in zip(evidence, notes, matches):
+        A = e.A
+        out["label"].append((n["a"][:, None] == n["b"]) & (n["a"] >= 0)[:, None])
+        for name, value in (("All Negative", torch.zeros_like(A)), ("Affinity", A), ("Affinity Top1", gamma(A, top_1_matching(A))), ("Associative3D", gamma(A, m))): out[name].append(value)
+    return {k: torch.cat([x.flatten() for x in v]).numpy() for k, v in out.items()}
+
+def pooled_ap(label: ndarray, score: ndarray) -> float:
+    "Average precision in percent, ties taken together; of a constant score it is the share of positives."
+    from sklearn.metrics import average_precision_score
+    return 100*float(average_precision_score(label, score))
+
+def affinity_labels(evidence: list[Evidence], truths: list[Truth], notes: list[dict], books: Library) -> dict[str, ndarray]:
+    "For all cross-view object pairs: affinity, same category, same model, same instance, F-score of the two true shapes."
+    table = f_scores(books.voxels, books.voxels)
+    out = {k: [] for k in ("A", "category", "model", "instance", "shape")}
+    for e, t, n in zip(evidence, truths, notes):
+        ok = (n["a"] >= 0)[:, None] & (n["b"] >= 0)
+        a, b = t.model[n["a"].clamp(min=0)], t.model[n["b"].clamp(min=0)]
+        for name, x in (("A", e.A), ("category", books.category[a][:, None] == books.category[b]), ("model", a[:, None] == b), ("instance", n["a"][:, None] == n["b"]), ("shape", table[a][:, b])): out[name].append(x[ok])
+    return {k: torch.cat(v).numpy() for k, v in out.items()}
+
+def measures(found: dict[str, ndarray]) -> dict[str, dict[str, float]]:
+    "Table 2: AUROC and Spearman's correlation of the affinity with category, model given category, shape given category, instance given model."
+    from scipy.stats import spearmanr
+    from sklearn.metrics import roc_auc_score
+    rows = {"Category": ("category", np.ones(len(found["A"]), bool)), "Model | Category": ("model", found["category"]), "Shape | Category": ("shape", found["category"]), "Instance | Model": ("instance", found["model"])}
+    out = {"AUROC": {}, "Correlation": {}}
+    for name, (label, given) in rows.items():
+        y, A = found[label][given], found["A"][given]
+        known = len(np.unique(y)) > 1
+        out["AUROC"][name] = float(roc_auc_score(y, A)) if known and y.dtype == bool else math.nan
+        out["Correlation"][name] = float(spearmanr(y, A).statistic) if known else math.nan
+    return out
+
+def affinity_stage(evidence: dict, data: dict, coder: dict, models: int, samples: int, seed: int = 0) -> dict:
+    "Tables 2 and 3 and the t-SNE, on true boxes."
+    with torch.no_grad():
+        every, truths, notes = evidence_of(evidence, data, coder)
+        books, g = library(models), torch.Generator().manual_seed(1000*seed + 8)
+        matches = [stitch(*e, g, samples=samples).match for e in every]
+        scores = correspondence_scores(every, notes, matches)
+        return {"Table 2": measures(affinity_labels(every, truths, notes, books)), "Table 3": {k: pooled_ap(scores["label"], v) for k, v in scores.items() if k != "label"}, "positives": 100*float(scores["label"].mean()), "match": matches}
+
+# %% ../../nbs/shape3d/associative3d.ipynb #4f91a027
+@functools.lru_cache(maxsize=8)
+def reference_bins(models: int, twins: float, rotations: int, translations: int, pairs: int) -> dict:
+    "Pose bins from pairs of their own."
+    random, knobs = np.random.default_rng(4242), Knobs(twins=twins, models=models)
+    return pose_bins(torch.stack([abstract_pair(random, knobs, library(models))["truth"].P for _ in range(pairs)]), rotations, translations)
+
+def imitated(pairs: int, knobs: dict, noise: dict, factor: float, bins: tuple, seed: int) -> tuple[list, list, list, list]:
+    "Evidence E2: evidence, truths, notes and what was imitated, for rooms of these knobs."
+    knobs = Knobs(**{k: tuple(v) if isinstance(v, list) else v for k, v in knobs.items()})
+    books, random, dial = library(knobs.models), np.random.default_rng([seed, 2]), Noise(**noise).objects(factor)
+    centres = reference_bins(knobs.models, 0.7, *bins, max(200, 5*max(bins)))
+    rooms = [abstract_pair(random, knobs, books) for _ in range(pairs)]
+    made = [imitate(p, dial, centres, random, books) for p in rooms]
+    return [e for e, _ in made], [p["truth"] for p in rooms], [{"a": i["a"], "b": i["b"], "seen_a": p["a"], "seen_b": p["b"]} for (_, i), p in zip(made, rooms)], [i for _, i in made]
+
+def sweep_stage(pairs: int, samples: int, knobs: dict, noise: dict, factor: float = 1.0, bins: tuple = (30, 60), models: int = 8, seed: int = 0) -> dict:
+    "All methods on evidence E2; also Tables 2 to 4 of it."
+    knobs = {"models": models} | knobs
+    evidence, truths, notes, _ = imitated(pairs, knobs, noise, factor, tuple(bins), seed)
+    books = library(models)
+    found = compare(evidence, truths, notes, books, seed, weight_sets["paper"], samples, lambda c: books.voxels[c.argmax(1)])
+    scores = correspondence_scores(evidence, notes, found["match"])
+    return found | {"Table 2": measures(affinity_labels(evidence, truths, notes, books)), "Table 3": {k: pooled_ap(scores["label"], v) for k, v in scores.items() if k != "label"}, "positives": 100*float(scores["label"].mean())}
+
+# %% ../../nbs/shape3d/associative3d.ipynb #1bc39214
+def search_stage(pairs: int, counts: list, knobs: dict, models: int = 8, seed: int = 0) -> dict:
+    "For each number of samples K: cost of the best sampled matching less the exact minimum, of scenes with at most 4 objects in both views and of all; share within 1e-4. And the brute-force check of the exact minimum."
+    evidence, *_ = imitated(pairs, {"models": models} | knobs, {}, 1.0, (30, 60), seed)
+    regret, small, gap = {k: [] for k in counts}, [], 0.0
+    for n, e in enumerate(evidence):
+        able = feasible_pairs(e.A)
+        if not able.any(): continue
+        D = pair_distances(e.first, e.second, e.poses.P, able)
+        _, _, least = exact(D, e.A, e.poses)
+        small.append(max(e.A.shape) <= 4)
+        if small[-1]:
+            every = every_matching(able)
+            cost = objective(terms(D[:, None], e.A, every.expand(len(D), -1, -1)), e.poses.rotation[:, None], e.poses.translation[:, None])
+            gap = max(gap, abs(float(cost.min()) - least))
+        for k in counts: regret[k].append(stitch(*e, torch.Generator().manual_seed(1000*seed + n), samples=k).cost - least)
+    return {"counts": counts, "regret": np.array([regret[k] for k in counts]), "small": np.array(small), "gap": gap}
+
+def stopwatch_stage(objects: int, samples: int, models: int = 8, seed: int = 0) -> dict:
+    "Seconds to stitch a pair with `objects` objects in either view, all pairs feasible (the worst case)."
+    import time
+    random, books = np.random.default_rng(seed), library(models)
+    model = torch.from_numpy(random.integers(0, len(books.size), objects))
+    def view():
+        t = torch.from_numpy(random.uniform(-2, 2, (objects, 3))).float()
+        return Objects(t, books.size[model], turns()[torch.from_numpy(random.integers(0, 24, objects))], books.voxels[model], F.one_hot(model, len(books.size)).float(), torch.ones(objects))
+    bins = reference_bins(models, 0.7, 30, 60, 300)
+    poses = hypotheses(torch.full((30,), 1/30), torch.full((60,), 1/60), bins)
+    first, second = view(), view()
+    begun = time.perf_counter()
+    found = stitch(first, second, torch.full((objects, objects), 0.9), poses, torch.Generator().manual_seed(seed), samples=samples)
+    return {"seconds": time.perf_counter() - begun, "matched": int((found.match >= 0).sum()), "objects": objects}
+
+# %% ../../nbs/shape3d/associative3d.ipynb #d131b9f0
+def top_k_stage(camera: dict, data: dict) -> dict:
+    "Share of pairs whose true bin is among the K most likely, for every K; errors of the top-1 pose."
+    pairs = pairs_of(data, 2, both_ways=False)
+    P = relative_pose(data, pairs)
+    translation, rotation = camera_outputs(camera, data, pairs)
+    t, R = torch.cdist(P[:, :3, 3], camera["bins"]["t"]).argmin(1), nearest_rotation_bin(P[:, :3, :3], camera["bins"]["R"])
+    rank = lambda p, true: (p > p.gather(1, true[:, None])).sum(1)
+    curve = lambda p, true: np.array([(rank(p, true) < k).double().mean().item() for k in range(1, p.shape[1] + 1)])
+    return {"translation": curve(translation, t), "rotation": curve(rotation, R)}
+
+def regression_stage(data: dict, test: dict, views: int, layers: int, width: int, steps: int, rooms: int, rate: float, size: list, bins: list, seed: int = 0, device: str = "cpu", progress=None) -> dict:
+    "The camera branch that gives one pose: errors on the test pairs (m, degrees), and how far each true rotation is from the next multiple of 90 degrees about the vertical."
+    found = camera_stage(data, views, layers, width, steps, rooms, rate, tuple(size), tuple(bins), True, None, seed, device, progress)
+    pairs = pairs_of(test, 2, both_ways=False)
+    t, q = camera_outputs(found, test, pairs)
+    P = relative_pose(test, pairs)
+    return {"t": (t - P[:, :3, 3]).norm(dim=1), "R": angle(quaternion_to_matrix(q), P[:, :3, :3]), "true": angle(P[:, :3, :3], torch.eye(3)), "losses": found["losses"]}
+
+# %% ../../nbs/shape3d/associative3d.ipynb #a33f10f3
+SIZES = {
+    "smoke": {"models": 3, "size": [32, 48], "rooms": 6, "test": 4, "validation": 3, "views": 2, "least": 6, "coder": dict(width=2, code=20, steps=6, batch=6), "proposals": dict(width=8, steps=4, batch=4),
+              "object": dict(width=8, groups=2, steps=4, batch=4, rate=2e-3), "embedding": dict(steps=6, batch=4), "camera": dict(layers=18, width=8, steps=4, rooms=4, rate=1e-3, size=[16, 24]), "bins": [4, 6], "seeds": 1, "regress": 1, "samples": 128,
+              "e2": 30, "e2_seeds": 3, "sweep": 8, "factors": [0.5, 1.0, 2.0], "twins": [0.0, 1.0], "bin_counts": [], "rooms_of": [], "search": 40, "counts": [8, 128], "e2_bins": [30, 60]},
+    "cpu": {"models": 8, "size": [64, 96], "rooms": 1000, "test": 150, "validation": 100, "views": 4, "least": 25, "coder": dict(width=4, code=20, steps=300, batch=16), "proposals": dict(width=16, steps=800, batch=24),
+            "object": dict(width=16, groups=2, steps=1000, batch=24, rate=2e-3), "embedding": dict(steps=600, batch=24), "camera": dict(layers=18, width=16, steps=1200, rooms=24, rate=3e-3, size=[32, 48]), "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128,
+            "e2": 300, "e2_seeds": 3, "sweep": 120, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 150, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]},
+    "gpu": {"models": 10, "size": [240, 320], "rooms": 30000, "test": 1000, "validation": 1000, "views": 2, "least": 300, "coder": dict(width=16, code=20, steps=4000, batch=64), "proposals": dict(width=64, steps=20000, batch=32),
+            "object": dict(width=64, groups=3, steps=20000, batch=24, rate=1e-4, coarse=[128, 256]), "embedding": dict(steps=5000, batch=24, rate=1e-4), "camera": dict(layers=50, width=64, steps=20000, rooms=32, rate=1e-4, size=[224, 224]), "bins": [30, 60], "seeds": 3, "regress": 3, "samples": 128,
+            "e2": 1000, "e2_seeds": 3, "sweep": 300, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 400, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]}}
+
+def sizes_of(run) -> dict: return run.pick(**SIZES)
+
+def world_stages(run) -> dict:
+    "Training rooms, and pairs of validation and test rooms that pass the filter."
+    s = sizes_of(run)
+    common = dict(height=s["size"][0], width=s["size"][1], knobs={"models": s["models"]}, least=s["least"])
+    return {"train": run.stage(world_stage, rooms=s["rooms"], views=s["views"], filtered=False, split="train", seed=run.seed, **common),
+            "validation": run.stage(world_stage, rooms=s["validation"], views=2, filtered=True, split="test", seed=run.seed + 500, **common),
+            "test": run.stage(world_stage, rooms=s["test"], views=2, filtered=True, split="test", seed=run.seed + 900, **common)}
+
+# %% ../../nbs/shape3d/associative3d.ipynb #48322129
+def branch_stages(run, data: dict, coder: dict, seed: int) -> dict:
+    "All networks of one training seed, their evidence on the test pairs, and everything measured on it."
+    s, train_ = sizes_of(run), data["train"]
+    proposals = run.stage(proposal_stage, data=train_, seed=seed, **s["proposals"])
+    branch = run.stage(object_stage, data=train_, coder=coder, models=s["models"], seed=seed, **s["object"])
+    embedding = run.stage(embedding_stage, data=train_, branch=branch, views=s["views"], seed=seed, **s["embedding"])
+    camera = run.stage(camera_stage, data=train_, views=s["views"], bins=list(s["bins"]), seed=seed, **s["camera"])
+    common = dict(data=data["test"], branch=branch, embedding=embedding, camera=camera, seed=seed)
+    found = run.stage(evidence_stage, proposals=proposals, **common)
+    true_boxes = run.stage(evidence_stage, proposals=None, **common)
+    sizes = dict(models=s["models"], samples=s["samples"], seed=seed)
+    return {"proposals": proposals, "branch": branch, "embedding": embedding, "camera": camera, "evidence": found, "true boxes": true_boxes,
+            "compared": run.stage(compare_stage, evidence=found, data=data["test"], coder=coder, **sizes),
+            "affinity": run.stage(affinity_stage, evidence=true_boxes, data=data["test"], coder=coder, **sizes),
+            "validation": run.stage(top_k_stage, camera=camera, data=data["validation"])}
+
+def dial_stages(run) -> dict:
+    "Everything on evidence E2, three seeds each."
+    s = sizes_of(run)
+    def sweep(count, knobs=None, factor=1.0, bins=None, noise=None, seeds=s["e2_seeds"]):
+        return [run.stage(sweep_stage, pairs=count, samples=s["samples"], knobs=knobs or {}, noise=noise or {}, factor=factor, bins=list(bins or s["e2_bins"]), models=s["models"], seed=seed + 50) for seed in run.seeds(seeds)]
+    return {"calibrated": sweep(s["e2"]), "noise": {str(f): sweep(s["sweep"], factor=f) for f in s["factors"]}, "twins": {str(t): sweep(s["sweep"], {"twins": t}) for t in s["twins"]},
+            "symmetric": sweep(s["sweep"], {"symmetric": True}), "asymmetric": sweep(s["sweep"], {"symmetric": False}), "bins": {f"{a} x {b}": sweep(s["sweep"], bins=[a, b]) for a, b in s["bin_counts"]},
+            "objects": {f"{a} to {b}": sweep(s["sweep"], {"objects": [a, b]}) for a, b in s["rooms_of"]},
+            "search": [run.stage(search_stage, pairs=s["search"], counts=s["counts"], knobs={"objects": [3, 8]}, models=s["models"], seed=seed + 70) for seed in run.seeds(s["e2_seeds"])],
+            "stopwatch": run.stage(stopwatch_stage, objects=10, samples=s["samples"], models=s["models"], seed=run.seed)}
+
+def stages(run) -> dict:
+    "All expensive work of this paper."
+    s, data = sizes_of(run), world_stages(run)
+    coder = run.stage(coder_stage, models=s["models"], seed=run.seed, **s["coder"])
+    found = {"data": data, "coder": coder, "models": s["models"], "seeds": [branch_stages(run, data, coder, seed) for seed in run.seeds(s["seeds"])], "dials": dial_stages(run)}
+    found["regression"] = [run.stage(regression_stage, data=data["train"], test=data["test"], views=s["views"], bins=list(s["bins"]), seed=seed, **s["camera"]) for seed in run.seeds(s["regress"])]
+    return found
+
+# %% ../../nbs/shape3d/associative3d.ipynb #8e248724
+def judged_of(packed: dict) -> Judged: return Judged(**packed)
+
+def subset(quality: Float[ndarray, "pairs"], share: float) -> Float[ndarray, "pairs"]:
+    "1 for the best `share` of the pairs by single-view quality, 0 for the others."
+    chosen = np.zeros(len(quality))
+    chosen[np.argsort(-quality, kind="stable")[:max(1, round(share*len(quality)))]] = 1
+    return chosen
+
+def mean_and_spread(values) -> tuple[float, float]: return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+SHARES = (("All_top25", 0.25), ("All_top50", 0.5), ("All_top75", 0.75))
+
+def row_of(compared: dict, name: str) -> dict[str, float]:
+    "Table 1's numbers of one method on one set of evidence."
+    judged = judged_of(compared["judged"][name])
+    return {c: ap(judged, c) for c in columns} | {k: ap(judged, "All", subset(compared["quality"], share)) for k, share in SHARES}
+
+def table_1(results: dict) -> pd.DataFrame:
+    "Means over the training seeds."
+    import pandas as pd
+    runs = [r["compared"] for r in results["seeds"]]
+    names = [*METHODS, "Associative3D, released weights", "one view", "one view, moved by the top-1 pose", "true pose, no matching", "true matching, top-1 pose", "true pose and matching"]
+    def row(name):
+        every = [row_of(r, name) for r in runs]
+        mean = {k: float(np.mean([e[k] for e in every])) for k in every[0]}
+        return {"method": name, **{k: round(v, 1) for k, v in mean.items()}, "± (seeds)": round(mean_and_spread([e["All"] for e in every])[1], 1),
+                "All at 1.25 m": round(float(np.mean([r["All at 1.25 m"][name] for r in runs])), 1) if name in METHODS else math.nan}
+    return pd.DataFrame([row(n) for n in names])
+
+# %% ../../nbs/shape3d/associative3d.ipynb #7df6beea
+def table_2(results: dict) -> pd.DataFrame:
+    import pandas as pd
+    found = [r["affinity"]["Table 2"] for r in results["seeds"]]
+    return pd.DataFrame([{"measure": m, **{k: round(float(np.mean([f[m][k] for f in found])), 2) for k in found[0][m]}} for m in ("AUROC", "Correlation")])
+
+def table_3(results: dict) -> pd.DataFrame:
+    import pandas as pd
+    found = [r["affinity"]["Table 3"] for r in results["seeds"]]
+    return pd.DataFrame([{"measure": "AP", **{k: round(float(np.mean([f[k] for f in found])), 1) for k in found[0]}}])
+
+def pose_row(error: Float[ndarray, "pairs 2"]) -> dict[str, float]:
+    "Medians, means, shares within 1 m and 30 degrees."
+    t, R = error.T
+    return {"trans_median_m": np.median(t), "trans_mean_m": t.mean(), "trans_le_1m_pct": 100*(t <= 1).mean(), "rot_median_deg": np.median(R), "rot_mean_deg": R.mean(), "rot_le_30deg_pct": 100*(R <= 30).mean()}
+
+def table_4(results: dict) -> pd.DataFrame:
+    import pandas as pd
+    rows = []
+    for name in ("Top-1", "Associative3D"):
+        every = [pose_row(r["compared"]["pose"][name]) for r in results["seeds"]]
+        rows.append({"method": name, **{k: round(float(np.mean([e[k] for e in every])), 2) for k in every[0]}})
+    return pd.DataFrame(rows)
+
+def merge_table(results: dict, names: dict, label: str) -> pd.DataFrame:
+    "Two merging rules on the better half of the pairs, and the second row less the first."
+    import pandas as pd
+    def row(name):
+        every = []
+        for r in results["seeds"]:
+            half = subset(r["compared"]["quality"], 0.5)
+            every.append({c: ap(judged_of(r["compared"]["judged"][name]), c, half) for c in columns})
+        return {c: float(np.mean([e[c] for e in every])) for c in columns}
+    (a, first), (b, second) = ((k, row(v)) for k, v in names.items())
+    rows = [{label: a, **first}, {label: b, **second}, {label: "improvement", **{c: second[c] - first[c] for c in columns}}]
+    return pd.DataFrame(rows).round(1)
+
+def table_5(results: dict): return merge_table(results, {"random rot": "Associative3D", "average rot": "average rotation"}, "merge")
+def table_6(results: dict): return merge_table(results, {"average shape": "average shape", "random shape": "Associative3D"}, "merge")
+
+# %% ../../nbs/shape3d/associative3d.ipynb #c6eb1b16
+def table_e1(results: dict) -> pd.DataFrame:
+    "Evidence E2 at calibrated noise: all methods, three seeds."
+    import pandas as pd
+    runs = results["dials"]["calibrated"]
+    return pd.DataFrame([{"method": n, **{k: round(float(np.mean([row_of(r, n)[k] for r in runs])), 1) for k in (*columns, *(k for k, _ in SHARES))}} for n in (*METHODS, "Associative3D, released weights", "average rotation", "true pose and matching")])
+
+def table_e2(results: dict) -> pd.DataFrame:
+    "All AP on evidence E2 over the knobs."
+    import pandas as pd
+    d, rows = results["dials"], []
+    for label, group in (("single-view noise ×", d["noise"]), ("rooms with a set of twins", d["twins"]), ("objects in a room", d["objects"]), ("bins rotation × translation", d["bins"]), ("models", {"all": d["symmetric"], "no symmetric ones": d["asymmetric"]})):
+        for value, runs in group.items(): rows.append({"knob": f"{label} {value}", **{n: round(float(np.mean([ap(judged_of(r["judged"][n])) for r in runs])), 1) for n in (*METHODS, "average rotation")}})
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/shape3d/associative3d.ipynb #9c4d6931
+class Resampled(Predicate):
+    "A gain whose 95 percent interval, from the replicates of a bootstrap, lies above 0."
+    def __init__(self, name: str, text: str): self.name, self.text = name, text
+
+    def evaluate(self, values: dict) -> Outcome:
+        replicates = np.asarray(values.get(self.name, []), float).ravel()
+        if len(replicates) < 100 or not np.isfinite(replicates).all():
+            raise PaperKitError(f"'{self.name}' cannot be judged", expected="at least 100 finite bootstrap replicates", found=f"{len(replicates)} numbers", next_step="resample the test pairs more often")
+        low, high = np.percentile(replicates, [2.5, 97.5])
+        verdict = "holds" if low > 0 else "fails" if high <= 0 else "undecided"
+        return Outcome(verdict, f"{self.text}: {replicates.mean():.3g} [{low:.3g}, {high:.3g}], {len(replicates)} replicates", (float(low), float(high)))
+
+def falling(name: str, text: str) -> Predicate:
+    "Every row of `name` [seeds, k] falls from each entry to the next; the margin of a seed is its smallest step down."
+    return custom(lambda v: -np.diff(np.atleast_2d(v[name]), axis=1).max(1), text)
+
+def ordered(names: Sequence[str]) -> Predicate:
+    "Each named number exceeds the next one, seed by seed."
+    return functools.reduce(lambda a, b: a & b, (more(a, b) for a, b in zip(names, names[1:])))
+
+def close(a: str, b: str, tolerance: float) -> Predicate:
+    "The means of a and b over the seeds differ by less than `tolerance`, and so does the interval of the difference."
+    return custom(lambda v: tolerance - (v[a] - v[b]), f"{a} - {b} < {tolerance:g}") & custom(lambda v: tolerance + (v[a] - v[b]), f"{a} - {b} > -{tolerance:g}")
+
+def share_above(name: str, threshold: float) -> Predicate:
+    from paper_kit.kit.claims import share_above as share
+    return share(name, threshold)
+
+predicates = {
+    "C1": Resampled("E2: gain over the best other", "AP of Associative3D less the best of the others, test pairs resampled"),
+    "C2": more("gain Trans", "gain Shape", factor=2.0) & more("gain Trans", "gain Rot", factor=2.0) & more("gain Trans", "gain Scale", factor=2.0),
+    "C3": falling("gain by subset", "the gain over Feedforward falls from the top 25 to the top 50, the top 75 and all pairs") & falling("E2: gain by noise", "on E2 the gain falls with every increase of the single-view noise"),
+    "C4": less("Raw Affinity, many twins", "Feedforward, many twins") & close("Feedforward, no twins", "Raw Affinity, no twins", 1.0),
+    "C5": ordered([f"AUROC {k}" for k in ("Category", "Model | Category", "Instance | Model")]) & ordered([f"Correlation {k}" for k in ("Category", "Model | Category", "Instance | Model")]),
+    "C6": ordered(["Associative3D", "Affinity Top1", "Affinity", "All Negative"]) & custom(lambda v: 1e-6 - np.abs(v["All Negative"] - v["positives"]), "AP of All Negative is the share of positives", exact=True),
+    "C7": custom(lambda v: v["share within 1 m, Associative3D"] - v["share within 1 m, top-1"] - 5, "the share within 1 m rises by more than 5 points")
+          & custom(lambda v: v["share within 30 degrees, Associative3D"] - v["share within 30 degrees, top-1"] + 2, "the share within 30 degrees changes by more than -2 points")
+          & custom(lambda v: 5 - (v["share within 30 degrees, Associative3D"] - v["share within 30 degrees, top-1"]), "and by less than 5"),
+    "C8": more("rotation, top 3", "rotation, top 1", factor=1.3) & more("translation, top 10", "translation, top 1", factor=1.3),
+    "C9": less("average rotation", "random rotation") & close("E2 without symmetric models: average rotation", "E2 without symmetric models: random rotation", 1.0) & close("average shape", "random shape", 1.0),
+    "C10": less("one view", "Feedforward"),
+    "C11": less("median rotation error, classification", "median rotation error, regression") & above("share of regression errors from 30 to 60 degrees", 1/3),
+    "C12": share_above("best_of_128_is_the_optimum", 0.9),
+    "E1": Resampled("E1: gain over the best other", "on the trained branches, AP of Associative3D less the best of the others, test pairs resampled"),
+    "E2": below("largest difference to brute force", 1e-4, exact=True) & below("time of 10 objects (seconds)", 2.0, exact=True)}
+
+# %% ../../nbs/shape3d/associative3d.ipynb #3e548cff
+def gains(runs: list[dict], column: str = "All", times=None) -> list[float]:
+    "AP of Associative3D less Feedforward, a number a run."
+    return [ap(judged_of(r["judged"]["Associative3D"]), column, times and times(r)) - ap(judged_of(r["judged"]["Feedforward"]), column, times and times(r)) for r in runs]
+
+def bootstrap_gains(runs: list[dict], replicates: int, seed: int) -> list[float]:
+    "Paired bootstrap: pairs of each run resampled, AP of Associative3D less the largest of the three others, mean over the runs."
+    random, out = np.random.default_rng([seed, 9]), []
+    judged = [{n: judged_of(r["judged"][n]) for n in METHODS} for r in runs]
+    for _ in range(replicates):
+        each = []
+        for j in judged:
+            n = len(j["Associative3D"].truths)
+            times = np.bincount(random.integers(0, n, n), minlength=n)
+            every = {name: ap(x, "All", times) for name, x in j.items()}
+            each.append(every["Associative3D"] - max(every[m] for m in METHODS[:3]))
+        out.append(float(np.mean(each)))
+    return out
+
+# %% ../../nbs/shape3d/associative3d.ipynb #f40ca46b
+def claim_values(results: dict, replicates: int, seed: int) -> dict[str, dict]:
+    "The numbers of every claim, by seed."
+    runs, dials = [r["compared"] for r in results["seeds"]], results["dials"]
+    aps = lambda group, name, times=None: [ap(judged_of(r["judged"][name]), "All", times and times(r)) for r in group]
+    half = lambda r: subset(r["quality"], 0.5)
+    twins = list(dials["twins"])
+    found = {"C1": {"E2: gain over the best other": bootstrap_gains(dials["calibrated"], replicates, seed)}, "E1": {"E1: gain over the best other": bootstrap_gains(runs, replicates, seed)}}
+    found["C2"] = {f"gain {c}": gains(runs, c) for c in ("Trans", "Shape", "Rot", "Scale")}
+    found["C3"] = {"gain by subset": np.array([gains(runs, "All", lambda r, k=k: subset(r["quality"], k)) for k in (0.25, 0.5, 0.75, 1.0)]).T.tolist(), "E2: gain by noise": np.array([gains(g) for g in dials["noise"].values()]).T.tolist()}
+    found["C4"] = {f"{m}, {word}": aps(dials["twins"][key], m) for word, key in (("no twins", twins[0]), ("many twins", twins[-1])) for m in ("Feedforward", "Raw Affinity")}
+    two = [r["affinity"]["Table 2"] for r in results["seeds"]]
+    found["C5"] = {f"{m} {k}": [t[m][k] for t in two] for m in ("AUROC", "Correlation") for k in ("Category", "Model | Category", "Instance | Model")}
+    three = [r["affinity"] for r in results["seeds"]]
+    found["C6"] = {k: [t["Table 3"][k] for t in three] for k in three[0]["Table 3"]} | {"positives": [t["positives"] for t in three]}
+    rows = {word: [pose_row(r["pose"][name]) for r in runs] for word, name in (("top-1", "Top-1"), ("Associative3D", "Associative3D"))}
+    found["C7"] = {f"share within {what}, {word}": [r[key] for r in every] for word, every in rows.items() for what, key in (("1 m", "trans_le_1m_pct"), ("30 degrees", "rot_le_30deg_pct"))}
+    curves = [r["validation"] for r in results["seeds"]]
+    found["C8"] = {"rotation, top 1": [c["rotation"][0] for c in curves], "rotation, top 3": [c["rotation"][2] for c in curves], "translation, top 1": [c["translation"][0] for c in curves], "translation, top 10": [c["translation"][min(9, len(c["translation"]) - 1)] for c in curves]}
+    plain = dials["asymmetric"]
+    found["C9"] = {"random rotation": aps(runs, "Associative3D", half), "average rotation": aps(runs, "average rotation", half), "average shape": aps(runs, "average shape", half), "random shape": aps(runs, "Associative3D", half),
+                   "E2 without symmetric models: average rotation": aps(plain, "average rotation"), "E2 without symmetric models: random rotation": aps(plain, "Associative3D")}
+    found["C10"] = {"one view": aps(runs, "one view"), "Feedforward": aps(runs, "Feedforward")}
+    n = min(len(runs), len(results["regression"]))
+    off = [np.asarray(r["R"]) for r in results["regression"][:n]]
+    found["C11"] = {"median rotation error, classification": [float(np.median(r["pose"]["Top-1"][:, 1])) for r in runs[:n]], "median rotation error, regression": [float(np.median(o)) for o in off],
+                    "share of regression errors from 30 to 60 degrees": [float(((o > 30) & (o < 60)).mean()) for o in off]}
+    best = [(s["regret"][list(s["counts"]).index(128)][s["small"]] < 1e-4) for s in dials["search"]]
+    found["C12"] = {"best_of_128_is_the_optimum": np.concatenate(best).astype(int).tolist()}
+    found["E2"] = {"largest difference to brute force": [s["gap"] for s in dials["search"]], "time of 10 objects (seconds)": [dials["stopwatch"]["seconds"]]}
+    return found
