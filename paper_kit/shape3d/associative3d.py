@@ -32,20 +32,21 @@ if TYPE_CHECKING:
 F = torch.nn.functional
 
 # %% auto #0
-__all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SIZES', 'SHARES', 'predicates', 'Objects', 'join',
-           'surface', 'edge_points', 'kmeans', 'spherical_kmeans', 'medoids', 'nearest_rotation_bin', 'pose_bins',
-           'Encoder', 'prepared', 'roi_pool', 'layers', 'ObjectBranch', 'pairs_within', 'object_losses',
-           'least_squares', 'fused', 'VoxelCoder', 'EmbeddingHead', 'affinity_loss', 'CameraBranch', 'camera_loss',
-           'regression_loss', 'iou', 'suppress', 'Proposals', 'to_corners', 'Weights', 'feasible_pairs', 'Hypotheses',
-           'hypotheses', 'pair_distances', 'terms', 'objective', 'random_matchings', 'Stitch', 'stitch',
-           'every_matching', 'best_of_size', 'exact', 'mean_rotation', 'merged', 'stitched', 'Evidence', 'no_match',
-           'top_1_matching', 'feedforward', 'angle', 'octaves', 'overlap', 'nms', 'raw_affinity', 'associative',
-           'Truth', 'turns', 'widened', 'surfaces', 'f_scores', 'Library', 'errors', 'right', 'hits',
-           'average_precision', 'Shapes', 'Judged', 'judge', 'ap', 'desk', 'tv', 'model_parts', 'bounds',
-           'inside_parts', 'model_voxels', 'model_symmetry', 'library', 'Knobs', 'Room', 'shopping_list', 'furnish',
-           'viewpoints', 'room_rotations', 'window_and_door', 'built', 'amodal_box', 'photograph_room', 'useful',
-           'world_stage', 'pairs_of', 'relative_pose', 'truth_of', 'len_models', 'true_matching', 'Noise', 'seen_from',
-           'abstract_pair', 'unit_vectors', 'affinity', 'imitated_embedding', 'imitated_pose', 'imitate', 'coder_stage',
+__all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SIZES', 'SHARES', 'viewer_html', 'viewer_css',
+           'viewer_js', 'predicates', 'Objects', 'join', 'surface', 'edge_points', 'kmeans', 'spherical_kmeans',
+           'medoids', 'nearest_rotation_bin', 'pose_bins', 'Encoder', 'prepared', 'roi_pool', 'layers', 'ObjectBranch',
+           'pairs_within', 'object_losses', 'least_squares', 'fused', 'VoxelCoder', 'EmbeddingHead', 'affinity_loss',
+           'CameraBranch', 'camera_loss', 'regression_loss', 'iou', 'suppress', 'Proposals', 'to_corners', 'Weights',
+           'feasible_pairs', 'Hypotheses', 'hypotheses', 'pair_distances', 'terms', 'objective', 'random_matchings',
+           'Stitch', 'stitch', 'every_matching', 'best_of_size', 'exact', 'mean_rotation', 'merged', 'stitched',
+           'Evidence', 'no_match', 'top_1_matching', 'feedforward', 'angle', 'octaves', 'overlap', 'nms',
+           'raw_affinity', 'associative', 'Truth', 'turns', 'widened', 'surfaces', 'f_scores', 'Library', 'errors',
+           'right', 'hits', 'average_precision', 'Shapes', 'Judged', 'judge', 'ap', 'desk', 'tv', 'model_parts',
+           'bounds', 'inside_parts', 'model_voxels', 'model_symmetry', 'library', 'Knobs', 'Room', 'shopping_list',
+           'furnish', 'viewpoints', 'room_rotations', 'window_and_door', 'built', 'amodal_box', 'photograph_room',
+           'useful', 'world_stage', 'pairs_of', 'relative_pose', 'truth_of', 'len_models', 'true_matching', 'Noise',
+           'seen_from', 'abstract_pair', 'unit_vectors', 'affinity', 'imitated_embedding', 'imitated_pose', 'imitate',
+           'ImagePair', 'read_pairs', 'read_picture', 'load_suncg_pairs', 'load_nyu_proposals', 'coder_stage',
            'coder_of', 'rows_of', 'background_boxes', 'proposal_stage', 'proposals_of', 'object_bins', 'valid_bins',
            'object_stage', 'object_branch_of', 'describe', 'cross_pairs', 'embedding_stage', 'embedding_of', 'mirrored',
            'camera_stage', 'camera_branch_of', 'camera_outputs', 'evidence_stage', 'objects_of', 'decoder_of',
@@ -54,8 +55,10 @@ __all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SI
            'affinity_stage', 'reference_bins', 'imitated', 'sweep_stage', 'search_stage', 'stopwatch_stage',
            'top_k_stage', 'regression_stage', 'sizes_of', 'world_stages', 'branch_stages', 'dial_stages', 'stages',
            'judged_of', 'subset', 'mean_and_spread', 'row_of', 'table_1', 'table_2', 'table_3', 'pose_row', 'table_4',
-           'merge_table', 'table_5', 'table_6', 'table_e1', 'table_e2', 'Resampled', 'falling', 'ordered', 'close',
-           'share_above', 'gains', 'bootstrap_gains', 'claim_values']
+           'merge_table', 'table_5', 'table_6', 'table_e1', 'table_e2', 'cuboids', 'quads', 'level', 'paint',
+           'colours_of', 'Case', 'cases', 'photo', 'scene_span', 'figure_3', 'figure_4', 'lines', 'figure_5',
+           'figure_1', 'figure_2', 'figure_8', 'figure_9', 'figure_e1', 'viewer_data', 'search_viewer', 'Resampled',
+           'falling', 'ordered', 'close', 'share_above', 'gains', 'bootstrap_gains', 'claim_values']
 
 # %% ../../nbs/shape3d/associative3d.ipynb #ceb5bebf
 @dataclass(frozen=True)
@@ -952,7 +955,7 @@ def useful(one: set, other: set) -> bool:
     "The paper's filter for validation and test pairs: something is seen from both, and neither view sees all that the other sees."
     return bool(one & other) and not one <= other and not other <= one
 
-def world_stage(rooms: int, views: int, height: int, width: int, filtered: bool, knobs: dict, split: str, samples: int = 1, least: int = 25, seed: int = 0, progress=None) -> dict:
+def world_stage(rooms: int, views: int, height: int, width: int, filtered: bool, knobs: dict, split: str, samples: int = 1, least: int = 60, seed: int = 0, progress=None) -> dict:
     """Photographs of `rooms` rooms from `views` cameras each. `filtered`: rooms are drawn until as many pairs (the first two views) pass the filter.
 
     images [v, 3, h, w], T, room; for each visible object: view, instance, model, t, s, R, box, pixels; all objects of the rooms: room_of, all_model, all_t, all_R in the room."""
@@ -1105,9 +1108,93 @@ def imitate(pair: dict, noise: Noise, bins: dict, random: np.random.Generator, b
     rotation, translation = imitated_pose(truth.P, pair["up"], bins, noise, random)
     return Evidence(first, second, affinity(e, f), hypotheses(rotation, translation, bins)), {"a": a, "b": b, "e": e, "f": f, "rotation": rotation, "translation": translation}
 
+# %% ../../nbs/shape3d/associative3d.ipynb #6bd06205
+class ImagePair(NamedTuple):
+    "One line of a split file: both images, and the pose of camera 1 in camera 2."
+    first: str
+    second: str
+    P: Float[Tensor, "4 4"]
+
+def _camera(numbers: Sequence[str], where: str) -> Float[Tensor, "4 4"]:
+    "Camera to world from tx ty tz qw qx qy qz."
+    try: x = torch.tensor([float(n) for n in numbers], dtype=torch.float64)
+    except ValueError: x = torch.full((7,), math.nan)
+    if not x.isfinite().all() or abs(x[3:].norm() - 1) > 0.05:
+        raise PaperKitError("a camera cannot be read", file=where, expected="tx ty tz qw qx qy qz, finite, a unit quaternion", found=" ".join(numbers)[:80], next_step="drop the line, or read with skip=True")
+    return rigid(quaternion_to_matrix(F.normalize(x[3:], dim=0)), x[:3]).float()
+
+def read_pairs(path, skip: bool = False) -> tuple[list[ImagePair], list[str]]:
+    """Pairs of a split file in the layout of the released code: three header lines, then "image1 tx ty tz qw qx qy qz image2 tx ty tz qw qx qy qz"; and what was left out.
+
+    With `skip` faulty lines are left out, else they raise `PaperKitError`."""
+    from pathlib import Path
+    path = Path(path)
+    if not path.is_file(): raise PaperKitError("a split file is missing", file=str(path), expected="three header lines, then one pair a line", found="no such file", next_step="put the split of the released code there")
+    pairs, left_out = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[3:], 4):
+        if not line.strip(): continue
+        words, where = line.split(), f"{path}:{number}"
+        try:
+            if len(words) != 16: raise PaperKitError("a line is no pair", file=where, expected="16 words: image and seven numbers, twice", found=f"{len(words)} words", next_step="mend the line, or read with skip=True")
+            one, two = _camera(words[1:8], where), _camera(words[9:], where)
+            pairs.append(ImagePair(words[0], words[8], invert(two) @ one))
+        except PaperKitError as error:
+            if not skip: raise
+            left_out.append(str(error))
+    if not pairs: raise PaperKitError("a split holds no pair", file=str(path), expected="at least one line after three header lines", found="none", next_step="look at the file")
+    return pairs, left_out
+
+# %% ../../nbs/shape3d/associative3d.ipynb #702a9bac
+def read_picture(path, size: tuple[int, int] | None = None) -> Tensor:
+    "An image as bytes [3, h, w], resized to `size` (height, width). Raises `PaperKitError` for a missing or damaged file."
+    from pathlib import Path
+    from PIL import Image
+    if not Path(path).is_file(): raise PaperKitError("an image is missing", file=str(path), expected="a PNG or JPEG", found="no such file", next_step="complete the data set, or read with skip=True")
+    try:
+        with Image.open(path) as image: image = image.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR) if size else image.convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise PaperKitError("an image cannot be read", file=str(path), expected="a whole PNG or JPEG", found=f"{type(error).__name__}"[:80], next_step="fetch it again, or read with skip=True") from None
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+def load_suncg_pairs(root, split: str = "test", size: tuple[int, int] = (480, 640), skip: bool = False) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[str]]:
+    "(image 1, image 2, P) of a split: splits/<split>.txt names images such as <house>/<view>, which are renderings_ldr/<house>/<view>_mlt.png; and what was left out."
+    from pathlib import Path
+    root = Path(root)
+    pairs, left_out = read_pairs(root/"splits"/f"{split}.txt", skip)
+    found = []
+    for pair in pairs:
+        try: found.append((*(read_picture(root/"renderings_ldr"/f"{name.removesuffix('_mlt.png')}_mlt.png", size) for name in pair[:2]), pair.P))
+        except PaperKitError as error:
+            if not skip: raise
+            left_out.append(str(error))
+    return found, left_out
+
+def load_nyu_proposals(root, size: tuple[int, int] = (480, 640), skip: bool = False) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], list[str]]:
+    """{name: (image, boxes [k, 4] in its pixels, scores [k])} from images/<name>.png and boxes.json, {name: [[left, top, right, bottom, score], ...]} as a COCO detector gives them; and what was left out.
+
+    Raises `PaperKitError` for boxes that are no numbers, have no area, or whose image is missing, unless `skip`."""
+    import json
+    from pathlib import Path
+    path, found, left_out = Path(root)/"boxes.json", {}, []
+    if not path.is_file(): raise PaperKitError("the proposals are missing", file=str(path), expected="{name: [[left, top, right, bottom, score], ...]}", found="no such file", next_step="run a detector and write its boxes there")
+    try: listed = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error: raise PaperKitError("the proposals cannot be read", file=str(path), expected="JSON", found=str(error)[:80], next_step="write the file again") from None
+    for name, rows in listed.items():
+        try:
+            boxes = torch.tensor(rows, dtype=torch.float32) if rows and all(isinstance(r, list) and len(r) == 5 for r in rows) else torch.zeros(0, 5)
+            if len(boxes) == 0 or not boxes.isfinite().all() or not (boxes[:, 2:4] > boxes[:, :2]).all():
+                raise PaperKitError(f"the boxes of {name} are no boxes", file=str(path), expected="[left, top, right, bottom, score], finite, with an area", found=str(rows)[:80], next_step="drop the entry, or read with skip=True")
+            image = read_picture(Path(root)/"images"/f"{name}.png")
+            scale = torch.tensor([size[1]/image.shape[2], size[0]/image.shape[1]]).repeat(2)
+            found[name] = (F.interpolate(image[None].float(), size, mode="bilinear", antialias=True, align_corners=False)[0].round().to(torch.uint8), boxes[:, :4]*scale, boxes[:, 4])
+        except PaperKitError as error:
+            if not skip: raise
+            left_out.append(str(error))
+    return found, left_out
+
 # %% ../../nbs/shape3d/associative3d.ipynb #9c3a94c3
 def coder_stage(models: int, width: int, code: int, steps: int, batch: int, resolution: int = 32, rate: float = 3e-3, seed: int = 0, progress=None) -> dict:
-    "The voxel auto-encoder on the library and on as many other models again that no room holds; mean code and spread so that codes can be learned as numbers of unit size."
+    "The voxel auto-encoder on the library and on as many other models again that no room holds; mean code, and three times the spread: codes over it start with a weighted loss near 1, like the other heads."
     books = library(models, resolution)
     extra = torch.stack([model_voxels(model_parts(c, 100 + m), resolution) for c in range(len(CATEGORIES)) for m in range(models)])
     voxels = torch.cat([books.voxels, extra])
@@ -1117,7 +1204,7 @@ def coder_stage(models: int, width: int, code: int, steps: int, batch: int, reso
     net.eval()
     with torch.no_grad(): codes = net.encode(books.voxels)
     quality = f_scores(net.decode(codes), books.voxels).diagonal()
-    return {"state": net.state_dict(), "codes": codes, "mean": codes.mean(0), "spread": codes.std(0).clamp(min=1e-3), "f_score": quality, "loss": history["loss"], "design": {"code": code, "width": width, "resolution": resolution}}
+    return {"state": net.state_dict(), "codes": codes, "mean": codes.mean(0), "spread": 3*codes.std(0).clamp(min=1e-3), "f_score": quality, "loss": history["loss"], "design": {"code": code, "width": width, "resolution": resolution}}
 
 def coder_of(coder: dict) -> VoxelCoder:
     net = VoxelCoder(**coder["design"])
@@ -1142,17 +1229,20 @@ def background_boxes(data: dict, each: int, generator: Generator) -> Float[Tenso
     return torch.stack(found)
 
 def proposal_stage(data: dict, width: int, steps: int, batch: int, rate: float = 2e-3, seed: int = 0, progress=None) -> dict:
-    "The class-agnostic proposal network on the true boxes: cross entropy over positives and three times as many of the worst negatives, smooth L1 on corrections."
+    "The class-agnostic proposal network on the true boxes: cross entropy over positives and three times as many of the worst negatives, smooth L1 on corrections; every other step mirrored."
     with seeded(seed): net = Proposals(tuple(data["images"].shape[-2:]), width)
-    every = [net.targets(data["box"][rows]) for rows in rows_of(data["view"], len(data["images"]))]
-    label, shift = (torch.stack(x) for x in zip(*every))
-    def loss(b):
-        score, found = net(b["images"])
-        positive, negative = b["label"] == 1, b["label"] == 0
+    rows, wide = rows_of(data["view"], len(data["images"])), data["images"].shape[-1]
+    flip = lambda box: torch.stack([wide - box[:, 2], box[:, 1], wide - box[:, 0], box[:, 3]], 1)
+    every = [(*net.targets(data["box"][r]), *net.targets(flip(data["box"][r]))) for r in rows]
+    targets = dict(zip(("label", "shift", "label mirrored", "shift mirrored"), (torch.stack(x) for x in zip(*every))))
+    def loss(b, step):
+        side = " mirrored" if step % 2 else ""
+        score, found = net(b["images"].flip(-1) if side else b["images"])
+        positive, negative = b["label" + side] == 1, b["label" + side] == 0
         count = positive.sum().clamp(min=1)
         bad = F.softplus(score)[negative].topk(min(int(3*count), int(negative.sum()))).values.sum()
-        return {"score": (F.softplus(-score)[positive].sum() + bad)/count, "box": 4*F.smooth_l1_loss(found[positive], b["shift"][positive], beta=0.1)}
-    train(net, loss, steps, Batches({"images": data["images"], "label": label, "shift": shift}, batch, seed), rate=rate, schedule=cosine(0.02), seed=seed, progress=progress)
+        return {"score": (F.softplus(-score)[positive].sum() + bad)/count, "box": 4*F.smooth_l1_loss(found[positive], b["shift" + side][positive], beta=0.1)}
+    train(net, loss, steps, Batches({"images": data["images"], **targets}, batch, seed), rate=rate, schedule=cosine(0.02), seed=seed, progress=progress)
     return {"state": net.state_dict(), "width": width, "size": list(net.size)}
 
 def proposals_of(found: dict) -> Proposals:
@@ -1175,14 +1265,14 @@ def valid_bins(data: dict, bins: Float[Tensor, "k 3 3"], books: Library) -> Bool
     hot = F.one_hot(every, len(bins)).bool()
     return (hot & books.symmetry[data["model"]][..., None]).any(1)
 
-def object_stage(data: dict, coder: dict, models: int, width: int, groups: int, steps: int, batch: int, rate: float, code: int = 20, rotations: int = 24, jitter: float = 0.04, coarse: list | None = None, seed: int = 0, device: str = "cpu", progress=None) -> dict:
+def object_stage(data: dict, coder: dict, models: int, width: int, groups: int, steps: int, batch: int, rate: float, code: int = 20, rotations: int = 24, jitter: float = 0.1, fine: list | None = None, coarse: list | None = None, seed: int = 0, device: str = "cpu", progress=None) -> dict:
     "Stage 1 of the object branch: true boxes (moved by some percent), all losses but the affinity's. Codes are learned relative to their mean and spread."
     books, height, size = library(models), data["images"].shape[-2], tuple(data["images"].shape[-2:])
     bins, g = object_bins(data, rotations, 24, seed), torch.Generator().manual_seed(seed)
     truth = {"t": data["t"], "s": data["s"], "R": data["R"], "code": ((coder["codes"] - coder["mean"])/coder["spread"])[data["model"]], "valid": valid_bins(data, bins["R"], books)}
     background, rows = background_boxes(data, 1, g), rows_of(data["view"], len(data["images"]))
     usable = torch.tensor([v for v, r in enumerate(rows) if len(r)])
-    with seeded(seed): net = ObjectBranch(size, tuple(coarse or (height//2, size[1]//2)), width, groups, code=code, rotations=rotations)
+    with seeded(seed): net = ObjectBranch(tuple(fine or size), tuple(coarse or (height//2, size[1]//2)), width, groups, code=code, rotations=rotations)
     def loss(v, generator):
         mine = torch.cat([rows[i] for i in v])
         image = torch.cat([torch.full((len(rows[i]),), k) for k, i in enumerate(v)] + [torch.arange(len(v))])
@@ -1192,7 +1282,7 @@ def object_stage(data: dict, coder: dict, models: int, width: int, groups: int, 
         return object_losses(found, {k: x[mine].to(device) for k, x in truth.items()}, {k: x.to(device) for k, x in bins.items()})
     history = train(net, loss, steps, Batches(usable, batch, seed), rate=rate, schedule=cosine(0.02), clip=20.0, seed=seed, device=device, progress=progress)
     return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": bins, "losses": history["losses"], "steps": history["step"],
-            "design": {"fine": list(size), "coarse": list(net.coarse), "width": width, "groups": groups, "code": code, "rotations": rotations}}
+            "design": {"fine": list(net.fine), "coarse": list(net.coarse), "width": width, "groups": groups, "code": code, "rotations": rotations}}
 
 def object_branch_of(found: dict) -> ObjectBranch:
     net = ObjectBranch(**found["design"])
@@ -1530,12 +1620,12 @@ def regression_stage(data: dict, test: dict, views: int, layers: int, width: int
 
 # %% ../../nbs/shape3d/associative3d.ipynb #a33f10f3
 SIZES = {
-    "smoke": {"models": 3, "size": [32, 48], "rooms": 6, "test": 4, "validation": 3, "views": 2, "least": 6, "coder": dict(width=2, code=20, steps=6, batch=6), "proposals": dict(width=8, steps=4, batch=4),
+    "smoke": {"models": 3, "size": [32, 48], "rooms": 6, "test": 4, "validation": 3, "views": 2, "least": 12, "coder": dict(width=2, code=20, steps=6, batch=6), "proposals": dict(width=8, steps=4, batch=4),
               "object": dict(width=8, groups=2, steps=4, batch=4, rate=2e-3), "embedding": dict(steps=6, batch=4), "camera": dict(layers=18, width=8, steps=4, rooms=4, rate=1e-3, size=[16, 24]), "bins": [4, 6], "seeds": 1, "regress": 1, "samples": 128,
-              "e2": 30, "e2_seeds": 3, "sweep": 8, "factors": [0.5, 1.0, 2.0], "twins": [0.0, 1.0], "bin_counts": [], "rooms_of": [], "search": 40, "counts": [8, 128], "e2_bins": [30, 60]},
-    "cpu": {"models": 8, "size": [64, 96], "rooms": 1000, "test": 150, "validation": 100, "views": 4, "least": 25, "coder": dict(width=4, code=20, steps=300, batch=16), "proposals": dict(width=16, steps=800, batch=24),
-            "object": dict(width=16, groups=2, steps=1000, batch=24, rate=2e-3), "embedding": dict(steps=600, batch=24), "camera": dict(layers=18, width=16, steps=1200, rooms=24, rate=3e-3, size=[32, 48]), "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128,
-            "e2": 300, "e2_seeds": 3, "sweep": 120, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 150, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]},
+              "e2": 30, "e2_seeds": 1, "sweep": 8, "factors": [0.5, 1.0], "twins": [0.0, 1.0], "bin_counts": [], "rooms_of": [], "search": 40, "counts": [8, 128], "e2_bins": [30, 60]},
+    "cpu": {"models": 8, "size": [64, 96], "rooms": 1000, "test": 150, "validation": 100, "views": 4, "least": 60, "coder": dict(width=4, code=20, steps=300, batch=16), "proposals": dict(width=16, steps=1000, batch=24),
+            "object": dict(width=16, groups=1, steps=2200, batch=24, rate=3e-3), "embedding": dict(steps=1500, batch=24), "camera": dict(layers=18, width=16, steps=1200, rooms=24, rate=3e-3, size=[32, 48]), "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128,
+            "e2": 300, "e2_seeds": 3, "sweep": 70, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 150, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]},
     "gpu": {"models": 10, "size": [240, 320], "rooms": 30000, "test": 1000, "validation": 1000, "views": 2, "least": 300, "coder": dict(width=16, code=20, steps=4000, batch=64), "proposals": dict(width=64, steps=20000, batch=32),
             "object": dict(width=64, groups=3, steps=20000, batch=24, rate=1e-4, coarse=[128, 256]), "embedding": dict(steps=5000, batch=24, rate=1e-4), "camera": dict(layers=50, width=64, steps=20000, rooms=32, rate=1e-4, size=[224, 224]), "bins": [30, 60], "seeds": 3, "regress": 3, "samples": 128,
             "e2": 1000, "e2_seeds": 3, "sweep": 300, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 400, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]}}
@@ -1670,6 +1760,407 @@ def table_e2(results: dict) -> pd.DataFrame:
     for label, group in (("single-view noise ×", d["noise"]), ("rooms with a set of twins", d["twins"]), ("objects in a room", d["objects"]), ("bins rotation × translation", d["bins"]), ("models", {"all": d["symmetric"], "no symmetric ones": d["asymmetric"]})):
         for value, runs in group.items(): rows.append({"knob": f"{label} {value}", **{n: round(float(np.mean([ap(judged_of(r["judged"][n])) for r in runs])), 1) for n in (*METHODS, "average rotation")}})
     return pd.DataFrame(rows)
+
+# %% ../../nbs/shape3d/associative3d.ipynb #49dc533b
+def cuboids(voxels: Bool[Tensor, "r r r"], cells: int = 16, most: int = 28) -> Int[ndarray, "k 6"]:
+    "Voxels as few boxes (lower and upper corner in cells): grown greedily along x, y, z from each cell that no box covers yet; the largest ones."
+    full = F.max_pool3d(voxels[None, None].float(), voxels.shape[0]//cells)[0, 0].numpy() > 0
+    free, found = full.copy(), []
+    while free.any():
+        low = np.array(np.unravel_index(free.argmax(), free.shape))
+        high = low + 1
+        for axis in range(3):
+            while high[axis] < cells:
+                part = tuple(slice(l, h) if k != axis else slice(high[axis], high[axis] + 1) for k, (l, h) in enumerate(zip(low, high)))
+                if not free[part].all(): break
+                high[axis] += 1
+        free[tuple(slice(l, h) for l, h in zip(low, high))] = False
+        found.append((*low, *high))
+    found.sort(key=lambda b: -np.prod(np.subtract(b[3:], b[:3])))
+    return np.array(found[:most], int).reshape(-1, 6)
+
+_corners = np.array(list(itertools.product((0, 1), repeat=3)))
+_sides = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
+
+def quads(found: Objects, cells: int = 16) -> tuple[Float[ndarray, "q 4 3"], Int[ndarray, "q"]]:
+    "Faces of all objects in their frame, and which object each belongs to."
+    faces, owner = [], []
+    for k in range(len(found)):
+        boxes = cuboids(found.voxels[k], cells)
+        if len(boxes) == 0: continue
+        corner = np.where(_corners[None], boxes[:, None, 3:], boxes[:, None, :3])/cells - 0.5
+        placed = found.take([k]).placed(torch.from_numpy(corner.reshape(1, -1, 3)).float())[0].numpy().reshape(-1, 8, 3)
+        faces.append(placed[:, _sides].reshape(-1, 4, 3)); owner += [k]*(6*len(boxes))
+    return (np.concatenate(faces), np.array(owner)) if faces else (np.zeros((0, 4, 3)), np.zeros(0, int))
+
+def level(T: Float[Tensor, "4 4"]) -> Float[Tensor, "3 3"]:
+    "Rotation from a camera's axes to right, forward, up: its tilt taken out."
+    up = F.normalize(T[:3, 2], dim=0)
+    forward = F.normalize(torch.tensor([0.0, 0, 1]) - up[2]*up, dim=0)
+    return torch.stack([torch.linalg.cross(forward, up), forward, up])
+
+# %% ../../nbs/shape3d/associative3d.ipynb #cbd3d893
+def paint(axes, found: Objects, colours: Sequence[str], view: str, P: Float[Tensor, "4 4"] | None = None, L: Float[Tensor, "3 3"] | None = None, span: float = 3.6, centre=None) -> None:
+    "Draw objects seen by a camera (`view` 'camera'; P moves them into its frame first), from above ('bird') or obliquely ('oblique'); L levels the last two."
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgb
+    found = found if P is None else found.moved(P)
+    q, owner = quads(found)
+    axes.set(xticks=[], yticks=[], aspect="equal"); axes.grid(False); axes.spines[:].set_visible(True)
+    if view == "camera":
+        axes.set(xlim=(-0.87, 0.87), ylim=(0.577, -0.577))
+        keep = (q[:, :, 2] > 0.15).all(1) if len(q) else np.zeros(0, bool)
+        q, owner = q[keep], owner[keep]
+        flat, depth, toward = q[:, :, :2]/q[:, :, 2:], q[:, :, 2].mean(1), -q.mean(1)
+    else:
+        q = q @ L.numpy().T if len(q) else q
+        middle = np.zeros(3) if centre is None else np.asarray(centre)
+        c, s = math.cos(math.radians(-35)), math.sin(math.radians(-35))
+        q = q - middle
+        if view == "oblique":
+            q = q @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]).T
+            tilt = np.array([[1, 0, 0], [0, math.sin(0.6), math.cos(0.6)], [0, -math.cos(0.6), math.sin(0.6)]])
+            q = q @ tilt.T
+        flat, depth, toward = q[:, :, :2], -q[:, :, 2].mean(1), np.tile([0.0, 0, 1], (len(q), 1))
+        axes.set(xlim=(-span, span), ylim=(-span, span))
+    if not len(q): return
+    normal = np.cross(q[:, 1] - q[:, 0], q[:, 3] - q[:, 0])
+    normal = normal/np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    light = 0.45 + 0.55*np.abs((normal*toward).sum(1))/np.maximum(np.linalg.norm(toward, axis=1), 1e-9)*0.7 + 0.1*np.abs(normal[:, 0])
+    base = np.array([to_rgb(colours[k]) for k in owner])
+    order = np.argsort(-depth)
+    axes.add_collection(PolyCollection(flat[order], facecolors=np.clip(base*light[:, None], 0, 1)[order], edgecolors=np.clip(base*light[:, None]*0.9, 0, 1)[order], linewidths=0.3))
+
+def colours_of(first: int, second: int, match: Int[Tensor, "n"]) -> list[str]:
+    "Colours of a stitched scene: green what was matched, red what only view 1 saw, blue view 2."
+    from paper_kit.kit.show import palette
+    both = int((match >= 0).sum())
+    return [palette["green"]]*both + [palette["vermilion"]]*(first - both) + [palette["blue"]]*(second - both)
+
+# %% ../../nbs/shape3d/associative3d.ipynb #e903ade6
+class Case(NamedTuple):
+    "One test pair with everything to draw it."
+    images: Tensor
+    boxes: tuple
+    T: Tensor
+    evidence: Evidence
+    truth: Truth
+    note: dict
+    stitched: Objects
+    found: Stitch
+    solid: Objects
+
+def cases(results: dict, which: Sequence[int], run: int = 0, seed: int = 0) -> list[Case]:
+    "Test pairs by number, with the evidence of one training."
+    data, r = results["data"]["test"], results["seeds"][run]
+    books = library(results["models"])
+    every, truths, notes = evidence_of(r["evidence"], data, results["coder"], only=list(which))
+    out = []
+    for k, e, t, n in zip(which, every, truths, notes):
+        a, b = r["evidence"]["pairs"][k].tolist()
+        scene, found = associative(e, torch.Generator().manual_seed(seed + k))
+        solid = Objects(t.t, t.s, t.R, books.voxels[t.model], torch.zeros(len(t.t), 1), torch.ones(len(t.t)))
+        out.append(Case(data["images"][[a, b]], (r["evidence"]["views"][a]["box"], r["evidence"]["views"][b]["box"]), data["T"][[a, b]], e, t, n, scene, found, solid))
+    return out
+
+def photo(axes, image: Tensor, boxes: Tensor | None = None, colour: str = "white") -> None:
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="bilinear"); axes.set(xticks=[], yticks=[]); axes.grid(False)
+    for b in ([] if boxes is None else boxes.tolist()):
+        from matplotlib.patches import Rectangle
+        axes.add_patch(Rectangle((b[0] - 0.5, b[1] - 0.5), b[2] - b[0], b[3] - b[1], fill=False, ec=colour, lw=1))
+
+def scene_span(case: Case, L: Tensor) -> tuple[Float[ndarray, "3"], float]:
+    "Middle and half width of the true scene, levelled."
+    x = (case.truth.t @ L.T).numpy()
+    low, high = x.min(0), x.max(0)
+    return (low + high)/2, float(max(1.8, (high - low)[:2].max()/2 + 1.1))
+
+# %% ../../nbs/shape3d/associative3d.ipynb #c772429c
+def figure_3(chosen: list[Case], rows: Sequence[str] | None = None):
+    "Rows of pairs: images; prediction and truth from camera 1, from camera 2, and from above."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    figure, axes = plt.subplots(len(chosen), 8, figsize=(9.6, 1.02*len(chosen) + 0.35), squeeze=False)
+    names = ("Image 1", "Image 2", "Camera 1", "truth", "Camera 2", "truth", "From above", "truth")
+    for row, case in zip(axes, chosen):
+        L = level(case.T[1])
+        middle, span = scene_span(case, L)
+        photo(row[0], case.images[0]); photo(row[1], case.images[1])
+        tints, grey = colours_of(len(case.evidence.first), len(case.evidence.second), case.found.match), [palette["amber"]]*len(case.solid)
+        back = invert(case.evidence.poses.P[case.found.pose])
+        paint(row[2], case.stitched, tints, "camera", back); paint(row[3], case.solid, grey, "camera", invert(case.truth.P))
+        paint(row[4], case.stitched, tints, "camera"); paint(row[5], case.solid, grey, "camera")
+        for ax, objects, tint in ((row[6], case.stitched, tints), (row[7], case.solid, grey)): paint(ax, objects, tint, "bird", None, L, span, middle)
+    for ax, name in zip(axes[0], names): ax.set_title(name, fontsize=9, loc="center")
+    for row, name in zip(axes, rows or []): row[0].set_ylabel(name, fontsize=8)
+    return figure
+
+def figure_4(chosen: list[Case]):
+    "From above: the four methods and the truth."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    figure, axes = plt.subplots(len(chosen), 7, figsize=(9.6, 1.38*len(chosen) + 0.3), squeeze=False)
+    for row, case in zip(axes, chosen):
+        L, e = level(case.T[1]), case.evidence
+        middle, span = scene_span(case, L)
+        photo(row[0], case.images[0]); photo(row[1], case.images[1])
+        top, n, m = top_1_matching(e.A), len(e.first), len(e.second)
+        suppressed = nms(e)
+        own = [palette["vermilion"] if any(torch.equal(t, x) for x in e.first.moved(e.poses.P[0]).t) else palette["blue"] for t in suppressed.t]
+        panels = [(feedforward(e), colours_of(n, m, no_match(e))), (suppressed, own), (raw_affinity(e, torch.Generator().manual_seed(0)), colours_of(n, m, top)), (case.stitched, colours_of(n, m, case.found.match)), (case.solid, [palette["amber"]]*len(case.solid))]
+        for ax, (objects, tint) in zip(row[2:], panels): paint(ax, objects, tint, "bird", None, L, span, middle)
+    for ax, name in zip(axes[0], ("Image 1", "Image 2", *METHODS, "truth")): ax.set_title(name, fontsize=9, loc="center")
+    return figure
+
+# %% ../../nbs/shape3d/associative3d.ipynb #d5d03738
+def lines(axes, case: Case, match: Tensor | None) -> None:
+    "Both images side by side; lines between objects: the darker, the larger A; with `match` only its pairs, right ones green."
+    from paper_kit.kit.show import palette
+    h, w = case.images.shape[-2:]
+    gap = 6
+    both = torch.full((3, h, 2*w + gap), 255, dtype=torch.uint8)
+    both[:, :, :w], both[:, :, w + gap:] = case.images
+    photo(axes, both)
+    centre = [((b[:, :2] + b[:, 2:])/2 + torch.tensor([k*(w + gap), 0.0])).numpy() for k, b in enumerate(case.boxes)]
+    true = matched_truth(case.note)
+    for i in range(len(centre[0])):
+        for j in range(len(centre[1])):
+            a = float(case.evidence.A[i, j])
+            if match is None and a > 0.5: axes.plot(*zip(centre[0][i], centre[1][j]), color="black", alpha=min(1, 2*(a - 0.5)), lw=0.4 + 3*(a - 0.5))
+            if match is not None and match[i] == j: axes.plot(*zip(centre[0][i], centre[1][j]), color=palette["green"] if true[i] == j else palette["vermilion"], lw=2)
+    for k in (0, 1): axes.scatter(*centre[k].T, s=14, color="white", edgecolors="black", zorder=3)
+
+def figure_5(chosen: list[Case]):
+    "Affinity before, correspondence after stitching."
+    import matplotlib.pyplot as plt
+    figure, axes = plt.subplots(len(chosen), 2, figsize=(7.6, 1.28*len(chosen) + 0.3), squeeze=False)
+    for row, case in zip(axes, chosen):
+        lines(row[0], case, None); lines(row[1], case, case.found.match)
+    axes[0, 0].set_title("Before: affinity above 0.5", fontsize=10); axes[0, 1].set_title("After: the chosen matching (green: right)", fontsize=10)
+    return figure
+
+def figure_1(case: Case):
+    "Two photographs, and the stitched room from two sides."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    figure, axes = plt.subplots(1, 4, figsize=(9.6, 2.5), width_ratios=(1, 1, 1.15, 1.15))
+    photo(axes[0], case.images[0]); photo(axes[1], case.images[1])
+    L = level(case.T[1])
+    middle, span = scene_span(case, L)
+    paint(axes[2], case.stitched, colours_of(len(case.evidence.first), len(case.evidence.second), case.found.match), "oblique", None, L, span, middle)
+    paint(axes[3], case.solid, [palette["amber"]]*len(case.solid), "oblique", None, L, span, middle)
+    for ax, name in zip(axes, ("Image 1", "Image 2", "Stitched: both (green), 1 (red), 2 (blue)", "Truth")): ax.set_title(name, fontsize=9, loc="center")
+    return figure
+
+# %% ../../nbs/shape3d/associative3d.ipynb #08c6e864
+def figure_2(case: Case, packed: dict, which: int):
+    "The approach on one pair: what the object branch, the camera branch and the stitching say."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    figure, axes = plt.subplots(2, 4, figsize=(9.6, 4.1))
+    e = case.evidence
+    for k, (objects, name) in enumerate(((e.first, "vermilion"), (e.second, "blue"))):
+        photo(axes[k, 0], case.images[k], case.boxes[k], palette[name])
+        axes[k, 0].set_title(f"Image {k + 1} and proposals", fontsize=9, loc="center")
+        paint(axes[k, 1], objects, [palette[name]]*len(objects), "camera")
+        axes[k, 1].set_title(f"Object branch, view {k + 1}", fontsize=9, loc="center")
+    shown = axes[0, 2].imshow(e.A, vmin=0, vmax=1, cmap="Greens", aspect="auto")
+    axes[0, 2].grid(False)
+    for i, j in enumerate(case.found.match.tolist()):
+        if j >= 0: axes[0, 2].scatter(j, i, s=60, facecolors="none", edgecolors=palette["vermilion"], linewidths=1.6)
+    axes[0, 2].set(xticks=range(e.A.shape[1]), yticks=range(e.A.shape[0]), xlabel="object of view 2"); axes[0, 2].set_title("Affinity A, chosen pairs", fontsize=9, loc="center")
+    figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
+    for ax, key, name, top in ((axes[1, 2], "rotation", "Pr of 30 rotation bins", 3), (axes[1, 3], "translation", "Pr of 60 translation bins", 10)):
+        p = packed[key][which].sort(descending=True).values.numpy()
+        ax.bar(range(len(p)), p, color=[palette["blue"] if k < top else "#C5CCD3" for k in range(len(p))]); ax.set_title(name + f", top {top}", fontsize=9, loc="center"); ax.set_xlabel("rank", fontsize=8)
+    L = level(case.T[1])
+    middle, span = scene_span(case, L)
+    paint(axes[0, 3], case.stitched, colours_of(len(e.first), len(e.second), case.found.match), "oblique", None, L, span, middle)
+    axes[0, 3].set_title(f"Stitched, cost {case.found.cost:.2f}", fontsize=9, loc="center")
+    return figure
+
+def figure_8(results: dict):
+    "t-SNE of the embeddings of all test objects (true boxes, first training): by category and by model."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    from sklearn.manifold import TSNE
+    e = torch.cat([v["e"] for v in results["seeds"][0]["true boxes"]["views"]])
+    model = results["data"]["test"]["model"].numpy()
+    x = TSNE(2, init="pca", perplexity=min(30, (len(e) - 1)/3), random_state=0).fit_transform(e.numpy())
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.8))
+    kinds = model//results["models"]
+    for c, (name, colour) in enumerate(zip(CATEGORIES, palette.values())): axes[0].scatter(*x[kinds == c].T, s=7, color=colour, label=name)
+    axes[0].legend(fontsize=8, markerscale=2, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.02)); axes[0].set_title("by category")
+    axes[1].scatter(*x.T, s=7, c=plt.cm.gist_ncar((model*0.6180339887) % 1*0.95)); axes[1].set_title("by model")
+    for ax in axes: ax.set(xticks=[], yticks=[])
+    return figure
+
+def figure_9(results: dict):
+    "Top-K accuracy of the camera branch on validation pairs."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3), sharey=True)
+    for ax, key, chosen in ((axes[0], "translation", 10), (axes[1], "rotation", 3)):
+        for r in results["seeds"]: ax.plot(range(1, len(r["validation"][key]) + 1), 100*r["validation"][key], color=palette["blue"], lw=1.4)
+        ax.axvline(chosen, color=palette["amber"]); ax.set(xlabel="K", title=f"{key.capitalize()}: K = {chosen} is used", ylim=(0, 102))
+    axes[0].set_ylabel("true bin among the K (%)")
+    return figure
+
+def figure_e1(results: dict):
+    "The dials: noise of the single views, twins, and K."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    d = results["dials"]
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3))
+    for ax, group, label in ((axes[0], d["noise"], "single-view noise ×"), (axes[1], d["twins"], "share of rooms with a set of identical chairs")):
+        for name, colour in zip(METHODS, ("grey", "sky", "vermilion", "blue")):
+            y = np.array([[ap(judged_of(r["judged"][name])) for r in runs] for runs in group.values()])
+            ax.errorbar([float(k) for k in group], y.mean(1), y.std(1), color=palette[colour], label=name, marker="o", ms=3, lw=1.5)
+        ax.set(xlabel=label, ylabel="AP (All)", ylim=(0, None))
+    axes[0].legend(fontsize=8)
+    for key, colour, label in (("small", "blue", "at most 4 objects a view"), (None, "vermilion", "all scenes")):
+        share = np.mean([(s["regret"][:, s["small"]] if key else s["regret"] < 1e-4).mean(1) if not key else (s["regret"][:, s["small"]] < 1e-4).mean(1) for s in d["search"]], 0)
+        axes[2].plot(d["search"][0]["counts"], 100*share, color=palette[colour], marker="o", ms=3, lw=1.5, label=label)
+    axes[2].set(xscale="log", xlabel="samples K for each pose", ylabel="found the exact minimum (%)", ylim=(0, 102)); axes[2].axvline(128, color=palette["amber"], lw=1); axes[2].legend(fontsize=8, loc="lower right")
+    return figure
+
+# %% ../../nbs/shape3d/associative3d.ipynb #a9c11f91
+def _packed(array, kind) -> str:
+    import base64
+    return base64.b64encode(np.ascontiguousarray(array, dtype=kind).tobytes()).decode()
+
+def _drawn(found: Objects, L: Tensor) -> list[dict]:
+    "Objects for the viewer: boxes in sixteenths of the unit cube, place, size, rotation, in levelled axes."
+    return [{"boxes": cuboids(found.voxels[k]).flatten().tolist(), "t": [round(x, 3) for x in (L @ found.t[k]).tolist()], "s": [round(x, 3) for x in found.s[k].tolist()], "R": [round(x, 4) for x in (L @ found.R[k]).flatten().tolist()]} for k in range(len(found))]
+
+def viewer_data(case: Case, seed: int = 0, samples: int = 128) -> dict:
+    "Images, boxes, affinity, both reconstructions, poses, D of every pose and pair, and the candidates in the order in which they were searched."
+    import base64
+    from paper_kit.kit.show import webp
+    e, (L1, L2) = case.evidence, (level(T) for T in case.T)
+    found = stitch(*e, torch.Generator().manual_seed(seed), samples=samples)
+    pairs = feasible_pairs(e.A)
+    D = pair_distances(e.first, e.second, e.poses.P, pairs)
+    table, which = torch.unique(found.tried["match"], dim=0, return_inverse=True)
+    R = L2 @ e.poses.P[:, :3, :3] @ L1.T
+    t = e.poses.P[:, :3, 3] @ L2.T
+    picture = lambda x: base64.b64encode(webp(F.interpolate(x[None].float(), scale_factor=3, mode="bicubic").clamp(0, 255)[0].to(torch.uint8).numpy(), 400, 80)).decode()
+    return {"images": [picture(x) for x in case.images], "size": list(case.images.shape[-2:]), "boxes": [b.round().tolist() for b in case.boxes], "A": [[round(float(a), 3) for a in row] for row in e.A],
+            "first": _drawn(e.first, L1), "second": _drawn(e.second, L2), "truth": _drawn(case.solid, L2), "R": [[round(x, 4) for x in r.flatten().tolist()] for r in R], "t": [[round(x, 3) for x in row] for row in t.tolist()],
+            "rotation": e.poses.rotation.tolist(), "translation": e.poses.translation.tolist(), "D": [[[round(float(min(d, 999.0)), 3) for d in row] for row in f] for f in D.tolist()],
+            "table": table.tolist(), "pose": _packed(found.tried["pose"], np.uint8), "which": _packed(which, np.uint16)}
+
+viewer_html = """
+<div class="row"><canvas id="pair" aria-label="Both photographs; lines are affinities"></canvas></div>
+<div class="row three"><figure><canvas id="one" tabindex="0" aria-label="Reconstruction from image 1"></canvas><figcaption>image 1 alone</figcaption></figure>
+<figure><canvas id="two" tabindex="0" aria-label="Reconstruction from image 2"></canvas><figcaption>image 2 alone</figcaption></figure>
+<figure><canvas id="both" tabindex="0" aria-label="The stitched scene"></canvas><figcaption>stitched: <b class="g">both</b>, <b class="r">only 1</b>, <b class="b">only 2</b></figcaption></figure></div>
+<div class="controls"><label for="search">search</label><input id="search" type="range" min="1" step="1"><output></output><button type="button" id="play">Play</button>
+<label for="lu">&lambda;<sub>U</sub></label><input id="lu" type="range" min="0" max="5" step="0.25" value="1"><output></output><span></span>
+<label for="ls">&lambda;<sub>S</sub></label><input id="ls" type="range" min="0" max="15" step="0.5" value="5"><output></output><span></span>
+<label for="rank">pose</label><input id="rank" type="range" min="0" step="1" value="0"><output></output><button type="button" id="truth" aria-pressed="false">Truth</button></div>
+<canvas id="curve" aria-label="Lowest cost so far"></canvas>
+<p class="hint" id="says" aria-live="polite"></p><p class="hint">Drag a scene to turn all three; arrow keys turn too. Click an object in an image to see its affinities alone.</p>"""
+viewer_css = """.row{display:flex;gap:8px;justify-content:center}.row canvas{width:100%;display:block}.three figure{margin:0;flex:1 1 0;min-width:0}.three canvas{border:1px solid var(--line);border-radius:6px;touch-action:none;cursor:grab}
+figcaption{font-size:13px;text-align:center}.g{color:#009E73}.r{color:#D55E00}.b{color:#0072B2}#curve{width:100%;height:110px;display:block}button[aria-pressed=true]{background:#cfe3f5}@media(max-width:560px){.three{flex-wrap:wrap}.three figure{flex:1 1 45%}}"""
+
+# %% ../../nbs/shape3d/associative3d.ipynb #5f260a23
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's script"
+viewer_js = """async (root, data) => {
+  const part = (id) => root.querySelector("#" + id), bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const pose = bytes(data.pose), which = new Uint16Array(bytes(data.which).buffer), N = data.first.length, M = data.second.length, total = pose.length, poses = data.R.length;
+  const pictures = await Promise.all(data.images.map((text) => new Promise((done) => { const i = new Image(); i.onload = () => done(i); i.onerror = () => done(null); i.src = "data:image/webp;base64," + text; })));
+  const state = {turn: 0.6, tilt: 0.75, truth: false, only: null}, colours = {g: [0, 158, 115], r: [213, 94, 0], b: [0, 114, 178], t: [230, 159, 0]};
+  const value = (id) => +part(id).value;
+  part("search").max = total; part("search").value = total; part("rank").max = poses;
+  let costs = [], best = [], parts = [];
+  const evaluate = () => {
+    const lu = value("lu"), ls = value("ls"), only = value("rank");
+    parts = data.table.map((match) => { let n = 0, s = 0; match.forEach((j, i) => { if (j >= 0) { n++; s += 1 - data.A[i][j]; } }); return {n, s}; });
+    costs = new Float64Array(total); best = new Int32Array(total); let b = -1;
+    for (let c = 0; c < total; c++) {
+      const f = pose[c], match = data.table[which[c]], p = parts[which[c]]; let d = 0;
+      for (let i = 0; i < N; i++) if (match[i] >= 0) d += data.D[f][i][match[i]];
+      costs[c] = only && f !== only - 1 ? Infinity : d/Math.max(1, p.n) + 5*(1 - data.rotation[f]) + (1 - data.translation[f]) + ls*p.s + lu*(Math.min(N, M) - p.n);
+      if (b < 0 || costs[c] < costs[b]) b = c;
+      best[c] = b;
+    }
+  };
+  const current = () => best[value("search") - 1];
+  const mul = (A, v) => [A[0]*v[0] + A[1]*v[1] + A[2]*v[2], A[3]*v[0] + A[4]*v[1] + A[5]*v[2], A[6]*v[0] + A[7]*v[1] + A[8]*v[2]];
+  const mm = (A, B) => Array.from({length: 9}, (_, k) => { const i = 3*Math.floor(k/3), j = k % 3; return A[i]*B[j] + A[i + 1]*B[3 + j] + A[i + 2]*B[6 + j]; });
+  const sides = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]];
+  const moved = (o, f) => ({boxes: o.boxes, s: o.s, t: mul(data.R[f], o.t).map((x, k) => x + data.t[f][k]), R: mm(data.R[f], o.R)});
+  const middleOf = (list) => { const low = [9e9, 9e9, 9e9], high = [-9e9, -9e9, -9e9]; list.forEach((o) => o.t.forEach((x, k) => { low[k] = Math.min(low[k], x); high[k] = Math.max(high[k], x); })); return {at: low.map((l, k) => (l + high[k])/2), size: Math.max(1.6, (high[0] - low[0])/2 + 1, (high[1] - low[1])/2 + 1)}; };
+  const scene = (canvas, list, frame, eyes) => {
+    const wide = canvas.clientWidth || 240, tall = Math.round(wide*0.85), ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d");
+    canvas.width = wide*ratio; canvas.height = tall*ratio; canvas.style.height = tall + "px"; pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const ca = Math.cos(state.turn), sa = Math.sin(state.turn), ct = Math.cos(state.tilt), st = Math.sin(state.tilt), scale = wide/2/frame.size*0.86;
+    const view = (p) => { const x = p[0] - frame.at[0], y = p[1] - frame.at[1], z = p[2] - frame.at[2], u = ca*x - sa*y, v = sa*x + ca*y; return [wide/2 + scale*u, tall/2 - scale*(st*v + ct*z), ct*v - st*z]; };
+    const faces = [];
+    list.forEach(({o, c, ghost}) => { for (let k = 0; k < o.boxes.length; k += 6) { const b = o.boxes.slice(k, k + 6), p = [];
+      for (let n = 0; n < 8; n++) { const u = [n & 4 ? b[3] : b[0], n & 2 ? b[4] : b[1], n & 1 ? b[5] : b[2]].map((x, a) => (x/16 - 0.5)*o.s[a]); p.push(mul(o.R, u).map((x, a) => x + o.t[a])); }
+      sides.forEach((s) => { const q = s.map((i) => p[i]), a = [0, 1, 2].map((i) => q[1][i] - q[0][i]), d = [0, 1, 2].map((i) => q[3][i] - q[0][i]), n = [a[1]*d[2] - a[2]*d[1], a[2]*d[0] - a[0]*d[2], a[0]*d[1] - a[1]*d[0]], size = Math.hypot(...n) || 1;
+        const light = 0.55 + 0.4*Math.abs(n[2])/size + 0.12*Math.abs(n[0])/size, f = q.map(view); faces.push({z: f.reduce((x, y) => x + y[2], 0), f, fill: c.map((x) => Math.min(255, Math.round(x*light))).join(), ghost}); }); } });
+    faces.sort((a, b) => b.z - a.z);
+    pen.clearRect(0, 0, wide, tall);
+    faces.forEach(({f, fill, ghost}) => { pen.beginPath(); f.forEach((p, i) => i ? pen.lineTo(p[0], p[1]) : pen.moveTo(p[0], p[1])); pen.closePath(); if (ghost) { pen.strokeStyle = "rgba(60,60,60,.28)"; pen.lineWidth = 0.6; pen.stroke(); } else { pen.fillStyle = pen.strokeStyle = `rgb(${fill})`; pen.lineWidth = 0.5; pen.fill(); pen.stroke(); } });
+    eyes.forEach(({at, to, c}) => { const a = view(at), b = view(to); pen.strokeStyle = pen.fillStyle = `rgb(${c})`; pen.lineWidth = 2; pen.beginPath(); pen.moveTo(a[0], a[1]); pen.lineTo(b[0], b[1]); pen.stroke(); pen.beginPath(); pen.arc(a[0], a[1], 4, 0, 7); pen.fill(); });
+  };
+  const photos = (match) => {
+    const canvas = part("pair"), wide = canvas.clientWidth || 700, [h, w] = data.size, k = wide/(2*w + 4), tall = Math.round(k*h), ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d");
+    canvas.width = wide*ratio; canvas.height = tall*ratio; canvas.style.height = tall + "px"; pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pictures.forEach((p, n) => { if (p) pen.drawImage(p, n*k*(w + 4), 0, k*w, tall); });
+    const middle = data.boxes.map((list, n) => list.map((b) => [k*((b[0] + b[2])/2 + n*(w + 4)), k*(b[1] + b[3])/2]));
+    for (let i = 0; i < N; i++) for (let j = 0; j < M; j++) { const a = data.A[i][j], chosen = match[i] === j;
+      if (state.only && !(state.only[0] === 0 ? state.only[1] === i : state.only[1] === j)) continue;
+      if (!chosen && a <= 0.5 && !state.only) continue;
+      pen.strokeStyle = chosen ? "rgb(0,158,115)" : `rgba(20,20,20,${Math.max(0.08, state.only ? a : 1.4*(a - 0.5))})`; pen.lineWidth = chosen ? 3.5 : 2; pen.setLineDash(chosen ? [] : [4, 4]); pen.beginPath(); pen.moveTo(...middle[0][i]); pen.lineTo(...middle[1][j]); pen.stroke(); pen.setLineDash([]);
+      if (state.only) { pen.fillStyle = "#fff"; pen.fillRect((middle[0][i][0] + middle[1][j][0])/2 - 14, (middle[0][i][1] + middle[1][j][1])/2 - 8, 30, 15); pen.fillStyle = "#111"; pen.font = "12px system-ui"; pen.fillText(a.toFixed(2), (middle[0][i][0] + middle[1][j][0])/2 - 12, (middle[0][i][1] + middle[1][j][1])/2 + 4); } }
+    middle.forEach((list, n) => list.forEach((p, q) => { const on = n === 0 ? match[q] >= 0 : match.includes(q), c = on ? colours.g : n === 0 ? colours.r : colours.b; pen.fillStyle = `rgb(${c})`; pen.strokeStyle = "#fff"; pen.lineWidth = 1.5; pen.beginPath(); pen.arc(p[0], p[1], 6, 0, 7); pen.fill(); pen.stroke(); }));
+    canvas.onclick = (e) => { const box = canvas.getBoundingClientRect(), x = e.clientX - box.left, y = e.clientY - box.top; let near = 24, hit = null; middle.forEach((list, n) => list.forEach((p, q) => { const d = Math.hypot(p[0] - x, p[1] - y); if (d < near) { near = d; hit = [n, q]; } })); state.only = hit; draw(); };
+  };
+  const curve = (now) => {
+    const canvas = part("curve"), wide = canvas.clientWidth || 700, tall = 110, ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d");
+    canvas.width = wide*ratio; canvas.height = tall*ratio; pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const y = Array.from(best, (b) => costs[b]), ok = y.filter(Number.isFinite), high = Math.max(...ok), low = Math.min(...ok), px = (c) => 44 + (wide - 54)*c/(total - 1), py = (v) => 12 + (tall - 34)*(high - v)/Math.max(1e-6, high - low);
+    pen.font = "12px system-ui"; pen.fillStyle = "#52606d"; pen.fillText(high.toFixed(1), 4, 18); pen.fillText(low.toFixed(1), 4, tall - 20); pen.fillText("lowest cost so far, over candidates", 48, tall - 5);
+    pen.strokeStyle = "#0072B2"; pen.lineWidth = 2; pen.beginPath(); let open = false; y.forEach((v, c) => { if (!Number.isFinite(v)) return; open ? pen.lineTo(px(c), py(v)) : pen.moveTo(px(c), py(v)); open = true; }); pen.stroke();
+    if (Number.isFinite(y[now])) { pen.fillStyle = "#D55E00"; pen.beginPath(); pen.arc(px(now), py(y[now]), 5, 0, 7); pen.fill(); }
+  };
+  const merge = (a, b) => ({boxes: a.boxes, R: a.R, s: a.s.map((x, k) => (x + b.s[k])/2), t: a.t.map((x, k) => (x + b.t[k])/2)});
+  const draw = () => {
+    const c = current(), f = pose[c], match = data.table[which[c]], used = new Set(match.filter((j) => j >= 0)), list = [];
+    data.first.forEach((o, i) => { const m = moved(o, f); list.push(match[i] >= 0 ? {o: merge(m, data.second[match[i]]), c: colours.g} : {o: m, c: colours.r}); });
+    data.second.forEach((o, j) => { if (!used.has(j)) list.push({o, c: colours.b}); });
+    const frame = middleOf([...data.truth, ...data.second]), eye = data.t[f], ahead = mul(data.R[f], [0, 0.6, 0]).map((x, k) => x + eye[k]);
+    if (state.truth) data.truth.forEach((o) => list.push({o, c: colours.t, ghost: true}));
+    scene(part("one"), data.first.map((o, i) => ({o, c: match[i] >= 0 ? colours.g : colours.r})), middleOf(data.first), [{at: [0, 0, 0], to: [0, 0.6, 0], c: colours.r}]);
+    scene(part("two"), data.second.map((o, j) => ({o, c: used.has(j) ? colours.g : colours.b})), middleOf(data.second), [{at: [0, 0, 0], to: [0, 0.6, 0], c: colours.b}]);
+    scene(part("both"), list, frame, [{at: eye, to: ahead, c: colours.r}, {at: [0, 0, 0], to: [0, 0.6, 0], c: colours.b}]);
+    photos(match); curve(value("search") - 1);
+    const p = parts[which[c]], d = match.reduce((x, j, i) => j >= 0 ? x + data.D[f][i][j] : x, 0)/Math.max(1, p.n);
+    part("says").textContent = Number.isFinite(costs[c]) ? `Best of the first ${value("search")} candidates: cost ${costs[c].toFixed(2)} = L_D ${d.toFixed(2)} + pose ${(5*(1 - data.rotation[f]) + 1 - data.translation[f]).toFixed(2)} + similarity ${(value("ls")*p.s).toFixed(2)} + unmatched ${(value("lu")*(Math.min(N, M) - p.n)).toFixed(2)}. Pose of rank ${f + 1}, ${p.n} pairs matched.` : "The candidates looked at so far do not include this pose.";
+    part("search").nextElementSibling.textContent = value("search") + " / " + total; part("lu").nextElementSibling.textContent = value("lu"); part("ls").nextElementSibling.textContent = value("ls"); part("rank").nextElementSibling.textContent = value("rank") ? "rank " + value("rank") : "all";
+  };
+  part("search").oninput = draw;
+  ["lu", "ls", "rank"].forEach((id) => { part(id).oninput = () => { evaluate(); draw(); }; });
+  part("truth").onclick = () => { state.truth = !state.truth; part("truth").setAttribute("aria-pressed", state.truth); draw(); };
+  let timer = 0;
+  part("play").onclick = () => { if (timer) { clearInterval(timer); timer = 0; part("play").textContent = "Play"; return; } part("search").value = 1; part("play").textContent = "Pause"; timer = setInterval(() => { const next = Math.min(total, value("search") + Math.ceil(total/60)); part("search").value = next; draw(); if (next === total) part("play").click(); }, 90); };
+  ["one", "two", "both"].forEach((id) => { const canvas = part(id); let last = null;
+    canvas.onpointerdown = (e) => { last = [e.clientX, e.clientY]; canvas.setPointerCapture(e.pointerId); };
+    canvas.onpointermove = (e) => { if (!last || !canvas.hasPointerCapture(e.pointerId)) return; state.turn += (e.clientX - last[0])/110; state.tilt = Math.max(0.05, Math.min(1.57, state.tilt + (e.clientY - last[1])/110)); last = [e.clientX, e.clientY]; draw(); };
+    canvas.onkeydown = (e) => { const way = {ArrowLeft: [-0.15, 0], ArrowRight: [0.15, 0], ArrowUp: [0, -0.12], ArrowDown: [0, 0.12]}[e.key]; if (!way) return; e.preventDefault(); state.turn += way[0]; state.tilt = Math.max(0.05, Math.min(1.57, state.tilt + way[1])); draw(); }; });
+  evaluate(); draw();
+  new ResizeObserver(draw).observe(part("pair").parentElement);
+}"""
+
+def search_viewer(case: Case, picture):
+    "The exhibit: images, reconstructions, the stitched scene, and the search that lowers the objective."
+    from paper_kit.kit.show import bespoke
+    return bespoke("Stitching two views", viewer_js, viewer_data(case), picture, html=viewer_html, css=viewer_css, height=960)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #9c4d6931
 class Resampled(Predicate):
