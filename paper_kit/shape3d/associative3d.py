@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 F = torch.nn.functional
 
 # %% auto #0
-__all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SIZES', 'SHARES', 'viewer_html', 'viewer_css',
-           'viewer_js', 'predicates', 'Objects', 'join', 'surface', 'edge_points', 'kmeans', 'spherical_kmeans',
+__all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SIZES', 'viewer_html', 'viewer_css', 'viewer_js',
+           'SHARES', 'predicates', 'WHY', 'Objects', 'join', 'surface', 'edge_points', 'kmeans', 'spherical_kmeans',
            'medoids', 'nearest_rotation_bin', 'pose_bins', 'Encoder', 'prepared', 'roi_pool', 'layers', 'ObjectBranch',
            'pairs_within', 'object_losses', 'least_squares', 'fused', 'VoxelCoder', 'EmbeddingHead', 'affinity_loss',
            'CameraBranch', 'camera_loss', 'regression_loss', 'iou', 'suppress', 'Proposals', 'to_corners', 'Weights',
@@ -54,10 +54,10 @@ __all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SI
            'compare', 'compare_stage', 'correspondence_scores', 'pooled_ap', 'affinity_labels', 'measures',
            'affinity_stage', 'reference_bins', 'imitated', 'sweep_stage', 'search_stage', 'stopwatch_stage',
            'top_k_stage', 'regression_stage', 'sizes_of', 'world_stages', 'branch_stages', 'dial_stages', 'stages',
-           'judged_of', 'subset', 'mean_and_spread', 'row_of', 'table_1', 'table_2', 'table_3', 'pose_row', 'table_4',
-           'merge_table', 'table_5', 'table_6', 'table_e1', 'table_e2', 'cuboids', 'quads', 'level', 'paint',
-           'colours_of', 'Case', 'cases', 'photo', 'scene_span', 'figure_3', 'figure_4', 'lines', 'figure_5',
-           'figure_1', 'figure_2', 'figure_8', 'figure_9', 'figure_e1', 'viewer_data', 'search_viewer', 'Resampled',
+           'cuboids', 'quads', 'level', 'paint', 'colours_of', 'Case', 'cases', 'photo', 'scene_span', 'figure_3',
+           'figure_4', 'lines', 'figure_5', 'figure_1', 'figure_2', 'figure_8', 'figure_9', 'figure_e1', 'picks',
+           'viewer_data', 'search_viewer', 'judged_of', 'subset', 'mean_and_spread', 'row_of', 'table_1', 'table_2',
+           'table_3', 'pose_row', 'table_4', 'merge_table', 'table_5', 'table_6', 'table_e1', 'table_e2', 'Resampled',
            'falling', 'ordered', 'close', 'share_above', 'gains', 'bootstrap_gains', 'claim_values']
 
 # %% ../../nbs/shape3d/associative3d.ipynb #ceb5bebf
@@ -1676,91 +1676,6 @@ def stages(run) -> dict:
     found["regression"] = [run.stage(regression_stage, data=data["train"], test=data["test"], views=s["views"], bins=list(s["bins"]), seed=seed, **s["camera"]) for seed in run.seeds(s["regress"])]
     return found
 
-# %% ../../nbs/shape3d/associative3d.ipynb #8e248724
-def judged_of(packed: dict) -> Judged: return Judged(**packed)
-
-def subset(quality: Float[ndarray, "pairs"], share: float) -> Float[ndarray, "pairs"]:
-    "1 for the best `share` of the pairs by single-view quality, 0 for the others."
-    chosen = np.zeros(len(quality))
-    chosen[np.argsort(-quality, kind="stable")[:max(1, round(share*len(quality)))]] = 1
-    return chosen
-
-def mean_and_spread(values) -> tuple[float, float]: return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-
-SHARES = (("All_top25", 0.25), ("All_top50", 0.5), ("All_top75", 0.75))
-
-def row_of(compared: dict, name: str) -> dict[str, float]:
-    "Table 1's numbers of one method on one set of evidence."
-    judged = judged_of(compared["judged"][name])
-    return {c: ap(judged, c) for c in columns} | {k: ap(judged, "All", subset(compared["quality"], share)) for k, share in SHARES}
-
-def table_1(results: dict) -> pd.DataFrame:
-    "Means over the training seeds."
-    import pandas as pd
-    runs = [r["compared"] for r in results["seeds"]]
-    names = [*METHODS, "Associative3D, released weights", "one view", "one view, moved by the top-1 pose", "true pose, no matching", "true matching, top-1 pose", "true pose and matching"]
-    def row(name):
-        every = [row_of(r, name) for r in runs]
-        mean = {k: float(np.mean([e[k] for e in every])) for k in every[0]}
-        return {"method": name, **{k: round(v, 1) for k, v in mean.items()}, "± (seeds)": round(mean_and_spread([e["All"] for e in every])[1], 1),
-                "All at 1.25 m": round(float(np.mean([r["All at 1.25 m"][name] for r in runs])), 1) if name in METHODS else math.nan}
-    return pd.DataFrame([row(n) for n in names])
-
-# %% ../../nbs/shape3d/associative3d.ipynb #7df6beea
-def table_2(results: dict) -> pd.DataFrame:
-    import pandas as pd
-    found = [r["affinity"]["Table 2"] for r in results["seeds"]]
-    return pd.DataFrame([{"measure": m, **{k: round(float(np.mean([f[m][k] for f in found])), 2) for k in found[0][m]}} for m in ("AUROC", "Correlation")])
-
-def table_3(results: dict) -> pd.DataFrame:
-    import pandas as pd
-    found = [r["affinity"]["Table 3"] for r in results["seeds"]]
-    return pd.DataFrame([{"measure": "AP", **{k: round(float(np.mean([f[k] for f in found])), 1) for k in found[0]}}])
-
-def pose_row(error: Float[ndarray, "pairs 2"]) -> dict[str, float]:
-    "Medians, means, shares within 1 m and 30 degrees."
-    t, R = error.T
-    return {"trans_median_m": np.median(t), "trans_mean_m": t.mean(), "trans_le_1m_pct": 100*(t <= 1).mean(), "rot_median_deg": np.median(R), "rot_mean_deg": R.mean(), "rot_le_30deg_pct": 100*(R <= 30).mean()}
-
-def table_4(results: dict) -> pd.DataFrame:
-    import pandas as pd
-    rows = []
-    for name in ("Top-1", "Associative3D"):
-        every = [pose_row(r["compared"]["pose"][name]) for r in results["seeds"]]
-        rows.append({"method": name, **{k: round(float(np.mean([e[k] for e in every])), 2) for k in every[0]}})
-    return pd.DataFrame(rows)
-
-def merge_table(results: dict, names: dict, label: str) -> pd.DataFrame:
-    "Two merging rules on the better half of the pairs, and the second row less the first."
-    import pandas as pd
-    def row(name):
-        every = []
-        for r in results["seeds"]:
-            half = subset(r["compared"]["quality"], 0.5)
-            every.append({c: ap(judged_of(r["compared"]["judged"][name]), c, half) for c in columns})
-        return {c: float(np.mean([e[c] for e in every])) for c in columns}
-    (a, first), (b, second) = ((k, row(v)) for k, v in names.items())
-    rows = [{label: a, **first}, {label: b, **second}, {label: "improvement", **{c: second[c] - first[c] for c in columns}}]
-    return pd.DataFrame(rows).round(1)
-
-def table_5(results: dict): return merge_table(results, {"random rot": "Associative3D", "average rot": "average rotation"}, "merge")
-def table_6(results: dict): return merge_table(results, {"average shape": "average shape", "random shape": "Associative3D"}, "merge")
-
-# %% ../../nbs/shape3d/associative3d.ipynb #c6eb1b16
-def table_e1(results: dict) -> pd.DataFrame:
-    "Evidence E2 at calibrated noise: all methods, three seeds."
-    import pandas as pd
-    runs = results["dials"]["calibrated"]
-    return pd.DataFrame([{"method": n, **{k: round(float(np.mean([row_of(r, n)[k] for r in runs])), 1) for k in (*columns, *(k for k, _ in SHARES))}} for n in (*METHODS, "Associative3D, released weights", "average rotation", "true pose and matching")])
-
-def table_e2(results: dict) -> pd.DataFrame:
-    "All AP on evidence E2 over the knobs."
-    import pandas as pd
-    d, rows = results["dials"], []
-    for label, group in (("single-view noise ×", d["noise"]), ("rooms with a set of twins", d["twins"]), ("objects in a room", d["objects"]), ("bins rotation × translation", d["bins"]), ("models", {"all": d["symmetric"], "no symmetric ones": d["asymmetric"]})):
-        for value, runs in group.items(): rows.append({"knob": f"{label} {value}", **{n: round(float(np.mean([ap(judged_of(r["judged"][n])) for r in runs])), 1) for n in (*METHODS, "average rotation")}})
-    return pd.DataFrame(rows)
-
 # %% ../../nbs/shape3d/associative3d.ipynb #49dc533b
 def cuboids(voxels: Bool[Tensor, "r r r"], cells: int = 16, most: int = 28) -> Int[ndarray, "k 6"]:
     "Voxels as few boxes (lower and upper corner in cells): grown greedily along x, y, z from each cell that no box covers yet; the largest ones."
@@ -2024,6 +1939,24 @@ def figure_e1(results: dict):
     axes[2].set(xscale="log", xlabel="samples K for each pose", ylabel="found the exact minimum (%)", ylim=(0, 102)); axes[2].axvline(128, color=palette["amber"], lw=1); axes[2].legend(fontsize=8, loc="lower right")
     return figure
 
+# %% ../../nbs/shape3d/associative3d.ipynb #d345ed32
+def picks(results: dict, run: int = 0) -> dict[str, list[int]]:
+    """Test pairs to draw, by rule. show: of the better quarter by single-view quality, the one with the most right matches; better: others of that quarter, evenly spaced; all: evenly spaced over all ranks;
+    failures: largest rotation error, worst single views, most copies of one model."""
+    r, data = results["seeds"][run], results["data"]["test"]
+    quality, pairs = r["compared"]["quality"], r["evidence"]["pairs"].tolist()
+    right, copies = [], []
+    for (a, b), match in zip(pairs, r["compared"]["match"]):
+        one, two = (r["evidence"]["views"][v]["instance"] for v in (a, b))
+        right.append(sum(int(one[i] >= 0 and j >= 0 and one[i] == two[j]) for i, j in enumerate(match.tolist())) - 0.5*sum(int(j >= 0 and one[i] != two[j]) for i, j in enumerate(match.tolist())))
+        copies.append(int(torch.bincount(truth_of(data, a, b)[0].model).max()))
+    order = np.argsort(-quality, kind="stable")
+    quarter = order[:max(1, len(order)//4)]
+    error = r["compared"]["pose"]["Associative3D"]
+    show = int(quarter[np.argmax(np.array(right)[quarter] - error[quarter, 0] - error[quarter, 1]/30)])
+    spaced = lambda x, n: [int(x[k]) for k in np.unique(np.linspace(0, len(x) - 1, min(n, len(x))).round().astype(int))]
+    return {"show": [show], "better": spaced([k for k in quarter if k != show] or [show], 3), "all": spaced(order, 6), "failures": [int(np.argmax(error[:, 1])), int(order[-1]), int(np.argmax(copies))]}
+
 # %% ../../nbs/shape3d/associative3d.ipynb #a9c11f91
 def _packed(array, kind) -> str:
     import base64
@@ -2162,6 +2095,91 @@ def search_viewer(case: Case, picture):
     from paper_kit.kit.show import bespoke
     return bespoke("Stitching two views", viewer_js, viewer_data(case), picture, html=viewer_html, css=viewer_css, height=960)
 
+# %% ../../nbs/shape3d/associative3d.ipynb #8e248724
+def judged_of(packed: dict) -> Judged: return Judged(**packed)
+
+def subset(quality: Float[ndarray, "pairs"], share: float) -> Float[ndarray, "pairs"]:
+    "1 for the best `share` of the pairs by single-view quality, 0 for the others."
+    chosen = np.zeros(len(quality))
+    chosen[np.argsort(-quality, kind="stable")[:max(1, round(share*len(quality)))]] = 1
+    return chosen
+
+def mean_and_spread(values) -> tuple[float, float]: return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+SHARES = (("All_top25", 0.25), ("All_top50", 0.5), ("All_top75", 0.75))
+
+def row_of(compared: dict, name: str) -> dict[str, float]:
+    "Table 1's numbers of one method on one set of evidence."
+    judged = judged_of(compared["judged"][name])
+    return {c: ap(judged, c) for c in columns} | {k: ap(judged, "All", subset(compared["quality"], share)) for k, share in SHARES}
+
+def table_1(results: dict) -> pd.DataFrame:
+    "Means over the training seeds."
+    import pandas as pd
+    runs = [r["compared"] for r in results["seeds"]]
+    names = [*METHODS, "Associative3D, released weights", "one view", "one view, moved by the top-1 pose", "true pose, no matching", "true matching, top-1 pose", "true pose and matching"]
+    def row(name):
+        every = [row_of(r, name) for r in runs]
+        mean = {k: float(np.mean([e[k] for e in every])) for k in every[0]}
+        return {"method": name, **{k: round(v, 1) for k, v in mean.items()}, "± (seeds)": round(mean_and_spread([e["All"] for e in every])[1], 1),
+                "All at 1.25 m": round(float(np.mean([r["All at 1.25 m"][name] for r in runs])), 1) if name in METHODS else math.nan}
+    return pd.DataFrame([row(n) for n in names])
+
+# %% ../../nbs/shape3d/associative3d.ipynb #7df6beea
+def table_2(results: dict) -> pd.DataFrame:
+    import pandas as pd
+    found = [r["affinity"]["Table 2"] for r in results["seeds"]]
+    return pd.DataFrame([{"measure": m, **{k: round(float(np.mean([f[m][k] for f in found])), 2) for k in found[0][m]}} for m in ("AUROC", "Correlation")])
+
+def table_3(results: dict) -> pd.DataFrame:
+    import pandas as pd
+    found = [r["affinity"]["Table 3"] for r in results["seeds"]]
+    return pd.DataFrame([{"measure": "AP", **{k: round(float(np.mean([f[k] for f in found])), 1) for k in found[0]}}])
+
+def pose_row(error: Float[ndarray, "pairs 2"]) -> dict[str, float]:
+    "Medians, means, shares within 1 m and 30 degrees."
+    t, R = error.T
+    return {"trans_median_m": np.median(t), "trans_mean_m": t.mean(), "trans_le_1m_pct": 100*(t <= 1).mean(), "rot_median_deg": np.median(R), "rot_mean_deg": R.mean(), "rot_le_30deg_pct": 100*(R <= 30).mean()}
+
+def table_4(results: dict) -> pd.DataFrame:
+    import pandas as pd
+    rows = []
+    for name in ("Top-1", "Associative3D"):
+        every = [pose_row(r["compared"]["pose"][name]) for r in results["seeds"]]
+        rows.append({"method": name, **{k: round(float(np.mean([e[k] for e in every])), 2) for k in every[0]}})
+    return pd.DataFrame(rows)
+
+def merge_table(results: dict, names: dict, label: str) -> pd.DataFrame:
+    "Two merging rules on the better half of the pairs, and the second row less the first."
+    import pandas as pd
+    def row(name):
+        every = []
+        for r in results["seeds"]:
+            half = subset(r["compared"]["quality"], 0.5)
+            every.append({c: ap(judged_of(r["compared"]["judged"][name]), c, half) for c in columns})
+        return {c: float(np.mean([e[c] for e in every])) for c in columns}
+    (a, first), (b, second) = ((k, row(v)) for k, v in names.items())
+    rows = [{label: a, **first}, {label: b, **second}, {label: "improvement", **{c: second[c] - first[c] for c in columns}}]
+    return pd.DataFrame(rows).round(1)
+
+def table_5(results: dict): return merge_table(results, {"random rot": "Associative3D", "average rot": "average rotation"}, "merge")
+def table_6(results: dict): return merge_table(results, {"average shape": "average shape", "random shape": "Associative3D"}, "merge")
+
+# %% ../../nbs/shape3d/associative3d.ipynb #c6eb1b16
+def table_e1(results: dict) -> pd.DataFrame:
+    "Evidence E2 at calibrated noise: all methods, three seeds."
+    import pandas as pd
+    runs = results["dials"]["calibrated"]
+    return pd.DataFrame([{"method": n, **{k: round(float(np.mean([row_of(r, n)[k] for r in runs])), 1) for k in (*columns, *(k for k, _ in SHARES))}} for n in (*METHODS, "Associative3D, released weights", "average rotation", "true pose and matching")])
+
+def table_e2(results: dict) -> pd.DataFrame:
+    "All AP on evidence E2 over the knobs."
+    import pandas as pd
+    d, rows = results["dials"], []
+    for label, group in (("single-view noise ×", d["noise"]), ("rooms with a set of twins", d["twins"]), ("objects in a room", d["objects"]), ("bins rotation × translation", d["bins"]), ("models", {"all": d["symmetric"], "no symmetric ones": d["asymmetric"]})):
+        for value, runs in group.items(): rows.append({"knob": f"{label} {value}", **{n: round(float(np.mean([ap(judged_of(r["judged"][n])) for r in runs])), 1) for n in (*METHODS, "average rotation")}})
+    return pd.DataFrame(rows)
+
 # %% ../../nbs/shape3d/associative3d.ipynb #9c4d6931
 class Resampled(Predicate):
     "A gain whose 95 percent interval, from the replicates of a bootstrap, lies above 0."
@@ -2259,3 +2277,6 @@ def claim_values(results: dict, replicates: int, seed: int) -> dict[str, dict]:
     found["C12"] = {"best_of_128_is_the_optimum": np.concatenate(best).astype(int).tolist()}
     found["E2"] = {"largest difference to brute force": [s["gap"] for s in dials["search"]], "time of 10 objects (seconds)": [dials["stopwatch"]["seconds"]]}
     return found
+
+# %% ../../nbs/shape3d/associative3d.ipynb #a0811014
+WHY = dict.fromkeys(predicates, "")
