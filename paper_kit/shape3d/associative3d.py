@@ -1988,7 +1988,7 @@ viewer_html = """
 <div class="row three"><figure><canvas id="one" tabindex="0" aria-label="Reconstruction from image 1"></canvas><figcaption>image 1 alone</figcaption></figure>
 <figure><canvas id="two" tabindex="0" aria-label="Reconstruction from image 2"></canvas><figcaption>image 2 alone</figcaption></figure>
 <figure><canvas id="both" tabindex="0" aria-label="The stitched scene"></canvas><figcaption>stitched: <b class="g">both</b>, <b class="r">only 1</b>, <b class="b">only 2</b></figcaption></figure></div>
-<div class="controls"><label for="search">search</label><input id="search" type="range" min="1" step="1"><output></output><button type="button" id="play">Play</button>
+<div class="controls"><label for="search">search</label><input id="search" type="range" min="0" max="120" step="1" value="120"><output></output><button type="button" id="play">Play</button>
 <label for="lu">&lambda;<sub>U</sub></label><input id="lu" type="range" min="0" max="5" step="0.25" value="1"><output></output><span></span>
 <label for="ls">&lambda;<sub>S</sub></label><input id="ls" type="range" min="0" max="15" step="0.5" value="5"><output></output><span></span>
 <label for="rank">pose</label><input id="rank" type="range" min="0" step="1" value="0"><output></output><button type="button" id="truth" aria-pressed="false">Truth</button></div>
@@ -2006,7 +2006,8 @@ viewer_js = """async (root, data) => {
   const pictures = await Promise.all(data.images.map((text) => new Promise((done) => { const i = new Image(); i.onload = () => done(i); i.onerror = () => done(null); i.src = "data:image/webp;base64," + text; })));
   const state = {turn: 0.6, tilt: 0.75, truth: false, only: null}, colours = {g: [0, 158, 115], r: [213, 94, 0], b: [0, 114, 178], t: [230, 159, 0]};
   const value = (id) => +part(id).value;
-  part("search").max = total; part("search").value = total; part("rank").max = poses;
+  part("rank").max = poses;
+  const looked = () => Math.max(1, Math.min(total, Math.round(total**(value("search")/120))));
   let costs = [], best = [], parts = [];
   const evaluate = () => {
     const lu = value("lu"), ls = value("ls"), only = value("rank");
@@ -2020,7 +2021,7 @@ viewer_js = """async (root, data) => {
       best[c] = b;
     }
   };
-  const current = () => best[value("search") - 1];
+  const current = () => best[looked() - 1];
   const mul = (A, v) => [A[0]*v[0] + A[1]*v[1] + A[2]*v[2], A[3]*v[0] + A[4]*v[1] + A[5]*v[2], A[6]*v[0] + A[7]*v[1] + A[8]*v[2]];
   const mm = (A, B) => Array.from({length: 9}, (_, k) => { const i = 3*Math.floor(k/3), j = k % 3; return A[i]*B[j] + A[i + 1]*B[3 + j] + A[i + 2]*B[6 + j]; });
   const sides = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]];
@@ -2057,8 +2058,8 @@ viewer_js = """async (root, data) => {
   const curve = (now) => {
     const canvas = part("curve"), wide = canvas.clientWidth || 700, tall = 110, ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d");
     canvas.width = wide*ratio; canvas.height = tall*ratio; pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const y = Array.from(best, (b) => costs[b]), ok = y.filter(Number.isFinite), high = Math.max(...ok), low = Math.min(...ok), px = (c) => 44 + (wide - 54)*c/(total - 1), py = (v) => 12 + (tall - 34)*(high - v)/Math.max(1e-6, high - low);
-    pen.font = "12px system-ui"; pen.fillStyle = "#52606d"; pen.fillText(high.toFixed(1), 4, 18); pen.fillText(low.toFixed(1), 4, tall - 20); pen.fillText("lowest cost so far, over candidates", 48, tall - 5);
+    const y = Array.from(best, (b) => costs[b]), ok = y.filter(Number.isFinite), high = Math.max(...ok), low = Math.min(...ok), px = (c) => 44 + (wide - 54)*Math.log(c + 1)/Math.log(total), py = (v) => 12 + (tall - 34)*(high - v)/Math.max(1e-6, high - low);
+    pen.font = "12px system-ui"; pen.fillStyle = "#52606d"; pen.fillText(high.toFixed(1), 4, 18); pen.fillText(low.toFixed(1), 4, tall - 20); pen.fillText("lowest cost so far, over candidates tried (1, 10, 100, ... evenly spaced)", 48, tall - 5);
     pen.strokeStyle = "#0072B2"; pen.lineWidth = 2; pen.beginPath(); let open = false; y.forEach((v, c) => { if (!Number.isFinite(v)) return; open ? pen.lineTo(px(c), py(v)) : pen.moveTo(px(c), py(v)); open = true; }); pen.stroke();
     if (Number.isFinite(y[now])) { pen.fillStyle = "#D55E00"; pen.beginPath(); pen.arc(px(now), py(y[now]), 5, 0, 7); pen.fill(); }
   };
@@ -2072,16 +2073,16 @@ viewer_js = """async (root, data) => {
     scene(part("one"), data.first.map((o, i) => ({o, c: match[i] >= 0 ? colours.g : colours.r})), middleOf(data.first), [{at: [0, 0, 0], to: [0, 0.6, 0], c: colours.r}]);
     scene(part("two"), data.second.map((o, j) => ({o, c: used.has(j) ? colours.g : colours.b})), middleOf(data.second), [{at: [0, 0, 0], to: [0, 0.6, 0], c: colours.b}]);
     scene(part("both"), list, frame, [{at: eye, to: ahead, c: colours.r}, {at: [0, 0, 0], to: [0, 0.6, 0], c: colours.b}]);
-    photos(match); curve(value("search") - 1);
+    photos(match); curve(looked() - 1);
     const p = parts[which[c]], d = match.reduce((x, j, i) => j >= 0 ? x + data.D[f][i][j] : x, 0)/Math.max(1, p.n);
-    part("says").textContent = Number.isFinite(costs[c]) ? `Best of the first ${value("search")} candidates: cost ${costs[c].toFixed(2)} = L_D ${d.toFixed(2)} + pose ${(5*(1 - data.rotation[f]) + 1 - data.translation[f]).toFixed(2)} + similarity ${(value("ls")*p.s).toFixed(2)} + unmatched ${(value("lu")*(Math.min(N, M) - p.n)).toFixed(2)}. Pose of rank ${f + 1}, ${p.n} pairs matched.` : "The candidates looked at so far do not include this pose.";
-    part("search").nextElementSibling.textContent = value("search") + " / " + total; part("lu").nextElementSibling.textContent = value("lu"); part("ls").nextElementSibling.textContent = value("ls"); part("rank").nextElementSibling.textContent = value("rank") ? "rank " + value("rank") : "all";
+    part("says").textContent = Number.isFinite(costs[c]) ? `Best of the first ${looked()} candidates: cost ${costs[c].toFixed(2)} = L_D ${d.toFixed(2)} + pose ${(5*(1 - data.rotation[f]) + 1 - data.translation[f]).toFixed(2)} + similarity ${(value("ls")*p.s).toFixed(2)} + unmatched ${(value("lu")*(Math.min(N, M) - p.n)).toFixed(2)}. Pose of rank ${f + 1}, ${p.n} pairs matched.` : "The candidates looked at so far do not include this pose.";
+    part("search").nextElementSibling.textContent = looked() + " / " + total; part("lu").nextElementSibling.textContent = value("lu"); part("ls").nextElementSibling.textContent = value("ls"); part("rank").nextElementSibling.textContent = value("rank") ? "rank " + value("rank") : "all";
   };
   part("search").oninput = draw;
   ["lu", "ls", "rank"].forEach((id) => { part(id).oninput = () => { evaluate(); draw(); }; });
   part("truth").onclick = () => { state.truth = !state.truth; part("truth").setAttribute("aria-pressed", state.truth); draw(); };
   let timer = 0;
-  part("play").onclick = () => { if (timer) { clearInterval(timer); timer = 0; part("play").textContent = "Play"; return; } part("search").value = 1; part("play").textContent = "Pause"; timer = setInterval(() => { const next = Math.min(total, value("search") + Math.ceil(total/60)); part("search").value = next; draw(); if (next === total) part("play").click(); }, 90); };
+  part("play").onclick = () => { if (timer) { clearInterval(timer); timer = 0; part("play").textContent = "Play"; return; } part("search").value = 0; part("play").textContent = "Pause"; timer = setInterval(() => { const next = value("search") + 2; part("search").value = next; draw(); if (next >= 120) part("play").click(); }, 110); };
   ["one", "two", "both"].forEach((id) => { const canvas = part(id); let last = null;
     canvas.onpointerdown = (e) => { last = [e.clientX, e.clientY]; canvas.setPointerCapture(e.pointerId); };
     canvas.onpointermove = (e) => { if (!last || !canvas.hasPointerCapture(e.pointerId)) return; state.turn += (e.clientX - last[0])/110; state.tilt = Math.max(0.05, Math.min(1.57, state.tilt + (e.clientY - last[1])/110)); last = [e.clientX, e.clientY]; draw(); };
