@@ -1242,7 +1242,7 @@ def proposal_stage(data: dict, width: int, steps: int, batch: int, rate: float =
         count = positive.sum().clamp(min=1)
         bad = F.softplus(score)[negative].topk(min(int(3*count), int(negative.sum()))).values.sum()
         return {"score": (F.softplus(-score)[positive].sum() + bad)/count, "box": 4*F.smooth_l1_loss(found[positive], b["shift" + side][positive], beta=0.1)}
-    train(net, loss, steps, Batches({"images": data["images"], **targets}, batch, seed), rate=rate, schedule=cosine(0.02), seed=seed, progress=progress)
+    train(net, loss, steps, Batches({"images": data["images"], **targets}, batch, seed), rate=rate, schedule=cosine(0.02), options={"fused": True}, seed=seed, progress=progress)
     return {"state": net.state_dict(), "width": width, "size": list(net.size)}
 
 def proposals_of(found: dict) -> Proposals:
@@ -1280,7 +1280,7 @@ def object_stage(data: dict, coder: dict, models: int, width: int, groups: int, 
         box = box + jitter*(torch.randn(box.shape, generator=generator)*(box[:, 2:] - box[:, :2]).repeat(1, 2))
         found = net(data["images"][v].to(device), torch.cat([box, background[v, 0]]).to(device), image.to(device))
         return object_losses(found, {k: x[mine].to(device) for k, x in truth.items()}, {k: x.to(device) for k, x in bins.items()})
-    history = train(net, loss, steps, Batches(usable, batch, seed), rate=rate, schedule=cosine(0.02), clip=20.0, seed=seed, device=device, progress=progress)
+    history = train(net, loss, steps, Batches(usable, batch, seed), rate=rate, schedule=cosine(0.02), clip=20.0, options={"fused": True}, seed=seed, device=device, progress=progress)
     return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": bins, "losses": history["losses"], "steps": history["step"],
             "design": {"fine": list(net.fine), "coarse": list(net.coarse), "width": width, "groups": groups, "code": code, "rotations": rotations}}
 
@@ -1362,7 +1362,7 @@ def camera_stage(data: dict, views: int, layers: int, width: int, steps: int, ro
         t, R, place, q = (x[mine].to(device) for x in labels[step % 2])
         found = net(code[first], code[second])
         return regression_loss(found, place, q) if regress else camera_loss(found, t, R)
-    history = train(net, loss, steps, Batches(torch.arange(count), min(rooms, count), seed), rate=rate, schedule=cosine(0.02), seed=seed, device=device, progress=progress)
+    history = train(net, loss, steps, Batches(torch.arange(count), min(rooms, count), seed), rate=rate, schedule=cosine(0.02), options={"fused": True}, seed=seed, device=device, progress=progress)
     return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": centres, "losses": history["losses"], "steps": history["step"], "design": {"size": list(size), "layers": layers, "width": width, "translations": bins[1], "rotations": bins[0], "regress": regress}}
 
 def camera_branch_of(found: dict) -> CameraBranch:
@@ -1623,9 +1623,9 @@ SIZES = {
     "smoke": {"models": 3, "size": [32, 48], "rooms": 6, "test": 4, "validation": 3, "views": 2, "least": 12, "coder": dict(width=2, code=20, steps=6, batch=6), "proposals": dict(width=8, steps=4, batch=4),
               "object": dict(width=8, groups=2, steps=4, batch=4, rate=2e-3), "embedding": dict(steps=6, batch=4), "camera": dict(layers=18, width=8, steps=4, rooms=4, rate=1e-3, size=[16, 24]), "bins": [4, 6], "seeds": 1, "regress": 1, "samples": 128,
               "e2": 30, "e2_seeds": 1, "sweep": 8, "factors": [0.5, 1.0], "twins": [0.0, 1.0], "bin_counts": [], "rooms_of": [], "search": 40, "counts": [8, 128], "e2_bins": [30, 60]},
-    "cpu": {"models": 8, "size": [64, 96], "rooms": 1000, "test": 150, "validation": 100, "views": 4, "least": 60, "coder": dict(width=4, code=20, steps=300, batch=16), "proposals": dict(width=16, steps=1000, batch=24),
-            "object": dict(width=16, groups=1, steps=2200, batch=24, rate=3e-3), "embedding": dict(steps=1500, batch=24), "camera": dict(layers=18, width=16, steps=1200, rooms=24, rate=3e-3, size=[32, 48]), "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128,
-            "e2": 300, "e2_seeds": 3, "sweep": 70, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 150, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]},
+    "cpu": {"models": 8, "size": [64, 96], "rooms": 800, "test": 150, "validation": 100, "views": 4, "least": 60, "coder": dict(width=4, code=20, steps=300, batch=16), "proposals": dict(width=16, steps=800, batch=24),
+            "object": dict(width=16, groups=1, steps=1800, batch=24, rate=3e-3), "embedding": dict(steps=1500, batch=24), "camera": dict(layers=18, width=16, steps=1000, rooms=24, rate=3e-3, size=[32, 48]), "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128,
+            "e2": 200, "e2_seeds": 3, "sweep": 45, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 150, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]},
     "gpu": {"models": 10, "size": [240, 320], "rooms": 30000, "test": 1000, "validation": 1000, "views": 2, "least": 300, "coder": dict(width=16, code=20, steps=4000, batch=64), "proposals": dict(width=64, steps=20000, batch=32),
             "object": dict(width=64, groups=3, steps=20000, batch=24, rate=1e-4, coarse=[128, 256]), "embedding": dict(steps=5000, batch=24, rate=1e-4), "camera": dict(layers=50, width=64, steps=20000, rooms=32, rate=1e-4, size=[224, 224]), "bins": [30, 60], "seeds": 3, "regress": 3, "samples": 128,
             "e2": 1000, "e2_seeds": 3, "sweep": 300, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 400, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]}}
