@@ -1624,8 +1624,8 @@ SIZES = {
               "object": dict(width=8, groups=2, steps=4, batch=4, rate=2e-3), "embedding": dict(steps=6, batch=4), "camera": dict(layers=18, width=8, steps=4, rooms=4, rate=1e-3, size=[16, 24]), "bins": [4, 6], "seeds": 1, "regress": 1, "samples": 128,
               "e2": 30, "e2_seeds": 1, "sweep": 8, "factors": [0.5, 1.0], "twins": [0.0, 1.0], "bin_counts": [], "rooms_of": [], "search": 40, "counts": [8, 128], "e2_bins": [30, 60]},
     "cpu": {"models": 8, "size": [64, 96], "rooms": 800, "test": 150, "validation": 100, "views": 4, "least": 60, "coder": dict(width=4, code=20, steps=300, batch=16), "proposals": dict(width=16, steps=800, batch=24),
-            "object": dict(width=16, groups=1, steps=1800, batch=24, rate=3e-3), "embedding": dict(steps=1500, batch=24), "camera": dict(layers=18, width=16, steps=1000, rooms=24, rate=3e-3, size=[32, 48]), "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128,
-            "e2": 200, "e2_seeds": 3, "sweep": 45, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 150, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]},
+            "object": dict(width=16, groups=1, steps=1100, batch=24, rate=3e-3), "embedding": dict(steps=1000, batch=24), "camera": dict(layers=18, width=16, steps=650, rooms=24, rate=3e-3, size=[32, 48]), "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128,
+            "e2": 160, "e2_seeds": 3, "sweep": 30, "factors": [0.5, 1.0, 2.0, 3.0], "twins": [0.0, 0.5, 1.0], "bin_counts": [[10, 20]], "rooms_of": [[9, 12]], "search": 120, "counts": [1, 4, 16, 64, 128, 512], "e2_bins": [30, 60]},
     "gpu": {"models": 10, "size": [240, 320], "rooms": 30000, "test": 1000, "validation": 1000, "views": 2, "least": 300, "coder": dict(width=16, code=20, steps=4000, batch=64), "proposals": dict(width=64, steps=20000, batch=32),
             "object": dict(width=64, groups=3, steps=20000, batch=24, rate=1e-4, coarse=[128, 256]), "embedding": dict(steps=5000, batch=24, rate=1e-4), "camera": dict(layers=50, width=64, steps=20000, rooms=32, rate=1e-4, size=[224, 224]), "bins": [30, 60], "seeds": 3, "regress": 3, "samples": 128,
             "e2": 1000, "e2_seeds": 3, "sweep": 300, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 400, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]}}
@@ -1642,9 +1642,9 @@ def world_stages(run) -> dict:
 
 # %% ../../nbs/shape3d/associative3d.ipynb #48322129
 def branch_stages(run, data: dict, coder: dict, seed: int) -> dict:
-    "All networks of one training seed, their evidence on the test pairs, and everything measured on it."
+    "The networks of one training seed (the proposals are shared), their evidence on the test pairs, and everything measured on it."
     s, train_ = sizes_of(run), data["train"]
-    proposals = run.stage(proposal_stage, data=train_, seed=seed, **s["proposals"])
+    proposals = run.stage(proposal_stage, data=train_, seed=run.seed, **s["proposals"])
     branch = run.stage(object_stage, data=train_, coder=coder, models=s["models"], seed=seed, **s["object"])
     embedding = run.stage(embedding_stage, data=train_, branch=branch, views=s["views"], seed=seed, **s["embedding"])
     camera = run.stage(camera_stage, data=train_, views=s["views"], bins=list(s["bins"]), seed=seed, **s["camera"])
@@ -1677,6 +1677,8 @@ def stages(run) -> dict:
     return found
 
 # %% ../../nbs/shape3d/associative3d.ipynb #49dc533b
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def cuboids(voxels: Bool[Tensor, "r r r"], cells: int = 16, most: int = 28) -> Int[ndarray, "k 6"]:
     "Voxels as few boxes (lower and upper corner in cells): grown greedily along x, y, z from each cell that no box covers yet; the largest ones."
     full = F.max_pool3d(voxels[None, None].float(), voxels.shape[0]//cells)[0, 0].numpy() > 0
@@ -1715,6 +1717,8 @@ def level(T: Float[Tensor, "4 4"]) -> Float[Tensor, "3 3"]:
     return torch.stack([torch.linalg.cross(forward, up), forward, up])
 
 # %% ../../nbs/shape3d/associative3d.ipynb #cbd3d893
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def paint(axes, found: Objects, colours: Sequence[str], view: str, P: Float[Tensor, "4 4"] | None = None, L: Float[Tensor, "3 3"] | None = None, span: float = 3.6, centre=None) -> None:
     "Draw objects seen by a camera (`view` 'camera'; P moves them into its frame first), from above ('bird') or obliquely ('oblique'); L levels the last two."
     from matplotlib.collections import PolyCollection
@@ -1753,6 +1757,8 @@ def colours_of(first: int, second: int, match: Int[Tensor, "n"]) -> list[str]:
     return [palette["green"]]*both + [palette["vermilion"]]*(first - both) + [palette["blue"]]*(second - both)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #e903ade6
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 class Case(NamedTuple):
     "One test pair with everything to draw it."
     images: Tensor
@@ -1791,6 +1797,8 @@ def scene_span(case: Case, L: Tensor) -> tuple[Float[ndarray, "3"], float]:
     return (low + high)/2, float(max(1.8, (high - low)[:2].max()/2 + 1.1))
 
 # %% ../../nbs/shape3d/associative3d.ipynb #c772429c
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_3(chosen: list[Case], rows: Sequence[str] | None = None):
     "Rows of pairs: images; prediction and truth from camera 1, from camera 2, and from above."
     import matplotlib.pyplot as plt
@@ -1828,6 +1836,8 @@ def figure_4(chosen: list[Case]):
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d5d03738
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def lines(axes, case: Case, match: Tensor | None) -> None:
     "Both images side by side; lines between objects: the darker, the larger A; with `match` only its pairs, right ones green."
     from paper_kit.kit.show import palette
@@ -1868,6 +1878,8 @@ def figure_1(case: Case):
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #08c6e864
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_2(case: Case, packed: dict, which: int):
     "The approach on one pair: what the object branch, the camera branch and the stitching say."
     import matplotlib.pyplot as plt
@@ -1940,6 +1952,8 @@ def figure_e1(results: dict):
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d345ed32
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def picks(results: dict, run: int = 0) -> dict[str, list[int]]:
     """Test pairs to draw, by rule. show: of the better quarter by single-view quality, the one with the most right matches; better: others of that quarter, evenly spaced; all: evenly spaced over all ranks;
     failures: largest rotation error, worst single views, most copies of one model."""
@@ -1958,6 +1972,8 @@ def picks(results: dict, run: int = 0) -> dict[str, list[int]]:
     return {"show": [show], "better": spaced([k for k in quarter if k != show] or [show], 3), "all": spaced(order, 6), "failures": [int(np.argmax(error[:, 1])), int(order[-1]), int(np.argmax(copies))]}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #a9c11f91
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's data"
 def _packed(array, kind) -> str:
     import base64
     return base64.b64encode(np.ascontiguousarray(array, dtype=kind).tobytes()).decode()
@@ -2097,6 +2113,8 @@ def search_viewer(case: Case, picture):
     return bespoke("Stitching two views", viewer_js, viewer_data(case), picture, html=viewer_html, css=viewer_css, height=960)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #8e248724
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def judged_of(packed: dict) -> Judged: return Judged(**packed)
 
 def subset(quality: Float[ndarray, "pairs"], share: float) -> Float[ndarray, "pairs"]:
@@ -2127,6 +2145,8 @@ def table_1(results: dict) -> pd.DataFrame:
     return pd.DataFrame([row(n) for n in names])
 
 # %% ../../nbs/shape3d/associative3d.ipynb #7df6beea
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def table_2(results: dict) -> pd.DataFrame:
     import pandas as pd
     found = [r["affinity"]["Table 2"] for r in results["seeds"]]
@@ -2167,6 +2187,8 @@ def table_5(results: dict): return merge_table(results, {"random rot": "Associat
 def table_6(results: dict): return merge_table(results, {"average shape": "average shape", "random shape": "Associative3D"}, "merge")
 
 # %% ../../nbs/shape3d/associative3d.ipynb #c6eb1b16
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def table_e1(results: dict) -> pd.DataFrame:
     "Evidence E2 at calibrated noise: all methods, three seeds."
     import pandas as pd
@@ -2229,6 +2251,8 @@ predicates = {
     "E2": below("largest difference to brute force", 1e-4, exact=True) & below("time of 10 objects (seconds)", 2.0, exact=True)}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #3e548cff
+#| code-fold: true
+#| code-summary: "Exported source: the numbers of the claims"
 def gains(runs: list[dict], column: str = "All", times=None) -> list[float]:
     "AP of Associative3D less Feedforward, a number a run."
     return [ap(judged_of(r["judged"]["Associative3D"]), column, times and times(r)) - ap(judged_of(r["judged"]["Feedforward"]), column, times and times(r)) for r in runs]
@@ -2248,6 +2272,8 @@ def bootstrap_gains(runs: list[dict], replicates: int, seed: int) -> list[float]
     return out
 
 # %% ../../nbs/shape3d/associative3d.ipynb #f40ca46b
+#| code-fold: true
+#| code-summary: "Exported source: the numbers of the claims, by seed"
 def claim_values(results: dict, replicates: int, seed: int) -> dict[str, dict]:
     "The numbers of every claim, by seed."
     runs, dials = [r["compared"] for r in results["seeds"]], results["dials"]
