@@ -1785,7 +1785,7 @@ def cases(results: dict, which: Sequence[int], run: int = 0, seed: int = 0) -> l
     return out
 
 def photo(axes, image: Tensor, boxes: Tensor | None = None, colour: str = "white") -> None:
-    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="bilinear"); axes.set(xticks=[], yticks=[]); axes.grid(False)
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest"); axes.set(xticks=[], yticks=[]); axes.grid(False)
     for b in ([] if boxes is None else boxes.tolist()):
         from matplotlib.patches import Rectangle
         axes.add_patch(Rectangle((b[0] - 0.5, b[1] - 0.5), b[2] - b[0], b[3] - b[1], fill=False, ec=colour, lw=1))
@@ -1814,8 +1814,8 @@ def figure_3(chosen: list[Case], rows: Sequence[str] | None = None):
         paint(row[2], case.stitched, tints, "camera", back); paint(row[3], case.solid, grey, "camera", invert(case.truth.P))
         paint(row[4], case.stitched, tints, "camera"); paint(row[5], case.solid, grey, "camera")
         for ax, objects, tint in ((row[6], case.stitched, tints), (row[7], case.solid, grey)): paint(ax, objects, tint, "bird", None, L, span, middle)
-    for ax, name in zip(axes[0], names): ax.set_title(name, fontsize=9, loc="center")
-    for row, name in zip(axes, rows or []): row[0].set_ylabel(name, fontsize=8)
+    for ax, name in zip(axes[0], names): ax.set_title(name, fontsize=11, loc="center")
+    for row, name in zip(axes, rows or []): row[0].set_ylabel(name, fontsize=10)
     return figure
 
 def figure_4(chosen: list[Case]):
@@ -1832,7 +1832,7 @@ def figure_4(chosen: list[Case]):
         own = [palette["vermilion"] if any(torch.equal(t, x) for x in e.first.moved(e.poses.P[0]).t) else palette["blue"] for t in suppressed.t]
         panels = [(feedforward(e), colours_of(n, m, no_match(e))), (suppressed, own), (raw_affinity(e, torch.Generator().manual_seed(0)), colours_of(n, m, top)), (case.stitched, colours_of(n, m, case.found.match)), (case.solid, [palette["amber"]]*len(case.solid))]
         for ax, (objects, tint) in zip(row[2:], panels): paint(ax, objects, tint, "bird", None, L, span, middle)
-    for ax, name in zip(axes[0], ("Image 1", "Image 2", *METHODS, "truth")): ax.set_title(name, fontsize=9, loc="center")
+    for ax, name in zip(axes[0], ("Image 1", "Image 2", *METHODS, "truth")): ax.set_title(name, fontsize=11, loc="center")
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d5d03738
@@ -1858,7 +1858,7 @@ def lines(axes, case: Case, match: Tensor | None) -> None:
 def figure_5(chosen: list[Case]):
     "Affinity before, correspondence after stitching."
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(len(chosen), 2, figsize=(7.6, 1.28*len(chosen) + 0.3), squeeze=False)
+    figure, axes = plt.subplots(len(chosen), 2, figsize=(6.4, 1.08*len(chosen) + 0.3), squeeze=False)
     for row, case in zip(axes, chosen):
         lines(row[0], case, None); lines(row[1], case, case.found.match)
     axes[0, 0].set_title("Before: affinity above 0.5", fontsize=10); axes[0, 1].set_title("After: the chosen matching (green: right)", fontsize=10)
@@ -1874,7 +1874,7 @@ def figure_1(case: Case):
     middle, span = scene_span(case, L)
     paint(axes[2], case.stitched, colours_of(len(case.evidence.first), len(case.evidence.second), case.found.match), "oblique", None, L, span, middle)
     paint(axes[3], case.solid, [palette["amber"]]*len(case.solid), "oblique", None, L, span, middle)
-    for ax, name in zip(axes, ("Image 1", "Image 2", "Stitched: both (green), 1 (red), 2 (blue)", "Truth")): ax.set_title(name, fontsize=9, loc="center")
+    for ax, name in zip(axes, ("Image 1", "Image 2", "Stitched: both (green), 1 (red), 2 (blue)", "Truth")): ax.set_title(name, fontsize=11, loc="center")
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #08c6e864
@@ -1888,22 +1888,22 @@ def figure_2(case: Case, packed: dict, which: int):
     e = case.evidence
     for k, (objects, name) in enumerate(((e.first, "vermilion"), (e.second, "blue"))):
         photo(axes[k, 0], case.images[k], case.boxes[k], palette[name])
-        axes[k, 0].set_title(f"Image {k + 1} and proposals", fontsize=9, loc="center")
+        axes[k, 0].set_title(f"Image {k + 1} and proposals", fontsize=11, loc="center")
         paint(axes[k, 1], objects, [palette[name]]*len(objects), "camera")
-        axes[k, 1].set_title(f"Object branch, view {k + 1}", fontsize=9, loc="center")
+        axes[k, 1].set_title(f"Object branch, view {k + 1}", fontsize=11, loc="center")
     shown = axes[0, 2].imshow(e.A, vmin=0, vmax=1, cmap="Greens", aspect="auto")
     axes[0, 2].grid(False)
     for i, j in enumerate(case.found.match.tolist()):
         if j >= 0: axes[0, 2].scatter(j, i, s=60, facecolors="none", edgecolors=palette["vermilion"], linewidths=1.6)
-    axes[0, 2].set(xticks=range(e.A.shape[1]), yticks=range(e.A.shape[0]), xlabel="object of view 2"); axes[0, 2].set_title("Affinity A, chosen pairs", fontsize=9, loc="center")
+    axes[0, 2].set(xticks=range(e.A.shape[1]), yticks=range(e.A.shape[0]), xlabel="object of view 2"); axes[0, 2].set_title("Affinity A, chosen pairs", fontsize=11, loc="center")
     figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
     for ax, key, name, top in ((axes[1, 2], "rotation", "Pr of 30 rotation bins", 3), (axes[1, 3], "translation", "Pr of 60 translation bins", 10)):
         p = packed[key][which].sort(descending=True).values.numpy()
-        ax.bar(range(len(p)), p, color=[palette["blue"] if k < top else "#C5CCD3" for k in range(len(p))]); ax.set_title(name + f", top {top}", fontsize=9, loc="center"); ax.set_xlabel("rank", fontsize=8)
+        ax.bar(range(len(p)), p, color=[palette["blue"] if k < top else "#C5CCD3" for k in range(len(p))]); ax.set_title(name + f", top {top}", fontsize=11, loc="center"); ax.set_xlabel("rank", fontsize=10)
     L = level(case.T[1])
     middle, span = scene_span(case, L)
     paint(axes[0, 3], case.stitched, colours_of(len(e.first), len(e.second), case.found.match), "oblique", None, L, span, middle)
-    axes[0, 3].set_title(f"Stitched, cost {case.found.cost:.2f}", fontsize=9, loc="center")
+    axes[0, 3].set_title(f"Stitched, cost {case.found.cost:.2f}", fontsize=11, loc="center")
     return figure
 
 def figure_8(results: dict):
@@ -1917,7 +1917,7 @@ def figure_8(results: dict):
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.8))
     kinds = model//results["models"]
     for c, (name, colour) in enumerate(zip(CATEGORIES, palette.values())): axes[0].scatter(*x[kinds == c].T, s=7, color=colour, label=name)
-    axes[0].legend(fontsize=8, markerscale=2, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.02)); axes[0].set_title("by category")
+    axes[0].legend(fontsize=10, markerscale=2, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.02)); axes[0].set_title("by category")
     axes[1].scatter(*x.T, s=7, c=plt.cm.gist_ncar((model*0.6180339887) % 1*0.95)); axes[1].set_title("by model")
     for ax in axes: ax.set(xticks=[], yticks=[])
     return figure
@@ -1944,11 +1944,11 @@ def figure_e1(results: dict):
             y = np.array([[ap(judged_of(r["judged"][name])) for r in runs] for runs in group.values()])
             ax.errorbar([float(k) for k in group], y.mean(1), y.std(1), color=palette[colour], label=name, marker="o", ms=3, lw=1.5)
         ax.set(xlabel=label, ylabel="AP (All)", ylim=(0, None))
-    axes[0].legend(fontsize=8)
+    axes[0].legend(fontsize=10)
     for key, colour, label in (("small", "blue", "at most 4 objects a view"), (None, "vermilion", "all scenes")):
         share = np.mean([(s["regret"][:, s["small"]] if key else s["regret"] < 1e-4).mean(1) if not key else (s["regret"][:, s["small"]] < 1e-4).mean(1) for s in d["search"]], 0)
         axes[2].plot(d["search"][0]["counts"], 100*share, color=palette[colour], marker="o", ms=3, lw=1.5, label=label)
-    axes[2].set(xscale="log", xlabel="samples K for each pose", ylabel="found the exact minimum (%)", ylim=(0, 102)); axes[2].axvline(128, color=palette["amber"], lw=1); axes[2].legend(fontsize=8, loc="lower right")
+    axes[2].set(xscale="log", xlabel="samples K for each pose", ylabel="found the exact minimum (%)", ylim=(0, 102)); axes[2].axvline(128, color=palette["amber"], lw=1); axes[2].legend(fontsize=10, loc="lower right")
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d345ed32
@@ -1969,7 +1969,7 @@ def picks(results: dict, run: int = 0) -> dict[str, list[int]]:
     error = r["compared"]["pose"]["Associative3D"]
     show = int(quarter[np.argmax(np.array(right)[quarter] - error[quarter, 0] - error[quarter, 1]/30)])
     spaced = lambda x, n: [int(x[k]) for k in np.unique(np.linspace(0, len(x) - 1, min(n, len(x))).round().astype(int))]
-    return {"show": [show], "better": spaced([k for k in quarter if k != show] or [show], 3), "all": spaced(order, 6), "failures": [int(np.argmax(error[:, 1])), int(order[-1]), int(np.argmax(copies))]}
+    return {"show": [show], "better": spaced([k for k in quarter if k != show] or [show], 3), "all": spaced(order, 4), "failures": [int(np.argmax(error[:, 1])), int(order[-1]), int(np.argmax(copies))]}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #a9c11f91
 #| code-fold: true
@@ -1980,7 +1980,7 @@ def _packed(array, kind) -> str:
 
 def _drawn(found: Objects, L: Tensor) -> list[dict]:
     "Objects for the viewer: boxes in sixteenths of the unit cube, place, size, rotation, in levelled axes."
-    return [{"boxes": cuboids(found.voxels[k]).flatten().tolist(), "t": [round(x, 3) for x in (L @ found.t[k]).tolist()], "s": [round(x, 3) for x in found.s[k].tolist()], "R": [round(x, 4) for x in (L @ found.R[k]).flatten().tolist()]} for k in range(len(found))]
+    return [{"boxes": cuboids(found.voxels[k], most=16).flatten().tolist(), "t": [round(x, 3) for x in (L @ found.t[k]).tolist()], "s": [round(x, 3) for x in found.s[k].tolist()], "R": [round(x, 4) for x in (L @ found.R[k]).flatten().tolist()]} for k in range(len(found))]
 
 def viewer_data(case: Case, seed: int = 0, samples: int = 128) -> dict:
     "Images, boxes, affinity, both reconstructions, poses, D of every pose and pair, and the candidates in the order in which they were searched."
@@ -1993,10 +1993,10 @@ def viewer_data(case: Case, seed: int = 0, samples: int = 128) -> dict:
     table, which = torch.unique(found.tried["match"], dim=0, return_inverse=True)
     R = L2 @ e.poses.P[:, :3, :3] @ L1.T
     t = e.poses.P[:, :3, 3] @ L2.T
-    picture = lambda x: base64.b64encode(webp(F.interpolate(x[None].float(), scale_factor=3, mode="bicubic").clamp(0, 255)[0].to(torch.uint8).numpy(), 400, 80)).decode()
+    picture = lambda x: base64.b64encode(webp(F.interpolate(x[None].float(), scale_factor=3, mode="bicubic").clamp(0, 255)[0].to(torch.uint8).numpy(), 320, 70)).decode()
     return {"images": [picture(x) for x in case.images], "size": list(case.images.shape[-2:]), "boxes": [b.round().tolist() for b in case.boxes], "A": [[round(float(a), 3) for a in row] for row in e.A],
             "first": _drawn(e.first, L1), "second": _drawn(e.second, L2), "truth": _drawn(case.solid, L2), "R": [[round(x, 4) for x in r.flatten().tolist()] for r in R], "t": [[round(x, 3) for x in row] for row in t.tolist()],
-            "rotation": e.poses.rotation.tolist(), "translation": e.poses.translation.tolist(), "D": [[[round(float(min(d, 999.0)), 3) for d in row] for row in f] for f in D.tolist()],
+            "rotation": e.poses.rotation.tolist(), "translation": e.poses.translation.tolist(), "D": [[[round(float(min(d, 999.0)), 2) for d in row] for row in f] for f in D.tolist()],
             "table": table.tolist(), "pose": _packed(found.tried["pose"], np.uint8), "which": _packed(which, np.uint16)}
 
 viewer_html = """
