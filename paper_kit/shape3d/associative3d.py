@@ -1814,7 +1814,7 @@ def figure_3(chosen: list[Case], rows: Sequence[str] | None = None):
         paint(row[2], case.stitched, tints, "camera", back); paint(row[3], case.solid, grey, "camera", invert(case.truth.P))
         paint(row[4], case.stitched, tints, "camera"); paint(row[5], case.solid, grey, "camera")
         for ax, objects, tint in ((row[6], case.stitched, tints), (row[7], case.solid, grey)): paint(ax, objects, tint, "bird", None, L, span, middle)
-    for ax, name in zip(axes[0], names): ax.set_title(name, fontsize=11, loc="center")
+    for ax, name in zip(axes[0], names): ax.set_title(name, fontsize=12, loc="center")
     for row, name in zip(axes, rows or []): row[0].set_ylabel(name, fontsize=10)
     return figure
 
@@ -1832,7 +1832,7 @@ def figure_4(chosen: list[Case]):
         own = [palette["vermilion"] if any(torch.equal(t, x) for x in e.first.moved(e.poses.P[0]).t) else palette["blue"] for t in suppressed.t]
         panels = [(feedforward(e), colours_of(n, m, no_match(e))), (suppressed, own), (raw_affinity(e, torch.Generator().manual_seed(0)), colours_of(n, m, top)), (case.stitched, colours_of(n, m, case.found.match)), (case.solid, [palette["amber"]]*len(case.solid))]
         for ax, (objects, tint) in zip(row[2:], panels): paint(ax, objects, tint, "bird", None, L, span, middle)
-    for ax, name in zip(axes[0], ("Image 1", "Image 2", *METHODS, "truth")): ax.set_title(name, fontsize=11, loc="center")
+    for ax, name in zip(axes[0], ("Image 1", "Image 2", *METHODS, "truth")): ax.set_title(name, fontsize=12, loc="center")
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d5d03738
@@ -1874,7 +1874,7 @@ def figure_1(case: Case):
     middle, span = scene_span(case, L)
     paint(axes[2], case.stitched, colours_of(len(case.evidence.first), len(case.evidence.second), case.found.match), "oblique", None, L, span, middle)
     paint(axes[3], case.solid, [palette["amber"]]*len(case.solid), "oblique", None, L, span, middle)
-    for ax, name in zip(axes, ("Image 1", "Image 2", "Stitched: both (green), 1 (red), 2 (blue)", "Truth")): ax.set_title(name, fontsize=11, loc="center")
+    for ax, name in zip(axes, ("Image 1", "Image 2", "Stitched: both (green), 1 (red), 2 (blue)", "Truth")): ax.set_title(name, fontsize=12, loc="center")
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #08c6e864
@@ -1888,22 +1888,22 @@ def figure_2(case: Case, packed: dict, which: int):
     e = case.evidence
     for k, (objects, name) in enumerate(((e.first, "vermilion"), (e.second, "blue"))):
         photo(axes[k, 0], case.images[k], case.boxes[k], palette[name])
-        axes[k, 0].set_title(f"Image {k + 1} and proposals", fontsize=11, loc="center")
+        axes[k, 0].set_title(f"Image {k + 1} and proposals", fontsize=12, loc="center")
         paint(axes[k, 1], objects, [palette[name]]*len(objects), "camera")
-        axes[k, 1].set_title(f"Object branch, view {k + 1}", fontsize=11, loc="center")
+        axes[k, 1].set_title(f"Object branch, view {k + 1}", fontsize=12, loc="center")
     shown = axes[0, 2].imshow(e.A, vmin=0, vmax=1, cmap="Greens", aspect="auto")
     axes[0, 2].grid(False)
     for i, j in enumerate(case.found.match.tolist()):
         if j >= 0: axes[0, 2].scatter(j, i, s=60, facecolors="none", edgecolors=palette["vermilion"], linewidths=1.6)
-    axes[0, 2].set(xticks=range(e.A.shape[1]), yticks=range(e.A.shape[0]), xlabel="object of view 2"); axes[0, 2].set_title("Affinity A, chosen pairs", fontsize=11, loc="center")
+    axes[0, 2].set(xticks=range(e.A.shape[1]), yticks=range(e.A.shape[0]), xlabel="object of view 2"); axes[0, 2].set_title("Affinity A, chosen pairs", fontsize=12, loc="center")
     figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
     for ax, key, name, top in ((axes[1, 2], "rotation", "Pr of 30 rotation bins", 3), (axes[1, 3], "translation", "Pr of 60 translation bins", 10)):
         p = packed[key][which].sort(descending=True).values.numpy()
-        ax.bar(range(len(p)), p, color=[palette["blue"] if k < top else "#C5CCD3" for k in range(len(p))]); ax.set_title(name + f", top {top}", fontsize=11, loc="center"); ax.set_xlabel("rank", fontsize=10)
+        ax.bar(range(len(p)), p, color=[palette["blue"] if k < top else "#C5CCD3" for k in range(len(p))]); ax.set_title(name + f", top {top}", fontsize=12, loc="center"); ax.set_xlabel("rank", fontsize=10)
     L = level(case.T[1])
     middle, span = scene_span(case, L)
     paint(axes[0, 3], case.stitched, colours_of(len(e.first), len(e.second), case.found.match), "oblique", None, L, span, middle)
-    axes[0, 3].set_title(f"Stitched, cost {case.found.cost:.2f}", fontsize=11, loc="center")
+    axes[0, 3].set_title(f"Stitched, cost {case.found.cost:.2f}", fontsize=12, loc="center")
     return figure
 
 def figure_8(results: dict):
