@@ -1980,7 +1980,7 @@ def _packed(array, kind) -> str:
 
 def _drawn(found: Objects, L: Tensor) -> list[dict]:
     "Objects for the viewer: boxes in sixteenths of the unit cube, place, size, rotation, in levelled axes."
-    return [{"boxes": cuboids(found.voxels[k], most=16).flatten().tolist(), "t": [round(x, 3) for x in (L @ found.t[k]).tolist()], "s": [round(x, 3) for x in found.s[k].tolist()], "R": [round(x, 4) for x in (L @ found.R[k]).flatten().tolist()]} for k in range(len(found))]
+    return [{"boxes": cuboids(found.voxels[k], most=12).flatten().tolist(), "t": [round(x, 3) for x in (L @ found.t[k]).tolist()], "s": [round(x, 3) for x in found.s[k].tolist()], "R": [round(x, 4) for x in (L @ found.R[k]).flatten().tolist()]} for k in range(len(found))]
 
 def viewer_data(case: Case, seed: int = 0, samples: int = 128) -> dict:
     "Images, boxes, affinity, both reconstructions, poses, D of every pose and pair, and the candidates in the order in which they were searched."
@@ -1993,7 +1993,7 @@ def viewer_data(case: Case, seed: int = 0, samples: int = 128) -> dict:
     table, which = torch.unique(found.tried["match"], dim=0, return_inverse=True)
     R = L2 @ e.poses.P[:, :3, :3] @ L1.T
     t = e.poses.P[:, :3, 3] @ L2.T
-    picture = lambda x: base64.b64encode(webp(F.interpolate(x[None].float(), scale_factor=3, mode="bicubic").clamp(0, 255)[0].to(torch.uint8).numpy(), 320, 70)).decode()
+    picture = lambda x: base64.b64encode(webp(F.interpolate(x[None].float(), scale_factor=3, mode="bicubic").clamp(0, 255)[0].to(torch.uint8).numpy(), 288, 60)).decode()
     return {"images": [picture(x) for x in case.images], "size": list(case.images.shape[-2:]), "boxes": [b.round().tolist() for b in case.boxes], "A": [[round(float(a), 3) for a in row] for row in e.A],
             "first": _drawn(e.first, L1), "second": _drawn(e.second, L2), "truth": _drawn(case.solid, L2), "R": [[round(x, 4) for x in r.flatten().tolist()] for r in R], "t": [[round(x, 3) for x in row] for row in t.tolist()],
             "rotation": e.poses.rotation.tolist(), "translation": e.poses.translation.tolist(), "D": [[[round(float(min(d, 999.0)), 2) for d in row] for row in f] for f in D.tolist()],
