@@ -336,7 +336,7 @@ def silhouette_loss(drawn: Float[Tensor, "*b h w"], wanted: Float[Tensor, "*b h 
     return (drawn - wanted).square().mean((-2, -1))
 
 def refine(shapes: Sequence[Mesh], wanted: Float[Tensor, "b h w"], azimuth: Float[Tensor, "b"], polar: Float[Tensor, "b"], distance: Float[Tensor, "b"] | float = 2.2, *, free: str = "distance",
-           steps: int = 30, rate: float = 0.01, sigma: float = 1e-3, coarser: int = 1) -> Refined:
+           steps: int = 30, rate: float = 0.01, sigma: float = 1e-4, coarser: int = 1) -> Refined:
     """Gradient descent (Adam) of the silhouette loss over the viewpoint, for a batch of meshes at once. `free`: "distance", "angles", "all" or "none".
 
     `coarser`: compare at a fraction of the size. Steps are radians for angles and shares for the distance. Raises `PaperKitError` for another word."""
@@ -1052,7 +1052,7 @@ SIZES = {
               "template": {"images": 6, "width": 4, "steps": 2, "batch": 3}, "images": 6, "pairs": 8, "knob_images": 4, "seam": 8, "restarts": 4, "detail": 4, "precision": "float32", "imagenet": False},
     "cpu": {"size": 64, "resolution": 32, "shapes": 200, "views": 10, "cloud": 1024, "seeds": {"chair": 3, "car": 1, "plane": 1}, "sketch": {"model": {"width": 16, "pool": True}, "steps": 1600, "batch": 32, "view_weight": 10.0, "drawn": 8, "rate": 2e-3},
             "voxels": {"model": {"width": 16, "pool": True, "channels": [64, 32, 16]}, "steps": 1200, "batch": 32, "drawn": 16, "rate": 2e-3}, "critic": {"channels": [16, 32, 64], "noise": 200, "steps": 70, "batch": 12},
-            "natural": {"steps": 25, "batch": 16, "weights": [0.0, 0.001, 0.01]}, "embedding": {"model": {"dimensions": 64, "width": 16}, "steps": 150, "batch": 8, "points": 480}, "numbers": {"level": 0.25, "points": 768, "coarser": 2, "steps": 30},
+            "natural": {"steps": 25, "batch": 16, "weights": [0.0, 0.001, 0.01]}, "embedding": {"model": {"dimensions": 64, "width": 16}, "steps": 150, "batch": 8, "points": 480}, "numbers": {"level": 0.15, "points": 768, "coarser": 2, "steps": 30},
             "aligner": {"steps": 400, "batch": 32, "images": 480}, "template": {"images": 300, "width": 8, "steps": 150, "batch": 16}, "images": 40, "pairs": 120, "knob_images": 32, "seam": 160, "restarts": 40, "detail": 10, "precision": "bf16", "imagenet": True,
             "others": {"shapes": 90, "views": 8, "sketch": {"model": {"width": 16, "pool": True}, "steps": 700, "batch": 32, "view_weight": 10.0, "drawn": 8, "rate": 2e-3}, "voxels": {"model": {"width": 16, "pool": True, "channels": [64, 32, 16]}, "steps": 400, "batch": 32, "drawn": 16, "rate": 2e-3},
                        "critic": {"channels": [16, 32, 64], "noise": 200, "steps": 30, "batch": 12}, "images": 32, "pairs": 96, "template": {"images": 160, "width": 8, "steps": 80, "batch": 16}}},
