@@ -55,10 +55,10 @@ __all__ = ['DOMAINS', 'TARGETS', 'VARIANTS', 'RATES', 'RANGES', 'SIZES', 'WANTED
            'fitted_stages', 'parts_of', 'test_set', 'category_stages', 'knob_stages', 'best_image', 'voxel_score_stage',
            'stages', 'Annotated', 'Photo', 'Pair', 'read_pcd', 'load_keypointnet', 'load_pix3d', 'load_spair',
            'load_pf_pascal', 'load_shapehd_view', 'names_of', 'cycle_score', 'moved_score', 'pck', 'ours_scores',
-           'ours_on_pairs', 'baseline_scores', 'better_matcher', 'matcher_by_seed', 'best_side', 'comparison_table',
-           'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3', 'Bootstrapped', 'loop_values', 'view_values',
-           'tuning_values', 'gain_values', 'truth_values', 'range_values', 'by_turn', 'turn_slope', 'hidden_rates',
-           'turn_values', 'seam_values', 'noise_values', 'key_colours', 'put', 'bare', 'close', 'shaded', 'fit_colours',
+           'ours_on_pairs', 'baseline_scores', 'better_matcher', 'matcher_by_seed', 'comparison_table', 'table_2',
+           'table_3', 'table_e1', 'table_e2', 'table_e3', 'Bootstrapped', 'loop_values', 'view_values', 'tuning_values',
+           'gain_values', 'truth_values', 'range_values', 'by_turn', 'turn_slope', 'hidden_rates', 'turn_values',
+           'seam_values', 'noise_values', 'key_colours', 'put', 'bare', 'close', 'shaded', 'fit_colours',
            'face_colours', 'kept_mesh', 'figure_1', 'example', 'figure_2', 'figure_3', 'figure_4', 'cloud_picture',
            'embed_cloud', 'figure_5', 'figure_6', 'figure_7', 'result_rows', 'spread_out', 'figure_8', 'figure_9',
            'figure_10', 'figure_11', 'figure_12', 'figure_13', 'dense_figure', 'figure_e1', 'figure_e2', 'packed',
@@ -1185,7 +1185,7 @@ def stages(run) -> dict:
     "All expensive work of this paper; chairs first."
     s = sizes_of(run)
     chairs = category_stages(run, s, "chair")
-    return {"chair": chairs, "knobs": knob_stages(run, s, chairs), **{c: category_stages(run, s, c) for c in ("car", "plane") if s["seeds"][c]}}
+    return {"chair": chairs, "knobs": knob_stages(run, s, chairs), **{c: category_stages(run, s, c) for c in ("car", "plane") if s["seeds"].get(c)}}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #8b904531
 class Annotated(NamedTuple):
@@ -1359,17 +1359,14 @@ def ours_on_pairs(results: dict, domain: str) -> list[Score]:
 
 def baseline_scores(results: dict, domain: str, name: str) -> list[Score]: return [moved_score(results, domain, r["moved"][name]) for r in results["baselines"][domain] if name in r["moved"]]
 
-def better_matcher(results: dict) -> str:
-    "The dense-feature matcher that did better on the pairs of the training domain which chose its layers."
-    first = results["layers"][0]
-    return max(first, key=lambda name: first[name]["valid"])
+def better_matcher(results: dict, domain: str) -> str:
+    "The dense-feature matcher with the larger PCK on this very domain: the strongest opponent that we have."
+    return max(results["layers"][0], key=lambda name: _average(pck(baseline_scores(results, domain, name))))
 
 def matcher_by_seed(results: dict, domain: str) -> list[float]:
     "PCK of the better matcher for each seed; the ImageNet network has no seed, and counts for all."
-    found = pck(baseline_scores(results, domain, better_matcher(results)))
+    found = pck(baseline_scores(results, domain, better_matcher(results, domain)))
     return (found*len(results["cycle"][domain]))[:len(results["cycle"][domain])]
-
-def best_side(points: Tensor) -> float: return float(torch.as_tensor(points).double().mean())
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #3fdf242d
 _average = lambda values: float(np.mean(values)) if len(values) else float("nan")
@@ -1526,7 +1523,7 @@ def hidden_rates(results: dict, domain: str) -> tuple[list, list]:
 
 def turn_values(results: dict, domain: str = "B") -> dict:
     "C8 by seed."
-    name, pairs = better_matcher(results), results["pairs"]
+    name, pairs = better_matcher(results, domain), results["pairs"]
     matcher = [turn_slope(results, domain, r["moved"][name]) for r in results["baselines"][domain] if name in r["moved"]]
     precision, recall = hidden_rates(results, domain)
     return {"change of PCK over 180 degrees, ours": [turn_slope(results, domain, r["variants"]["ours"]["pixels"][pairs[:, 1]]) for r in results["cycle"][domain]],
@@ -1613,7 +1610,7 @@ def figure_1(results: dict, domain: str = "B"):
     import matplotlib.pyplot as plt
     test, p = results["tests"][domain], _pair_of_turn(results, domain, 90)
     i, j = results["pairs"][p].tolist()
-    run, name = results["cycle"][domain][0], better_matcher(results)
+    run, name = results["cycle"][domain][0], better_matcher(results, domain)
     fig, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
     put(axes[0], test["image"][i], test["pixels"][i], test["inside"][i], test["hidden"][i])
     put(axes[1], test["image"][j], results["baselines"][domain][0]["moved"][name][p], test["has"][i] & test["scored"][j], truth=test["pixels"][j])
@@ -1655,16 +1652,16 @@ def figure_3(results: dict, domain: str = "B"):
     judge, net = _filled(Critic(results["critic"]["channels"]), results["critic"]["weights"]), voxel_net(fitted["voxels"])
     sketch = Sketch(detail["normal"][i:i + 1].float(), detail["depth"][i:i + 1].float(), detail["silhouette"][i:i + 1].float(), torch.zeros(1, 2))
     predicted = net(sketch_input(sketch))[0][0].sigmoid()
-    shapes = {"predicted": predicted, "true": test["voxels"][i].float(), "generated": results["critic"]["sample"][0]}
+    shapes = {"predicted": predicted, "true": test["voxels"][i].float(), "mean": results["data"]["voxels"].float().mean(0)}
     fig, axes = plt.subplots(1, 7, figsize=(13, 2.4), layout="constrained")
     put(axes[0], test["image"][i]); axes[0].set_title("image", fontsize=10)
     axes[1].imshow((detail["normal"][i].float().movedim(0, -1)*0.5 + 0.5).clamp(0, 1), interpolation="nearest"); axes[1].set_title("normals", fontsize=10)
     axes[2].imshow(detail["depth"][i].float(), cmap="viridis", interpolation="nearest"); axes[2].set_title("depth", fontsize=10)
     axes[3].imshow(detail["silhouette"][i].float(), cmap="gray", vmin=0, vmax=1, interpolation="nearest"); axes[3].set_title("silhouette", fontsize=10)
     for ax, (name, full) in zip(axes[4:], shapes.items()):
-        mesh = voxel_mesh(torch.logit(full.clamp(1e-4, 1 - 1e-4)), 0.5 if name == "true" else 0.25)
+        mesh = voxel_mesh(torch.logit(full.clamp(1e-4, 1 - 1e-4)), 0.5 if name == "true" else 0.2)
         ax.imshow(shaded(mesh, 40, 65).movedim(0, -1))
-        ax.set_title(f"{name} voxels\nD = {float(judge(full[None])):.2f}", fontsize=10)
+        ax.set_title(f"{name} shape\nD = {float(judge(full[None])):.2f}", fontsize=10)
     bare(axes); plt.close(fig)
     return fig
 
@@ -1821,7 +1818,7 @@ def figure_e2(results: dict, knobs: dict, domain: str = "B"):
     axes[0].set(xlabel="share of the object that is covered", ylabel="PCK_img"); axes[0].legend(fontsize=8)
     for curve in range_values(knobs)["PCK by range"]: axes[1].plot(list(RANGES), curve, "o-", color="tab:blue", alpha=0.6)
     axes[1].set_xlabel("elevations (degrees)"); axes[1].tick_params(axis="x", labelsize=8)
-    name, pairs, middle = better_matcher(results), results["pairs"], (np.arange(6) + 0.5)*30
+    name, pairs, middle = better_matcher(results, domain), results["pairs"], (np.arange(6) + 0.5)*30
     for moved, label, colour in (([r["variants"]["ours"]["pixels"][pairs[:, 1]] for r in results["cycle"][domain]], "ours", "tab:blue"), ([r["moved"][name] for r in results["baselines"][domain] if name in r["moved"]], name, "tab:red")):
         axes[2].plot(middle, np.nanmean([by_turn(results, domain, m)[2] for m in moved], 0), "o-", color=colour, label=label)
     axes[2].set(xlabel="azimuth between source and target (degrees)"); axes[2].legend(fontsize=8); plt.close(fig)
@@ -1841,6 +1838,7 @@ def source_views(test: dict, seed: int = 4321) -> dict:
 
 def viewer_data(results: dict, domain: str = "B") -> dict:
     "What the exhibit shows; numbers of meshes and points in 10,000ths."
+    from paper_kit.kit.show import webp
     test, run, i, fitted = results["tests"][domain], results["cycle"][domain][0], example(results, domain), results["fitted"][0]
     mesh, detail, ours, sources = kept_mesh(run, i), run["variants"]["detail"], run["variants"]["ours"], source_views(test)
     cycle = cycle_of(fitted["sketch"], fitted["voxels"], fitted["embedding"], {"steps": 30})
@@ -1857,12 +1855,13 @@ def viewer_data(results: dict, domain: str = "B") -> dict:
     f = hyperpixels(levels, layers)
     moved = move_points(hough_matching(f[:8], f[8:].expand(8, -1, -1)), sources["pixels"], test["size"])
     whole = lambda x: packed((torch.as_tensor(x).float()*10000).round().clamp(-32000, 32000).numpy().astype("<i2"))
-    image = lambda x: packed((x.movedim(-3, -1)*255).round().clamp(0, 255).byte().numpy())
+    image = lambda x: packed(np.frombuffer(webp(x.movedim(0, -1).clamp(0, 1).numpy(), quality=88), np.uint8))
+    near = lambda x, digits=1: np.asarray(x, float).round(digits).tolist()
     shown = (test["has"][i] & sources["has"][0])
     return {"size": test["size"], "names": [n.replace("_", " ") for n in names_of(test)], "shown": shown.tolist(), "vertices": whole(mesh.vertices), "faces": packed(mesh.faces.numpy().astype("<u2")),
-            "colours": packed((face_colours(mesh, detail["points"][i], colours(detail["embedding"][i].float()))*255).byte().numpy()), "places": ours["places"][i].tolist(), "target": image(test["image"][i]), "silhouette": packed((wanted*255).byte().numpy()),
-            "truth": test["pixels"][i].tolist(), "sources": image(sources["image"]), "source points": sources["pixels"].tolist(), "source hidden": sources["hidden"].tolist(), "moved": moved.tolist(), "pose": [float(ours["azimuth"][i]), 90 - float(ours["polar"][i]), float(ours["distance"][i])],
-            "course": [[math.degrees(a), 90 - math.degrees(p), math.exp(d)] for a, p, d in course.tolist()], "database": [whole(results["data"]["clouds"][j][:160]) for j in supplier.tolist()], "database points": [results["data"]["keypoints"][j, k].tolist() for k, j in enumerate(supplier.tolist())],
+            "colours": packed((face_colours(mesh, detail["points"][i], colours(detail["embedding"][i].float()))*255).byte().numpy()), "places": near(ours["places"][i], 4), "target": image(test["image"][i]), "silhouette": packed((wanted*255).byte().numpy()),
+            "truth": near(test["pixels"][i]), "sources": [image(x) for x in sources["image"]], "source points": near(sources["pixels"]), "source hidden": sources["hidden"].tolist(), "moved": near(moved), "pose": [float(ours["azimuth"][i]), 90 - float(ours["polar"][i]), float(ours["distance"][i])],
+            "course": [[math.degrees(a), 90 - math.degrees(p), math.exp(d)] for a, p, d in course.tolist()], "database": [whole(results["data"]["clouds"][j][:110]) for j in supplier.tolist()], "database points": [results["data"]["keypoints"][j, k].tolist() for k, j in enumerate(supplier.tolist())],
             "tints": (key_colours(len(names_of(test)))*255).round().astype(int).tolist(), "focal": 1.65}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #24d2dbc8
@@ -1891,8 +1890,7 @@ viewer_js = """(root, data) => {
   const pens = {}, state = {name: data.shown.indexOf(true), mask: false, timer: null}, tint = (k) => `rgb(${data.tints[k].join()})`;
   for (const id of ["source", "model", "target", "base"]) { const c = part(id); c.width = c.height = wide; pens[id] = c.getContext("2d"); }
   const small = document.createElement("canvas"); small.width = small.height = s; const ink = small.getContext("2d", {willReadFrequently: true});
-  const picture = (all, which) => { const c = document.createElement("canvas"); c.width = c.height = s; const cells = new ImageData(s, s); for (let i = 0; i < s*s; i++) cells.data.set([all[3*(which*s*s + i)], all[3*(which*s*s + i) + 1], all[3*(which*s*s + i) + 2], 255], 4*i); c.getContext("2d").putImageData(cells, 0, 0); return c; };
-  const sourceBytes = bytes(data.sources), sources = Array.from({length: 8}, (_, i) => picture(sourceBytes, i)), target = picture(bytes(data.target), 0);
+  const load = (text) => { const i = new Image(); i.onload = () => draw(); i.src = "data:image/webp;base64," + text; return i; }, paste = (pen, image) => { pen.imageSmoothingEnabled = false; if (image.complete && image.naturalWidth) pen.drawImage(image, 0, 0, wide, wide); };
   const number = (id) => +part(id).value, pose = () => [number("azimuth"), number("elevation"), number("distance")];
   const camera = ([a, e, d]) => { a *= Math.PI/180; e *= Math.PI/180; const eye = [d*Math.cos(e)*Math.cos(a), d*Math.cos(e)*Math.sin(a), d*Math.sin(e)], f = eye.map((x) => -x/d);
     let r = [f[1], -f[0], 0]; const n = Math.hypot(...r) || 1; r = r.map((x) => x/n); const down = [f[1]*r[2] - f[2]*r[1], f[2]*r[0] - f[0]*r[2], f[0]*r[1] - f[1]*r[0]], dot = (u, p) => u[0]*(p[0] - eye[0]) + u[1]*(p[1] - eye[1]) + u[2]*(p[2] - eye[2]);
@@ -1902,12 +1900,12 @@ viewer_js = """(root, data) => {
   const count = F.length/3, dot = (pen, p, k, shape, large) => { const r = large ? 9 : 4.5; pen.lineWidth = large ? 2.5 : 1; pen.strokeStyle = "#000"; pen.fillStyle = tint(k); pen.beginPath(); if (shape === "square") pen.rect(p[0]*zoom - r, p[1]*zoom - r, 2*r, 2*r); else pen.arc(p[0]*zoom, p[1]*zoom, shape === "ring" ? r + 4 : r, 0, 7); if (shape !== "ring") pen.fill(); else { pen.strokeStyle = "#fff"; pen.lineWidth = 3; } pen.stroke(); };
   const loss = (p) => { ink.fillStyle = "#000"; ink.fillRect(0, 0, s, s); ink.fillStyle = ink.strokeStyle = "#fff"; ink.lineWidth = 0.3; for (let f = 0; f < count; f++) { triangle(ink, p, f, 1); ink.fill(); ink.stroke(); } const got = ink.getImageData(0, 0, s, s).data; let sum = 0; for (let i = 0; i < s*s; i++) sum += ((got[4*i] - wanted[i])/255)**2; return sum/(s*s); };
   const draw = () => { const view = pose(), see = camera(view), p = seen(see), turn = number("turn"), k0 = state.name, points = data.places.map((q) => see(q)), error = loss(p);
-    let pen = pens.source; pen.imageSmoothingEnabled = false; pen.drawImage(sources[turn], 0, 0, wide, wide);
+    let pen = pens.source; paste(pen, sources[turn]);
     data.shown.forEach((on, k) => { if (!on) return; pen.globalAlpha = data["source hidden"][turn][k] ? 0.45 : 1; dot(pen, data["source points"][turn][k], k, "dot", k === k0); pen.globalAlpha = 1; });
     pen = pens.model; pen.fillStyle = "#fff"; pen.fillRect(0, 0, wide, wide); const order = Array.from({length: count}, (_, f) => [p[F[3*f]][2] + p[F[3*f + 1]][2] + p[F[3*f + 2]][2], f]).sort((a, b) => b[0] - a[0]);
     for (const [, f] of order) { const [a, b, c] = [0, 1, 2].map((k) => p[F[3*f + k]]), n = (b[0] - a[0])*(c[1] - a[1]) - (b[1] - a[1])*(c[0] - a[0]), light = 0.72 + 0.28*Math.min(1, Math.abs(n)/6); pen.fillStyle = pen.strokeStyle = `rgb(${[0, 1, 2].map((k) => Math.round(C[3*f + k]*light)).join()})`; pen.lineWidth = 0.6; triangle(pen, p, f, zoom); pen.fill(); pen.stroke(); }
     data.shown.forEach((on, k) => { if (on) dot(pen, points[k], k, "dot", k === k0); });
-    pen = pens.target; pen.imageSmoothingEnabled = false; pen.drawImage(target, 0, 0, wide, wide);
+    pen = pens.target; paste(pen, target);
     if (state.mask) { const got = ink.getImageData(0, 0, s, s), both = new ImageData(s, s); for (let i = 0; i < s*s; i++) both.data.set([wanted[i], got.data[4*i], got.data[4*i], 170], 4*i); const c = document.createElement("canvas"); c.width = c.height = s; c.getContext("2d").putImageData(both, 0, 0); pen.drawImage(c, 0, 0, wide, wide); }
     data.shown.forEach((on, k) => { if (on && k !== k0) dot(pen, points[k], k, "dot", false); });
     dot(pen, data.truth[k0], k0, "ring", true); dot(pen, data.moved[turn][k0], k0, "square", true); dot(pen, points[k0], k0, "dot", true);
@@ -1931,6 +1929,7 @@ viewer_js = """(root, data) => {
   ["turn", "azimuth", "elevation", "distance"].forEach((name) => { part(name).oninput = draw; });
   part("home").onclick = () => set(data.pose); part("mask").onclick = () => { state.mask = !state.mask; part("mask").setAttribute("aria-pressed", state.mask); draw(); };
   part("refine").onclick = () => { clearInterval(state.timer); let step = 0; state.timer = setInterval(() => { set(data.course[step]); if (++step >= data.course.length) clearInterval(state.timer); }, 110); };
+  const sources = data.sources.map(load), target = load(data.target);
   set(data.pose);
 }"""
 
