@@ -58,7 +58,7 @@ __all__ = ['DOMAINS', 'TARGETS', 'VARIANTS', 'RATES', 'RANGES', 'SIZES', 'WANTED
            'ours_on_pairs', 'baseline_scores', 'better_matcher', 'matcher_by_seed', 'comparison_table', 'table_2',
            'table_3', 'table_e1', 'table_e2', 'table_e3', 'Bootstrapped', 'loop_values', 'view_values', 'tuning_values',
            'gain_values', 'truth_values', 'range_values', 'by_turn', 'turn_slope', 'hidden_rates', 'turn_values',
-           'seam_values', 'noise_values', 'key_colours', 'put', 'bare', 'close', 'shaded', 'fit_colours',
+           'seam_values', 'noise_values', 'key_colours', 'put', 'bare', 'close', 'as_photo', 'shaded', 'fit_colours',
            'face_colours', 'kept_mesh', 'figure_1', 'example', 'figure_2', 'figure_3', 'figure_4', 'cloud_picture',
            'embed_cloud', 'figure_5', 'figure_6', 'figure_7', 'result_rows', 'spread_out', 'figure_8', 'figure_9',
            'figure_10', 'figure_11', 'figure_12', 'figure_13', 'dense_figure', 'figure_e1', 'figure_e2', 'packed',
@@ -1570,6 +1570,14 @@ def close(fig, left: float = 0.035) -> None:
     "Pictures side by side with hardly a gap."
     fig.subplots_adjust(left, 0.01, 0.995, 0.99, 0.03, 0.03)
 
+def as_photo(fig):
+    "A figure full of photographs as a picture, which is then kept as JPEG."
+    import io
+    from PIL import Image
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=fig.get_dpi())
+    return Image.open(buffer).convert("RGB")
+
 def shaded(mesh: Mesh, azimuth: float, polar: float, size: int = 96, colours: Float[Tensor, "f 3"] | None = None, distance: float = 2.2) -> Float[Tensor, "3 size size"]:
     "A mesh on white, with a colour for each face."
     mesh = Mesh(mesh.vertices.float(), mesh.faces.long())
@@ -1653,7 +1661,7 @@ def figure_3(results: dict, domain: str = "B"):
     sketch = Sketch(detail["normal"][i:i + 1].float(), detail["depth"][i:i + 1].float(), detail["silhouette"][i:i + 1].float(), torch.zeros(1, 2))
     predicted = net(sketch_input(sketch))[0][0].sigmoid()
     shapes = {"predicted": predicted, "true": test["voxels"][i].float(), "mean": results["data"]["voxels"].float().mean(0)}
-    fig, axes = plt.subplots(1, 7, figsize=(13, 2.4), layout="constrained")
+    fig, axes = plt.subplots(1, 7, figsize=(11, 2.1), layout="constrained")
     put(axes[0], test["image"][i]); axes[0].set_title("image", fontsize=10)
     axes[1].imshow((detail["normal"][i].float().movedim(0, -1)*0.5 + 0.5).clamp(0, 1), interpolation="nearest"); axes[1].set_title("normals", fontsize=10)
     axes[2].imshow(detail["depth"][i].float(), cmap="viridis", interpolation="nearest"); axes[2].set_title("depth", fontsize=10)
@@ -1697,22 +1705,22 @@ def figure_5(results: dict, domain: str = "B"):
     "Embeddings as colours: of database shapes with their named points, and of a reconstruction on which names are found."
     import matplotlib.pyplot as plt
     data, fitted, run, i = results["data"], results["fitted"][0], results["cycle"][domain][0], example(results, domain)
-    clouds = [embed_cloud(fitted, data["clouds"][j]) for j in range(3)]
+    clouds = [embed_cloud(fitted, data["clouds"][j]) for j in range(2)]
     detail = run["variants"]["detail"]
     colours = fit_colours(torch.cat(clouds))
-    fig, axes = plt.subplots(1, 5, figsize=(12, 2.7), layout="constrained")
-    for j in range(3):
-        cloud_picture(axes[j], data["clouds"][j], colours(clouds[j]))
+    fig, axes = plt.subplots(1, 4, figsize=(9, 2.4), layout="constrained")
+    for j in range(2):
+        cloud_picture(axes[j], data["clouds"][j][::2], colours(clouds[j][::2]), size=6)
         camera = Camera(camera_matrix(100), camera_pose(torch.tensor(40.0), torch.tensor(65.0)))
         pixels, has = camera.screen(data["keypoints"][j][None])[0][0], data["has"][j]
         axes[j].scatter(*pixels[has].T, s=34, c=key_colours(len(has))[has.numpy()], edgecolors="black", linewidths=0.8)
         axes[j].set_title(f"database shape {j + 1}", fontsize=10)
-    cloud_picture(axes[3], detail["points"][i], colours(detail["embedding"][i].float()))
-    axes[3].set_title("reconstruction", fontsize=10)
-    cloud_picture(axes[4], detail["points"][i], np.full((len(detail["points"][i]), 3), 0.8))
+    cloud_picture(axes[2], detail["points"][i][::2], colours(detail["embedding"][i].float()[::2]), size=6)
+    axes[2].set_title("reconstruction", fontsize=10)
+    cloud_picture(axes[3], detail["points"][i][::2], np.full((len(detail["points"][i][::2]), 3), 0.8), size=6)
     pixels, has = camera.screen(run["variants"]["ours"]["places"][i][None])[0][0], results["tests"][domain]["has"][i]
-    axes[4].scatter(*pixels[has].T, s=34, c=key_colours(len(has))[has.numpy()], edgecolors="black", linewidths=0.8)
-    axes[4].set_title("its names found", fontsize=10)
+    axes[3].scatter(*pixels[has].T, s=34, c=key_colours(len(has))[has.numpy()], edgecolors="black", linewidths=0.8)
+    axes[3].set_title("its names found", fontsize=10)
     bare(axes); plt.close(fig)
     return fig
 
@@ -1722,7 +1730,7 @@ def figure_6(knobs: dict):
     path = knobs["path"]
     mesh, size = Mesh(path["vertices"].float(), path["faces"].long()), path["wanted"].shape[-1]
     steps = [0, len(path["all"]["path"])//3, len(path["all"]["path"]) - 1]
-    fig, axes = plt.subplots(1, 6, figsize=(12.5, 2.5), layout="constrained", width_ratios=[1, 1, 1, 1, 1, 1.4])
+    fig, axes = plt.subplots(1, 6, figsize=(11.5, 2.2), layout="constrained", width_ratios=[1, 1, 1, 1, 1, 1.4])
     put(axes[0], path["image"]); axes[0].set_title("image", fontsize=10)
     axes[1].imshow(path["wanted"], cmap="gray", interpolation="nearest", extent=(0, size, size, 0)); axes[1].set_title("predicted silhouette", fontsize=10)
     for ax, step in zip(axes[2:5], steps):
@@ -1734,18 +1742,18 @@ def figure_6(knobs: dict):
     bare(axes[:5]); plt.close(fig)
     return fig
 
-def figure_7(results: dict, count: int = 6):
+def figure_7(results: dict, count: int = 4):
     "The four domains with their scored keypoints."
     import matplotlib.pyplot as plt
     tests = results["tests"]
     count = min(count, min(len(t["image"]) for t in tests.values()))
-    fig, axes = plt.subplots(4, count, figsize=(10, 7), squeeze=False)
+    fig, axes = plt.subplots(4, count, figsize=(4.4, 4.2), squeeze=False)
     close(fig)
     for row, (d, t) in zip(axes, tests.items()):
-        for j, ax in enumerate(row): put(ax, t["image"][j], t["pixels"][j], t["scored"][j], size=14)
-        row[0].set_ylabel(f"{d}: {TARGETS[d]}", fontsize=10)
+        for j, ax in enumerate(row): put(ax, t["image"][j], t["pixels"][j], t["scored"][j], size=7)
+        row[0].set_ylabel(f"{d}: {TARGETS[d]}", fontsize=8)
     bare(axes); plt.close(fig)
-    return fig
+    return as_photo(fig)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #e70937e9
 #| code-fold: true
@@ -1754,16 +1762,16 @@ def result_rows(results: dict, domain: str, which: Sequence[int], columns: dict,
     "For images (a column each): the image with the truth, then a row for each variant, joined to the truth."
     import matplotlib.pyplot as plt
     test, run = results["tests"][domain], results["cycle"][domain][0]
-    fig, axes = plt.subplots(1 + len(columns), len(which), figsize=(1.65*len(which) + 0.3, 1.65*(1 + len(columns))), squeeze=False)
+    fig, axes = plt.subplots(1 + len(columns), len(which), figsize=(0.98*len(which) + 0.2, 0.98*(1 + len(columns))), squeeze=False)
     close(fig)
     for j, i in enumerate(which):
-        put(axes[0, j], test["image"][i], test["pixels"][i], test["scored"][i], size=14)
-        for ax, variant in zip(axes[1:, j], columns): put(ax, test["image"][i], run["variants"][variant]["pixels"][i], test["scored"][i], truth=test["pixels"][i], size=14)
-    for ax, label in zip(axes[:, 0], ("truth", *columns.values())): ax.set_ylabel(label, fontsize=9)
+        put(axes[0, j], test["image"][i], test["pixels"][i], test["scored"][i], size=7)
+        for ax, variant in zip(axes[1:, j], columns): put(ax, test["image"][i], run["variants"][variant]["pixels"][i], test["scored"][i], truth=test["pixels"][i], size=7)
+    for ax, label in zip(axes[:, 0], ("truth", *columns.values())): ax.set_ylabel(label, fontsize=7)
     bare(axes); plt.close(fig)
-    return fig
+    return as_photo(fig)
 
-def spread_out(results: dict, domain: str, count: int = 7) -> list[int]:
+def spread_out(results: dict, domain: str, count: int = 5) -> list[int]:
     "Images from the best to the worst by PCK of ours, evenly."
     right = ours_scores(results, domain)[0].img.nanmean(1)
     order = [int(i) for i in right.nan_to_num(-1).argsort(descending=True) if torch.isfinite(right[i])]
@@ -1771,11 +1779,11 @@ def spread_out(results: dict, domain: str, count: int = 7) -> list[int]:
 
 def figure_8(results: dict): return result_rows(results, "D", spread_out(results, "D"), {"ours": "ours"})
 def figure_9(results: dict): return result_rows(results, "C", spread_out(results, "C"), {"ours": "ours"})
-def figure_10(results: dict): return result_rows(results, "B", spread_out(results, "B", 6), {"viewpoint from 2.5D": "from 2.5D", "no fine-tuning": "not fine-tuned", "ours": "ours"})
-def figure_11(results: dict): return result_rows(results, "B", spread_out(results, "B", 6), {"ours": "ours", "3D truth": "3D", "viewpoint truth": "viewpoint", "semantic truth": "semantic", "all truth": "all"})
-def figure_12(results: dict): return result_rows(results, "A", spread_out(results, "A", 6), {"ours": "ours", "2.5D truth": "2.5D", "3D truth": "3D", "viewpoint truth": "viewpoint", "semantic truth": "semantic", "all truth": "all"})
+def figure_10(results: dict): return result_rows(results, "B", spread_out(results, "B", 4), {"viewpoint from 2.5D": "from 2.5D", "no fine-tuning": "not fine-tuned", "ours": "ours"})
+def figure_11(results: dict): return result_rows(results, "B", spread_out(results, "B", 3), {"ours": "ours", "3D truth": "3D", "viewpoint truth": "viewpoint", "semantic truth": "semantic", "all truth": "all"})
+def figure_12(results: dict): return result_rows(results, "A", spread_out(results, "A", 3), {"ours": "ours", "2.5D truth": "2.5D", "3D truth": "3D", "viewpoint truth": "viewpoint", "semantic truth": "semantic", "all truth": "all"})
 def figure_13(results: dict):
-    worst = ours_scores(results, "D")[0].img.nanmean(1).nan_to_num(2).argsort()[:7].tolist()
+    worst = ours_scores(results, "D")[0].img.nanmean(1).nan_to_num(2).argsort()[:5].tolist()
     return result_rows(results, "D", worst, {"ours": "ours"})
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #0bdb042d
