@@ -1194,7 +1194,7 @@ def train_vaes(seed: int, size: int, count: int, held: int, steps: int, latent: 
 def vae_stages(run) -> list:
     "The twelve autoencoders for each of three seeds."
     sizes = run.pick(smoke=dict(size=16, count=200, held=50, steps=15, latent=8, hidden=64),
-                     cpu=dict(size=32, count=6000, held=1000, steps=2500, latent=16, hidden=256),
+                     cpu=dict(size=32, count=6000, held=1000, steps=2000, latent=16, hidden=256),
                      gpu=dict(size=64, count=50_000, held=5000, steps=20_000, latent=64, hidden=1024))
     return [run.stage(train_vaes, seed=s, **sizes) for s in run.seeds(3)]
 
@@ -2239,7 +2239,7 @@ def claim_stages(run) -> None:
     "What the claims need beyond tables and figures."
     run.stage(partition_errors, points=run.pick(smoke=1501, cpu=6001))
     for s in run.seeds(3): run.stage(learned_shapes, seed=s, n=run.pick(smoke=4000, cpu=50_000))
-    run.stage(sampler_check, n=run.pick(smoke=20_000, cpu=200_000))
+    run.stage(sampler_check, n=200_000)
     run.stage(special_case_differences)
 
 def stages(run) -> None:
