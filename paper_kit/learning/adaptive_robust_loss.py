@@ -281,6 +281,13 @@ const loss = (x, alpha, c) => {
   if (a >= 1.75) return (z + (b + z) * Math.expm1((a - 2) / 2 * L)) / a;
   return Math.abs(a) < 1e-12 ? b * L / 2 : b * Math.expm1(a * L / 2) / a;
 };
+const squeeze = (a) => a < 4 ? (2.25 * a - 4.5) / (Math.abs(a - 2) + 0.25) + a + 2 : 5 / 18 * Math.log(4 * a - 15) + 8;
+const logZ = (alpha) => {                          // from a table over the squeezed axis; NaN where there is no density
+  if (!(alpha >= 0)) return NaN;
+  const t = Math.min(12, squeeze(ends(alpha))) / 12 * (data.logz.length - 1), i = Math.min(Math.floor(t), data.logz.length - 2);
+  return data.logz[i] + (t - i) * (data.logz[i + 1] - data.logz[i]);
+};
+const nll = (x, alpha, c) => loss(x, alpha, c) + Math.log(c) + logZ(alpha);
 const bound = (alpha, c) => {
   const a = Math.max(1 - ends(alpha), 1e-300);
   return Math.exp(-a / 2 * Math.log1p(1 / a)) / c;
@@ -303,7 +310,7 @@ const robust = (points, alpha, c, start) => {      // iteratively reweighted
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #cb4729b4
 #| code-fold: true
-#| code-summary: "Exported source: the three panels, in JavaScript"
+#| code-summary: "Exported source: the panels, in JavaScript"
 EXHIBIT_PANELS = r"""
 const svg = (name, attributes, parent) => {
   const e = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -311,7 +318,7 @@ const svg = (name, attributes, parent) => {
   return parent ? parent.appendChild(e) : e;
 };
 const X = 6, W = 300, H = 160, shapeOf = ([a]) => a === null ? -Infinity : a;
-const panel = (host, title, low, high, f) => {
+const panel = (host, title, low, high, f, bounded) => {
   const px = (x) => W / 2 + x * (W / 2 - 12) / X, py = (y) => 24 + (high - y) / (high - low) * (H - 34);
   const id = "clip" + host.children.length, top = 4 * high;
   const box = svg("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": title}, host);
@@ -321,8 +328,10 @@ const panel = (host, title, low, high, f) => {
   svg("rect", {x: 0, y: 20, width: W, height: H - 24}, svg("clipPath", {id}, svg("defs", {}, box)));
   const inside = svg("g", {"clip-path": `url(#${id})`}, box);
   const at = (x, alpha, c) => py(Math.min(f(x, alpha, c), top)).toFixed(1);
-  const path = (alpha, c) => "M" + Array.from({length: 161}, (_, i) => -X + 2 * X * i / 160)
-    .map((x) => px(x).toFixed(1) + " " + at(x, alpha, c)).join("L");
+  const exists = (alpha, c) => Number.isFinite(f(0, alpha, c));
+  const path = (alpha, c) => exists(alpha, c) ? "M" + Array.from({length: 161}, (_, i) => -X + 2 * X * i / 160)
+    .map((x) => px(x).toFixed(1) + " " + at(x, alpha, c)).join("L") : "";
+  const none = svg("text", {x: W / 2, y: H / 2 - 8, class: "none", "text-anchor": "middle"}, box);
   const pale = data.named.map(() => svg("path", {class: "faint"}, inside));
   const [limit, curve] = ["limit", "curve"].map((name) => svg("path", {class: name}, inside));
   const dots = svg("g", {}, inside), clip = (x) => Math.max(-X, Math.min(X, x));
@@ -330,8 +339,9 @@ const panel = (host, title, low, high, f) => {
     data.named.forEach((named, i) => pale[i].setAttribute("d", path(shapeOf(named), c)));
     curve.setAttribute("d", path(alpha, c));
     const flat = [1, -1].map((s) => `M${px(-X)} ${py(s * c * bound(alpha, c))}H${px(X)}`).join("");
-    limit.setAttribute("d", low < 0 && alpha <= 1 ? flat : "");
-    dots.replaceChildren(...residuals.map((r) => svg("circle", {r: 3, cx: px(clip(r)), cy: at(r, alpha, c)})));
+    limit.setAttribute("d", bounded && alpha <= 1 ? flat : "");
+    none.textContent = exists(alpha, c) ? "" : "no density below α = 0";
+    dots.replaceChildren(...residuals.filter(() => exists(alpha, c)).map((r) => svg("circle", {r: 3, cx: px(clip(r)), cy: at(r, alpha, c)})));
   };
 };
 """
@@ -380,8 +390,10 @@ EXHIBIT_CONTROLS = r"""
 const alphaOf = (s) => s <= 0 ? -Infinity : 4 - 2400 / s;
 const word = (a) => a === -Infinity ? "−∞" : a.toFixed(Math.abs(a) < 10 ? 2 : 0).replace("-", "−");
 const panels = [["loss ρ", 0, 5, loss],
-                ["influence, c · ∂ρ/∂x", -1.75, 1.75, (x, a, c) => c * influence(x, a, c)],
-                ["weight, c² · w", 0, 1.1, (x, a, c) => c * c * weight(x, a, c)]].map((p) => panel(find("panels"), ...p));
+                ["influence, c · ∂ρ/∂x", -1.75, 1.75, (x, a, c) => c * influence(x, a, c), true],
+                ["weight, c² · w", 0, 1.1, (x, a, c) => c * c * weight(x, a, c)],
+                ["−log p, α ≥ 0", -1.2, 6, nll],
+                ["density p, α ≥ 0", 0, 1.25, (x, a, c) => Math.exp(-nll(x, a, c))]].map((p) => panel(find("panels"), ...p));
 const names = data.named.map(([, name], i) => {
   const b = document.createElement("button");
   b.type = "button"; b.textContent = name;
@@ -416,7 +428,7 @@ find("names").append(...names.slice().reverse());
 find("ticks").append(...data.ticks.map((value) => Object.assign(document.createElement("option"), {value})));
 find("alpha").oninput = find("scale").oninput = find("follow").onchange = draw;
 find("again").onclick = () => { points.forEach((p, i) => { [p.t, p.y] = first[i]; }); line = null; draw(); };
-root.paperKit = {loss, influence, weight, robust, line: () => line, points};
+root.paperKit = {loss, influence, weight, nll, robust, line: () => line, points};
 draw();
 """
 
@@ -425,7 +437,7 @@ draw();
 #| code-summary: "Exported source: the page, in HTML and CSS"
 EXHIBIT_HTML = r"""
 <div class="sliders">
-<label for="alpha">shape α</label><input id="alpha" type="range" min="0" max="1200" step="10" value="600" list="ticks">
+<label for="alpha">shape α</label><input id="alpha" type="range" min="0" max="1800" step="10" value="600" list="ticks">
 <output id="alpha-now" for="alpha"></output>
 <label for="scale">scale c</label><input id="scale" type="range" min="-100" max="40" value="-40">
 <output id="scale-now" for="scale"></output><datalist id="ticks"></datalist></div>
@@ -437,7 +449,8 @@ EXHIBIT_HTML = r"""
 <button id="again" type="button">put the points back</button></p>
 <div id="panels"></div>
 <p class="hint">Drag a point, or reach it with Tab and move it with the arrow keys. Its size is its weight. The dots in the
-three panels are the same points at their residuals; pale curves are the named losses, dotted lines the bound of Eq. 14.</p>
+panels are the same points at their residuals; pale curves are the named losses, dotted lines the bound of Eq. 14. The last two panels are the
+loss as a density (further down on this page): what is lost in the tails is gained in the middle.</p>
 """
 EXHIBIT_CSS = """
 .sliders{display:grid;grid-template-columns:auto 1fr 9.5em;gap:4px 10px;align-items:center}
@@ -460,6 +473,7 @@ EXHIBIT_CSS = """
 #panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(230px,1fr));gap:6px}
 #panels svg{border:1px solid #e3e7eb;border-radius:6px;width:100%}
 #panels .title{font-size:13px;font-weight:600;fill:#1f2933}
+#panels .none{font-size:13px;fill:#6b7280}
 #panels .letter{font-size:12px;font-style:italic;fill:#52606d}
 #panels path{fill:none}
 #panels circle{fill:#d55e00;fill-opacity:.75}
@@ -479,17 +493,18 @@ def exhibit_points() -> list:
     return np.concatenate([good, bad]).round(3).tolist()
 
 def exhibit():
-    """Figure 1 as an exhibit: sliders for alpha and c, loss, influence and weight, and a scatter whose
+    """Figure 1 as an exhibit: sliders for alpha and c, loss, influence, weight, NLL and density, and a scatter whose
     fitted line follows. A `kit.show` View."""
     from paper_kit.kit.show import bespoke
     script = "".join([EXHIBIT_LOSS, EXHIBIT_PANELS, EXHIBIT_SCATTER, EXHIBIT_CONTROLS])
     data = {"named": [[None if math.isinf(a) else a, name] for a, name in NAMED.items()],
-            "ticks": [1200, 800, 600, 400, 0], "points": exhibit_points()}
+            "ticks": [1200, 800, 600, 400, 0], "points": exhibit_points(),
+            "logz": [round(v, 5) for v in log_partition(expand(torch.linspace(0, 12, 385, dtype=torch.float64))).tolist()]}
     def live():
         from ipywidgets import HTML
         return HTML(view.frame(lib=None))
     view = bespoke("A general robust loss: turn alpha, drag points", "(root, data) => {" + script + "}",
-                   data, figure_1, html=EXHIBIT_HTML, css=EXHIBIT_CSS, live=live, height=900)
+                   data, figure_1, html=EXHIBIT_HTML, css=EXHIBIT_CSS, live=live, height=1080)
     return view
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #2fb4b1a1
@@ -1873,7 +1888,7 @@ def figure_5(results: list):
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #54a144d1
 def load_fgr_pair(folder) -> tuple:
-    """A pair of Fast Global Registration's synthetic set: points, features of `features_0000.bin` and `features_0001.bin` (int32 count, int32 dimension, then x y z and the feature of each point, float32) and the
+    """A pair of Fast Global Registration's synthetic set: points, features of `features_0000.bin` and `features_0001.bin` (int32 n, then x y z and the feature of each point, float32) and the
     motion of `gt.log` (4 x 4, second to first). Returns (points, features) twice and T. Raises `PaperKitError` naming the file for what is missing, torn, not finite or not rigid."""
     from pathlib import Path
     folder, found = Path(folder).expanduser(), []
@@ -1882,9 +1897,9 @@ def load_fgr_pair(folder) -> tuple:
         file = folder/f"features_{k:04d}.bin"
         if not file.is_file(): raise wrong(file, "a feature file", "nothing")
         raw = file.read_bytes()
-        n, d = np.frombuffer(raw[:8], "<i4") if len(raw) >= 8 else (0, 0)
-        if n <= 0 or d <= 0 or len(raw) != 8 + 4*int(n)*(3 + int(d)): raise wrong(file, "8 + 4 n (3 + d) bytes", f"{len(raw)} bytes, n {n}, d {d}")
-        values = torch.from_numpy(np.frombuffer(raw[8:], "<f4").reshape(n, 3 + d).astype(np.float64))
+        n = int.from_bytes(raw[:4], "little", signed=True)
+        if n <= 0 or (len(raw) - 4) % (4*n) or len(raw) - 4 <= 12*n: raise wrong(file, "4 + 4 n (3 + d) bytes", f"{len(raw)} bytes, n {n}")
+        values = torch.from_numpy(np.frombuffer(raw[4:], "<f4").reshape(n, -1).astype(np.float64))
         if not values.isfinite().all(): raise wrong(file, "finite numbers", f"{int((~values.isfinite()).sum())} NaN or infinite")
         found.append((values[:, :3], values[:, 3:]))
     log = folder/"gt.log"
