@@ -1165,7 +1165,7 @@ class FaceVAE(torch.nn.Module):
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #af4a35fe
 def train_vae(images: Float[Tensor, "n 3 s s"], representation: str, distribution: str, seed: int, steps: int, latent: int, hidden: int,
-              batch: int = 32, rate: float = 1e-3) -> FaceVAE:
+              batch: int = 16, rate: float = 1e-3) -> FaceVAE:
     "A trained autoencoder. Everything random depends on `seed` alone, not on the distribution."
     torch.manual_seed(seed)
     model = FaceVAE(images.shape[-1], latent, hidden, representation, distribution)
@@ -1209,7 +1209,7 @@ def train_vaes(seed: int, size: int, count: int, held: int, steps: int, latent: 
 def vae_stages(run) -> list:
     "The twelve autoencoders for each of three seeds."
     sizes = run.pick(smoke=dict(size=16, count=200, held=50, steps=15, latent=8, hidden=64),
-                     cpu=dict(size=32, count=6000, held=1000, steps=1600, latent=16, hidden=256),
+                     cpu=dict(size=32, count=4000, held=500, steps=1100, latent=16, hidden=256),
                      gpu=dict(size=64, count=50_000, held=5000, steps=20_000, latent=64, hidden=1024))
     return [run.stage(train_vaes, seed=s, **sizes) for s in run.seeds(3)]
 
@@ -1590,7 +1590,7 @@ def train_depth(seed: int, name: str, h: int, w: int, count: int, held: int, ste
 
 def depth_stages(run) -> dict:
     "Every strategy of Table 2 (one seed at cpu, three at gpu), and the components of the baseline on and off."
-    sizes = run.pick(smoke=dict(h=16, w=32, count=8, held=4, steps=4, width=4), cpu=dict(h=48, w=96, count=100, held=32, steps=320, width=12),
+    sizes = run.pick(smoke=dict(h=16, w=32, count=8, held=4, steps=4, width=4), cpu=dict(h=48, w=96, count=100, held=32, steps=180, width=12),
                      gpu=dict(h=128, w=416, count=2000, held=200, steps=8000, width=32))
     return {name: [run.stage(train_depth, seed=s, name=name, **sizes) for s in run.seeds(run.pick(smoke=1, gpu=3))] for name in STRATEGIES | COMPONENTS}
 
