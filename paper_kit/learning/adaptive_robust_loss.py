@@ -38,11 +38,11 @@ __all__ = ['EDGES', 'SPAN', 'NAMED', 'EXHIBIT_LOSS', 'EXHIBIT_PANELS', 'EXHIBIT_
            'wavelet_matrix', 'wavelet', 'bands', 'represent', 'fit_density', 'kurtosis', 'shapes_of_photographs',
            'faces', 'kurtosis_of_faces', 'control_set', 'control_correlations', 'image_stages', 'load_celeba',
            'StudentT', 'FixedShape', 'FaceVAE', 'train_vae', 'validation_elbo', 'train_vaes', 'vae_stages', 'table_1',
-           'elbos', 'figure_3', 'figure_e3', 'alpha_width', 'band_fits', 'figure_e4', 'bands_picture', 'street',
-           'Drives', 'drives', 'DepthNet', 'PoseNet', 'warp', 'Strategy', 'second_differences', 'residual_levels',
-           'DepthModel', 'depth_errors', 'average_error', 'train_depth', 'depth_stages', 'table_2', 'table_e2',
-           'figure_4', 'load_kitti_triples', 'solid', 'ScanPair', 'fpfh', 'surface_features', 'scan_pair', 'putative',
-           'scale_schedule', 'geman_mcclure_weight', 'align_robustly', 'fgr', 'gfgr', 'shape_annealed',
+           'elbos', 'figure_3', 'figure_e3', 'alpha_width', 'band_fits', 'figure_e4', 'band_image', 'bands_picture',
+           'street', 'Drives', 'drives', 'DepthNet', 'PoseNet', 'warp', 'Strategy', 'second_differences',
+           'residual_levels', 'DepthModel', 'depth_errors', 'average_error', 'train_depth', 'depth_stages', 'table_2',
+           'table_e2', 'figure_4', 'load_kitti_triples', 'solid', 'ScanPair', 'fpfh', 'surface_features', 'scan_pair',
+           'putative', 'scale_schedule', 'geman_mcclure_weight', 'align_robustly', 'fgr', 'gfgr', 'shape_annealed',
            'registration_errors', 'registration_stages', 'best_alpha_elsewhere', 'table_3', 'best_alphas', 'figure_5',
            'load_fgr_pair', 'neighbour_graph', 'RCCState', 'rcc_state', 'cluster', 'rcc', 'grcc', 'clustering_set',
            'mutual_information', 'clustering_scores', 'rival_scores', 'clustering_stages', 'chosen_on_other_samples',
@@ -1230,13 +1230,13 @@ def elbos(results: list, kind: str) -> dict:
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #2f81df53
 def figure_3(result: dict):
-    "The paper's Figure 3: six samples of each of the twelve models from the same latents. A matplotlib figure."
+    "The paper's Figure 3: three samples of each of the twelve models from the same latents. A matplotlib figure."
     import matplotlib.pyplot as plt
     size = result["samples"].shape[-1]
-    figure, axes = plt.subplots(3, 4, figsize=(7.4, 4.2))
+    figure, axes = plt.subplots(3, 4, figsize=(7.4, 2.6))
     for i, kind in enumerate(REPRESENTATIONS):
         for j, name in enumerate(DISTRIBUTIONS):
-            tiles = result["samples"][i, j].view(2, 3, 3, size, size).permute(0, 3, 1, 4, 2).reshape(2*size, 3*size, 3)
+            tiles = result["samples"][i, j][:3].permute(2, 0, 3, 1).reshape(size, 3*size, 3)
             axes[i, j].imshow(tiles.numpy()); axes[i, j].set(xticks=[], yticks=[])
             if i == 0: axes[i, j].set_title(name, fontsize=10)
             if j == 0: axes[i, j].set_ylabel(kind, fontsize=9)
@@ -1247,7 +1247,7 @@ def figure_e3(result: dict):
     "The learned shapes of our wavelet model in the layout of the transform, for Y, U and V, and their histogram. A matplotlib figure."
     import matplotlib.pyplot as plt
     alpha = result["alpha"][2]
-    figure, axes = plt.subplots(1, 4, figsize=(7.4, 2.3), width_ratios=[1, 1, 1, 1.2])
+    figure, axes = plt.subplots(1, 4, figsize=(7.4, 2.2), width_ratios=[1, 1, 1, 1.2])
     for ax, values, name in zip(axes, alpha, "YUV"):
         shown = ax.imshow(values, vmin=0, vmax=max(2., alpha.max().item()), cmap="viridis"); ax.set(xticks=[], yticks=[], title=name)
     figure.colorbar(shown, ax=list(axes[:3]), fraction=0.02)
@@ -1347,24 +1347,27 @@ def figure_e4(fits: dict | None = None):
     import base64
     from paper_kit.kit.show import bespoke, webp
     fits = fits or band_fits()
-    shown = fits["coefficients"].abs().sqrt()
-    shown = (0.5 + 0.5*fits["coefficients"].sign()*shown/shown[16:].max()).clamp(0, 1)
-    picture = (shown*255).round().byte().numpy()
+    picture = (band_image(fits["coefficients"])*255).round().byte().numpy()
     found = []
     for b in fits["bands"]:
-        x = torch.linspace(-b["reach"], b["reach"], 161, dtype=torch.float64)
+        x = torch.linspace(-b["reach"], b["reach"], 71, dtype=torch.float64)
         curve = torch.exp(-nll(x, b["alpha"], b["c"])).tolist()
         normal = (torch.exp(-(x/b["std"])**2/2)/(b["std"]*math.sqrt(2*math.pi))).tolist()
-        found.append({**b, "c": float(f"{b['c']:.4g}"), "curve": [float(f"{v:.4g}") for v in curve], "normal": [float(f"{v:.4g}") for v in normal]})
+        found.append({**b, "c": float(f"{b['c']:.4g}"), "curve": [float(f"{v:.3g}") for v in curve], "normal": [float(f"{v:.3g}") for v in normal]})
     data = {"bands": found, "size": 128, "start": 3, "image": "data:image/webp;base64," + base64.b64encode(webp(np.repeat(picture[..., None], 3, 2), 128)).decode()}
-    def still(): return bands_picture(fits, shown)
+    def still(): return bands_picture(fits)
     return bespoke("Wavelet bands of a face: click one", "(root, data) => {" + BANDS_JS + "}", data, still, html=BANDS_HTML, css=BANDS_CSS, height=520)
 
-def bands_picture(fits: dict, shown: Tensor):
+def band_image(y: Float[Tensor, "h w"]) -> Float[Tensor, "h w"]:
+    "Coefficients as greys in 0..1, their sizes under a square root, zero in the middle."
+    size = y.abs().sqrt()
+    return (0.5 + 0.5*y.sign()*size/size[16:].max()).clamp(0, 1)
+
+def bands_picture(fits: dict):
     "The still of Figure E4: the coefficients with the shape written into each band of the first three levels, and two histograms. A matplotlib figure."
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.7))
-    axes[0].imshow(shown, cmap="gray"); axes[0].set(xticks=[], yticks=[], title="coefficients, with α")
+    axes[0].imshow(band_image(fits["coefficients"]), cmap="gray"); axes[0].set(xticks=[], yticks=[], title="coefficients, with α")
     for b in fits["bands"][:9]:
         r, c, r2, c2 = b["box"]
         axes[0].text((c + c2)/2, (r + r2)/2, f"{b['alpha']:.2f}", color="#e69f00", ha="center", va="center", fontsize=5 + 4*(r2 - r)/64)
