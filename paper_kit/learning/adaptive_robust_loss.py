@@ -1239,7 +1239,7 @@ def figure_3(result: dict):
             tiles = result["samples"][i, j][:3].permute(2, 0, 3, 1).reshape(size, 3*size, 3)
             axes[i, j].imshow(tiles.numpy()); axes[i, j].set(xticks=[], yticks=[])
             if i == 0: axes[i, j].set_title(name, fontsize=10)
-            if j == 0: axes[i, j].set_ylabel(kind, fontsize=9)
+            if j == 0: axes[i, j].set_ylabel(kind.replace(" + ", "\n"), fontsize=7)
     return figure
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #ace6a998
