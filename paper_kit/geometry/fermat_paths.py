@@ -31,15 +31,15 @@ __all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'PITCH', 'GALLERY', 'FIVE', 
            'wall', 'scenes', 'transient_2d', 'hidden_curve', 'stationary_2d', 'quadric', 'solve_specular',
            'curvature_check', 'flow_check', 'first_photon_check', 'local_forms', 'Instrument', 'measure', 'templates',
            'Found', 'scores', 'detect', 'with_neighbours', 'detect_scales', 'matched', 'Sheets', 'linked', 'sheets',
-           'local_gradient', 'Cloud', 'full_gradient', 'fermat_flow', 'fermat_flow_pair', 'reconstruct', 'judged',
-           'completeness', 'poisson_surface', 'largest', 'vertex_normals', 'refine', 'light_cone', 'back_projection',
-           'front', 'Scan', 'read_scan', 'setting', 'theory_stage', 'singular_stage', 'material_stage', 'kind_stage',
-           'scan_stage', 'edge_stage', 'profiles', 'line_stage', 'relief', 'coin_stage', 'playground',
-           'scan_exhibit_stage', 'figure_e1', 'scan_view', 'sizes_of', 'stages', 'figure_1', 'figure_2', 'figure_3',
-           'figure_4', 'turned_to_us', 'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8', 'averaged',
-           'table_e1', 'table_e2', 'table_e3', 'table_e4', 'singular_values', 'material_values', 'kind_values',
-           'curvature_values', 'flow_values', 'by_draw', 'first_values', 'line_values', 'rough_values', 'edge_values',
-           'coin_values', 'sampling_values']
+           'local_gradient', 'Cloud', 'full_gradient', 'gradient_on', 'fermat_flow', 'fermat_flow_pair', 'reconstruct',
+           'judged', 'completeness', 'poisson_surface', 'largest', 'vertex_normals', 'refine', 'light_cone',
+           'back_projection', 'front', 'Scan', 'read_scan', 'setting', 'theory_stage', 'singular_stage',
+           'material_stage', 'kind_stage', 'scan_stage', 'edge_stage', 'profiles', 'line_stage', 'relief', 'coin_stage',
+           'playground', 'scan_exhibit_stage', 'figure_e1', 'scan_view', 'sizes_of', 'stages', 'figure_1', 'figure_2',
+           'figure_3', 'figure_4', 'turned_to_us', 'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8',
+           'averaged', 'table_e1', 'table_e2', 'table_e3', 'table_e4', 'singular_values', 'material_values',
+           'kind_values', 'curvature_values', 'flow_values', 'by_draw', 'first_values', 'line_values', 'rough_values',
+           'edge_values', 'coin_values', 'sampling_values']
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #d12e3e5e
 class Patch(NamedTuple):
@@ -809,6 +809,10 @@ def full_gradient(slopes: Float[ndarray, "n 2"], norm: float = 2.0) -> Float[nda
     "Eq. 11: the wall's derivatives completed by the one across the wall, so that the length is `norm` (2 confocal, 1 with two wall points). Objects are at z > 0, hence the negative root. NaN where no root is real."
     rest = norm*norm - (slopes*slopes).sum(-1, keepdims=True)
     return np.concatenate([slopes, -np.sqrt(np.where(rest >= 0, rest, np.nan))], -1)
+
+def gradient_on(frame: Float[ndarray, "n 3 3"], slopes: Float[ndarray, "n 2"], norm: float = 2.0) -> Float[ndarray, "n 3"]:
+    "Eq. 11 on a wall that is not flat: derivatives along two tangents and the missing one along the normal. `frame`: rows are both tangents and the normal toward the object; for the wall z = 0 they are the axes."
+    return (full_gradient(slopes, norm)[:, None] @ frame)[:, 0]
 
 def fermat_flow(v: Float[ndarray, "n 3"], tau: Float[ndarray, "n"], gradient: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
     "Eq. 9, confocal: the hidden points v - tau/4 grad, and the normals toward the wall, grad/2 (the paper prints the opposite direction, from the wall to the object)."

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paper_kit.geometry.fermat_paths import (MATERIALS, TYPES, Bins, Cloud, Fermat, Found, Instrument, Scene, _reflectance, back_projection, cap, circle_in_triangle, curvature_check, detect,
-                                             exact_area, fermat_flow, fermat_flow_pair, fermat_paths, front, full_gradient, hidden, light_cone, linked, matched, measure, poisson_surface, predicates, read_scan,
+                                             exact_area, fermat_flow, fermat_flow_pair, fermat_paths, front, full_gradient, gradient_on, hidden, light_cone, linked, matched, measure, poisson_surface, predicates, read_scan,
                                              reconstruct, rectangle, refine, sampled_transient, scenes, sheets, stages, templates, transients, triangulated, wall)
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.mesh import closest
@@ -172,6 +172,20 @@ def test_the_flow_on_a_plate():
     s, d, x = np.array([[-50.0, 10, 0]]), np.array([[70.0, 0, 0]]), np.array([[20.0, -30, 300]])
     tau = np.linalg.norm(x - s, axis=1) + np.linalg.norm(x - d, axis=1)
     assert np.allclose(fermat_flow_pair(s, d, tau, (s - x)/np.linalg.norm(x - s)), x)
+
+
+def test_the_flow_from_a_curved_wall():
+    "Wall points on a cylinder about the y axis, a ball in front of them: derivatives along the arc and along y, the third from the norm."
+    angle, y = np.linspace(-0.3, 0.3, 7), np.linspace(-50, 50, 7)
+    place = lambda a, h: np.stack([500*np.sin(a), h, 500*np.cos(a) - 500], -1)
+    length = lambda a, h: 2*(np.linalg.norm(place(a, h) - [20, 10, 600], axis=-1) - 80)
+    e = 1e-4
+    slopes = np.stack([(length(angle + e, y) - length(angle - e, y))/(2*e*500), (length(angle, y + e) - length(angle, y - e))/(2*e)], 1)
+    zero, one = 0*angle, 1 + 0*angle
+    frame = np.stack([np.stack([np.cos(angle), zero, -np.sin(angle)], 1), np.stack([zero, one, zero], 1), np.stack([np.sin(angle), zero, np.cos(angle)], 1)], 1)
+    x, n = fermat_flow(place(angle, y), length(angle, y), gradient_on(frame, slopes))
+    assert np.abs(np.linalg.norm(x - [20, 10, 600], axis=1) - 80).max() < 1e-4 and np.abs((x - [20, 10, 600])/80 - n).max() < 1e-6
+    assert np.allclose(gradient_on(np.eye(3)[None], slopes[:1]), full_gradient(slopes[:1]))
 
 
 def test_true_lengths_give_true_points():
