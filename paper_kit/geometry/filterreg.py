@@ -854,53 +854,6 @@ def thinned(view: View, count: int, rng: np.random.Generator) -> tuple[Float[nda
     rows = np.sort(rng.permutation(rows)[:count])
     return view.points.reshape(-1, 3)[rows], view.normals.reshape(-1, 3)[rows]
 
-# %% ../../nbs/geometry/filterreg.ipynb #d0d0bd64
-class View(NamedTuple):
-    "A depth image in world coordinates: points and unit normals [h, w, 3] (zero where unknown), depth (0: nothing), camera (world to camera) and K."
-    depth: Float[ndarray, "h w"]
-    points: Float[ndarray, "h w 3"]
-    normals: Float[ndarray, "h w 3"]
-    camera: Float[ndarray, "4 4"]
-    K: Float[ndarray, "3 3"]
-
-    @property
-    def seen(self): return (self.normals**2).sum(-1) > 0.5
-
-def as_view(depth: Float[Tensor, "h w"], K, camera, rng: np.random.Generator, noise: float, holes: float = 0.02, step: float = 0.001, grazing: float = 0.15) -> View:
-    "A depth camera's idea of a true depth: Gaussian noise `noise` z^2, steps of `step` m, a share `holes` and surfaces seen at less than `grazing` (a cosine) missing; normals from neighbours."
-    true = depth.double()
-    K, camera = K.double(), camera.double()
-    sharp, known = depth_normals(true, K)
-    ray = torch.nn.functional.normalize(unproject(torch.ones_like(true), K), dim=-1)
-    z = true + noise*true**2*torch.from_numpy(rng.normal(size=tuple(true.shape)))
-    z = torch.round(z/step)*step
-    kept = (true > 0) & torch.isfinite(true) & torch.from_numpy(rng.random(tuple(true.shape)) >= holes) & ~(known & ((sharp*ray).sum(-1).abs() < grazing))
-    z = torch.where(kept, z, torch.zeros_like(z))
-    smooth = _averaged(z)
-    n, known = depth_normals(smooth, K)
-    world = invert(camera)
-    points = move(world.numpy(), unproject(z, K).numpy().reshape(-1, 3)).reshape(*z.shape, 3)
-    normals = ((n*known[..., None]).numpy().reshape(-1, 3) @ world[:3, :3].numpy().T).reshape(*z.shape, 3)
-    normals[(z == 0).numpy()] = 0
-    return View(z.numpy(), points, normals, camera.numpy(), K.numpy())
-
-def _averaged(z: Float[Tensor, "h w"], jump: float = 0.03, reach: int = 2):
-    "The mean over a 5 x 5 window of pixels of nearly the same depth: steadier normals."
-    padded = torch.nn.functional.pad(z, (reach,)*4)
-    total, count = torch.zeros_like(z), torch.zeros_like(z)
-    for i in range(2*reach + 1):
-        for j in range(2*reach + 1):
-            other = padded[i:i + z.shape[0], j:j + z.shape[1]]
-            near = (other > 0) & ((other - z).abs() < jump*z)
-            total, count = total + other*near, count + near
-    return torch.where((z > 0) & (count > 0), total/count.clamp(min=1), torch.zeros_like(z))
-
-def thinned(view: View, count: int, rng: np.random.Generator) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
-    "At most `count` points of a view and their normals, those that have one."
-    rows = np.flatnonzero(view.seen.ravel())
-    rows = np.sort(rng.permutation(rows)[:count])
-    return view.points.reshape(-1, 3)[rows], view.normals.reshape(-1, 3)[rows]
-
 # %% ../../nbs/geometry/filterreg.ipynb #8ce1794c
 def room_views(frames: int, seed: int, size: tuple = (120, 160), travel: float = 1.6, noise: float = 0.0015) -> list[View]:
     "A furnished room seen by a depth camera in a moving hand, with the true camera poses; in metres."
