@@ -1568,6 +1568,7 @@ def bare(axes) -> None:
 
 def close(fig, left: float = 0.035) -> None:
     "Pictures side by side with hardly a gap."
+    fig.set_layout_engine("none")
     fig.subplots_adjust(left, 0.01, 0.995, 0.99, 0.03, 0.03)
 
 def as_photo(fig):
