@@ -981,7 +981,7 @@ def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, dep
     cone = np.fft.rfftn(np.fft.ifftshift(cone/np.sqrt((cone**2).sum()), (0, 1)))
     padded = np.zeros((2*n, 2*n, 4*steps))
     padded[:n, :n, :2*steps] = resampled
-    volume = np.fft.irfftn(np.fft.rfftn(padded)*np.conj(cone)/(np.abs(cone)**2 + 1/snr), padded.shape)[:n, :n, :2*steps]
+    volume = np.fft.irfftn(np.fft.rfftn(padded)*np.conj(cone)/(np.abs(cone)**2 + 1/snr), padded.shape, axes=(0, 1, 2))[:n, :n, :2*steps]
     z = np.sqrt(u)
     keep = z <= depths[1]
     return np.maximum(volume[..., keep], 0), z[keep]
