@@ -1568,8 +1568,7 @@ def bare(axes) -> None:
 
 def close(fig, left: float = 0.035) -> None:
     "Pictures side by side with hardly a gap."
-    fig.set_layout_engine("none")
-    fig.subplots_adjust(left, 0.01, 0.995, 0.99, 0.03, 0.03)
+    if (engine := fig.get_layout_engine()) is not None: engine.set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
 
 def as_photo(fig):
     "A figure full of photographs as a picture, which is then kept as JPEG."
