@@ -1828,7 +1828,7 @@ def figure_e2(results: dict, knobs: dict, domain: str = "B"):
     axes[1].set_xlabel("elevations (degrees)"); axes[1].tick_params(axis="x", labelsize=8)
     name, pairs, middle = better_matcher(results, domain), results["pairs"], (np.arange(6) + 0.5)*30
     for moved, label, colour in (([r["variants"]["ours"]["pixels"][pairs[:, 1]] for r in results["cycle"][domain]], "ours", "tab:blue"), ([r["moved"][name] for r in results["baselines"][domain] if name in r["moved"]], name, "tab:red")):
-        axes[2].plot(middle, np.nanmean([by_turn(results, domain, m)[2] for m in moved], 0), "o-", color=colour, label=label)
+        axes[2].plot(middle, np.ma.masked_invalid([by_turn(results, domain, m)[2] for m in moved]).mean(0), "o-", color=colour, label=label)
     axes[2].set(xlabel="azimuth between source and target (degrees)"); axes[2].legend(fontsize=8); plt.close(fig)
     return fig
 
