@@ -1,4 +1,5 @@
 """Every paper at smoke: within its budget, through the scheduler; one through plain papermill from somewhere else."""
+import importlib.util
 import json
 import os
 import re
@@ -16,11 +17,26 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("papers")]
 SLUGS = begun(ROOT)
 
 
-def all_papers_run(folder, hashes):
-    "The project copied, with every paper run at smoke, one at a time: a core of its own for what the budget counts."
+HIDDEN = ("cvxpy", "scs", "mitsuba", "pywt", "librosa", "h5py", "open3d", "probreg", "roma", "igl", "accelerate")
+WITHOUT = f"""import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None): return None if name.partition(".")[0] in {HIDDEN} else PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+"""
+
+
+def all_papers_run(folder, hashes, cores=1, bare=False):
+    """The project copied, with every paper run at smoke, one at a time where the budget counts: alone on its machine.
+    `bare`: as where no extra is installed (but for the meshes of `samples`, on which numbers may depend)."""
     root = copy_project(folder/"project")
-    environment = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(root), "PYTHONHASHSEED": str(hashes)}
-    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", "run", "--all", "--cores", "1"], cwd=root, env=environment, capture_output=True, text=True)
+    (folder/"bare").mkdir()
+    if bare: (folder/"bare"/"sitecustomize.py").write_text(WITHOUT)
+    environment = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": os.pathsep.join([str(folder/"bare"), str(root)]), "PYTHONHASHSEED": str(hashes)}
+    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", "run", "--all", "--cores", str(cores)], cwd=root, env=environment, capture_output=True, text=True)
     return root, environment, done
 
 
@@ -31,8 +47,15 @@ def smoke(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory):
-    "The same in another place, by other processes, with stages computed anew."
-    return all_papers_run(tmp_path_factory.mktemp("again"), 2)
+    "The same in another place, by other processes, with stages computed anew, and without the packages of extras."
+    return all_papers_run(tmp_path_factory.mktemp("again"), 2, cores=2, bare=True)
+
+
+def test_the_hidden_packages_are_hidden(tmp_path):
+    (tmp_path/"sitecustomize.py").write_text(WITHOUT)
+    code = f"import importlib.util, numpy; print([n for n in {HIDDEN} if importlib.util.find_spec(n)])"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]" and any(importlib.util.find_spec(n) for n in HIDDEN), done.stderr
 
 
 TIME = re.compile(r"\bseconds?\b|\btimes?\b|_s\b", re.I)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 # %% auto #0
-__all__ = ['Pair', 'random_motion', 'creature', 'boxed', 'scanned_object', 'corrupt', 'crop', 'object_pair', 'Scan', 'depth_scan',
-           'room', 'fragment', 'room_pair', 'read_log', 'RedwoodFragments']
+__all__ = ['MESHES', 'Pair', 'random_motion', 'creature', 'boxed', 'scanned_object', 'package_mesh', 'corrupt', 'crop',
+           'object_pair', 'Scan', 'depth_scan', 'room', 'fragment', 'room_pair', 'read_log', 'RedwoodFragments']
 
 # %% ../../nbs/geometry/worlds.ipynb #aaf17224
 class Pair(NamedTuple):
@@ -73,6 +73,20 @@ def scanned_object(name: str = "bunny") -> Mesh:
     spec = importlib.util.find_spec("pymeshlab") if name == "bunny" and importlib.util.find_spec("trimesh") else None
     if spec is None: return boxed(creature())
     raw = read_mesh(Path(next(iter(spec.submodule_search_locations)))/"tests"/"sample_meshes"/"bunny.obj", dtype=torch.float64)
+    return boxed(Mesh(raw.vertices[:, [0, 2, 1]]*raw.vertices.new_tensor([1., -1, 1]), raw.faces))
+
+# %% ../../nbs/geometry/worlds.ipynb #01dcde93
+MESHES = {"face": ("pymeshlab", "tests/sample_meshes/rangemaps/face000.ply"), "temple": ("pybullet_data", "samurai_monastry.obj"), "airplane": ("pymeshlab", "tests/sample_meshes/airplane.obj")}
+
+def package_mesh(name: str) -> Mesh | None:
+    """A mesh that ships in a Python package, upright (+z), in a box of side 1, float64: `face` (a range scan, open), `temple`, `airplane`; None where the package or trimesh is missing.
+
+    Raises `PaperKitError` for another name."""
+    if name not in MESHES: raise PaperKitError("no such mesh", expected=", ".join(MESHES), found=repr(name), next_step="choose one")
+    package, file = MESHES[name]
+    spec = importlib.util.find_spec(package) if importlib.util.find_spec("trimesh") else None
+    if spec is None: return None
+    raw = read_mesh(Path(next(iter(spec.submodule_search_locations)))/file, dtype=torch.float64)
     return boxed(Mesh(raw.vertices[:, [0, 2, 1]]*raw.vertices.new_tensor([1., -1, 1]), raw.faces))
 
 # %% ../../nbs/geometry/worlds.ipynb #7507db41

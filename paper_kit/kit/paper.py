@@ -56,7 +56,7 @@ _must = {"paper": {"slug", "title", "venue", "wing", "summary", "tables", "figur
          "tables": {"id", "shows", "regenerate"}, "figures": {"id", "shows", "regenerate"}, "claims": {"id", "text", "test", "needs"}}
 _may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes"},
         "tables": {"rows", "columns", "how", "why", "owed", "extra", "better", "note"},
-        "figures": {"how", "why", "owed", "extra", "note"},
+        "figures": {"how", "why", "owed", "extra", "note", "overview"},
         "claims": {"where", "paper_numbers", "amended", "owed", "extra", "cost", "why"}}
 needs_levels = ("smoke", "cpu", "gpu", "real-data")
 

@@ -18,12 +18,12 @@ __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'mo
            'size_of', 'frame_of', 'rich', 'outputs_of', 'prose', 'numbered', 'referred', 'ways_out', 'run_commands',
            'notebook_page', 'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes',
            'short', 'chips', 'badge', 'share', 'scoreboard_row', 'scoreboard_html', 'card', 'inline', 'opening',
-           'wing_page', 'kit_index', 'hero_exhibit', 'totals', 'home_page', 'add_reference', 'api_pages', 'manifest_of',
-           'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages', 'navigation', 'as_markdown',
-           'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu', 'described', 'address',
-           'sidebar_html', 'navbar_html', 'search_records', 'contents', 'neighbours', 'page_links', 'footer_html',
-           'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc', 'write_plain', 'gather', 'render_quarto',
-           'site']
+           'overview_figures', 'wing_page', 'kit_index', 'hero_exhibit', 'totals', 'home_page', 'add_reference',
+           'api_pages', 'manifest_of', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages',
+           'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu',
+           'described', 'address', 'sidebar_html', 'navbar_html', 'search_records', 'contents', 'neighbours',
+           'page_links', 'footer_html', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc', 'write_plain',
+           'gather', 'render_quarto', 'site']
 
 # %% ../../nbs/kit/site.ipynb #e6673f5a
 @dataclass
@@ -574,8 +574,17 @@ def opening(text: str, least: int = 150) -> str:
     text = " ".join(text.split())
     return text[:next((m.end() for m in re.finditer(r"\. ", text) if m.end() > least), len(text))].strip()
 
-def wing_page(wing: str, title: str, rows: list[dict], worlds: bool) -> Page:
-    "The index of a wing: a card for each of its papers, and the way to its worlds."
+def overview_figures(page: Page, root: Path, row: dict) -> None:
+    "Add the published figures of a paper that its manifest puts on the page of the wing (`overview:` and a sentence there)."
+    for entry in manifest_of(root, row["slug"]).get("figures") or []:
+        name = str(entry.get("id", "")).lower().replace(" ", "-")
+        file = next((f for s in (".png", ".webp", ".jpg") if (f := root/"figures"/row["slug"]/(name + s)).is_file()), None)
+        if not entry.get("overview") or row["state"] != "published" or file is None: continue
+        page.html(f'<figure class="exhibit"><img src="{page.up}figures/{row["slug"]}/{file.name}" alt="{html.escape(str(entry["shows"]), quote=True)}"><figcaption>{inline(entry["overview"])} '
+                  f'From <a href="{row["slug"]}.html">{inline(row["title"])}</a>, {html.escape(str(entry["id"]))}.</figcaption></figure>')
+
+def wing_page(wing: str, title: str, rows: list[dict], worlds: bool, root: Path | None = None) -> Page:
+    "The index of a wing: a card for each of its papers, the way to its worlds, and figures that belong to several of its papers."
     mine = [r for r in rows if r["wing"] == wing]
     done = sum(r["state"] == "published" for r in mine)
     page = Page(f"{wing}/index.qmd", title, f"{len(mine)} papers, {done} published.", more={"page-layout": "full", "toc": False})
@@ -585,6 +594,7 @@ def wing_page(wing: str, title: str, rows: list[dict], worlds: bool) -> Page:
                 f'<span>Claims {chips(row["claims"])}</span>')
         return card(row["title"], f'{row["slug"]}.html', f'{html.escape(row["venue"])} {badge(row)}', opening(row.get("summary") or ""), foot)
     page.html(f'<div class="cards">{"".join(map(one, mine))}</div>')
+    for row in mine if root else (): overview_figures(page, root, row)
     return page
 
 def kit_index(listed: list[Page]) -> Page:
@@ -707,7 +717,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
     names = known_names(found)
     notebooks = [literate_page(root, path, source, names) for path, source in literate(root).items()]
     papers = [paper_page(root, row, names, summaries.get(row["slug"], "")) for row in rows]
-    wings = [wing_page(w, title, rows, (root/"nbs"/w/"worlds.ipynb").is_file()) for w, title in listed["wings"].items()]
+    wings = [wing_page(w, title, rows, (root/"nbs"/w/"worlds.ipynb").is_file(), root) for w, title in listed["wings"].items()]
     stands = {}
     for page in [*notebooks, *papers]:
         module, address = module_of(page.path), page.path.replace(".ipynb", ".html")

@@ -167,7 +167,7 @@ def _statements(cell: str) -> list:
 class Reach:
     "Collects every definition of ours that can be reached from some code."
     def __init__(self, home: Module | None = None):
-        self.home, self.seen, self.found = home, {}, {}
+        self.home, self.seen, self.found, self.followed = home, {}, {}, set()
 
     def module(self, name: str) -> Module | None:
         if self.home is not None and name == self.home.name: return self.home
@@ -188,7 +188,9 @@ class Reach:
                 self.code(module, body)
         elif name in found.imported:
             target, attribute = found.imported[name]
-            if attribute is not None: self.name(target, attribute)
+            if attribute is None or (module, name) in self.followed: return                       # a notebook may import, through its own module, what that module imports
+            self.followed.add((module, name))
+            self.name(target, attribute)
         else:
             for star in found.stars:
                 if (m := self.module(star)) and (name in m.defined or name in m.imported): return self.name(star, name)

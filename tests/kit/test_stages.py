@@ -62,6 +62,11 @@ def test_reach_crosses_modules_and_leaves_the_machinery_out():
     assert ("paper_kit.kit.claims", "wilson") in attribute.seen
 
 
+def test_a_name_that_a_notebook_imports_from_itself_ends_the_search():
+    reach = digest_of("from paper_kit.learning.x import below\ndef g(): return 1\ndef f(): return below, g()")
+    assert {n for _, n in reach.seen} == {"f", "g"}
+
+
 def work(x, seed=0):
     return {"y": x * 2 + seed}
 

@@ -144,3 +144,17 @@ def test_a_bad_log_names_its_line(tmp_path, text, words):
     (tmp_path/"gt.log").write_text(text)
     with pytest.raises(PaperKitError, match=words) as error: w.read_log(tmp_path/"gt.log")
     assert "gt.log:" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ("face", "temple", "airplane"))
+def test_meshes_of_packages_stand_upright_in_a_box(name):
+    mesh = w.package_mesh(name)
+    if mesh is None: pytest.skip("the package is not installed")
+    low, high = mesh.vertices.amin(0), mesh.vertices.amax(0)
+    assert (high - low).max().item() == pytest.approx(1) and (high + low).abs().max() < 1e-9 and mesh.vertices.dtype == torch.float64
+    side = (high - low).tolist()
+    assert side[2] == max(side) if name == "face" else side[2] < max(side)      # a face is taller than wide; a temple and an airplane are not
+
+
+def test_no_such_mesh_in_a_package():
+    with pytest.raises(PaperKitError, match="face"): w.package_mesh("teapot")

@@ -128,6 +128,21 @@ def test_reference_and_notebooks_lead_to_each_other(built):
     assert '../learning/synthetic_paper.html#api-rho' in reference and 'id="api-rho"' in page and "api/learning.synthetic_paper.html#rho" in page
 
 
+def test_the_page_of_a_wing_shows_the_figures_that_ask_for_it(tmp_path):
+    row = {"slug": "one", "title": "A <Paper>", "state": "published"}
+    (tmp_path/"data/papers").mkdir(parents=True), (tmp_path/"figures/one").mkdir(parents=True)
+    (tmp_path/"data/papers/one.yaml").write_text(yaml.safe_dump({"figures": [{"id": "Figure 1", "shows": "x"}, {"id": "Figure E2", "shows": "two \"things\"", "overview": "Both & together."}]}))
+    for name in ("figure-1.png", "figure-e2.png"): (tmp_path/"figures/one"/name).write_bytes(b"")
+    page = Page("shape3d/index.qmd", "Shapes")
+    kit_site.overview_figures(page, tmp_path, row)
+    (_, text), = page.cells
+    assert 'src="../../figures/one/figure-e2.png"' in text and "Both &amp; together." in text and "A &lt;Paper&gt;" in text and "&quot;things&quot;" in text and "figure-1" not in text
+    kit_site.overview_figures(page, tmp_path, row | {"state": "owed"})
+    (tmp_path/"figures/one/figure-e2.png").unlink()
+    kit_site.overview_figures(page, tmp_path, row)
+    assert len(page.cells) == 1
+
+
 def test_a_second_build_changes_nothing_and_asks_pandoc_nothing(built, root, rows, monkeypatch):
     before = {p: p.read_bytes() for p in built.rglob("*") if p.is_file()}
     monkeypatch.setattr(kit_site.subprocess, "run", lambda *a, **k: pytest.fail("pandoc was called for an unchanged page"))
