@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from .worlds import crop, read_log, scanned_object
+from .worlds import creature, boxed, crop, package_mesh, read_log, scanned_object
 from ..kit.claims import above, below, custom, less, more, none_of
 from ..kit.files import PaperKitError
 from ..kit.geometry import intrinsics, invert, look_at, random_rotations, unproject
 from ..kit.mesh import Mesh, _compiled, face_areas, face_normals, sample_surface
+from ..kit.motion import read_clip
 from ..kit.points import depth_normals
 from ..kit.rays import depth_map
 
@@ -32,19 +33,21 @@ __all__ = ['MIX', 'FILTERS', 'RIVALS', 'CONTROLS', 'SIZES', 'SETTINGS', 'LOOKS',
            'embedding', 'gain', 'Lattice', 'augmented_filter', 'plain_filter', 'lattice_filter', 'torch_filter',
            'Moments', 'EStep', 'outlier_constant', 'log_likelihood', 'twist_matrix', 'cross_matrix', 'move',
            'twist_sums', 'twist_step', 'kabsch_step', 'twist_size', 'Registered', 'em', 'filterreg', 'icp', 'em_icp',
-           'cpd', 'alignment_error', 'Case', 'bunny_case', 'Joint', 'Tree', 'factored_equations', 'direct_equations',
-           'Body', 'track_frame', 'filter_of', 'nearest_of', 'mixture_of', 'NodeGraph', 'dual_quaternions', 'blend',
-           'rigidity', 'graph_equations', 'generic_equations', 'follow_frame', 'projective_of', 'View', 'as_view',
-           'thinned', 'room_views', 'LoungeViews', 'FeatureView', 'descriptor', 'feature_views', 'joined', 'tube',
-           'block', 'robot', 'robot_pose', 'robot_views', 'dancer', 'danced', 'dancer_views', 'trimmed_icp',
-           'methods_of', 'sweep_stage', 'fixed_share_stage', 'control_stage', 'clean_stage', 'scaling_stage',
-           'lattice_stage', 'theory_stage', 'agreement_stage', 'weight_stage', 'euler_deviation', 'room_stage',
-           'feature_icp', 'feature_stage', 'chain', 'joints_stage', 'robot_stage', 'vertex_normals', 'dancer_stage',
-           'exhibit_stage', 'sizes_of', 'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3',
-           'table_e4', 'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6', 'figure_7', 'figure_8',
-           'figure_1', 'lattice_plane', 'figure_2', 'figure_e1', 'thin_exhibit', 'step_exhibit', 'lattice_toy',
-           'at_level', 'scaling_values', 'clean_values', 'joint_values', 'room_values', 'successes', 'feature_values',
-           'weight_values', 'dancer_values']
+           'cpd', 'alignment_error', 'gmmreg', 'point_features', 'kabsch_batch', 'ransac', 'Case', 'bunny_case',
+           'Joint', 'Tree', 'factored_equations', 'direct_equations', 'Body', 'track_frame', 'filter_of', 'nearest_of',
+           'mixture_of', 'NodeGraph', 'dual_quaternions', 'blend', 'rigidity', 'graph_equations', 'generic_equations',
+           'follow_frame', 'projective_of', 'View', 'as_view', 'thinned', 'room_views', 'LoungeViews', 'FeatureView',
+           'descriptor', 'feature_views', 'joined', 'DescriptorViews', 'tube', 'block', 'robot', 'robot_pose',
+           'robot_views', 'humanoid', 'humanoid_clip', 'humanoid_views', 'ScanCase', 'scan_case', 'dancer', 'danced',
+           'dancer_views', 'trimmed_icp', 'methods_of', 'sweep_stage', 'fixed_share_stage', 'control_stage',
+           'clean_stage', 'scaling_stage', 'lattice_stage', 'theory_stage', 'agreement_stage', 'weight_stage',
+           'euler_deviation', 'room_stage', 'feature_icp', 'feature_stage', 'chain', 'joints_stage', 'robot_stage',
+           'humanoid_stage', 'tracked', 'scan_stage', 'vertex_normals', 'dancer_stage', 'exhibit_stage', 'sizes_of',
+           'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3', 'table_e5', 'table_e4',
+           'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6', 'figure_7', 'figure_e4', 'tracking_figure',
+           'figure_8', 'figure_1', 'lattice_plane', 'figure_2', 'figure_e1', 'thin_exhibit', 'step_exhibit',
+           'lattice_toy', 'at_level', 'scaling_values', 'clean_values', 'joint_values', 'room_values', 'successes',
+           'feature_values', 'weight_values', 'dancer_values']
 
 # %% ../../nbs/geometry/filterreg.ipynb #665bf9a3
 def clouds(*arrays) -> list[Float[ndarray, "n d"]]:
@@ -470,6 +473,75 @@ def alignment_error(T: Float[ndarray, "4 4"], truth: Float[ndarray, "4 4"], poin
     "Eq. 22: mean distance between the two images of the true model points (outliers left out)."
     return float(np.sqrt(((move(np.asarray(T), points) - move(np.asarray(truth), points))**2).sum(1)).mean())
 
+# %% ../../nbs/geometry/filterreg.ipynb #d7c78dd3
+def gmmreg(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], sigmas: tuple = (0.2, 0.1, 0.05, 0.025, 0.0125), T=None, most: int = 600, iterations: int = 40) -> Registered:
+    "Rigid GMMReg (Jian and Vemuri 2011): minus the correlation of two mixtures of one width, minimised by L-BFGS over quaternion and shift, width after width; the first `most` points of each cloud, all pairs."
+    from scipy.optimize import minimize
+    from paper_kit.kit.geometry import matrix_to_quaternion, quaternion_to_matrix
+    begun, (x0, y) = time.process_time(), clouds(source, target)
+    x0, y, T = torch.from_numpy(x0[:most]), torch.from_numpy(y[:most]), np.eye(4) if T is None else np.array(T, float)
+    now, history, steps = np.concatenate([matrix_to_quaternion(torch.from_numpy(T[:3, :3].copy())).numpy(), T[:3, 3]]), [], 0
+    motion = lambda v: (quaternion_to_matrix(torch.nn.functional.normalize(v[:4], dim=0)), v[4:])
+    for sigma in sigmas:
+        def value(v):
+            v = torch.from_numpy(v).requires_grad_()
+            R, t = motion(v)
+            x = x0 @ R.mT + t
+            F = -torch.exp((2*x @ y.mT - (x**2).sum(1)[:, None] - (y**2).sum(1))/(4*sigma**2)).mean()
+            return F.item(), torch.autograd.grad(F, v)[0].numpy()
+        found = minimize(value, now, jac=True, method="L-BFGS-B", options={"maxiter": iterations})
+        now, steps = found.x, steps + int(found.nit)
+        R, t = motion(torch.from_numpy(now))
+        T = np.eye(4)
+        T[:3, :3], T[:3, 3] = R.numpy(), t.numpy()
+        history.append((T, sigma))
+    return Registered(T, steps, sigmas[-1], bool(found.success), time.process_time() - begun, history)
+
+def point_features(points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"], radius: float, most: int = 48, bins: int = 11) -> Float[ndarray, "n 33"]:
+    "Fast point feature histograms (Rusu et al. 2009) over at most `most` neighbours within `radius`: three histograms of angles between normals and connecting lines, each of sum 1; unaffected by a rigid motion."
+    from scipy.spatial import cKDTree
+    p, = clouds(points)
+    d, near = cKDTree(p).query(p, min(most, len(p) - 1) + 1, distance_upper_bound=radius)
+    d, near, there = d[:, 1:], np.minimum(near[:, 1:], len(p) - 1), np.isfinite(d[:, 1:]) & (d[:, 1:] > 0)
+    d = np.where(there, d, 1.0)
+    line, u, n = (p[near] - p[:, None])/d[..., None], normals[:, None], normals[near]
+    v = np.cross(line, u)
+    v = v/np.maximum(np.sqrt((v**2).sum(-1, keepdims=True)), 1e-12)
+    w = np.cross(u, v)
+    angles = ((v*n).sum(-1), (u*line).sum(-1), np.arctan2((w*n).sum(-1), (u*n).sum(-1))/math.pi)
+    own = np.zeros((len(p), 3*bins))
+    for k, a in enumerate(angles):
+        row = np.clip(((a + 1)/2*bins).astype(int), 0, bins - 1) + bins*k
+        np.add.at(own, (np.arange(len(p))[:, None], row), there*1.0)
+    own /= np.maximum(there.sum(1), 1)[:, None]
+    share = np.where(there, 1/d, 0)
+    found = own + (share[..., None]*own[near]).sum(1)/np.maximum(share.sum(1), 1e-12)[:, None]
+    return found/2
+
+def kabsch_batch(x: Float[ndarray, "b n 3"], y: Float[ndarray, "b n 3"]) -> Float[ndarray, "b 4 4"]:
+    "The rigid motion with the least squared distance for each set of pairs."
+    mx, my = x.mean(1, keepdims=True), y.mean(1, keepdims=True)
+    U, _, Vt = np.linalg.svd(np.swapaxes(x - mx, 1, 2) @ (y - my))
+    U[..., -1] *= np.linalg.det(U @ Vt)[:, None]
+    T = np.tile(np.eye(4), (len(x), 1, 1))
+    T[:, :3, :3] = np.swapaxes(U @ Vt, 1, 2)
+    T[:, :3, 3] = my[:, 0] - (T[:, :3, :3] @ mx[:, 0, :, None])[..., 0]
+    return T
+
+def ransac(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], features: tuple, near: float, rng: np.random.Generator, tries: int = 40_000, alike: float = 0.9, kept: int = 3000) -> Registered:
+    "Triples of feature matches whose three distances agree within the share `alike`; of their motions the one that brings most matches within `near`."
+    from scipy.spatial import cKDTree
+    begun, (x, y) = time.process_time(), clouds(source, target)
+    y = y[cKDTree(features[1]).query(features[0])[1]]
+    triple = rng.integers(len(x), size=(tries, 3))
+    a, b = (np.sqrt(((c[triple] - c[np.roll(triple, 1, axis=1)])**2).sum(-1)) for c in (x, y))
+    good = ((np.minimum(a, b) > alike*np.maximum(a, b)) & (a > 4*near)).all(1)
+    triple = triple[good][:kept]
+    if len(triple) == 0: return Registered(np.eye(4), 0, near, False, time.process_time() - begun, [])
+    T = kabsch_batch(x[triple], y[triple])
+    votes = np.array([(((move(m, x) - y)**2).sum(1) < near**2).sum() for m in T])
+    return Registered(T[votes.argmax()], len(triple), near, True, time.process_time() - begun, [(T[votes.argmax()], near)])
+
 # %% ../../nbs/geometry/filterreg.ipynb #e9691aa7
 class Case(NamedTuple):
     "Two clouds, the motion that brings the source onto the target, and the true model points, all in units of the object's box diagonal."
@@ -504,7 +576,7 @@ def bunny_case(count: int, seed: int, outliers: float = 0.0, noise: float = 0.0,
 
 # %% ../../nbs/geometry/filterreg.ipynb #c3291c40
 class Joint(NamedTuple):
-    "A joint and the body it carries: the parent's number (-1: the world), floating, revolute or prismatic, its place in the parent's axes, its axis."
+    "A joint and the body it carries: the parent's number (-1: the world), floating, ball, revolute or prismatic, its place in the parent's axes, its axis."
     parent: int
     kind: str
     frame: Float[ndarray, "4 4"] = np.eye(4)
@@ -516,16 +588,16 @@ class Tree:
     Raises `PaperKitError` for a parent that comes later, an unknown kind, or a floating joint that does not hang on the world."""
     def __init__(self, joints: list[Joint]):
         for k, j in enumerate(joints):
-            if j.kind not in ("floating", "revolute", "prismatic") or not -1 <= j.parent < k or (j.kind == "floating" and j.parent >= 0):
-                raise PaperKitError("this is no kinematic tree", expected="parents first; floating (on the world), revolute or prismatic", found=f"joint {k}: {j.kind} on {j.parent}", next_step="correct it")
-        self.joints, sizes = joints, [6 if j.kind == "floating" else 1 for j in joints]
+            if j.kind not in ("floating", "ball", "revolute", "prismatic") or not -1 <= j.parent < k or (j.kind == "floating" and j.parent >= 0):
+                raise PaperKitError("this is no kinematic tree", expected="parents first; floating (on the world), ball, revolute or prismatic", found=f"joint {k}: {j.kind} on {j.parent}", next_step="correct it")
+        self.joints, sizes = joints, [{"floating": 6, "ball": 3}.get(j.kind, 1) for j in joints]
         self.first = np.cumsum([0, *sizes])
         self.freedoms = int(self.first[-1])
         self.moves = np.zeros((len(joints), self.freedoms))
         for k, j in enumerate(joints):
             if j.parent >= 0: self.moves[k] = self.moves[j.parent]
             self.moves[k, self.first[k]:self.first[k + 1]] = 1
-        self.single = np.array([k for k, j in enumerate(joints) if j.kind != "floating"], int)
+        self.single = np.array([k for k, j in enumerate(joints) if j.kind in ("revolute", "prismatic")], int)
         self.turns = np.array([joints[k].kind == "revolute" for k in self.single], bool)
         self.axes = np.array([joints[k].axis for k in self.single], float).reshape(-1, 3)
 
@@ -542,18 +614,21 @@ class Tree:
         "The spatial velocity Jacobian of every body: the twist about the world's origin for each joint's velocity."
         columns = np.zeros((6, self.freedoms))
         for k, j in enumerate(self.joints):
-            if j.kind == "floating": columns[:, self.first[k]:self.first[k + 1]] = np.eye(6)
+            own = slice(self.first[k], self.first[k + 1])
+            if j.kind == "floating": columns[:, own] = np.eye(6)
+            if j.kind == "ball": columns[:, own] = np.concatenate([T[k, :3, :3], np.cross(T[k, :3, 3], T[k, :3, :3].T).T])
         at, axis = self.first[self.single], (T[self.single, :3, :3] @ self.axes[:, :, None])[:, :, 0]
         columns[:3, at] = np.where(self.turns, axis.T, 0)
         columns[3:, at] = np.where(self.turns, np.cross(T[self.single, :3, 3], axis).T, axis.T)
         return self.moves[:, None]*columns
 
     def step(self, pose: Float[ndarray, "b 4 4"], delta: Float[ndarray, "q"]) -> Float[ndarray, "b 4 4"]:
-        "The pose after a change of the joints: a twist of the world for a floating joint, an angle or a length for the others."
+        "The pose after a change of the joints: a twist of the world for a floating joint, three small angles in the body's axes for a ball, an angle or a length for the others."
         pose = pose.copy()
         for k, j in enumerate(self.joints):
             d = delta[self.first[k]:self.first[k + 1]]
             if j.kind == "floating": pose[k] = twist_matrix(d) @ pose[k]
+            elif j.kind == "ball": pose[k] = pose[k] @ twist_matrix([*d, 0, 0, 0])
             else: pose[k] = pose[k] @ twist_matrix(np.concatenate([np.multiply(j.axis, d), np.zeros(3)] if j.kind == "revolute" else [np.zeros(3), np.multiply(j.axis, d)]))
         return pose
 
@@ -955,6 +1030,52 @@ def joined(parts: list[Mesh]) -> tuple[Mesh, Int[ndarray, "f"]]:
 
 def _ball() -> Mesh: return tube([(0, 0, -1), (0, 0, 1)], 1.0, rings=2, around=16, caps=6, pull=0.0)
 
+# %% ../../nbs/geometry/filterreg.ipynb #985af3d4
+class DescriptorViews:
+    """Views with learned descriptors, in the formats of the released demo: `depth/NNNNNN.png` (16 bits, mm), `mask/NNNNNN.png` (not zero: the object), `descriptor/NNNNNN.npy` [h, w, D], `template.pcd` (ASCII: x y z and D numbers).
+
+    `data[k]` gives points [n, 3] (m, camera axes) and descriptors [n, D] of the masked pixels with a depth; `data.template` the same of the model. File names are ours.
+    Raises `PaperKitError` for what is missing, cannot be read, does not fit together or is not finite."""
+    def __init__(self, data_root, focal: float = 525.0):
+        self.folder, self.focal = Path(data_root).expanduser(), focal
+        self.names = sorted(f.stem for f in (self.folder/"depth").glob("*.png"))
+        if not self.names: raise self._wrong(self.folder/"depth", "no image")
+        self.template = self._pcd(self.folder/"template.pcd")
+
+    def _wrong(self, file, found):
+        return PaperKitError("a view with descriptors cannot be used", file=str(file), expected="depth/, mask/, descriptor/ with one file a view, and template.pcd, all finite", found=found, next_step="write the missing or broken file again")
+
+    def __len__(self): return len(self.names)
+
+    def _pcd(self, file: Path):
+        if not file.is_file(): raise self._wrong(file, "no such file")
+        head, _, rest = file.read_text(encoding="utf-8", errors="replace").partition("DATA ascii")
+        try: rows = np.array([[float(x) for x in line.split()] for line in rest.splitlines() if line.strip()], float)
+        except ValueError as error: raise self._wrong(file, str(error)[:80]) from None
+        if rows.ndim != 2 or rows.shape[1] < 4 or not np.isfinite(rows).all(): raise self._wrong(file, f"{rows.shape} numbers" + ("" if np.isfinite(rows).all() else ", some not finite"))
+        return rows[:, :3], rows[:, 3:]
+
+    def _image(self, file: Path):
+        from PIL import Image
+        if not file.is_file(): raise self._wrong(file, "no such file")
+        try: return np.array(Image.open(file))
+        except Exception as error: raise self._wrong(file, f"{type(error).__name__}: {error}"[:80]) from None
+
+    def __getitem__(self, k: int) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n d"]]:
+        name, (z, mask) = self.names[k], (self._image(self.folder/part/f"{self.names[k]}.png") for part in ("depth", "mask"))
+        file = self.folder/"descriptor"/f"{name}.npy"
+        if not file.is_file(): raise self._wrong(file, "no such file")
+        try: f = np.load(file, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error: raise self._wrong(file, f"{type(error).__name__}: {error}"[:80]) from None
+        if z.ndim != 2 or mask.shape[:2] != z.shape or f.ndim != 3 or f.shape[:2] != z.shape or f.shape[2] != self.template[1].shape[1]:
+            raise self._wrong(file, f"depth {z.shape}, mask {mask.shape}, descriptor {f.shape}, template of {self.template[1].shape[1]} numbers")
+        own = (mask if mask.ndim == 2 else mask.any(-1)).astype(bool) & (z > 0)
+        if not own.any(): raise self._wrong(file, "no pixel of the object has a depth")
+        if not np.isfinite(f[own]).all(): raise self._wrong(file, "NaN or infinity")
+        h, w = z.shape
+        K = torch.tensor([[self.focal*w/640, 0, w/2], [0, self.focal*w/640, h/2], [0, 0, 1]], dtype=torch.float64)
+        return unproject(torch.from_numpy(z/1000.0), K).numpy()[own], f[own].astype(float)
+
 # %% ../../nbs/geometry/filterreg.ipynb #750e54f5
 def tube(axis, radius: float, rings: int = 12, around: int = 16, caps: int = 5, pull: float = 1.0) -> Mesh:
     "A capsule between two points (`pull` 1) or, with `pull` 0, the ellipsoid-like ball through them; closed, float64, facing outwards."
@@ -1028,6 +1149,88 @@ def robot_views(frames: int, seed: int, rate: float = 10.0, size: tuple = (120, 
         scene, _ = joined([*(Mesh(m.vertices @ T[b, :3, :3].mT + T[b, :3, 3], m.faces) for b, m in enumerate(meshes)), table])
         views.append(as_view(depth_map(scene, K, camera, *size)[0], K, camera, rng, noise))
     return tree, model, poses, views
+
+# %% ../../nbs/geometry/filterreg.ipynb #027973eb
+def humanoid() -> tuple[Tree, list[Mesh]]:
+    "The figure of pybullet's humanoid.urdf at a quarter of its size, hands joined to forearms: a floating pelvis, eight ball joints, four hinges; 34 degrees of freedom, 13 bodies. +y up, +x ahead, in metres."
+    at = lambda x, y, z: np.block([[np.eye(3), np.array([[x], [y], [z]])], [np.zeros((1, 3)), np.ones((1, 1))]])
+    ball = lambda y, r: tube([(0, y - r, 0), (0, y + r, 0)], r, around=20, caps=8, pull=0.0)
+    limb = lambda y, length, r: tube([(0, y - length/2, 0), (0, y + length/2, 0)], r, around=16)
+    joints = [Joint(-1, "floating"), Joint(0, "ball", at(0, 0.236, 0)), Joint(1, "ball", at(0, 0.224, 0))]
+    meshes = [ball(0.07, 0.09), ball(0.12, 0.11), ball(0.175, 0.1025)]
+    for side in (1, -1):
+        hip = len(joints)
+        joints += [Joint(0, "ball", at(0, 0, 0.0849*side)), Joint(hip, "revolute", at(0, -0.4215, 0)), Joint(hip + 1, "ball", at(0, -0.4099, 0)), Joint(1, "ball", at(-0.024, 0.2435, 0.1831*side)), Joint(hip + 3, "revolute", at(0, -0.2748, 0))]
+        meshes += [limb(-0.21, 0.3, 0.055), limb(-0.2, 0.31, 0.05), block((0.177, 0.055, 0.09), (0.045, -0.0225, 0)), limb(-0.14, 0.18, 0.045), joined([limb(-0.12, 0.135, 0.04), ball(-0.259, 0.04)])[0]]
+    return Tree(joints), meshes
+
+def humanoid_clip(name: str, frames: int, every: int = 2) -> list[Float[ndarray, "13 4 4"]] | None:
+    "Every `every`th pose of a clip of motion capture (`kit.motion`, 30 frames a second), as poses of `humanoid`; None where pybullet_data is missing. Raises `PaperKitError` for a clip that is not there or too short."
+    clip = read_clip(name)
+    if clip is None: return None
+    R, place = clip.rotations[::every][:frames].numpy(), clip.root[::every][:frames].numpy()
+    if len(R) < frames: raise PaperKitError("the clip is too short", file=name, expected=f"{frames*every} frames", found=f"{len(clip.root)}", next_step="ask for fewer")
+    poses = np.tile(np.eye(4), (frames, 13, 1, 1))
+    poses[:, :, :3, :3], poses[:, 0, :3, 3] = R, place
+    return list(poses)
+
+def humanoid_views(frames: int, seed: int, clip: str, size: tuple = (150, 200), noise: float = 0.0015) -> tuple[Tree, Body, list, list[View]]:
+    "Tree, model points (none inside another body), true poses and depth views (with the ground) of a clip; without pybullet_data those of the robot."
+    poses = humanoid_clip(clip, frames)
+    if poses is None: return robot_views(frames, seed)
+    from paper_kit.kit.mesh import inside
+    rng, generator, (tree, meshes) = np.random.default_rng([11, seed]), torch.Generator().manual_seed(seed), humanoid()
+    start, area = torch.from_numpy(tree.forward(poses[0])), np.array([float(face_areas(m).sum()) for m in meshes])
+    placed = [Mesh(m.vertices @ T[:3, :3].mT + T[:3, 3], m.faces) for m, T in zip(meshes, start)]
+    points, turned, owner = [], [], []
+    for b, (m, share) in enumerate(zip(meshes, area/area.sum())):
+        drawn = sample_surface(m, max(60, round(6000*share)), generator)
+        at = drawn.points @ start[b, :3, :3].mT + start[b, :3, 3]
+        free = ~torch.stack([inside(other, at) for k, other in enumerate(placed) if k != b]).any(0)
+        points.append(drawn.points[free].numpy()); turned.append(face_normals(m)[drawn.faces[free]].numpy()); owner.append(np.full(int(free.sum()), b))
+    middle = np.mean([p[0, :3, 3] for p in poses], 0)
+    ground = Mesh(torch.tensor([[-3.0, 0, -3], [-3, 0, 3], [3, 0, 3], [3, 0, -3]], dtype=torch.float64) + torch.tensor([middle[0], 0, middle[2]]), torch.tensor([[0, 1, 2], [0, 2, 3]]))
+    eye, views = torch.tensor([middle[0] + 2.0, 1.3, middle[2] + 1.6], dtype=torch.float64), []
+    K, camera = intrinsics(*size, 46.0, dtype=torch.float64), look_at(eye, torch.tensor([middle[0], 0.8, middle[2]], dtype=torch.float64), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
+    for pose in poses:
+        T = torch.from_numpy(tree.forward(pose))
+        scene, _ = joined([*(Mesh(m.vertices @ T[b, :3, :3].mT + T[b, :3, 3], m.faces) for b, m in enumerate(meshes)), ground])
+        views.append(as_view(depth_map(scene, K, camera, *size)[0], K, camera, rng, noise))
+    return tree, Body(np.concatenate(points), np.concatenate(turned), np.concatenate(owner)), poses, views
+
+# %% ../../nbs/geometry/filterreg.ipynb #dae16ca1
+class ScanCase(NamedTuple):
+    "Two clouds with normals and the motion that brings the source onto the target; in units of the object's box diagonal."
+    source: Float[ndarray, "m 3"]
+    source_normals: Float[ndarray, "m 3"]
+    target: Float[ndarray, "n 3"]
+    target_normals: Float[ndarray, "n 3"]
+    T: Float[ndarray, "4 4"]
+
+@functools.cache
+def _surface_of(name: str) -> Mesh:
+    mesh = (scanned_object() if name == "bunny" else package_mesh(name)) or boxed(creature())
+    return Mesh(mesh.vertices/float((mesh.vertices.amax(0) - mesh.vertices.amin(0)).norm()), mesh.faces)
+
+def scan_case(name: str, count: int, seed: int, angle: float | None = 30.0, removed: float = 0.2, noise: float = 0.003) -> ScanCase:
+    """Two samples of `count` points of a mesh (bunny, face, temple, airplane), each without the share `removed` on a side of its own, with noise; turned by `angle` degrees about a random axis, or (None) anyhow.
+
+    Normals come from 16 neighbours; which way is out is known, as it is to a scanner."""
+    from paper_kit.kit.points import normals
+    generator, rng, mesh = torch.Generator().manual_seed(seed), np.random.default_rng([13, seed]), _surface_of(name)
+    axis = rng.normal(size=3)
+    T, out = twist_matrix([*(axis/np.linalg.norm(axis)*math.radians(angle or 0)), 0, 0, 0]), []
+    if angle is None: T[:3, :3] = random_rotations(generator=generator, dtype=torch.float64).numpy()
+    T[:3, 3] = 0.1*rng.normal(size=3)
+    for _ in range(2):
+        drawn = sample_surface(mesh, count, generator)
+        along = drawn.points @ torch.nn.functional.normalize(torch.randn(3, generator=generator, dtype=torch.float64), dim=0)
+        rows = along.argsort()[:count - round(removed*count)]
+        rows = rows[torch.randperm(len(rows), generator=generator)]
+        points = drawn.points[rows] + noise*torch.randn(len(rows), 3, generator=generator, dtype=torch.float64)
+        n, outward = normals(points, 16), face_normals(mesh)[drawn.faces[rows]]
+        out += [points.numpy(), (n*torch.where((n*outward).sum(-1, keepdim=True) < 0, -1.0, 1.0)).numpy()]
+    return ScanCase(out[0], out[1], move(T, out[2]), out[3] @ T[:3, :3].T, T)
 
 # %% ../../nbs/geometry/filterreg.ipynb #876a868c
 def dancer() -> tuple[Mesh, Int[ndarray, "v"]]:
@@ -1283,12 +1486,18 @@ def joints_stage(grid: list, points: int, repeats: int, seed: int) -> dict:
 
 def robot_stage(frames: int, seed: int, mixture_every: int = 5, keep: tuple = ()) -> dict:
     "Figure 7: {method: error (mm) of every frame, and of the hands, ms of E and M} of trackers that start at the true pose."
-    tree, model, poses, views = robot_views(frames, seed)
-    few = Body(*(a[::mixture_every] for a in model))
-    eye = np.linalg.inv(views[0].camera)[:3, 3]
-    ways = {"proposed": (model, lambda y, n: filter_of(y, 0.01), factored_equations), "proposed, planes": (model, lambda y, n: filter_of(y, 0.01, n), factored_equations),
-            "proposed, direct M step": (model, lambda y, n: filter_of(y, 0.01), direct_equations), "articulated ICP": (model, lambda y, n: nearest_of(y, 0.05), factored_equations),
-            f"model-side mixture, every {mixture_every}th point": (few, lambda y, n: mixture_of(y, 0.01), factored_equations)}
+    return tracked(*robot_views(frames, seed), (4, 8), 0.01, 0.05, mixture_every, keep, seed)
+
+def humanoid_stage(frames: int, clip: str, seed: int, mixture_every: int = 5, keep: tuple = ()) -> dict:
+    "Figure E4: as Figure 7, for the humanoid and a clip of motion capture, with sigma 2 cm."
+    return tracked(*humanoid_views(frames, seed, clip), (7, 12), 0.02, 0.1, mixture_every, keep, seed)
+
+def tracked(tree: Tree, model: Body, poses: list, views: list, ends: tuple, sigma: float, reach: float, mixture_every: int, keep: tuple, seed: int) -> dict:
+    "What all trackers make of a sequence; `ends`: the bodies whose error is given apart."
+    frames, few, eye = len(views), Body(*(a[::mixture_every] for a in model)), np.linalg.inv(views[0].camera)[:3, 3]
+    ways = {"proposed": (model, lambda y, n: filter_of(y, sigma), factored_equations), "proposed, planes": (model, lambda y, n: filter_of(y, sigma, n), factored_equations),
+            "proposed, direct M step": (model, lambda y, n: filter_of(y, sigma), direct_equations), "articulated ICP": (model, lambda y, n: nearest_of(y, reach), factored_equations),
+            f"model-side mixture, every {mixture_every}th point": (few, lambda y, n: mixture_of(y, sigma), factored_equations)}
     found, snapshots = {}, []
     for name, (m, way, equations) in ways.items():
         pose, row = poses[0], {"error": [], "hands": [], "E ms": [], "M ms": [], "iterations": []}
@@ -1297,11 +1506,24 @@ def robot_stage(frames: int, seed: int, mixture_every: int = 5, keep: tuple = ()
             pose, spent = track_frame(tree, m, pose, way(y, n), eye, equations)
             T, true = tree.forward(pose), tree.forward(poses[k])
             off = np.sqrt(((_placed(T, model)[0] - _placed(true, model)[0])**2).sum(1))
-            for key, value in (("error", 1e3*off.mean()), ("hands", 1e3*off[np.isin(model.body, (4, 8))].mean()), ("E ms", 1e3*spent["E seconds"]), ("M ms", 1e3*spent["M seconds"]), ("iterations", spent["iterations"])): row[key].append(float(value))
+            for key, value in (("error", 1e3*off.mean()), ("hands", 1e3*off[np.isin(model.body, ends)].mean()), ("E ms", 1e3*spent["E seconds"]), ("M ms", 1e3*spent["M seconds"]), ("iterations", spent["iterations"])): row[key].append(float(value))
             if name == "proposed" and k in keep: snapshots.append({"cloud": y[::6].round(3).tolist(), "model": _placed(T, model)[0][::5].round(3).tolist(), "body": model.body[::5].tolist(), "frame": k})
         found[name] = row
     still = [1e3*float(np.sqrt(((_placed(tree.forward(poses[k]), model)[0] - _placed(tree.forward(poses[k - 1]), model)[0])**2).sum(1)).mean()) for k in range(1, frames)]
-    return {"methods": found, "motion between frames": still, "snapshots": snapshots}
+    return {"methods": found, "motion between frames": still, "snapshots": snapshots, "freedoms": tree.freedoms}
+
+def scan_stage(name: str, count: int, pairs: int, seed: int, tries: int = 40_000) -> dict:
+    "Table E5 for one scan: {start: {method: [error]}} over pairs, from 30 degrees and from any rotation."
+    found = {}
+    for start, angle in (("30 degrees", 30.0), ("any", None)):
+        for k in range(pairs):
+            c, rng = scan_case(name, count, 1000*seed + k, angle), np.random.default_rng([seed, k])
+            features = [point_features(p, n, 0.12) for p, n in ((c.source, c.source_normals), (c.target, c.target_normals))]
+            rough = ransac(c.source, c.target, features, 0.03, rng, tries)
+            calls = {"proposed": lambda: filterreg(c.source, c.target, 0.12), "ICP": lambda: icp(c.source, c.target), "trimmed ICP": lambda: trimmed_icp(c.source, c.target, shares=(1.0, 0.8, 0.6)), "CPD": lambda: cpd(c.source, c.target, 0.2),
+                     "GMMReg": lambda: gmmreg(c.source, c.target), "RANSAC, FPFH": lambda: rough, "RANSAC, FPFH, then proposed": lambda: filterreg(c.source, c.target, 0.04, T=rough.T)}
+            for method, call in calls.items(): found.setdefault(start, {}).setdefault(method, []).append(alignment_error(call().T, c.T, c.source))
+    return found
 
 # %% ../../nbs/geometry/filterreg.ipynb #1237105e
 def vertex_normals(mesh: Mesh) -> Float[ndarray, "v 3"]:
@@ -1362,12 +1584,14 @@ SIZES = {
     "smoke": {"exhibit": dict(count=500, shown=150, lines=20, outliers=0.2), "sweep_seeds": {"outliers": 1, "noise": 1}, "own_seeds": 2, "outliers": dict(levels=[0.0, 0.2], count=300), "noise": dict(levels=[0.03], count=300), "controls": dict(count=250), "control_seeds": 1,
               "clean": dict(count=600), "clean_seeds": 3, "scaling": dict(grid=[300, 600, 1200], sigma=0.1, repeats=1), "scaling_seeds": 1, "lattice": dict(count=500, sigmas=[0.1, 0.05]), "theory": dict(count=80), "theory_seeds": 20, "agreement": dict(count=400), "agreement_seeds": 3,
               "weight": dict(count=400, pairs=5), "weight_seeds": 3, "rooms": dict(frames=2, points=600, cpd_points=200), "room_seeds": 1, "features": dict(views=2), "feature_seeds": 1, "joints": dict(grid=[4, 8], points=1000, repeats=1), "joint_seeds": 1,
-              "robot": dict(frames=3, mixture_every=30, keep=[1, 2]), "robot_seeds": 1, "dancer": dict(frames=3, nodes=30, speed=0.15, generic_frames=1), "dancer_seeds": 1},
+              "robot": dict(frames=3, mixture_every=30, keep=[1, 2]), "robot_seeds": 1, "dancer": dict(frames=3, nodes=30, speed=0.15, generic_frames=1), "dancer_seeds": 1,
+              "humanoid": dict(frames=3, mixture_every=30, keep=[1, 2]), "clips": ["walk"], "scans": dict(count=250, pairs=1, tries=2000), "scanned": ["face", "temple"]},
     "cpu": {"exhibit": dict(count=2000, shown=420, lines=40, outliers=0.2), "sweep_seeds": {"outliers": 10, "noise": 5}, "own_seeds": 30, "outliers": dict(levels=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0], count=2000), "noise": dict(levels=[0.015, 0.03, 0.045, 0.06], count=2000),
             "controls": dict(count=1200), "control_seeds": 6, "clean": dict(count=3500), "clean_seeds": 5, "scaling": dict(grid=[500, 1000, 2000, 3500, 8000, 16000], sigma=0.05, repeats=3), "scaling_seeds": 3,
             "lattice": dict(count=3500, sigmas=[0.12, 0.05, 0.02, 0.008]), "theory": dict(count=200), "theory_seeds": 20, "agreement": dict(count=1000), "agreement_seeds": 10, "weight": dict(count=3500, pairs=10), "weight_seeds": 6,
             "rooms": dict(frames=9, points=5000, cpd_points=1500), "room_seeds": 6, "features": dict(views=30), "feature_seeds": 3, "joints": dict(grid=[8, 16, 32, 64], points=20_000, repeats=5), "joint_seeds": 6,
-            "robot": dict(frames=30, mixture_every=10, keep=[1, 15, 29]), "robot_seeds": 3, "dancer": dict(frames=16, nodes=100, speed=0.15, generic_frames=3), "dancer_seeds": 5}}
+            "robot": dict(frames=30, mixture_every=10, keep=[1, 15, 29]), "robot_seeds": 3, "dancer": dict(frames=16, nodes=100, speed=0.15, generic_frames=3), "dancer_seeds": 5,
+            "humanoid": dict(frames=18, mixture_every=10, keep=[1, 9, 17]), "clips": ["walk", "kick", "dance_a"], "scans": dict(count=1000, pairs=8), "scanned": ["bunny", "face", "temple"]}}
 SIZES["gpu"] = SIZES["cpu"] | {"outliers": SIZES["cpu"]["outliers"] | {"count": 3500}, "noise": SIZES["cpu"]["noise"] | {"count": 3500}, "scaling": dict(grid=[500, 1000, 2000, 3500, 8000, 16000, 32000], sigma=0.05, repeats=3),
                                "rooms": dict(frames=40, points=5000, cpd_points=1500)}
 SETTINGS = {"default": dict(noise=0.06, ambiguous=0.4), "hard": dict(noise=0.12, ambiguous=0.6)}
@@ -1395,6 +1619,8 @@ def stages(run) -> dict:
     found["joints"] = many(joints_stage, s["joint_seeds"], **s["joints"])
     found["robot"] = many(robot_stage, s["robot_seeds"], **s["robot"])
     found["dancer"] = many(dancer_stage, s["dancer_seeds"], **s["dancer"])
+    found["humanoid"] = [run.stage(humanoid_stage, **s["humanoid"], clip=clip, seed=run.seed) for clip in s["clips"]]
+    found["scans"] = {name: run.stage(scan_stage, name=name, **s["scans"], seed=run.seed) for name in s["scanned"]}
     return found
 
 # %% ../../nbs/geometry/filterreg.ipynb #1fb80fec
@@ -1441,15 +1667,25 @@ def table_e3(weight: list):
     of = lambda world, way: 100*float(np.median([e for r in weight for e in r[world][way]]))
     return pd.DataFrame([{"outlier term": way, "30 % cut off": of("cut", way), "0.2 uniform outliers": of("uniform", way)} for way in weight[0]["cut"]])
 
-def table_e4(robot: list, dancer: list):
+def table_e5(scans: dict, close: float = 2.0):
+    "Table E5: median error in percent of the diameter, and pairs that end within `close` percent."
+    import pandas as pd
+    rows = []
+    for name, starts in scans.items():
+        for start, methods in starts.items():
+            rows.append({"scan, start": f"{name}, {start}: median error (%)"} | {m: round(100*float(np.median(e)), 2) for m, e in methods.items()})
+            rows.append({"scan, start": f"{name}, {start}: registered of {len(methods['ICP'])}"} | {m: int(np.sum(np.array(e) < close/100)) for m, e in methods.items()})
+    return pd.DataFrame(rows)
+
+def table_e4(robot: list, dancer: list, humanoid: list = ()):
     "Table E4: mean error over frames and at the last frame, times a frame."
     import pandas as pd
     rows = []
-    for task, runs, unit in (("robot", robot, 0.1), ("body", dancer, 1.0)):
-        for name in runs[0]["methods"]:
+    for task, runs, unit in (("robot", robot, 0.1), ("humanoid", humanoid, 0.1), ("body", dancer, 1.0)):
+        for name in runs[0]["methods"] if runs else ():
             if "generic" in name: continue
             of = lambda key: np.array([r["methods"][name][key] for r in runs])
-            rows.append({"tracker": f"{task}: {name}", "error (cm)": unit*of("error").mean(), "hands or arms (cm)": unit*of("hands" if task == "robot" else "arms").mean(), "last frame (cm)": unit*of("error")[:, -1].mean(),
+            rows.append({"tracker": f"{task}: {name}", "error (cm)": unit*of("error").mean(), "hands or arms (cm)": unit*of("arms" if task == "body" else "hands").mean(), "last frame (cm)": unit*of("error")[:, -1].mean(),
                          "E time (ms)": float(np.median(of("E ms"))), "M time (ms)": float(np.median(of("M ms")))})
     return pd.DataFrame(rows)
 
@@ -1471,7 +1707,7 @@ def sweep_figure(sweep: list, ours: list, levels: list, count: int, kind: str, s
     case = bunny_case(count, 0, **{kind: shown})
     for k, (title, motion) in enumerate({"start": np.eye(4), **T}.items()):
         ax = figure.add_axes([0.02 + 0.32*k, 0.5, 0.32, 0.46], projection="3d")
-        _cloud(ax, case.target[::2], palette["vermilion"], 1.2); _cloud(ax, move(motion, case.source)[::2], palette["blue"], 1.2)
+        _cloud(ax, case.target[::4], palette["vermilion"], 1.8); _cloud(ax, move(motion, case.source)[::4], palette["blue"], 1.8)
         ax.set_title(title, fontsize=9, y=0.97)
     ax = figure.add_axes([0.1, 0.1, 0.55, 0.36])
     for name in sweep[0]:
@@ -1525,30 +1761,40 @@ def figure_6(run: dict):
     "Figure 6: a view, both feature-based starts, both after refinement, points coloured by descriptor."
     import matplotlib.pyplot as plt
     e = run["example"]
-    figure = plt.figure(figsize=(7.4, 4.4), layout="none")
+    figure = plt.figure(figsize=(7, 4.2), layout="none")
     tint = lambda c: np.clip(np.array(c)*0.5 + 0.5, 0, 1)
     names = ("proposed", "feature ICP, trimmed in feature space")
     panels = [("model, and what the camera sees", None)] + [(f"{'proposed' if n == 'proposed' else 'feature ICP'}: {w}", np.array(e[n][k])) for k, w in (("before", "by features"), ("after", "refined")) for n in names]
     for (title, T), (row, column) in zip(panels, ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2))):
         ax = figure.add_axes([0.01 + 0.33*column, 0.5 - 0.48*row, 0.32, 0.44])
-        p, m = np.array(e["points"])[::2], np.array(e["model"])[::2]
-        ax.scatter(p[:, 0], p[:, 1], s=4, c=tint(e["colours"])[::2], linewidths=0)
+        p, m = np.array(e["points"])[::3], np.array(e["model"])[::3]
+        ax.scatter(p[:, 0], p[:, 1], s=4, c=tint(e["colours"])[::3], linewidths=0)
         x = m @ [[1, 0, 0], [0, 0, 1], [0, 1, 0]] - [1.1, 0, 0] if T is None else move(T, m)
-        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::2] if T is None else "#1F2933", linewidths=0, alpha=1 if T is None else 0.5)
+        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::3] if T is None else "#1F2933", linewidths=0, alpha=1 if T is None else 0.5)
         ax.set(aspect="equal", xlim=(-1.7 if T is None else -0.75, 0.75), ylim=(-0.75, 0.75)); ax.set_title(title, fontsize=8); ax.axis("off")
     return figure
 
 def figure_7(robot: list, timed: bool = True):
     "Figure 7: the tracked model over the cloud in three frames; errors by frame; milliseconds a frame."
+    return tracking_figure(robot, [s | {"title": f"frame {s['frame']}"} for s in robot[0]["snapshots"]], timed)
+
+def figure_e4(humanoid: list, clips: list, timed: bool = True):
+    "Figure E4: the last frame of every clip, as Figure 7; +y is turned up."
+    up = lambda points: (np.array(points)*[1, 1, -1])[:, [0, 2, 1]].tolist()
+    return tracking_figure(humanoid, [r["snapshots"][-1] | {"title": f"{clip}, frame {r['snapshots'][-1]['frame']}"} | ({k: up(r["snapshots"][-1][k]) for k in ("cloud", "model")} if r["freedoms"] == 34 else {}) for r, clip in zip(humanoid, clips)], timed, (12, -38), 0.9)
+
+def tracking_figure(robot: list, shots: list, timed: bool, seen_from: tuple = (25, 25), reach: float | None = None):
+    "Snapshots above; below errors by frame and milliseconds a frame, over all runs. `reach`: cloud points farther than this (m) from the middle of the model are not drawn."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     figure = plt.figure(figsize=(7.6, 4.9), layout="none")
-    shots = robot[0]["snapshots"]
     tints = np.array([plt.matplotlib.colors.to_rgb(c) for c in [*palette.values()]*2])
     for k, s in enumerate(shots):
-        ax = figure.add_axes([0.01 + 0.33*k, 0.5, 0.32, 0.48], projection="3d")
-        _cloud(ax, s["cloud"], "#9AA5B1", 1.5, 25, 25); _cloud(ax, s["model"], tints[np.array(s["body"])], 3, 25, 25)
-        ax.set_title(f"frame {s['frame']}", fontsize=9, y=0.94)
+        ax = figure.add_axes([0.01 + 0.33*k, 0.49, 0.32, 0.45], projection="3d")
+        y = np.array(s["cloud"])
+        if reach: y = y[np.sqrt(((y - np.mean(s["model"], 0))**2).sum(1)) < reach]
+        _cloud(ax, y[::2], "#9AA5B1", 1.8, *seen_from); _cloud(ax, s["model"], tints[np.array(s["body"])], 3, *seen_from)
+        ax.set_title(s["title"], fontsize=9, y=1.07)
     one, two = figure.add_axes([0.08, 0.1, 0.36, 0.33]), figure.add_axes([0.64, 0.1, 0.34, 0.33])
     names = list(robot[0]["methods"])
     for k, name in enumerate(names):
@@ -1560,7 +1806,7 @@ def figure_7(robot: list, timed: bool = True):
         value = np.array([np.median([v for r in robot for v in r["methods"][n][key]]) for n in names])
         two.barh(np.arange(len(names)) + (0.4*i - 0.2 if timed else 0), value, 0.38, color=palette[colour], label=key[:1] + " step" if timed else key)
     two.set_yticks(range(len(names)), [n.replace(", every ", ",\nevery ").replace(", direct M step", ",\ndirect M step") for n in names], fontsize=7)
-    two.set(xlabel="ms a frame" if timed else "iterations", xscale="log" if timed else "linear"); two.legend(fontsize=7); two.invert_yaxis(); two.grid(axis="y", visible=False)
+    two.set(xlabel="ms a frame" if timed else "iterations", xscale="log" if timed else "linear"); two.xaxis.set_minor_formatter(plt.NullFormatter()); two.legend(fontsize=7); two.invert_yaxis(); two.grid(axis="y", visible=False)
     return figure
 
 def figure_8(dancer: list):

@@ -240,7 +240,7 @@ def test_factored_equals_direct(plane):
 
 
 def test_bad_trees():
-    for joints in ([Joint(0, "revolute")], [Joint(-1, "ball")], [Joint(-1, "floating"), Joint(0, "floating")]):
+    for joints in ([Joint(0, "revolute")], [Joint(-1, "hinge")], [Joint(-1, "floating"), Joint(0, "floating")]):
         with pytest.raises(PaperKitError, match="kinematic tree"): Tree(joints)
 
 
@@ -363,3 +363,114 @@ def test_all_claims_have_a_predicate():
     from helpers import ROOT
     from paper_kit.kit.paper import load_manifest
     assert set(predicates) == {c["id"] for c in load_manifest(ROOT/"data"/"papers"/"filterreg.yaml")["claims"]}
+
+
+# what other scans, other rivals and the humanoid need
+
+def test_a_ball_joint_turns_as_its_jacobian_says():
+    rng = np.random.default_rng(0)
+    tree = Tree([Joint(-1, "floating"), Joint(0, "ball", twist_matrix([0.1, 0.2, -0.3, 0.1, 0.4, 0.2])), Joint(1, "revolute", twist_matrix([0.3, 0, 0.1, 0, 0.3, 0]), (0.0, 1.0, 0.0)), Joint(1, "ball", twist_matrix([0, 0, 0, 0, 0, 0.2]))])
+    assert tree.freedoms == 6 + 3 + 1 + 3
+    pose = tree.step(tree.rest(), 0.4*rng.normal(size=13))
+    T = tree.forward(pose)
+    J, x = tree.jacobian(T), rng.normal(size=(4, 3))
+    for q in range(13):
+        delta = np.zeros(13); delta[q] = 1e-6
+        moved = tree.forward(tree.step(pose, delta))
+        for b in range(4):
+            at = T[b, :3, :3] @ x[b] + T[b, :3, 3]
+            expected = np.cross(J[b, :3, q], at) + J[b, 3:, q]
+            np.testing.assert_allclose((moved[b, :3, :3] @ x[b] + moved[b, :3, 3] - at)/1e-6, expected, atol=1e-5)
+    with pytest.raises(PaperKitError, match="kinematic tree"): Tree([Joint(-1, "hinge")])
+
+
+def test_the_humanoid_stands_on_the_ground_and_walks_ahead():
+    pytest.importorskip("pybullet_data")
+    tree, meshes = paper.humanoid()
+    assert tree.freedoms == 34 and len(tree) == len(meshes) == 13
+    poses = paper.humanoid_clip("walk", 12)
+    lowest = []
+    for pose in poses:
+        T = tree.forward(pose)
+        lowest.append(min(float((m.vertices.numpy() @ T[b, :3, :3].T + T[b, :3, 3])[:, 1].min()) for b, m in enumerate(meshes)))
+    assert max(np.abs(lowest)) < 0.06                                     # metres: some foot is on the ground in every frame
+    head = tree.forward(poses[0])[2, :3, 3]
+    assert 1.2 < head[1] < 1.6 and poses[-1][0, 0, 3] - poses[0][0, 0, 3] > 0.3
+    with pytest.raises(PaperKitError, match="no such clip"): paper.humanoid_clip("swim", 4)
+    with pytest.raises(PaperKitError, match="too short"): paper.humanoid_clip("walk", 400)
+
+
+def test_the_feature_histograms_do_not_feel_a_rigid_motion():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(200, 3)); x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x, n = x*[1, 0.7, 0.4], x
+    T = twist_matrix([0.5, -1.0, 0.3, 0.2, 0.1, 0.4])
+    f, g = paper.point_features(x, n, 0.5), paper.point_features(move(T, x), n @ T[:3, :3].T, 0.5)
+    assert np.abs(f - g).max() < 0.05 and np.abs(f - g).mean() < 1e-4      # a point on the edge of two bins may jump
+    np.testing.assert_allclose(f.reshape(200, 3, 11).sum(-1), 1, atol=1e-9)
+    assert np.abs(f - f[rng.permutation(200)]).mean() > 1e-2
+
+
+def test_a_plane_has_one_feature_histogram():
+    g = np.stack(np.meshgrid(np.arange(9.0), np.arange(9.0)), -1).reshape(-1, 2)
+    f = paper.point_features(np.c_[g, 0*g[:, :1]], np.tile([0.0, 0, 1], (81, 1)), 1.2)
+    middle = np.zeros(33); middle[[5, 16, 27]] = 1                         # all three angles are 0
+    np.testing.assert_allclose(f, np.tile(middle, (81, 1)), atol=1e-12)
+
+
+def test_batched_kabsch_and_ransac_find_a_known_motion():
+    rng, T = np.random.default_rng(2), twist_matrix([2.0, 0.5, -1.0, 0.3, 0.1, -0.2])
+    x = rng.normal(size=(6, 5, 3))
+    np.testing.assert_allclose(paper.kabsch_batch(x, move(T, x)), np.tile(T, (6, 1, 1)), atol=1e-9)
+    cloud_, feature = rng.normal(size=(300, 3)), rng.normal(size=(300, 5))
+    spoiled = feature.copy(); spoiled[:120] = rng.normal(size=(120, 5))    # 120 wrong matches
+    found = paper.ransac(cloud_, move(T, cloud_), (spoiled, feature), 0.02, np.random.default_rng(0), tries=4000)
+    assert alignment_error(found.T, T, cloud_) < 1e-6
+    nothing = paper.ransac(cloud_[:3]*0, cloud_[:3], (feature[:3], feature[:3]), 0.02, np.random.default_rng(0), tries=50)
+    assert not nothing.converged and (nothing.T == np.eye(4)).all()
+
+
+def test_gmmreg_finds_a_small_motion_and_its_history_narrows():
+    c = bunny_case(300, 0, angle=25.0)
+    found = paper.gmmreg(c.source, c.target)
+    assert alignment_error(found.T, c.T, c.true) < 0.01 < alignment_error(np.eye(4), c.T, c.true)
+    assert [s for _, s in found.history] == sorted((s for _, s in found.history), reverse=True)
+
+
+def test_scan_cases_hold_what_they_promise():
+    c = paper.scan_case("bunny", 400, 3, removed=0.25, noise=0.0)
+    assert len(c.source) == len(c.target) == 300
+    assert twist_size(np.block([[c.T[:3, :3], np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])) == pytest.approx(math.radians(30), abs=1e-6)
+    from scipy.spatial import cKDTree
+    d = cKDTree(c.target).query(move(c.T, c.source))[0]
+    assert np.median(d) < 0.03 and d.max() > 0.05                          # the same surface, and a side without a partner
+    np.testing.assert_allclose(np.linalg.norm(c.target_normals, axis=1), 1, atol=1e-6)
+
+
+def descriptor_folder(folder):
+    from PIL import Image
+    rng = np.random.default_rng(0)
+    for part in ("depth", "mask", "descriptor"): (folder/part).mkdir(parents=True)
+    for k in range(2):
+        Image.fromarray((900 + rng.integers(0, 30, (24, 32))).astype(np.uint16)).save(folder/"depth"/f"{k:06d}.png")
+        mask = np.zeros((24, 32), np.uint8); mask[8:16, 8:24] = 255
+        Image.fromarray(mask).save(folder/"mask"/f"{k:06d}.png")
+        np.save(folder/"descriptor"/f"{k:06d}.npy", rng.normal(size=(24, 32, 3)).astype(np.float32))
+    (folder/"template.pcd").write_text("VERSION .7\nFIELDS x y z a b c\nPOINTS 2\nDATA ascii\n0 0 0 1 0 0\n0.1 0 0 0 1 0\n")
+    return folder
+
+
+def test_the_descriptor_layout_and_its_faults(tmp_path):
+    data = paper.DescriptorViews(descriptor_folder(tmp_path))
+    points, features = data[0]
+    assert len(data) == 2 and points.shape == (8*16, 3) and features.shape == (8*16, 3) and 0.89 < points[:, 2].min() <= points[:, 2].max() < 0.94
+    assert data.template[0].shape == (2, 3) and data.template[1].tolist() == [[1, 0, 0], [0, 1, 0]]
+    f = np.load(tmp_path/"descriptor"/"000001.npy"); f[10, 10, 0] = np.nan; np.save(tmp_path/"descriptor"/"000001.npy", f)
+    with pytest.raises(PaperKitError, match="NaN"): data[1]
+    (tmp_path/"mask"/"000000.png").unlink()
+    with pytest.raises(PaperKitError, match="no such file"): data[0]
+    (tmp_path/"depth"/"000001.png").write_bytes(b"not a picture")
+    with pytest.raises(PaperKitError, match="cannot be used"): data[1]
+    (tmp_path/"template.pcd").write_text("DATA ascii\n1 2 x\n")
+    with pytest.raises(PaperKitError, match="template.pcd"): paper.DescriptorViews(tmp_path)
+    with pytest.raises(PaperKitError, match="no image"): paper.DescriptorViews(tmp_path/"nowhere")
