@@ -1,0 +1,388 @@
+"""Convolutional mesh regression: graph convolution by hand, resampling, rotations, augmentation, losses, errors, published sizes, loaders on miniatures, predicates that can fail."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from paper_kit.human3d import graph_cmr as paper
+from paper_kit.human3d.graph_cmr import predicates, topology
+from paper_kit.human3d.worlds import JOINTS, PARTS, free_body, projected
+from paper_kit.kit.files import PaperKitError, project_root
+from paper_kit.kit.geometry import axis_angle_to_matrix, nearest_rotation, random_rotations, rotation_angle
+from paper_kit.kit.nn import ResNet, parameter_count
+from paper_kit.kit.paper import load_manifest
+
+
+def generator(seed=0): return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def top(): return topology(216)
+
+
+@pytest.fixture(scope="module")
+def data(): return paper.world_stage(12, "train", "wild", 48, 75.0, 0)
+
+
+def test_the_manifest_is_valid_and_every_predicate_belongs_to_a_claim():
+    manifest = load_manifest(project_root()/"data"/"papers"/"graph_cmr.yaml")
+    assert {claim["id"] for claim in manifest["claims"]} == set(predicates) == set(paper.WHY)
+
+
+# the graph
+
+def test_adjacency_is_row_normalised_with_self_loops():
+    A = paper.adjacency(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
+    third, quarter = 1/3, 1/4
+    assert torch.allclose(A, torch.tensor([[third, third, third, 0], [quarter]*4, [quarter]*4, [0, third, third, third]]))
+    assert not torch.allclose(A, A.T), "symmetric normalisation would be"
+    L = paper.adjacency(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4, loops=False)
+    assert (L.diagonal() == 0).all() and torch.allclose(L.sum(1), torch.ones(4))
+
+
+def test_graph_convolution_is_equation_1_dense_and_sparse():
+    A = paper.adjacency(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
+    layer = paper.GraphConvolution(3, 5, A)
+    x = torch.randn(2, 3, 4, generator=generator())
+    by_hand = (A @ x.mT @ layer.weight.T + layer.bias).mT
+    assert torch.allclose(layer(x), by_hand, atol=1e-6)
+    layer.A = A.to_sparse()
+    assert torch.allclose(layer(x), by_hand, atol=1e-6)
+    layer.double(); layer.A = A.T.double()
+    assert torch.autograd.gradcheck(layer, torch.randn(1, 3, 4, generator=generator(), dtype=torch.float64, requires_grad=True))
+
+
+def test_the_first_layer_is_the_linear_map_on_coordinates_and_feature(top):
+    net = paper.GraphCNN(7, top, 16)
+    f = torch.randn(2, 7, generator=generator())
+    joined = torch.cat([net.template.expand(2, -1, -1), f[..., None].expand(-1, -1, len(top.kept))], 1)
+    assert torch.allclose(net.begin(f), net.start(joined), atol=1e-5)
+
+
+def test_group_norm_looks_at_one_picture_batch_norm_at_all(top):
+    f = torch.randn(4, 7, generator=generator())
+    for norm, alone in (("group", True), ("none", True), ("batch", False)):
+        net = paper.GraphCNN(7, top, 16, norm=norm)
+        assert torch.allclose(net(f)[0][:1], net(f[:1].repeat(2, 1))[0][:1], atol=1e-4) == alone
+    with pytest.raises(PaperKitError, match="norm"): paper.normal("layer", 8)
+
+
+def test_the_world_keeps_subjects_apart_and_people_before_the_camera(data):
+    test = paper.world_stage(12, "test", "studio", 48, 75.0, 0)
+    train = paper.world_stage(12, "train", "studio", 48, 75.0, 0)
+    for own in (data, test, train):
+        assert (own["rotations"][:, 0, 2, 2] < 0.3).all() and (own["rotations"][:, 0, 1, 1] < 0).all(), "they face the camera, feet down (y points down)"
+        assert torch.allclose(own["rotations"].det(), torch.ones(12, 24), atol=1e-4)
+    assert torch.cdist(test["shape"], train["shape"]).min() > 1e-3, "no test subject in training"
+    assert torch.equal(paper.world_stage(12, "train", "wild", 48, 75.0, 0)["image"], data["image"])
+    places = [paper.scenery(split, "studio", 0, 48, 0)[2] for split in ("train", "test")]
+    assert torch.equal(*places), "one studio"
+    with pytest.raises(PaperKitError, match="domain"): paper.world_stage(2, "train", "street", 48, 75.0, 0)
+
+
+def test_vertices_follow_a_renumbering_of_the_template(top):
+    "Equivariance: the shape head knows a vertex only by its coordinates and neighbours."
+    order = torch.randperm(len(top.kept), generator=generator())
+    other = paper.Topology(top.template[order], top.faces, top.adjacency[order][:, order], top.kept[order], top.up, top.joints, top.body, top.full)
+    a, b = paper.GraphCNN(7, top, 16), paper.GraphCNN(7, other, 16)
+    b.load_state_dict(a.state_dict())
+    f = torch.randn(1, 7, generator=generator())
+    assert torch.allclose(a(f)[0][:, order], b(f)[0], atol=1e-4)
+
+
+def test_layers_end_in_the_mesh(top):
+    net = paper.GraphCNN(7, top, 16)
+    f = torch.randn(2, 7, generator=generator())
+    steps = net.layers(f)
+    assert len(steps) == 6 and torch.equal(steps[-1], net(f)[0])
+
+
+# resampling and joints
+
+def test_down_and_up_are_a_selection_and_barycentric_weights(top):
+    U = top.up.to_dense()
+    assert U.shape == (6890, 216) and torch.allclose(U.sum(1), torch.ones(6890), atol=1e-5) and U.min() >= -1e-6
+    assert torch.allclose(U[top.kept], torch.eye(216), atol=1e-5), "kept vertices stay where they are"
+    x = torch.randn(2, 216, 3, generator=generator())
+    assert torch.allclose(top.upsample(x), U @ x, atol=1e-5)
+    assert torch.allclose(top.joints @ x, top.full.joints_of(U @ x), atol=1e-4), "joints come from the upsampled mesh"
+
+
+def test_the_restricted_body_moves_as_the_whole(top):
+    R, b = random_rotations(2, 24, generator=generator()), torch.randn(2, 10, generator=generator())
+    full, few = top.full(R, b), top.body(R, b)
+    assert torch.allclose(few.vertices[:, :216], full.vertices[:, top.kept], atol=1e-5) and torch.allclose(few.joints, full.joints, atol=1e-5)
+
+
+# rotations
+
+def test_projection_to_rotations_handles_determinant_and_has_finite_gradients():
+    M = torch.cat([torch.eye(3)[None], torch.diag(torch.tensor([3.0, 2.0, -1.0]))[None], torch.randn(6, 3, 3, generator=generator())]).double().requires_grad_()
+    R = nearest_rotation(M)
+    assert torch.allclose(R.det(), torch.ones(8).double()) and torch.allclose(R @ R.mT, torch.eye(3).double().expand(8, 3, 3), atol=1e-9)
+    assert torch.autograd.gradcheck(nearest_rotation, M)
+    flipped = -torch.diag(torch.tensor([1.0, 1, -1])).double()                 # the released rule: -1 times the nearest orthogonal matrix
+    assert (R[1] - M[1]).norm() < (flipped - M[1]).norm(), "nearest, not merely a rotation"
+    raw = torch.randn(3, 216, generator=generator(), requires_grad=True)
+    paper.rotations_from(raw, "matrix").square().sum().backward()
+    assert raw.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["matrix", "axis-angle"])
+def test_the_start_is_upright_before_the_camera(kind):
+    R = paper.rotations_from(paper.at_rest(kind)[None], kind)[0]
+    assert torch.allclose(R[0], torch.diag(torch.tensor([1.0, -1, -1])), atol=1e-5) and torch.allclose(R[1:], torch.eye(3).expand(23, 3, 3), atol=1e-6)
+
+
+# published sizes
+
+def test_published_parameter_counts():
+    big = topology(1723)
+    net = paper.GraphCNN(2048, big, published=True)
+    assert parameter_count(net) == 1_754_680
+    assert parameter_count(paper.ParameterMLP(big)) == 15_027_426
+    assert parameter_count(ResNet(50, classes=None)) == parameter_count(paper.Encoder()) == 23_508_032
+    assert paper.Encoder().outputs == 2048
+    assert net.start.weight.abs().max() <= 1/(2051*512) and net.blocks[0].middle.weight.abs().max() <= math.sqrt(6/256)
+
+
+def test_one_step_at_the_published_size(data):
+    big = topology(1723)
+    net = paper.Network("graph", big, 256, (50, 64), published=True)
+    truth = paper.prepared(paper.some(data, slice(0, 2)), "rgb", big, generator(), fine=True)
+    assert truth["vertices"].shape == (2, 6890, 3)
+    loss = paper.stage_one(*net(truth["x"]), truth, big)
+    sum(loss.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_heads_are_of_one_size_and_gradients_reach_all(top, data):
+    goal = parameter_count(paper.Network("graph", top, 64, (18, 16)).head)
+    truth = paper.prepared(data, "rgb", top, generator())
+    for target in paper.TARGETS:
+        net = paper.Network(target, top, 64, (18, 16))
+        assert abs(parameter_count(net.head)/goal - 1) < 0.05, target
+        sum(paper.network_loss(net, truth, top).values()).backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+    with pytest.raises(PaperKitError, match="target"): paper.Network("voxels", top, 64)
+
+
+# inputs, augmentation, losses
+
+def test_truth_follows_the_augmentation(top, data):
+    "After mirroring, turning and scaling, the joints regressed from the posed truth still are the joints, and the keypoints their projection."
+    for seed in range(3):
+        out = paper.prepared(data, "parts", top, generator(seed), fine=True)
+        assert (top.full.joints_of(out["vertices"]) - out["joints"]).norm(dim=-1).max() < 5e-3
+        assert torch.allclose(projected(out["joints"], out["camera"]), out["keypoints"])
+        assert (out["camera"][:, 0]/data["camera"][:, 0] - 1).abs().max() <= 0.2501
+    calm = paper.prepared(data, "rgb", top, generator(), fine=True, turns=False)
+    assert (top.full.joints_of(calm["vertices"]) - calm["joints"]).norm(dim=-1).max() < 5e-3 and torch.equal(calm["camera"][:, 0], data["camera"][:, 0])
+    plain = paper.prepared(data, "parts", top, fine=True)
+    assert (top.full.joints_of(plain["vertices"]) - plain["joints"]).abs().max() < 1e-4
+
+
+def test_a_turn_about_the_pictures_centre_by_hand(data):
+    one = paper.some(data, slice(0, 1))
+    zero, quarter = torch.zeros(1), torch.tensor([math.pi/2])
+    x = torch.zeros(1, 3, 9, 9); x[0, :, 4, 7] = 1.0                           # right of the centre
+    out, R, J, camera = paper.turned(x, "parts", one["rotations"], one["joints"], one["camera"], one["pelvis"], quarter, torch.ones(1))
+    assert out[0, 0].argmax() == 7*9 + 4, "goes below the centre: y points down"
+    before, after = projected(one["joints"], one["camera"]), projected(J, camera)
+    assert torch.allclose(after, torch.stack([-before[..., 1], before[..., 0]], -1), atol=1e-5)
+    assert torch.allclose(rotation_angle(R[:, 0], one["rotations"][:, 0]), quarter, atol=1e-4)
+    same = paper.turned(x, "parts", one["rotations"], one["joints"], one["camera"], one["pelvis"], zero, torch.full((1,), 1.25))
+    assert torch.allclose(projected(same[2], same[3]), 1.25*before, atol=1e-5)
+
+
+def test_mirrored_labels_change_sides(data):
+    assert [PARTS[k] for k in paper.SWAP_PARTS][3:5] == ["right arm", "left arm"] and JOINTS[paper.SWAP[4]] == "right knee"
+    every = torch.ones(12, dtype=torch.bool)
+    x, m = paper.network_input(data, "parts"), paper.network_input(data, "parts", every)
+    label = data["said"].flip(-1)
+    left_arm = paper.network_input({"image": data["image"], "said": torch.full_like(data["said"], 3)}, "parts")[0, :, 0, 0]
+    assert (m.movedim(1, -1)[label == 4] == left_arm).all() and torch.equal(x.flip(-1)[:, :, :, :] == 0, x.flip(-1) == 0)
+    bones = (paper.network_input(data, "dense", every)[:, 0]*24).round().long()
+    owner = data["seen"][:, 0].flip(-1).long()
+    assert (bones[owner == JOINTS.index("left knee") + 1] == JOINTS.index("right knee") + 1).all()
+    with pytest.raises(PaperKitError, match="input"): paper.network_input(data, "depth")
+
+
+def test_spoilt_correspondences_follow_the_spoilt_parts():
+    from paper_kit.human3d.worlds import PART_OF_JOINT
+    surface = torch.zeros(1, 3, 1, 3, dtype=torch.uint8); knee = JOINTS.index("left knee") + 1
+    surface[0, :, 0] = torch.tensor([[knee]*3, [100]*3, [50]*3])
+    leg = PART_OF_JOINT[knee - 1]
+    out = paper.corrupt_surface(surface, torch.tensor([[[leg, leg + 1, 0]]]))
+    assert out[0, 0, 0].tolist() == [knee, JOINTS.index("right knee") + 1, 0] and out[0, 1, 0].tolist() == [100, 100, 0]
+
+
+def test_losses_by_hand_and_pictures_without_3d(top):
+    n = len(top.kept)
+    v = torch.zeros(2, n, 3)
+    truth = {"vertices": torch.stack([torch.full((n, 3), 0.1), torch.full((n, 3), 5.0)]), "keypoints": torch.full((2, 24, 2), 0.5), "known": torch.tensor([1.0, 0.0])}
+    loss = paper.stage_one(v, torch.tensor([[1.0, 0, 0]]).expand(2, 3), truth, top)
+    assert loss["shape"].item() == pytest.approx(0.1) and loss["keypoints"].item() == pytest.approx(0.5)
+    assert paper.stage_one(v, torch.ones(2, 3), truth, top, power=2)["shape"].item() == pytest.approx(0.01)
+    assert paper.stage_one(v, torch.ones(2, 3), truth | {"known": torch.zeros(2)}, top)["shape"].item() == 0
+    R = torch.eye(3).repeat(1, 24, 1, 1)
+    posed = top.body(R, torch.zeros(1, 10))
+    exact = {"vertices": posed.vertices[:, :n], "keypoints": projected(top.joints @ posed.vertices[:, :n], torch.tensor([[1.0, 0, 0]])), "rotations": R, "shape": torch.full((1, 10), 2.0), "known": torch.ones(1)}
+    two = paper.stage_two(R, torch.zeros(1, 10), torch.tensor([[1.0, 0, 0]]), exact, top)
+    assert two["betas"].item() == pytest.approx(0.4) and max(two[k].item() for k in ("shape", "keypoints", "pose")) < 1e-6
+    turned = axis_angle_to_matrix(torch.tensor([0.0, 0.0, math.pi])).expand(1, 24, 3, 3)
+    assert paper.stage_two(turned, torch.zeros(1, 10), torch.ones(1, 3), exact, top)["pose"].item() == pytest.approx(8/9, abs=1e-4), "on matrices: two entries of nine are off by 2"
+
+
+# the judge
+
+def test_mpjpe_is_not_the_reconstruction_error():
+    X = torch.randn(3, 24, 3, generator=generator())
+    assert torch.allclose(paper.mpjpe(X + 7, X), torch.zeros(3), atol=1e-2), "a shift costs nothing"
+    Y = 0.5*X @ axis_angle_to_matrix(torch.tensor([0.3, 1.0, 0.2])).T + 1
+    assert paper.reconstruction(Y, X).max() < 0.1 and paper.mpjpe(Y, X).min() > 100
+    mirrored = X*torch.tensor([-1.0, 1, 1])
+    assert paper.reconstruction(mirrored, X).min() > 50, "a reflection is not forgiven"
+    moved = X.clone(); moved[:, 14] += 5; moved[:, 23] += 5
+    assert torch.allclose(paper.mpjpe(moved, X), torch.zeros(3), atol=1e-3), "collars and hands are not among the 14"
+    moved[:, 20] += torch.tensor([0.0, 0.14, 0])
+    assert torch.allclose(paper.mpjpe(moved, X), torch.full((3,), 10.0), atol=1e-3), "14 cm at one joint of 14"
+
+
+def test_roughness_sees_noise_and_not_shifts(top):
+    v = top.full.mean[top.kept][None]
+    assert paper.roughness(v + 0.3, v, top).item() < 1e-2
+    noisy, smooth = v + 0.01*torch.randn(v.shape, generator=generator()), v*1.05
+    assert paper.roughness(noisy, v, top) > 3*paper.roughness(smooth, v, top)
+
+
+def test_segmentation_scores_by_hand():
+    acc, f1 = paper.scores(torch.tensor([[[1, 1, 0, 0]]]), torch.tensor([[[1, 0, 0, 0]]]), 2)
+    assert acc == 75 and f1 == pytest.approx((2/3 + 0.8)/2)
+
+
+def test_the_truth_scores_perfectly(top, data):
+    made = {k: data[k] for k in ("rotations", "shape", "camera")} | {"vertices": top.body(data["rotations"], data["shape"]).vertices[:, :216]}
+    found = paper.judged(made, data, top)
+    assert found["mpjpe"].max() < 0.1 and found["rec"].max() < 0.1 and found["vertex"].max() < 0.1
+    assert paper.segment_stage(data, made, 216)["part acc"] > 99.9
+
+
+def test_smplify_improves_on_its_start_and_follows_the_keypoints(top, data):
+    few = paper.some(data, slice(0, 4))
+    points = projected(few["joints"], few["camera"])
+    prior = paper.pose_prior(2, 0)
+    early, late = (paper.smplify(points, torch.ones(4, 24), prior, top.full, steps) for steps in (1, 50))
+    off = lambda m: (projected(top.full(m["rotations"], m["shape"]).joints, m["camera"]) - points)[:, paper.FOURTEEN].norm(dim=-1).mean()
+    assert off(late) < 0.5*off(early)
+    assert prior.cost(prior.mean).argmin() >= 0 and (prior.cost(prior.mean) < prior.cost(prior.mean + 1)).all()
+    x, sure = paper.detected(points, generator())
+    assert (sure < 1).any() and (x - points).abs().mean() > 0.01
+
+
+def test_hinges_punish_the_wrong_way():
+    "A knee bent backwards is about +x at rest; an elbow forwards is -y on the left, +y on the right."
+    from paper_kit.human3d.worlds import _BENDS
+    for joint, axis, sign in paper._hinges: assert np.sign(_BENDS[JOINTS[joint]][axis]) == sign
+
+
+# loaders
+
+def write_index(path, n=3, **changes):
+    rng = np.random.default_rng(0)
+    a = {"imgname": np.array([f"images/{k}.jpg" for k in range(n)]), "center": rng.uniform(20, 40, (n, 2)), "scale": rng.uniform(0.2, 0.3, n), "part": rng.uniform(0, 60, (n, 24, 3)),
+         "S": rng.normal(size=(n, 24, 4)), "pose": rng.normal(size=(n, 72)), "shape": rng.normal(size=(n, 10)), "maskname": np.array(["m"]*n), "partname": np.array(["p"]*n)} | changes
+    np.savez(path, **{k: v for k, v in a.items() if v is not None})
+    return path
+
+
+def test_index_of_every_layout_on_a_miniature(tmp_path):
+    "Layout: datasets/preprocess of nkolot/SPIN and the data release of nkolot/GraphCMR."
+    for layout, keys in paper.LAYOUTS.items():
+        drop = {k: None for k in ("part", "S", "pose", "shape", "maskname", "partname") if k not in keys}
+        index = paper.read_index(write_index(tmp_path/f"{layout}.npz", **drop), layout)
+        assert len(index) == 3 and index.imgname[1] == "images/1.jpg" and all(getattr(index, k) is None for k in drop)
+    part = np.zeros((3, 24, 3)); part[1, 5, 0] = np.nan
+    bad = {"nan": (dict(part=part), "entry 1"), "short": (dict(pose=np.zeros((3, 71))), "pose"), "without": (dict(center=None), "center"), "flat": (dict(scale=np.zeros(3)), "above 0"), "objects": (dict(imgname=np.array(["a", None, "b"], object)), "plain arrays")}
+    for name, (change, text) in bad.items():
+        with pytest.raises(PaperKitError, match=text): paper.read_index(write_index(tmp_path/f"{name}.npz", **change))
+    (tmp_path/"corrupt.npz").write_bytes(b"PK\x03\x04 nonsense")
+    with pytest.raises(PaperKitError, match="plain arrays"): paper.read_index(tmp_path/"corrupt.npz")
+    with pytest.raises(PaperKitError, match="no such file"): paper.read_index(tmp_path/"none.npz")
+    with pytest.raises(PaperKitError, match="no S"): paper.read_index(write_index(tmp_path/"up.npz", S=None), "h36m")
+
+
+def test_crop_by_hand_and_missing_or_broken_pictures(tmp_path):
+    image = torch.zeros(3, 60, 80); image[:, 30, 40] = 1.0
+    part = np.zeros((24, 3)); part[0] = [40.5, 30.5, 1]; part[1] = [50.5, 30.5, 0.5]
+    out, joints = paper.crop(image, np.array([40.5, 30.5]), 0.1, 20, part)     # a square of 20 pixels
+    assert out.shape == (3, 20, 20) and out[0, 9:11, 9:11].sum() > 0.9 and out.sum() < 3.1
+    assert torch.allclose(joints[:2], torch.tensor([[0.0, 0, 1], [1.0, 0, 0.5]]), atol=1e-5)
+    (tmp_path/"images").mkdir()
+    Image.fromarray(np.full((60, 60, 3), 200, np.uint8)).save(tmp_path/"images"/"0.jpg")
+    (tmp_path/"images"/"1.jpg").write_bytes(b"not a picture")
+    index = paper.read_index(write_index(tmp_path/"i.npz"))
+    picture, joints = paper.load_item(index, 0, tmp_path, 32)
+    assert picture.shape == (3, 32, 32) and picture.max() > 0.7 and joints.shape == (24, 3)
+    with pytest.raises(PaperKitError, match="cannot be read"): paper.load_item(index, 1, tmp_path)
+    with pytest.raises(PaperKitError, match="not there"): paper.load_item(index, 2, tmp_path)
+
+
+def test_sampling_matrices_in_plain_arrays(tmp_path):
+    "Layout: mesh_downsampling.npz of the GraphCMR release, its sparse matrices saved as CSR arrays."
+    from scipy.sparse import csr_matrix
+    m = {f"{n}{i}": csr_matrix(np.eye(3, 2) if n == "U" else np.eye(2, 3)) for n in "UD" for i in (0, 1)}
+    plain = {f"{k}_{part}": getattr(v, part) for k, v in m.items() for part in ("data", "indices", "indptr", "shape")}
+    np.savez(tmp_path/"s.npz", **plain)
+    found = paper.read_sampling(tmp_path/"s.npz")
+    assert torch.equal(found["U0"].to_dense(), torch.eye(3, 2)) and torch.equal(found["D1"].to_dense(), torch.eye(2, 3))
+    np.savez(tmp_path/"nan.npz", **plain | {"U0_data": np.array([1.0, np.nan])})
+    with pytest.raises(PaperKitError, match="NaN"): paper.read_sampling(tmp_path/"nan.npz")
+    np.savez(tmp_path/"far.npz", **plain | {"U0_indices": np.array([0, 9])})
+    with pytest.raises(PaperKitError, match="sampling"): paper.read_sampling(tmp_path/"far.npz")
+    np.savez(tmp_path/"objects.npz", U=np.array([object()], object))
+    with pytest.raises(PaperKitError, match="savez"): paper.read_sampling(tmp_path/"objects.npz")
+    with pytest.raises(PaperKitError, match="no such file"): paper.read_sampling(tmp_path/"none.npz")
+
+
+# claims
+
+GOOD = {
+    "C1": {"graph: MPJPE": [100, 101, 102], "FC: MPJPE": [150, 151, 149], "graph: rec": [60, 61, 62], "FC: rec": [90, 91, 92], "graph: parameters": [100], "FC: parameters": [101]},
+    "C2": {"graph: rec": [60, 61, 62], "graph + parameters: rec": [58, 60, 61], "parameters: rec": [70, 71, 72.5]},
+    "C3": {f"{k}: {n}": [v, v + 1, v + 2.1] for k in ("RGB", "parts", "dense") for n, v in (("ours", 50), ("parameters", 60))},
+    "C4": {f"{k}: {n}": [v, v + 1, v + 2] for k in ("RGB", "parts", "dense") for n, v in (("mesh", 50), ("parametric", 51))} | {"true meshes: vertex error": [5, 6, 5.5]},
+    "C5": {"graph: roughness": [1, 1.1, 1], "FC: roughness": [3, 3.1, 3]},
+    "C6": {"group: rec": [50, 51, 52], "none: rec": [60, 61, 63], "batch: rec": [70, 71, 72]},
+    "C7": {"L1: median vertex error": [50, 51, 52], "L2: median vertex error": [60, 61, 63]},
+    "C8": {"two steps: mesh": [50, 51, 52], "two steps: parametric": [50, 51, 52], "end to end: mesh": [60, 61, 63], "end to end: parametric": [60, 61, 63]},
+    "C9": {"matrix: steps": [100, 110, 105], "axis-angle: steps": [200, 210, 190], "matrix: final error": [10, 10.1, 10], "axis-angle: final error": [10.2, 10.3, 10.1], "distance from orthonormal": [1e-6], "smallest determinant": [0.9999]},
+    "C10": {"ours: part F1": [0.66, 0.67, 0.66], "HMR: part F1": [0.6, 0.6, 0.61], "SMPLify: part F1": [0.64, 0.64, 0.64]},
+    "C11": {"with 2D-only: rec": [50, 51, 52], "3D only: rec": [60, 61, 63]},
+    "C12": {"RGB: gap": [30, 31, 32], "parts: gap": [10, 11, 12.5], "RGB with wild: gap": [15, 16, 18]}}
+BAD = {
+    "C1": {"FC: rec": [62, 63, 64]}, "C2": {"parameters: rec": [59, 61, 60]}, "C3": {"dense: ours": [61, 62, 63]}, "C4": {"true meshes: vertex error": [15, 16, 14]}, "C5": {"graph: roughness": [2, 2.1, 2]},
+    "C6": {"batch: rec": [45, 44, 46]}, "C7": {"L1: median vertex error": [62, 63, 65]}, "C8": {"two steps: mesh": [66, 67, 68]}, "C9": {"matrix: steps": [195, 205, 189]}, "C10": {"SMPLify: part F1": [0.8, 0.8, 0.8]},
+    "C11": {"with 2D-only: rec": [70, 71, 73]}, "C12": {"RGB with wild: gap": [40, 41, 42]}}
+
+
+@pytest.mark.parametrize("claim", list(GOOD))
+def test_predicates_can_hold_and_can_fail(claim):
+    assert predicates[claim].evaluate(GOOD[claim]).verdict == "holds"
+    assert predicates[claim].evaluate(GOOD[claim] | BAD[claim]).verdict == "fails"
+
+
+def test_a_reflection_or_unequal_heads_fail():
+    assert predicates["C9"].evaluate(GOOD["C9"] | {"smallest determinant": [-1.0]}).verdict == "fails"
+    assert predicates["C1"].evaluate(GOOD["C1"] | {"FC: parameters": [150]}).verdict == "fails"
+
+
+def test_steps_to_reaches_between_the_points():
+    assert paper.steps_to([40, 20, 10], 30, 300) == pytest.approx(150) and paper.steps_to([40, 20, 10], 50, 300) == 100 and paper.steps_to([40, 20, 10], 1, 300) == 300
+
+
+def test_frontal_is_the_pelvis_towards_the_camera():
+    R = torch.stack([torch.diag(torch.tensor([1.0, -1, -1])), torch.diag(torch.tensor([-1.0, -1, 1]))])[:, None]
+    assert paper.frontal({"rotations": R}).tolist() == [True, False]
