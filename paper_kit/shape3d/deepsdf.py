@@ -1127,7 +1127,7 @@ def figure_e1(shown: dict, chairs: list, size: int = 110):
     from paper_kit.kit.show import grid
     rows, view = shown["rows"], viewpoint(35.0, 22.0, 1.95)
     meshes = [*meshes_of([chairs[i] for i in rows]), *map(as_mesh, shown["meshes"])]
-    titles = [*(f"chair {i}\ngenus {g}" for i, g in zip(rows, shown["genus"])), *(f"IoU {shown['IoU'][i]:.2f}\nChamfer-$L_1$ {d:.2f}" for i, d in zip(rows, shown["chamfer"]))]
+    titles = [*(f"chair {i}\ngenus {g}" for i, g in zip(rows, shown["genus"])), *(f"IoU {shown['IoU'][i]:.2f}\nChamfer {d:.2f}" for i, d in zip(rows, shown["chamfer"]))]
     figure = grid([mesh_picture(m, view, size, 36.0) for m in meshes], len(rows), titles, rows=["truth", "signed distance"])
     figure.set_dpi(80)
     return figure
