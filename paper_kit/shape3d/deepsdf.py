@@ -307,7 +307,7 @@ def slice_exhibit(field: Callable, title: str, steps: int = 15, size: int = 220)
     from paper_kit.kit.show import slider
     shape = field_picture(field, viewpoint(75, 15), 130, 36.)
     def draw(y):
-        figure, axes = plt.subplots(1, 2, figsize=(6, 2.9))
+        figure, axes = plt.subplots(1, 2, figsize=(5.2, 2.5))
         axes[0].imshow(shape); axes[0].axis("off"); axes[0].set_title("the surface f = 0", fontsize=10)
         figure.colorbar(draw_slice(axes[1], field, y), ax=axes[1], shrink=0.8)
         axes[1].set_title(f"f on the plane y = {y:.2f}", fontsize=10)

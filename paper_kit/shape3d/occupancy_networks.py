@@ -47,18 +47,19 @@ __all__ = ['F', 'BOX', 'FAMILIES', 'SEEN', 'TAUS', 'SIZES', 'VARIANTS', 'TRAININ
            'mesh_losses', 'one_shape', 'world_stage', 'observed', 'take', 'network_stage', 'restored', 'latent_stage',
            'Baseline', 'baseline_stage', 'restored_baseline', 'codes_of', 'logits_at', 'threshold_stage', 'or_speck',
            'predicted_mesh', 'surfaces_of', 'judge_stage', 'voxel_limit_stage', 'memory_stage', 'shown_stage',
-           'mise_stage', 'missed_component', 'refine_stage', 'sweep_stage', 'cloud_distance', 'sample_stage',
-           'sizes_of', 'drawn_from', 'table_stages', 'judged', 'cloud_stages', 'voxel_stages', 'input_stage',
-           'image_stages', 'free_stages', 'stages', 'models_of', 'Occupancies', 'read_occupancies', 'read_pointcloud',
-           'read_binvox', 'read_views', 'framed', 'read_image', 'load_shapenet_occupancy', 'kitti_cars',
-           'online_products', 'pix3d_entries', 'boxes', 'dots', 'view_of', 'drawn', 'panels', 'chairs_of', 'row_mesh',
-           'figure_1', 'resolution_exhibit', 'figure_2', 'figure_3', 'figure_4', 'split_shapes', 'seen_inputs',
-           'figure_5', 'gallery', 'photographs', 'in_photographs', 'mean_shape_iou', 'figure_6', 'figure_7',
-           'samples_exhibit', 'figure_e1', 'threshold_exhibit', 'level_picture', 'levels_exhibit', 'figure_e3',
-           'figure_e4', 'table_of_shown', 'slices_exhibit', 'mean_by_seed', 'memory_values', 'image_values',
-           'cloud_values', 'voxel_values', 'sampling_values', 'architecture_values', 'mise_values', 'threshold_values',
-           'refinement_values', 'sample_values', 'cloud_why', 'memory_why', 'threshold_why', 'voxel_why',
-           'sampling_why', 'refinement_why', 'by_family', 'mean_over', 'table_1', 'score_rows', 'table_4']
+           'mise_stage', 'unseen_stage', 'missed_component', 'refine_stage', 'sweep_stage', 'cloud_distance',
+           'sample_stage', 'sizes_of', 'drawn_from', 'table_stages', 'judged', 'cloud_stages', 'voxel_stages',
+           'input_stage', 'image_stages', 'free_stages', 'stages', 'models_of', 'Occupancies', 'read_occupancies',
+           'read_pointcloud', 'read_binvox', 'read_views', 'framed', 'read_image', 'load_shapenet_occupancy',
+           'kitti_cars', 'online_products', 'pix3d_entries', 'boxes', 'dots', 'view_of', 'drawn', 'panels', 'chairs_of',
+           'row_mesh', 'figure_1', 'resolution_exhibit', 'figure_2', 'figure_3', 'figure_4', 'split_shapes',
+           'seen_inputs', 'figure_5', 'gallery', 'photographs', 'in_photographs', 'mean_shape_iou', 'figure_6',
+           'figure_7', 'samples_exhibit', 'figure_e1', 'threshold_exhibit', 'level_picture', 'levels_exhibit',
+           'figure_e3', 'figure_e4', 'table_of_shown', 'slices_exhibit', 'mean_by_seed', 'memory_values',
+           'image_values', 'cloud_values', 'voxel_values', 'sampling_values', 'architecture_values', 'mise_values',
+           'threshold_values', 'refinement_values', 'sample_values', 'cloud_why', 'memory_why', 'mise_why',
+           'threshold_why', 'voxel_why', 'sampling_why', 'refinement_why', 'by_family', 'mean_over', 'table_1',
+           'score_rows', 'table_4']
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #aa0edbc7
 def logit(tau: float) -> float:
@@ -956,6 +957,24 @@ def _active(full: Bool[Tensor, "n n n"]) -> Bool[Tensor, "m m m"]:
     corners = torch.stack([full[i:full.shape[0] - 1 + i, j:full.shape[1] - 1 + j, k:full.shape[2] - 1 + k] for i, j, k in itertools.product((0, 1), repeat=3)])
     return corners.any(0) & ~corners.all(0)
 
+@torch.no_grad()
+def unseen_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int = 128, start: int = 32, device=None) -> dict:
+    """What MISE does not find of these shapes: for each `shape` how many triangles are `lacking` beside the dense grid; the `pieces` of the dense surface that have no vertex in
+    common with that of MISE, each with its shape, its triangles and its extent along the axes in cells of the first grid."""
+    network, found = restored(fitted, device), {"shape": list(shapes), "lacking": [], "pieces": []}
+    for i in shapes:
+        field = field_of(network, network.encoder.weight[i])
+        x = torch.cartesian_prod(*[torch.arange(resolution + 1)*(2*BOX/resolution) - BOX]*3)
+        dense = torch.cat([field(part) for part in x.split(16384)]).view((resolution + 1,)*3)
+        whole, seen = or_speck(dense, tau), predicted_mesh(field, resolution, start, tau)[0]
+        found["lacking"].append(len(whole.faces) - len(seen.faces))
+        count, piece = components(whole)
+        for k in range(count):
+            vertices = whole.vertices[whole.faces[piece == k].unique()]
+            if float(nearest(vertices, seen.vertices)[0].min()) < 1e-10: continue
+            found["pieces"].append({"shape": i, "triangles": int((piece == k).sum()), "extent": ((vertices.amax(0) - vertices.amin(0))*start/(2*BOX)).tolist()})
+    return found
+
 def missed_component() -> dict:
     "Two balls, one smaller than a coarse cell and in the middle of one: pieces found by the dense grid, by MISE from a coarse grid, and from a finer one."
     centres, radii = torch.tensor([[-0.2, 0.0, 0.0], [0.34375*1.1, 0.03125*1.1, 0.03125*1.1]]), torch.tensor([0.2, 0.02])
@@ -1082,6 +1101,8 @@ def table_stages(run, s: dict) -> dict:
         found["IoU"].append(run.stage(memory_stage, data=unseen, fitted=network, tau=tau)["IoU"])
     found["limits"] = run.stage(voxel_limit_stage, families=("chair",), count=t["count"], seed=run.seed, resolutions=s["limits"])
     found["mise"] = run.stage(mise_stage, fitted=found["networks"][0], tau=tau, **s["mise"])
+    odd = [i for i, cells in zip(s["mise"]["shapes"], found["mise"]["active cells that differ"]) if cells]
+    found["unseen"] = run.stage(unseen_stage, fitted=found["networks"][0], tau=tau, **s["mise"] | {"shapes": odd}) if odd else {"shape": [], "lacking": [], "pieces": []}
     for name, share in (("refined", 0.0), ("simplified", 0.3)):
         found[name] = run.stage(refine_stage, fitted=found["networks"][0], data=take(chairs, "surface", "normals"), tau=tau, faces=share, **s["refine"])
     found["shown"] = [run.stage(shown_stage, fitted=network, world=run.seed, count=t["count"], tau=tau, **s["shown"]) for network in found["networks"]]
@@ -1448,7 +1469,7 @@ def figure_1(table: dict, shape, row: int, size: int = 160):
 def resolution_exhibit(table: dict, row: int, resolutions: Sequence[int]):
     "A slider over the resolution at which one memorised chair is read from its function. A `kit.show` view."
     from paper_kit.kit.show import mesh_slider
-    meshes = [m if len(m.faces) < 4000 else simplify(m, 2000) for m in (row_mesh(table, row, r, min(r, 16)) for r in resolutions)]
+    meshes = [m if len(m.faces) < 4000 else simplify(m, 1600) for m in (row_mesh(table, row, r, min(r, 16)) for r in resolutions)]
     return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes], "cells along an edge", list(resolutions), ["#7fa8d0"]*len(meshes), title="One function, any resolution", azimuth=35)
 
 def figure_2(field: Callable, tau: float, resolution: int = 64, start: int = 8):
@@ -1606,7 +1627,7 @@ def threshold_exhibit(cloud: dict, world: dict, seed: int, row: int, taus: Seque
     c = codes_of(network, world["test"], "cloud", seed)[1][row]
     meshes = [predicted_mesh(field_of(network, c), resolution, resolution//4, tau)[0] for tau in taus]
     shown = [(tau, m) for tau, m in zip(taus, meshes) if len(m.faces) >= 100] or list(zip(taus, meshes))      # beyond these the shape is gone
-    taus, meshes = (list(x) for x in zip(*shown))
+    taus, meshes = (list(x) for x in zip(*((tau, m if len(m.faces) < 1500 else simplify(m, 1500)) for tau, m in shown)))
     return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes], "threshold", taus, ["#7fa8d0"]*len(meshes), title="Thickness by threshold", azimuth=35)
 
 def level_picture(field: Callable, resolution: int, start: int, tau: float, size: int = 300) -> tuple[np.ndarray, Octree]:
@@ -1778,6 +1799,13 @@ def cloud_why(v: dict) -> str:
     return " ".join(said)
 
 def memory_why(v: dict) -> str: return "The decoder is too small, or the training too short, for this many chairs." if np.mean(v["IoU, memorised"]) <= np.mean(v["IoU, voxel grid"]) else ""
+
+def mise_why(unseen: dict) -> str:
+    if not unseen["pieces"]: return ""
+    where = "; ".join(f"chair {p['shape']}: " + " × ".join(f"{x:.1f}" for x in p["extent"]) + " cells of the first grid" for p in unseen["pieces"])
+    rest = sum(unseen["lacking"]) - sum(p["triangles"] for p in unseen["pieces"])
+    return (f"The network has splinters beside a chair that are too small for the first grid to touch ({where}), and MISE does not find what its first grid does not touch. "
+            + ("All else is equal: every triangle that is lacking belongs to such a splinter." if rest == 0 else f"{abs(rest)} triangles differ beside those of the splinters."))
 
 def threshold_why(v: dict) -> str:
     "The likely reason where C9 does not hold."

@@ -615,6 +615,21 @@ def test_a_function_that_knows_the_chairs_scores_as_the_truth(monkeypatch):
     assert max(wrong["IoU"]) < 0.6 and wrong["chamfer"][0] > 2*found["chamfer"][0] and wrong["volume"] == found["volume"]
 
 
+def test_a_splinter_that_the_first_grid_does_not_touch_is_named_with_its_size(monkeypatch):
+    from types import SimpleNamespace
+    step = 2*BOX/8
+    middle = torch.tensor([-BOX + 6.5*step]*3)                                            # in the middle of a cell of the first grid
+    both = lambda p: torch.maximum(ball(0.25, (-0.1, -0.1, -0.1))(p), ball(0.25*step, tuple(middle.tolist()))(p))
+    monkeypatch.setattr(onet, "restored", lambda fitted, device=None: SimpleNamespace(encoder=SimpleNamespace(weight=[0, 1])))
+    monkeypatch.setattr(onet, "field_of", lambda network, c: (ball(0.25, (-0.1, -0.1, -0.1)), both)[c])
+    found = onet.unseen_stage({}, [0, 1], 0.5, resolution=64, start=8)
+    assert found["lacking"][0] == 0 and found["lacking"][1] == found["pieces"][0]["triangles"] > 0 and [p["shape"] for p in found["pieces"]] == [1]
+    assert found["pieces"][0]["extent"] == pytest.approx([0.5]*3, abs=0.02)
+    assert "chair 1: 0.5 × 0.5 × 0.5" in onet.mise_why(found) and "All else is equal" in onet.mise_why(found)
+    assert onet.mise_why({"shape": [], "lacking": [], "pieces": []}) == ""
+    assert "3 triangles differ beside" in onet.mise_why(found | {"lacking": [0, found["lacking"][1] + 3]})
+
+
 def test_both_pages_publish_their_half_of_one_figure():
     "The rows of the two tables name the same chairs, with the same genus and the same volume of the truth; both manifests put their half on the page of the wing."
     root, halves = project_root(), []
