@@ -16,8 +16,8 @@ from torch import nn
 from ..kit.claims import Predicate, all_of, above, below, custom, less, more, none_of, rank_correlation, sign_test, within
 from ..kit.files import PaperKitError
 from ..kit.geometry import cameras_on_sphere, intrinsics, invert, look_at, project, rays, unproject
-from ..kit.mesh import Mesh, components, euler_number, face_normals, is_watertight, sample_surface, signed_distance
-from ..kit.metrics import chamfer, earth_movers, mesh_accuracy, mesh_completion, normal_consistency
+from ..kit.mesh import Mesh, components, euler_number, face_normals, is_watertight, sample_surface, signed_distance, volume
+from ..kit.metrics import chamfer, earth_movers, intersection_over_union, mesh_accuracy, mesh_completion, normal_consistency
 from ..kit.nn import CoordinateMLP, from_old_weight_norm, load_strict, parameter_bytes, parameter_count, seeded
 from ..kit.points import depth_normals, k_nearest, nearest, to_unit_sphere
 from ..kit.rays import depth_map, field_normals, field_picture, mesh_picture, sphere_trace, viewpoint
@@ -40,13 +40,14 @@ __all__ = ['TRAINING', 'TESTING', 'SINGLE', 'PRIORS', 'FAMILIES', 'SCORES', 'TIM
            'restore_atlas', 'atlas_mesh', 'train_encoder', 'encode', 'VoxelDecoder', 'train_voxels', 'voxel_surface',
            'partial_grid', 'train_epn', 'epn_surface', 'draw_shapes', 'meshes_of', 'clouds_of', 'samples_of', 'speck',
            'or_speck', 'score', 'deepsdf_stage', 'encoder_stage', 'atlas_stage', 'voxel_grids', 'voxel_stage',
-           'quantised', 'as_mesh', 'known_stage', 'floor_stage', 'normals_stage', 'held_out_stage', 'look_once',
-           'views_of', 'completion_stage', 'eta_stage', 'noise_stage', 'epn_stage', 'sweep_stage', 'seat_height',
-           'film_stage', 'meaning_stage', 'band_stage', 'search_times', 'sizes_of', 'known_stages', 'held_out_stages',
-           'completion_stages', 'prior_stages', 'other_stages', 'encoder_stages', 'encoded_stage', 'stages', 'mean_of',
-           'table_2', 'rows_of_pictures', 'figure_5', 'table_3', 'closer', 'figure_6', 'figure_7', 'table_e1',
-           'table_4', 'dots', 'figure_8', 'figure_9', 'noise_exhibit', 'figure_1', 'film_exhibit', 'right_topology',
-           'table_1', 'held_out_predicate', 'completion_predicate', 'OfFamilies', 'known_values', 'held_out_values',
+           'quantised', 'as_mesh', 'known_stage', 'floor_stage', 'normals_stage', 'held_out_stage', 'shared_chairs',
+           'shared_model_stage', 'shown_stage', 'look_once', 'views_of', 'completion_stage', 'eta_stage', 'noise_stage',
+           'epn_stage', 'sweep_stage', 'seat_height', 'film_stage', 'meaning_stage', 'band_stage', 'search_times',
+           'sizes_of', 'known_stages', 'held_out_stages', 'completion_stages', 'prior_stages', 'other_stages',
+           'encoder_stages', 'encoded_stage', 'shared_stages', 'stages', 'mean_of', 'table_2', 'rows_of_pictures',
+           'figure_5', 'figure_e1', 'table_e2', 'table_3', 'closer', 'figure_6', 'figure_7', 'table_e1', 'table_4',
+           'dots', 'figure_8', 'figure_9', 'noise_exhibit', 'figure_1', 'film_exhibit', 'right_topology', 'table_1',
+           'held_out_predicate', 'completion_predicate', 'OfFamilies', 'known_values', 'held_out_values',
            'genus_values', 'completion_values', 'sizes', 'normal_values', 'space_values', 'prior_values', 'band_values']
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #00a609c1
@@ -306,7 +307,7 @@ def slice_exhibit(field: Callable, title: str, steps: int = 15, size: int = 220)
     from paper_kit.kit.show import slider
     shape = field_picture(field, viewpoint(75, 15), 130, 36.)
     def draw(y):
-        figure, axes = plt.subplots(1, 2, figsize=(6, 2.9))
+        figure, axes = plt.subplots(1, 2, figsize=(5.2, 2.5))
         axes[0].imshow(shape); axes[0].axis("off"); axes[0].set_title("the surface f = 0", fontsize=10)
         figure.colorbar(draw_slice(axes[1], field, y), ax=axes[1], shrink=0.8)
         axes[1].set_title(f"f on the plane y = {y:.2f}", fontsize=10)
@@ -756,6 +757,35 @@ def held_out_stage(family: str, shapes: int, fitted: dict, method: str, search: 
     else: raise PaperKitError("no such method", expected="DeepSDF, AtlasNet, nearest", found=method, next_step="choose one")
     return score(meshes, truths, points, seed, method != "AtlasNet") | {"meshes": quantised(meshes[:kept]), "genus": [s.genus for s in drawn]} | more
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #ace1f1cb
+def shared_chairs(count: int, world: int) -> list:
+    "The chairs that the page of occupancy networks stores: the same call of the wing's worlds, with the same seed. They fill a cube of side one."
+    from paper_kit.shape3d.worlds import sample_family
+    return sample_family("chair", count, np.random.default_rng([world, 11, 0, 0]), rare=0.0, thinnest=0.05, normalize="cube")
+
+def shared_model_stage(count: int, world: int, samples: int, steps: int, size: dict, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+    "DeepSDF on those chairs."
+    data = samples_of(meshes_of([s.normalized("sphere") for s in shared_chairs(count, world)]), samples, world)
+    return train_auto_decoder(data, steps, seed=seed, device=device, progress=progress, checkpoint=checkpoint, **size)
+
+@torch.no_grad()
+def shown_stage(fitted: dict, world: int, count: int, rows: list, points: int = 20000, resolution: int = 128, samples: int = 30000, device=None) -> dict:
+    """The memorised chairs against the truth, in a cube of side one: `IoU` of all at `points` random points of a box of side 1.1 (a generator with the chair's number as
+    its seed); of those in `rows` the mesh, Chamfer-L1 in tenths of the edge (half the sum of the mean distances both ways), the volume and the genus of the truth."""
+    network, found = restore(fitted, device), {"IoU": [], "rows": list(rows), "chamfer": [], "volume": [], "genus": [], "meshes": []}
+    for i, (shape, z) in enumerate(zip(shared_chairs(count, world), fitted["codes"].to(device))):
+        larger, p = shape.normalized("sphere").scale/shape.scale, 0.55*(2*torch.rand(points, 3, generator=torch.Generator().manual_seed(i)) - 1)
+        values = torch.cat([evaluate(network, z, larger*part.to(z)) for part in p.split(65536)]).cpu()
+        found["IoU"].append(float(intersection_over_union(values < 0, shape.inside(p))))
+        if i not in rows: continue
+        mesh, truth = or_speck(extract, network, z, resolution, min(32, resolution)).to("cpu"), shape.mesh(torch.float32)
+        mesh = Mesh(mesh.vertices/larger, mesh.faces)
+        a, b = (sample_surface(m, samples, torch.Generator().manual_seed(i)).points for m in (mesh, truth))
+        between_them = 10*(nearest(a, b)[0].sqrt().mean() + nearest(b, a)[0].sqrt().mean())/2
+        for name, value in (("chamfer", float(between_them)), ("volume", float(volume(shape.mesh()))), ("genus", shape.genus)): found[name].append(value)
+        found["meshes"] += quantised([mesh])
+    return found
+
 # %% ../../nbs/shape3d/deepsdf.ipynb #3e57e5dc
 def look_once(mesh: Mesh, generator: Generator, size: int = 64, noise: float = 0.0) -> tuple:
     "Depth map, K and T of a random view from 5 to 45 degrees above; `noise` is a standard deviation in parts of the longest side."
@@ -914,20 +944,20 @@ TIMES = {"smoke": dict(steps=300, samples=64, code_length=8, width=48, depth=4, 
 SIZES = {
     "smoke": {"seeds": 1, "prior_seeds": 1, "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 1500, "size": dict(shapes=4, samples=64, code_length=8, width=48, depth=4),
               "known": dict(shapes=3, steps=40), "normals": 2, "train": 4, "steps": 40, "test": 3, "search": dict(steps=15, samples=64, rate=2e-2), "restarts": 1,
-              "partial": 3, "fill": dict(steps=10, samples=64, rate=2e-2, prior=0.1), "atlas": dict(steps=5, size=dict(points=100, code_length=16, widths=[16, 16, 16])),
+              "shared": dict(count=4, shown=dict(rows=[0, 2], points=500, resolution=16, samples=500)), "partial": 3, "fill": dict(steps=10, samples=64, rate=2e-2, prior=0.1), "atlas": dict(steps=5, size=dict(points=100, code_length=16, widths=[16, 16, 16])),
               "voxels": dict(steps=5, resolution=16, size=dict(shapes=2, width=8)), "epn": dict(views=1, steps=2, resolution=16, view=32),
               "resolution": 32, "points": 200, "points_new": 200, "view": 40, "counts": [50, 200, 1000], "pairs": 2, "frames": 3, "noises": [0.0, 0.015], "observed": [20, 200],
               "observe": dict(eta=0.1, count=100, free=100), "etas": [[0.1, 100, 0.1], [0.1, 0, 0.1]],
               "band": dict(deltas=[0.02, 0.3], steps=30, width=32, depth=4, samples=2000, view=20), "kept": 3},
     "cpu": {"seeds": 3, "prior_seeds": 3, "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 20000, "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2),
             "known": dict(shapes=12, steps=2200), "normals": 6, "train": 80, "steps": 4000, "test": 20, "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2,
-            "partial": 8, "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1), "atlas": dict(steps=700, size=dict(points=256, rate=3e-3)), "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
+            "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 8, "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1), "atlas": dict(steps=700, size=dict(points=256, rate=3e-3)), "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
             "epn": dict(views=2, steps=200, resolution=32, view=64), "resolution": 64, "points": 30000, "points_new": 10000, "view": 64, "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 6, "frames": 21,
             "noises": [0.0, 0.015, 0.03, 0.05], "observed": [10, 30, 100, 500], "observe": dict(eta=0.02, count=500, free=500),
             "etas": [[0.02, 500, 0.1], [0.1, 500, 0.1], [0.02, 0, 0.1], [0.02, 500, 1e-4]], "band": dict(deltas=[0.02, 0.05, 0.1, 0.3], steps=300, width=64, depth=4, samples=50000, view=64), "kept": 6},
     "gpu": {"seeds": 3, "prior_seeds": 3, "encoders": ["auto-encoder", "variational auto-encoder"], "families": list(FAMILIES), "complete": ["chair", "plane", "sofa"], "samples": 250000, "size": dict(shapes=32, samples=8192, code_length=256, width=512, depth=8, dropout=0.2),
             "known": dict(shapes=64, steps=6000), "normals": 64, "train": 400, "steps": 6000, "test": 100, "search": dict(steps=800, samples=8000), "restarts": 2,
-            "partial": 100, "fill": dict(steps=800, samples=8000, prior=0.1), "atlas": dict(steps=6000, size=dict(points=2500, code_length=1024, widths=[1024, 512, 256])),
+            "shared": dict(count=1000, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 100, "fill": dict(steps=800, samples=8000, prior=0.1), "atlas": dict(steps=6000, size=dict(points=2500, code_length=1024, widths=[1024, 512, 256])),
             "voxels": dict(steps=4000, resolution=64, size=dict()), "epn": dict(views=4, steps=6000, resolution=32, view=128), "resolution": 128, "points": 30000, "points_new": 30000, "view": 128,
             "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 20, "frames": 21, "noises": [0.0, 0.005, 0.015, 0.03, 0.05], "observed": [10, 30, 100, 500],
             "observe": dict(eta=0.02, count=4000, free=4000), "etas": [[0.02, 4000, 0.1], [0.05, 4000, 0.1], [0.1, 4000, 0.1], [0.02, 0, 0.1], [0.02, 4000, 1e-4]],
@@ -1035,6 +1065,13 @@ def encoded_stage(family: str, shapes: int, fitted: dict, resolution: int, point
     meshes = [or_speck(extract, network, z, resolution).to("cpu") for z in codes]
     return score(meshes, truths, points, seed) | {"meshes": quantised(meshes[:kept])}
 
+def shared_stages(run) -> list:
+    "The chairs of the page of occupancy networks: what each training keeps of them."
+    s = sizes_of(run)
+    common = dict(world=run.seed, count=s["shared"]["count"])
+    fitted = [run.stage(shared_model_stage, **common, samples=s["samples"], steps=s["steps"], size=s["size"], seed=seed) for seed in run.seeds(s["seeds"])]
+    return [run.stage(shown_stage, fitted=f, **common, **s["shared"]["shown"]) for f in fitted]
+
 def stages(run) -> dict:
     "All expensive work of this paper, in the order of the budget."
     single = run.stage(single_stage, shape=run.pick(smoke="creature", cpu=single_name()), **run.pick(**SINGLE))
@@ -1042,7 +1079,7 @@ def stages(run) -> dict:
     times = run.stage(search_times, **run.pick(**TIMES))
     completion, other = completion_stages(run, held_out), other_stages(run, held_out)
     encoders = encoder_stages(run)
-    return {"single": single, "known": known, "held_out": held_out, "times": times, "completion": completion | prior_stages(run, held_out), "other": other | {"encoders": encoders}}
+    return {"single": single, "shared": shared_stages(run), "known": known, "held_out": held_out, "times": times, "completion": completion | prior_stages(run, held_out), "other": other | {"encoders": encoders}}
 
 
 
@@ -1081,6 +1118,26 @@ def figure_5(known: dict, seed: int, shapes: int, count: int = 3):
     truths = meshes_of(draw_shapes("car", shapes, seed)[:min(count, len(known["DeepSDF"][0]["meshes"]))])
     rows = [[t, *(as_mesh(known[k][0]["meshes"][i]) for k in ("DeepSDF", "OGN", "voxel oracle"))] for i, t in enumerate(truths)]
     return rows_of_pictures(rows, ["truth", "DeepSDF", "learned voxels", "true voxels"], colour="normal")
+
+# %% ../../nbs/shape3d/deepsdf.ipynb #d0667b5d
+#| code-fold: true
+#| code-summary: "Exported source: the drawing of Figure E1 and its table"
+def figure_e1(shown: dict, chairs: list, size: int = 110):
+    "Memorised chairs, truth above, the surface of the network below, each with its scores."
+    from paper_kit.kit.show import grid
+    rows, view = shown["rows"], viewpoint(35.0, 22.0, 1.95)
+    meshes = [*meshes_of([chairs[i] for i in rows]), *map(as_mesh, shown["meshes"])]
+    titles = [*(f"chair {i}\ngenus {g}" for i, g in zip(rows, shown["genus"])), *(f"IoU {shown['IoU'][i]:.2f}\nChamfer {d:.2f}" for i, d in zip(rows, shown["chamfer"]))]
+    figure = grid([mesh_picture(m, view, size, 36.0) for m in meshes], len(rows), titles, rows=["truth", "signed distance"])
+    figure.set_dpi(80)
+    return figure
+
+def table_e2(shown: list):
+    "The chairs that are shown, in the first training, and the mean IoU of all chairs in each training, as a pandas frame."
+    import pandas as pd
+    first = shown[0]
+    rows = [{"chair": f"chair {i}", "genus": g, "volume": v, "IoU": first["IoU"][i], "Chamfer-L1": d} for i, g, v, d in zip(first["rows"], first["genus"], first["volume"], first["chamfer"])]
+    return pd.DataFrame(rows + [{"chair": f"mean of {len(s['IoU'])}, training {k + 1}", "IoU": float(np.mean(s["IoU"]))} for k, s in enumerate(shown)])
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #d3bb7120
 def table_3(held_out: dict):

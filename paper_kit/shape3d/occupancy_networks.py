@@ -19,7 +19,7 @@ from torch import nn
 
 from ..kit.claims import above, below, custom, less, more, none_of, sign_test, within
 from ..kit.files import PaperKitError, patch
-from ..kit.mesh import Mesh, components, edges, face_normals, inside, is_watertight, sample_surface
+from ..kit.mesh import Mesh, components, edges, face_normals, inside, is_watertight, sample_surface, volume
 from ..kit.metrics import intersection_over_union
 from ..kit.nn import Residual, ResNet, load_strict, parameter_count, read_weights, seeded
 from ..kit.points import gather, nearest
@@ -46,19 +46,20 @@ __all__ = ['F', 'BOX', 'FAMILIES', 'SEEN', 'TAUS', 'SIZES', 'VARIANTS', 'TRAININ
            'squared_chamfer', 'Sheets', 'square_grid', 'icosphere', 'GraphBlock', 'EllipsoidDecoder', 'seen_features',
            'mesh_losses', 'one_shape', 'world_stage', 'observed', 'take', 'network_stage', 'restored', 'latent_stage',
            'Baseline', 'baseline_stage', 'restored_baseline', 'codes_of', 'logits_at', 'threshold_stage', 'or_speck',
-           'predicted_mesh', 'surfaces_of', 'judge_stage', 'voxel_limit_stage', 'memory_stage', 'mise_stage',
-           'missed_component', 'refine_stage', 'sweep_stage', 'cloud_distance', 'sample_stage', 'sizes_of',
-           'drawn_from', 'table_stages', 'judged', 'cloud_stages', 'voxel_stages', 'input_stage', 'image_stages',
-           'free_stages', 'stages', 'models_of', 'Occupancies', 'read_occupancies', 'read_pointcloud', 'read_binvox',
-           'read_views', 'framed', 'read_image', 'load_shapenet_occupancy', 'kitti_cars', 'online_products',
-           'pix3d_entries', 'boxes', 'dots', 'view_of', 'drawn', 'panels', 'chairs_of', 'row_mesh', 'figure_1',
-           'resolution_exhibit', 'figure_2', 'figure_3', 'figure_4', 'split_shapes', 'seen_inputs', 'figure_5',
-           'gallery', 'photographs', 'in_photographs', 'mean_shape_iou', 'figure_6', 'figure_7', 'samples_exhibit',
-           'figure_e1', 'threshold_exhibit', 'level_picture', 'levels_exhibit', 'figure_e3', 'slices_exhibit',
-           'mean_by_seed', 'memory_values', 'image_values', 'cloud_values', 'voxel_values', 'sampling_values',
-           'architecture_values', 'mise_values', 'threshold_values', 'refinement_values', 'sample_values', 'cloud_why',
-           'memory_why', 'threshold_why', 'voxel_why', 'sampling_why', 'refinement_why', 'by_family', 'mean_over',
-           'table_1', 'score_rows', 'table_4']
+           'predicted_mesh', 'surfaces_of', 'judge_stage', 'voxel_limit_stage', 'memory_stage', 'shown_stage',
+           'mise_stage', 'unseen_stage', 'missed_component', 'refine_stage', 'sweep_stage', 'cloud_distance',
+           'sample_stage', 'sizes_of', 'drawn_from', 'table_stages', 'judged', 'cloud_stages', 'voxel_stages',
+           'input_stage', 'image_stages', 'free_stages', 'stages', 'models_of', 'Occupancies', 'read_occupancies',
+           'read_pointcloud', 'read_binvox', 'read_views', 'framed', 'read_image', 'load_shapenet_occupancy',
+           'kitti_cars', 'online_products', 'pix3d_entries', 'boxes', 'dots', 'view_of', 'drawn', 'panels', 'chairs_of',
+           'row_mesh', 'figure_1', 'resolution_exhibit', 'figure_2', 'figure_3', 'figure_4', 'split_shapes',
+           'seen_inputs', 'figure_5', 'gallery', 'photographs', 'in_photographs', 'mean_shape_iou', 'figure_6',
+           'figure_7', 'samples_exhibit', 'figure_e1', 'threshold_exhibit', 'level_picture', 'levels_exhibit',
+           'figure_e3', 'figure_e4', 'table_of_shown', 'slices_exhibit', 'mean_by_seed', 'memory_values',
+           'image_values', 'cloud_values', 'voxel_values', 'sampling_values', 'architecture_values', 'mise_values',
+           'threshold_values', 'refinement_values', 'sample_values', 'cloud_why', 'memory_why', 'mise_why',
+           'threshold_why', 'voxel_why', 'sampling_why', 'refinement_why', 'by_family', 'mean_over', 'table_1',
+           'score_rows', 'table_4']
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #aa0edbc7
 def logit(tau: float) -> float:
@@ -914,6 +915,22 @@ def memory_stage(data: dict, fitted: dict, tau: float, points: int = 8192, devic
     logits, truth = logits_at(fitted, data, 0, points, device)
     return {"IoU": intersection_over_union(logits >= logit(tau), truth).tolist()}
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #a24b6b1f
+@torch.no_grad()
+def shown_stage(fitted: dict, world: int, count: int, rows: Sequence[int], tau: float, points: int = 20000, resolution: int = 128, start: int = 32, samples: int = 30000, device=None) -> dict:
+    """The chairs of a table of codes (`count` of them, drawn with the seed `world`) against the truth: `IoU` of all at `points` random points of the box (a generator with the
+    chair's number as its seed); of those in `rows` the mesh, Chamfer-L1 in tenths of the box edge, the volume and the genus of the truth."""
+    network, found = restored(fitted, device), {"IoU": [], "rows": list(rows), "chamfer": [], "volume": [], "genus": [], "meshes": []}
+    for i, shape in enumerate(chairs_of({"table": {"count": count}}, world)):
+        field, p = field_of(network, network.encoder.weight[i]), BOX*(2*torch.rand(points, 3, generator=torch.Generator().manual_seed(i)) - 1)
+        found["IoU"].append(float(intersection_over_union(torch.cat([field(part) for part in p.split(16384)]) >= logit(tau), shape.inside(p))))
+        if i not in rows: continue
+        mesh, truth = predicted_mesh(field, resolution, start, tau)[0], shape.mesh(torch.float32)
+        a, b = (sample_surface(m, samples, torch.Generator().manual_seed(i)) for m in (mesh, truth))
+        for name, value in (("chamfer", surface_score(a.points.float(), a.normals.float(), b.points, b.normals).chamfer), ("volume", float(volume(shape.mesh()))), ("genus", shape.genus),
+                            ("meshes", {"vertices": mesh.vertices.half(), "faces": mesh.faces.int()})): found[name].append(value)
+    return found
+
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #f162f9b4
 @torch.no_grad()
 def mise_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int = 128, start: int = 32, device=None) -> dict:
@@ -939,6 +956,24 @@ def mise_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int 
 def _active(full: Bool[Tensor, "n n n"]) -> Bool[Tensor, "m m m"]:
     corners = torch.stack([full[i:full.shape[0] - 1 + i, j:full.shape[1] - 1 + j, k:full.shape[2] - 1 + k] for i, j, k in itertools.product((0, 1), repeat=3)])
     return corners.any(0) & ~corners.all(0)
+
+@torch.no_grad()
+def unseen_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int = 128, start: int = 32, device=None) -> dict:
+    """What MISE does not find of these shapes: for each `shape` how many triangles are `lacking` beside the dense grid; the `pieces` of the dense surface that have no vertex in
+    common with that of MISE, each with its shape, its triangles and its extent along the axes in cells of the first grid."""
+    network, found = restored(fitted, device), {"shape": list(shapes), "lacking": [], "pieces": []}
+    for i in shapes:
+        field = field_of(network, network.encoder.weight[i])
+        x = torch.cartesian_prod(*[torch.arange(resolution + 1)*(2*BOX/resolution) - BOX]*3)
+        dense = torch.cat([field(part) for part in x.split(16384)]).view((resolution + 1,)*3)
+        whole, seen = or_speck(dense, tau), predicted_mesh(field, resolution, start, tau)[0]
+        found["lacking"].append(len(whole.faces) - len(seen.faces))
+        count, piece = components(whole)
+        for k in range(count):
+            vertices = whole.vertices[whole.faces[piece == k].unique()]
+            if float(nearest(vertices, seen.vertices)[0].min()) < 1e-10: continue
+            found["pieces"].append({"shape": i, "triangles": int((piece == k).sum()), "extent": ((vertices.amax(0) - vertices.amin(0))*start/(2*BOX)).tolist()})
+    return found
 
 def missed_component() -> dict:
     "Two balls, one smaller than a coarse cell and in the middle of one: pieces found by the dense grid, by MISE from a coarse grid, and from a finer one."
@@ -1025,18 +1060,18 @@ SIZES = {
               "cloud": dict(steps=8, batch=4, points=64, sampling="strata", size=dict(hidden=16, code=16, blocks=2, width=8)), "voxels": dict(steps=8, batch=4, points=64, sampling="strata", size=dict(hidden=16, code=16, blocks=2, width=4, resolution=16)),
               "image": dict(steps=6, batch=4, points=64, sampling="strata", size=dict(hidden=16, code=16, blocks=2, width=8)), "study": dict(steps=6), "free": dict(steps=20, batch=4, points=64, asked=32, sampling="strata", size=dict(hidden=16, code=8, blocks=2, width=16)),
               "r2n2": dict(channels=(8, 8, 4, 4)), "psgn": dict(hidden=32, points=128), "atlas": dict(widths=(16, 16, 16)), "p2m": dict(graph=16, split=1), "baselines": dict(steps=4, batch=4, targets=100),
-              "judge": dict(resolution=16, start=8, count=512), "shapes": 4, "variant_shapes": 2, "generated": ["sofa"], "free_count": 4, "samples": 3, "mise": dict(shapes=[0, 1, 2], resolution=32, start=8), "refine": dict(shapes=[0, 1, 2], resolution=16, steps=20, rate=5e-4, count=1000), "taus": (0.1, 0.3, 0.5, 0.7), "image_seeds": 1, "voxel_seeds": 1, "kept": (0, 2), "once": ()},
+              "judge": dict(resolution=16, start=8, count=512), "shapes": 4, "variant_shapes": 2, "generated": ["sofa"], "free_count": 4, "samples": 3, "shown": dict(rows=(0, 2), points=500, resolution=16, start=8, samples=500), "mise": dict(shapes=[0, 1, 2], resolution=32, start=8), "refine": dict(shapes=[0, 1, 2], resolution=16, steps=20, rate=5e-4, count=1000), "taus": (0.1, 0.3, 0.5, 0.7), "image_seeds": 1, "voxel_seeds": 1, "kept": (0, 2), "once": ()},
     "cpu": {"seeds": 3, "families": list(FAMILIES), "counts": {"train": 120, "val": 6, "test": 8, "rare": 3}, "world": dict(points=8192, surface=4096, voxels=16, fine=32, views=4, size=64),
             "table_tau": 0.5, "table": dict(count=60, steps=2500, batch=16, points=128, rate=4e-3, sampling="strata", size=dict(hidden=64, code=64)), "limits": (8, 16, 32, 64, 128), "extra": 8192,
             "cloud": dict(steps=2000, batch=8, points=256, rate=3e-3, sampling="strata", size=dict(_small, width=32)), "voxels": dict(steps=7000, batch=8, points=256, rate=3e-3, sampling="strata", size=dict(_small, width=8, resolution=16)),
             "image": dict(steps=1500, batch=8, points=256, rate=3e-3, sampling="strata", size=dict(_small, width=16)), "study": dict(steps=700), "free": dict(steps=2500, batch=8, points=512, asked=256, rate=5e-3, sampling="strata", size=dict(hidden=64, code=16, width=64)),
             "r2n2": dict(channels=(32, 16, 8, 4)), "psgn": dict(hidden=256, points=400), "atlas": dict(widths=(64, 64, 32)), "p2m": dict(graph=48, split=2), "baselines": dict(batch=8, targets=300),
-            "judge": dict(resolution=64, start=16, count=4096), "shapes": 40, "variant_shapes": 20, "generated": ["car", "chair"], "free_count": 60, "samples": 12, "mise": dict(shapes=[0, 1, 2]), "refine": dict(shapes=[0, 1, 2, 3, 4, 5], steps=60, count=20000), "taus": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "image_seeds": 1, "voxel_seeds": 1, "kept": (1, 9, 17, 25, 33), "once": ("Uniform (64)", "Surface", "No ResNet", "No CBN")},
+            "judge": dict(resolution=64, start=16, count=4096), "shapes": 40, "variant_shapes": 20, "generated": ["car", "chair"], "free_count": 60, "samples": 12, "shown": dict(rows=(0, 12, 24, 36, 48)), "mise": dict(shapes=[0, 1, 2]), "refine": dict(shapes=[0, 1, 2, 3, 4, 5], steps=60, count=20000), "taus": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "image_seeds": 1, "voxel_seeds": 1, "kept": (1, 9, 17, 25, 33), "once": ("Uniform (64)", "Surface", "No ResNet", "No CBN")},
     "gpu": {"seeds": 3, "families": list(FAMILIES), "counts": {"train": 500, "val": 20, "test": 50, "rare": 20}, "world": dict(points=100000, surface=20000, voxels=32, fine=32, views=24, size=128, reach=0.0),
             "table_tau": 0.5, "table": dict(count=1000, steps=8000, batch=64, points=2048, rate=1e-3, size={}), "limits": (8, 16, 32, 64, 128), "extra": 100000,
             "cloud": dict(steps=8000, batch=64, points=2048, rate=5e-4, size={}), "voxels": dict(steps=6000, batch=64, points=1024, rate=5e-4, size={}), "image": dict(steps=6000, batch=64, points=2048, rate=5e-4, size={}), "study": {},
             "free": dict(steps=8000, batch=64, points=2048, rate=5e-4, size={}), "r2n2": {}, "psgn": {}, "atlas": {}, "p2m": {}, "baselines": dict(batch=64, targets=2500, rate=5e-4),
-            "judge": dict(resolution=128, start=32, count=100000), "shapes": 250, "variant_shapes": 100, "generated": ["car", "plane", "sofa", "chair"], "free_count": 500, "samples": 50, "mise": dict(shapes=list(range(8))), "refine": dict(shapes=list(range(8)), steps=100, count=100000), "taus": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "image_seeds": 3, "voxel_seeds": 3, "kept": (1, 51, 101, 151, 201), "once": ()}}
+            "judge": dict(resolution=128, start=32, count=100000), "shapes": 250, "variant_shapes": 100, "generated": ["car", "plane", "sofa", "chair"], "free_count": 500, "samples": 50, "shown": dict(rows=(0, 12, 24, 36, 48)), "mise": dict(shapes=list(range(8))), "refine": dict(shapes=list(range(8)), steps=100, count=100000), "taus": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "image_seeds": 3, "voxel_seeds": 3, "kept": (1, 51, 101, 151, 201), "once": ()}}
 
 VARIANTS = {"Full model": {}, "Uniform": {"sampling": "uniform"}, "Equal": {"sampling": "equal"}, "Uniform (64)": {"sampling": "uniform", "points": 64}, "Surface": {"sampling": "surface"}, "No ResNet": {"residual": False}, "No CBN": {"conditional": False}}
 
@@ -1066,8 +1101,11 @@ def table_stages(run, s: dict) -> dict:
         found["IoU"].append(run.stage(memory_stage, data=unseen, fitted=network, tau=tau)["IoU"])
     found["limits"] = run.stage(voxel_limit_stage, families=("chair",), count=t["count"], seed=run.seed, resolutions=s["limits"])
     found["mise"] = run.stage(mise_stage, fitted=found["networks"][0], tau=tau, **s["mise"])
+    odd = [i for i, cells in zip(s["mise"]["shapes"], found["mise"]["active cells that differ"]) if cells]
+    found["unseen"] = run.stage(unseen_stage, fitted=found["networks"][0], tau=tau, **s["mise"] | {"shapes": odd}) if odd else {"shape": [], "lacking": [], "pieces": []}
     for name, share in (("refined", 0.0), ("simplified", 0.3)):
         found[name] = run.stage(refine_stage, fitted=found["networks"][0], data=take(chairs, "surface", "normals"), tau=tau, faces=share, **s["refine"])
+    found["shown"] = [run.stage(shown_stage, fitted=network, world=run.seed, count=t["count"], tau=tau, **s["shown"]) for network in found["networks"]]
     return found
 
 def judged(run, s: dict, world: dict, task: str, fitted: dict, shapes: int | None = None, splits: Sequence[str] = ("test",), tau: float | None = None, kept: Sequence[int] = ()) -> dict:
@@ -1431,7 +1469,7 @@ def figure_1(table: dict, shape, row: int, size: int = 160):
 def resolution_exhibit(table: dict, row: int, resolutions: Sequence[int]):
     "A slider over the resolution at which one memorised chair is read from its function. A `kit.show` view."
     from paper_kit.kit.show import mesh_slider
-    meshes = [m if len(m.faces) < 4000 else simplify(m, 2000) for m in (row_mesh(table, row, r, min(r, 16)) for r in resolutions)]
+    meshes = [m if len(m.faces) < 4000 else simplify(m, 1600) for m in (row_mesh(table, row, r, min(r, 16)) for r in resolutions)]
     return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes], "cells along an edge", list(resolutions), ["#7fa8d0"]*len(meshes), title="One function, any resolution", azimuth=35)
 
 def figure_2(field: Callable, tau: float, resolution: int = 64, start: int = 8):
@@ -1589,7 +1627,7 @@ def threshold_exhibit(cloud: dict, world: dict, seed: int, row: int, taus: Seque
     c = codes_of(network, world["test"], "cloud", seed)[1][row]
     meshes = [predicted_mesh(field_of(network, c), resolution, resolution//4, tau)[0] for tau in taus]
     shown = [(tau, m) for tau, m in zip(taus, meshes) if len(m.faces) >= 100] or list(zip(taus, meshes))      # beyond these the shape is gone
-    taus, meshes = (list(x) for x in zip(*shown))
+    taus, meshes = (list(x) for x in zip(*((tau, m if len(m.faces) < 1500 else simplify(m, 1500)) for tau, m in shown)))
     return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes], "threshold", taus, ["#7fa8d0"]*len(meshes), title="Thickness by threshold", azimuth=35)
 
 def level_picture(field: Callable, resolution: int, start: int, tau: float, size: int = 300) -> tuple[np.ndarray, Octree]:
@@ -1626,6 +1664,22 @@ def _slice(ax, field: Callable, z: float, tau: float, side: int) -> None:
     ax.imshow(f, origin="lower", cmap="Blues", vmin=0, vmax=1, extent=[-BOX, BOX, -BOX, BOX])
     if float(f.min()) < tau < float(f.max()): ax.contour(t, t, f, [tau], colors="black", linewidths=1)
     ax.set_title(f"z = {z:.2f}", fontsize=8, loc="center"); ax.axis("off")
+
+def figure_e4(shown: dict, chairs: list, size: int = 110):
+    "Memorised chairs, truth above, the surface of the network below, each with its scores."
+    from paper_kit.kit.show import grid
+    rows, view = shown["rows"], viewpoint(35.0, 22.0, 1.95)
+    meshes = [*(chairs[i].mesh(torch.float32) for i in rows), *(Mesh(m["vertices"].float(), m["faces"].long()) for m in shown["meshes"])]
+    titles = [*(f"chair {i}\ngenus {g}" for i, g in zip(rows, shown["genus"])), *(f"IoU {shown['IoU'][i]:.2f}\nChamfer {d:.2f}" for i, d in zip(rows, shown["chamfer"]))]
+    figure = grid([mesh_picture(m, view, size, 36.0) for m in meshes], len(rows), titles, rows=["truth", "occupancy"])
+    figure.set_dpi(80)
+    return figure
+
+def table_of_shown(shown: list) -> list[dict]:
+    "Rows of the chairs that are shown, in the first training, and the mean IoU of all chairs in each training."
+    first = shown[0]
+    rows = [{"chair": f"chair {i}", "genus": g, "volume": v, "IoU": first["IoU"][i], "Chamfer-L1": d} for i, g, v, d in zip(first["rows"], first["genus"], first["volume"], first["chamfer"])]
+    return rows + [{"chair": f"mean of {len(s['IoU'])}, training {k + 1}", "IoU": float(np.mean(s["IoU"]))} for k, s in enumerate(shown)]
 
 def slices_exhibit(field: Callable, heights: Sequence[float], tau: float, side: int = 160):
     "A slider over the height of a slice through the function. A `kit.show` view."
@@ -1745,6 +1799,13 @@ def cloud_why(v: dict) -> str:
     return " ".join(said)
 
 def memory_why(v: dict) -> str: return "The decoder is too small, or the training too short, for this many chairs." if np.mean(v["IoU, memorised"]) <= np.mean(v["IoU, voxel grid"]) else ""
+
+def mise_why(unseen: dict) -> str:
+    if not unseen["pieces"]: return ""
+    where = "; ".join(f"chair {p['shape']}: " + " × ".join(f"{x:.1f}" for x in p["extent"]) + " cells of the first grid" for p in unseen["pieces"])
+    rest = sum(unseen["lacking"]) - sum(p["triangles"] for p in unseen["pieces"])
+    return (f"The network has splinters beside a chair that are too small for the first grid to touch ({where}), and MISE does not find what its first grid does not touch. "
+            + ("All else is equal: every triangle that is lacking belongs to such a splinter." if rest == 0 else f"{abs(rest)} triangles differ beside those of the splinters."))
 
 def threshold_why(v: dict) -> str:
     "The likely reason where C9 does not hold."

@@ -383,3 +383,34 @@ def test_every_claim_that_is_not_owed_has_a_tested_predicate():
     from paper_kit.kit.paper import load_manifest
     manifest = load_manifest(project_root()/"data/papers/deepsdf.yaml")
     assert set(manifest.expected("claims")) <= set(predicates) == set(GOOD) == {claim for claim, *_ in BAD}
+
+
+# the chairs that two pages share
+
+def test_the_shared_chairs_are_those_of_the_other_page_and_scale_into_the_unit_sphere():
+    from paper_kit.shape3d import occupancy_networks as onet
+    ours, theirs = paper.shared_chairs(5, 0), onet.chairs_of({"table": {"count": 5}}, 0)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.parameters == b.parameters and np.array_equal(a.vertices, b.vertices) and np.ptp(a.vertices, axis=0).max() == pytest.approx(1)
+        larger = a.normalized("sphere").scale/a.scale
+        assert np.allclose(a.normalized("sphere").vertices, larger*a.vertices, atol=1e-12) and np.linalg.norm(larger*a.vertices, axis=1).max() == pytest.approx(1/1.03)
+    shown = lambda module: {p: module.SIZES[p] for p in ("smoke", "cpu", "gpu")}
+    for profile, sizes in shown(paper).items():
+        other = onet.SIZES[profile]
+        assert sizes["shared"]["count"] == other["table"]["count"] and list(sizes["shared"]["shown"]["rows"]) == list(other["shown"]["rows"])
+        for name in ("points", "samples", "resolution"): assert sizes["shared"]["shown"].get(name) == other["shown"].get(name)
+
+
+def test_a_network_that_knows_the_distance_scores_as_the_truth(monkeypatch):
+    chairs = [s.normalized("sphere") for s in paper.shared_chairs(2, 0)]
+    number = lambda z: int(z[0])
+    monkeypatch.setattr(paper, "restore", lambda fitted, device=None: None)
+    monkeypatch.setattr(paper, "evaluate", lambda network, z, x: chairs[number(z)].signed_distance(x))
+    monkeypatch.setattr(paper, "extract", lambda network, z, *more: chairs[number(z)].mesh(torch.float32))
+    found = paper.shown_stage({"codes": torch.tensor([[0.0], [1.0]])}, 0, 2, [1], points=2000, resolution=32, samples=3000)
+    assert min(found["IoU"]) > 0.98 and len(found["IoU"]) == 2 and found["rows"] == [1] and found["genus"] == [chairs[1].genus]
+    assert 0 < found["chamfer"][0] < 0.15 and found["meshes"][0]["vertices"].float().abs().max() < 0.501
+    monkeypatch.setattr(paper, "evaluate", lambda network, z, x: chairs[1 - number(z)].signed_distance(x))            # the other chair
+    monkeypatch.setattr(paper, "extract", lambda network, z, *more: chairs[1 - number(z)].mesh(torch.float32))
+    wrong = paper.shown_stage({"codes": torch.tensor([[0.0], [1.0]])}, 0, 2, [1], points=2000, resolution=32, samples=3000)
+    assert max(wrong["IoU"]) < 0.6 and wrong["chamfer"][0] > 2*found["chamfer"][0] and wrong["volume"] == found["volume"]

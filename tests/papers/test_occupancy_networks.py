@@ -599,3 +599,47 @@ def test_the_grid_of_a_voxel_decoder_lies_where_the_voxels_of_the_world_lie():
     mesh = surface_of(10*(2*full.float() - 1), 0.5, "centres", 0.5)
     torch.testing.assert_close(mesh.vertices.mean(0), torch.tensor([0.1, 0.0, 0.0]), atol=0.01, rtol=0)
     assert float((mesh.vertices - torch.tensor([0.1, 0, 0])).norm(dim=1).mean()) == pytest.approx(0.25, abs=0.01)
+
+
+# ---- the chairs that two pages share
+
+def test_a_function_that_knows_the_chairs_scores_as_the_truth(monkeypatch):
+    from types import SimpleNamespace
+    chairs = onet.chairs_of({"table": {"count": 2}}, 0)
+    monkeypatch.setattr(onet, "restored", lambda fitted, device=None: SimpleNamespace(encoder=SimpleNamespace(weight=[0, 1])))
+    monkeypatch.setattr(onet, "field_of", lambda network, c: lambda p: -40*chairs[c].signed_distance(p))
+    found = onet.shown_stage({}, 0, 2, [1], 0.5, points=2000, resolution=64, start=32, samples=3000)
+    assert min(found["IoU"]) > 0.98 and found["rows"] == [1] and found["genus"] == [chairs[1].genus] and 0 < found["chamfer"][0] < 0.2
+    monkeypatch.setattr(onet, "field_of", lambda network, c: lambda p: -40*chairs[1 - c].signed_distance(p))          # the other chair
+    wrong = onet.shown_stage({}, 0, 2, [1], 0.5, points=2000, resolution=64, start=32, samples=3000)
+    assert max(wrong["IoU"]) < 0.6 and wrong["chamfer"][0] > 2*found["chamfer"][0] and wrong["volume"] == found["volume"]
+
+
+def test_a_splinter_that_the_first_grid_does_not_touch_is_named_with_its_size(monkeypatch):
+    from types import SimpleNamespace
+    step = 2*BOX/8
+    middle = torch.tensor([-BOX + 6.5*step]*3)                                            # in the middle of a cell of the first grid
+    both = lambda p: torch.maximum(ball(0.25, (-0.1, -0.1, -0.1))(p), ball(0.25*step, tuple(middle.tolist()))(p))
+    monkeypatch.setattr(onet, "restored", lambda fitted, device=None: SimpleNamespace(encoder=SimpleNamespace(weight=[0, 1])))
+    monkeypatch.setattr(onet, "field_of", lambda network, c: (ball(0.25, (-0.1, -0.1, -0.1)), both)[c])
+    found = onet.unseen_stage({}, [0, 1], 0.5, resolution=64, start=8)
+    assert found["lacking"][0] == 0 and found["lacking"][1] == found["pieces"][0]["triangles"] > 0 and [p["shape"] for p in found["pieces"]] == [1]
+    assert found["pieces"][0]["extent"] == pytest.approx([0.5]*3, abs=0.02)
+    assert "chair 1: 0.5 × 0.5 × 0.5" in onet.mise_why(found) and "All else is equal" in onet.mise_why(found)
+    assert onet.mise_why({"shape": [], "lacking": [], "pieces": []}) == ""
+    assert "3 triangles differ beside" in onet.mise_why(found | {"lacking": [0, found["lacking"][1] + 3]})
+
+
+def test_both_pages_publish_their_half_of_one_figure():
+    "The rows of the two tables name the same chairs, with the same genus and the same volume of the truth; both manifests put their half on the page of the wing."
+    root, halves = project_root(), []
+    for slug, table, figure in (("occupancy_networks", "Table E3", "Figure E4"), ("deepsdf", "Table E2", "Figure E1")):
+        record, manifest = json.loads((root/f"data/results/{slug}.json").read_text(encoding="utf-8")), load_manifest(root/f"data/papers/{slug}.yaml")
+        entry = manifest.entry("figures", figure)
+        assert entry["overview"] and not entry.get("owed") and figure in record["figures"]
+        columns, rows = record["tables"][table]["columns"], record["tables"][table]["rows"]
+        halves.append([dict(zip(columns, row)) for row in rows])
+    assert len(halves[0]) == len(halves[1]) == 8
+    for a, b in zip(*halves):
+        assert (a["chair"], a["genus"]) == (b["chair"], b["genus"]) and (a["volume"] == b["volume"] or a["volume"] == pytest.approx(b["volume"], rel=1e-9))
+        assert 0 < a["IoU"] <= 1 and 0 < b["IoU"] <= 1
