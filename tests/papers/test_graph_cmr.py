@@ -236,6 +236,16 @@ def test_losses_by_hand_and_pictures_without_3d(top):
     assert paper.stage_two(turned, torch.zeros(1, 10), torch.ones(1, 3), exact, top)["pose"].item() == pytest.approx(8/9, abs=1e-4), "on matrices: two entries of nine are off by 2"
 
 
+def test_keypoints_weigh_what_they_do_in_the_sums_of_equation_4(top):
+    n, g = len(top.kept), generator(3)
+    truth = {"vertices": torch.randn(2, n, 3, generator=g), "keypoints": torch.randn(2, 24, 2, generator=g), "known": torch.ones(2)}
+    v, camera = torch.randn(2, n, 3, generator=g), torch.rand(2, 3, generator=g) + 0.5
+    sums = (v - truth["vertices"]).abs().sum() + (projected(top.joints @ v, camera) - truth["keypoints"]).abs().sum()
+    losses = paper.stage_one(v, camera, truth, top)
+    assert (sum(paper.balanced(losses, truth).values())*2*3*n).item() == pytest.approx(sums.item(), rel=1e-4)
+    assert paper.balanced(losses, truth)["shape"] is losses["shape"]
+
+
 # the judge
 
 def test_mpjpe_is_not_the_reconstruction_error():
