@@ -300,6 +300,37 @@ def test_silhouette_is_the_one_of_the_kit():
     assert paper.silhouette(x, 64).min() >= 0 and not torch.isnan(paper.silhouette(x, 64)).any()
 
 
+def test_view_is_the_camera_of_the_world():
+    from paper_kit.kit.geometry import project
+    from paper_kit.shape3d.worlds import camera_matrix, camera_pose
+    v, points = paper.random_views((5,), generator()), cloud(5, 40)
+    degrees = torch.rad2deg(v)
+    for got, want in zip(paper.view(points, v, 32), project(points, camera_matrix(32), camera_pose(degrees[:, 0], degrees[:, 1]))): np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_colours_are_those_of_the_kit():
+    from paper_kit.kit.splat import soft_color
+    v, points, colors = paper.random_views((3, 2), generator()), 1.4*cloud(3, 1, 50).double(), torch.rand(3, 1, 50, 3, generator=generator(1), dtype=torch.float64)
+    v, weight = v.double(), torch.rand(3, 2, 3, 16, 16, generator=generator(2), dtype=torch.float64)
+    points.requires_grad_(); colors.requires_grad_()
+    pixels, depth = paper.view(points, v, 16)
+    assert (pixels < 0).any() and (pixels > 16).any()                               # some points outside the image
+    a, b = paper.colored(points, colors, v, 16), soft_color(pixels, depth, colors.expand(3, 2, -1, -1), 16, 16)
+    np.testing.assert_allclose(a.detach(), b.detach(), atol=1e-12)
+    for x, y in zip(*(torch.autograd.grad((c*weight).sum(), (points, colors), retain_graph=True) for c in (a, b))): np.testing.assert_allclose(x, y, atol=1e-8)
+    one = paper.colored(points[0, 0], colors[0, 0], v[0, 0], 16)
+    np.testing.assert_allclose(one.detach(), a[0, 0].detach(), atol=1e-12)
+    edge = torch.zeros(1, 1, 2, dtype=torch.float64)                                # a point on a pixel's centre lies in the well of that pixel alone
+    middle = paper.colored(torch.zeros(1, 3, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64), edge[0, 0], 15)
+    assert middle[0].sum() == 1 and middle[0, 7, 7] == 1
+
+
+def test_the_rate_falls_in_the_last_phase_only():
+    sizes = tiny._replace(steps=100, switch=0.6)
+    factor = [paper.fading(step, sizes) for step in range(101)]
+    assert factor[:61] == [1.0]*61 and all(a > b for a, b in zip(factor[60:], factor[61:])) and abs(factor[100] - 0.05) < 1e-9
+
+
 def test_subnormal_numbers_are_back_after_a_training():
     with paper.without_subnormals(): assert (torch.tensor([1e-38])*0.1).item() == 0
     assert (torch.tensor([1e-38])*0.1).item() > 0
