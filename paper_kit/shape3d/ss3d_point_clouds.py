@@ -265,7 +265,7 @@ class Recipe:
     views: int = 4
     every: int = 1
     affinity: float = 0.05
-    wrap: bool = True
+    wrap: bool = False
     two_phases: bool = True
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #88f02e83
@@ -372,7 +372,7 @@ def ensemble_losses(recipe: Recipe, model, batch: dict) -> tuple[Cloud, dict[str
     target = chosen.detach().flatten(0, 1)
     student = model["pose"](images.flatten(0, 1))
     color = image_loss(images[:, 0], colored(cloud.points, cloud.colors, target.unflatten(0, images.shape[:2])[:, 0], images.shape[-1]))
-    return cloud, {"mask": recipe.alpha*best.mean(), "student": pose_loss(target, student).mean(), "image": recipe.alpha*color.mean()}
+    return cloud, {"mask": recipe.alpha*best.mean(), "student": pose_loss(target, student, recipe.wrap).mean(), "image": recipe.alpha*color.mean()}
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #f65dae2b
 class Sizes(NamedTuple):

@@ -160,7 +160,7 @@ def test_cycle_losses_are_those_of_the_equations_and_drawings_carry_no_gradient(
             picture = paper.colored(seen.points[b], seen.colors[b], v[b, i], 16)[None]
             again = model["reconstruction"](picture)
             total += 7*paper.set_distance(seen.points[b:b + 1], again.points).item()/3
-            pose += 3*paper.pose_loss(v[b, i][None], model["pose"](picture)).item()/6
+            pose += 3*paper.pose_loss(v[b, i][None], model["pose"](picture), recipe.wrap).item()/6
     assert abs(got["geometric"].item() - total) < 1e-4*total and abs(got["pose"].item() - pose) < 1e-4*pose
     got["pose"].backward()
     assert all(p.grad is None for p in model["reconstruction"].parameters())
