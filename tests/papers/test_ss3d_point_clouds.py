@@ -114,6 +114,22 @@ def test_affinity_pulls_points_to_uncovered_pixels():
     with pytest.raises(PaperKitError, match="silhouette is empty"): paper.distance_field(torch.zeros(2, 4, 4))
 
 
+def test_affinity_does_not_let_points_leave_the_image():
+    mask = torch.zeros(1, 16, 16)
+    mask[:, 4:12, 6:10] = 1
+    field, covered = paper.distance_field(mask), torch.rand(1, 200, 2, generator=generator())*torch.tensor([4.0, 8.0]) + torch.tensor([6.0, 4.0])
+    light = [paper.beyond_border(torch.tensor([[[x, 8.0]]]), 16).item() for x in (8.0, 16.0, 30.0)]
+    np.testing.assert_allclose(light, [0, 0.4*math.pi, 0.8*math.pi], atol=1e-5)      # none, half, all of 2 pi 0.4
+    energy, slope = [], []
+    for x in torch.linspace(11, 40, 60).tolist():
+        lone = torch.tensor([[[x, 8.0]]], requires_grad=True)
+        pixels = torch.cat([covered, lone], 1)                                      # the silhouette is covered; one point more wanders off to the right
+        loss = paper.affinity(mask, field, paper.silhouette(lone, 16), pixels)
+        loss.backward()
+        energy.append(loss.item()); slope.append(lone.grad[0, 0, 0].item())
+    assert all(a < b for a, b in zip(energy, energy[1:])) and min(slope[4:]) > 0    # further is always worse, and there is always a way back
+
+
 def test_set_distance_agrees_with_the_kit():
     from paper_kit.kit.metrics import chamfer
     a, b = cloud(3, 40), cloud(3, 50, seed=1)
