@@ -1039,15 +1039,17 @@ def mean_of(bench: Bench, category: str, method: str, what: str) -> float:
     values = seeds_of(bench, category, method, what)
     return float(np.mean(values)) if values else math.nan
 
-def category_table(bench: Bench, rows: dict[str, str | dict], first: str = "method"):
-    "Chamfer and EMD of three categories; a row is a method's name, or one for each category."
+def category_table(bench: Bench, rows: dict[str, str | dict], first: str = "method", paired: bool = False):
+    "Chamfer and EMD of three categories; a row is a method's name, or one for each category. `paired`: in a column all rows are means over the same seeds, those that all of its methods have."
     import pandas as pd
     of = lambda row, c: row if isinstance(row, str) else row.get(c, "")
-    found = []
+    found, lengths = [], {c: [len(x) for row in rows.values() if (x := seeds_of(bench, c, of(row, c), "chamfer"))] for c in categories_printed}
+    common = {c: min(n) if paired and n else None for c, n in lengths.items()}
+    mean = lambda c, m, what: float(np.mean(seeds_of(bench, c, m, what)[:common[c]] or [math.nan]))
     for label, row in rows.items():
         entry = {first: label}
         for what, name in (("chamfer", "Chamfer"), ("emd", "EMD")):
-            entry |= {f"{name} {short}": mean_of(bench, c, of(row, c), what) for c, short in categories_printed.items()}
+            entry |= {f"{name} {short}": mean(c, of(row, c), what) for c, short in categories_printed.items()}
         found.append(entry)
     columns = [first] + [f"{name} {c}" for name in ("Chamfer", "EMD") for c in ("car", "chair", "aero")]
     return pd.DataFrame(found)[columns]

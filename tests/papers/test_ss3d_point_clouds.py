@@ -486,6 +486,9 @@ def test_tables_put_each_category_into_its_own_column():
     row = paper.category_table(bench, {"ours": "Ours-CC", "absent": "ULSP"}).set_index("method")
     assert row.loc["ours", ["Chamfer car", "Chamfer chair", "Chamfer aero"]].tolist() == [1.5, 2.5, 3.5] and row.loc["ours", ["EMD car", "EMD chair", "EMD aero"]].tolist() == [10, 20, 30]
     assert row.loc["absent"].isna().all()
+    bench.done["car", "Ours-No-CC", 0] = {"chamfer": torch.full((4,), 7.0), "emd": torch.full((4,), 8.0)}
+    pair = paper.category_table(bench, {"ours": "Ours-CC", "none": "Ours-No-CC"}, paired=True).set_index("method")      # one seed of the other: one of ours, in this column only
+    assert pair["Chamfer car"].tolist() == [1.0, 7.0] and pair.loc["ours", "Chamfer chair"] == 2.5
 
 
 def test_statements_against_the_printed_numbers():
