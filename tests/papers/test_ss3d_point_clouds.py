@@ -114,6 +114,22 @@ def test_affinity_pulls_points_to_uncovered_pixels():
     with pytest.raises(PaperKitError, match="silhouette is empty"): paper.distance_field(torch.zeros(2, 4, 4))
 
 
+def test_affinity_does_not_let_points_leave_the_image():
+    mask = torch.zeros(1, 16, 16)
+    mask[:, 4:12, 6:10] = 1
+    field, covered = paper.distance_field(mask), torch.rand(1, 200, 2, generator=generator())*torch.tensor([4.0, 8.0]) + torch.tensor([6.0, 4.0])
+    light = [paper.beyond_border(torch.tensor([[[x, 8.0]]]), 16).item() for x in (8.0, 16.0, 30.0)]
+    np.testing.assert_allclose(light, [0, 0.4*math.pi, 0.8*math.pi], atol=1e-5)      # none, half, all of 2 pi 0.4
+    energy, slope = [], []
+    for x in torch.linspace(11, 40, 60).tolist():
+        lone = torch.tensor([[[x, 8.0]]], requires_grad=True)
+        pixels = torch.cat([covered, lone], 1)                                      # the silhouette is covered; one point more wanders off to the right
+        loss = paper.affinity(mask, field, paper.silhouette(lone, 16), pixels)
+        loss.backward()
+        energy.append(loss.item()); slope.append(lone.grad[0, 0, 0].item())
+    assert all(a < b for a, b in zip(energy, energy[1:])) and min(slope[4:]) > 0    # further is always worse, and there is always a way back
+
+
 def test_set_distance_agrees_with_the_kit():
     from paper_kit.kit.metrics import chamfer
     a, b = cloud(3, 40), cloud(3, 50, seed=1)
@@ -160,7 +176,7 @@ def test_cycle_losses_are_those_of_the_equations_and_drawings_carry_no_gradient(
             picture = paper.colored(seen.points[b], seen.colors[b], v[b, i], 16)[None]
             again = model["reconstruction"](picture)
             total += 7*paper.set_distance(seen.points[b:b + 1], again.points).item()/3
-            pose += 3*paper.pose_loss(v[b, i][None], model["pose"](picture)).item()/6
+            pose += 3*paper.pose_loss(v[b, i][None], model["pose"](picture), recipe.wrap).item()/6
     assert abs(got["geometric"].item() - total) < 1e-4*total and abs(got["pose"].item() - pose) < 1e-4*pose
     got["pose"].backward()
     assert all(p.grad is None for p in model["reconstruction"].parameters())
@@ -298,6 +314,37 @@ def test_silhouette_is_the_one_of_the_kit():
     assert torch.autograd.gradcheck(lambda x: paper.silhouette(x, 8), small)
     x = torch.zeros(1, 1, 2)
     assert paper.silhouette(x, 64).min() >= 0 and not torch.isnan(paper.silhouette(x, 64)).any()
+
+
+def test_view_is_the_camera_of_the_world():
+    from paper_kit.kit.geometry import project
+    from paper_kit.shape3d.worlds import camera_matrix, camera_pose
+    v, points = paper.random_views((5,), generator()), cloud(5, 40)
+    degrees = torch.rad2deg(v)
+    for got, want in zip(paper.view(points, v, 32), project(points, camera_matrix(32), camera_pose(degrees[:, 0], degrees[:, 1]))): np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_colours_are_those_of_the_kit():
+    from paper_kit.kit.splat import soft_color
+    v, points, colors = paper.random_views((3, 2), generator()), 1.4*cloud(3, 1, 50).double(), torch.rand(3, 1, 50, 3, generator=generator(1), dtype=torch.float64)
+    v, weight = v.double(), torch.rand(3, 2, 3, 16, 16, generator=generator(2), dtype=torch.float64)
+    points.requires_grad_(); colors.requires_grad_()
+    pixels, depth = paper.view(points, v, 16)
+    assert (pixels < 0).any() and (pixels > 16).any()                               # some points outside the image
+    a, b = paper.colored(points, colors, v, 16), soft_color(pixels, depth, colors.expand(3, 2, -1, -1), 16, 16)
+    np.testing.assert_allclose(a.detach(), b.detach(), atol=1e-12)
+    for x, y in zip(*(torch.autograd.grad((c*weight).sum(), (points, colors), retain_graph=True) for c in (a, b))): np.testing.assert_allclose(x, y, atol=1e-8)
+    one = paper.colored(points[0, 0], colors[0, 0], v[0, 0], 16)
+    np.testing.assert_allclose(one.detach(), a[0, 0].detach(), atol=1e-12)
+    edge = torch.zeros(1, 1, 2, dtype=torch.float64)                                # a point on a pixel's centre lies in the well of that pixel alone
+    middle = paper.colored(torch.zeros(1, 3, dtype=torch.float64), torch.ones(1, 3, dtype=torch.float64), edge[0, 0], 15)
+    assert middle[0].sum() == 1 and middle[0, 7, 7] == 1
+
+
+def test_the_rate_falls_in_the_last_phase_only():
+    sizes = tiny._replace(steps=100, switch=0.6)
+    factor = [paper.fading(step, sizes) for step in range(101)]
+    assert factor[:61] == [1.0]*61 and all(a > b for a, b in zip(factor[60:], factor[61:])) and abs(factor[100] - 0.05) < 1e-9
 
 
 def test_subnormal_numbers_are_back_after_a_training():
@@ -439,6 +486,9 @@ def test_tables_put_each_category_into_its_own_column():
     row = paper.category_table(bench, {"ours": "Ours-CC", "absent": "ULSP"}).set_index("method")
     assert row.loc["ours", ["Chamfer car", "Chamfer chair", "Chamfer aero"]].tolist() == [1.5, 2.5, 3.5] and row.loc["ours", ["EMD car", "EMD chair", "EMD aero"]].tolist() == [10, 20, 30]
     assert row.loc["absent"].isna().all()
+    bench.done["car", "Ours-No-CC", 0] = {"chamfer": torch.full((4,), 7.0), "emd": torch.full((4,), 8.0)}
+    pair = paper.category_table(bench, {"ours": "Ours-CC", "none": "Ours-No-CC"}, paired=True).set_index("method")      # one seed of the other: one of ours, in this column only
+    assert pair["Chamfer car"].tolist() == [1.0, 7.0] and pair.loc["ours", "Chamfer chair"] == 2.5
 
 
 def test_statements_against_the_printed_numbers():
