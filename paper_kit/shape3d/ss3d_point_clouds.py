@@ -715,7 +715,7 @@ def sizes_of(run) -> dict:
     return {"counts": run.pick(smoke=(10, 4, 4), cpu=(500, 40, 40), gpu=(4000, 200, 400)), "size": run.pick(smoke=32, cpu=32, gpu=64), "points": run.pick(smoke=48, cpu=256, gpu=1024),
             "width": run.pick(smoke=4, cpu=16, gpu=32), "batch": run.pick(smoke=4, cpu=16, gpu=64), "steps": run.pick(smoke=4, cpu=4000, gpu=8000), "steps_others": run.pick(smoke=4, cpu=1500, gpu=8000), "every": run.pick(smoke=2, cpu=4, gpu=1), "rate": run.pick(smoke=1e-3, cpu=1e-3, gpu=5e-4), "rate_others": run.pick(smoke=1e-3, cpu=1e-3, gpu=5e-4),
             "join": run.pick(smoke=0.5, cpu=0.4, gpu=0.25), "switch": run.pick(smoke=0.75, cpu=0.75, gpu=0.5), "iso_images": run.pick(smoke=2, cpu=14, gpu=100), "iso_steps": run.pick(smoke=2, cpu=25, gpu=100),
-            "moments": run.pick(smoke=(0, 2), cpu=(0, 100, 500, 1000, 2000, 3000), gpu=(0, 200, 600, 1500, 4000, 6000)), "color_views": 10, "trainings": run.pick(smoke=999, cpu=51, gpu=999), "seeds": run.pick(smoke=2, cpu=3)}
+            "moments": run.pick(smoke=(0, 2), cpu=(0, 100, 500, 1000, 2000, 3000), gpu=(0, 200, 600, 1500, 4000, 6000)), "color_views": 10, "trainings": run.pick(smoke=999, cpu=57, gpu=999), "seeds": run.pick(smoke=2, cpu=3)}
 
 # %% ../../nbs/shape3d/ss3d_point_clouds.ipynb #1c3e5d6d
 class Bench:
