@@ -57,7 +57,7 @@ _must = {"paper": {"slug", "title", "venue", "wing", "summary", "tables", "figur
 _may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes"},
         "tables": {"rows", "columns", "how", "why", "owed", "extra", "better", "note"},
         "figures": {"how", "why", "owed", "extra", "note", "overview"},
-        "claims": {"where", "paper_numbers", "amended", "owed", "extra", "cost", "why"}}
+        "claims": {"where", "paper_numbers", "amended", "reading", "owed", "extra", "cost", "why"}}
 needs_levels = ("smoke", "cpu", "gpu", "real-data")
 
 class Manifest(dict):
@@ -247,6 +247,7 @@ def claim_html(entry: dict, result: dict, profile: str, data: str = "world") -> 
     colour = verdicts[result["verdict"]][0]
     rows = [("the paper", " · ".join(x for x in (str(entry.get("where", "")), str(entry.get("paper_numbers", ""))) if x and x not in ("-", "none"))),
             ("predicate", entry["test"]), ("measured", result["measured"]), ("why", result.get("why", "") or entry.get("why", ""))]
+    if entry.get("reading"): rows.insert(2, ("read as", str(entry["reading"])))
     if entry.get("amended"): rows.insert(2, ("amended", f"from: {entry['amended']['from']} — because {entry['amended']['why']}"))
     if result["verdict"] == "untested": rows.append(("to decide it", str(entry.get("cost") or f"needs {entry['needs']}")))
     lines = "".join(f'<div style="margin-top:.35em"><span style="opacity:.65;font-size:.85em">{name}</span> {html.escape(text)}</div>' for name, text in rows if text)

@@ -176,6 +176,9 @@ def test_cards_say_what_is_not_known(tmp_path):
     entry = dict(manifest["claims"][0], amended={"from": "old test", "to": manifest["claims"][0]["test"], "why": "it was wrong"}, cost="two hours")
     html = claim_html(entry, {"verdict": "untested", "measured": "m < 1", "values": {}}, "smoke")
     assert "untested" in html and "old test" in html and "it was wrong" in html and "two hours" in html and "in our world, at profile smoke" in html
+    assert "read as" not in html
+    html = claim_html(dict(manifest["claims"][0], reading="equal to <1e-6"), {"verdict": "untested", "measured": "m < 1", "values": {}}, "smoke")
+    assert manifest["claims"][0]["test"] in html and "read as</span> equal to &lt;1e-6" in html and "amended" not in html
 
 
 @pytest.mark.parametrize("damage", [lambda t: t[:len(t)//2], lambda t: "", lambda t: "[]", lambda t: t.replace('"schema": 1', '"schema": 2'),
