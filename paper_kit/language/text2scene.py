@@ -39,11 +39,12 @@ __all__ = ['PAD', 'START', 'END', 'FIRST', 'CLIP_HEADS', 'BOX_HEADS', 'PAPER', '
            'layout_world', 'layout_data', 'layout_boxes', 'patch_world', 'patch_data', 'task_config', 'task_data',
            'train_stage', 'load_model', 'pack', 'unpack', 'clip_stage', 'field_stage', 'attention_scores',
            'score_stage', 'reference_stage', 'captioner_stage', 'load_captioner', 'layout_stage', 'classifier_stage',
-           'picture_scores', 'attribute_match', 'patch_stage', 'picture_stage', 'clip_variant', 'stages',
-           'patch_stages', 'layout_stages', 'test_items', 'draw_layout', 'figure_1', 'shapes_of', 'figure_2',
-           'words_of', 'top_words', 'best_shown', 'figure_3', 'match_marks', 'step_view', 'figure_4', 'table_1',
-           'table_e1', 'table_2', 'figure_5', 'table_3', 'figure_6', 'table_4', 'figure_7', 'ladder_margin',
-           'bootstrap_low', 'claim_values', 'patch_values', 'framework_differences', 'draw_scene']
+           'picture_scores', 'attribute_match', 'patch_stage', 'appearances', 'appearance_stage', 'picture_stage',
+           'clip_variant', 'stages', 'patch_stages', 'layout_stages', 'test_items', 'draw_layout', 'figure_1',
+           'shapes_of', 'figure_2', 'words_of', 'top_words', 'best_shown', 'figure_3', 'match_marks', 'step_view',
+           'figure_4', 'table_1', 'table_e1', 'table_2', 'figure_5', 'table_3', 'figure_6', 'table_4', 'table_e2',
+           'figure_7', 'preference', 'table_5', 'ladder_margin', 'bootstrap_low', 'looked_at_instead', 'claim_values',
+           'patch_values', 'framework_differences', 'draw_scene']
 
 # %% ../../nbs/language/text2scene.ipynb #72ca5b9e
 PAD, START, END, FIRST = 0, 1, 2, 3
@@ -843,9 +844,9 @@ SIZES = {
               "layout": dict(categories=12, scenes=160, test=24, steps=24, batch=8, config=dict(encoder="labels", canvas=20, features=24, grid=10, embed=24, hidden=32, normed=True)),
               "patch": dict(things=8, pixels=32, scenes=60, test=24, steps=16, batch=8, config=dict(encoder="patches", canvas=32, features=26, grid=8, embed=24, hidden=32, normed=True, appearance=16)),
               "captioner": dict(steps=40, batch=16, hidden=32), "seeds": 3, "object_seeds": 1, "layout_seeds": 1, "patch_seeds": 1},
-    "cpu": {"clip": dict(objects=24, per_meaning=2, scenes=2400, test=200, steps=1100, batch=8, config=dict(encoder="picture", canvas=32, features=24, grid=8, embed=40, hidden=40, normed=True)),
-            "layout": dict(categories=20, scenes=1600, test=200, steps=500, batch=8, config=dict(encoder="labels", canvas=16, features=24, grid=8, embed=40, hidden=40, normed=True)),
-            "patch": dict(things=8, pixels=32, scenes=800, test=200, steps=450, batch=8, config=dict(encoder="patches", canvas=32, features=52, grid=8, embed=40, hidden=40, normed=True, appearance=128)),
+    "cpu": {"clip": dict(objects=24, per_meaning=2, scenes=2400, test=200, steps=3300, batch=8, config=dict(encoder="picture", canvas=32, features=24, grid=8, embed=40, hidden=40, normed=True)),
+            "layout": dict(categories=20, scenes=1600, test=200, steps=1500, batch=8, config=dict(encoder="labels", canvas=16, features=24, grid=8, embed=40, hidden=40, normed=True)),
+            "patch": dict(things=8, pixels=32, scenes=2400, test=200, steps=5400, batch=8, config=dict(encoder="patches", canvas=32, features=52, grid=8, embed=40, hidden=40, normed=True, appearance=128)),
             "captioner": dict(steps=900, batch=32, hidden=96), "seeds": 3, "object_seeds": 1, "layout_seeds": 1, "patch_seeds": 1},
     "gpu": {"clip": dict(objects=58, per_meaning=10, scenes=10000, test=1000, steps=12000, batch=16, config=dict(encoder="picture", canvas=112, features=256, grid=28, embed=300, hidden=512, normed=True)),
             "layout": dict(categories=80, scenes=20000, test=1000, steps=8000, batch=16, config=dict(encoder="labels", canvas=64, features=256, grid=28, embed=300, hidden=512, normed=True)),
@@ -1033,6 +1034,54 @@ def patch_stage(weights: dict, captions: dict, classifier: dict, sizes: dict, ca
             "patches": [float(len(s)) for s in canvas.scenes], "sources": [float(len({int(bank["source"][p[1]]) for p in s})) for s in canvas.scenes],
             "match": attribute_match(canvas.scenes, test, bank, sizes["things"]), "scenes": pack(canvas.scenes, 6)}
 
+@torch.no_grad()
+def appearances(model: Text2Scene, pictures: list, vocabulary, bank: dict, things: int) -> list[tuple]:
+    "(picture, category, Q, own patch's number) of every thing of `pictures` with everything before it given; numbers count only where these are the pictures of the bank."
+    data, found = patch_data(pictures, vocabulary, model.config), []
+    for start in range(0, len(pictures), 40):
+        batch = {k: v[start:start + 40] for k, v in data.items()}
+        batch["tokens"] = batch["tokens"][:, 0]
+        out = model.teach(batch)
+        at = (out["item"][out["drawn"]], out["step"][out["drawn"]])
+        _, Q = model.read_heads(out["maps"], batch["cells"][at])
+        category, own = (out["target"][out["drawn"]] - FIRST).tolist(), batch["patches"][at].tolist()
+        found += [(start + i, c, q, k) for i, c, q, k in zip(at[0].tolist(), category, Q, own) if c < things]
+    return found
+
+def appearance_stage(weights: dict, sizes: dict, data_seed: int, count: int = 200) -> dict:
+    """What Q knows, with the reference sequence given, on `count` training pictures and on the test pictures: shares of the named colours and patterns that the nearest patch has, and of those
+    that a random one would have; the rank of the own patch in its category (0: nearest, 0.5: chance). And what the distance of two patches of a category in the embedding goes with: correlation
+    with another colour, another pattern, and the silhouettes' 1 - IoU."""
+    train, test, vocabulary, bank = task_data("patch", sizes, data_seed)
+    model, found = load_model("patch", "full", sizes, len(vocabulary), weights), {}
+    with torch.no_grad(): E = model.embed(bank["rgb"], bank["mask"], bank["category"])
+    of = {c: (bank["category"] == c).nonzero()[:, 0] for c in range(sizes["things"])}
+    for name, pictures in (("training", train[:count]), ("test", test)):
+        hits, ranks = {"colour": [], "pattern": []}, []
+        for i, c, q, own in appearances(model, pictures, vocabulary, bank, sizes["things"]):
+            far = (E[of[c]] - q).square().sum(-1)
+            best = bank["known"][int(of[c][int(far.argmin())])]
+            if name == "training": ranks.append(float((far < far[of[c] == own]).float().mean()))
+            for thing, said in zip(pictures[i]["things"], pictures[i]["said"], strict=True):
+                if worlds.PATCH_THINGS.index(thing["name"]) != c: continue
+                for what in hits:
+                    if said[what]: hits[what].append((float(best[what] == said[what]), float(np.mean([bank["known"][int(k)][what] == said[what] for k in of[c]]))))
+        found[name] = {k: np.mean(v, 0).tolist() if v else [0.0, 0.0] for k, v in hits.items()} | ({"rank": float(np.mean(ranks))} if ranks else {})
+    columns = {"distance": [], "colour": [], "pattern": [], "silhouette": []}
+    for c, rows in of.items():
+        rows = rows[:120]
+        i, j = np.triu_indices(len(rows), 1)
+        mask = bank["mask8"][rows].flatten(1).float()
+        both = mask @ mask.T
+        columns["distance"].append(torch.cdist(E[rows], E[rows]).numpy()[i, j])
+        columns["silhouette"].append((1 - both/(mask.sum(1)[:, None] + mask.sum(1)[None] - both)).numpy()[i, j])
+        for what in ("colour", "pattern"):
+            value = np.array([bank["known"][int(k)][what] for k in rows])
+            columns[what].append((value[i] != value[j]).astype(float))
+    columns = {k: np.concatenate([x - x.mean() for x in v if len(x)]) for k, v in columns.items()}
+    found["distance goes with"] = {k: float(np.corrcoef(columns["distance"], v)[0, 1]) for k, v in columns.items() if k != "distance"}
+    return found
+
 def picture_stage(captions: dict, classifier: dict, sizes: dict, captioner: dict, data_seed: int) -> dict:
     "The same scores for the real test pictures."
     _, test, vocabulary, _ = task_data("patch", sizes, data_seed)
@@ -1067,6 +1116,7 @@ def patch_stages(run, s: dict) -> dict:
     for seed in run.seeds(s["patch_seeds"]):
         weights = run.stage(train_stage, task="patch", variant="full", sizes=s["patch"], data_seed=run.seed, seed=seed)["weights"]
         rows.append({"ours": run.stage(patch_stage, weights=weights, **judged), "random": run.stage(patch_stage, weights=weights, random_patches=True, **judged)})
+        rows[-1]["appearance"] = run.stage(appearance_stage, weights=weights, sizes=s["patch"], data_seed=run.seed)
     return {"patch": rows, "pictures": run.stage(picture_stage, **judged)}
 
 def layout_stages(run, s: dict) -> dict:
@@ -1330,12 +1380,12 @@ def figure_5(results: dict):
     made = {"CRF, reduced": unpack(results["field"]["scenes"])} | {v: unpack(results["clip"][v][0]["out"]["scenes"]) for v in CLIP_ROWS}
     items = best_shown(results)
     figure, axes = plt.subplots(len(items), len(made) + 2, figsize=(12, 1.75*len(items) + 0.4), width_ratios=(0.95, *[1]*(len(made) + 1)))
-    for row, i in zip(axes, items):
+    for k, (row, i) in enumerate(zip(axes, items)):
         row[0].text(0, 0.5, _wrapped(worlds.text_of(test[i]["groups"][0]), 24), va="center", fontsize=8.5, transform=row[0].transAxes)
         row[0].spines[:].set_visible(False)
         for ax, (name, scenes) in zip(row[1:], [*made.items(), ("reference", [s["clips"] for s in test])]):
             ax.imshow(worlds.render(scenes[i], 160), aspect=0.8)
-            if row is axes[0]: ax.set_title(name, fontsize=9, loc="center")
+            if k == 0: ax.set_title(name, fontsize=9, loc="center")
     _bare(axes)
     plt.close(figure)
     return figure
@@ -1375,6 +1425,16 @@ def table_4(results: dict):
             row("random patch of the category (w/o inpaint.)", [r["before"] for r in control]), row("random patch of the category (w inpaint.)", [r["after"] for r in control])]
     return pd.DataFrame(rows, columns=["Methods", "IS", "IS std", *CAPTION_COLUMNS])
 
+def table_e2(results: dict) -> tuple:
+    "(frame, note): what the appearance vector of the first seed knows, with the reference sequence given."
+    import pandas as pd
+    a = results["patch"][0]["appearance"]
+    rows = [[f"{name} pictures", *a[name]["colour"], *a[name]["pattern"]] for name in ("training", "test")]
+    note = (f"The nearest patch's share of the colours and patterns that the caption names, beside that of a random patch of the category. On training pictures the own patch is nearer than {1 - a['training']['rank']:.2f} "
+            "of its category (0.50 by chance). The distance of two patches of a category correlates with another colour by "
+            + ", ".join(f"{v:.2f}{'' if k == 'colour' else f' ({k})'}" for k, v in a["distance goes with"].items()) + ".")
+    return pd.DataFrame(rows, columns=["first seed", "named colour", "colour by chance", "named pattern", "pattern by chance"]), note
+
 def figure_7(results: dict, items=(0, 1, 2, 3)):
     "Real pictures, composites before and after filling, and the patches they are made of."
     import matplotlib.pyplot as plt
@@ -1394,6 +1454,23 @@ def figure_7(results: dict, items=(0, 1, 2, 3)):
     _bare(axes)
     plt.close(figure)
     return figure
+
+# %% ../../nbs/language/text2scene.ipynb #9ce937d6
+def preference(ours: list, other: list, events: list) -> tuple[float, float]:
+    "(share of descriptions for which more statements are true of our scene, ties counting one half; share of ties)."
+    true = lambda scenes: np.array([sum(worlds.holds(tuple(e), s) for e in es) for s, es in zip(scenes, events, strict=True)])
+    a, b = true(ours), true(other)
+    return float(np.mean((a > b) + 0.5*(a == b))), float(np.mean(a == b))
+
+def table_5(results: dict) -> tuple:
+    "(frame, note): forced choice by the programmatic judge against the variant without attention and the reduced field; means over seeds."
+    import pandas as pd
+    events = [s["events"] for s in test_items(results, "clip")[1]]
+    scenes = {v: [unpack(r["out"]["scenes"]) for r in results["clip"][v]] for v in ("full", "no attention")}
+    scenes["CRF, reduced"] = [unpack(results["field"]["scenes"])]*len(scenes["full"])
+    found = {name: np.array([preference(a, b, events) for a, b in zip(scenes["full"], scenes[name])]) for name in ("no attention", "CRF, reduced")}
+    note = "The choice of a program, not of people. Ties: " + ", ".join(f"{name} {x[:, 1].mean():.3f}" for name, x in found.items()) + "."
+    return pd.DataFrame([(f"Text2Scene > {name}", x[:, 0].mean()) for name, x in found.items()], columns=["Comparison", "Ratio"]), note
 
 # %% ../../nbs/language/text2scene.ipynb #7ed22a63
 def _se(x): return x.std(ddof=1)/math.sqrt(len(x)) if len(x) > 1 else 0.0
@@ -1427,6 +1504,18 @@ predicates: dict[str, Predicate] = {
     "C11": none_of("differences")}
 
 # %% ../../nbs/language/text2scene.ipynb #977e2578
+def looked_at_instead(results: dict, most: int = 4) -> str:
+    "Where the object attention of the full model goes when its top word does not name the object: the commonest words, with their shares of the misses."
+    test, seen = test_items(results, "clip")[1], Counter()
+    for r in results["clip"]["full"]:
+        for i, (s, scene) in enumerate(zip(test, unpack(r["out"]["scenes"]), strict=True)):
+            words, places = words_of(s["groups"][0])
+            tags = [k for t in s["groups"][0][:3] for k in [k for _, k in t][:12] + [-1]]
+            for t, clip in enumerate(scene):
+                j = int(np.asarray(r["out"]["weight_o"][i, t])[places].argmax())
+                if int(clip[0]) in tags and tags[j] != int(clip[0]): seen[words[j] if tags[j] < 0 else "another noun"] += 1
+    return ", ".join(f"{w} {n/seen.total():.2f}" for w, n in seen.most_common(most)) or "nowhere"
+
 def claim_values(results: dict) -> dict:
     "Raw numbers by seed, caption or word for the claims about scenes and composites."
     seeds = lambda v, *path: [functools.reduce(lambda d, k: d[k], path, r["scores"]) for r in results["clip"][v]]

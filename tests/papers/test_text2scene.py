@@ -248,6 +248,23 @@ def test_training_canvases_of_composites_hold_the_patches_drawn_so_far():
 
 # scores
 
+def test_what_an_appearance_vector_knows_with_the_true_embedding_in_its_place(monkeypatch):
+    """Handed the embedding of the patch that belongs there, everything named is retrieved and the own patch is nearest; the category decides which patches count."""
+    sizes = {**SIZES["smoke"]["patch"], "scenes": 12, "test": 4}
+    train, _, vocabulary, bank = paper.task_data("patch", sizes, 0)
+    with seeded(1): model = Text2Scene(paper.task_config("patch", "full", len(vocabulary), sizes)).eval()
+    with torch.no_grad(): E = model.embed(bank["rgb"], bank["mask"], bank["category"])
+    real = paper.appearances
+    rows = real(model, train, vocabulary, bank, sizes["things"])
+    assert len(rows) == sum(len(p["things"]) for p in train)
+    assert all(bank["source"][k] == i and bank["category"][k] == c and c < sizes["things"] and abs(q.norm() - 1) < 1e-5 for i, c, q, k in rows)
+    monkeypatch.setattr(paper, "appearances", lambda m, pictures, *rest: [(i, c, E[k], k) for i, c, _, k in rows] if pictures[0] is train[0] else [])
+    found = paper.appearance_stage(model.state_dict(), sizes, 0, 12)
+    assert found["training"]["rank"] == 0 and found["training"]["colour"][0] == 1 == found["training"]["pattern"][0]
+    assert 0 < found["training"]["colour"][1] < 1 and found["test"] == {"colour": [0.0, 0.0], "pattern": [0.0, 0.0]}
+    assert set(found["distance goes with"]) == {"colour", "pattern", "silhouette"} and all(-1 <= v <= 1 for v in found["distance goes with"].values())
+
+
 def test_figure_4_by_the_metric_code():
     made, truth = paper.figure_4_example()
     scores = paper.scene_scores([made], [truth])
@@ -294,7 +311,30 @@ def test_the_judge_counts_by_kind_and_the_reference_is_always_true(scenes):
     assert found["Scores"] == n/(n + 2) and found[">=1"] == 0.5 == found[">=2"]
 
 
+def test_where_the_attention_goes_instead():
+    """All attention on the end of the first sentence is reported as that; all of it on a word that names the object leaves no miss."""
+    sizes = {**SIZES["smoke"]["clip"], "scenes": 12, "test": 4}
+    test = paper.clip_scenes(sizes["objects"], sizes["per_meaning"], sizes["scenes"], sizes["test"], 0)[1]
+    scenes, ends, named = paper.pack([s["clips"] for s in test], 7), torch.zeros(4, 9, 39), torch.zeros(4, 9, 39)
+    for i, s in enumerate(test):
+        ends[i, :, len(s["groups"][0][0])] = 1
+        tags = {k: 13*n + j for n, sentence in enumerate(s["groups"][0][:3]) for j, (_, k) in enumerate(sentence) if k >= 0}
+        for t, clip in enumerate(s["clips"]): named[i, t, tags.get(int(clip[0]), 0)] = 1
+    results = lambda weight: {"sizes": {"clip": sizes}, "seed": 0, "clip": {"full": [{"out": {"scenes": scenes, "weight_o": weight}}]}}
+    assert paper.looked_at_instead(results(ends)) == "<end> 1.00" and paper.looked_at_instead(results(named)) == "nowhere"
+
+
 # the rival
+
+def test_the_forced_choice_by_hand(scenes):
+    """Against itself every description is a tie; an empty scene never wins against a reference, and wins nothing back."""
+    own, events, empty = [s["clips"] for s in scenes], [s["events"] for s in scenes], [np.zeros((0, 7))]*len(scenes)
+    assert paper.preference(own, own, events) == (0.5, 1.0)
+    assert paper.preference(own, empty, events) == (1.0, 0.0)
+    assert paper.preference(empty, own, events) == (0.0, 0.0)
+    assert paper.preference([own[0], empty[1]], [empty[0], empty[1]], events[:2]) == (0.75, 0.5)
+    with pytest.raises(ValueError): paper.preference(own[:1], own, events)
+
 
 def test_parse_resolves_pronouns():
     said = [s.split() for s in ("mike is kicking the soccer ball to jenny", "he is happy", "jenny is afraid of it", "is holding a hot dog")]

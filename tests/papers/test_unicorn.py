@@ -154,8 +154,32 @@ def test_one_face_on_black_gets_no_gradient_from_equation_5():
 
 
 def test_position_is_found_by_layers_only():
-    ours, theirs = (paper.fit_position("plain triangle", b, steps=60) for b in (paper.layered, paper.soft_rasterizer))
+    (ours,), (theirs,) = paper.fit_position("plain triangle", (paper.layered, paper.soft_rasterizer), steps=60)
     assert ours["left"][-1] < 1 and abs(theirs["left"][-1] - 10) < 0.01 and ours["gradient"] > 1e-3 > 1e-6 > theirs["gradient"]
+
+
+def test_fits_in_one_batch_are_the_fits_alone():
+    blends = (paper.layered, paper.soft_rasterizer)
+    together = paper.fit_position("textured sphere", blends, (0.0, 2.5), steps=6)
+    for row, blend in zip(together, blends):
+        for fit, angle in zip(row, (0.0, 2.5)):
+            (alone,), = paper.fit_position("textured sphere", (blend,), (angle,), steps=6)
+            assert len(fit["left"]) == 7 and np.allclose(fit["left"], alone["left"], atol=1e-4) and abs(fit["gradient"]/alone["gradient"] - 1) < 1e-4 and abs(fit["unity"] - alone["unity"]) < 1e-6
+
+
+def test_one_texture_and_one_truth_serve_all_poses_of_an_image():
+    net = tiny()
+    f, images = net.encode(photos()), photos()
+    with torch.no_grad():
+        again = lambda x: x.repeat_interleave(3, 0)
+        shape, texture = net.shaped(f.shape), net.textured(f.texture)
+        vertices = paper.posed(again(shape), again(f.scale), paper.rot(f.angles.flatten(0, 1)), f.shift.flatten(0, 1))
+        shared, repeated = net.draw(vertices, texture).image, net.draw(vertices, again(texture)).image
+        assert torch.allclose(shared, repeated, atol=1e-6)
+        for kind in ("none", "ssim"):
+            recon = Reconstruction(kind)
+            assert torch.allclose(recon(shared.unflatten(0, (4, 3)), images[:, None]), recon(repeated, again(images)).view(4, 3), atol=1e-6)
+            assert torch.allclose(net.candidates_drawn(f, images, recon), recon(repeated, again(images)).view(4, 3), atol=1e-6)
 
 
 def test_near_faces_hide_far_ones_and_crowded_pixels_change_nothing():
