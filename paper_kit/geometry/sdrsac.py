@@ -5,6 +5,7 @@
 # %% ../../nbs/geometry/sdrsac.ipynb #43dd6c72
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from numpy import ndarray
     from torch import Tensor
+    from paper_kit.kit.mesh import Mesh
 
 # %% auto #0
 __all__ = ['METHODS', 'REDWOOD', 'SIZES', 'KINDS', 'COLUMNS', 'LOCAL', 'predicates', 'tree_of', 'moved', 'consensus', 'fit',
@@ -512,9 +514,12 @@ def sdrsac_with_bases(source, target, epsilon: float, delta: float, samples: int
     return Registered(*best, draws, calls, calls, history)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #912374e3
+@functools.lru_cache(maxsize=None)
+def _bunny() -> Mesh: return scanned_object()
+
 def pair_of(count: int, removed: float, noise: float, seed: int, **knobs) -> Pair:
     "A bunny pair; shared points removed at random unless `knobs` say otherwise."
-    return object_pair(scanned_object(), count, torch.Generator().manual_seed(seed), removed, noise, **knobs)
+    return object_pair(_bunny(), count, torch.Generator().manual_seed(seed), removed, noise, **knobs)
 
 def heaviest_clique(A: Float[ndarray, "n n"], first, second, m: int, most: int = 20000) -> Int[ndarray, "m"] | None:
     "The m assignments that agree mutually and weigh most, by search after the presolve: the exact optimum of (5) with (10). None if there are none; stops after `most` steps with the best so far."
@@ -736,11 +741,11 @@ def exhibit_stage(points: int, sizes: list, ms: list, gammas: list, shared: list
 
 # %% ../../nbs/geometry/sdrsac.ipynb #14441c55
 SIZES = {
-    "smoke": {"seeds": 1, "sweep_seeds": 1, "fragment_seeds": 1, "instances": 10, "tight_iterations": 2000, "hypotheses": dict(draws=6, samples=9, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2), "counts": [40, 100], "text": [40],
+    "smoke": {"seeds": 1, "sweep_seeds": 1, "fragment_seeds": 1, "instances": 3, "tight_iterations": 1500, "hypotheses": dict(draws=4, samples=9, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2), "counts": [40, 100], "text": [40],
               "sweep": dict(count=40, rates=[0.1, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=40, samples=9, bases=3),
-              "fragments": dict(pairs=2, count=300, epsilon=0.1, gamma=0.1, delta=0.15, most=6, samples=9, bases=2),
-              "three": dict(count=40, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=60, runs=2), "three_grid": [8, 10, 12],
-              "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=60, runs=2), "four_grid": [3, 4, 5], "four_samples": 10,
+              "fragments": dict(pairs=2, count=200, epsilon=0.1, gamma=0.1, delta=0.15, most=4, samples=9, bases=2),
+              "three": dict(count=40, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2), "three_grid": [8, 9, 10],
+              "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2), "four_grid": [3, 4, 5], "four_samples": 10,
               "starts": dict(count=40, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=9, starts=40, runs=3, most=200), "start_seeds": 3,
               "times": dict(grid=[6, 8], m=4, count=40, gamma=0.01, noise=0.002, repeats=1, tolerance=1e-2), "time_seeds": 1,
               "exhibit": dict(points=150, sizes=[6], ms=[3, 4], gammas=[0.01], shared=[2, 4]), "large": None},

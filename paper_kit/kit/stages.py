@@ -61,10 +61,11 @@ def _dump(node) -> str:
     if isinstance(node, list): return "[" + ",".join(map(_dump, node)) + "]"
     return repr(node)
 
+def _stripped(node): return _Strip().visit(ast.parse(ast.unparse(node)))
+
 def normal_form(code) -> str:
     "The meaning of `code` (text or syntax tree) as one string: no docstrings, comments, annotations, line numbers."
-    tree = ast.parse(code) if isinstance(code, str) else ast.parse(ast.unparse(code))
-    return _dump(_Strip().visit(tree))
+    return _dump(_Strip().visit(ast.parse(code)) if isinstance(code, str) else _stripped(code))
 
 # %% ../../nbs/kit/stages.ipynb #f0c6177b
 harness_modules = frozenset(f"paper_kit.kit.{name}" for name in
@@ -132,9 +133,8 @@ def _package_folder() -> Path:
     return Path(paper_kit.__file__).parent
 
 # %% ../../nbs/kit/stages.ipynb #98804dbd
-def _free_names(node) -> set:
-    "Names that a definition takes from outside itself, and (name, attribute) pairs for `name.attribute`."
-    stripped = _Strip().visit(ast.parse(ast.unparse(node)))
+def _free_names(stripped) -> set:
+    "Names that a definition (a stripped tree, which it may change) takes from outside itself, and (name, attribute) pairs for `name.attribute`."
     for n in ast.walk(stripped):
         if hasattr(n, "name") and isinstance(n.name, str) and "." in n.name: n.name = n.name.rsplit(".", 1)[1]
     text = ast.unparse(ast.fix_missing_locations(stripped))
@@ -154,7 +154,9 @@ def _inner_imports(node, module: str) -> list:
 # %% ../../nbs/kit/stages.ipynb #50997b24
 def _known(node, module: str) -> tuple:
     "(normal form, free names, imports inside) of a definition, kept with its syntax tree."
-    if not hasattr(node, "known"): node.known = normal_form(node), _free_names(node), _inner_imports(node, module)
+    if not hasattr(node, "known"):
+        stripped = _stripped(node)
+        node.known = _dump(stripped), _free_names(stripped), _inner_imports(node, module)
     return node.known
 
 @functools.lru_cache(maxsize=4096)

@@ -29,12 +29,12 @@ __all__ = ['EDGES', 'SPAN', 'NAMED', 'EXHIBIT_LOSS', 'EXHIBIT_PANELS', 'EXHIBIT_
            'DENSITY_ALPHAS', 'REPRESENTATIONS', 'DISTRIBUTIONS', 'BANDS_JS', 'BANDS_HTML', 'BANDS_CSS', 'STRATEGIES',
            'COMPONENTS', 'ERRORS', 'SHAPE_LADDER', 'SWEEP', 'NOISES', 'REGISTRATIONS', 'CLUSTERING_SETS',
            'CLUSTER_ALPHAS', 'predicates', 'CLOSED_FORMS', 'SAMPLED', 'general_loss', 'weight', 'influence',
-           'influence_bound', 'random_triples', 'property_violations', 'photograph', 'true_edge', 'edge_points',
-           'draw_window', 'shape_name', 'figure_1', 'exhibit_points', 'exhibit', 'loss_sheet', 'figure_e1',
-           'weighted_line', 'residuals', 'fit_line', 'tuning_constant', 'start_and_scale', 'fit_all', 'draw_windows',
-           'line_fit_errors', 'edge_stages', 'chosen_elsewhere', 'scores', 'table_e1', 'angle_by_seed', 'figure_e2',
-           'partition', 'partition_meijer', 'compress', 'expand', 'log_partition', 'nll', 'propose', 'sample',
-           'Adaptive', 'descend_on_alpha', 'three_distributions', 'figure_2', 'rgb_to_yuv', 'cosine_matrix',
+           'influence_bound', 'random_triples', 'property_violations', 'photograph', 'true_edge', 'true_edges',
+           'edge_points', 'draw_window', 'shape_name', 'figure_1', 'exhibit_points', 'exhibit', 'loss_sheet',
+           'figure_e1', 'weighted_line', 'residuals', 'fit_line', 'tuning_constant', 'start_and_scale', 'fit_all',
+           'draw_windows', 'line_fit_errors', 'edge_stages', 'chosen_elsewhere', 'scores', 'table_e1', 'angle_by_seed',
+           'figure_e2', 'partition', 'partition_meijer', 'compress', 'expand', 'log_partition', 'nll', 'propose',
+           'sample', 'Adaptive', 'descend_on_alpha', 'three_distributions', 'figure_2', 'rgb_to_yuv', 'cosine_matrix',
            'wavelet_matrix', 'wavelet', 'bands', 'represent', 'fit_density', 'kurtosis', 'shapes_of_photographs',
            'faces', 'kurtosis_of_faces', 'control_set', 'control_correlations', 'image_stages', 'load_celeba',
            'StudentT', 'FixedShape', 'FaceVAE', 'train_vae', 'validation_elbo', 'train_vaes', 'vae_stages', 'table_1',
@@ -189,6 +189,7 @@ EDGES = [("camera", (284, 329), (242, 479)), ("camera", (309, 332), (388, 482)),
          ("rocket", (85, 140), (78, 340)), ("rocket", (443, 125), (448, 218))]
 SPAN = 30
 
+@functools.lru_cache(maxsize=None)
 def photograph(name: str) -> np.ndarray:
     "A photograph that ships with scikit-image, grey, values in 0..1, [height, width] float64."
     from skimage import color, data
@@ -223,6 +224,11 @@ def true_edge(image: np.ndarray, start, end) -> dict:
     rms, sag = rest[kept].std(), abs(np.polyfit(t[kept], r[kept], 2)[0])*(length/2)**2/2
     return {"start": start, "end": end, "rms": float(rms), "sag": float(sag),
             "degrees": float(np.degrees(rms/(np.sqrt(kept.sum()/4)*t[kept].std())))}
+
+@functools.lru_cache(maxsize=None)
+def true_edges() -> tuple:
+    "All edges of EDGES, as `true_edge` finds them."
+    return tuple(true_edge(photograph(name), start, end) for name, start, end in EDGES)
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #dc6496df
 def edge_points(image: np.ndarray) -> np.ndarray:
@@ -602,9 +608,7 @@ HALF_WIDTHS = (4, 8, 16)
 def draw_windows(seed: int, repeats: int) -> list:
     "All windows of one seed: (edge, half-width, window)."
     rng = np.random.default_rng([seed, 1301])
-    images = {name: photograph(name) for name in dict.fromkeys(name for name, _, _ in EDGES)}
-    points = {name: edge_points(image) for name, image in images.items()}
-    truths = [true_edge(images[name], p, q) for name, p, q in EDGES]
+    points, truths = {name: edge_points(photograph(name)) for name in dict.fromkeys(name for name, _, _ in EDGES)}, true_edges()
     return [(edge, half_width, draw_window(points[EDGES[edge][0]], truths[edge], half_width, rng))
             for edge in range(len(EDGES)) for half_width in HALF_WIDTHS for _ in range(repeats)]
 
@@ -1082,7 +1086,7 @@ def control_correlations(controls: list) -> list:
 def image_stages(run) -> tuple:
     "Shapes of photographs, kurtosis of faces by band, and three control sets with known shapes (below)."
     size = run.pick(smoke=dict(count=100, size=16, levels=3), cpu=dict(count=2000, size=32, levels=4), gpu=dict(count=20_000, size=64, levels=5))
-    control = run.pick(smoke=dict(dimensions=64, samples=500), cpu=dict(dimensions=256, samples=4000))
+    control = run.pick(smoke=dict(dimensions=32, samples=300), cpu=dict(dimensions=256, samples=4000))
     return run.stage(shapes_of_photographs), run.stage(kurtosis_of_faces, **size), [run.stage(control_set, seed=s, **control) for s in run.seeds(3)]
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #3ee8b6dd
@@ -1208,7 +1212,7 @@ def train_vaes(seed: int, size: int, count: int, held: int, steps: int, latent: 
 
 def vae_stages(run) -> list:
     "The twelve autoencoders for each of three seeds."
-    sizes = run.pick(smoke=dict(size=16, count=200, held=50, steps=15, latent=8, hidden=64),
+    sizes = run.pick(smoke=dict(size=16, count=200, held=50, steps=8, latent=8, hidden=64),
                      cpu=dict(size=32, count=4000, held=500, steps=1100, latent=16, hidden=256),
                      gpu=dict(size=64, count=50_000, held=5000, steps=20_000, latent=64, hidden=1024))
     return [run.stage(train_vaes, seed=s, **sizes) for s in run.seeds(3)]
@@ -1843,7 +1847,7 @@ def registration_errors(seed: int, pairs: int, points: int) -> dict:
 
 def registration_stages(run) -> list:
     "Five draws of 25 pairs (smoke: one of five)."
-    return [run.stage(registration_errors, seed=s, pairs=run.pick(smoke=3, cpu=25), points=run.pick(smoke=300, cpu=1000)) for s in run.seeds(run.pick(smoke=2, cpu=5))]
+    return [run.stage(registration_errors, seed=s, pairs=run.pick(smoke=2, cpu=25), points=run.pick(smoke=150, cpu=1000)) for s in run.seeds(run.pick(smoke=2, cpu=5))]
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #b4d7345c
 def best_alpha_elsewhere(rmse: Float[Tensor, "draws methods pairs"]) -> Float[Tensor, "draws pairs"]:
@@ -2043,7 +2047,7 @@ def rival_scores(X, y) -> list:
 
 def clustering_stages(run) -> dict:
     "One stage a data set."
-    sizes = run.pick(smoke=dict(most=80, draws=2, alphas=[0., -2., -8.]), cpu=dict(most=1000, draws=6, alphas=list(CLUSTER_ALPHAS)))
+    sizes = run.pick(smoke=dict(most=50, draws=2, alphas=[0., -2., -8.]), cpu=dict(most=1000, draws=6, alphas=list(CLUSTER_ALPHAS)))
     return {name: run.stage(clustering_scores, name=name, **sizes) for name in CLUSTERING_SETS}
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #c0b6234e
@@ -2193,11 +2197,11 @@ def partition_errors(points: int = 6001) -> dict:
             "slope": (slope - (log_z(away.detach() + step) - log_z(low))/(away.detach() + step - low)).abs().max().item()}
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #46422213
-def learned_shapes(seed: int, n: int) -> dict:
+def learned_shapes(seed: int, n: int, steps: int) -> dict:
     "Stage: the shapes that gradient descent ends with on n draws of three distributions, {distribution: (by NLL, by loss)}."
     draws = three_distributions(n, torch.Generator().manual_seed(seed))
     data = torch.stack(list(draws.values()), 1).float()
-    ends = [descend_on_alpha(data, use)[-1].tolist() for use in (True, False)]
+    ends = [descend_on_alpha(data, use, steps)[-1].tolist() for use in (True, False)]
     return {name: list(pair) for name, *pair in zip(draws, *ends)}
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #69daf41f
@@ -2236,14 +2240,14 @@ def registration_values(results: list) -> dict:
             "best alpha at 0": best_alphas(results, 0), "best alpha at 0.005": best_alphas(results, 2)}
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #1e2f3179
-def special_case_differences(seed: int, points: int = 200) -> dict:
+def special_case_differences(seed: int, points: int, pairs: int) -> dict:
     "Stage: weights, final motions and labels of the generalised algorithms at alpha = -2 against FGR and RCC, each written on its own."
     r, worst = torch.linspace(0, 5, 1001, dtype=torch.float64), 0.
     for mu in (1e-3, 0.025, 1., 30.):
         c = math.sqrt(mu)/2
         worst = max(worst, (c**2*weight(r, -2., c) - geman_mcclure_weight(r, mu)).abs().max().item())
     motion, labels = 0., 0
-    for k in range(3):
+    for k in range(pairs):
         p, q, _ = putative(scan_pair(k), 0.0025, points, torch.Generator().manual_seed(seed))
         motion = max(motion, (fgr(p, q) - gfgr(p, q, torch.tensor([-2.]))[0]).abs().max().item())
     for name in ("iris", "wine", "digits"):
@@ -2255,10 +2259,10 @@ def special_case_differences(seed: int, points: int = 200) -> dict:
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #9d71a9e6
 def claim_stages(run) -> None:
     "What the claims need beyond tables and figures."
-    run.stage(partition_errors, points=run.pick(smoke=1501, cpu=6001))
-    for s in run.seeds(3): run.stage(learned_shapes, seed=s, n=run.pick(smoke=4000, cpu=50_000))
-    run.stage(sampler_check, n=200_000)
-    run.stage(special_case_differences)
+    run.stage(partition_errors, points=run.pick(smoke=601, cpu=6001))
+    for s in run.seeds(3): run.stage(learned_shapes, seed=s, **run.pick(smoke=dict(n=1000, steps=80), cpu=dict(n=50_000, steps=400)))
+    run.stage(sampler_check, n=run.pick(smoke=20_000, cpu=200_000))
+    run.stage(special_case_differences, **run.pick(smoke=dict(points=60, pairs=1), cpu=dict(points=200, pairs=3)))
 
 def stages(run) -> None:
     "The paper's expensive work."

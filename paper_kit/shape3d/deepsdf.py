@@ -5,6 +5,7 @@
 # %% ../../nbs/shape3d/deepsdf.ipynb #ae562fb0
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import TYPE_CHECKING
@@ -260,7 +261,7 @@ def single_stage(shape: str, samples: int, steps: int, width: int, depth: int, s
     parts = sdf_samples(single_mesh(shape), samples, torch.Generator().manual_seed(seed))
     return fit_shape(parts, steps, 2048, width, depth, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
 
-SINGLE = {"smoke": dict(samples=4000, steps=60, width=48, depth=4), "cpu": dict(samples=100000, steps=1000, width=128, depth=8),
+SINGLE = {"smoke": dict(samples=3000, steps=40, width=32, depth=4), "cpu": dict(samples=100000, steps=1000, width=128, depth=8),
           "gpu": dict(samples=500000, steps=10000, width=512, depth=8)}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #c425c8f8
@@ -625,6 +626,7 @@ def epn_surface(fitted: dict, partial: Float[Tensor, "2 R R R"]) -> Mesh:
 # %% ../../nbs/shape3d/deepsdf.ipynb #89e90a84
 FAMILIES = ("chair", "plane", "table", "lamp", "sofa")
 
+@functools.lru_cache(maxsize=32)
 def draw_shapes(family: str, count: int, seed: int, held_out: bool = False) -> list:
     "`count` shapes of a family from the wing's worlds; held-out ones come from another stream of random numbers."
     from paper_kit.shape3d.worlds import sample_family
@@ -942,8 +944,8 @@ TIMES = {"smoke": dict(steps=300, samples=64, code_length=8, width=48, depth=4, 
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #077a77ba
 SIZES = {
-    "smoke": {"seeds": 1, "prior_seeds": 1, "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 1500, "size": dict(shapes=4, samples=64, code_length=8, width=48, depth=4),
-              "known": dict(shapes=3, steps=40), "normals": 2, "train": 4, "steps": 40, "test": 3, "search": dict(steps=15, samples=64, rate=2e-2), "restarts": 1,
+    "smoke": {"seeds": 1, "prior_seeds": 1, "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 1000, "size": dict(shapes=4, samples=64, code_length=8, width=48, depth=4),
+              "known": dict(shapes=3, steps=25), "normals": 2, "train": 4, "steps": 25, "test": 3, "search": dict(steps=10, samples=64, rate=2e-2), "restarts": 1,
               "shared": dict(count=4, shown=dict(rows=[0, 2], points=500, resolution=16, samples=500)), "partial": 3, "fill": dict(steps=10, samples=64, rate=2e-2, prior=0.1), "atlas": dict(steps=5, size=dict(points=100, code_length=16, widths=[16, 16, 16])),
               "voxels": dict(steps=5, resolution=16, size=dict(shapes=2, width=8)), "epn": dict(views=1, steps=2, resolution=16, view=32),
               "resolution": 32, "points": 200, "points_new": 200, "view": 40, "counts": [50, 200, 1000], "pairs": 2, "frames": 3, "noises": [0.0, 0.015], "observed": [20, 200],
