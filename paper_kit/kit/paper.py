@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from .files import PaperKitError, patch, project_root, sha256, write_atomic
-from .stages import Runner, _now, _peak_mb, notebook_digest, profiles, versions
+from .stages import Runner, _now, _peak_mb, import_clock, notebook_digest, profiles, versions
 
 # %% auto #0
 __all__ = ['needs_levels', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'read_yaml', 'Manifest',
@@ -316,7 +316,8 @@ class Paper(Runner):
         self.folder = self.root/"runs"/profile/slug
         self.data = "world"
         self.tables, self.figures, self.claims, self.files = {}, {}, {}, set()
-        self._begun, self._cpu = time.perf_counter(), time.process_time()
+        import_clock.start()
+        self._begun, self._cpu = time.perf_counter(), import_clock.others()
         notebooks = sorted(self.root.glob(f"nbs/*/{slug}.ipynb"))
         self.digest = notebook_digest(notebooks[0]) if notebooks else "0"*64
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -419,15 +420,15 @@ def few_colours(picture: bytes) -> bytes:
     few.save(small, format="png", optimize=True)
     return min(picture, small.getvalue(), key=len)
 
-def _picture(figure) -> tuple:
-    "(bytes, suffix, mime type) of a matplotlib figure, an image array [h, w(, 3)] or a PIL image."
+def _picture(figure, small: bool = True) -> tuple:
+    "(bytes, suffix, mime type) of a matplotlib figure (in few colours if `small`), an image array [h, w(, 3)] or a PIL image."
     from PIL import Image
     if hasattr(figure, "savefig"):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=figure.get_dpi())
         import matplotlib.pyplot as plt
         plt.close(figure)
-        return few_colours(buffer.getvalue()), "png", "image/png"
+        return few_colours(buffer.getvalue()) if small else buffer.getvalue(), "png", "image/png"
     if isinstance(figure, bytes): return figure, "png", "image/png"
     if not isinstance(figure, Image.Image):
         array = np.asarray(figure)
@@ -445,7 +446,7 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
     if figure is None and interactive is None:
         raise PaperKitError(f"{identifier} has nothing to show", expected="a figure or an interactive view", found="neither", next_step="pass fig or interactive=")
     preview = {"preview": True} if figure is None else {}
-    data, suffix, mime = _picture(interactive.picture() if preview else figure)
+    data, suffix, mime = _picture(interactive.picture() if preview else figure, self.profile != "smoke")   # nobody publishes smoke
     name = self._write(f"{file_name(identifier)}.{suffix}", data)
     caption = caption or entry["shows"]
     self.figures[identifier] = {"files": [name], "caption": caption}
@@ -500,6 +501,7 @@ def finish(self: Paper) -> None:
     if fault := record_fault(record): raise PaperKitError(f"the record of {self.slug} is not valid", expected="the record schema", found=fault, next_step="look at the value it names")
     write_atomic(self.folder/"record.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
     (self.folder/"stage.json").unlink(missing_ok=True)
+    import_clock.stop()
     counts = {v: n for v, n in count_verdicts(self.manifest, record).items() if n}
     text = f"{self.slug} at {self.profile}: {len(self.tables)} tables, {len(self.figures)} figures, claims: {', '.join(f'{n} {v}' for v, n in counts.items()) or 'none'}, {record['wall_s']:.1f} s, {record['peak_mb']:.0f} MB"
     _display({"text/plain": text}, {"paper_kit": {"finish": self.slug}})
@@ -512,6 +514,6 @@ def record(self: Paper) -> dict:
     return {"schema": record_version, "slug": self.slug, "profile": self.profile, "seed": self.seed, "data": self.data, "digest": self.digest,
             "harness": harness_version, "created": _now(), "device": next((s["device"] for s in self.log if "cpu" not in s["device"]), f"cpu, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"),
             "threads": torch.get_num_threads(), "versions": versions(), "wall_s": round(time.perf_counter() - self._begun + sum(s["wall_s"] for s in self.log if s["cached"]), 2),
-            "cpu_s": round(time.process_time() - self._cpu + sum(s["cpu_s"] for s in self.log if s["cached"]), 2), "peak_mb": round(peak, 1),
+            "cpu_s": round(import_clock.others() - self._cpu + sum(s["cpu_s"] for s in self.log if s["cached"]), 2), "peak_mb": round(peak, 1),
             "stages": self.log, "tables": self.tables, "figures": self.figures, "claims": self.claims,
             "files": {name: sha256(self.folder/name) for name in sorted(self.files)}}

@@ -4,16 +4,16 @@
 
 # %% ../../nbs/kit/stages.ipynb #0629b157
 from __future__ import annotations
-import argparse, ast, datetime, functools, hashlib, importlib, inspect, json, os, platform, resource, symtable, sys, textwrap, time
+import argparse, ast, builtins, datetime, functools, hashlib, importlib, inspect, json, os, platform, resource, symtable, sys, textwrap, time
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 import numpy as np
 from .files import PaperKitError, project_root, write_atomic
 
 # %% auto #0
-__all__ = ['harness_modules', 'profiles', 'normal_form', 'Module', 'find_module', 'Reach', 'code_digest', 'notebook_cells',
-           'cell_form', 'notebook_digest', 'stage_key', 'save_result', 'load_result', 'Runner', 'versions',
-           'paper_module', 'main']
+__all__ = ['harness_modules', 'import_clock', 'profiles', 'normal_form', 'Module', 'find_module', 'Reach', 'code_digest',
+           'notebook_cells', 'cell_form', 'notebook_digest', 'stage_key', 'save_result', 'load_result', 'ImportClock',
+           'Runner', 'versions', 'paper_module', 'main']
 
 # %% ../../nbs/kit/stages.ipynb #fcaab7af
 class _Strip(ast.NodeTransformer):
@@ -340,6 +340,38 @@ def load_result(path) -> tuple:
         raise PaperKitError("a stage file cannot be read", file=str(path), expected="a whole safetensors file written by a stage",
                             found=f"{type(error).__name__}: {error}"[:200], next_step="delete it: the stage is computed again") from None
 
+# %% ../../nbs/kit/stages.ipynb #b1f7a3c2
+class ImportClock:
+    "Processor time spent on imports between `start` and `stop`, in `seconds`."
+    def __init__(self): self.seconds, self._own, self._inside = 0.0, None, False
+
+    def _timed(self, load):
+        @functools.wraps(load)
+        def timed(*arguments, **named):
+            if self._inside: return load(*arguments, **named)
+            self._inside, begun = True, time.process_time()
+            try: return load(*arguments, **named)
+            finally:
+                self._inside = False
+                self.seconds += time.process_time() - begun
+        return timed
+
+    def start(self) -> None:
+        "From now on; a second call changes nothing."
+        if self._own: return
+        self._own = builtins.__import__, importlib.import_module
+        builtins.__import__, importlib.import_module = map(self._timed, self._own)
+
+    def stop(self) -> None:
+        "Python's own functions again; `seconds` stays."
+        if self._own: (builtins.__import__, importlib.import_module), self._own = self._own, None
+
+    def others(self) -> float:
+        "Processor seconds of this process without those of imports."
+        return time.process_time() - self.seconds
+
+import_clock = ImportClock()
+
 # %% ../../nbs/kit/stages.ipynb #12d36ce1
 profiles = ("smoke", "cpu", "gpu")
 _served = ("device", "progress", "checkpoint")
@@ -410,10 +442,10 @@ def stage(self: Runner, fn, **arguments):
     served = {"device": self.device, "progress": self.progress, "checkpoint": checkpoint}
     extra = {name: served[name] for name in _served if name in known and name not in arguments}
     self._peak_so_far = max(self._peak_so_far, _peak_mb(reset=True))
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), import_clock.others()
     result = fn(**arguments, **extra)
     info = {"name": fn.__name__, "key": key, "seed": arguments.get("seed"), "device": _device_name(self.device),
-            "wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(time.process_time() - cpu, 3),
+            "wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(import_clock.others() - cpu, 3),
             "peak_mb": round(_peak_mb(), 1), "created": _now(), "versions": versions()}
     save_result(path, result, info)
     for left in path.parent.glob(f"{path.stem}.partial*"): left.unlink(missing_ok=True)
@@ -457,6 +489,7 @@ def main(argv=None) -> int:
     parser.add_argument("--data-root", default="")
     a = parser.parse_args(argv)
     failed = 0
+    import_clock.start()
     for slug in a.slug:
         begun = time.perf_counter()
         try:

@@ -8,7 +8,7 @@ import torch
 
 from paper_kit.kit import stages
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.stages import Module, Reach, Runner, load_result, normal_form, notebook_digest, save_result, stage_key
+from paper_kit.kit.stages import ImportClock, Module, Reach, Runner, import_clock, load_result, normal_form, notebook_digest, save_result, stage_key
 import ast
 
 
@@ -196,3 +196,49 @@ def test_the_key_does_not_depend_on_the_version_of_python(root):
     if done[1].returncode != 0 and "not found" in done[1].stderr + done[1].stdout:
         pytest.skip("the second version of Python does not start")
     assert done[0].stdout == done[1].stdout != "", done[1].stderr
+
+
+def _costly_module(folder, name, seconds):
+    (folder/f"{name}.py").write_text(f"import time\nbegun = time.process_time()\nwhile time.process_time() - begun < {seconds}: pass\n")
+
+
+def test_the_import_clock_takes_whole_imports_once_and_nothing_else(tmp_path, monkeypatch):
+    import builtins, importlib, sys, time
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _costly_module(tmp_path, "costly_inner", 0.15)
+    (tmp_path/"costly_outer.py").write_text("import costly_inner\nfrom json import no_such_name\n")
+    _costly_module(tmp_path, "costly_lazy", 0.1)
+    own = builtins.__import__, importlib.import_module
+    clock = ImportClock()
+    clock.start(); clock.start()
+    try:
+        begun, cpu = clock.others(), time.process_time()
+        with pytest.raises(ImportError, match="no_such_name"): import costly_outer          # an import that fails, two deep, is one import
+        assert 0.15 <= clock.seconds < 0.3 and clock.seconds <= time.process_time() - cpu
+        importlib.import_module("costly_lazy")
+        assert 0.25 <= clock.seconds < 0.45
+        assert clock.others() - begun < 0.1
+        before = clock.seconds
+        sum(i*i for i in range(500_000))
+        assert clock.seconds == before
+    finally: clock.stop()
+    assert (builtins.__import__, importlib.import_module) == own
+    for name in ("costly_inner", "costly_lazy"): sys.modules.pop(name)
+    import costly_inner
+    assert clock.seconds == before, "a stopped clock stands"
+
+
+def test_a_stage_is_not_charged_for_its_imports(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _costly_module(tmp_path, "costly_stage", 0.4)
+    import_clock.start()
+    try:
+        run = Runner("toy", root=tmp_path)
+        run.stage(_importing_stage)
+    finally: import_clock.stop()
+    assert run.log[0]["cpu_s"] < 0.3 < run.log[0]["wall_s"]
+
+
+def _importing_stage():
+    import costly_stage
+    return {"loaded": bool(costly_stage)}
