@@ -422,6 +422,22 @@ class Runner:
 # %% ../../nbs/kit/stages.ipynb #7fad8035
 from .files import patch
 
+class _Spent:
+    "Wall and processor seconds of one stage over all its starts: beside its checkpoint stands what earlier starts, cut off, have spent."
+    def __init__(self, checkpoint: Path):
+        self.file, self.before = checkpoint.with_name(checkpoint.name + "-spent"), (0.0, 0.0)
+        if checkpoint.is_file() and self.file.is_file():
+            try: wall, cpu = self.before = tuple(map(float, json.loads(self.file.read_text())))
+            except (ValueError, TypeError): self.before = (0.0, 0.0)                             # cut off while it was written
+        self.wall, self.cpu, self.noted = time.perf_counter(), import_clock.others(), time.monotonic()
+
+    def so_far(self) -> tuple: return self.before[0] + time.perf_counter() - self.wall, self.before[1] + import_clock.others() - self.cpu
+
+    def note(self, every: float = 10.0) -> None:
+        if time.monotonic() - self.noted < every: return
+        self.noted = time.monotonic()
+        write_atomic(self.file, json.dumps(self.so_far()))
+
 @patch
 def stage(self: Runner, fn, **arguments):
     "The result of `fn(**arguments)`, from disk when it is there. `seed` is the run's unless given, if `fn` takes one."
@@ -439,13 +455,20 @@ def stage(self: Runner, fn, **arguments):
     self.started(fn.__name__, False)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = path.with_suffix(".partial")
-    served = {"device": self.device, "progress": self.progress, "checkpoint": checkpoint}
+    spent = _Spent(checkpoint)
+    def progress(fraction, text=""):
+        self.progress(fraction, text)
+        spent.note()
+    served = {"device": self.device, "progress": progress, "checkpoint": checkpoint}
     extra = {name: served[name] for name in _served if name in known and name not in arguments}
     self._peak_so_far = max(self._peak_so_far, _peak_mb(reset=True))
-    wall, cpu = time.perf_counter(), import_clock.others()
-    result = fn(**arguments, **extra)
+    try: result = fn(**arguments, **extra)
+    except BaseException:
+        if checkpoint.is_file(): spent.note(0)
+        raise
+    wall, cpu = spent.so_far()
     info = {"name": fn.__name__, "key": key, "seed": arguments.get("seed"), "device": _device_name(self.device),
-            "wall_s": round(time.perf_counter() - wall, 3), "cpu_s": round(import_clock.others() - cpu, 3),
+            "wall_s": round(wall, 3), "cpu_s": round(cpu, 3),
             "peak_mb": round(_peak_mb(), 1), "created": _now(), "versions": versions()}
     save_result(path, result, info)
     for left in path.parent.glob(f"{path.stem}.partial*"): left.unlink(missing_ok=True)

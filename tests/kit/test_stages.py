@@ -242,3 +242,34 @@ def test_a_stage_is_not_charged_for_its_imports(tmp_path, monkeypatch):
 def _importing_stage():
     import costly_stage
     return {"loaded": bool(costly_stage)}
+
+
+def _cut_off(checkpoint, progress):
+    import time
+    begun = time.process_time()
+    while time.process_time() - begun < 0.3: pass
+    progress(0.5, "half")
+    if checkpoint.is_file(): return {"x": 1}
+    checkpoint.write_text("half")
+    raise KeyboardInterrupt
+
+
+def test_a_stage_that_was_cut_off_counts_the_time_of_all_its_starts(tmp_path):
+    run = Runner("toy", root=tmp_path)
+    with pytest.raises(KeyboardInterrupt): run.stage(_cut_off)
+    folder = tmp_path/"runs/stages/toy"
+    assert sorted(f.suffix for f in folder.iterdir()) == [".partial", ".partial-spent"]
+    run.stage(_cut_off)
+    assert 0.6 <= run.log[0]["cpu_s"] < 0.9 and run.log[0]["wall_s"] >= 0.6
+    assert [f.suffix for f in folder.iterdir()] == [".safetensors"], "nothing is left beside the result"
+
+
+def test_time_spent_before_is_left_out_where_its_note_is_damaged_or_its_checkpoint_gone(tmp_path):
+    for damage in (lambda folder: next(folder.glob("*-spent")).write_text("[12.0, "), lambda folder: next(folder.glob("*.partial")).unlink()):
+        folder = tmp_path/str(id(damage))/"runs/stages/toy"
+        run = Runner("toy", root=folder.parents[2])
+        with pytest.raises(KeyboardInterrupt): run.stage(_cut_off)
+        damage(folder)
+        try: run.stage(_cut_off)
+        except KeyboardInterrupt: run.stage(_cut_off)
+        assert 0.3 <= run.log[0]["cpu_s"] < 0.9
