@@ -1846,7 +1846,7 @@ def registration_errors(seed: int, pairs: int, points: int) -> dict:
     return {"rmse": rmse, "wrong": wrong, "matches": matches, "overlap": overlap}
 
 def registration_stages(run) -> list:
-    "Five draws of 25 pairs (smoke: one of five)."
+    "Five draws of 25 pairs (smoke: two of two)."
     return [run.stage(registration_errors, seed=s, pairs=run.pick(smoke=2, cpu=25), points=run.pick(smoke=150, cpu=1000)) for s in run.seeds(run.pick(smoke=2, cpu=5))]
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #b4d7345c
