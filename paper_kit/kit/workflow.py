@@ -200,6 +200,13 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
             raise error from None
 
 # %% ../../nbs/kit/workflow.ipynb #ce9ea964
+def _with_a_kernel(execute, tries: int = 3):
+    "Call `execute` again when its kernel died before it had begun: the ports chosen for it had been taken by then."
+    for left in reversed(range(tries)):
+        try: return execute()
+        except RuntimeError as error:
+            if not left or "before replying to kernel_info" not in str(error): raise
+
 def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
     import logging, papermill
     from papermill.exceptions import PapermillExecutionError
@@ -210,10 +217,11 @@ def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
                        PAPER_KIT_ASKED=json.dumps({"slug": notebook.stem, "profile": parameters["profile"], "seed": parameters["seed"]}))
     engine = _engine(lambda i, n, heading: tell(cell=i, cells=n, heading=heading))
     with _environment(**environment):
-        try:
+        def execute():
             papermill.execute_notebook(notebook, executed, parameters=parameters, kernel_name="python3", cwd=root, engine_name=engine,
                                        progress_bar=False, log_output=False, autosave_cell_every=30,
                                        extra_arguments=["--IPKernelApp.log_level=50"])
+        try: _with_a_kernel(execute)
         except PapermillExecutionError as error:
             where = _heading(_read_notebook(executed), error.cell_index)
             raise PaperKitError(f"{notebook.stem} stopped in cell {error.cell_index + 1}" + (f", in \"{where}\"" if where else ""), file=str(executed),

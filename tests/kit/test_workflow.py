@@ -167,7 +167,7 @@ def test_several_papers_are_scheduled_and_left_alone_when_done(demo):
     (demo/"data/papers/broken.yaml").write_text(MANIFEST.replace("slug: demo", "slug: broken"))
     seen = []
     rows = {r["slug"]: r for r in run_many(["demo", "other", "broken"], root=demo, cores=2, board=lambda rows: seen.append([r["state"] for r in rows]))}
-    assert rows["demo"]["state"] == rows["other"]["state"] == "done", rows
+    assert rows["demo"]["state"] == rows["other"]["state"] == "done", "\n".join(f"{s}: {r['state']} {r['error']}" for s, r in rows.items())
     assert rows["broken"]["state"] == "failed" and "on purpose" in rows["broken"]["error"]
     assert any("running" in states for states in seen)
     stamp = (demo/"runs/smoke/demo/record.json").stat().st_mtime_ns
@@ -176,6 +176,32 @@ def test_several_papers_are_scheduled_and_left_alone_when_done(demo):
     edit(demo, "3.0" if False else "2.0/(steps", "2.5/(steps")
     again = {r["slug"]: r["state"] for r in run_many(["demo", "other"], root=demo)}
     assert again == {"demo": "done", "other": "up to date"}
+
+
+def test_a_port_taken_before_the_kernel_binds_it_costs_another_start_and_not_the_run(demo, monkeypatch):
+    import socket
+
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+    prepared, taken, often = LocalProvisioner.pre_launch, [], 1
+
+    async def beaten(self, **more):
+        "The ports are chosen here and bound by the kernel, seconds later: another process is quicker."
+        ready = await prepared(self, **more)
+        if len(taken) < often:
+            other = socket.socket()
+            other.bind(("127.0.0.1", self.parent.shell_port))
+            taken.append(other)
+        return ready
+    monkeypatch.setattr(LocalProvisioner, "pre_launch", beaten)
+    try:
+        assert run("demo", root=demo)["profile"] == "smoke" and len(taken) == 1
+        often = 99
+        with pytest.raises(PaperKitError, match="kernel of demo died"):
+            run("demo", root=demo)
+        assert len(taken) == 4                                             # three tries, and no more
+    finally:
+        for other in taken:
+            other.close()
 
 
 def test_two_runs_of_one_paper_at_once(demo):
