@@ -1897,7 +1897,7 @@ def figure_2(case: Case, packed: dict, which: int):
         if j >= 0: axes[0, 2].scatter(j, i, s=60, facecolors="none", edgecolors=palette["vermilion"], linewidths=1.6)
     axes[0, 2].set(xticks=range(e.A.shape[1]), yticks=range(e.A.shape[0]), xlabel="object of view 2"); axes[0, 2].set_title("Affinity A, chosen pairs", fontsize=12, loc="center")
     figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
-    for ax, key, name, top in ((axes[1, 2], "rotation", "Pr of 30 rotation bins", 3), (axes[1, 3], "translation", "Pr of 60 translation bins", 10)):
+    for ax, key, name, top in ((axes[1, 2], "rotation", "Pr of rotations", 3), (axes[1, 3], "translation", "Pr of translations", 10)):
         p = packed[key][which].sort(descending=True).values.numpy()
         ax.bar(range(len(p)), p, color=[palette["blue"] if k < top else "#C5CCD3" for k in range(len(p))]); ax.set_title(name + f", top {top}", fontsize=12, loc="center"); ax.set_xlabel("rank", fontsize=10)
     L = level(case.T[1])
