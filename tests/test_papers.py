@@ -29,14 +29,14 @@ sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.m
 """
 
 
-def all_papers_run(folder, hashes, cores=1, bare=False):
-    """The project copied, with every paper run at smoke, one at a time where the budget counts: alone on its machine.
+def all_papers_run(folder, hashes, only=("--all",), bare=False):
+    """The project copied, with every paper (or `only` some) run at smoke, two at a time.
     `bare`: as where no extra is installed (but for the meshes of `samples`, on which numbers may depend)."""
     root = copy_project(folder/"project")
     (folder/"bare").mkdir()
     if bare: (folder/"bare"/"sitecustomize.py").write_text(WITHOUT)
     environment = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": os.pathsep.join([str(folder/"bare"), str(root)]), "PYTHONHASHSEED": str(hashes)}
-    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", "run", "--all", "--cores", str(cores)], cwd=root, env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", "run", *only, "--cores", "2"], cwd=root, env=environment, capture_output=True, text=True)
     return root, environment, done
 
 
@@ -48,7 +48,7 @@ def smoke(tmp_path_factory):
 @pytest.fixture(scope="module")
 def again(tmp_path_factory):
     "The same in another place, by other processes, with stages computed anew, and without the packages of extras."
-    return all_papers_run(tmp_path_factory.mktemp("again"), 2, cores=2, bare=True)
+    return all_papers_run(tmp_path_factory.mktemp("again"), 2, bare=True)
 
 
 def test_the_hidden_packages_are_hidden(tmp_path):
@@ -78,10 +78,16 @@ def test_all_run(smoke):
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_smoke_keeps_its_budget_and_leaves_no_trace(smoke, slug):
+def test_smoke_keeps_its_budget_and_leaves_no_trace(smoke, slug, tmp_path):
     root = smoke[0]
     record = load_record(run_folder(root, slug, "smoke")/"record.json")
-    assert record["profile"] == "smoke" and record["cpu_s"] < 45 and record["peak_mb"] < 2000
+    assert record["profile"] == "smoke" and record["peak_mb"] < 2000
+    if record["cpu_s"] >= 45:           # in company a run takes up to a third more processor time; the budget is one of a run alone
+        root_alone, _, done = all_papers_run(tmp_path, 1, only=(slug,))
+        assert done.returncode == 0, done.stderr[-3000:]
+        record = load_record(run_folder(root_alone, slug, "smoke")/"record.json")
+        assert not any(stage["cached"] for stage in record["stages"])
+    assert record["cpu_s"] < 45
     executed = json.loads((run_folder(root, slug, "smoke")/f"{slug}.ipynb").read_text())
     for cell in executed["cells"]:
         for output in cell.get("outputs", []):
