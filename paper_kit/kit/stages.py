@@ -11,9 +11,9 @@ import numpy as np
 from .files import PaperKitError, project_root, write_atomic
 
 # %% auto #0
-__all__ = ['harness_modules', 'import_clock', 'profiles', 'normal_form', 'Module', 'find_module', 'Reach', 'code_digest',
-           'notebook_cells', 'cell_form', 'notebook_digest', 'stage_key', 'save_result', 'load_result', 'ImportClock',
-           'Runner', 'versions', 'paper_module', 'main']
+__all__ = ['harness_modules', 'import_clock', 'profiles', 'normal_form', 'Module', 'module_stamp', 'find_module', 'Reach',
+           'code_digest', 'notebook_cells', 'cell_form', 'notebook_digest', 'digest_and_modules', 'stage_key',
+           'save_result', 'load_result', 'ImportClock', 'Runner', 'versions', 'paper_module', 'main']
 
 # %% ../../nbs/kit/stages.ipynb #fcaab7af
 class _Strip(ast.NodeTransformer):
@@ -119,14 +119,20 @@ def _parsed(name: str, path: str, stamp) -> Module:
     for statement in ast.parse(Path(path).read_text(encoding="utf-8")).body: module.add(statement)
     return module
 
+def _module_file(name: str) -> Path:
+    path = _package_folder().joinpath(*name.split(".")[1:])
+    return path/"__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+def module_stamp(name: str) -> list | None:
+    "[time of the last change in ns, bytes] of the file of that dotted name in this project, or None where there is none."
+    try: stat = _module_file(name).stat()
+    except OSError: return None
+    return [stat.st_mtime_ns, stat.st_size]
+
 def find_module(name: str) -> Module | None:
     "The parsed module of that dotted name in this project, or None."
-    base = _package_folder()
-    path = base.joinpath(*name.split(".")[1:])
-    path = path/"__init__.py" if path.is_dir() else path.with_suffix(".py")
-    if not path.is_file(): return None
-    stat = path.stat()
-    return _parsed(name, str(path), (stat.st_mtime_ns, stat.st_size))
+    stamp = module_stamp(name)
+    return stamp and _parsed(name, str(_module_file(name)), tuple(stamp))
 
 def _package_folder() -> Path:
     import paper_kit
@@ -169,11 +175,13 @@ def _statements(cell: str) -> list:
 class Reach:
     "Collects every definition of ours that can be reached from some code."
     def __init__(self, home: Module | None = None):
-        self.home, self.seen, self.found, self.followed = home, {}, {}, set()
+        self.home, self.seen, self.found, self.followed, self.stamps = home, {}, {}, set(), {}
 
     def module(self, name: str) -> Module | None:
         if self.home is not None and name == self.home.name: return self.home
-        if name not in self.found: self.found[name] = find_module(name)                          # the file is looked at once a digest
+        if name not in self.found:                                                               # the file is looked at once a digest
+            self.stamps[name] = module_stamp(name)
+            self.found[name] = find_module(name)
         return self.found[name]
 
     def name(self, module: str, name: str):
@@ -255,6 +263,10 @@ def cell_form(source: str) -> str:
 
 def notebook_digest(path) -> str:
     "Digest of a notebook file: its code, and the code of ours it reaches (the machinery left out)."
+    return digest_and_modules(path)[0]
+
+def digest_and_modules(path) -> tuple[str, dict]:
+    "The digest of a notebook file, and the stamps of the modules that were looked at for it: while they and the notebook stay, so does the digest."
     path = Path(path)
     try: cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
@@ -267,7 +279,7 @@ def notebook_digest(path) -> str:
     for tree in trees: reach.code(home.name, tree)
     kept = {k: v for k, v in reach.seen.items() if k[0] != home.name}
     reach.seen = kept
-    return reach.digest(*[form for c in cells if (form := cell_form(c)) != "Module()"])
+    return reach.digest(*[form for c in cells if (form := cell_form(c)) != "Module()"]), reach.stamps
 
 # %% ../../nbs/kit/stages.ipynb #0731b8ea
 def _canonical(value, where: str):

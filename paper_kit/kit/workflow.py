@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
-from .stages import cell_form, find_module, harness_modules, notebook_cells, notebook_digest, profiles
+from .stages import cell_form, digest_and_modules, find_module, module_stamp, notebook_cells, notebook_digest, profiles
 from . import paper as papers_module
 from .paper import (card_html, claim_html, count_verdicts, few_colours, have, header_html, load_manifest, load_record, read_yaml, table_html)
 
@@ -47,32 +47,29 @@ def begun(root) -> list:
     return sorted(slugs, key=lambda s: (order.get(s, len(order)), s))
 
 # %% ../../nbs/kit/workflow.ipynb #77e4878d
-def _code_stamp(root) -> str:
-    parts = []
-    for path in sorted((Path(root)/"paper_kit").rglob("*.py")):
-        name = "paper_kit." + ".".join(path.relative_to(Path(root)/"paper_kit").with_suffix("").parts)
-        if name not in harness_modules and path.name != "_modidx.py":
-            stat = path.stat(); parts.append(f"{name} {stat.st_mtime_ns} {stat.st_size}")
-    return "\n".join(parts)
-
 class Digests:
-    "Digests of notebooks, remembered in runs/digests.json."
+    "Digests of notebooks, remembered in runs/digests.json with the modules that they were made of."
     def __init__(self, root):
-        self.root, self.path = Path(root), Path(root)/"runs"/"digests.json"
-        self.stamp = _code_stamp(root)
+        self.root, self.path, self.changed = Path(root), Path(root)/"runs"/"digests.json", False
         try: self.known = json.loads(self.path.read_text())
         except (OSError, ValueError): self.known = {}
         if not isinstance(self.known, dict): self.known = {}
-        self.used = {}
 
     def __call__(self, notebook: Path) -> str:
-        key = hashlib.sha256(self.stamp.encode() + notebook.parent.name.encode() + notebook.read_bytes()).hexdigest()
-        self.used[key] = self.known.get(key) or notebook_digest(notebook)
-        return self.used[key]
+        name, text = f"{notebook.parent.name}/{notebook.name}", sha256(notebook)
+        with contextlib.suppress(KeyError, TypeError, AttributeError):
+            kept = self.known[name]
+            if kept["text"] == text and all(module_stamp(module) == stamp for module, stamp in kept["modules"].items()): return kept["digest"]
+        digest, modules = digest_and_modules(notebook)
+        self.known[name] = {"text": text, "digest": digest, "modules": modules | {"paper_kit.kit.stages": module_stamp("paper_kit.kit.stages")}}
+        self.changed = True
+        return digest
 
     def save(self):
-        if self.used != self.known:
-            with contextlib.suppress(OSError): write_atomic(self.path, json.dumps(self.used))
+        "Keep what was computed, for the next time."
+        if not self.changed: return
+        self.known = {name: kept for name, kept in self.known.items() if (self.root/"nbs"/name).is_file()}
+        with contextlib.suppress(OSError): write_atomic(self.path, json.dumps(self.known))
 
 # %% ../../nbs/kit/workflow.ipynb #c8d506d8
 def torn_files(root, slug: str, record: dict) -> list:

@@ -170,6 +170,23 @@ def test_a_notebooks_digest_is_about_code_only(tmp_path):
     assert notebook_digest(cells(tmp_path, "%matplotlib inline\nx = 1")) != notebook_digest(cells(tmp_path, "x = 1"))
 
 
+def test_the_stamps_of_a_digest_name_every_module_that_was_looked_at(tmp_path, monkeypatch):
+    package = tmp_path/"paper_kit"
+    for name, text in {"learning/one": "from paper_kit.learning.two import g\ndef f(x): return g(x)", "learning/two": "from .three import *\ndef g(x): return h(x)",
+                       "learning/three": "def h(x): return x", "learning/four": "def k(x): return x"}.items():
+        (package/name).parent.mkdir(parents=True, exist_ok=True)
+        (package/f"{name}.py").write_text(text)
+    monkeypatch.setattr(stages, "_package_folder", lambda: package)
+    path = cells(tmp_path, "from paper_kit.learning.one import f\nfrom paper_kit.learning.five import missing", "f(1), missing(2)")
+    digest, stamps = stages.digest_and_modules(path)
+    assert {name.rsplit(".", 1)[1] for name in stamps} == {"one", "two", "three", "five"} and stamps["paper_kit.learning.five"] is None
+    assert all(stages.module_stamp(name) == stamp for name, stamp in stamps.items())
+    (package/"learning/three.py").write_text("def h(x): return x + 1")
+    assert stages.digest_and_modules(path)[0] != digest and stages.module_stamp("paper_kit.learning.three") != stamps["paper_kit.learning.three"]
+    (package/"learning/three.py").unlink()
+    assert stages.module_stamp("paper_kit.learning.three") is None
+
+
 def test_a_notebook_that_is_no_notebook(tmp_path):
     (tmp_path/"x.ipynb").write_text("{")
     with pytest.raises(PaperKitError, match="x.ipynb"):

@@ -160,6 +160,36 @@ def test_what_is_done_and_what_is_not(demo):
     assert not is_done(demo, "demo", "smoke", digest)
 
 
+def test_a_digest_is_computed_again_when_what_it_was_made_of_changes_and_only_then(demo, monkeypatch):
+    (demo/"nbs/learning/other.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"other\\"'))
+    computed, compute, stamp = [], workflow.digest_and_modules, workflow.module_stamp
+    monkeypatch.setattr(workflow, "digest_and_modules", lambda path: computed.append(path.stem) or compute(path))
+
+    def ask(*names):
+        computed.clear()
+        digests = workflow.Digests(demo)
+        found = [digests(demo/f"nbs/learning/{name}.ipynb") for name in names]
+        digests.save()
+        return found, computed[:]
+    first, done = ask("demo", "other")
+    assert done == ["demo", "other"]
+    assert ask("demo") == (first[:1], []) and ask("demo", "other") == (first, [])        # who asks for one does not make the others forgotten
+    edit(demo, "2.0/(steps", "2.5/(steps")
+    second, done = ask("demo", "other")
+    assert done == ["demo"] and second[0] != first[0] and second[1] == first[1]
+    for module, again in (("paper_kit.kit.claims", ["demo", "other"]), ("paper_kit.kit.stages", ["demo", "other"]), ("paper_kit.kit.sound", [])):
+        monkeypatch.setattr(workflow, "module_stamp", lambda name, changed=module: [0, 0] if name == changed else stamp(name))
+        assert ask("demo", "other") == (second, again), module
+        monkeypatch.setattr(workflow, "module_stamp", stamp)
+        ask("demo", "other")
+    for broken in ("[1]", "{", '{"learning/demo.ipynb": 1}', '{"learning/demo.ipynb": {"text": 1}}'):
+        (demo/"runs/digests.json").write_text(broken)
+        assert ask("demo", "other") == (second, ["demo", "other"])
+    (demo/"nbs/learning/other.ipynb").unlink()
+    edit(demo, "2.5/(steps", "2.0/(steps")
+    assert ask("demo") == (first[:1], ["demo"]) and set(json.loads((demo/"runs/digests.json").read_text())) == {"learning/demo.ipynb"}
+
+
 def test_several_papers_are_scheduled_and_left_alone_when_done(demo):
     (demo/"nbs/learning/other.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"other\\"'))
     (demo/"data/papers/other.yaml").write_text(MANIFEST.replace("slug: demo", "slug: other"))
