@@ -266,12 +266,12 @@ def own_links(text: str, page: Page, published: str) -> str:
                   rf'\1="{page.up}{published}/\2"', text)
 
 def boxed(text: str) -> str:
-    "HTML with each table in a box that scrolls by itself (`wide` from ten columns on), with headings that may break at their underscores and hyphens, and without the style sheet that a table brings along for JupyterLab."
+    "HTML with each table in a box that scrolls by itself (`wide` from nine columns on), with headings that may break at their underscores and hyphens, and without the style sheet that a table brings along for JupyterLab."
     text = re.sub(r"<style scoped>.*?</style>|<style>\.paper-kit-table.*?</style>", "", text, flags=re.S)
     text = re.sub(r'<div style="overflow-x:auto">(<table\b.*?</table>)</div>', r"\1", text, flags=re.S)
     def wrap(m):
         table = re.sub(r"(<th\b[^>]*>)([^<]*)", lambda h: h[1] + re.sub(r"([_-])(?=\w)", r"\1<wbr>", h[2]), m[0])
-        wide = " wide" if max(len(re.findall(r"<t[hd]\b", row)) for row in table.split("<tr")) > 9 else ""
+        wide = " wide" if max(len(re.findall(r"<t[hd]\b", row)) for row in table.split("<tr")) > 8 else ""
         return f'<div class="paper-kit-scroll{wide}" tabindex="0" role="region" aria-label="table">{table}</div>'
     return re.sub(r"<table\b.*?</table>", wrap, text, flags=re.S)
 

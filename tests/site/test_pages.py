@@ -85,10 +85,10 @@ def test_the_rendered_page_has_numbers_folds_callouts_and_mathematics(built):
     assert "citation" not in page.lower() or "(<strong>" not in page
 
 
-def test_tables_of_ten_columns_are_set_small_and_headings_break_where_names_join():
+def test_tables_of_nine_columns_are_set_small_and_headings_break_where_names_join():
     from paper_kit.kit.site import boxed
     def table(columns): return "<p>a_b</p><table><thead><tr><th scope=\"col\">rot_le_30deg top-1 -</th>" + "<th>x</th>"*(columns - 1) + "</tr></thead><tbody><tr><td>k_1</td></tr></tbody></table>"
-    for columns, box in ((9, '"paper-kit-scroll"'), (10, '"paper-kit-scroll wide"')):
+    for columns, box in ((8, '"paper-kit-scroll"'), (9, '"paper-kit-scroll wide"')):
         page = boxed(table(columns))
         assert f"class={box}" in page and page.count("<wbr>") == 3
         assert '<th scope="col">rot_<wbr>le_<wbr>30deg top-<wbr>1 -</th>' in page and "<td>k_1</td>" in page and "<p>a_b</p>" in page
