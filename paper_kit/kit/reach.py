@@ -436,6 +436,8 @@ class Reach:
         if name not in self.found:
             self.hashes[name] = module_hash(name)
             self.found[name] = self.hashes[name] and _parsed(name, str(_module_file(name)), self.hashes[name])
+            if self.found[name] is None and _module_file(name).parent.is_dir() and _module_file(name).name == "__init__.py":
+                self.found[name] = Module(name, package=True)       # a folder without __init__.py is a package too
         return self.found[name]
 
     def visit(self, name: str) -> Module | None:
@@ -604,7 +606,7 @@ def _harmless(self, module: str, call: tuple) -> bool:
     def record(name):
         found = self.visited[name[0]]
         return (all(found.statements[i].record for i in found.binders[name[1]])
-                and not any(m and name[1] in m.patches for m in self.visited.values()))
+                and not any(m and name[1] in m.patches for m in list(self.visited.values())))
     return all(record(m[1:3]) for m in meant)
 
 def _hooked(self, module: str, base: tuple, depth: int = 0) -> bool:
@@ -630,7 +632,7 @@ def _below(self, module: str, at: At) -> tuple:
             names.add(name)
             found = self.visited[name[0]]
             ats = [found.statements[i] for i in found.binders[name[1]]]
-            ats += [m.statements[i] for m in self.visited.values() if m for i in m.patches.get(name[1], ())]
+            ats += [m.statements[i] for m in list(self.visited.values()) if m for i in m.patches.get(name[1], ())]
             todo += [(name[0], a.facts) for a in ats]
     return touched - {("", "world")} | {n for n in names if self.changeable(n)}, world or ("", "world") in touched, attributes
 
@@ -640,7 +642,7 @@ Reach.harmless, Reach.hooked, Reach.below = _harmless, _hooked, _below
 def _tied(self) -> set:
     "The names that are reached, with those that an assignment or a call may have made another name of the same thing."
     links = {}
-    for module, found in self.visited.items():
+    for module, found in list(self.visited.items()):
         for index, at in enumerate(found.statements if found else ()):
             if at.kind not in ("data", "run"): continue
             if (module, index) not in self.near:
@@ -747,7 +749,11 @@ def notebook_module(name: str, file=None) -> Module:
         later = _cell_module(name, [c for c in history[history.index(cell):] if _exported(c)]).binders
         for at in _cell_module(name, [cell]).statements:
             touched = {d[0] for d in at.early.changes} | ({d[0] for d in at.early.uses} if _changes_in_place.search(at.text) else set())
-            if at.kind != "run" and not at.binds & set(later) or at.owner or touched & known: module.add(ast.parse(at.text).body[0])
+            known |= {bound for bound, target, _ in at.facts.imports if bound and target not in harness_modules}
+            done = bool(at.owner or touched & known)
+            if not done and (at.kind == "run" or at.binds & set(later)): continue
+            module.add(ast.parse(at.text).body[0])
+            if not done: module.statements[-1].early = Facts()      # counted where its name is used, and nowhere else
     return module
 
 # %% ../../nbs/kit/reach.ipynb #2f310faf
