@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 from .datasets import read_by
 from .files import PaperKitError, patch, project_root, sha256, write_atomic
-from .stages import Runner, _now, _peak_mb, import_clock, notebook_digest, profiles, versions
+from .reach import notebook_digest
+from .stages import Runner, _now, _peak_mb, import_clock, profiles, versions
 
 # %% auto #0
 __all__ = ['needs_levels', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'read_yaml', 'Manifest',
