@@ -234,8 +234,9 @@ def stages(slug: Annotated[str, typer.Argument(help="The paper.")],
            requirements: Annotated[bool, typer.Option("--requirements", help="Name the packages that its stages import.")] = False,
            profile: Profile = "smoke", seed: Seed = 0):
     "Run a paper's stages and nothing else, or say what they need. Without the notebook stack: python -m paper_kit.kit.stages."
-    from paper_kit.kit import stages as runs
-    raise typer.Exit(runs.main([slug, "--profile", profile, "--seed", str(seed)] + ["--requirements"] * requirements))
+    from paper_kit.kit import queue as order, stages as runs
+    if requirements: print(" ".join(order.requirements(slug)))
+    else: raise typer.Exit(runs.main([slug, "--profile", profile, "--seed", str(seed)]))
 
 # %% ../../nbs/kit/cli.ipynb #1313898a
 @app.command()

@@ -4,14 +4,15 @@
 
 # %% ../../nbs/kit/queue.ipynb #d79e687b
 from __future__ import annotations
-import argparse, hashlib, io, json, re, signal, sys, tarfile, time
+import argparse, ast, hashlib, io, json, re, signal, sys, tarfile, time
 from dataclasses import dataclass
 from pathlib import Path
 from .files import PaperKitError, project_root, write_atomic
-from .stages import Runner, import_clock, paper_module, profiles
+from .stages import Runner, import_clock, module_name, paper_module, profiles
 
 # %% auto #0
-__all__ = ['part_bytes', 'Place', 'places', 'TimeIsOver', 'Timed', 'work', 'pack', 'collect', 'report', 'main']
+__all__ = ['part_bytes', 'least', 'never_alone', 'Place', 'places', 'TimeIsOver', 'Timed', 'work', 'pack', 'collect',
+           'requirements', 'report', 'main']
 
 # %% ../../nbs/kit/queue.ipynb #8f0403e6
 @dataclass(frozen=True)
@@ -144,6 +145,34 @@ def collect(folder, root=None) -> list[str]:
             names.append(member.name)
             write_atomic(root/"runs"/"stages"/member.name, tar.extractfile(member).read())
     return names
+
+# %% ../../nbs/kit/queue.ipynb #e3b95730
+least = ("PyYAML", "numpy", "safetensors", "torch")
+never_alone = {"accelerate", "pytorch3d"}    # imported under `accelerate launch`, and for a backend that somebody chose
+_packages = {"PIL": "pillow", "cv2": "opencv-python-headless", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "PyYAML"}
+
+def _imported(node, found: set):
+    "Top-level names of packages that a syntax tree imports, `need`s included, where nobody catches their absence."
+    if isinstance(node, ast.Try) and any("ImportError" in ast.unparse(h.type) for h in node.handlers if h.type): return
+    if isinstance(node, ast.Import): found |= {a.name.split(".")[0] for a in node.names}
+    if isinstance(node, ast.ImportFrom) and not node.level: found.add(node.module.split(".")[0])
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("need", "importlib.import_module", "import_module"):
+        if node.args and isinstance(node.args[0], ast.Constant): found.add(str(node.args[0].value).split(".")[0])
+    for child in ast.iter_child_nodes(node): _imported(child, found)
+
+def requirements(slug: str) -> list[str]:
+    "Packages, by their names on PyPI, that the stages of a paper import, `least` included. Raises `PaperKitError` for an unknown paper."
+    from paper_kit.kit.reach import Reach
+    home = module_name(slug)
+    reach, found = Reach(), set()
+    reach.visit(home)
+    reach.name(home, "stages")
+    for name, module in reach.visited.items():
+        reached = reach.counted.get(name, ())
+        for i, at in enumerate(module.statements if module else ()):
+            if at.kind == "import" or i in reached: _imported(ast.parse(at.text), found)
+    found -= {"paper_kit", *never_alone, *sys.stdlib_module_names}
+    return sorted({_packages.get(n, n) for n in found} | set(least), key=str.lower)
 
 # %% ../../nbs/kit/queue.ipynb #0ec86a88
 def report(rows: list) -> str:

@@ -106,3 +106,56 @@ def test_an_archive_that_climbs_out_writes_nothing(tmp_path):
     with pytest.raises(PaperKitError, match="a member '../../secret.txt'"):
         queue.collect(tmp_path, tmp_path/"root")
     assert not (tmp_path/"secret.txt").exists() and not (tmp_path/"root").exists()
+
+
+HIDE = """
+import re, sys
+from importlib.metadata import distribution, packages_distributions
+from packaging.requirements import Requirement
+
+def closure(names):
+    seen, todo = set(), list(names)
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name in seen: continue
+        seen.add(name)
+        needs = map(Requirement, distribution(name).requires or [])
+        todo += [r.name for r in needs if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return seen
+
+kept = closure(sys.argv[2:])
+owners = {top: {re.sub(r"[-_.]+", "-", d).lower() for d in ds} for top, ds in packages_distributions().items()}
+
+class Hide:
+    "A finder that does not see what is hidden."
+    def __init__(self, finder): self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top in owners and top != "paper_kit" and not owners[top] & kept: return None
+        return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = map(Hide, sys.meta_path)
+from paper_kit.kit import stages
+sys.exit(stages.main([sys.argv[1], "--profile", "smoke"]))
+"""
+
+
+@pytest.mark.slow
+def test_stages_need_what_requirements_names_and_nothing_else(tmp_path, slug="sdrsac"):
+    import os
+    import subprocess
+    import sys
+    from helpers import ROOT
+    named = queue.requirements(slug)
+    assert set(queue.least) <= set(named) and not {"matplotlib", "jupyterlab", "pandas", "accelerate"} & set(named)
+    (tmp_path/"hide.py").write_text(HIDE)
+    (tmp_path/"project/nbs").mkdir(parents=True)
+    for name in ("settings.ini", "data"):
+        (tmp_path/"project"/name).symlink_to(ROOT/name)
+    environment = {**os.environ, "PAPER_KIT_ROOT": str(tmp_path/"project"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    call = lambda names: subprocess.run([sys.executable, tmp_path/"hide.py", slug, *names], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    done = call([n for n in named if n != "scipy"])
+    assert done.returncode == 1 and "No module named 'scipy'" in done.stderr + done.stdout
+    done = call(named)
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-1500:]
+    assert list((tmp_path/"project/runs/stages"/slug).glob("*.safetensors"))
