@@ -137,7 +137,7 @@ def _check_reported(fault, document):
 
 # %% ../../nbs/kit/paper.ipynb #c25d6fa5
 record_version = 1
-harness_version = 1
+harness_version = 2
 _numbers_by_name = {"type": "object", "additionalProperties": {"type": ["number", "array", "string"]}}
 record_schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "paper_kit record", "type": "object",
