@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse, ast, builtins, datetime, functools, hashlib, importlib, inspect, json, os, platform, resource, symtable, sys, textwrap, time
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
+from .machine import instruction_set, pin
+if __name__ == "__main__" and "__file__" in globals(): pin()                                      # before NumPy looks at the processor
 import numpy as np
 from .files import PaperKitError, project_root, write_atomic
 
@@ -69,7 +71,7 @@ def normal_form(code) -> str:
 
 # %% ../../nbs/kit/stages.ipynb #f0c6177b
 harness_modules = frozenset(f"paper_kit.kit.{name}" for name in
-                            ("paper", "workflow", "show", "datasets", "files", "stages", "site", "cli"))
+                            ("paper", "workflow", "show", "datasets", "files", "stages", "site", "cli", "machine"))
 
 @dataclass
 class Module:
@@ -506,9 +508,10 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else f"cpu ({platform.machine()})"
 
 def versions() -> dict:
-    "Versions of what numbers depend on."
+    "Versions of what numbers depend on, and the instruction set that was in force."
     import torch
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+            "instructions": instruction_set()}
 
 # %% ../../nbs/kit/stages.ipynb #fb7915cb
 class _Talking(Runner):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
+from .machine import pinned
 from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
 from .stages import cell_form, digest_and_modules, find_module, module_stamp, notebook_cells, notebook_digest, profiles
 from . import paper as papers_module
@@ -231,7 +232,7 @@ def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
     from papermill.exceptions import PapermillExecutionError
     for name in ("papermill", "traitlets", "asyncio"): logging.getLogger(name).setLevel(logging.CRITICAL)
     executed = folder/notebook.name
-    environment = dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
+    environment = pinned() | dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
                        PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), PYDEVD_DISABLE_FILE_VALIDATION=1,
                        PAPER_KIT_ASKED=json.dumps({"slug": notebook.stem, "profile": parameters["profile"], "seed": parameters["seed"]}))
     engine = _engine(lambda i, n, heading: tell(cell=i, cells=n, heading=heading))
