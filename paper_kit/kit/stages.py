@@ -71,7 +71,7 @@ def normal_form(code) -> str:
 
 # %% ../../nbs/kit/stages.ipynb #f0c6177b
 harness_modules = frozenset(f"paper_kit.kit.{name}" for name in
-                            ("paper", "workflow", "show", "datasets", "files", "stages", "site", "cli", "machine"))
+                            ("paper", "workflow", "show", "datasets", "files", "stages", "site", "cli", "machine", "expected"))
 
 @dataclass
 class Module:
