@@ -27,10 +27,11 @@ class PaperKitError(Exception):
 
 # %% ../../nbs/kit/files.ipynb #177a380e
 def need(module: str, extra: str):
-    "Import and return `module`; raise `PaperKitError` naming the extra to install when it is missing."
+    "Import and return `module`; raise `PaperKitError` naming what to install when it is missing: an extra, or ('meshes', 'audio', 'perceptual') the core."
     if importlib.util.find_spec(module.split(".")[0]) is None:
-        raise PaperKitError(f"the package {module} is not installed", expected=f"the extra '{extra}'", found="not installed",
-                            next_step=f"pip install -c constraints.txt -e '.[{extra}]'")
+        core = extra in ("meshes", "audio", "perceptual")
+        raise PaperKitError(f"the package {module} is not installed", expected="a whole installation" if core else f"the extra '{extra}'",
+                            found="not installed", next_step="pip install -c constraints.txt -e " + ("." if core else f"'.[{extra}]'"))
     return importlib.import_module(module)
 
 # %% ../../nbs/kit/files.ipynb #ca2a2e96
