@@ -598,14 +598,8 @@ def clean_notebook(nb: dict, keep_outputs: bool) -> dict:
     nb = obj2dict(nb)
     nb["metadata"]["kernelspec"] = {"display_name": "python3", "language": "python", "name": "python3"}
     nb["metadata"].pop("widgets", None)
-    count = 0
     for cell in nb["cells"]:
-        if cell["cell_type"] != "code": continue
-        if not keep_outputs: cell["outputs"] = []
-        count += bool("".join(cell["source"]).strip())
-        cell["execution_count"] = count if keep_outputs and "".join(cell["source"]).strip() else None
-        for output in cell["outputs"]:
-            if "execution_count" in output: output["execution_count"] = cell["execution_count"]
+        if cell["cell_type"] == "code" and not keep_outputs: cell["outputs"] = []
     return nb
 
 def _clean_all(root):
