@@ -49,8 +49,9 @@ def write_expected(root, record: dict) -> Path:
     found = {k: record["versions"].get(k, "unknown") for k in _about}
     run = tuple(record[k] for k in ("profile", "seed", "data")) + (found["instructions"],)
     if run != ("smoke", 0, "world", "AVX2"):
-        raise PaperKitError(f"this run of {record['slug']} is not one to expect of others", found=", ".join(map(str, run)),
-                            expected="smoke, 0, world, AVX2", next_step=f"paper-kit expect {record['slug']}")
+        raise PaperKitError(f"this run of {record['slug']} is not one to expect of others",
+                            expected="smoke, 0, world, AVX2", found=", ".join(map(str, run)),
+                            next_step=f"paper-kit expect {record['slug']}")
     parts = {name: {"hash": _hash(value), "numbers": _numbers(value)} for name, value in measured(record).items()}
     text = ",\n".join(f"  {json.dumps(name)}: {json.dumps(part)}" for name, part in parts.items())
     about = json.dumps({"slug": record["slug"], **found})
@@ -80,8 +81,9 @@ def deviation(one: list, other: list) -> float:
 def compare(root, record: dict) -> Comparison:
     "A smoke run against what is expected. Raises `PaperKitError` when nothing is, or the file cannot be read."
     path, slug = expected_file(root, record["slug"]), record["slug"]
-    def wrong(found): return PaperKitError(f"what {slug} is expected to measure cannot be read", file=str(path), found=found,
-                                           expected="a file of paper-kit expect", next_step=f"paper-kit expect {slug}")
+    def wrong(found):
+        return PaperKitError(f"what {slug} is expected to measure cannot be read", file=str(path), found=found,
+                             expected="a file of paper-kit expect", next_step=f"paper-kit expect {slug}")
     try: known = json.loads(path.read_text(encoding="utf-8"))
     except OSError: raise wrong("no such file") from None
     except ValueError as error: raise wrong(str(error)[:100]) from None

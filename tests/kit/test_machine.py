@@ -51,20 +51,26 @@ def test_a_notebook_and_a_stage_process_are_pinned_and_their_records_say_so(demo
     assert record["versions"]["instructions"] == "AVX2" == record["stages"][0]["versions"]["instructions"]
     monkeypatch.setenv("PAPER_KIT_ISA", "native")
     assert run("demo", root=demo)["versions"]["instructions"].startswith("native")
-    code = "import json, runpy, sys; sys.argv = ['stages', 'nothing']\ntry: runpy.run_module('paper_kit.kit.stages', run_name='__main__')\n" \
-           "except SystemExit: pass\nfrom paper_kit.kit.machine import instruction_set; print(instruction_set())"
+    code = """import runpy, sys
+sys.argv = ["stages", "nothing"]
+try: runpy.run_module("paper_kit.kit.stages", run_name="__main__")
+except SystemExit: pass
+from paper_kit.kit.machine import instruction_set
+print(instruction_set())"""
     assert python(code).splitlines()[-1] == "AVX2"
 
 
 @needs_avx2
 def test_a_kernel_that_someone_else_started_is_pinned_by_the_first_import():
-    assert python("from paper_kit.kit.paper import Paper; from paper_kit.kit.machine import instruction_set; print(instruction_set())") == "AVX2"
+    imports = "from paper_kit.kit.paper import Paper; from paper_kit.kit.machine import instruction_set; "
+    assert python(imports + "print(instruction_set())") == "AVX2"
 
 
 @needs_avx2
 def test_a_command_is_started_with_the_pin():
-    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.machine", sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"],
-                          env={n: v for n, v in os.environ.items() if n not in pins}, cwd=ROOT, capture_output=True, text=True)
+    tell = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.machine", *tell], cwd=ROOT, capture_output=True, text=True,
+                          env={n: v for n, v in os.environ.items() if n not in pins})
     assert pins.items() <= json.loads(done.stdout).items()
 
 
@@ -72,16 +78,18 @@ WORK = """
 import hashlib, numpy as np, torch
 torch.set_num_threads(1); torch.manual_seed(0)
 found = hashlib.sha256()
-net = torch.nn.Sequential(torch.nn.Conv2d(3, 12, 3, 2, 1), torch.nn.BatchNorm2d(12), torch.nn.ReLU(), torch.nn.ConvTranspose2d(12, 3, 4, 2, 1),
-                          torch.nn.Flatten(), torch.nn.Linear(768, 65), torch.nn.Softplus(), torch.nn.Linear(65, 1))
+from torch.nn import BatchNorm2d, Conv2d, ConvTranspose2d, Flatten, Linear, ReLU, Sequential, Softplus
+net = Sequential(Conv2d(3, 12, 3, 2, 1), BatchNorm2d(12), ReLU(), ConvTranspose2d(12, 3, 4, 2, 1),
+                 Flatten(), Linear(768, 65), Softplus(), Linear(65, 1))
 net.to(memory_format=torch.channels_last)
 optimizer, x = torch.optim.Adam(net.parameters()), torch.randn(8, 3, 16, 16)
 for _ in range(10):
     optimizer.zero_grad(); net(x).square().sum().backward(); optimizer.step()
 for p in net.parameters(): found.update(p.detach().numpy().tobytes())
 a = np.random.default_rng(0).standard_normal((90, 90))
-for v in (a @ a, np.linalg.svd(a)[1], np.exp(a), np.sin(a.astype("f4")), a.astype("f4") @ a.astype("f4"), a.sum(0)): found.update(v.tobytes())
-for v in (torch.linalg.svd(torch.from_numpy(a))[1], torch.from_numpy(a).exp(), torch.fft.rfft(torch.from_numpy(a)).real): found.update(v.contiguous().numpy().tobytes())
+b, t = a.astype("f4"), torch.from_numpy(a)
+for v in (a @ a, b @ b, np.linalg.svd(a)[1], np.exp(a), np.sin(b), a.sum(0)): found.update(v.tobytes())
+for v in (torch.linalg.svd(t)[1], t.exp(), torch.fft.rfft(t).real): found.update(v.contiguous().numpy().tobytes())
 print(found.hexdigest())
 """
 
