@@ -4,13 +4,13 @@
 
 # %% ../../nbs/kit/files.ipynb #dbfe7a51
 from __future__ import annotations
-import errno, hashlib, importlib, importlib.util, os, shutil, tempfile, time
+import errno, hashlib, importlib, importlib.util, os, re, shutil, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['PaperKitError', 'need', 'project_root', 'disk_full', 'write_atomic', 'write_if_changed', 'new_folder', 'sweep',
-           'sha256', 'lock', 'patch']
+__all__ = ['PaperKitError', 'check_slug', 'need', 'project_root', 'disk_full', 'write_atomic', 'write_if_changed', 'new_folder',
+           'sweep', 'sha256', 'lock', 'patch']
 
 # %% ../../nbs/kit/files.ipynb #6e6b859b
 class PaperKitError(Exception):
@@ -24,6 +24,13 @@ class PaperKitError(Exception):
             ("file", self.file), ("expected", self.expected), ("found", self.found), ("next step", self.next_step))
             if value is not None]
         return "\n".join(lines)
+
+# %% ../../nbs/kit/files.ipynb #a1df3f89
+def check_slug(slug) -> str:
+    "The slug itself. Raises `PaperKitError` for anything else than small letters, digits and underscores: a path, a pattern, a number."
+    if isinstance(slug, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,59}", slug): return slug
+    raise PaperKitError("that is no slug", expected="small letters, digits and underscores, at most 60", found=repr(slug)[:80],
+                        next_step="paper-kit list shows every paper's")
 
 # %% ../../nbs/kit/files.ipynb #177a380e
 def need(module: str, extra: str):
