@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse, builtins, datetime, enum, functools, hashlib, importlib, inspect, json, os, platform, resource, sys, time
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from .machine import instruction_set, pin
+if __name__ == "__main__" and "__file__" in globals(): pin()                      # before NumPy looks at the processor
 import numpy as np
 from .files import PaperKitError, check_slug, project_root, write_atomic
 from .reach import _package_folder, code_digest, lambda_form
@@ -313,9 +315,10 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 def versions() -> dict:
-    "Versions of what numbers depend on."
+    "Versions of what numbers depend on, and the instruction set that was in force."
     import torch
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+            "instructions": instruction_set()}
 
 # %% ../../nbs/kit/stages.ipynb #fb7915cb
 class _Talking(Runner):
