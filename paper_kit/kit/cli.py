@@ -160,7 +160,6 @@ def _run_one(root, slug, profile, seed, data_root, again, quiet):
     print(f"  {workflow.run_folder(root, slug, profile, bool(data_root))}/{slug}.ipynb")
 
 # %% ../../nbs/kit/cli.ipynb #55065d59
-<<<<<<< ours
 def _executor_is_there(name: str):
     "Snakemake's own executors need nothing; others are a package."
     import importlib.util
@@ -169,11 +168,8 @@ def _executor_is_there(name: str):
     raise PaperKitError(f"there is no executor '{name}' here", expected=f"the package snakemake-executor-plugin-{name}", found="not installed",
                         next_step=step)
 
-def _run_several(root, slugs, profile, seed, cores, again, executor, quiet, data_root):
-=======
 def _run_several(root, slugs, profile, seed, cores, again, executor, quiet, data_root) -> list:
     "Schedule them and print what failed. Returns the rows of the papers that did."
->>>>>>> theirs
     from paper_kit.kit import workflow
     if data_root: raise PaperKitError("real data runs one paper at a time", expected="one slug with --data-root", found=f"{len(slugs)} slugs", next_step=f"paper-kit run {slugs[0]} --data-root {data_root}")
     if executor: _executor_is_there(executor)
