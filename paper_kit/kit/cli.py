@@ -84,7 +84,8 @@ class Board:
         for row in rows:
             if self.said.get(row["slug"]) != row["state"]:
                 self.said[row["slug"]] = row["state"]
-                print(f"{row['slug']:32}{row['state']:12}{_seconds(row['seconds']) if row['state'] not in ('queued', 'up to date') else ''}", flush=True)
+                seconds = _seconds(row["seconds"]) if row["state"] not in ("queued", "starting", "up to date") else ""
+                print(f"{row['slug']:32}{row['state']:12}{seconds:10}{row.get('job', '')}".rstrip(), flush=True)
 
     def _table(self, rows):
         from rich.table import Table
@@ -95,7 +96,7 @@ class Board:
             stage = row.get("stage")
             where = row.get("heading", "") + (f" · {stage['stage']} {stage['fraction']:.0%} {stage['text']}" if stage and stage.get("stage") else "")
             left = remaining(self.root, row) if row["state"] == "running" else None
-            table.add_row(row["slug"], f"[{colour}]{row['state']}[/]" if colour else row["state"], where if row["state"] == "running" else "",
+            table.add_row(row["slug"], f"[{colour}]{row['state']}[/]" if colour else row["state"], where if row["state"] == "running" else row.get("job", ""),
                           _seconds(row["seconds"]) if row["seconds"] else "", f"{_seconds(left)}" if left is not None else "")
         return table
 

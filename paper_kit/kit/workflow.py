@@ -6,6 +6,7 @@
 from __future__ import annotations
 import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, signal, subprocess, sys, tempfile, time
 from pathlib import Path
+from .cluster import Watch, last_words, slurm_options
 from .machine import pinned
 from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
 from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
@@ -376,11 +377,14 @@ def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=
     for s in todo:
         if again: (run_folder(root, s, profile)/"record.json").unlink(missing_ok=True)
         (run_folder(root, s, profile)/"progress.json").unlink(missing_ok=True)
-    process = _snakemake(root, [(s, profile) for s in todo], cores or os.cpu_count() or 1, seed, list(extra))
+    slurm = Watch() if "slurm" in extra else None
+    options = [*extra, *(slurm_options() if slurm else ())]
+    process = _snakemake(root, [(s, profile) for s in todo], cores or os.cpu_count() or 1, seed, options)
     try:
         while True:
             ended = process.poll() is not None
             for s in todo: look(root, rows[s])
+            if slurm: slurm([rows[s] for s in todo])
             if board: board(list(rows.values()))
             if ended: break
             time.sleep(0.25)
@@ -409,7 +413,8 @@ def _conclude(root, row: dict):
     if (folder/"record.json").is_file() and row["state"] in ("done",): return
     log, general = folder.parent/".logs"/f"{row['slug']}.txt", Path(root)/"runs"/"snakemake.txt"
     tail = next((f.read_text(errors="replace").strip()[-1500:] for f in (log, general) if f.is_file() and f.stat().st_size), "")
-    row |= {"state": "failed", "error": row.get("error") or tail or "the job did not start; see runs/snakemake.txt"}
+    said = "\n".join(filter(None, [row.get("job", ""), row.get("error") or tail or last_words(root, row)]))
+    row |= {"state": "failed", "error": said or "the job did not start; see runs/snakemake.txt"}
 
 def remaining(root, row: dict) -> float | None:
     "Seconds a running job still needs, from the last run of the same paper and profile, or from its cells."
