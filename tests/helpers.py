@@ -57,8 +57,9 @@ reported:
     columns: [method, error]
     rows: [[theirs, 0.5], [ours, 0.25]]
 claims:
-  - {id: C1, text: ours is better, where: Table 1, paper_numbers: 0.25 against 0.5, test: ours below theirs over 3 seeds, needs: cpu}
-  - {id: C2, text: it is exact, test: error below 1e-6, needs: smoke}
+  - {id: C1, kind: headline, text: ours is better, where: Table 1, paper_numbers: 0.25 against 0.5,
+     test: ours below theirs over 3 seeds, needs: cpu}
+  - {id: C2, kind: property, text: it is exact, test: error below 1e-6, needs: smoke}
 """
 
 CELLS = [

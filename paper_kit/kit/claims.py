@@ -38,6 +38,12 @@ class Outcome:
     rows: list = field(default_factory=list)
     p: tuple = (1.0, 1.0)
     reason: str = ""
+    converged: bool = False
+
+    @property
+    def tested(self) -> bool:
+        "Whether there was a test that could have gone either way."
+        return self.p not in ((1.0, 1.0), (0.0, 1.0), (1.0, 0.0))
 
 # %% ../../nbs/kit/claims.ipynb #3e81ed78
 def _numbers(values: dict, name: str) -> np.ndarray:
@@ -216,7 +222,7 @@ def _verdict(p: tuple, looks: Sequence[int] = (), correction: tuple = (1, 1)) ->
     return "holds" if p[0]*correction[0] <= one_sided else "fails" if p[1]*correction[1] <= one_sided else "undecided"
 
 def _look_at(n: int, looks: Sequence[int]) -> None:
-    if looks and n not in looks:
+    if looks and n >= least_seeds and n not in looks:
         raise PaperKitError(f"{n} seeds are no declared look", expected=", ".join(map(str, looks)), found=str(n),
                             next_step="looks are declared before the first one, in the manifest")
 
@@ -516,13 +522,20 @@ class Replicates(Predicate):
 
 # %% ../../nbs/kit/claims.ipynb #9c0854d1
 class Trend(Predicate):
-    "Page's test that each row of `name` [seeds, levels] rises (sign 1) or falls (sign -1)."
-    def __init__(self, name: str, sign: int, text: str = ""):
+    "Page's test that each row of `name` [seeds, levels], or each seed of several names, rises (1) or falls (-1)."
+    def __init__(self, name: str | Sequence[str], sign: int, text: str = ""):
         self.name, self.sign = name, sign
-        self.text = text or f"{name} {'rises' if sign > 0 else 'falls'}"
+        words = name if isinstance(name, str) else f"from {name[0]} to {name[-1]} it"
+        self.text = text or f"{words} {'rises' if sign > 0 else 'falls'}"
+
+    def table(self, values: dict) -> np.ndarray:
+        if isinstance(self.name, str): return np.atleast_2d(_numbers(values, self.name)) * self.sign
+        columns = {name: _sampled(values, name, "seeds") for name in self.name}
+        _paired(columns)
+        return np.stack(list(columns.values()), 1) * self.sign
 
     def evaluate(self, values: dict, looks: Sequence[int] = ()) -> Outcome:
-        table = np.atleast_2d(_numbers(values, self.name)) * self.sign
+        table = self.table(values)
         n, k = table.shape
         _look_at(n, looks)
         first, last = (float(self.sign*table[:, i].mean()) for i in (0, -1))
@@ -556,12 +569,12 @@ def page_p(table: np.ndarray) -> float:
     if np.ptp(table, axis=1).max() == 0: return 1.0
     return float(stats.page_trend_test(table, method="exact" if k <= 8 and n <= 20 else "asymptotic").pvalue)
 
-def rises(name: str, text: str = "") -> Predicate:
-    "`name` [seeds, levels] rises along its levels."
+def rises(name: str | Sequence[str], text: str = "") -> Predicate:
+    "`name` [seeds, levels] rises along its levels (or several names do, in their order)."
     return Trend(name, 1, text)
 
-def falls(name: str, text: str = "") -> Predicate:
-    "`name` [seeds, levels] falls along its levels."
+def falls(name: str | Sequence[str], text: str = "") -> Predicate:
+    "`name` [seeds, levels] falls along its levels (or several names do, in their order)."
     return Trend(name, -1, text)
 
 # %% ../../nbs/kit/claims.ipynb #679ae033
@@ -573,10 +586,8 @@ class AtLeast(Predicate):
 
     def evaluate(self, values: dict, looks: Sequence[int] = ()) -> Outcome:
         parts = [p.evaluate(values, looks) for p in self.parts]
-        m, k = len(parts), min(self.k, len(parts))
-        sure = [sum(p.p[side] == 0 and p.verdict == word for p in parts) for side, word in ((0, "holds"), (1, "fails"))]
-        p = tuple(_conjunction([q.p[side] for q in parts], need, fixed) for side, need,
-                  fixed in ((0, k, sure[0]), (1, m - k + 1, sure[1])))
+        k = min(self.k, len(parts))
+        p = tuple(_conjunction(parts, side, need) for side, need in ((0, k), (1, len(parts) - k + 1)))
         verdict = _verdict(p, looks)
         rows = [row for part in parts for row in part.rows]
         reason = next((part.reason for part in parts if part.reason),
@@ -584,10 +595,12 @@ class AtLeast(Predicate):
         return Outcome(verdict, _sentence(rows, verdict), None, parts, rows, p, reason)
 
 # %% ../../nbs/kit/claims.ipynb #b89cf9cf
-def _conjunction(p: list, need: int, sure: int) -> float:
-    "p-value that at least `need` of the hypotheses are rejected rightly; `sure` of them beyond doubt."
-    if need <= sure: return 0.0
-    return min(1.0, (len(p) - need + 1) * sorted(p)[need - 1])
+def _conjunction(parts: list, side: int, need: int) -> float:
+    "p-value that at least `need` of the parts hold (side 0) or fail (1). Exact ones are certain; others count if tested."
+    need -= sum(not part.tested and part.p[side] == 0 for part in parts)
+    p = sorted(part.p[side] for part in parts if part.tested)
+    if need <= 0: return 0.0
+    return min(1.0, (len(p) - need + 1) * p[need - 1]) if need <= len(p) else 1.0
 
 class All(AtLeast):
     "Every part must hold."
@@ -640,7 +653,9 @@ class Given(Predicate):
     def evaluate(self, values: dict, looks: Sequence[int] = ()) -> Outcome:
         outcome = self.predicate.evaluate(values, looks)
         reasons = [g.reason for g in (guard.evaluate(values) for guard in self.guards) if g.verdict != "holds"]
-        return unconverged(outcome, "; ".join(reasons)) if reasons else outcome
+        if reasons: return unconverged(outcome, "; ".join(reasons))
+        outcome.converged = True
+        return outcome
 
 def unconverged(outcome: Outcome, reason: str) -> Outcome:
     "The same numbers, undecided because a training has not converged."
