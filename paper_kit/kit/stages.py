@@ -286,6 +286,7 @@ def _canonical(value, where: str):
     import torch
     if value is None or isinstance(value, (bool, int, str)): return value
     if isinstance(value, float): return repr(value)
+    if isinstance(known := getattr(value, "in_key", None), str): return ["source", known]
     if isinstance(value, (np.bool_, np.integer, np.floating)): return _canonical(value.item(), where)
     if isinstance(value, torch.Tensor): value = value.detach().cpu().contiguous().view(torch.uint8).numpy() if value.dtype == torch.bfloat16 else value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
@@ -402,10 +403,20 @@ class Runner:
     def __init__(self, slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", root=None):
         if profile not in profiles:
             raise PaperKitError(f"there is no profile '{profile}'", expected=", ".join(profiles), found=repr(profile), next_step="-p profile cpu")
+        if data_root and not Path(data_root).expanduser().is_dir():
+            raise PaperKitError("the data root is not there", file=str(data_root), expected="a folder with real data sets",
+                                found="no such folder", next_step="paper-kit doctor --data-root FOLDER")
         self.slug, self.profile, self.seed, self.data_root = slug, profile, int(seed), data_root
         self.root = Path(root) if root else project_root()
         self.log = []
         self._peak_so_far = 0.0
+        self.sources = {}
+
+    def dataset(self, name: str):
+        "The real data set `name` as a `Source`, or None without a data root. Raises `PaperKitError` where its layout is not complete."
+        from .datasets import source
+        if self.data_root and name not in self.sources: self.sources[name] = source(name, self.data_root, self.root)
+        return self.sources.get(name)
 
     def pick(self, **by_profile):
         "The value for this profile; a profile left out takes the next smaller one."
