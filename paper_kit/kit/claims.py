@@ -202,8 +202,8 @@ def _sentence(rows: list, verdict: str) -> str:
     "What was found, in one sentence."
     if len(rows) == 1: return f"{_phrase(rows[0])}."
     counts = {v: [r for r in rows if r["verdict"] == v] for v in ("holds", "fails", "undecided")}
-    words = [f"{len(found)} {word}" for found, word in ((counts["holds"], "hold"), (counts["fails"], "fail"),
-                                                        (counts["undecided"], "remain undecided")) if found]
+    said = {"holds": ("holds", "hold"), "fails": ("fails", "fail"), "undecided": ("is undecided", "are undecided")}
+    words = [f"{len(found)} {said[v][len(found) > 1]}" for v, found in counts.items() if found]
     shown = next(iter(counts["fails"] if verdict == "fails" else counts["undecided"] if verdict == "undecided"
                       else counts["holds"]), rows[0])
     return f"Of {len(rows)} conditions {', '.join(words)}; {_phrase(shown)}."
@@ -545,7 +545,8 @@ class Trend(Predicate):
         if n < least_seeds: return _open(row, f"only {n} seeds, at least {least_seeds} are needed")
         found = student_slope(table)
         against = [student(-s).p[0] if np.ptp(s) > 1e-12 else 1.0 for s in np.diff(table, axis=1).T]
-        found.p = (page_p(table), min(1.0, 2*min(page_p(-table), (k - 1)*min(against))))
+        other_way = min(1.0, 2*min(page_p(-table), (k - 1)*min(against)))
+        found.p = (1.0 if _verdict((1.0, other_way), looks) == "fails" else page_p(table), other_way)
         low, high = sorted(self.sign * x for x in found.interval)
         row |= {"margin": found.mean, "kind": "slope", "difference": self.sign*found.mean, "from": low, "to": high}
         return _measured(row, found, looks)

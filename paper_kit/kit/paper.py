@@ -275,7 +275,7 @@ def rows_html(rows: list) -> str:
                          row["verdict"])
     head = "".join(f'<th scope="col">{h}</th>' for h in ("condition", "ours", "rival", "difference", "from", "verdict"))
     body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells(row)) + "</tr>" for row in rows)
-    return (f'{_table_style}<div style="overflow-x:auto"><table class="paper-kit-table paper-kit-conditions"><thead><tr>{head}</tr>'
+    return (f'<div style="overflow-x:auto"><table class="paper-kit-table paper-kit-conditions" style="font-size:.85em"><thead><tr>{head}</tr>'
             f"</thead><tbody>{body}</tbody></table></div>")
 
 
@@ -301,14 +301,14 @@ def claim_html(entry: dict, result: dict, profile: str, data: str = "world") -> 
     found = _at_this_size(result) if verdict == "untested" else result["measured"]
     rows = [("the paper", numbers), ("found", found), ("reason", _reason(result)),
             ("to decide it", str(entry.get("cost") or f"needs {entry['needs']}") if verdict == "untested" else "")]
-    lines = "".join(f'<div style="margin-top:.35em"><span style="opacity:.65;font-size:.85em">{name}</span> {html.escape(text)}</div>'
+    lines = "".join(f'<div><small>{name}</small> {html.escape(text)}</div>'
                     for name, text in rows if text)
     if verdict == "undecided":
-        lines += (f'<div style="margin-top:.35em"><a href="#undecided">undecided</a>: '
+        lines += (f'<div><a href="#undecided">undecided</a>: '
                   f'{html.escape(result.get("reason") or "the interval contains the threshold")}</div>')
     return (f'<div class="paper-kit-claim {verdict}" style="border-left:4px solid {colour};padding:.5em 1em;margin:.8em 0">'
-            f'<div>{_chip(verdict)} <strong>{html.escape(entry["id"])}</strong> <span style="opacity:.65;font-size:.85em">'
-            f'{_setting(entry, profile, data)}</span></div><div style="margin-top:.4em">{html.escape(entry["text"])}</div>{lines}'
+            f'<div>{_chip(verdict)} <strong>{html.escape(entry["id"])}</strong> <small>'
+            f'{_setting(entry, profile, data)}</small></div><div>{html.escape(entry["text"])}</div>{lines}'
             f'{rows_html(result["rows"]) if result.get("rows") else ""}{_how_tested(entry)}</div>')
 
 
@@ -322,8 +322,8 @@ def _how_tested(entry: dict) -> str:
     amended = entry.get("amended") or {}
     rows = [("asked", entry["test"]), ("read as", str(entry.get("reading", ""))), ("before", amended.get("from", "")),
             ("changed because", amended.get("why", "")), ("looks at", ", ".join(f"{n} seeds" for n in entry.get("looks", ())))]
-    lines = "".join(f'<div><span style="opacity:.65;font-size:.85em">{name}</span> {html.escape(str(text))}</div>' for name, text in rows if text)
-    return f'<details style="margin-top:.35em"><summary style="font-size:.85em">how it was tested</summary>{lines}</details>'
+    lines = "".join(f'<div><small>{name}</small> {html.escape(str(text))}</div>' for name, text in rows if text)
+    return f'<details><summary>how it was tested</summary>{lines}</details>'
 
 
 # %% ../../nbs/kit/paper.ipynb #c8600c14

@@ -563,7 +563,7 @@ def rejudge(slug: str, root=None) -> list:
         old = load_record(target)
         record = judged_again(old, manifest, predicates_of(manifest))
         nb = json.loads((folder/f"{slug}.ipynb").read_text(encoding="utf-8"))
-        for cell in nb["cells"]: cell["outputs"] = _refreshed(cell["outputs"], manifest, record) if cell["cell_type"] == "code" else None
+        for cell in nb["cells"]: cell["outputs"] = _refreshed(cell["outputs"], manifest, record, _other(root, slug, False)) if cell["cell_type"] == "code" else None
         nb["cells"] = [{k: v for k, v in c.items() if not (k == "outputs" and v is None)} for c in nb["cells"]]
         with new_folder(folder) as fresh:
             for name in old["files"]: shutil.copyfile(folder/name, fresh/name)
