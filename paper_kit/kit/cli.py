@@ -94,7 +94,7 @@ class Board:
         if self.live: self.live.stop()
 
 # %% ../../nbs/kit/cli.ipynb #287a5ac5
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command()
 def run(slugs: Slugs = None, profile: Profile = "smoke", seed: Seed = 0,
         all_papers: Annotated[bool, typer.Option("--all", help="Every paper that has begun.")] = False,
         cores: Annotated[int, typer.Option("--cores", help="Papers at the same time; 0: one a core.")] = 0,

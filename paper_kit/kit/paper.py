@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 from .datasets import read_by
 from .files import PaperKitError, patch, project_root, sha256, write_atomic
-from .stages import Runner, _now, _peak_mb, import_clock, notebook_digest, profiles, versions
+from .reach import notebook_digest
+from .stages import Runner, _now, _peak_mb, import_clock, profiles, versions
 
 # %% auto #0
 __all__ = ['needs_levels', 'claim_kinds', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'read_yaml',
@@ -144,7 +145,7 @@ def _check_reported(fault, document):
 
 # %% ../../nbs/kit/paper.ipynb #c25d6fa5
 record_version = 1
-harness_version = 1
+harness_version = 2
 _numbers_by_name = {"type": "object", "additionalProperties": {"type": ["number", "array", "string"]}}
 record_schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "paper_kit record", "type": "object",

@@ -8,7 +8,8 @@ import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil,
 from pathlib import Path
 import numpy as np
 from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
-from .stages import cell_form, digest_and_modules, find_module, module_stamp, notebook_cells, notebook_digest, profiles
+from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
+from .stages import profiles
 from . import paper as papers_module
 from .paper import (card_html, claim_html, count_kinds, count_verdicts, few_colours, have, header_html, judged, load_manifest,
                                  load_record, read_yaml, table_html, where)
@@ -16,10 +17,11 @@ from .paper import (card_html, claim_html, count_kinds, count_verdicts, few_colo
 
 # %% auto #0
 __all__ = ['snakefile', 'widget_mime', 'most_bytes', 'catalogue', 'notebook_of', 'begun', 'run_folder', 'record_file',
-           'published_folder', 'Digests', 'torn_files', 'status', 'slot', 'run', 'complete', 'is_done', 'run_many',
-           'look', 'remaining', 'remember_times', 'record_table_html', 'published_notebook', 'publish', 'predicates_of',
-           'judged_again', 'rejudge', 'power_rows', 'power', 'power_text', 'refuse_decidable', 'between',
-           'claims_in_words', 'scoreboard', 'clean_notebook', 'export', 'sync', 'derived', 'files_of', 'new', 'remove']
+           'published_folder', 'Digests', 'torn_files', 'status', 'slot', 'run', 'complete', 'is_done', 'write_digests',
+           'run_many', 'look', 'remaining', 'remember_times', 'record_table_html', 'published_notebook', 'publish',
+           'predicates_of', 'judged_again', 'rejudge', 'power_rows', 'power', 'power_text', 'refuse_decidable',
+           'between', 'claims_in_words', 'scoreboard', 'clean_notebook', 'export', 'sync', 'derived', 'files_of', 'new',
+           'remove']
 
 # %% ../../nbs/kit/workflow.ipynb #351a37fc
 def catalogue(root) -> dict:
@@ -65,9 +67,10 @@ def published_folder(root, slug: str, real: bool = False) -> Path:
 
 # %% ../../nbs/kit/workflow.ipynb #77e4878d
 class Digests:
-    "Digests of notebooks, remembered in runs/digests.json with the modules that they were made of."
+    "Digests of notebooks, remembered in runs/digests.json with the hashes of the modules and assets that they were made of."
     def __init__(self, root):
         self.root, self.path, self.changed = Path(root), Path(root)/"runs"/"digests.json", False
+        self._hash, self._assets = functools.cache(module_hash), functools.cache(asset_hashes)
         try: self.known = json.loads(self.path.read_text())
         except (OSError, ValueError): self.known = {}
         if not isinstance(self.known, dict): self.known = {}
@@ -76,9 +79,10 @@ class Digests:
         name, text = f"{notebook.parent.name}/{notebook.name}", sha256(notebook)
         with contextlib.suppress(KeyError, TypeError, AttributeError):
             kept = self.known[name]
-            if kept["text"] == text and all(module_stamp(module) == stamp for module, stamp in kept["modules"].items()): return kept["digest"]
-        digest, modules = digest_and_modules(notebook)
-        self.known[name] = {"text": text, "digest": digest, "modules": modules | {"paper_kit.kit.stages": module_stamp("paper_kit.kit.stages")}}
+            if (kept["text"] == text and kept["assets"] in ({}, self._assets()) and kept["made by"] == self._hash("paper_kit.kit.reach")
+                    and all(self._hash(module) == found for module, found in kept["modules"].items())): return kept["digest"]
+        digest, sources = digest_and_sources(notebook)
+        self.known[name] = {"text": text, "digest": digest, "made by": self._hash("paper_kit.kit.reach")} | sources
         self.changed = True
         return digest
 
@@ -300,7 +304,8 @@ rule paper:
     shell: "{config[python]} -m paper_kit.kit.cli run {wildcards.slug} --profile {wildcards.profile} --seed {config[seed]} --quiet --again > {log} 2>&1"
 '''
 
-def _snakemake(root, jobs, cores, seed, extra):
+def write_digests(root, jobs, seed: int = 0) -> None:
+    "Write the file that each job depends on: the paper's digest, the seed, the manifest's hash. Forget runs that no longer stand."
     runs = Path(root)/"runs"
     digests = Digests(root)
     for slug, profile in jobs:
@@ -308,6 +313,10 @@ def _snakemake(root, jobs, cores, seed, extra):
         write_if_changed(runs/profile/".digests"/slug, f"{digests(notebook_of(root, slug))} seed {seed} manifest {sha256(manifest) if manifest.is_file() else ''}\n")
         if not is_done(root, slug, profile, digests(notebook_of(root, slug)), seed): (run_folder(root, slug, profile)/"record.json").unlink(missing_ok=True)
     digests.save()
+
+def _snakemake(root, jobs, cores, seed, extra):
+    runs = Path(root)/"runs"
+    write_digests(root, jobs, seed)
     write_if_changed(runs/"Snakefile", snakefile)
     config = write_atomic(runs/"snakemake.json", json.dumps({"jobs": [list(j) for j in jobs], "python": sys.executable, "seed": seed}))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(runs/"Snakefile"), "--directory", str(runs), "--configfile", str(config),
@@ -663,14 +672,8 @@ def clean_notebook(nb: dict, keep_outputs: bool) -> dict:
     nb = obj2dict(nb)
     nb["metadata"]["kernelspec"] = {"display_name": "python3", "language": "python", "name": "python3"}
     nb["metadata"].pop("widgets", None)
-    count = 0
     for cell in nb["cells"]:
-        if cell["cell_type"] != "code": continue
-        if not keep_outputs: cell["outputs"] = []
-        count += bool("".join(cell["source"]).strip())
-        cell["execution_count"] = count if keep_outputs and "".join(cell["source"]).strip() else None
-        for output in cell["outputs"]:
-            if "execution_count" in output: output["execution_count"] = cell["execution_count"]
+        if cell["cell_type"] == "code" and not keep_outputs: cell["outputs"] = []
     return nb
 
 def _clean_all(root):
