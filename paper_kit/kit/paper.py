@@ -7,6 +7,8 @@ from __future__ import annotations
 import base64, contextlib, difflib, html, io, json, os, re, resource, shutil, tempfile, time, weakref
 from functools import lru_cache
 from pathlib import Path
+from .machine import pin
+pin()                                                  # before NumPy and PyTorch look at the processor
 import numpy as np
 import yaml
 from .datasets import read_by

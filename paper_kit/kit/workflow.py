@@ -4,8 +4,9 @@
 
 # %% ../../nbs/kit/workflow.ipynb #2cda77d0
 from __future__ import annotations
-import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, subprocess, sys, tempfile, time
+import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, signal, subprocess, sys, tempfile, time
 from pathlib import Path
+from .machine import pinned
 from .files import PaperKitError, check_slug, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
 from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
 from .stages import profiles
@@ -152,18 +153,31 @@ def _heading(nb, index: int) -> str:
         if cell.cell_type == "markdown" and (m := re.search(r"^#+\s+(.*)", cell.source, re.M)): return m.group(1).strip()
     return ""
 
-def _engine(tell):
-    "A papermill engine that tells `tell(i, n, heading)` of each cell."
-    from papermill.engines import NBClientEngine, papermill_engines
-    class Engine(NBClientEngine):
+
+# %% ../../nbs/kit/workflow.ipynb #9cbb93bc
+def _client(kernels: list):
+    "Papermill's client, which keeps the process of each kernel in `kernels`: its exit status says what it died of."
+    from papermill.clientwrap import PapermillNotebookClient
+    class Client(PapermillNotebookClient):
+        def start_new_kernel(self, **options):
+            super().start_new_kernel(**options)
+            kernels.append(getattr(self.km.provisioner, "process", None))
+    return Client
+
+def _engine(tell, kernels: list):
+    "A papermill engine that tells `tell(i, n, heading)` of each cell, and keeps the processes of its kernels."
+    from papermill.engines import Engine as Base, papermill_engines
+    from papermill.log import logger
+    class Engine(Base):
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+        def execute_managed_notebook(cls, nb_man, kernel_name, input_path=None, start_timeout=60, **options):
             begin = nb_man.cell_start
             def cell_start(cell, cell_index=None, **more):
                 if cell_index is not None: tell(cell_index + 1, len(nb_man.nb.cells), _heading(nb_man.nb, cell_index))
                 return begin(cell, cell_index, **more)
             nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, kernel_name, **options)
+            options |= {"timeout": options.pop("execution_timeout", None), "startup_timeout": start_timeout}
+            return _client(kernels)(nb_man, kernel_name=kernel_name, log=logger, **options).execute()
     papermill_engines.register("paper_kit", Engine)
     return "paper_kit"
 
@@ -229,6 +243,35 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
             tell(state="stopped" if isinstance(error, KeyboardInterrupt) else "failed", ended=time.time(), error=str(error)[:2000])
             raise error from None
 
+# %% ../../nbs/kit/workflow.ipynb #fbdc2e59
+_corrupt = ("a compiled library wrote out of bounds. Run it so that it stops at once, and report stage and processor: "
+            "LD_PRELOAD=libc_malloc_debug.so.0 GLIBC_TUNABLES=glibc.malloc.check=3 paper-kit run {run}")
+_advice = {
+    "SIGKILL": "the system killed it, most likely for memory (see dmesg): paper-kit run {run}, with nothing beside it",
+    "SIGSEGV": _corrupt, "SIGABRT": _corrupt,
+    "SIGBUS": _corrupt + "; or a disk is full: df -h /dev/shm /tmp",
+    "SIGILL": "a library uses instructions that this processor lacks: PAPER_KIT_ISA=native paper-kit run {run}",
+    "SIGFPE": "a compiled library divided by zero: report stage and processor",
+    "SIGXCPU": "it ran into a limit on processor time: ulimit -t"}
+_stopped = "somebody stopped it: paper-kit run {run} takes up from the last finished stage"
+_left = "a library ended the process: look for sys.exit or os._exit in what the cell calls"
+_unknown = "paper-kit run {run}; if it dies again, look at what runs beside it"
+
+def _died(slug: str, profile: str, executed: Path, status: int | None, at: dict) -> PaperKitError:
+    "What is known of a kernel's end and what that advises. `status`: of its process, if known; `at`: the cell, if any."
+    name = signal.Signals(-status).name if -(status or 0) in set(signal.Signals) else ""
+    how = "" if status is None else f" with exit status {status}"
+    if name: how = f" of {name} ({signal.strsignal(-status)})"
+    cell = f" in cell {at['cell']}" + (f", in \"{at['heading']}\"" if at["heading"] else "") if at else ""
+    found = "no stage had begun"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        stage = json.loads((executed.parent/"stage.json").read_text())
+        step = f", step {stage['text']}" if stage["text"] else ""
+        found = f"the last stage that began, {stage['stage']}, was at {stage['fraction']:.0%}{step}"
+    advice = _advice.get(name) or (_stopped if name else _unknown if status is None else _left)
+    return PaperKitError(f"the kernel of {slug} died{how}{cell}", file=str(executed), expected="every cell to run",
+                         found=found, next_step=advice.format(run=f"{slug} --profile {profile}"))
+
 # %% ../../nbs/kit/workflow.ipynb #ce9ea964
 def _with_a_kernel(execute, tries: int = 3):
     "Call `execute` again when its kernel died before it had begun: the ports chosen for it had been taken by then."
@@ -242,10 +285,11 @@ def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
     from papermill.exceptions import PapermillExecutionError
     for name in ("papermill", "traitlets", "asyncio"): logging.getLogger(name).setLevel(logging.CRITICAL)
     executed = folder/notebook.name
-    environment = dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
+    environment = pinned() | dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
                        PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), PYDEVD_DISABLE_FILE_VALIDATION=1,
                        PAPER_KIT_ASKED=json.dumps({"slug": notebook.stem, "profile": parameters["profile"], "seed": parameters["seed"]}))
-    engine = _engine(lambda i, n, heading: tell(cell=i, cells=n, heading=heading))
+    at, kernels = {}, []
+    engine = _engine(lambda i, n, heading: (at.update(cell=i, heading=heading), tell(cell=i, cells=n, heading=heading)), kernels)
     with _environment(**environment):
         def execute():
             papermill.execute_notebook(notebook, executed, parameters=parameters, kernel_name="python3", cwd=root, engine_name=engine,
@@ -256,9 +300,8 @@ def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
             where = _heading(_read_notebook(executed), error.cell_index)
             raise PaperKitError(f"{notebook.stem} stopped in cell {error.cell_index + 1}" + (f", in \"{where}\"" if where else ""), file=str(executed),
                                 expected="every cell to run", found=f"{error.ename}: {error.evalue}"[:1500], next_step="open the executed notebook at its end") from None
-        except RuntimeError as error:
-            raise PaperKitError(f"the kernel of {notebook.stem} died", file=str(executed), expected="every cell to run", found=str(error)[:300],
-                                next_step="look for memory: the last cell shown in the executed notebook was running") from None
+        except RuntimeError:
+            raise _died(notebook.stem, parameters["profile"], executed, kernels and kernels[-1] and kernels[-1].poll(), at) from None
 
 def _read_notebook(path):
     import nbformat
