@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Profile', 'Seed', 'Slugs', 'list_papers', 'status', 'Board', 'run', 'reproduce', 'expect', 'publish', 'pages',
-           'site', 'sync', 'doctor', 'new', 'remove', 'main']
+           'site', 'sync', 'doctor', 'queue', 'stages', 'new', 'remove', 'main']
 
 # %% ../../nbs/kit/cli.ipynb #7fb2b00e
 import contextlib, sys, threading, time
@@ -160,10 +160,19 @@ def _run_one(root, slug, profile, seed, data_root, again, quiet):
     print(f"  {workflow.run_folder(root, slug, profile, bool(data_root))}/{slug}.ipynb")
 
 # %% ../../nbs/kit/cli.ipynb #55065d59
+def _executor_is_there(name: str):
+    "Snakemake's own executors need nothing; others are a package."
+    import importlib.util
+    if name in ("local", "dryrun", "touch") or importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}"): return
+    step = "pip install -c constraints.txt -e '.[cluster]'" if name == "slurm" else f"pip install snakemake-executor-plugin-{name}"
+    raise PaperKitError(f"there is no executor '{name}' here", expected=f"the package snakemake-executor-plugin-{name}", found="not installed",
+                        next_step=step)
+
 def _run_several(root, slugs, profile, seed, cores, again, executor, quiet, data_root) -> list:
     "Schedule them and print what failed. Returns the rows of the papers that did."
     from paper_kit.kit import workflow
     if data_root: raise PaperKitError("real data runs one paper at a time", expected="one slug with --data-root", found=f"{len(slugs)} slugs", next_step=f"paper-kit run {slugs[0]} --data-root {data_root}")
+    if executor: _executor_is_there(executor)
     extra = ["--executor", executor, "--jobs", str(cores or 8)] if executor else []
     board = None if quiet else Board(root)
     try: rows = workflow.run_many(slugs, profile, cores, seed, root, extra, again, board)
@@ -249,6 +258,27 @@ def doctor(data_root: Annotated[str, typer.Option("--data-root", help="Folder of
     lacking = [f.name for f in found if f.state == "missing"]
     print(f"\n{'needed and missing: ' + ', '.join(lacking) if lacking else 'everything needed is here'}")
     raise typer.Exit(1 if lacking else 0)
+
+# %% ../../nbs/kit/cli.ipynb #bcfd06d9
+@app.command()
+def queue(slugs: Slugs = None, profile: Profile = "gpu", seed: Seed = 0,
+          minutes: Annotated[float, typer.Option("--minutes", help="Stop in time; the next call goes on.")] = 30.0,
+          out: Annotated[str, typer.Option("--out", help="Pack the results there, in files of at most 16 MiB.")] = "",
+          collect: Annotated[str, typer.Option("--collect", help="Unpack what another machine has packed, and nothing else.")] = "",
+          dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the order and stop.")] = False):
+    "Run stages in the order of headline claims decided a minute. Without the notebook stack: python -m paper_kit.kit.queue."
+    from paper_kit.kit.queue import main as work
+    given = [*(slugs or []), "--profile", profile, "--seed", str(seed), "--minutes", str(minutes), "--out", out, "--collect", collect]
+    raise typer.Exit(work(given + ["--dry-run"] * dry_run))
+
+@app.command()
+def stages(slug: Annotated[str, typer.Argument(help="The paper.")],
+           requirements: Annotated[bool, typer.Option("--requirements", help="Name the packages that its stages import.")] = False,
+           profile: Profile = "smoke", seed: Seed = 0):
+    "Run a paper's stages and nothing else, or say what they need. Without the notebook stack: python -m paper_kit.kit.stages."
+    from paper_kit.kit import queue as order, stages as runs
+    if requirements: print(" ".join(order.requirements(slug)))
+    else: raise typer.Exit(runs.main([slug, "--profile", profile, "--seed", str(seed)]))
 
 # %% ../../nbs/kit/cli.ipynb #1313898a
 @app.command()
