@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Profile', 'Seed', 'Slugs', 'list_papers', 'status', 'Board', 'run', 'reproduce', 'expect', 'publish', 'pages',
-           'site', 'sync', 'doctor', 'queue', 'stages', 'new', 'remove', 'main']
+           'site', 'sync', 'doctor', 'queue', 'stages', 'power', 'new', 'remove', 'main']
 
 # %% ../../nbs/kit/cli.ipynb #7fb2b00e
 import contextlib, sys, threading, time
@@ -58,11 +58,11 @@ def status(all_papers: Annotated[bool, typer.Option("--all", help="Also papers t
         print(json.dumps(rows, indent=1))
     else:
         shown = [r for r in rows if all_papers or r["state"] != "not begun"]
-        print(f"{'paper':28}{'state':12}{'profile':9}{'':7}{'tables':9}{'figures':9}{'claims':52}{'time':>10}")
+        print(f"{'paper':28}{'state':12}{'profile':9}{'':7}{'tables':9}{'figures':9}{'claims':52}{'decidable':10}{'time':>10}")
         for r in shown:
             claims = ", ".join(f"{n} {v}" for v, n in r["claims"].items() if n and v != "total")
             print(f"{r['slug']:28}{r['state']:12}{r['profile'] or '':9}{'' if r['fresh'] is None else 'fresh' if r['fresh'] else 'stale':7}"
-                  f"{'{} of {}'.format(*r['tables']):9}{'{} of {}'.format(*r['figures']):9}{claims:52}{_seconds(r['wall_s']):>10}")
+                  f"{'{} of {}'.format(*r['tables']):9}{'{} of {}'.format(*r['figures']):9}{claims:52}{r['decidable'] or '':<10}{_seconds(r['wall_s']):>10}")
         print(f"{len(shown)} of {len(rows)} papers")
         _say_bits([r["slug"] for r in rows])
         for r in rows:
@@ -220,12 +220,19 @@ def expect(slugs: Slugs = None, cores: Annotated[int, typer.Option("--cores", he
 # %% ../../nbs/kit/cli.ipynb #3c04a793
 @app.command()
 def publish(slugs: Annotated[list[str], typer.Argument(help="Papers to publish.")], profile: Profile = "cpu",
-            real: Annotated[bool, typer.Option("--real", help="The run on real data, beside what is published of our world.")] = False):
+            real: Annotated[bool, typer.Option("--real", help="The run on real data, beside what is published of our world.")] = False,
+            undecided: Annotated[bool, typer.Option("--undecided", help="Even if the budget could decide more claims.")] = False,
+            rejudge: Annotated[bool, typer.Option("--rejudge", help="Only judge the published numbers again, without a run.")] = False):
     "Make complete runs the committed ones: figures/<slug>/ and data/results/<slug>.json. smoke is never published."
     from paper_kit.kit import workflow
     root = project_root()
     for slug in slugs:
-        record = workflow.publish(slug, profile, root, real=real)
+        if rejudge:
+            moved = workflow.rejudge(slug)
+            print(f"{slug}: " + ("; ".join(f"{c} {a} -> {b}" for c, a, b in moved) or "every verdict stands"))
+            continue
+        record = workflow.publish(slug, profile, root, real=real, undecided=undecided)
+        if not real: print(workflow.power_text(workflow.power(slug)))
         folder, file = (f(root, slug, real).relative_to(root) for f in (workflow.published_folder, workflow.record_file))
         print(f"{slug} at {profile}: {len(record['files'])} files in {folder}, record in {file}")
     workflow.sync()
@@ -279,6 +286,14 @@ def stages(slug: Annotated[str, typer.Argument(help="The paper.")],
     from paper_kit.kit import queue as order, stages as runs
     if requirements: print(" ".join(order.requirements(slug)))
     else: raise typer.Exit(runs.main([slug, "--profile", profile, "--seed", str(seed)]))
+
+# %% ../../nbs/kit/cli.ipynb #3c04a794
+@app.command()
+def power(slugs: Annotated[list[str], typer.Argument(help="Published papers.")]):
+    "For each undecided claim: effect and spread now, replicates needed, what they cost, whether that fits the budget left."
+    from paper_kit.kit import workflow
+    for slug in slugs: print(f"{slug}\n{workflow.power_text(workflow.power(slug))}")
+
 
 # %% ../../nbs/kit/cli.ipynb #1313898a
 @app.command()
