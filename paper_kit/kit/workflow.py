@@ -883,7 +883,7 @@ def traces(root, slug: str, wing: str) -> list:
     runs = [root/"runs"/kind/profile for kind in ("", "real") for profile in profiles]
     kept = [results/f"{slug}{kind}.json" for kind in ("", ".gpu", ".real")]
     made = [path for folder in runs for path in (folder/slug, folder/".digests"/slug, folder/".logs"/f"{slug}.txt", folder/f".{slug}.lock")]
-    return [*files_of(root, slug, wing).values(), *kept, root/"figures"/slug, root/"figures"/f"{slug}.real", root/"runs"/"stages"/slug, *made,
+    return [*files_of(root, slug, wing).values(), root/"data"/"expected"/f"{slug}.json", *kept, root/"figures"/slug, root/"figures"/f"{slug}.real", root/"runs"/"stages"/slug, *made,
             root/"runs"/f".publish-{slug}.lock"]
 
 def remove(slug: str, root=None) -> list:
