@@ -14,16 +14,16 @@ from .files import PaperKitError, new_folder, patch, project_root, write_atomic
 
 # %% auto #0
 __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'modules', 'fenced', 'Page', 'read_cells', 'heading',
-           'role', 'add_code', 'entry', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'picture_of',
-           'size_of', 'frame_of', 'rich', 'outputs_of', 'prose', 'numbered', 'referred', 'ways_out', 'run_commands',
-           'notebook_page', 'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes',
-           'short', 'chips', 'badge', 'share', 'scoreboard_row', 'scoreboard_html', 'card', 'inline', 'opening',
-           'overview_figures', 'wing_page', 'kit_index', 'hero_exhibit', 'totals', 'home_page', 'add_reference',
-           'api_pages', 'manifest_of', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages',
-           'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu',
-           'described', 'address', 'sidebar_html', 'navbar_html', 'search_records', 'contents', 'neighbours',
-           'page_links', 'footer_html', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc', 'write_plain',
-           'gather', 'render_quarto', 'site']
+           'role', 'add_code', 'entry', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'harmless',
+           'picture_of', 'size_of', 'frame_of', 'rich', 'outputs_of', 'prose', 'numbered', 'referred', 'ways_out',
+           'run_commands', 'notebook_page', 'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported',
+           'minutes', 'short', 'chips', 'badge', 'share', 'scoreboard_row', 'scoreboard_html', 'card', 'inline',
+           'opening', 'overview_figures', 'wing_page', 'kit_index', 'hero_exhibit', 'totals', 'home_page',
+           'add_reference', 'api_pages', 'manifest_of', 'paper_page', 'literate', 'literate_page', 'module_of',
+           'known_names', 'pages', 'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item',
+           'rendered', 'menu', 'described', 'address', 'sidebar_html', 'navbar_html', 'search_records', 'contents',
+           'neighbours', 'page_links', 'footer_html', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc',
+           'write_plain', 'gather', 'render_quarto', 'site']
 
 # %% ../../nbs/kit/site.ipynb #e6673f5a
 @dataclass
@@ -314,6 +314,11 @@ class Exhibit:
         return fenced(head + "<figcaption>", "{=html}") + f"\n\n{text}\n\n" + fenced(tail + "</figcaption></figure>", "{=html}")
 
 # %% ../../nbs/kit/site.ipynb #f8f8417c
+def harmless(text: str) -> str:
+    "Markdown without HTML tags and without links to anything but http, https and relative addresses."
+    text = re.sub(r"<(?=/?[A-Za-z!?])", "&lt;", text)
+    return re.sub(r"\]\(\s*(?!https?:)[^)/?#]*:", "](#", text)
+
 def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     "The first half of a figure, from an output that holds a picture."
     about = output.get("metadata") or {}
@@ -325,7 +330,7 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     raw = _text(output["data"][mime])
     data = raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw)
     address = f"{page.up}{published}/{meta['file']}" if published and meta.get("file") else page.picture(data, _images[mime])
-    caption = meta.get("caption", "") or said.get("fig-cap", "").strip("\"'")
+    caption = harmless(meta.get("caption", "") or said.get("fig-cap", "").strip("\"'"))
     return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", ""),
                    anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(data))
 
@@ -465,7 +470,7 @@ def owed_page(page: Page, row: dict, manifest: dict, summary: str) -> Page:
     if row["state"] == "not begun":
         page.markdown(note("note", "Not begun", "Nothing here has been implemented or measured yet. What follows is what the paper holds, and what this page owes."))
     else: page.markdown(note("note", "Nothing published", "There is a notebook, and no run of it is published: no number on this page was measured by us."))
-    page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n*{literal(row['title'])}*. {row['venue']}.")
+    page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n*{literal(row['title'])}*. {literal(row['venue'])}.")
     links = {k: v for k, v in (manifest.get("links") or {}).items() if str(v).startswith("http")}
     if links: page.markdown(" · ".join(f"[{k}]({v})" for k, v in links.items()))
     if not manifest.get("claims"):
@@ -948,13 +953,12 @@ def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str
 
 # %% ../../nbs/kit/site.ipynb #118c7780
 def link_tree(source: Path, target: Path, pattern: str = "**/*") -> None:
-    "Put the files of one folder into another without copying what the disk can share."
+    "Copy the files of one folder into another: who edits the site must not change what is published."
     for path in source.glob(pattern):
         if not path.is_file() or any(part.startswith(".") for part in path.relative_to(source).parts): continue
         there = target/path.relative_to(source)
         there.parent.mkdir(parents=True, exist_ok=True)
-        try: os.link(path, there)
-        except OSError: shutil.copy2(path, there)
+        shutil.copy2(path, there)
 
 def libraries(root: Path) -> None:
     "The JavaScript that exhibits share, in `figures/lib/`, where it is not there yet."
