@@ -11,11 +11,12 @@ import numpy as np
 import yaml
 from .files import PaperKitError, patch, project_root, sha256, write_atomic
 from .stages import Runner, _now, _peak_mb, import_clock, notebook_digest, profiles, versions
+from .tables import table_html
 
 # %% auto #0
 __all__ = ['needs_levels', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'read_yaml', 'Manifest',
-           'load_manifest', 'record_fault', 'load_record', 'table_html', 'claim_html', 'count_verdicts', 'have',
-           'card_html', 'header_html', 'Paper', 'file_name', 'few_colours', 'reaches']
+           'load_manifest', 'record_fault', 'load_record', 'claim_html', 'count_verdicts', 'have', 'card_html',
+           'header_html', 'Paper', 'file_name', 'few_colours', 'reaches']
 
 # %% ../../nbs/kit/paper.ipynb #0ebec6c0
 class _Loader(yaml.SafeLoader):
@@ -54,7 +55,7 @@ def read_yaml(path, limit: int = 1_000_000) -> tuple:
 # %% ../../nbs/kit/paper.ipynb #e7de4698
 _must = {"paper": {"slug", "title", "venue", "wing", "summary", "tables", "figures", "claims"},
          "tables": {"id", "shows", "regenerate"}, "figures": {"id", "shows", "regenerate"}, "claims": {"id", "text", "test", "needs"}}
-_may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes"},
+_may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes", "idea", "aliases", "cover"},
         "tables": {"rows", "columns", "how", "why", "owed", "extra", "better", "note"},
         "figures": {"how", "why", "owed", "extra", "note", "overview"},
         "claims": {"where", "paper_numbers", "amended", "reading", "owed", "extra", "cost", "why"}}
@@ -151,7 +152,7 @@ record_schema = {
         "stages": {"type": "array", "items": {"type": "object", "required": ["name", "key", "device", "wall_s", "peak_mb", "cached"]}},
         "tables": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["columns", "rows", "note"], "additionalProperties": False,
-            "properties": {"columns": {"type": "array", "items": {"type": "string"}}, "rows": {"type": "array", "items": {"type": "array"}}, "note": {"type": "string"}}}},
+            "properties": {"columns": {"type": "array", "items": {"type": "string"}}, "rows": {"type": "array", "items": {"type": "array"}}, "note": {"type": "string"}, "better": {"type": ["string", "object"]}}}},
         "figures": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["files"], "properties": {"files": {"type": "array", "items": {"type": "string"}}, "caption": {"type": "string"}}}},
         "claims": {"type": "object", "additionalProperties": {
@@ -184,54 +185,6 @@ def load_record(path, limit: int = 20_000_000) -> dict:
     except (ValueError, OSError, RecursionError) as error: raise wrong(f"{type(error).__name__}: {error}"[:150]) from None
     if fault := record_fault(record): raise wrong(fault)
     return record
-
-# %% ../../nbs/kit/paper.ipynb #637aba8c
-def _cell(value) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)): return "–"
-    if isinstance(value, (bool, str)): return html.escape(str(value))
-    if isinstance(value, (int, np.integer)): return f"{value:,}" if abs(value) >= 10000 else str(value)
-    if isinstance(value, (float, np.floating)):
-        if not np.isfinite(value): return str(value)
-        if value == 0: return "0"
-        return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
-    return html.escape(str(value))
-
-def _best(rows, j, better) -> set:
-    numbers = {i: row[j] for i, row in rows.items() if j < len(row) and isinstance(row[j], (int, float)) and not isinstance(row[j], bool) and np.isfinite(row[j])}
-    if better not in ("lower", "higher") or len(numbers) < 2: return set()
-    target = (min if better == "lower" else max)(numbers.values())
-    return {i for i, v in numbers.items() if v == target}
-
-def _better_of(better, column):
-    return better.get(column) if isinstance(better, dict) else better
-
-# %% ../../nbs/kit/paper.ipynb #c6dbb45e
-_table_style = ("<style>.paper-kit-table{border-collapse:collapse;font-size:.92em;font-variant-numeric:tabular-nums}"
-  ".paper-kit-table th,.paper-kit-table td{padding:.3em .7em;text-align:right;border:0;border-bottom:1px solid rgba(128,128,128,.25);white-space:nowrap}"
-  ".paper-kit-table th:first-child,.paper-kit-table td:first-child{text-align:left;white-space:normal}"
-  ".paper-kit-table .group{text-align:center;font-weight:600;border-bottom:2px solid rgba(128,128,128,.5)}"
-  ".paper-kit-table .start{border-left:1px solid rgba(128,128,128,.35)}.paper-kit-table caption{caption-side:top;text-align:left;padding:.3em 0}</style>")
-
-def table_html(title: str, groups: list, better=None, note: str = "", shows: str = "") -> str:
-    "HTML of one table. `groups` is [(heading, columns, rows)], the first column of each naming its rows."
-    label = next((g[1][0] for g in groups if g[1]), "")
-    order = list(dict.fromkeys(str(row[0]) for _, _, rows in groups for row in rows))
-    head, second, body = f'<th rowspan="2" scope="col">{html.escape(str(label))}</th>', "", {name: f'<td>{html.escape(name)}</td>' for name in order}
-    for heading, columns, rows in groups:
-        head += f'<th class="group start" colspan="{max(len(columns) - 1, 1)}" scope="colgroup">{html.escape(heading)}</th>'
-        by_name = {str(row[0]): list(row) for row in rows}
-        for j in range(1, len(columns)):
-            first = " class=\"start\"" if j == 1 else ""
-            second += f'<th{first} scope="col">{html.escape(str(columns[j]))}</th>'
-            best = _best(by_name, j, _better_of(better, columns[j]))
-            for name in order:
-                text = _cell(by_name[name][j]) if name in by_name and j < len(by_name[name]) else ""
-                body[name] += f"<td{first}>" + (f"<strong>{text}</strong>" if name in best else text) + "</td>"
-    caption = f"<caption><strong>{html.escape(title)}</strong> {html.escape(shows)}</caption>"
-    rows_html = "".join(f"<tr>{body[name]}</tr>" for name in order)
-    after = f'<p class="paper-kit-note" style="font-size:.85em;opacity:.8">{html.escape(note)}</p>' if note else ""
-    return (f'{_table_style}<div style="overflow-x:auto"><table class="paper-kit-table">{caption}<thead><tr>{head}</tr><tr>{second}</tr></thead>'
-            f"<tbody>{rows_html}</tbody></table></div>{after}")
 
 # %% ../../nbs/kit/paper.ipynb #c0f87ce5
 verdicts = {"holds": ("#1a7f4b", "holds"), "fails": ("#b3261e", "fails"), "undecided": ("#9a6700", "undecided"),
@@ -394,11 +347,12 @@ def table(self: Paper, identifier: str, frame, better=None, note: str = "") -> N
                             next_step="look at the function that makes the frame")
     rows = [[_plain(v) for v in row] for row in frame.itertuples(index=False, name=None)]
     name = self._write(f"{file_name(identifier)}.csv", frame.to_csv(index=False))
-    self.tables[identifier] = {"columns": columns, "rows": rows, "note": note}
+    self.tables[identifier] = {"columns": columns, "rows": rows, "note": note} | ({"better": better} if better else {})
     reported = (self.manifest.get("reported") or {}).get(identifier)
     groups = [("reported", reported["columns"], reported["rows"])] if isinstance(reported, dict) and reported.get("rows") else []
     groups.append((self._where(), columns, rows))
-    text = table_html(identifier, groups, better or entry.get("better"), note, entry["shows"])
+    joins = reported if isinstance(reported, dict) else None
+    text = table_html(identifier, groups, better or entry.get("better"), note, entry["shows"], joins)
     _display({"text/html": text, "text/plain": frame.to_string(index=False)}, {"paper_kit": {"table": identifier, "file": name}})
 
 # %% ../../nbs/kit/paper.ipynb #13c848bd
