@@ -9,8 +9,18 @@
     if (!Number.isFinite(height) || height < 40) return;
     for (const frame of document.querySelectorAll("iframe")) {
       if (frame.contentWindow !== event.source) continue;
+      // One that is taller than the screen is shown smaller, down to seven tenths: a part of it out of sight is a part not played with.
+      const room = Math.max(innerHeight, 760) * 0.94;
+      if (!frame.dataset.scale && height > room && frame.clientWidth > 600) {
+        const scale = Math.max(0.7, room / height);
+        Object.assign(frame.style, { width: 100 / scale + "%", maxWidth: "none", transformOrigin: "0 0", transform: `scale(${scale})` });
+        frame.dataset.scale = scale;
+        return;
+      }
       frame.style.height = Math.min(Math.ceil(height), 4000) + "px";
+      if (frame.dataset.scale) frame.style.marginBottom = -(1 - frame.dataset.scale) * Math.ceil(height) + "px";
       frame.scrolling = "no";
+      event.source.postMessage({ paperKitFits: true }, "*");
       const figure = frame.closest("figure.swap");
       if (figure) figure.classList.add("swapped");
     }

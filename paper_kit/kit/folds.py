@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast, re
 
 # %% auto #0
-__all__ = ['split_headings', 'sections', 'folded', 'shortened', 'parts', 'is_machinery', 'machinery', 'fold_title']
+__all__ = ['split_headings', 'sections', 'folded', 'shortened', 'judged', 'parts', 'is_machinery', 'machinery', 'fold_title']
 
 # %% ../../nbs/kit/folds.ipynb #aad96534
 _open_chapters = re.compile(r"^##\s+(the problem|the idea|claims|what differs|use it)\b", re.I)
@@ -72,6 +72,15 @@ def shortened(section: list[tuple]) -> list[tuple]:
     close()
     return out
 
+def judged(section: list[tuple]) -> list[tuple]:
+    "A section of the chapter of claims: heading and verdicts, and behind a line how they are reached."
+    head, *rest = section
+    title, _, text = head[1].strip().partition("\n")
+    shown = [c for c in rest if _numbered.search(c[1])]
+    behind = ([(head[0], text)] if text.strip() else []) + [c for c in rest if not _numbered.search(c[1])]
+    if not shown or sum(len(t) for _, t in behind) < 250: return section
+    return [(head[0], title), *shown, _opened(behind), *behind, ("markdown", "::::::")]
+
 def parts(cells: list[tuple]) -> list[tuple]:
     "The cells of a page with its long parts folded."
     out, chapter = [], ""
@@ -80,7 +89,8 @@ def parts(cells: list[tuple]) -> list[tuple]:
         if re.match(r"##\s", first): chapter = first
         inner = re.match(r"#{2,3}\s", first)
         plain = not any(_numbered.search(t) for _, t in section)
-        if _open_chapters.match(chapter) or not inner: out += section
+        if inner and re.match(r"##\s+claims\b", chapter, re.I): out += judged(section)
+        elif _open_chapters.match(chapter) or not inner: out += section
         else: out += folded(section) if plain else shortened(section)
     return out
 

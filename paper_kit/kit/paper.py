@@ -14,7 +14,7 @@ from .stages import Runner, _now, _peak_mb, import_clock, notebook_digest, profi
 from .tables import table_html
 
 # %% auto #0
-__all__ = ['needs_levels', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'read_yaml', 'Manifest',
+__all__ = ['needs_levels', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'density', 'read_yaml', 'Manifest',
            'load_manifest', 'record_fault', 'load_record', 'claim_html', 'count_verdicts', 'have', 'card_html',
            'header_html', 'Paper', 'file_name', 'few_colours', 'reaches']
 
@@ -136,7 +136,7 @@ def _check_reported(fault, document):
 
 # %% ../../nbs/kit/paper.ipynb #c25d6fa5
 record_version = 1
-harness_version = 1
+harness_version = 2   # 2: pictures have at least 1.6 pixels for each of the page's
 _numbers_by_name = {"type": "object", "additionalProperties": {"type": ["number", "array", "string"]}}
 record_schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "paper_kit record", "type": "object",
@@ -329,7 +329,36 @@ def progress(self: Paper, fraction: float, text: str = "") -> None:
     now = time.monotonic()
     if now - getattr(self, "_told", 0) < 1 and fraction not in (0.0, 1.0): return
     self._told = now
+    if bar := getattr(self, "_bar", None): bar.show(fraction, text)
     (self.folder/"stage.json").write_text(json.dumps({"stage": getattr(self, "_stage", ""), "fraction": float(fraction), "text": text}))
+
+class _Bar:
+    "The bar of one stage in a notebook; silent where there is none, and under `paper-kit run`, which has a board."
+    def __init__(self, name: str):
+        self.name, self.begun, self.handle = name, time.monotonic(), None
+        try: from IPython import get_ipython
+        except ImportError: return
+        if get_ipython() is None or os.environ.get("PAPER_KIT_ASKED"): return
+        from IPython.display import display
+        self.handle = display(self._bundle(0.0, ""), raw=True, display_id=True)
+
+    def _bundle(self, fraction: float, text: str) -> dict:
+        words = f"{self.name}: {fraction:.0%}, {time.monotonic() - self.begun:.0f} s {text}".rstrip()
+        bar = f'<progress max="1" value="{fraction:.3f}" style="width:16em" aria-label="{html.escape(self.name)}"></progress>'
+        return {"text/html": f"{bar} <small>{html.escape(words)}</small>", "text/plain": words}
+
+    def show(self, fraction: float, text: str = "") -> None:
+        if self.handle: self.handle.update(self._bundle(fraction, text), raw=True)
+
+@patch
+def stage(self: Paper, fn, **arguments):
+    "As `Runner.stage`, with a bar in the notebook while the stage works."
+    self._bar = _Bar(fn.__name__)
+    try: result = Runner.stage(self, fn, **arguments)
+    finally: bar, self._bar = self._bar, None
+    bar.show(1.0, "from disk" if self.log and self.log[-1]["cached"] else "done")
+    return result
+
 
 # %% ../../nbs/kit/paper.ipynb #d8d28c5b
 def _plain(value):
@@ -374,23 +403,38 @@ def few_colours(picture: bytes) -> bytes:
     few.save(small, format="png", optimize=True)
     return min(picture, small.getvalue(), key=len)
 
-def _picture(figure, small: bool = True) -> tuple:
-    "(bytes, suffix, mime type) of a matplotlib figure (in few colours if `small`), an image array [h, w(, 3)] or a PIL image."
+density = 1.8   # pixels of a picture for each of the page's
+
+def _drawn(figure, density: float):
+    "A matplotlib figure, an image array [h, w(, 3)], PIL image or PNG bytes as a PIL image with `density` pixels for each of the page's."
     from PIL import Image
     if hasattr(figure, "savefig"):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=figure.get_dpi())
+        figure.savefig(buffer, format="png", dpi=figure.get_dpi()*density)
         import matplotlib.pyplot as plt
         plt.close(figure)
-        return few_colours(buffer.getvalue()) if small else buffer.getvalue(), "png", "image/png"
-    if isinstance(figure, bytes): return figure, "png", "image/png"
+        return Image.open(buffer).convert("RGB")
+    if isinstance(figure, bytes): return Image.open(io.BytesIO(figure)).convert("RGB")
     if not isinstance(figure, Image.Image):
         array = np.asarray(figure)
         if array.dtype != np.uint8: array = (np.clip(array.astype(float), 0, 1) * 255).round().astype(np.uint8)
         figure = Image.fromarray(array)
+    figure = figure.convert("RGB")
+    return figure if density == 1 or figure.width >= 1200 else figure.resize((2*figure.width, 2*figure.height), Image.Resampling.NEAREST)
+
+def _picture(figure, small: bool = True) -> tuple:
+    """(bytes, suffix, preview, density): the file of a picture, the smallest of PNG in few colours, exact and lossy WebP, and the small
+    PNG that stands in the notebook. Quick, and one PNG at the page's own density, unless `small`: nobody publishes smoke."""
+    from paper_kit.kit.show import preview, webp
+    given = isinstance(figure, bytes)
+    image = _drawn(figure, density if small and not given else 1)
     buffer = io.BytesIO()
-    figure.convert("RGB").save(buffer, format="jpeg", quality=88, optimize=True)
-    return buffer.getvalue(), "jpg", "image/jpeg"
+    image.save(buffer, format="png", optimize=small)
+    whole = buffer.getvalue()
+    if not small: return whole, "png", whole, 1
+    data, suffix = min(((few_colours(whole), "png"), (webp(image), "webp")), key=lambda d: len(d[0]))
+    return data, suffix, preview(image, 480, 64), max(1.0, image.width/760) if given or image.width >= 1200 else 2 if not hasattr(figure, "savefig") else density
+
 
 # %% ../../nbs/kit/paper.ipynb #94d312bd
 @patch
@@ -400,12 +444,12 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
     if figure is None and interactive is None:
         raise PaperKitError(f"{identifier} has nothing to show", expected="a figure or an interactive view", found="neither", next_step="pass fig or interactive=")
     preview = {"preview": True} if figure is None else {}
-    data, suffix, mime = _picture(interactive.picture() if preview else figure, self.profile != "smoke")   # nobody publishes smoke
+    data, suffix, small, dense = _picture(interactive.picture() if preview else figure, self.profile != "smoke")
     name = self._write(f"{file_name(identifier)}.{suffix}", data)
     caption = caption or entry["shows"]
     self.figures[identifier] = {"files": [name], "caption": caption}
-    _display({mime: base64.b64encode(data).decode(), "text/plain": f"{identifier}: {caption}"},
-             {"paper_kit": {"exhibit": identifier, "file": name, "caption": caption} | preview})
+    _display({"image/png": base64.b64encode(small).decode(), "text/plain": f"{identifier}: {caption}"},
+             {"paper_kit": {"exhibit": identifier, "file": name, "caption": caption, "density": dense} | preview})
     if interactive is None: return
     for path in interactive.save(self.folder, file_name(identifier)):
         if path.parent == self.folder: self.files.add(path.name); self.figures[identifier]["files"].append(path.name)
@@ -421,6 +465,18 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
         live = live[0] if isinstance(live, tuple) else live
         bundle |= {k: v for k, v in live.items() if k == "application/vnd.jupyter.widget-view+json"}
     _display(bundle, {"paper_kit": {"interactive": page, "exhibit": identifier}})
+
+# %% ../../nbs/kit/paper.ipynb #5b1c9e11
+@patch
+def say(self: Paper, text: str, **values) -> str:
+    "Show `text` as Markdown, its fields such as `{error:.3f}` filled from `values`. Raises `PaperKitError` for a field without a value."
+    try: said = text.format(**{k: v.item() if hasattr(v, "item") else v for k, v in values.items()})
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise PaperKitError("a sentence cannot be filled", expected="a value of the right kind for each field", found=f"{type(error).__name__}: {error}",
+                            next_step="give the field by name, for example say('{error:.3f}', error=0.5)") from None
+    _display({"text/markdown": said, "text/plain": said}, {"paper_kit": {"said": True}})
+    return said
+
 
 # %% ../../nbs/kit/paper.ipynb #193fbb80
 def reaches(profile: str, data: str, needs: str) -> bool:

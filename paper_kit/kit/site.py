@@ -138,11 +138,16 @@ class Page:
     record: dict = field(default_factory=dict)
     aside: list = field(default_factory=list)
     heard: str = ""
+    folder: Path | None = None
 
     @property
     def up(self) -> str:
         "The way from this page to the root of the site."
         return "../"*(len(PurePosixPath(self.path).parts))
+
+    def published_file(self, name: str | None) -> bytes:
+        "A published file of this page's paper; nothing where there is none."
+        return (self.folder/name).read_bytes() if name and self.folder and (self.folder/name).is_file() else b""
 
     def markdown(self, text: str) -> None:
         "Add prose."
@@ -328,23 +333,24 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     raw = _text(output["data"][mime])
     data = raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw)
     address = f"{page.up}{published}/{meta['file']}" if published and meta.get("file") else page.picture(data, _images[mime])
+    whole = page.published_file(meta.get("file")) or data
     caption = meta.get("caption", "") or said.get("fig-cap", "").strip("\"'")
     return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", "") or page.heard,
-                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(data))
+                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(whole, float(meta.get("density") or 1)))
 
-def size_of(data: bytes) -> str:
-    "Width and height of a picture as attributes, so that the page does not jump when it comes; nothing where they are not known."
+def size_of(data: bytes, density: float = 1) -> str:
+    "Width and height of a picture on the page as attributes, so that it does not jump when it comes; nothing where they are not known."
     import io
     from PIL import Image, UnidentifiedImageError
     try: width, height = Image.open(io.BytesIO(data)).size
     except (UnidentifiedImageError, OSError, ValueError): return ""
-    return f' width="{width}" height="{height}"'
+    return f' width="{round(width/density)}" height="{round(height/density)}"'
 
 def frame_of(text: str, page: Page, published: str) -> tuple[str, str]:
     "The iframe in an output's HTML and, when it shows a file, the address of that file."
     found = re.search(r"<iframe\b[^>]*>.*?</iframe>", text, flags=re.S)
     if not found: return "", ""
-    frame = own_links(found[0], page, published)
+    frame = own_links(found[0], page, published).replace("<iframe ", '<iframe scrolling="no" ', 1)
     source = re.search(r'\ssrc="([^"]+)"', frame.split("srcdoc=")[0])
     return frame, source[1] if source else ""
 
@@ -713,7 +719,7 @@ def hero_exhibit(page: Page, root: Path, rows: list[dict], slug: str = "") -> st
         base, title = f'{page.up}figures/{row["slug"]}/', html.escape(row["title"], quote=True)
         picture = next((file.with_suffix(s).name for s in (".webp", ".png", ".jpg") if file.with_suffix(s).exists()), "")
         image = f'<img src="{base}{picture}" alt="{title}">' if picture else ""
-        return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe class="paper-kit-exhibit" src="{base}{file.name}" title="{title}">'
+        return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe scrolling="no" class="paper-kit-exhibit" src="{base}{file.name}" title="{title}">'
                 f'</iframe><figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this page.</figcaption></figure>')
     return ""
 
@@ -814,7 +820,7 @@ def paper_page(root: Path, row: dict, names: dict, summary: str) -> Page:
     page.title, page.description = title or page.title, manifest.get("idea") or quoted
     record = record_of(root, row)
     if manifest and record:
-        page.manifest, page.record = manifest, record
+        page.manifest, page.record, page.folder = manifest, record, executed.parent
         picture = cover_picture(manifest, record, root/"figures"/slug)[1]
         page.more |= {"image": f"figures/{slug}/{picture}"} if picture else {}
         cover(page, root)
@@ -1007,6 +1013,7 @@ def navbar_html(items: list[Item], here: str) -> str:
 # %% ../../nbs/kit/site.ipynb #0c546412
 def contents(body: str) -> tuple[str, str]:
     "The table of contents of a page, and its body with a link at every heading."
+    body = re.sub(r'(<div id="refs".*)\Z', r'<details class="part"><summary class="callout-title">References</summary>\1</details>', body, flags=re.S)
     bare = lambda text: re.sub(r"</?a\b[^>]*>", "", text)
     found = re.findall(r'<h([23])\b[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', body, flags=re.S)
     items = [f'<li class="level-{level}"><a href="#{anchor}">{bare(text)}</a></li>' for level, anchor, text in found]
@@ -1045,8 +1052,7 @@ def share_tags(site: dict, front: dict, here: str) -> str:
     picture = front.get("image") or site.get("image") or ""
     said = {"og:title": front.get("title", ""), "og:description": front.get("description") or site.get("description", ""), "og:type": "article",
             "og:site_name": site.get("title", ""), "og:url": f"{base}/{here}", "og:image": f"{base}/{picture}" if picture else ""}
-    tags = "".join(f'<meta property="{k}" content="{html.escape(str(v), quote=True)}">\n' for k, v in said.items() if v)
-    return tags + f'<link rel="canonical" href="{base}/{here}">\n'
+    return "".join(f'<meta property="{k}" content="{html.escape(str(v), quote=True)}">\n' for k, v in said.items() if v)
 
 def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str) -> tuple[str, list[dict]]:
     "A whole page, and its records for the search. `stamp` changes with the style sheets and scripts, so that no old one is used."
