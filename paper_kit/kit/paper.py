@@ -433,7 +433,8 @@ def _picture(figure, small: bool = True) -> tuple:
     whole = buffer.getvalue()
     if not small: return whole, "png", whole, 1
     data, suffix = min(((few_colours(whole), "png"), (webp(image), "webp")), key=lambda d: len(d[0]))
-    return data, suffix, preview(image, 480, 64), max(1.0, image.width/760) if given or image.width >= 1200 else 2 if not hasattr(figure, "savefig") else density
+    dense = density if hasattr(figure, "savefig") else max(1.0, image.width/760) if given or image.width >= 1200 else 2
+    return data, suffix, preview(image, 480, 64), dense
 
 
 # %% ../../nbs/kit/paper.ipynb #94d312bd

@@ -111,9 +111,9 @@ def test_a_whole_run_leaves_a_valid_record(demo):
     assert (record["slug"], record["profile"], record["seed"], record["data"]) == ("demo", "cpu", 3, "world")
     assert record["claims"]["C1"]["verdict"] == "holds" and record["claims"]["C2"] == {"verdict": "fails", "measured": "error < 1e-06: error 0.001", "values": {"error": 0.001}, "why": "too coarse"}
     assert record["tables"]["Table 1"]["rows"][1] == ["ours", pytest.approx(0.2)]
-    assert set(record["files"]) == {"table-1.csv", "figure-1.jpg"} and record["peak_mb"] > 10 and record["threads"] >= 1
+    assert set(record["files"]) == {"table-1.csv", "figure-1.webp"} and record["peak_mb"] > 10 and record["threads"] >= 1
     assert pd.read_csv(paper.folder/"table-1.csv").shape == (2, 2)
-    assert Image.open(paper.folder/"figure-1.jpg").size == (30, 20)
+    assert Image.open(paper.folder/"figure-1.webp").size == (60, 40)
 
 
 def test_smoke_does_not_decide_what_needs_cpu(demo):
