@@ -32,7 +32,7 @@ $(READY): $(INPUTS) scripts/install.sh
 	@bash scripts/install.sh "" && touch $@
 
 $(READY_DEV): $(INPUTS) scripts/install.sh
-	@bash scripts/install.sh dev,samples,cluster,audio,registration,oracles && touch $(READY) $@
+	@bash scripts/install.sh dev,samples,cluster,registration,oracles && touch $(READY) $@
 
 install: $(READY)
 

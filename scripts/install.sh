@@ -5,12 +5,12 @@ cd "$(dirname "$0")/.."
 extra="${1:-}"
 
 find_python() {
-  for candidate in ${PYTHON:-} python3.11 python3.12 python3; do
-    if command -v "$candidate" >/dev/null 2>&1 && "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+  for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
+    if command -v "$candidate" >/dev/null 2>&1 && "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
       echo "$candidate"; return
     fi
   done
-  echo "paper_kit needs Python 3.11 or 3.12, and found neither. Install one (Debian 12: apt-get install python3 python3-venv), or say PYTHON=/path/to/python3.11" >&2
+  echo "paper_kit needs Python 3.11, 3.12 or 3.13, and found none. Install one (Debian 12: apt-get install python3 python3-venv), or say PYTHON=/path/to/python3.11" >&2
   exit 2
 }
 
@@ -33,7 +33,23 @@ if [ ! -x .venv/bin/python ]; then
   rm -f /tmp/paper-kit-venv.$$
 fi
 
-echo "installing paper_kit${extra:+[$extra]} as pinned in constraints.txt (a few minutes the first time, some 2 GB)"
+# The torch that PyPI has for Linux brings 2.7 GB of CUDA libraries. Where there is no GPU, its CPU build (0.2 GB) comes from
+# PyTorch's own index, or from PAPER_KIT_TORCH_INDEX. Left alone: an installed torch, a machine with package sources of its own,
+# PAPER_KIT_TORCH_INDEX=none.
+cpu_torch() {
+  local index="${PAPER_KIT_TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" own
+  [ "$(uname -s)" = Linux ] && [ "$index" != none ] || return 0
+  .venv/bin/python -c 'import torch' 2>/dev/null && return 0
+  nvidia-smi -L >/dev/null 2>&1 && return 0
+  own=$(.venv/bin/python -m pip config list 2>/dev/null | grep -E "index-url|find-links|no-index" || true)
+  [ -z "$own" ] || [ -n "${PAPER_KIT_TORCH_INDEX:-}" ] || return 0
+  echo "no GPU: installing the CPU build of torch"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 20 -c constraints.txt --index-url "$index" torch \
+    || echo "It could not be had from $index: taking the one of PyPI (2.7 GB to download)." >&2
+}
+cpu_torch
+
+echo "installing paper_kit${extra:+[$extra]} as pinned in constraints.txt (a few minutes the first time)"
 if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}" 2> >(grep -v "is ignored: it is neither" >&2); then
   echo "The installation failed; the message above says at which package. With no network, set PIP_FIND_LINKS to a folder of wheels and make again." >&2
   exit 2

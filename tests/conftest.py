@@ -18,6 +18,21 @@ def root():
     return ROOT
 
 
+@pytest.fixture(scope="session", autouse=True)
+def refuse_strided_pointwise():
+    "No test builds a convolution of kernel 1 with a stride: its backward pass writes out of bounds on some processors."
+    from torch.nn.modules.conv import _ConvNd
+    build = _ConvNd.__init__
+
+    def checked(self, *arguments, **named):
+        build(self, *arguments, **named)
+        assert set(self.kernel_size) != {1} or set(self.stride) == {1}, (
+            f"{type(self).__name__} of kernel 1 and stride {self.stride}: use kit.nn's Pointwise or PointwiseTranspose")
+    _ConvNd.__init__ = checked
+    yield
+    _ConvNd.__init__ = build
+
+
 @pytest.fixture(scope="session")
 def browser():
     "Headless Chromium, where k3d can draw."

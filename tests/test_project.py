@@ -78,6 +78,12 @@ def test_notebooks_are_clean_and_have_the_kernel(path):
         assert not any(o.get("output_type") == "error" for c in nb["cells"] for o in c.get("outputs", []))
 
 
+def test_nbdev_clean_changes_nothing(clone):
+    before = {p: p.read_bytes() for p in (clone.root/"nbs").rglob("*.ipynb")}
+    clone.python("-c", "from nbdev.clean import nbdev_clean; nbdev_clean()")
+    assert len(before) > 40 and [str(p.relative_to(clone.root)) for p, text in before.items() if p.read_bytes() != text] == []
+
+
 @pytest.mark.parametrize("path", PAPERS, ids=name)
 def test_the_parameters_survive_nbdev_clean_and_reach_paper(path, tmp_path):
     (tmp_path/"nbs").mkdir()

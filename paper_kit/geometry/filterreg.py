@@ -1399,10 +1399,10 @@ def euler_deviation(R: Float[ndarray, "3 3"], Q: Float[ndarray, "3 3"]) -> float
     a, b = (Rotation.from_matrix(m).as_euler("xyz", degrees=True) for m in (R, Q))
     return float(np.abs((a - b + 180) % 360 - 180).mean())
 
-def room_stage(frames: int, points: int, cpd_points: int, seed: int, data_root: str = "") -> dict:
-    "Figure 5: {method: Euler deviation, shift (m), seconds, iterations} of every frame against the one before; frame to frame, in the earlier camera's axes. With `data_root`, the Stanford Lounge."
-    lounge = LoungeViews(data_root) if data_root else ()
-    views = [lounge[k] for k in range(min(81, len(lounge)))] if data_root else room_views(frames, seed)
+def room_stage(frames: int, points: int, cpd_points: int, seed: int, data=None) -> dict:
+    "Figure 5: {method: Euler deviation, shift (m), seconds, iterations} of every frame against the one before; frame to frame, in the earlier camera's axes. With `data`, a `Source` of the Stanford Lounge."
+    lounge = LoungeViews(data.path) if data else ()
+    views = [lounge[k] for k in range(min(81, len(lounge)))] if data else room_views(frames, seed)
     found, keep = {}, None
     for k in range(1, len(views)):
         rng = np.random.default_rng([seed, k])
@@ -1614,7 +1614,8 @@ def stages(run) -> dict:
     found["agreement"] = many(agreement_stage, s["agreement_seeds"], **s["agreement"])
     found["weight"] = many(weight_stage, s["weight_seeds"], **s["weight"])
     found["controls"] = many(control_stage, s["control_seeds"], names=CONTROLS, **s["controls"])
-    found["rooms"] = many(room_stage, s["room_seeds"], **s["rooms"], **({"data_root": run.data_root} if run.data_root else {}))
+    lounge = run.dataset("stanford_lounge")
+    found["rooms"] = many(room_stage, s["room_seeds"], **s["rooms"], **({"data": lounge} if lounge else {}))
     found["features"] = {name: many(feature_stage, s["feature_seeds"], **s["features"], **knobs) for name, knobs in SETTINGS.items()}
     found["joints"] = many(joints_stage, s["joint_seeds"], **s["joints"])
     found["robot"] = many(robot_stage, s["robot_seeds"], **s["robot"])

@@ -616,17 +616,17 @@ def sweep_stage(count: int, rates: list, noise: float, epsilon: float, gamma: fl
 # %% ../../nbs/geometry/sdrsac.ipynb #604d8806
 REDWOOD = (("office1", 1, 2), ("office1", 8, 9), ("office1", 15, 16), ("office1", 51, 52), ("livingroom1", 1, 2), ("livingroom1", 25, 26), ("livingroom1", 54, 55), ("livingroom1", 32, 33))
 
-def fragment_pairs(pairs: int, count: int, data_root: str = "", world_seed: int = 0) -> list[Pair]:
-    "The eight pairs of Table 1 from Redwood where `data_root` holds it, else so many rooms."
-    if data_root:
-        scenes = {name: RedwoodFragments(data_root, name, count) for name, *_ in REDWOOD[:pairs]}
+def fragment_pairs(pairs: int, count: int, data=None, world_seed: int = 0) -> list[Pair]:
+    "The eight pairs of Table 1 from Redwood where `data` is a `Source` of it, else so many rooms."
+    if data:
+        scenes = {name: RedwoodFragments(data.path, name, count) for name, *_ in REDWOOD[:pairs]}
         return [scenes[name][scenes[name].find(i, j)] for name, i, j in REDWOOD[:pairs]]
     return [room_pair(k, count, world_seed) for k in range(pairs)]
 
-def fragment_stage(pairs: int, count: int, epsilon: float, gamma: float, delta: float, most: int, samples: int, bases: int, seed: int, data_root: str = "", device=None, progress=None) -> list:
+def fragment_stage(pairs: int, count: int, epsilon: float, gamma: float, delta: float, most: int, samples: int, bases: int, seed: int, data=None, device=None, progress=None) -> list:
     "Table 1: every method on each pair of fragments."
     found = []
-    for k, pair in enumerate(fragment_pairs(pairs, count, data_root)):
+    for k, pair in enumerate(fragment_pairs(pairs, count, data)):
         found.append({"name": pair.name, "truth": int(consensus(pair.source.numpy(), tree_of(pair.target.numpy()), pair.R.numpy(), pair.t.numpy(), epsilon)), "overlap": pair.overlap(2*epsilon),
                       "methods": compare(pair, epsilon, gamma, delta, most, seed, True, samples, bases, device=device)})
         if progress is not None: progress((k + 1)/pairs)
@@ -785,7 +785,8 @@ def stages(run) -> dict:
     found["three"] = [run.stage(ablation_stage, **s["three"], grid=[[n, 4] for n in s["three_grid"]], seed=k) for k in seeds]
     found["four"] = [run.stage(ablation_stage, **s["four"], grid=[[s["four_samples"], m] for m in s["four_grid"]], seed=k) for k in seeds]
     found["times"] = [run.stage(relaxation_times, **s["times"], seed=k) for k in run.seeds(s["time_seeds"])]
-    found["fragments"] = [run.stage(fragment_stage, **s["fragments"], seed=k, **({"data_root": run.data_root} if run.data_root else {})) for k in run.seeds(s["fragment_seeds"])]
+    redwood = run.dataset("redwood")
+    found["fragments"] = [run.stage(fragment_stage, **s["fragments"], seed=k, **({"data": redwood} if redwood else {})) for k in run.seeds(s["fragment_seeds"])]
     if s["large"]: found["large"] = run.stage(sweep_stage, **s["large"])
     return found
 

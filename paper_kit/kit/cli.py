@@ -94,7 +94,7 @@ class Board:
         if self.live: self.live.stop()
 
 # %% ../../nbs/kit/cli.ipynb #287a5ac5
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command()
 def run(slugs: Slugs = None, profile: Profile = "smoke", seed: Seed = 0,
         all_papers: Annotated[bool, typer.Option("--all", help="Every paper that has begun.")] = False,
         cores: Annotated[int, typer.Option("--cores", help="Papers at the same time; 0: one a core.")] = 0,
@@ -116,11 +116,11 @@ def run(slugs: Slugs = None, profile: Profile = "smoke", seed: Seed = 0,
         raise typer.Exit(130) from None
 
 @contextlib.contextmanager
-def _watching(root, slug, profile):
+def _watching(root, slug, profile, real=False):
     "Show a board of one paper while it runs."
     from paper_kit.kit import workflow
     board, over = Board(root), threading.Event()
-    row = {"slug": slug, "profile": profile, "state": "starting", "seconds": 0.0}
+    row = {"slug": slug, "profile": profile, "state": "starting", "seconds": 0.0, "real": real}
     def watch():
         while not over.wait(0.25):
             workflow.look(root, row)
@@ -140,7 +140,7 @@ def _run_one(root, slug, profile, seed, data_root, again, quiet):
         if not quiet: print(f"{slug} at {profile}: up to date (--again runs it all the same)")
         return
     begun = time.time()
-    with contextlib.nullcontext() if quiet else _watching(root, slug, profile):
+    with contextlib.nullcontext() if quiet else _watching(root, slug, profile, bool(data_root)):
         record = workflow.run(slug, profile, seed, data_root, root)
     workflow.remember_times(root, [{"slug": slug, "profile": profile, "state": "done", "seconds": time.time() - begun}])
     if quiet: return
@@ -148,7 +148,7 @@ def _run_one(root, slug, profile, seed, data_root, again, quiet):
     for claim in record["claims"].values(): verdicts[claim["verdict"]] = verdicts.get(claim["verdict"], 0) + 1
     print(f"{slug} at {profile}: {len(record['tables'])} tables, {len(record['figures'])} figures, claims: "
           f"{', '.join(f'{n} {v}' for v, n in verdicts.items()) or 'none'}; {_seconds(time.time() - begun)}, {record['peak_mb']:.0f} MB")
-    print(f"  {workflow.run_folder(root, slug, profile)}/{slug}.ipynb")
+    print(f"  {workflow.run_folder(root, slug, profile, bool(data_root))}/{slug}.ipynb")
 
 # %% ../../nbs/kit/cli.ipynb #55065d59
 def _run_several(root, slugs, profile, seed, cores, again, executor, quiet, data_root):
@@ -168,12 +168,15 @@ def _run_several(root, slugs, profile, seed, cores, again, executor, quiet, data
 
 # %% ../../nbs/kit/cli.ipynb #3c04a793
 @app.command()
-def publish(slugs: Annotated[list[str], typer.Argument(help="Papers to publish.")], profile: Profile = "cpu"):
+def publish(slugs: Annotated[list[str], typer.Argument(help="Papers to publish.")], profile: Profile = "cpu",
+            real: Annotated[bool, typer.Option("--real", help="The run on real data, beside what is published of our world.")] = False):
     "Make complete runs the committed ones: figures/<slug>/ and data/results/<slug>.json. smoke is never published."
     from paper_kit.kit import workflow
+    root = project_root()
     for slug in slugs:
-        record = workflow.publish(slug, profile)
-        print(f"{slug} at {profile}: {len(record['files'])} files in figures/{slug}, record in data/results/{slug}.json")
+        record = workflow.publish(slug, profile, root, real=real)
+        folder, file = (f(root, slug, real).relative_to(root) for f in (workflow.published_folder, workflow.record_file))
+        print(f"{slug} at {profile}: {len(record['files'])} files in {folder}, record in {file}")
     workflow.sync()
 
 @app.command()

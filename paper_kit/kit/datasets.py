@@ -4,13 +4,13 @@
 
 # %% ../../nbs/kit/datasets.ipynb #72124b67
 from __future__ import annotations
-import hashlib, re
+import hashlib, json, re
 from dataclasses import dataclass
 from pathlib import Path
 from .files import PaperKitError, project_root
 
 # %% auto #0
-__all__ = ['Need', 'DataSet', 'registry', 'inspect_layout', 'find', 'checksum']
+__all__ = ['Need', 'DataSet', 'registry', 'inspect_layout', 'find', 'checksum', 'Source', 'source', 'read_by']
 
 # %% ../../nbs/kit/datasets.ipynb #3bf0203d
 @dataclass(frozen=True)
@@ -89,3 +89,26 @@ def checksum(name: str, data_root, root=None, read: int = 8) -> str:
             if i < read:
                 with open(path, "rb") as file: digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+# %% ../../nbs/kit/datasets.ipynb #aa088c39
+@dataclass(frozen=True)
+class Source:
+    "A real data set as one run reads it. `in_key` is what stands for it in the key of a stage."
+    name: str
+    path: Path
+    checksum: str
+
+    def __str__(self) -> str: return f"real:{self.name}@{self.checksum}"
+
+    @property
+    def in_key(self) -> str: return str(self)
+
+def source(name: str, data_root, root=None) -> Source:
+    "The data set `name` below `data_root`, its layout looked at. Raises `PaperKitError` saying what was expected where."
+    return Source(name, find(name, data_root, root), checksum(name, data_root, root))
+
+def read_by(notebook) -> list:
+    "Names of the data sets that a notebook asks for, in the order of its text."
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    return list(dict.fromkeys(re.findall(r"\.dataset\(\s*[\"']([a-z0-9_]+)[\"']", code)))

@@ -10,8 +10,8 @@ from pathlib import Path
 from .files import PaperKitError, project_root
 
 # %% auto #0
-__all__ = ['signs', 'Finding', 'look_at_machine', 'look_at_programs', 'extras', 'look_at_extras', 'opens', 'look_at_data',
-           'doctor']
+__all__ = ['signs', 'Finding', 'look_at_machine', 'look_at_programs', 'extras', 'look_at_extras', 'readers', 'opens',
+           'look_at_data', 'doctor']
 
 # %% ../../nbs/kit/doctor.ipynb #ff7472cb
 signs = {"ok": "+", "optional": "-", "missing": "!"}
@@ -42,8 +42,8 @@ def look_at_machine(root, least_gb: float = 4.0) -> list[Finding]:
     "Python, torch, GPU, memory, disk."
     import torch
     python = platform.python_version_tuple()[:2]
-    right = ("3", "11") <= python <= ("3", "12")
-    found = [Finding("Python", "ok" if right else "missing", platform.python_version(), "" if right else "Python 3.11 or 3.12, then make again")]
+    right = (3, 11) <= tuple(map(int, python)) <= (3, 13)
+    found = [Finding("Python", "ok" if right else "missing", platform.python_version(), "" if right else "Python 3.11, 3.12 or 3.13, then make again")]
     enough = tuple(int(x) for x in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 11)
     found.append(Finding("torch", "ok" if enough else "missing", torch.__version__, "" if enough else "pip install -c constraints.txt torch"))
     if torch.cuda.is_available():
@@ -91,32 +91,37 @@ def look_at_extras(root) -> list[Finding]:
     return found
 
 # %% ../../nbs/kit/doctor.ipynb #eb9df8a2
+def readers(dataset, root) -> list[str]:
+    "Papers whose notebooks ask for this data set."
+    from paper_kit.kit.datasets import read_by
+    notebooks = {slug: next(iter(sorted(Path(root).glob(f"nbs/*/{slug}.ipynb"))), None) for slug in dataset.papers}
+    return [slug for slug, notebook in notebooks.items() if notebook and dataset.name in read_by(notebook)]
+
 def opens(dataset, root) -> str:
-    "What a data set is good for: papers that have begun, with tables, figures and the claims that need real data."
+    "What a data set is good for: the papers that read it, with the claims that wait for it; else the papers whose wing has its loader."
     from paper_kit.kit.paper import load_manifest
     parts = []
-    for slug in dataset.papers:
-        path = Path(root)/"data"/"papers"/f"{slug}.yaml"
-        if not path.is_file(): continue
-        manifest = load_manifest(path)
+    for slug in readers(dataset, root):
+        manifest = load_manifest(Path(root)/"data"/"papers"/f"{slug}.yaml")
         waiting = [c["id"] for c in manifest["claims"] if c["needs"] == "real-data"]
-        parts.append(f"{slug} ({len(manifest.expected('tables'))} tables, {len(manifest.expected('figures'))} figures"
-                     + (f"; {', '.join(waiting)} need it" if waiting else "") + ")")
-    return ", ".join(parts) or "no paper that has begun"
+        parts.append(f"read by {slug}" + (f" ({', '.join(waiting)} need it)" if waiting else ""))
+    return ", ".join(parts) or f"loader only, for {', '.join(dataset.papers)}: no notebook reads it yet"
 
 def look_at_data(data_root, root) -> list[Finding]:
     "One finding a data set of data/datasets.yaml, looked for below `data_root`."
     from paper_kit.kit.datasets import find, inspect_layout, registry
     found = []
     for name, dataset in registry(root).items():
-        first = next((s for s in dataset.papers if (Path(root)/"data"/"papers"/f"{s}.yaml").is_file()), dataset.papers[0] if dataset.papers else "SLUG")
+        read = readers(dataset, root)
         try:
             base = find(name, data_root, root)
             count = sum(n for _, n, _ in inspect_layout(dataset, base, most=1000))
-            found.append(Finding(f"data {name}", "ok", f"{'over ' if count >= 1000 else ''}{count} files; opens {opens(dataset, root)}", f"paper-kit run {first} --profile cpu --data-root {data_root}"))
+            found.append(Finding(f"data {name}", "ok", f"{'over ' if count >= 1000 else ''}{count} files; {opens(dataset, root)}",
+                                 f"paper-kit run {read[0]} --profile cpu --data-root {data_root}" if read else ""))
         except PaperKitError as error:
             lacks = f"{error.found}; expected {error.expected}" if data_root else "not looked for"
-            found.append(Finding(f"data {name}", "optional", f"{lacks}; would open {opens(dataset, root)}", f"get it from {dataset.home}, then paper-kit doctor --data-root DIR"))
+            found.append(Finding(f"data {name}", "optional", f"{lacks}; {opens(dataset, root)}",
+                                 f"get it from {dataset.home}, then paper-kit doctor --data-root DIR"))
     return found
 
 # %% ../../nbs/kit/doctor.ipynb #ba8d7b2a

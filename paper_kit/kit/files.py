@@ -4,13 +4,13 @@
 
 # %% ../../nbs/kit/files.ipynb #dbfe7a51
 from __future__ import annotations
-import errno, hashlib, importlib, importlib.util, os, shutil, tempfile, time
+import errno, hashlib, importlib, importlib.util, os, re, shutil, tempfile, time
 from contextlib import contextmanager
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['PaperKitError', 'need', 'project_root', 'disk_full', 'write_atomic', 'write_if_changed', 'new_folder', 'sweep',
-           'sha256', 'lock', 'patch']
+__all__ = ['PaperKitError', 'check_slug', 'need', 'project_root', 'disk_full', 'write_atomic', 'write_if_changed', 'new_folder',
+           'sweep', 'sha256', 'lock', 'patch']
 
 # %% ../../nbs/kit/files.ipynb #6e6b859b
 class PaperKitError(Exception):
@@ -25,12 +25,20 @@ class PaperKitError(Exception):
             if value is not None]
         return "\n".join(lines)
 
+# %% ../../nbs/kit/files.ipynb #a1df3f89
+def check_slug(slug) -> str:
+    "The slug itself. Raises `PaperKitError` for anything else than small letters, digits and underscores: a path, a pattern, a number."
+    if isinstance(slug, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,59}", slug): return slug
+    raise PaperKitError("that is no slug", expected="small letters, digits and underscores, at most 60", found=repr(slug)[:80],
+                        next_step="paper-kit list shows every paper's")
+
 # %% ../../nbs/kit/files.ipynb #177a380e
 def need(module: str, extra: str):
-    "Import and return `module`; raise `PaperKitError` naming the extra to install when it is missing."
+    "Import and return `module`; raise `PaperKitError` naming what to install when it is missing: an extra, or ('meshes', 'audio', 'perceptual') the core."
     if importlib.util.find_spec(module.split(".")[0]) is None:
-        raise PaperKitError(f"the package {module} is not installed", expected=f"the extra '{extra}'", found="not installed",
-                            next_step=f"pip install -c constraints.txt -e '.[{extra}]'")
+        core = extra in ("meshes", "audio", "perceptual")
+        raise PaperKitError(f"the package {module} is not installed", expected="a whole installation" if core else f"the extra '{extra}'",
+                            found="not installed", next_step="pip install -c constraints.txt -e " + ("." if core else f"'.[{extra}]'"))
     return importlib.import_module(module)
 
 # %% ../../nbs/kit/files.ipynb #ca2a2e96

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['seeded', 'parameter_count', 'parameter_bytes', 'load_strict', 'read_weights', 'to_old_weight_norm',
-           'from_old_weight_norm', 'FrozenBatchNorm', 'Residual', 'ResNet', 'Sine', 'nonlinearity', 'sine_weights',
-           'FourierFeatures', 'CoordinateMLP', 'UNet']
+           'from_old_weight_norm', 'FrozenBatchNorm', 'Pointwise', 'PointwiseTranspose', 'Residual', 'ResNet', 'Sine',
+           'nonlinearity', 'sine_weights', 'FourierFeatures', 'CoordinateMLP', 'UNet']
 
 # %% ../../nbs/kit/nn.ipynb #50baa04f
 @contextmanager
@@ -119,6 +119,35 @@ class FrozenBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight.detach(), self.bias.detach(), False, 0.0, self.eps)
 
+# %% ../../nbs/kit/nn.ipynb #d8845b28
+class Pointwise(nn.Conv2d):
+    "`nn.Conv2d(inputs, outputs, 1, stride, bias=bias)`, computed as subsampling and a convolution of stride 1."
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, bias: bool = True):
+        super().__init__(inputs, outputs, 1, bias=bias)
+        self.step = stride
+
+    def forward(self, x: Float[Tensor, "batch inputs h w"]) -> Float[Tensor, "batch outputs smaller_h smaller_w"]:
+        return super().forward(x[:, :, ::self.step, ::self.step])
+
+class PointwiseTranspose(nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d(inputs, outputs, 1, stride, output_padding=stride - 1, bias=bias)`: `stride` times the size.
+
+    Computed as a convolution of stride 1 whose outputs are set apart, zeros between them."""
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, bias: bool = True):
+        super().__init__(inputs, outputs, 1, bias=bias)
+        self.step = stride
+
+    def forward(self, x: Float[Tensor, "batch inputs h w"]) -> Float[Tensor, "batch outputs larger_h larger_w"]:
+        y = F.conv_transpose2d(x, self.weight)
+        if self.step > 1:
+            layout = torch.channels_last if y.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+            size = *y.shape[:2], self.step * y.shape[2], self.step * y.shape[3]
+            apart = torch.empty(size, dtype=y.dtype, device=y.device, memory_format=layout).zero_()
+            apart[:, :, ::self.step, ::self.step] = y
+            y = apart
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+
 # %% ../../nbs/kit/nn.ipynb #3fe9f3e2
 class Residual(nn.Module):
     "One residual block: `inputs` channels to `width` (times 4 if `bottleneck`), at 1/`stride` of the size."
@@ -132,7 +161,7 @@ class Residual(nn.Module):
             self.add_module(f"bn{i+1}", norm(channels[i+1]))
         self.downsample = None
         if stride != 1 or inputs != self.outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, self.outputs, 1, stride, bias=False), norm(self.outputs))
+            self.downsample = nn.Sequential(Pointwise(inputs, self.outputs, stride, bias=False), norm(self.outputs))
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs smaller_height smaller_width"]:
         y = x

@@ -9,14 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 import yaml
+from .datasets import read_by
 from .files import PaperKitError, patch, project_root, sha256, write_atomic
-from .stages import Runner, _now, _peak_mb, import_clock, notebook_digest, profiles, versions
+from .reach import notebook_digest
+from .stages import Runner, _now, _peak_mb, import_clock, profiles, versions
 from .tables import table_html
 
 # %% auto #0
 __all__ = ['needs_levels', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'density', 'read_yaml', 'Manifest',
            'load_manifest', 'record_fault', 'load_record', 'claim_html', 'count_verdicts', 'have', 'card_html',
-           'header_html', 'Paper', 'file_name', 'few_colours', 'reaches']
+           'header_html', 'Paper', 'where', 'data', 'file_name', 'few_colours', 'reaches']
 
 # %% ../../nbs/kit/paper.ipynb #0ebec6c0
 class _Loader(yaml.SafeLoader):
@@ -136,7 +138,7 @@ def _check_reported(fault, document):
 
 # %% ../../nbs/kit/paper.ipynb #c25d6fa5
 record_version = 1
-harness_version = 2   # 2: pictures have at least 1.6 pixels for each of the page's
+harness_version = 3   # 3: pictures have at least 1.6 pixels for each of the page's
 _numbers_by_name = {"type": "object", "additionalProperties": {"type": ["number", "array", "string"]}}
 record_schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "paper_kit record", "type": "object",
@@ -152,7 +154,7 @@ record_schema = {
         "stages": {"type": "array", "items": {"type": "object", "required": ["name", "key", "device", "wall_s", "peak_mb", "cached"]}},
         "tables": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["columns", "rows", "note"], "additionalProperties": False,
-            "properties": {"columns": {"type": "array", "items": {"type": "string"}}, "rows": {"type": "array", "items": {"type": "array"}}, "note": {"type": "string"}, "better": {"type": ["string", "object"]}}}},
+            "properties": {"source": {"type": "string"}, "columns": {"type": "array", "items": {"type": "string"}}, "rows": {"type": "array", "items": {"type": "array"}}, "note": {"type": "string"}, "better": {"type": ["string", "object"]}}}},
         "figures": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["files"], "properties": {"files": {"type": "array", "items": {"type": "string"}}, "caption": {"type": "string"}}}},
         "claims": {"type": "object", "additionalProperties": {
@@ -255,6 +257,12 @@ def _as_asked(slug: str, profile: str, seed: int):
         raise PaperKitError(f"{slug} did not run as asked", expected=f"profile {asked['profile']}, seed {asked['seed']}", found=f"profile {profile}, seed {seed}",
                             next_step="its parameters cell needs the tag 'parameters', and Paper(...) needs profile=profile, seed=seed")
 
+def _must_read(slug: str, notebooks: list):
+    "A data root that a notebook would not look at is refused at once."
+    if not notebooks or read_by(notebooks[0]): return
+    raise PaperKitError(f"{slug} reads no real data", file=str(notebooks[0]), expected="no data root: it runs on its world",
+                        found="a data root", next_step="leave it out; this wing's worlds have the loaders, and paper-kit doctor lists who reads what")
+
 class Paper(Runner):
     "One run of one paper's notebook. Raises `PaperKitError` for an unknown paper or profile."
     def __init__(self, slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", root=None):
@@ -266,12 +274,12 @@ class Paper(Runner):
             raise PaperKitError(f"there is no manifest for '{slug}'", file=str(path), expected="a manifest", found="no such file",
                                 next_step=f"did you mean '{near[0]}'?" if near else f"paper-kit new {slug}")
         self.manifest = load_manifest(path)
-        self.folder = self.root/"runs"/profile/slug
-        self.data = "world"
+        notebooks = sorted(self.root.glob(f"nbs/*/{slug}.ipynb"))
+        if data_root: _must_read(slug, notebooks)
+        self.folder = self.root/"runs"/("real" if data_root else "")/profile/slug
         self.tables, self.figures, self.claims, self.files = {}, {}, {}, set()
         import_clock.start()
         self._begun, self._cpu = time.perf_counter(), import_clock.others()
-        notebooks = sorted(self.root.glob(f"nbs/*/{slug}.ipynb"))
         self.digest = notebook_digest(notebooks[0]) if notebooks else "0"*64
         self.folder.mkdir(parents=True, exist_ok=True)
         for old in self.folder.iterdir():
@@ -299,20 +307,32 @@ def header(self: Paper) -> None:
     "Show citation, links and the verdict card of the published record."
     _display({"text/html": header_html(self.manifest, self._published()), "text/plain": self.manifest["title"]}, {"paper_kit": {"card": self.slug}})
 
+def where(source: str) -> str:
+    "'our world', or the name of the real data set."
+    return "our world" if source == "world" else source.removeprefix("real:").split("@")[0]
+
 @patch
-def use_data(self: Paper, name: str, checksum: str) -> None:
-    "Say that this run's numbers come from the real data set `name` with that checksum."
-    self.data = f"real:{name}@{checksum}"
+def _source(self: Paper, source) -> str:
+    "'world', or the real data set (a `Source` or the name of one that was opened) that numbers come from."
+    name = getattr(source, "name", source) or "world"
+    if name == "world": return name
+    if name not in self.sources:
+        raise PaperKitError(f"no data set '{name}' was opened", expected=", ".join(self.sources) or "source=None: our world", found=str(name),
+                            next_step=f'{name} = paper.dataset("{name}") above it')
+    return str(self.sources[name])
+
+@property
+def data(self) -> str:
+    "'world', or 'real:' and the data sets that this run has opened, with their checksums."
+    return "world" if not self.sources else "real:" + ",".join(str(s).removeprefix("real:") for s in self.sources.values())
+
+Paper.data = data
 
 @patch
 def _write(self: Paper, name: str, content) -> str:
     write_atomic(self.folder/name, content)
     self.files.add(name)
     return name
-
-@patch
-def _where(self: Paper) -> str:
-    return f"measured, {'our world' if self.data == 'world' else self.data.removeprefix('real:').split('@')[0]}, profile {self.profile}"
 
 def file_name(identifier: str) -> str:
     "'Table 1' -> 'table-1'."
@@ -367,8 +387,9 @@ def _plain(value):
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 @patch
-def table(self: Paper, identifier: str, frame, better=None, note: str = "") -> None:
-    "Keep a table and show it beside the reported numbers. `better`: 'lower', 'higher' or {column: ...}. Raises for an unknown id or no row."
+def table(self: Paper, identifier: str, frame, better=None, note: str = "", source=None) -> None:
+    """Keep a table and show it beside the reported numbers. `better`: 'lower', 'higher' or {column: ...}; `source`: the real data set that
+    the numbers come from, else our world. Raises for an unknown id, no row, or a data set that was not opened."""
     entry = self.manifest.entry("tables", identifier)
     columns = [str(c) for c in frame.columns]
     if len(frame) == 0 or len(set(columns)) != len(columns):
@@ -376,12 +397,12 @@ def table(self: Paper, identifier: str, frame, better=None, note: str = "") -> N
                             next_step="look at the function that makes the frame")
     rows = [[_plain(v) for v in row] for row in frame.itertuples(index=False, name=None)]
     name = self._write(f"{file_name(identifier)}.csv", frame.to_csv(index=False))
-    self.tables[identifier] = {"columns": columns, "rows": rows, "note": note} | ({"better": better} if better else {})
+    source = self._source(source)
+    self.tables[identifier] = {"columns": columns, "rows": rows, "note": note} | ({"source": source} if source != "world" else {}) | ({"better": better} if better else {})
     reported = (self.manifest.get("reported") or {}).get(identifier)
     groups = [("reported", reported["columns"], reported["rows"])] if isinstance(reported, dict) and reported.get("rows") else []
-    groups.append((self._where(), columns, rows))
-    joins = reported if isinstance(reported, dict) else None
-    text = table_html(identifier, groups, better or entry.get("better"), note, entry["shows"], joins)
+    groups.append((f"measured, {where(source)}, profile {self.profile}", columns, rows))
+    text = table_html(identifier, groups, better or entry.get("better"), note, entry["shows"], reported if isinstance(reported, dict) else None)
     _display({"text/html": text, "text/plain": frame.to_string(index=False)}, {"paper_kit": {"table": identifier, "file": name}})
 
 # %% ../../nbs/kit/paper.ipynb #13c848bd
@@ -439,8 +460,8 @@ def _picture(figure, small: bool = True) -> tuple:
 
 # %% ../../nbs/kit/paper.ipynb #94d312bd
 @patch
-def figure(self: Paper, identifier: str, figure=None, interactive=None, caption: str = "") -> None:
-    "Keep a figure (matplotlib, image array, PIL image) and its interactive `View`; show the picture first."
+def figure(self: Paper, identifier: str, figure=None, interactive=None, caption: str = "", source=None) -> None:
+    "Keep a figure (matplotlib, image array, PIL image) and its interactive `View`; show the picture first. `source`: as for a table."
     entry = self.manifest.entry("figures", identifier)
     if figure is None and interactive is None:
         raise PaperKitError(f"{identifier} has nothing to show", expected="a figure or an interactive view", found="neither", next_step="pass fig or interactive=")
@@ -448,7 +469,8 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
     data, suffix, small, dense = _picture(interactive.picture() if preview else figure, self.profile != "smoke")
     name = self._write(f"{file_name(identifier)}.{suffix}", data)
     caption = caption or entry["shows"]
-    self.figures[identifier] = {"files": [name], "caption": caption}
+    source = self._source(source)
+    self.figures[identifier] = {"files": [name], "caption": caption} | ({"source": source} if source != "world" else {})
     _display({"image/png": base64.b64encode(small).decode(), "text/plain": f"{identifier}: {caption}"},
              {"paper_kit": {"exhibit": identifier, "file": name, "caption": caption, "density": dense} | preview})
     if interactive is None: return
@@ -486,7 +508,7 @@ def reaches(profile: str, data: str, needs: str) -> bool:
     return profiles.index(profile) >= profiles.index(needs)
 
 @patch
-def claim(self: Paper, identifier: str, values: dict, test, why: str = "") -> None:
+def claim(self: Paper, identifier: str, values: dict, test, why: str = "", source=None) -> None:
     "Evaluate the predicate `test` on `values` (lists by seed or pair; scalars where exact), keep and show the verdict. `why`: the likely reason of a failure."
     from paper_kit.kit.claims import Predicate
     entry = self.manifest.entry("claims", identifier)
@@ -494,10 +516,12 @@ def claim(self: Paper, identifier: str, values: dict, test, why: str = "") -> No
         raise PaperKitError(f"claim {identifier} needs a predicate", expected="a kit.claims predicate", found=type(test).__name__,
                             next_step="for example less('ours', 'baseline', factor=0.8)")
     outcome = test.evaluate(values)
-    verdict = outcome.verdict if reaches(self.profile, self.data, entry["needs"]) else "untested"
+    source = self._source(source)
+    verdict = outcome.verdict if reaches(self.profile, source, entry["needs"]) else "untested"
     plain = {k: np.asarray(v, dtype=float).tolist() for k, v in values.items()}
     self.claims[identifier] = {"verdict": verdict, "measured": outcome.measured, "values": plain} | ({"why": why} if why and verdict in ("fails", "undecided") else {})
-    _display({"text/html": claim_html(entry, self.claims[identifier], self.profile, self.data), "text/plain": f"{identifier} {verdict}: {outcome.measured}"},
+    if source != "world": self.claims[identifier]["source"] = source
+    _display({"text/html": claim_html(entry, self.claims[identifier], self.profile, source), "text/plain": f"{identifier} {verdict}: {outcome.measured}"},
              {"paper_kit": {"claim": identifier}})
 
 # %% ../../nbs/kit/paper.ipynb #67abf3a5

@@ -374,7 +374,8 @@ def table_of(page: Page, name: str) -> str:
     if not measured or not entry: return ""
     reported = (page.manifest.get("reported") or {}).get(name)
     reported = reported if isinstance(reported, dict) and reported.get("rows") else None
-    where = "our world" if page.record["data"] == "world" else page.record["data"].removeprefix("real:").split("@")[0]
+    source = measured.get("source") or page.record["data"]
+    where = "our world" if source == "world" else source.removeprefix("real:").split("@")[0]
     groups = [("reported", reported["columns"], reported["rows"])] if reported else []
     groups.append((f"measured, {where}, profile {page.record['profile']}", measured["columns"], measured["rows"]))
     return table_html(name, groups, measured.get("better") or entry.get("better"), measured["note"], entry["shows"], reported)
@@ -387,7 +388,7 @@ def claim_fold(page: Page, name: str, text: str) -> str:
     if not claim or not result: return text
     verdict = result["verdict"]
     return (f'<details class="claim {verdict}"><summary><span class="chip {verdict}">{verdict}</span> <b>{html.escape(name)}</b> '
-            f'{html.escape(str(claim["text"]))}</summary>{claim_html(claim, result, page.record["profile"], page.record["data"])}</details>')
+            f'{html.escape(str(claim["text"]))}</summary>{claim_html(claim, result, page.record["profile"], result.get("source") or page.record["data"])}</details>')
 
 
 # %% ../../nbs/kit/site.ipynb #0f5fbe49

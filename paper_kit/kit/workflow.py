@@ -7,15 +7,16 @@ from __future__ import annotations
 import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
-from .stages import cell_form, digest_and_modules, find_module, module_stamp, notebook_cells, notebook_digest, profiles
+from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
+from .stages import profiles
 from . import paper as papers_module
-from .paper import (card_html, claim_html, count_verdicts, few_colours, have, header_html, load_manifest, load_record, read_yaml, table_html)
+from .paper import (card_html, claim_html, count_verdicts, few_colours, have, header_html, load_manifest, load_record, read_yaml, table_html, where)
 
 # %% auto #0
-__all__ = ['snakefile', 'widget_mime', 'most_bytes', 'catalogue', 'notebook_of', 'begun', 'Digests', 'torn_files', 'status',
-           'run_folder', 'slot', 'run', 'complete', 'is_done', 'run_many', 'look', 'remaining', 'remember_times',
-           'record_table_html', 'published_notebook', 'publish', 'between', 'scoreboard', 'clean_notebook', 'export',
-           'sync', 'derived', 'files_of', 'new', 'remove']
+__all__ = ['snakefile', 'widget_mime', 'most_bytes', 'catalogue', 'notebook_of', 'begun', 'run_folder', 'record_file',
+           'published_folder', 'Digests', 'torn_files', 'status', 'slot', 'run', 'complete', 'is_done', 'write_digests',
+           'run_many', 'look', 'remaining', 'remember_times', 'record_table_html', 'published_notebook', 'publish',
+           'between', 'scoreboard', 'clean_notebook', 'export', 'sync', 'derived', 'files_of', 'new', 'remove']
 
 # %% ../../nbs/kit/workflow.ipynb #351a37fc
 def catalogue(root) -> dict:
@@ -46,11 +47,25 @@ def begun(root) -> list:
     slugs = [p.stem for p in (Path(root)/"nbs").glob("*/*.ipynb") if p.parent.name != "kit" and p.stem != "worlds" and not p.name.startswith(".")]
     return sorted(slugs, key=lambda s: (order.get(s, len(order)), s))
 
+# %% ../../nbs/kit/workflow.ipynb #7dd7220c
+def run_folder(root, slug: str, profile: str, real: bool = False) -> Path:
+    "Where a run writes; runs on real data have a place of their own."
+    return Path(root)/"runs"/("real" if real else "")/profile/slug
+
+def record_file(root, slug: str, real: bool = False) -> Path:
+    "The published record: of the world, or of real data."
+    return Path(root)/"data"/"results"/f"{slug}{'.real' if real else ''}.json"
+
+def published_folder(root, slug: str, real: bool = False) -> Path:
+    "The published notebook and artefacts: of the world, or of real data."
+    return Path(root)/"figures"/f"{slug}{'.real' if real else ''}"
+
 # %% ../../nbs/kit/workflow.ipynb #77e4878d
 class Digests:
-    "Digests of notebooks, remembered in runs/digests.json with the modules that they were made of."
+    "Digests of notebooks, remembered in runs/digests.json with the hashes of the modules and assets that they were made of."
     def __init__(self, root):
         self.root, self.path, self.changed = Path(root), Path(root)/"runs"/"digests.json", False
+        self._hash, self._assets = functools.cache(module_hash), functools.cache(asset_hashes)
         try: self.known = json.loads(self.path.read_text())
         except (OSError, ValueError): self.known = {}
         if not isinstance(self.known, dict): self.known = {}
@@ -59,9 +74,10 @@ class Digests:
         name, text = f"{notebook.parent.name}/{notebook.name}", sha256(notebook)
         with contextlib.suppress(KeyError, TypeError, AttributeError):
             kept = self.known[name]
-            if kept["text"] == text and all(module_stamp(module) == stamp for module, stamp in kept["modules"].items()): return kept["digest"]
-        digest, modules = digest_and_modules(notebook)
-        self.known[name] = {"text": text, "digest": digest, "modules": modules | {"paper_kit.kit.stages": module_stamp("paper_kit.kit.stages")}}
+            if (kept["text"] == text and kept["assets"] in ({}, self._assets()) and kept["made by"] == self._hash("paper_kit.kit.reach")
+                    and all(self._hash(module) == found for module, found in kept["modules"].items())): return kept["digest"]
+        digest, sources = digest_and_sources(notebook)
+        self.known[name] = {"text": text, "digest": digest, "made by": self._hash("paper_kit.kit.reach")} | sources
         self.changed = True
         return digest
 
@@ -74,23 +90,32 @@ class Digests:
 # %% ../../nbs/kit/workflow.ipynb #c8d506d8
 def torn_files(root, slug: str, record: dict) -> list:
     "Names of published files that are missing or differ from their hash in the record."
-    folder = Path(root)/"figures"/slug
+    folder = published_folder(root, slug, record["data"] != "world")
     return [name for name, digest in record["files"].items() if not (folder/name).is_file() or sha256(folder/name) != digest]
+
+def _real_row(root, slug: str, digests: Digests, notebook) -> tuple:
+    "({data, profile, fresh} of what is published on real data or None, a problem or '')."
+    if not record_file(root, slug, True).is_file(): return None, ""
+    record = load_record(record_file(root, slug, True))
+    torn = torn_files(root, slug, record)
+    problem = f"files of the real run differ from its record: {', '.join(torn[:4])}; next step: paper-kit publish {slug} --real" if torn else ""
+    fresh = notebook is not None and digests(notebook) == record["digest"]
+    return {"data": record["data"], "profile": record["profile"], "fresh": fresh, "wall_s": record["wall_s"]}, problem
 
 def _row(root, entry: dict, digests: Digests) -> dict:
     slug = entry["slug"]
     root, notebook = Path(root), notebook_of(root, slug)
-    manifest_file, record_file = root/"data"/"papers"/f"{slug}.yaml", root/"data"/"results"/f"{slug}.json"
+    manifest_file, published = root/"data"/"papers"/f"{slug}.yaml", record_file(root, slug)
     row = {k: entry.get(k, "") for k in ("slug", "title", "venue", "wing", "summary")} | {
         "state": "not begun", "profile": None, "fresh": None, "tables": [0, entry.get("tables", 0)], "figures": [0, entry.get("figures", 0)],
         "claims": {"holds": 0, "fails": 0, "undecided": 0, "untested": 0, "owed": entry.get("claims", 0), "total": entry.get("claims", 0)},
-        "wall_s": None, "notebook": str(notebook.relative_to(root)) if notebook else None, "problem": ""}
+        "wall_s": None, "real": None, "notebook": str(notebook.relative_to(root)) if notebook else None, "problem": ""}
     if notebook is None and not manifest_file.is_file(): return row
     row["state"] = "begun"
     try:
         manifest = load_manifest(manifest_file)
         row |= {k: manifest[k] for k in ("title", "venue", "wing", "summary")}
-        record = load_record(record_file) if record_file.is_file() else None
+        record = load_record(published) if published.is_file() else None
         row["tables"], row["figures"] = list(have(manifest, record, "tables")), list(have(manifest, record, "figures"))
         row["claims"] = (counts := count_verdicts(manifest, record)) | {"total": sum(counts.values())}
         if record is not None:
@@ -98,6 +123,8 @@ def _row(root, entry: dict, digests: Digests) -> dict:
             row |= {"state": "torn" if torn else "published", "profile": record["profile"], "wall_s": record["wall_s"],
                     "fresh": notebook is not None and digests(notebook) == record["digest"]}
             if torn: row["problem"] = f"published files differ from the record: {', '.join(torn[:4])}; next step: paper-kit publish {slug}"
+            row["real"], problem = _real_row(root, slug, digests, notebook)
+            row["problem"] = row["problem"] or problem
         elif (root/"figures"/slug).is_dir():
             row |= {"state": "torn", "problem": f"figures/{slug} has no record; next step: paper-kit publish {slug}"}
     except PaperKitError as error: row["problem"] = str(error)
@@ -117,8 +144,6 @@ def status(root=None) -> list:
     return rows
 
 # %% ../../nbs/kit/workflow.ipynb #7e721b37
-def run_folder(root, slug: str, profile: str) -> Path: return Path(root)/"runs"/profile/slug
-
 def _heading(nb, index: int) -> str:
     "The last heading above a cell."
     for cell in reversed(nb.cells[:index + 1]):
@@ -175,7 +200,7 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
         raise PaperKitError(f"there is no notebook for '{slug}'", file=str(root/"nbs"), expected="one of: " + ", ".join(begun(root)), found=slug, next_step=f"paper-kit new {slug}")
     if profile not in profiles:
         raise PaperKitError(f"there is no profile '{profile}'", expected=", ".join(profiles), found=profile, next_step="--profile cpu")
-    folder = run_folder(root, slug, profile)
+    folder = run_folder(root, slug, profile, bool(data_root))
     with lock(folder.parent/f".{slug}.lock", what=f"{slug} at {profile}"):
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder); sweep(root/"runs"/"stages"/slug, older=3600)
@@ -272,7 +297,8 @@ rule paper:
     shell: "{config[python]} -m paper_kit.kit.cli run {wildcards.slug} --profile {wildcards.profile} --seed {config[seed]} --quiet --again > {log} 2>&1"
 '''
 
-def _snakemake(root, jobs, cores, seed, extra):
+def write_digests(root, jobs, seed: int = 0) -> None:
+    "Write the file that each job depends on: the paper's digest, the seed, the manifest's hash. Forget runs that no longer stand."
     runs = Path(root)/"runs"
     digests = Digests(root)
     for slug, profile in jobs:
@@ -280,6 +306,10 @@ def _snakemake(root, jobs, cores, seed, extra):
         write_if_changed(runs/profile/".digests"/slug, f"{digests(notebook_of(root, slug))} seed {seed} manifest {sha256(manifest) if manifest.is_file() else ''}\n")
         if not is_done(root, slug, profile, digests(notebook_of(root, slug)), seed): (run_folder(root, slug, profile)/"record.json").unlink(missing_ok=True)
     digests.save()
+
+def _snakemake(root, jobs, cores, seed, extra):
+    runs = Path(root)/"runs"
+    write_digests(root, jobs, seed)
     write_if_changed(runs/"Snakefile", snakefile)
     config = write_atomic(runs/"snakemake.json", json.dumps({"jobs": [list(j) for j in jobs], "python": sys.executable, "seed": seed}))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(runs/"Snakefile"), "--directory", str(runs), "--configfile", str(config),
@@ -321,7 +351,7 @@ def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=
 # %% ../../nbs/kit/workflow.ipynb #57e1ef59
 def look(root, row: dict):
     "Bring a board row up to date from the run's progress file."
-    folder = run_folder(root, row["slug"], row["profile"])
+    folder = run_folder(root, row["slug"], row["profile"], row.get("real", False))
     try: progress = json.loads((folder/"progress.json").read_text())
     except (OSError, ValueError): return
     row |= {"state": progress["state"], "cell": progress["cell"], "cells": progress["cells"], "heading": progress["heading"], "error": progress.get("error", ""),
@@ -375,25 +405,29 @@ def _clean_outputs(outputs: list, root) -> list:
         kept.append(json.loads(json.dumps(output).replace(str(root) + "/", "").replace(str(root), ".")))
     return kept
 
-def _refreshed(outputs: list, manifest, record) -> list:
-    "The outputs with card, tables and claims written again from manifest and record."
+def _refreshed(outputs: list, manifest, record, other=None) -> list:
+    "The outputs with card, tables and claims written again from manifest and record; `other`: the record on the other data, if there is one."
     for output in outputs:
         about = output.get("metadata", {}).get("paper_kit", {})
         if "card" in about: output["data"]["text/html"] = header_html(manifest, record)
-        elif "claim" in about: output["data"]["text/html"] = claim_html(manifest.entry("claims", about["claim"]), record["claims"][about["claim"]], record["profile"], record["data"])
-        elif "table" in about: output["data"]["text/html"] = record_table_html(manifest, record, about["table"])
+        elif "claim" in about: output["data"]["text/html"] = claim_html(manifest.entry("claims", about["claim"]), record["claims"][about["claim"]], record["profile"],
+                                                                              record["claims"][about["claim"]].get("source", "world"))
+        elif "table" in about: output["data"]["text/html"] = record_table_html(manifest, record, about["table"], other)
     return outputs
 
-def record_table_html(manifest, record, identifier: str) -> str:
-    "A table of a record, beside the reported numbers."
+def record_table_html(manifest, record, identifier: str, other=None) -> str:
+    "A table of a record beside the reported numbers; where `other` has it from other data, in a group of its own: reported, world, real."
     entry, table = manifest.entry("tables", identifier), record["tables"][identifier]
     reported = (manifest.get("reported") or {}).get(identifier)
-    where = "our world" if record["data"] == "world" else record["data"].removeprefix("real:").split("@")[0]
     groups = [("reported", reported["columns"], reported["rows"])] if isinstance(reported, dict) and reported.get("rows") else []
-    return table_html(identifier, groups + [(f"measured, {where}, profile {record['profile']}", table["columns"], table["rows"])], entry.get("better"), table["note"], entry["shows"])
+    found = [(t.get("source", "world"), t, r["profile"]) for r in (record, other) if r for t in [r["tables"].get(identifier)] if t]
+    if found[-1][0] == found[0][0]: found = found[:1]
+    groups += [(f"measured, {where(source)}, profile {profile}", t["columns"], t["rows"])
+               for source, t, profile in sorted(found, key=lambda f: f[0] != "world")]
+    return table_html(identifier, groups, entry.get("better"), table["note"], entry["shows"])
 
 # %% ../../nbs/kit/workflow.ipynb #322998c1
-def published_notebook(source: dict, executed: dict, manifest, record, root) -> dict:
+def published_notebook(source: dict, executed: dict, manifest, record, root, other=None) -> dict:
     "The source notebook with the outputs of the executed one, matched cell by cell on their code. Raises if a code cell has no match."
     outputs = {}
     for cell in executed["cells"]:
@@ -417,31 +451,33 @@ def published_notebook(source: dict, executed: dict, manifest, record, root) -> 
         if not found:
             raise PaperKitError("the run does not have this cell", file=manifest["slug"], expected="an executed cell with the same code", found=text[:200],
                                 next_step=f"paper-kit run {manifest['slug']} --profile {record['profile']}")
-        cell["outputs"] = _refreshed(_clean_outputs(found.pop(0) if len(found) > 1 else found[0], root), manifest, record)
+        cell["outputs"] = _refreshed(_clean_outputs(found.pop(0) if len(found) > 1 else found[0], root), manifest, record, other)
     return nb
 
 def _said(text: str) -> dict:
     return {"output_type": "display_data", "data": {"text/plain": text}, "metadata": {"paper_kit": {"run": True}}}
 
 # %% ../../nbs/kit/workflow.ipynb #7c33d300
-def _source_of_run(root, slug: str, profile: str, digest: str, manifest) -> tuple:
+def _source_of_run(root, slug: str, profile: str, digest: str, manifest, real: bool = False) -> tuple:
     "(record, executed notebook, folder of artefacts): the run if it still stands, else what is published already."
     said = "no run"
-    for folder, file in ((run_folder(root, slug, profile), "record.json"), (Path(root)/"figures"/slug, None)):
-        record_file = folder/file if file else Path(root)/"data"/"results"/f"{slug}.json"
-        if not record_file.is_file() or not (folder/f"{slug}.ipynb").is_file(): continue
-        record = load_record(record_file)
+    for folder, file in ((run_folder(root, slug, profile, real), "record.json"), (published_folder(root, slug, real), None)):
+        kept = folder/file if file else record_file(root, slug, real)
+        if not kept.is_file() or not (folder/f"{slug}.ipynb").is_file(): continue
+        record = load_record(kept)
+        if (record["data"] != "world") != real: said = f"a run on {where(record['data'])}"; continue
         if record["profile"] != profile: said = f"a record of profile {record['profile']}"; continue
         if record["digest"] != digest: said = f"a {'run' if file else 'published record'} of older code"; continue
         lost = [n for n, d in record["files"].items() if n != f"{slug}.ipynb" and (not (folder/n).is_file() or sha256(folder/n) != d)]
         if lost: said = f"artefacts missing or changed: {', '.join(lost[:4])}"; continue
         if not complete(manifest, record): said = "a run that does not deliver what the manifest lists now"; continue
         return record, json.loads((folder/f"{slug}.ipynb").read_text(encoding="utf-8")), folder
-    raise PaperKitError(f"{slug} has nothing to publish at {profile}", file=str(run_folder(root, slug, profile)), expected="a complete run of the code as it is now",
-                        found=said, next_step=f"paper-kit run {slug} --profile {profile}")
+    raise PaperKitError(f"{slug} has nothing to publish at {profile}", file=str(run_folder(root, slug, profile, real)), expected="a complete run of the code as it is now",
+                        found=said, next_step=f"paper-kit run {slug} --profile {profile}{' --data-root FOLDER' if real else ''}")
 
-def publish(slug: str, profile: str = "cpu", root=None) -> dict:
-    "Make a run the published one. Returns the record. Raises `PaperKitError`; nothing is half-published."
+def publish(slug: str, profile: str = "cpu", root=None, real: bool = False) -> dict:
+    """Make a run the published one; a run on real data beside the world's, which it never replaces. Returns the record.
+    Raises `PaperKitError`; nothing is half-published."""
     root = Path(root or project_root())
     notebook = notebook_of(root, slug)
     if notebook is None: raise PaperKitError(f"there is no notebook for '{slug}'", expected=", ".join(begun(root)), found=slug, next_step="paper-kit list")
@@ -450,11 +486,11 @@ def publish(slug: str, profile: str = "cpu", root=None) -> dict:
     manifest = load_manifest(root/"data"/"papers"/f"{slug}.yaml")
     with lock(root/"runs"/f".publish-{slug}.lock", what=f"publishing {slug}"):
         sweep(root/"figures"); sweep(root/"data"/"results")
-        record, executed, folder = _source_of_run(root, slug, profile, notebook_digest(notebook), manifest)
+        record, executed, folder = _source_of_run(root, slug, profile, notebook_digest(notebook), manifest, real)
         target, aside = _where_to(root, slug, record)
-        nb = published_notebook(json.loads(notebook.read_text(encoding="utf-8")), executed, manifest, record, root)
+        nb = published_notebook(json.loads(notebook.read_text(encoding="utf-8")), executed, manifest, record, root, _other(root, slug, real))
         names = [n for n in record["files"] if n != f"{slug}.ipynb"]
-        with new_folder(root/"figures"/slug) as fresh:
+        with new_folder(published_folder(root, slug, real)) as fresh:
             for name in names: shutil.copyfile(folder/name, fresh/name)
             write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
             _weigh(fresh, slug)
@@ -463,14 +499,25 @@ def publish(slug: str, profile: str = "cpu", root=None) -> dict:
         write_atomic(target, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     from paper_kit.kit.show import write_libraries
     write_libraries(root/"figures"/"lib", ("plotly", "k3d"))
+    if real: _show_beside(root, slug)
     return record
+
+def _other(root, slug: str, real: bool):
+    "The record published on the other kind of data, if there is one."
+    file = record_file(root, slug, not real)
+    return load_record(file) if file.is_file() else None
+
+def _show_beside(root, slug: str):
+    "Write the world's page again, so that its tables show the real numbers too; a page that cannot be written again stays as it is."
+    if not record_file(root, slug).is_file(): return
+    with contextlib.suppress(PaperKitError): publish(slug, load_record(record_file(root, slug))["profile"], root)
 
 # %% ../../nbs/kit/workflow.ipynb #cf824b6b
 def _where_to(root, slug: str, record: dict) -> tuple:
     "(file of the published record, where an older gpu record is put aside or None)."
     results = Path(root)/"data"/"results"
-    if record["data"] != "world": return results/f"{slug}.real.json", None
-    target = results/f"{slug}.json"
+    if record["data"] != "world": return record_file(root, slug, True), None
+    target = record_file(root, slug)
     if record["profile"] == "cpu" and target.is_file():
         old = load_record(target)
         if old["profile"] == "gpu":
@@ -516,14 +563,8 @@ def clean_notebook(nb: dict, keep_outputs: bool) -> dict:
     nb = obj2dict(nb)
     nb["metadata"]["kernelspec"] = {"display_name": "python3", "language": "python", "name": "python3"}
     nb["metadata"].pop("widgets", None)
-    count = 0
     for cell in nb["cells"]:
-        if cell["cell_type"] != "code": continue
-        if not keep_outputs: cell["outputs"] = []
-        count += bool("".join(cell["source"]).strip())
-        cell["execution_count"] = count if keep_outputs and "".join(cell["source"]).strip() else None
-        for output in cell["outputs"]:
-            if "execution_count" in output: output["execution_count"] = cell["execution_count"]
+        if cell["cell_type"] == "code" and not keep_outputs: cell["outputs"] = []
     return nb
 
 def _clean_all(root):
@@ -677,7 +718,7 @@ def remove(slug: str, root=None) -> list:
     if notebook is None and not manifest.is_file(): raise PaperKitError(f"there is no paper '{slug}'", expected=", ".join(begun(root)), found=slug, next_step="paper-kit list")
     wing = notebook.parent.name if notebook else "none"
     gone = []
-    for path in [*files_of(root, slug, wing).values(), *(root/"data"/"results").glob(f"{slug}.json"), *(root/"data"/"results").glob(f"{slug}.*.json"), root/"figures"/slug,
+    for path in [*files_of(root, slug, wing).values(), *(root/"data"/"results").glob(f"{slug}.json"), *(root/"data"/"results").glob(f"{slug}.*.json"), root/"figures"/slug, root/"figures"/f"{slug}.real",
                  root/"runs"/"stages"/slug, *(root/"runs").glob(f"*/{slug}"), *(root/"runs").glob(f"*/.digests/{slug}"), *(root/"runs").glob(f"*/.logs/{slug}.txt"), *(root/"runs").glob(f"*/.{slug}.lock"), root/"runs"/f".publish-{slug}.lock"]:
         if not path.exists(): continue
         shutil.rmtree(path) if path.is_dir() else path.unlink()

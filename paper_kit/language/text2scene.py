@@ -18,7 +18,7 @@ from torch import nn
 
 from ..kit.claims import Predicate, above, all_of, custom, less, more, none_of
 from ..kit.files import PaperKitError, patch
-from ..kit.nn import ResNet, seeded
+from ..kit.nn import Pointwise, ResNet, seeded
 from ..kit.train import Batches, cosine, train
 from . import worlds
 
@@ -105,7 +105,7 @@ class _Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
         super().__init__()
         self.a, self.b = nn.Conv2d(inputs, outputs, 3, stride, 1), nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.skip = nn.Identity() if inputs == outputs and stride == 1 else nn.Conv2d(inputs, outputs, 1, stride)
+        self.skip = nn.Identity() if inputs == outputs and stride == 1 else Pointwise(inputs, outputs, stride)
 
     def forward(self, x): return F.relu(self.skip(x) + self.b(F.relu(self.a(x))))
 

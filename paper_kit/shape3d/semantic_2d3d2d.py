@@ -23,7 +23,7 @@ from ..kit.claims import Outcome, Predicate, above, below, custom, less, more
 from ..kit.files import PaperKitError, need, patch
 from ..kit.geometry import transform
 from ..kit.mesh import Mesh, inside, sample_surface
-from ..kit.nn import Residual, UNet, load_strict, parameter_count, read_weights, seeded
+from ..kit.nn import PointwiseTranspose, Residual, UNet, load_strict, parameter_count, read_weights, seeded
 from ..kit.points import nearest
 from ..kit.render import Camera, orbit, rasterize, silhouette
 from ..kit.scenes import texture_bank
@@ -123,7 +123,8 @@ class Transposed(nn.Module):
         self.conv1, self.bn1 = nn.ConvTranspose2d(inputs, inputs, 3, 1, 1, bias=False), nn.BatchNorm2d(inputs)
         self.conv2, self.bn2 = nn.ConvTranspose2d(inputs, outputs, 3, stride, 1, stride - 1, bias=False), nn.BatchNorm2d(outputs)
         self.upsample = None
-        if stride != 1 or inputs != outputs: self.upsample = nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 1, stride, 0, stride - 1, bias=False), nn.BatchNorm2d(outputs))
+        if stride != 1 or inputs != outputs:
+            self.upsample = nn.Sequential(PointwiseTranspose(inputs, outputs, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs larger_h larger_w"]:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
@@ -1058,7 +1059,7 @@ SIZES = {
     "cpu": {"size": 64, "resolution": 32, "shapes": 200, "views": 10, "cloud": 1024, "seeds": {"chair": 3, "car": 1, "plane": 1}, "sketch": {"model": {"width": 16, "pool": True}, "steps": 2600, "batch": 32, "view_weight": 10.0, "drawn": 8, "rate": 2e-3},
             "voxels": {"model": {"width": 16, "pool": True, "channels": [64, 32, 16]}, "steps": 1900, "batch": 32, "drawn": 16, "rate": 2e-3}, "critic": {"channels": [16, 32, 64], "noise": 200, "steps": 110, "batch": 12},
             "natural": {"steps": 40, "batch": 16, "weights": [0.0, 0.001, 0.01]}, "embedding": {"model": {"dimensions": 64, "width": 16}, "steps": 240, "batch": 8, "points": 480}, "numbers": {"level": 0.15, "points": 768, "coarser": 2, "steps": 30},
-            "aligner": {"steps": 640, "batch": 32, "images": 480}, "template": {"images": 300, "width": 8, "steps": 240, "batch": 16}, "images": 80, "pairs": 240, "knob_images": 40, "seam": 48, "restarts": 24, "detail": 10, "precision": "bf16", "imagenet": True,
+            "aligner": {"steps": 640, "batch": 32, "images": 480}, "template": {"images": 300, "width": 8, "steps": 240, "batch": 16}, "images": 80, "pairs": 240, "knob_images": 40, "seam": 48, "restarts": 24, "detail": 10, "precision": "float32", "imagenet": True,
             "others": {"shapes": 90, "views": 8, "sketch": {"model": {"width": 16, "pool": True}, "steps": 700, "batch": 32, "view_weight": 10.0, "drawn": 8, "rate": 2e-3}, "voxels": {"model": {"width": 16, "pool": True, "channels": [64, 32, 16]}, "steps": 400, "batch": 32, "drawn": 16, "rate": 2e-3},
                        "critic": {"channels": [16, 32, 64], "noise": 200, "steps": 30, "batch": 12}, "images": 32, "pairs": 96, "template": {"images": 160, "width": 8, "steps": 80, "batch": 16}}},
     "gpu": {"size": 256, "resolution": 128, "shapes": 800, "views": 12, "cloud": 2048, "seeds": {"chair": 3, "car": 3, "plane": 3}, "sketch": {"model": {"width": 64, "pool": True}, "steps": 12000, "batch": 16, "view_weight": 1.0},

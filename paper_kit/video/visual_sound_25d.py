@@ -623,7 +623,7 @@ SIZES = {
     "smoke": {"seeds": 1, "panorama_seeds": 1, "room": 24, "other": 12, "data": {"seconds": 1.0, "store": [36, 72]}, "size": {"width": 4, "trunk": "small", "frame": [32, 64]}, "precision": "float32",
               "steps": 12, "other_steps": 6, "separation_steps": 6, "batch": 4, "test": 2, "other_test": 1, "repeats": 1, "duets": 2, "frames": 2, "patch": 5, "step": 9,
               "hop": 2400, "pairs": 3, "azimuths": [-45, 0, 45], "pictures": {"count": 30, "steps": 6, "batch": 8}},
-    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 1000, "data": _data, "size": _small, "precision": "bf16", "steps": 1000, "other_steps": 400, "separation_steps": 300, "batch": 16,
+    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 1000, "data": _data, "size": _small, "precision": "float32", "steps": 1000, "other_steps": 400, "separation_steps": 300, "batch": 16,
             "test": 30, "other_test": 24, "repeats": 3, "duets": 14, "frames": 20, "patch": 9, "step": 6, "hop": 3200, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
             "pictures": {"count": 900, "steps": 240, "batch": 32}},
     "gpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 400, "data": {"seconds": 10.0, "store": [240, 480]}, "size": {"width": 64, "trunk": "resnet18", "frame": [224, 448]}, "precision": "bf16",

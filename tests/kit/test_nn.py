@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.nn import (CoordinateMLP, FourierFeatures, FrozenBatchNorm, Residual, ResNet, Sine, UNet, from_old_weight_norm, load_strict,
-                              nonlinearity, parameter_bytes, parameter_count, seeded, to_old_weight_norm)
+from paper_kit.kit.nn import (CoordinateMLP, FourierFeatures, FrozenBatchNorm, Pointwise, PointwiseTranspose, Residual,
+                              ResNet, Sine, UNet, from_old_weight_norm, load_strict, nonlinearity, parameter_bytes, parameter_count, seeded, to_old_weight_norm)
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
@@ -128,6 +128,42 @@ def test_a_resnet_without_classifier_with_other_channels():
     assert ResNet(18, classes=3)(torch.zeros(2, 3, 33, 33)).shape == (2, 3)
     with pytest.raises(PaperKitError, match="101"):
         ResNet(101)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 6), (1, 1), (2, 5)])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_strided_pointwise_convolutions_are_pytorchs(size, stride, bias, layout):
+    "Function, gradients, names, shapes and initial weights are those of the layers they stand for."
+    with seeded(0): there, back = Pointwise(4, 6, stride, bias), PointwiseTranspose(4, 6, stride, bias)
+    with seeded(0): plain, transposed = nn.Conv2d(4, 6, 1, bias=bias), nn.ConvTranspose2d(4, 6, 1, bias=bias)
+    x = torch.randn(2, 4, *size, dtype=torch.float64).to(memory_format=layout)
+    for ours, theirs, expected in (
+            (there, plain, lambda x, s: F.conv2d(x, s["weight"], s.get("bias"), stride)),
+            (back, transposed, lambda x, s: F.conv_transpose2d(x, s["weight"], s.get("bias"), stride, 0, stride - 1))):
+        assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n, t in theirs.state_dict().items()}
+        assert all(torch.equal(t, theirs.state_dict()[n]) for n, t in ours.state_dict().items())
+        ours, a, b = ours.double(), x.clone().requires_grad_(), x.clone().requires_grad_()
+        state = {n: p.detach().clone().requires_grad_() for n, p in ours.named_parameters()}
+        one, other = ours(a), expected(b, state)
+        torch.testing.assert_close(one, other)
+        weight = torch.randn_like(other)
+        (one*weight).sum().backward(), (other*weight).sum().backward()
+        torch.testing.assert_close(a.grad, b.grad)
+        for name, p in ours.named_parameters(): torch.testing.assert_close(p.grad, state[name].grad)
+
+
+def test_released_weights_load_into_strided_pointwise_convolutions():
+    released = {"weight": torch.randn(6, 4, 1, 1), "bias": torch.randn(6)}
+    assert torch.equal(load_strict(Pointwise(4, 6, 2), released).weight, released["weight"])
+    assert torch.equal(load_strict(PointwiseTranspose(6, 4, 2), {"weight": released["weight"], "bias": torch.zeros(4)}).weight, released["weight"])
+
+
+def test_the_layout_stays_through_pointwise_convolutions():
+    x = torch.randn(2, 4, 8, 8).to(memory_format=torch.channels_last)
+    for layer in (Pointwise(4, 6, 2), PointwiseTranspose(4, 6, 2)):
+        assert layer(x).is_contiguous(memory_format=torch.channels_last) and layer(x.contiguous()).is_contiguous()
 
 
 def test_frozen_norm_does_not_move_and_lets_gradients_through():

@@ -162,8 +162,8 @@ def test_what_is_done_and_what_is_not(demo):
 
 def test_a_digest_is_computed_again_when_what_it_was_made_of_changes_and_only_then(demo, monkeypatch):
     (demo/"nbs/learning/other.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"other\\"'))
-    computed, compute, stamp = [], workflow.digest_and_modules, workflow.module_stamp
-    monkeypatch.setattr(workflow, "digest_and_modules", lambda path: computed.append(path.stem) or compute(path))
+    computed, compute, stamp = [], workflow.digest_and_sources, workflow.module_hash
+    monkeypatch.setattr(workflow, "digest_and_sources", lambda path: computed.append(path.stem) or compute(path))
 
     def ask(*names):
         computed.clear()
@@ -177,10 +177,10 @@ def test_a_digest_is_computed_again_when_what_it_was_made_of_changes_and_only_th
     edit(demo, "2.0/(steps", "2.5/(steps")
     second, done = ask("demo", "other")
     assert done == ["demo"] and second[0] != first[0] and second[1] == first[1]
-    for module, again in (("paper_kit.kit.claims", ["demo", "other"]), ("paper_kit.kit.stages", ["demo", "other"]), ("paper_kit.kit.sound", [])):
-        monkeypatch.setattr(workflow, "module_stamp", lambda name, changed=module: [0, 0] if name == changed else stamp(name))
+    for module, again in (("paper_kit.kit.claims", ["demo", "other"]), ("paper_kit.kit.reach", ["demo", "other"]), ("paper_kit.kit.sound", [])):
+        monkeypatch.setattr(workflow, "module_hash", lambda name, changed=module: "0"*64 if name == changed else stamp(name))
         assert ask("demo", "other") == (second, again), module
-        monkeypatch.setattr(workflow, "module_stamp", stamp)
+        monkeypatch.setattr(workflow, "module_hash", stamp)
         ask("demo", "other")
     for broken in ("[1]", "{", '{"learning/demo.ipynb": 1}', '{"learning/demo.ipynb": {"text": 1}}'):
         (demo/"runs/digests.json").write_text(broken)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from paper_kit.kit.datasets import Source
 from paper_kit.geometry import sdrsac as paper
 from paper_kit.geometry.sdrsac import affinity, assignments, compatible, fit, icp, integer_optimum, presolve, predicates, relax, round_to_pairs, sdrsac, solve_relaxation, tree_of, trials_needed
 from paper_kit.geometry.worlds import object_pair, scanned_object
@@ -369,6 +370,7 @@ def test_real_fragments_take_the_place_of_rooms(tmp_path):
         (scene/f"cloud_bin_{k}.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 40\nproperty float x\nproperty float y\nproperty float z\nend_header\n{rows}\n")
     block = lambda i, j: f"{i} {j} 60\n" + "".join(f"{int(r == 0)} {int(r == 1)} {int(r == 2)} {i - j if r < 3 else 1}\n" for r in range(4))
     (scene/"gt.log").write_text(block(1, 2) + block(8, 9))
-    pairs = paper.fragment_pairs(2, 40, str(tmp_path))
+    redwood = Source("redwood", tmp_path, "12ab")
+    pairs = paper.fragment_pairs(2, 40, redwood)
     assert [p.name for p in pairs] == ["office1 1, 2", "office1 8, 9"] and pairs[0].overlap(1e-4) == 1.0
-    with pytest.raises(PaperKitError, match="no such pair|missing"): paper.fragment_pairs(3, 40, str(tmp_path))
+    with pytest.raises(PaperKitError, match="no such pair|missing"): paper.fragment_pairs(3, 40, redwood)
