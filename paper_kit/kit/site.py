@@ -773,7 +773,7 @@ def api_pages(found: dict, stands: dict) -> list[Page]:
     for module, (doc, listed) in found.items():
         if not listed and not doc: continue
         names = " ".join(f'<a href="{module}.html#{d.name}"><code>{d.name}</code></a>' for d in listed)
-        index.html(f'<section class="api-module"><h3><a href="{module}.html"><code>{module}</code></a></h3>{doc_html(doc)}<p class="api-names">{names}</p></section>')
+        index.html(f'<section class="api-module"><h2><a href="{module}.html"><code>{module}</code></a></h2>{doc_html(doc)}<p class="api-names">{names}</p></section>')
         page = Page(f"api/{module}.qmd", f"paper_kit.{module}", " ".join(doc.split()))
         if module in stands: page.markdown(f"Explained, step by step, in [its notebook](../{stands[module]}).")
         for d in (d for definition in listed for d in [definition, *definition.members]): add_reference(page, d, module, stands)
