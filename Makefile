@@ -37,8 +37,7 @@ $(READY_DEV): $(INPUTS) scripts/install.sh
 install: $(READY)
 
 reproduce: $(READY)
-	@$(BIN)/paper-kit run $(if $(strip $(PAPERS)),$(PAPERS),--all) --profile $(PROFILE) --cores $(CORES) --seed $(SEED)
-	@$(BIN)/paper-kit site
+	@$(BIN)/paper-kit reproduce $(PAPERS) --profile $(PROFILE) --cores $(CORES) --seed $(SEED)
 
 site: $(READY)
 	@$(BIN)/paper-kit site
@@ -47,7 +46,7 @@ status: $(READY)
 	@$(BIN)/paper-kit status
 
 lab: $(READY)
-	@$(BIN)/jupyter lab --notebook-dir=$(CURDIR) nbs/index.ipynb
+	@$(BIN)/python -m paper_kit.kit.machine $(BIN)/jupyter lab --notebook-dir=$(CURDIR) nbs/index.ipynb
 
 sync: $(READY)
 	@$(BIN)/paper-kit sync

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..kit.claims import above, all_of, below, custom, less, more, none_of, rank_correlation, share_above, within
+from ..kit.claims import above, all_of, below, falls, more, none_of, rises, share_above
 from ..kit.files import PaperKitError
 from ..kit.mesh import Mesh, closest
 from ..kit.render import _compiled
@@ -1699,19 +1699,35 @@ def table_e4(results: dict):
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #07ee156e
 predicates = {
-    "C1": share_above("specular paths found", 0.95) & share_above("boundary paths found", 0.7) & share_above("detections that are true", 0.9) & below("exponent at a curve's extremum, distance from -0.5", 0.05, exact=True)
-          & below("exponent at an edge, distance from 0.5", 0.05, exact=True) & below("step height, relative error", 0.03, exact=True),
-    "C2": below("spread of a length over materials (bins)", 1, exact=True) & above("largest peak over smallest", 3, exact=True),
-    "C3": none_of("wrong_types_without_noise") & share_above("right types, plane", 0.9) & share_above("right types, paraboloid", 0.9) & share_above("right types, hemisphere", 0.9),
-    "C4": none_of("patches_against_the_corrected_inequalities") & none_of("convex_patches_that_are_no_minimum") & above("planes against the printed inequality, in percent", 99, exact=True),
-    "C5": below("norm of the gradient, distance from 2", 1e-6, exact=True) & below("place (mm)", 1e-6, exact=True) & below("normal (degrees)", 1e-3, exact=True),
-    "C6": below("norm of either gradient, distance from 1", 1e-6, exact=True) & below("place from either gradient (mm)", 1e-6, exact=True) & below("pair at one place against confocal (mm)", 1e-6, exact=True),
-    "C7": below("global minimum less twice the distance (mm)", 1e-6, exact=True) & all_of(*(above(f"gain in completeness, {n}", 0.15) for n in ("bowl", "vase", "jug"))) & all_of(*(below(f"gain in completeness, {n}", 0.02) for n in ("ball", "blob"))),
-    "C8": below("largest median (mm)", 1) & below("largest 95th percentile (mm)", 2) & below("largest share rejected", 0.2),
-    "C9": below("relative change of Fermat flow, diffuse to foil", 0.5) & more("relative change of the light-cone transform", "relative change of Fermat flow, diffuse to foil"),
-    "C10": above("median angle at edges", 20, exact=True) & below("median angle at specular points", 2, exact=True) & above("share of boundary types on the handle", 0.7),
-    "C11": below("RMS of coins below the bound (um)", 10) & more("median of coins above the bound", "median of coins below the bound", 2, exact=True),
-    "C12": custom(lambda v: -np.diff(np.atleast_2d(v["error by density"]), axis=1).max(1), "the error falls from each density of the wall to the next") & custom(lambda v: np.diff(np.atleast_2d(v["error by jitter"]), axis=1).min(1), "the error rises with each jitter")
+    "C1": share_above("specular paths found", 0.95) & share_above("boundary paths found", 0.7)
+          & share_above("detections that are true", 0.9)
+          & below("exponent at a curve's extremum, distance from -0.5", 0.05, exact=True)
+          & below("exponent at an edge, distance from 0.5", 0.05, exact=True)
+          & below("step height, relative error", 0.03, exact=True),
+    "C2": below("spread of a length over materials (bins)", 1, exact=True)
+          & above("largest peak over smallest", 3, exact=True),
+    "C3": none_of("wrong_types_without_noise") & share_above("right types, plane", 0.9)
+          & share_above("right types, paraboloid", 0.9) & share_above("right types, hemisphere", 0.9),
+    "C4": none_of("patches_against_the_corrected_inequalities") & none_of("convex_patches_that_are_no_minimum")
+          & above("planes against the printed inequality, in percent", 99, exact=True),
+    "C5": below("norm of the gradient, distance from 2", 1e-6, exact=True) & below("place (mm)", 1e-6, exact=True)
+          & below("normal (degrees)", 1e-3, exact=True),
+    "C6": below("norm of either gradient, distance from 1", 1e-6, exact=True)
+          & below("place from either gradient (mm)", 1e-6, exact=True)
+          & below("pair at one place against confocal (mm)", 1e-6, exact=True),
+    "C7": below("global minimum less twice the distance (mm)", 1e-6, exact=True)
+          & all_of(*(above(f"gain in completeness, {n}", 0.15) for n in ("bowl", "vase", "jug")))
+          & all_of(*(below(f"gain in completeness, {n}", 0.02) for n in ("ball", "blob"))),
+    "C8": below("largest median (mm)", 1) & below("largest 95th percentile (mm)", 2)
+          & below("largest share rejected", 0.2),
+    "C9": below("relative change of Fermat flow, diffuse to foil", 0.5)
+          & more("relative change of the light-cone transform", "relative change of Fermat flow, diffuse to foil"),
+    "C10": above("median angle at edges", 20, exact=True) & below("median angle at specular points", 2, exact=True)
+          & above("share of boundary types on the handle", 0.7),
+    "C11": below("RMS of coins below the bound (um)", 10)
+          & more("median of coins above the bound", "median of coins below the bound", 2, exact=True),
+    "C12": falls("error by density", "the error falls with the density of the wall")
+           & rises("error by jitter", "the error rises with jitter")
            & above("objects that refinement improves", 3.5)}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #cb0b1000

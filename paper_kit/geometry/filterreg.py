@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .worlds import creature, boxed, crop, package_mesh, read_log, scanned_object
-from ..kit.claims import above, below, custom, less, more, none_of
+from ..kit.claims import above, all_below, below, less, more, none_of
 from ..kit.files import PaperKitError
 from ..kit.geometry import intrinsics, invert, look_at, random_rotations, unproject
 from ..kit.mesh import Mesh, _compiled, face_areas, face_normals, sample_surface
@@ -2061,16 +2061,19 @@ def lattice_toy(seed: int = 0):
 
 # %% ../../nbs/geometry/filterreg.ipynb #46fb98f2
 predicates = {
-    "C1": below("proposed", 0.01) & less("proposed", "trimmed ICP", 0.3) & custom(lambda v: 2*v["CPD"] + 0.005 - v["proposed"], "proposed <= 2 x CPD + 0.005"),
+    "C1": below("proposed", 0.01) & less("proposed", "trimmed ICP", 0.3) & less("proposed", "CPD", 2, by=0.005),
     "C2": less("proposed", "trimmed ICP", 0.5) & less("proposed", "CPD", 1.5),
-    "C3": below("slope of time, lattice", 1.3) & above("slope of time, brute force", 1.6) & above("time of CPD over time of the lattice", 10),
-    "C4": less("iterations, updated", "iterations, fixed") & more("time of an iteration, updated", "time of an iteration, fixed"),
-    "C5": below("largest difference", 1e-10, exact=True),
+    "C3": below("slope of time, lattice", 1.3) & above("slope of time, brute force", 1.6)
+          & above("time of CPD over time of the lattice", 10),
+    "C4": less("iterations, updated", "iterations, fixed")
+          & more("time of an iteration, updated", "time of an iteration, fixed"),
+    "C5": all_below("largest difference", 1e-10),
     "C6": none_of("falls_of_the_likelihood"),
     "C7": below("difference, no outliers", 0.005) & below("difference, 0.2 outliers", 0.005),
-    "C8": below("relative difference of A and b", 1e-8, exact=True) & below("growth of time, factored", 2) & above("growth of time, direct", 8),
+    "C8": below("relative difference of A and b", 1e-8, exact=True) & below("growth of time, factored", 2)
+          & above("growth of time, direct", 8),
     "C9": less("planes", "points") & less("planes", "trimmed ICP"),
-    "C10": custom(lambda v: v["proposed, default"] - v["feature ICP, default"] + 0.5, "successes: proposed >= feature ICP on the default views") & more("proposed, hard", "feature ICP, hard"),
+    "C10": more("proposed, default", "feature ICP, default", by=-0.5) & more("proposed, hard", "feature ICP, hard"),
     "C11": more("median error, c = 0", "median error, weighted", 10),
     "C12": less("proposed", "projective ICP", 0.5)}
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from .worlds import JOINTS, PART_OF_JOINT, PARTS, Body, coarser, corrupt_parts, dressed, free_body, picture_people, pose_bank, projected
-from ..kit.claims import Predicate, above, below, custom, less, more
+from ..kit.claims import Predicate, above, all_of, below, custom, less, more, near, near_ratio
 from ..kit.files import PaperKitError, patch
 from ..kit.geometry import align, axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
 from ..kit.nn import Residual, ResNet, parameter_count, seeded
@@ -44,7 +44,7 @@ __all__ = ['F', 'TARGETS', 'KINDS', 'SWAP', 'SWAP_PARTS', 'FOURTEEN', 'LAYOUTS',
            'drawn', 'picture', 'side', 'shown_cases', 'rgb_of', 'cover_cases', 'triple', 'figure_1', 'gallery',
            'cover_view', 'average', 'table_1', 'six_errors', 'mean_mesh', 'table_2', 'four_errors', 'table_3',
            'table_4', 'table_5', 'figure_2', 'figure_3', 'figure_4', 'blend_view', 'crowded', 'figure_5', 'figure_6',
-           'ablations', 'curves', 'beyond_error', 'near', 'steps_to', 'claim_values']
+           'ablations', 'curves', 'steps_to', 'claim_values']
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #aef63165
 def adjacency(faces: Int[Tensor, "f 3"], count: int, loops: bool = True) -> Float[Tensor, "count count"]:
@@ -1228,28 +1228,22 @@ def curves(r: dict):
     return fig
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #edd271c7
-def beyond_error(a: str, b: str) -> Predicate:
-    "b - a, mean over seeds, exceeds one standard error of the difference."
-    def margin(v):
-        d = v[b] - v[a]
-        return d.mean() - d.std(ddof=1)/np.sqrt(len(d)) if len(d) > 1 else -np.inf
-    return custom(margin, f"{a} < {b} by more than one standard error", exact=True)
-
-def near(a: str, b: str, share: float) -> Predicate:
-    "|a - b| < share of b."
-    return custom(lambda v: share*v[b] - np.abs(v[a] - v[b]), f"{a} within {100*share:g} percent of {b}")
-
 predicates: dict[str, Predicate] = {
-    "C1": less("graph: MPJPE", "FC: MPJPE") & less("graph: rec", "FC: rec", factor=0.9) & custom(lambda v: 0.1*v["graph: parameters"] - np.abs(v["FC: parameters"] - v["graph: parameters"]), "head sizes within 10 percent", exact=True),
-    "C2": beyond_error("graph: rec", "parameters: rec") & beyond_error("graph + parameters: rec", "parameters: rec"),
-    "C3": beyond_error("RGB: ours", "RGB: parameters") & beyond_error("parts: ours", "parts: parameters") & beyond_error("dense: ours", "dense: parameters"),
-    "C4": near("RGB: parametric", "RGB: mesh", 0.1) & near("parts: parametric", "parts: mesh", 0.1) & near("dense: parametric", "dense: mesh", 0.1) & below("true meshes: vertex error", 10.0),
+    "C1": less("graph: MPJPE", "FC: MPJPE") & less("graph: rec", "FC: rec", factor=0.9)
+          & custom(lambda v: 0.1*v["graph: parameters"] - np.abs(v["FC: parameters"] - v["graph: parameters"]),
+                   "head sizes within 10 percent", exact=True),
+    "C2": less("graph: rec", "parameters: rec") & less("graph + parameters: rec", "parameters: rec"),
+    "C3": all_of(*(less(f"{k}: ours", f"{k}: parameters") for k in ("RGB", "parts", "dense"))),
+    "C4": all_of(*(near_ratio(f"{k}: parametric", f"{k}: mesh", 0.1) for k in ("RGB", "parts", "dense")))
+          & below("true meshes: vertex error", 10.0),
     "C5": less("graph: roughness", "FC: roughness", factor=0.5),
     "C6": less("group: rec", "none: rec") & less("group: rec", "batch: rec"),
     "C7": less("L1: median vertex error", "L2: median vertex error"),
     "C8": less("two steps: mesh", "end to end: mesh") & less("two steps: parametric", "end to end: parametric"),
-    "C9": less("matrix: steps", "axis-angle: steps", factor=0.9) & near("matrix: final error", "axis-angle: final error", 0.1) & below("distance from orthonormal", 1e-4, exact=True) & above("smallest determinant", 0.999, exact=True),
-    "C10": more("ours: part F1", "HMR: part F1") & custom(lambda v: 0.05 - np.abs(v["ours: part F1"] - v["SMPLify: part F1"]), "part F1 within 0.05 of SMPLify's"),
+    "C9": less("matrix: steps", "axis-angle: steps", factor=0.9)
+          & near_ratio("matrix: final error", "axis-angle: final error", 0.1)
+          & below("distance from orthonormal", 1e-4, exact=True) & above("smallest determinant", 0.999, exact=True),
+    "C10": more("ours: part F1", "HMR: part F1") & near("ours: part F1", "SMPLify: part F1", 0.05),
     "C11": less("with 2D-only: rec", "3D only: rec"),
     "C12": more("RGB: gap", "parts: gap") & less("RGB with wild: gap", "RGB: gap")}
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import base64, difflib, html, io, json, os, re, resource, time
 from functools import lru_cache
 from pathlib import Path
+from .machine import pin
+pin()                                                  # before NumPy and PyTorch look at the processor
 import numpy as np
 import yaml
 from .datasets import read_by
@@ -16,9 +18,10 @@ from .stages import Runner, _now, _peak_mb, import_clock, profiles, versions
 from .tables import table_html
 
 # %% auto #0
-__all__ = ['needs_levels', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'density', 'read_yaml', 'Manifest',
-           'load_manifest', 'record_fault', 'load_record', 'claim_html', 'count_verdicts', 'have', 'card_html',
-           'header_html', 'Paper', 'where', 'data', 'file_name', 'few_colours', 'reaches']
+__all__ = ['needs_levels', 'claim_kinds', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'density',
+           'read_yaml', 'Manifest', 'load_manifest', 'record_fault', 'load_record', 'rows_html', 'claim_html',
+           'count_verdicts', 'count_kinds', 'measured_small', 'have', 'card_html', 'header_html', 'Paper', 'where',
+           'data', 'file_name', 'few_colours', 'reaches', 'judged']
 
 # %% ../../nbs/kit/paper.ipynb #0ebec6c0
 class _Loader(yaml.SafeLoader):
@@ -56,12 +59,14 @@ def read_yaml(path, limit: int = 1_000_000) -> tuple:
 
 # %% ../../nbs/kit/paper.ipynb #e7de4698
 _must = {"paper": {"slug", "title", "venue", "wing", "summary", "tables", "figures", "claims"},
-         "tables": {"id", "shows", "regenerate"}, "figures": {"id", "shows", "regenerate"}, "claims": {"id", "text", "test", "needs"}}
+         "tables": {"id", "shows", "regenerate"}, "figures": {"id", "shows", "regenerate"}, "claims": {"id", "kind", "text", "test", "needs"}}
 _may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes", "idea", "aliases", "cover"},
         "tables": {"rows", "columns", "how", "why", "owed", "extra", "better", "note"},
         "figures": {"how", "why", "owed", "extra", "note", "overview"},
-        "claims": {"where", "paper_numbers", "amended", "reading", "owed", "extra", "cost", "why"}}
+        "claims": {"where", "paper_numbers", "amended", "reading", "owed", "extra", "cost", "why", "looks", "not_converged"}}
 needs_levels = ("smoke", "cpu", "gpu", "real-data")
+claim_kinds = {"headline": "the method against its rivals", "ablation": "one of its parts left out or changed",
+               "property": "an identity, a count, a bound, a cost"}
 
 class Manifest(dict):
     "A paper's manifest, checked. `entry(id)` finds a table, figure or claim; `kind(id)` says which it is."
@@ -116,6 +121,11 @@ def load_manifest(path) -> Manifest:
 def _check_entry(fault, where, kind, entry):
     if kind == "claims":
         if entry.get("needs") not in needs_levels: fault((*where, "needs"), f"needs is {entry.get('needs')!r}; expected one of {', '.join(needs_levels)}")
+        if "kind" in entry and entry["kind"] not in claim_kinds:
+            fault((*where, "kind"), f"kind is {entry['kind']!r}; expected one of {', '.join(claim_kinds)}")
+        looks = entry.get("looks", [2])
+        if not (isinstance(looks, list) and looks and all(type(n) is int and n > 1 for n in looks) and looks == sorted(set(looks))):
+            fault((*where, "looks"), f"looks is {looks!r}; expected growing numbers of seeds, such as [3, 6]")
         amended = entry.get("amended")
         if amended is not None:
             if not isinstance(amended, dict) or set(amended) != {"from", "to", "why"}: fault((*where, "amended"), "amended takes from, to and why")
@@ -148,7 +158,7 @@ record_schema = {
     "properties": {
         "schema": {"const": record_version}, "slug": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}, "profile": {"enum": list(profiles)},
         "seed": {"type": "integer"}, "data": {"type": "string", "pattern": "^(world|real:.+@.+)$"}, "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        "harness": {"type": "integer"}, "created": {"type": "string"}, "device": {"type": "string"}, "threads": {"type": "integer", "minimum": 1},
+        "harness": {"type": "integer"}, "judged": {"type": "integer"}, "created": {"type": "string"}, "device": {"type": "string"}, "threads": {"type": "integer", "minimum": 1},
         "versions": {"type": "object", "additionalProperties": {"type": "string"}}, "wall_s": {"type": "number", "minimum": 0},
         "cpu_s": {"type": "number", "minimum": 0}, "peak_mb": {"type": "number", "minimum": 0},
         "stages": {"type": "array", "items": {"type": "object", "required": ["name", "key", "device", "wall_s", "peak_mb", "cached"]}},
@@ -159,7 +169,9 @@ record_schema = {
             "type": "object", "required": ["files"], "properties": {"files": {"type": "array", "items": {"type": "string"}}, "caption": {"type": "string"}}}},
         "claims": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["verdict", "measured", "values"],
-            "properties": {"verdict": {"enum": ["holds", "fails", "undecided", "untested"]}, "measured": {"type": "string"}, "values": _numbers_by_name, "why": {"type": "string"}}}},
+            "properties": {"verdict": {"enum": ["holds", "fails", "undecided", "untested"]}, "measured": {"type": "string"}, "values": _numbers_by_name, "why": {"type": "string"},
+                           "evidence": {"type": "string"}, "reason": {"type": "string"}, "small": {"type": "string"},
+                           "rows": {"type": "array", "items": {"type": "object", "required": ["condition", "verdict"]}}}}},
         "files": {"type": "object", "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}}}
 
 @lru_cache(maxsize=1)
@@ -197,46 +209,126 @@ def _chip(verdict: str, text: str = "") -> str:
     return (f'<span class="paper-kit-chip {verdict}" style="display:inline-block;padding:.1em .6em;border-radius:1em;background:{colour};color:#fff;'
             f'font-size:.85em;font-weight:600">{html.escape(text or word)}</span>')
 
+
+# %% ../../nbs/kit/paper.ipynb #c0f87ce6
+def _number(x) -> str: return "" if x is None else f"{x:.3g}"
+
+def _difference(row: dict) -> str:
+    "The estimate of a condition with its interval, such as `ratio 0.71 [0.6, 0.84]`."
+    if row.get("difference") is None: return ""
+    word = {"ratio": "ratio ", "slope": "a step ", "margin": "margin "}.get(row.get("kind"), "")
+    low, high = row.get("from"), row.get("to")
+    return f"{word}{_number(row['difference'])}" + (f" [{_number(low)}, {_number(high)}]" if low is not None else "")
+
+def _sample(row: dict) -> str:
+    if not row.get("n"): return row.get("how", "")
+    unit = row.get("unit", "seeds").removesuffix("s" if row["n"] == 1 and row.get("unit") == "seeds" else "")
+    return f"{row['n']} {unit}; {row.get('how', '')}"
+
+def rows_html(rows: list) -> str:
+    "The conditions of a claim as a small table: what was asked, ours, the rival, their difference with its interval, the verdict."
+    cells = lambda row: (row["condition"], _number(row.get("ours")), _number(row.get("rival")), _difference(row), _sample(row),
+                         row["verdict"])
+    head = "".join(f'<th scope="col">{h}</th>' for h in ("condition", "ours", "rival", "difference", "from", "verdict"))
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells(row)) + "</tr>" for row in rows)
+    return (f'<div style="overflow-x:auto"><table class="paper-kit-table paper-kit-conditions" style="font-size:.85em"><thead><tr>{head}</tr>'
+            f"</thead><tbody>{body}</tbody></table></div>")
+
+
+# %% ../../nbs/kit/paper.ipynb #c0f87ce7
+_undecided = ("The numbers fit both answers: the interval of the difference contains the threshold, there are fewer than three seeds, "
+              "or a training has not converged. What the interval excludes is excluded all the same.")
+
+def _reason(result: dict) -> str:
+    "Why a claim failed, with its evidence, or marked as untested."
+    if not (why := result.get("why", "")): return ""
+    return f"{why} (Tested: {result['evidence']})" if result.get("evidence") else f"{why} (A likely reason, not tested.)"
+
+def _at_this_size(result: dict) -> str:
+    "What the numbers of an untested claim say at the size that was run."
+    if not result.get("rows"): return "nothing was measured"
+    word = {"holds": "agrees with the claim", "fails": "contradicts the claim"}.get(result.get("small"), "decides nothing")
+    return f"measured at a smaller size, which {word} there: {result['measured']}"
+
 def claim_html(entry: dict, result: dict, profile: str, data: str = "world") -> str:
-    "HTML card of one claim: what the paper says, what was tested, what was measured, the verdict."
-    colour = verdicts[result["verdict"]][0]
-    rows = [("the paper", " · ".join(x for x in (str(entry.get("where", "")), str(entry.get("paper_numbers", ""))) if x and x not in ("-", "none"))),
-            ("predicate", entry["test"]), ("measured", result["measured"]), ("why", result.get("why", "") or entry.get("why", ""))]
-    if entry.get("reading"): rows.insert(2, ("read as", str(entry["reading"])))
-    if entry.get("amended"): rows.insert(2, ("amended", f"from: {entry['amended']['from']} — because {entry['amended']['why']}"))
-    if result["verdict"] == "untested": rows.append(("to decide it", str(entry.get("cost") or f"needs {entry['needs']}")))
-    lines = "".join(f'<div style="margin-top:.35em"><span style="opacity:.65;font-size:.85em">{name}</span> {html.escape(text)}</div>' for name, text in rows if text)
+    "HTML card of one claim: what the paper says, what was found in a sentence and a small table, the verdict."
+    verdict, colour = result["verdict"], verdicts[result["verdict"]][0]
+    numbers = " · ".join(x for x in (str(entry.get("where", "")), str(entry.get("paper_numbers", ""))) if x and x not in ("-", "none"))
+    found = _at_this_size(result) if verdict == "untested" else result["measured"]
+    rows = [("the paper", numbers), ("found", found), ("reason", _reason(result)),
+            ("to decide it", str(entry.get("cost") or f"needs {entry['needs']}") if verdict == "untested" else "")]
+    lines = "".join(f'<div><small>{name}</small> {html.escape(text)}</div>'
+                    for name, text in rows if text)
+    if verdict == "undecided":
+        lines += (f'<div><a href="#undecided">undecided</a>: '
+                  f'{html.escape(result.get("reason") or "the interval contains the threshold")}</div>')
+    return (f'<div class="paper-kit-claim {verdict}" style="border-left:4px solid {colour};padding:.5em 1em;margin:.8em 0">'
+            f'<div>{_chip(verdict)} <strong>{html.escape(entry["id"])}</strong> <small>'
+            f'{_setting(entry, profile, data)}</small></div><div>{html.escape(entry["text"])}</div>{lines}'
+            f'{rows_html(result["rows"]) if result.get("rows") else ""}{_how_tested(entry)}</div>')
+
+
+# %% ../../nbs/kit/paper.ipynb #c0f87ce8
+def _setting(entry: dict, profile: str, data: str) -> str:
     where = "in our world" if data == "world" else f"on {data.removeprefix('real:').split('@')[0]}"
-    return (f'<div class="paper-kit-claim {result["verdict"]}" style="border-left:4px solid {colour};padding:.5em 1em;margin:.8em 0">'
-            f'<div>{_chip(result["verdict"])} <strong>{html.escape(entry["id"])}</strong> <span style="opacity:.65;font-size:.85em">{where}, at profile {profile}'
-            f'{" · ours, not the paper’s" if entry.get("extra") else ""}</span></div>'
-            f'<div style="margin-top:.4em">{html.escape(entry["text"])}</div>{lines}</div>')
+    return html.escape(f"{entry.get('kind', '')} · {where}, at profile {profile}" + (" · ours, not the paper’s" if entry.get("extra") else ""))
+
+def _how_tested(entry: dict) -> str:
+    "The test as it was written down before the run, folded."
+    amended = entry.get("amended") or {}
+    rows = [("asked", entry["test"]), ("read as", str(entry.get("reading", ""))), ("before", amended.get("from", "")),
+            ("changed because", amended.get("why", "")), ("looks at", ", ".join(f"{n} seeds" for n in entry.get("looks", ())))]
+    lines = "".join(f'<div><small>{name}</small> {html.escape(str(text))}</div>' for name, text in rows if text)
+    return f'<details><summary>how it was tested</summary>{lines}</details>'
+
 
 # %% ../../nbs/kit/paper.ipynb #c8600c14
-def count_verdicts(manifest: dict, record: dict | None) -> dict:
-    "How many of the paper's own claims have each verdict; those not delivered are owed."
+def count_verdicts(manifest: dict, record: dict | None, kind: str = "") -> dict:
+    "How many of the paper's own claims (of one kind) have each verdict; those not delivered are owed."
     counts = dict.fromkeys(verdicts, 0)
     for entry in manifest["claims"]:
-        if entry.get("extra"): continue
+        if entry.get("extra") or kind and entry.get("kind") != kind: continue
         counts[((record or {}).get("claims", {}).get(entry["id"]) or {"verdict": "owed"})["verdict"]] += 1
     return counts
+
+def count_kinds(manifest: dict, record: dict | None) -> dict:
+    "{kind: {verdict: count}}, headlines first, for the kinds that the paper has."
+    found = {kind: count_verdicts(manifest, record, kind) for kind in claim_kinds}
+    return {kind: counts for kind, counts in found.items() if sum(counts.values())}
+
+def measured_small(manifest: dict, record: dict | None) -> int:
+    "How many untested claims were measured at a smaller size than they need."
+    results = (record or {}).get("claims", {})
+    return sum(r["verdict"] == "untested" and bool(r.get("rows")) for r in (results.get(e["id"], {"verdict": ""}) for e in manifest["claims"]
+                                                                           if not e.get("extra")))
 
 def have(manifest: dict, record: dict | None, kind: str) -> tuple:
     "(regenerated, to be regenerated) for the paper's own tables or figures."
     wanted = [e["id"] for e in manifest[kind] if e["regenerate"] != "reported-only" and not e.get("extra")]
     return sum(w in (record or {}).get(kind, {}) for w in wanted), len(wanted)
 
+
+# %% ../../nbs/kit/paper.ipynb #c8600c15
+_plural = {"headline": "headlines", "ablation": "ablations", "property": "properties"}
+
+def _verdict_lines(manifest: dict, record: dict) -> str:
+    "One line of chips for each kind of claim, headlines first."
+    lines = [f'<div style="margin:.15em 0"><span style="display:inline-block;min-width:6em;opacity:.75">{_plural[kind]}</span>'
+             + " ".join(_chip(v, f"{n} {verdicts[v][1]}") for v, n in counts.items() if n) + "</div>"
+             for kind, counts in count_kinds(manifest, record).items()]
+    return "".join(lines) or "no claim"
+
 def card_html(manifest: dict, record: dict | None) -> str:
-    "The verdict card: claims by verdict, tables, figures, profile, time; an honest sentence when nothing is published."
-    if record is None:
-        inside = "Nothing is published yet: no number on this page has been measured."
+    "The verdict card: claims by kind and verdict, tables, figures, profile, time; an honest sentence when nothing is published."
+    if record is None: inside = "Nothing is published yet: no number on this page has been measured."
     else:
-        counts = count_verdicts(manifest, record)
-        chips = " ".join(_chip(v, f"{n} {verdicts[v][1]}") for v, n in counts.items() if n) or "no claim"
         (t, tt), (f, ff) = have(manifest, record, "tables"), have(manifest, record, "figures")
         where = "our world" if record["data"] == "world" else record["data"].removeprefix("real:").split("@")[0]
-        inside = (f'<div>{chips}</div><div style="margin-top:.5em;opacity:.75;font-size:.9em">claims of the paper, in {where} at profile {record["profile"]} · tables {t} of {tt} · '
-                  f'figures {f} of {ff} · seed {record["seed"]} · {record["wall_s"]:.0f} s on {html.escape(record["device"])} · {record["created"][:10]}</div>')
+        small = measured_small(manifest, record)
+        inside = (f'{_verdict_lines(manifest, record)}<div style="margin-top:.5em;opacity:.75;font-size:.9em">claims of the paper, in {where} at profile '
+                  f'{record["profile"]}{f" · {small} of the untested measured at a smaller size" if small else ""} · tables {t} of {tt} · figures {f} of {ff} · '
+                  f'seed {record["seed"]} · {record["wall_s"]:.0f} s on {html.escape(record["device"])} · {record["created"][:10]}</div>'
+                  f'<details id="undecided" style="font-size:.9em"><summary>what “undecided” means</summary>{_undecided}</details>')
     return f'<div class="paper-kit-card" style="border:1px solid rgba(128,128,128,.35);border-radius:.6em;padding:.8em 1.1em;margin:1em 0">{inside}</div>'
 
 def header_html(manifest: dict, record: dict | None) -> str:
@@ -507,22 +599,43 @@ def reaches(profile: str, data: str, needs: str) -> bool:
     if needs == "real-data": return data != "world"
     return profiles.index(profile) >= profiles.index(needs)
 
+def _rounded(row: dict) -> dict:
+    "A row fit for the record: plain numbers of seven digits, nothing infinite."
+    plain = lambda x: float(f"{x:.7g}") if isinstance(x, (float, np.floating)) else x
+    return {k: plain(v) for k, v in row.items() if not (isinstance(v, (float, np.floating)) and not np.isfinite(v)) and v is not None}
+
+def judged(entry: dict, test, values: dict, profile: str, data: str, why: str = "", evidence: str = "") -> dict:
+    "What the record keeps of a claim: verdict, sentence, rows, raw values; for a claim out of reach, what its numbers say at this size."
+    from paper_kit.kit.claims import unconverged
+    outcome = test.evaluate(values, entry.get("looks", ()))
+    reach = reaches(profile, data, entry["needs"]) or outcome.converged and entry["needs"] == "gpu"
+    if entry.get("not_converged"): outcome = unconverged(outcome, f"not converged: {entry['not_converged']}")
+    result = {"verdict": outcome.verdict if reach else "untested", "measured": outcome.measured, "rows": [_rounded(r) for r in outcome.rows],
+              "values": {k: np.asarray(v, dtype=float).tolist() for k, v in values.items()}}
+    if not reach: result["small"] = outcome.verdict
+    if outcome.reason: result["reason"] = outcome.reason
+    if why and result["verdict"] in ("fails", "undecided"): result |= {"why": why} | ({"evidence": evidence} if evidence else {})
+    return result
+
+
+
+# %% ../../nbs/kit/paper.ipynb #193fbb81
 @patch
-def claim(self: Paper, identifier: str, values: dict, test, why: str = "", source=None) -> None:
-    "Evaluate the predicate `test` on `values` (lists by seed or pair; scalars where exact), keep and show the verdict. `why`: the likely reason of a failure."
+def claim(self: Paper, identifier: str, values: dict, test, why: str = "", evidence: str = "", source=None) -> None:
+    """Evaluate the predicate `test` on `values` (see kit.claims for their axes), keep and show the verdict.
+
+    `why`: the likely reason of a failure; `evidence`: the run or oracle of this page that tests it, else the card says "not tested"."""
     from paper_kit.kit.claims import Predicate
     entry = self.manifest.entry("claims", identifier)
     if not isinstance(test, Predicate):
         raise PaperKitError(f"claim {identifier} needs a predicate", expected="a kit.claims predicate", found=type(test).__name__,
                             next_step="for example less('ours', 'baseline', factor=0.8)")
-    outcome = test.evaluate(values)
     source = self._source(source)
-    verdict = outcome.verdict if reaches(self.profile, source, entry["needs"]) else "untested"
-    plain = {k: np.asarray(v, dtype=float).tolist() for k, v in values.items()}
-    self.claims[identifier] = {"verdict": verdict, "measured": outcome.measured, "values": plain} | ({"why": why} if why and verdict in ("fails", "undecided") else {})
-    if source != "world": self.claims[identifier]["source"] = source
-    _display({"text/html": claim_html(entry, self.claims[identifier], self.profile, source), "text/plain": f"{identifier} {verdict}: {outcome.measured}"},
+    result = self.claims[identifier] = judged(entry, test, values, self.profile, source, why, evidence)
+    if source != "world": result["source"] = source
+    _display({"text/html": claim_html(entry, result, self.profile, source), "text/plain": f"{identifier} {result['verdict']}: {result['measured']}"},
              {"paper_kit": {"claim": identifier}})
+
 
 # %% ../../nbs/kit/paper.ipynb #67abf3a5
 @patch
@@ -545,9 +658,10 @@ def finish(self: Paper) -> None:
 def record(self: Paper) -> dict:
     "The record of this run so far."
     import torch
+    from paper_kit.kit.claims import engine_version
     peak = max([self._peak_so_far, _peak_mb(), *(s["peak_mb"] for s in self.log if not s["cached"])])
     return {"schema": record_version, "slug": self.slug, "profile": self.profile, "seed": self.seed, "data": self.data, "digest": self.digest,
-            "harness": harness_version, "created": _now(), "device": next((s["device"] for s in self.log if "cpu" not in s["device"]), f"cpu, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"),
+            "harness": harness_version, "judged": engine_version, "created": _now(), "device": next((s["device"] for s in self.log if "cpu" not in s["device"]), f"cpu, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"),
             "threads": torch.get_num_threads(), "versions": versions(), "wall_s": round(time.perf_counter() - self._begun + sum(s["wall_s"] for s in self.log if s["cached"]), 2),
             "cpu_s": round(import_clock.others() - self._cpu + sum(s["cpu_s"] for s in self.log if s["cached"]), 2), "peak_mb": round(peak, 1),
             "stages": self.log, "tables": self.tables, "figures": self.figures, "claims": self.claims,

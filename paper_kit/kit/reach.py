@@ -383,7 +383,8 @@ Module.add, Module.take_import = _add, _take_import
 
 # %% ../../nbs/kit/reach.ipynb #b7d70456
 harness_modules = frozenset(f"paper_kit.kit.{name}" for name in
-                            ("paper", "workflow", "show", "datasets", "files", "stages", "reach", "site", "cli", "doctor"))
+                            ("paper", "workflow", "show", "datasets", "files", "stages", "reach", "site", "cli", "doctor",
+                             "machine", "expected"))
 
 def _package_folder() -> Path:
     import paper_kit

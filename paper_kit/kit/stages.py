@@ -7,13 +7,15 @@ from __future__ import annotations
 import argparse, builtins, datetime, enum, functools, hashlib, importlib, inspect, json, os, platform, resource, sys, time
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from .machine import instruction_set, pin
+if __name__ == "__main__" and "__file__" in globals(): pin()                      # before NumPy looks at the processor
 import numpy as np
 from .files import PaperKitError, check_slug, project_root, write_atomic
 from .reach import _package_folder, code_digest, lambda_form
 
 # %% auto #0
 __all__ = ['import_clock', 'profiles', 'stage_key', 'save_result', 'load_result', 'ImportClock', 'whole_seed', 'Runner',
-           'versions', 'paper_module', 'main']
+           'versions', 'module_name', 'paper_module', 'main']
 
 # %% ../../nbs/kit/stages.ipynb #4129d2d7
 def _pairs(items, where, code) -> list:
@@ -313,9 +315,10 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 def versions() -> dict:
-    "Versions of what numbers depend on."
+    "Versions of what numbers depend on, and the instruction set that was in force."
     import torch
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+            "instructions": instruction_set()}
 
 # %% ../../nbs/kit/stages.ipynb #fb7915cb
 class _Talking(Runner):
@@ -326,13 +329,17 @@ class _Talking(Runner):
             self._said = now
             print(f"  {fraction:4.0%} {text}", flush=True)
 
-def paper_module(slug: str):
-    "The imported module of a paper. Raises `PaperKitError` when there is none."
+def module_name(slug: str) -> str:
+    "The dotted name of a paper's module. Raises `PaperKitError` when there is none."
     check_slug(slug)
     found = sorted(_package_folder().glob(f"*/{slug}.py"))
     if not found:
         raise PaperKitError(f"there is no paper '{slug}'", expected=f"paper_kit/<wing>/{slug}.py", found="no such file", next_step="paper-kit list")
-    return importlib.import_module(f"paper_kit.{found[0].parent.name}.{slug}")
+    return f"paper_kit.{found[0].parent.name}.{slug}"
+
+def paper_module(slug: str):
+    "The imported module of a paper. Raises `PaperKitError` when there is none."
+    return importlib.import_module(module_name(slug))
 
 def main(argv=None) -> int:
     "Run the stages of papers, and nothing else."

@@ -411,13 +411,15 @@ class ProgressBar:
 # %% ../../nbs/kit/train.ipynb #b3888228
 def train(model, loss: Callable, steps: int, batches=None, *, rate=1e-3, optimizer="adam", options: dict | None = None, schedule=None,
           clip: float | None = None, ema: EMA | None = None, precision: str | None = None, device=None, seed: int = 0, split: bool = True,
-          checkpoint=None, save_seconds: float = 60.0, save_steps: int | None = None, progress: Callable | None = None, log_every: int | None = None) -> dict:
+          checkpoint=None, save_seconds: float = 60.0, save_steps: int | None = None, progress: Callable | None = None,
+          log_every: int | None = None, validate: Callable[[], float] | None = None, validations: int = 20) -> dict:
     """Minimise `loss` over `model` (a module, tensors, or {name: module or tensors}) for `steps` steps; return the history.
 
     `batches`: a function of (step, generator), or a list taken in turn; `loss(batch)` gives a tensor or {name: tensor}, and may take `step` and
     `generator`. `rate`, `schedule`: one for all or {name: ...}. `optimizer`: adam, adamw, sgd, rmsprop or a class, with `options`. `clip`: largest
     norm of the gradient. `precision`: float32 or bf16. `split`: processes share each batch. `checkpoint`: a file to save to every `save_seconds` (or
-    `save_steps`) and to go on from. History: step, loss, losses, rate, gradient, seconds, resumed.
+    `save_steps`) and to go on from. `validate()` is called `validations` times, without gradients and in evaluation mode: its values are the curve that
+    `kit.claims.converged` judges. History: step, loss, losses, rate, gradient, seconds, resumed, and validation with step and value.
     Raises `PaperKitError` naming step and tensor when a loss or gradient is not finite."""
     first = next(iter(Parts(model).tensors().values()))
     where = place(device, precision, first.device)
@@ -428,6 +430,7 @@ def train(model, loss: Callable, steps: int, batches=None, *, rate=1e-3, optimiz
     with torch.random.fork_rng(devices=[where.device] if where.device.type == "cuda" else []), training_mode(run.parts):
         while run.done < steps:
             run.step()
+            if validate and run.done * validations // steps > (run.done - 1) * validations // steps: run.validate(validate)
             now = time.monotonic()
             run.seconds = before + now - started
             if checkpoint and where.process == 0 and (run.done == steps or now - saved >= save_seconds or save_steps and run.done % save_steps == 0):
@@ -474,3 +477,17 @@ def report(self: Training, progress: Callable, pace: float) -> None:
     speed = f"{1 / pace:,.0f} steps/s" if pace < 0.1 else f"{1 / pace:.1f} steps/s" if pace < 1 else f"{pace:.1f} s a step"
     left = f"{clock(pace * (self.steps - self.done))} left" if self.done < self.steps else f"{clock(self.seconds)} in all"
     progress(self.done / self.steps, f"{self.done:,}/{self.steps:,}, loss {self.last:.4g}, {speed}, {left}")
+
+# %% ../../nbs/kit/train.ipynb #3c8c52d5
+@patch
+def validate(self: Training, measure: Callable) -> None:
+    "Add `measure()`, taken in evaluation mode without gradients, to the validation curve of the history."
+    training = [(m, m.training) for module in self.parts.modules.values() for m in module.modules()]
+    for m, _ in training: m.eval()
+    try:
+        with torch.no_grad(): value = float(measure())
+    finally:
+        for m, mode in training: m.training = mode
+    curve = self.history.setdefault("validation", {"step": [], "value": []})
+    curve["step"].append(self.done); curve["value"].append(value)
+

@@ -4,19 +4,24 @@
 
 # %% ../../nbs/kit/workflow.ipynb #2cda77d0
 from __future__ import annotations
-import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, subprocess, sys, tempfile, time
+import base64, contextlib, copy, functools, hashlib, html, json, os, re, shutil, signal, subprocess, sys, tempfile, time
 from pathlib import Path
+import numpy as np
+from .machine import pinned
 from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
 from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
 from .stages import profiles
 from . import paper as papers_module
-from .paper import (card_html, claim_html, count_verdicts, few_colours, have, header_html, load_manifest, load_record, read_yaml, table_html, where)
+from .paper import (card_html, claim_html, count_kinds, count_verdicts, few_colours, have, header_html, judged, load_manifest,
+                                 load_record, read_yaml, table_html, where)
 
 # %% auto #0
 __all__ = ['snakefile', 'widget_mime', 'most_bytes', 'catalogue', 'notebook_of', 'begun', 'run_folder', 'record_file',
            'published_folder', 'Digests', 'torn_files', 'status', 'slot', 'run', 'complete', 'is_done', 'write_digests',
            'run_many', 'look', 'remaining', 'remember_times', 'record_table_html', 'published_notebook', 'publish',
-           'between', 'scoreboard', 'clean_notebook', 'export', 'sync', 'derived', 'files_of', 'new', 'remove']
+           'predicates_of', 'judged_again', 'rejudge', 'power_rows', 'power', 'power_text', 'refuse_decidable',
+           'between', 'claims_in_words', 'scoreboard', 'clean_notebook', 'export', 'sync', 'derived', 'files_of', 'new',
+           'remove']
 
 # %% ../../nbs/kit/workflow.ipynb #351a37fc
 def catalogue(root) -> dict:
@@ -109,7 +114,7 @@ def _row(root, entry: dict, digests: Digests) -> dict:
     row = {k: entry.get(k, "") for k in ("slug", "title", "venue", "wing", "summary")} | {
         "state": "not begun", "profile": None, "fresh": None, "tables": [0, entry.get("tables", 0)], "figures": [0, entry.get("figures", 0)],
         "claims": {"holds": 0, "fails": 0, "undecided": 0, "untested": 0, "owed": entry.get("claims", 0), "total": entry.get("claims", 0)},
-        "wall_s": None, "real": None, "notebook": str(notebook.relative_to(root)) if notebook else None, "problem": ""}
+        "wall_s": None, "real": None, "kinds": {}, "decidable": 0, "notebook": str(notebook.relative_to(root)) if notebook else None, "problem": ""}
     if notebook is None and not manifest_file.is_file(): return row
     row["state"] = "begun"
     try:
@@ -118,9 +123,11 @@ def _row(root, entry: dict, digests: Digests) -> dict:
         record = load_record(published) if published.is_file() else None
         row["tables"], row["figures"] = list(have(manifest, record, "tables")), list(have(manifest, record, "figures"))
         row["claims"] = (counts := count_verdicts(manifest, record)) | {"total": sum(counts.values())}
+        row["kinds"] = count_kinds(manifest, record)
         if record is not None:
             torn = torn_files(root, slug, record)
-            row |= {"state": "torn" if torn else "published", "profile": record["profile"], "wall_s": record["wall_s"],
+            row |= {"decidable": sum(r["fits"] for r in power_rows(manifest, record)),
+                    "state": "torn" if torn else "published", "profile": record["profile"], "wall_s": record["wall_s"],
                     "fresh": notebook is not None and digests(notebook) == record["digest"]}
             if torn: row["problem"] = f"published files differ from the record: {', '.join(torn[:4])}; next step: paper-kit publish {slug}"
             row["real"], problem = _real_row(root, slug, digests, notebook)
@@ -150,18 +157,31 @@ def _heading(nb, index: int) -> str:
         if cell.cell_type == "markdown" and (m := re.search(r"^#+\s+(.*)", cell.source, re.M)): return m.group(1).strip()
     return ""
 
-def _engine(tell):
-    "A papermill engine that tells `tell(i, n, heading)` of each cell."
-    from papermill.engines import NBClientEngine, papermill_engines
-    class Engine(NBClientEngine):
+
+# %% ../../nbs/kit/workflow.ipynb #9cbb93bc
+def _client(kernels: list):
+    "Papermill's client, which keeps the process of each kernel in `kernels`: its exit status says what it died of."
+    from papermill.clientwrap import PapermillNotebookClient
+    class Client(PapermillNotebookClient):
+        def start_new_kernel(self, **options):
+            super().start_new_kernel(**options)
+            kernels.append(getattr(self.km.provisioner, "process", None))
+    return Client
+
+def _engine(tell, kernels: list):
+    "A papermill engine that tells `tell(i, n, heading)` of each cell, and keeps the processes of its kernels."
+    from papermill.engines import Engine as Base, papermill_engines
+    from papermill.log import logger
+    class Engine(Base):
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+        def execute_managed_notebook(cls, nb_man, kernel_name, input_path=None, start_timeout=60, **options):
             begin = nb_man.cell_start
             def cell_start(cell, cell_index=None, **more):
                 if cell_index is not None: tell(cell_index + 1, len(nb_man.nb.cells), _heading(nb_man.nb, cell_index))
                 return begin(cell, cell_index, **more)
             nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, kernel_name, **options)
+            options |= {"timeout": options.pop("execution_timeout", None), "startup_timeout": start_timeout}
+            return _client(kernels)(nb_man, kernel_name=kernel_name, log=logger, **options).execute()
     papermill_engines.register("paper_kit", Engine)
     return "paper_kit"
 
@@ -221,6 +241,35 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
             tell(state="stopped" if isinstance(error, KeyboardInterrupt) else "failed", ended=time.time(), error=str(error)[:2000])
             raise error from None
 
+# %% ../../nbs/kit/workflow.ipynb #fbdc2e59
+_corrupt = ("a compiled library wrote out of bounds. Run it so that it stops at once, and report stage and processor: "
+            "LD_PRELOAD=libc_malloc_debug.so.0 GLIBC_TUNABLES=glibc.malloc.check=3 paper-kit run {run}")
+_advice = {
+    "SIGKILL": "the system killed it, most likely for memory (see dmesg): paper-kit run {run}, with nothing beside it",
+    "SIGSEGV": _corrupt, "SIGABRT": _corrupt,
+    "SIGBUS": _corrupt + "; or a disk is full: df -h /dev/shm /tmp",
+    "SIGILL": "a library uses instructions that this processor lacks: PAPER_KIT_ISA=native paper-kit run {run}",
+    "SIGFPE": "a compiled library divided by zero: report stage and processor",
+    "SIGXCPU": "it ran into a limit on processor time: ulimit -t"}
+_stopped = "somebody stopped it: paper-kit run {run} takes up from the last finished stage"
+_left = "a library ended the process: look for sys.exit or os._exit in what the cell calls"
+_unknown = "paper-kit run {run}; if it dies again, look at what runs beside it"
+
+def _died(slug: str, profile: str, executed: Path, status: int | None, at: dict) -> PaperKitError:
+    "What is known of a kernel's end and what that advises. `status`: of its process, if known; `at`: the cell, if any."
+    name = signal.Signals(-status).name if -(status or 0) in set(signal.Signals) else ""
+    how = "" if status is None else f" with exit status {status}"
+    if name: how = f" of {name} ({signal.strsignal(-status)})"
+    cell = f" in cell {at['cell']}" + (f", in \"{at['heading']}\"" if at["heading"] else "") if at else ""
+    found = "no stage had begun"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        stage = json.loads((executed.parent/"stage.json").read_text())
+        step = f", step {stage['text']}" if stage["text"] else ""
+        found = f"the last stage that began, {stage['stage']}, was at {stage['fraction']:.0%}{step}"
+    advice = _advice.get(name) or (_stopped if name else _unknown if status is None else _left)
+    return PaperKitError(f"the kernel of {slug} died{how}{cell}", file=str(executed), expected="every cell to run",
+                         found=found, next_step=advice.format(run=f"{slug} --profile {profile}"))
+
 # %% ../../nbs/kit/workflow.ipynb #ce9ea964
 def _with_a_kernel(execute, tries: int = 3):
     "Call `execute` again when its kernel died before it had begun: the ports chosen for it had been taken by then."
@@ -234,10 +283,11 @@ def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
     from papermill.exceptions import PapermillExecutionError
     for name in ("papermill", "traitlets", "asyncio"): logging.getLogger(name).setLevel(logging.CRITICAL)
     executed = folder/notebook.name
-    environment = dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
+    environment = pinned() | dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
                        PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), PYDEVD_DISABLE_FILE_VALIDATION=1,
                        PAPER_KIT_ASKED=json.dumps({"slug": notebook.stem, "profile": parameters["profile"], "seed": parameters["seed"]}))
-    engine = _engine(lambda i, n, heading: tell(cell=i, cells=n, heading=heading))
+    at, kernels = {}, []
+    engine = _engine(lambda i, n, heading: (at.update(cell=i, heading=heading), tell(cell=i, cells=n, heading=heading)), kernels)
     with _environment(**environment):
         def execute():
             papermill.execute_notebook(notebook, executed, parameters=parameters, kernel_name="python3", cwd=root, engine_name=engine,
@@ -248,9 +298,8 @@ def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
             where = _heading(_read_notebook(executed), error.cell_index)
             raise PaperKitError(f"{notebook.stem} stopped in cell {error.cell_index + 1}" + (f", in \"{where}\"" if where else ""), file=str(executed),
                                 expected="every cell to run", found=f"{error.ename}: {error.evalue}"[:1500], next_step="open the executed notebook at its end") from None
-        except RuntimeError as error:
-            raise PaperKitError(f"the kernel of {notebook.stem} died", file=str(executed), expected="every cell to run", found=str(error)[:300],
-                                next_step="look for memory: the last cell shown in the executed notebook was running") from None
+        except RuntimeError:
+            raise _died(notebook.stem, parameters["profile"], executed, kernels and kernels[-1] and kernels[-1].poll(), at) from None
 
 def _read_notebook(path):
     import nbformat
@@ -410,8 +459,10 @@ def _refreshed(outputs: list, manifest, record, other=None) -> list:
     for output in outputs:
         about = output.get("metadata", {}).get("paper_kit", {})
         if "card" in about: output["data"]["text/html"] = header_html(manifest, record)
-        elif "claim" in about: output["data"]["text/html"] = claim_html(manifest.entry("claims", about["claim"]), record["claims"][about["claim"]], record["profile"],
-                                                                              record["claims"][about["claim"]].get("source", "world"))
+        elif "claim" in about:
+            result = record["claims"][about["claim"]]
+            text = claim_html(manifest.entry("claims", about["claim"]), result, record["profile"], result.get("source", "world"))
+            output["data"] = {"text/html": text, "text/plain": f"{about['claim']} {result['verdict']}: {result['measured']}"}
         elif "table" in about: output["data"]["text/html"] = record_table_html(manifest, record, about["table"], other)
     return outputs
 
@@ -475,9 +526,10 @@ def _source_of_run(root, slug: str, profile: str, digest: str, manifest, real: b
     raise PaperKitError(f"{slug} has nothing to publish at {profile}", file=str(run_folder(root, slug, profile, real)), expected="a complete run of the code as it is now",
                         found=said, next_step=f"paper-kit run {slug} --profile {profile}{' --data-root FOLDER' if real else ''}")
 
-def publish(slug: str, profile: str = "cpu", root=None, real: bool = False) -> dict:
+def publish(slug: str, profile: str = "cpu", root=None, real: bool = False, undecided: bool = True) -> dict:
     """Make a run the published one; a run on real data beside the world's, which it never replaces. Returns the record.
-    Raises `PaperKitError`; nothing is half-published."""
+
+    `undecided=False` refuses a run that leaves undecided what the budget could decide. Raises `PaperKitError`; nothing is half-published."""
     root = Path(root or project_root())
     notebook = notebook_of(root, slug)
     if notebook is None: raise PaperKitError(f"there is no notebook for '{slug}'", expected=", ".join(begun(root)), found=slug, next_step="paper-kit list")
@@ -487,6 +539,7 @@ def publish(slug: str, profile: str = "cpu", root=None, real: bool = False) -> d
     with lock(root/"runs"/f".publish-{slug}.lock", what=f"publishing {slug}"):
         sweep(root/"figures"); sweep(root/"data"/"results")
         record, executed, folder = _source_of_run(root, slug, profile, notebook_digest(notebook), manifest, real)
+        if not undecided: refuse_decidable(slug, power_rows(manifest, record))
         target, aside = _where_to(root, slug, record)
         nb = published_notebook(json.loads(notebook.read_text(encoding="utf-8")), executed, manifest, record, root, _other(root, slug, real))
         names = [n for n in record["files"] if n != f"{slug}.ipynb"]
@@ -534,6 +587,97 @@ def _weigh(folder: Path, slug: str):
         raise PaperKitError(f"the artefacts of {slug} are too heavy", expected=f"at most {most_bytes:,} bytes", found=f"{total:,}: " + ", ".join(f"{n} {s:,}" for s, n in sizes[:4]),
                             next_step="photographs as JPEG, fewer frames, quantised meshes, smaller previews")
 
+# %% ../../nbs/kit/workflow.ipynb #7ead0001
+def predicates_of(manifest) -> dict:
+    "The predicates of a paper's module, by claim."
+    import importlib
+    return importlib.import_module(f"paper_kit.{manifest['wing']}.{manifest['slug']}").predicates
+
+def judged_again(record: dict, manifest, predicates: dict) -> dict:
+    "`record` with every claim judged by `predicates` on the record's own raw numbers, and the engine that judged."
+    from paper_kit.kit.claims import engine_version
+    claims = {}
+    for name, old in record["claims"].items():
+        claims[name] = judged(manifest.entry("claims", name), predicates[name], old["values"], record["profile"], old.get("source", record["data"]),
+                              old.get("why", ""), old.get("evidence", ""))
+        if "source" in old: claims[name]["source"] = old["source"]
+    return record | {"claims": claims, "judged": engine_version}
+
+def rejudge(slug: str, root=None) -> list:
+    """Judge a published record again from its own numbers, without a run: record, cards and hashes are rewritten, digests and stages are not.
+
+    Returns [(claim, verdict before, verdict now)] of those that moved. Raises `PaperKitError`; nothing is half-written."""
+    root = Path(root or project_root())
+    manifest = load_manifest(root/"data"/"papers"/f"{slug}.yaml")
+    target, folder = root/"data"/"results"/f"{slug}.json", root/"figures"/slug
+    with lock(root/"runs"/f".publish-{slug}.lock", what=f"publishing {slug}"):
+        old = load_record(target)
+        record = judged_again(old, manifest, predicates_of(manifest))
+        nb = json.loads((folder/f"{slug}.ipynb").read_text(encoding="utf-8"))
+        for cell in nb["cells"]: cell["outputs"] = _refreshed(cell["outputs"], manifest, record, _other(root, slug, False)) if cell["cell_type"] == "code" else None
+        nb["cells"] = [{k: v for k, v in c.items() if not (k == "outputs" and v is None)} for c in nb["cells"]]
+        with new_folder(folder) as fresh:
+            for name in old["files"]: shutil.copyfile(folder/name, fresh/name)
+            write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+            record["files"] = {p.name: sha256(p) for p in sorted(fresh.iterdir())}
+        write_atomic(target, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return [(c, old["claims"][c]["verdict"], r["verdict"]) for c, r in record["claims"].items() if r["verdict"] != old["claims"][c]["verdict"]]
+
+
+# %% ../../nbs/kit/workflow.ipynb #7ead0003
+def _undecided_rows(result: dict) -> list:
+    return [r for r in result.get("rows", ()) if r["verdict"] == "undecided"]
+
+def power_rows(manifest, record: dict) -> list:
+    "A row for each undecided claim: its hardest condition, effect and spread now, replicates needed, their cost in seconds, whether it fits."
+    from paper_kit.kit.claims import least_seeds, replicates_needed
+    spent = sum(s["wall_s"] for s in record["stages"])
+    open_claims = {c: r for c, r in record["claims"].items() if r["verdict"] == "undecided"}
+    headline = any(manifest.entry("claims", c).get("kind") == "headline" for c in open_claims)
+    left = (7200 if headline else 3600) - spent
+    found = []
+    for claim, result in open_claims.items():
+        needs = []
+        for row in _undecided_rows(result):
+            n, effect, spread = row.get("n", 0), row.get("margin", 0.0), row.get("spread", 0.0)
+            needed = least_seeds if n < least_seeds else replicates_needed(effect, spread) if spread else None
+            needs.append((np.inf if needed is None else needed, row, max(n, 1)))
+        most, row, n = max(needs, key=lambda x: x[0]) if needs else (np.inf, {}, 1)
+        seeds = row.get("unit") == "seeds" and not result.get("reason", "").startswith("not converged")
+        cost = (most - n) * spent / max(n, least_seeds) if seeds and np.isfinite(most) else None
+        found.append({"claim": claim, "kind": manifest.entry("claims", claim).get("kind"), "condition": row.get("condition", ""), "n": n,
+                      "effect": row.get("margin"), "spread": row.get("spread"), "needed": int(most) if np.isfinite(most) else None,
+                      "seconds": cost, "left": left, "fits": cost is not None and cost <= left, "reason": result.get("reason", "")})
+    return found
+
+
+# %% ../../nbs/kit/workflow.ipynb #7ead0004
+def power(slug: str, root=None) -> list:
+    "`power_rows` of a published paper. Raises `PaperKitError` when nothing is published."
+    root = Path(root or project_root())
+    target = root/"data"/"results"/f"{slug}.json"
+    if not target.is_file():
+        raise PaperKitError(f"{slug} is not published", file=str(target), expected="a record", found="none", next_step=f"paper-kit publish {slug}")
+    return power_rows(load_manifest(root/"data"/"papers"/f"{slug}.yaml"), load_record(target))
+
+def power_text(rows: list) -> str:
+    "The rows of `power` for a terminal."
+    if not rows: return "no claim is undecided"
+    lines = [f"{'claim':6}{'kind':10}{'now':>5}{'needed':>8}{'cost':>10}  fits  condition"]
+    for r in rows:
+        needed = str(r["needed"]) if r["needed"] else "-"
+        cost = "-" if r["seconds"] is None else f"{r['seconds']/60:.0f} min"
+        effect = "" if r["effect"] is None else f" (margin {r['effect']:.3g}" + (f", spread {r['spread']:.3g})" if r["spread"] is not None else ")")
+        lines.append(f"{r['claim']:6}{r['kind'] or '':10}{r['n']:>5}{needed:>8}{cost:>10}  {'yes' if r['fits'] else 'no':4}  {r['condition']}{effect}; {r['reason']}")
+    return "\n".join([*lines, f"stage time left: {rows[0]['left']/60:.0f} min"])
+
+def refuse_decidable(slug: str, rows: list) -> None:
+    "Raise `PaperKitError` when an undecided claim could be decided within the budget."
+    if names := [r["claim"] for r in rows if r["fits"]]:
+        raise PaperKitError(f"{slug} leaves claims undecided that its budget could decide", expected="more seeds for " + ", ".join(names),
+                            found=power_text(rows), next_step=f"run more seeds, or paper-kit publish {slug} --undecided")
+
+
 # %% ../../nbs/kit/workflow.ipynb #71726c62
 def between(text: str, name: str, content: str, comment=("<!-- ", " -->")) -> str:
     "Replace what stands between the markers `name:start` and `name:end`. Raises `PaperKitError` when a marker is missing."
@@ -543,12 +687,19 @@ def between(text: str, name: str, content: str, comment=("<!-- ", " -->")) -> st
     head, tail = text.split(start, 1)[0], text.split(end, 1)[1]
     return f"{head}{start}\n{content.rstrip()}\n{end}{tail}"
 
+def _counted(counts: dict) -> str: return ", ".join(f"{n} {v}" for v, n in counts.items() if n and v not in ("total", "owed"))
+
+def claims_in_words(row: dict) -> str:
+    "Claims by verdict, the headlines first and apart: `headlines 2 holds, 1 fails; all 7 holds, 3 fails`."
+    every, head = _counted(row["claims"]), _counted((row.get("kinds") or {}).get("headline", {}))
+    return f"headlines {head}; all {every}" if head and every else every
+
 def scoreboard(rows: list, page=lambda row: None) -> str:
     "The scoreboard as a Markdown table. `page(row)` gives the address of a paper's page, if any."
     lines = ["| paper | wing | profile | tables | figures | claims |", "|---|---|---|--:|--:|---|"]
     for r in rows:
         title = f"[{r['title']}]({page(r)})" if page(r) else r["title"]
-        claims = ", ".join(f"{n} {v}" for v, n in r["claims"].items() if n and v not in ("total", "owed")) or (f"{r['claims']['total']} to test" if r["claims"]["total"] else "")
+        claims = claims_in_words(r) or (f"{r['claims']['total']} to test" if r["claims"]["total"] else "")
         badge = {"published": f"{r['profile']}{'' if r['fresh'] else ' (stale)'}", "torn": "torn"}.get(r["state"], r["state"])
         lines.append(f"| {title} | {r['wing']} | {badge} | {r['tables'][0]} / {r['tables'][1]} | {r['figures'][0]} / {r['figures'][1]} | {claims} |")
     return "\n".join(lines)
@@ -659,6 +810,7 @@ def _new_manifest(slug, title, venue, wing, summary, brief: dict | None) -> str:
     for kind in ("tables", "figures", "claims"):
         for entry in (brief or {}).get(kind) or []:
             keep = {k: v for k, v in entry.items() if k in papers_module._must[kind] | papers_module._may[kind]}
+            if kind == "claims": keep.setdefault("kind", "headline")
             document[kind].append(keep if keep.get("regenerate") == "reported-only" else keep | {"owed": owed})
     if brief and brief.get("reported"): document["reported"] = brief["reported"]
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)

@@ -8,9 +8,9 @@ import yaml
 from PIL import Image
 
 from paper_kit.kit import paper as kit
-from paper_kit.kit.claims import below, less
+from paper_kit.kit.claims import below, converged, engine_version, less
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.paper import Paper, card_html, claim_html, few_colours, load_manifest, load_record, reaches, read_yaml
+from paper_kit.kit.paper import Paper, card_html, claim_html, count_kinds, few_colours, judged, load_manifest, load_record, reaches, read_yaml
 from paper_kit.kit.tables import number_text, table_html
 
 from helpers import MANIFEST
@@ -38,14 +38,17 @@ def test_a_good_manifest(tmp_path):
 @pytest.mark.parametrize("old,new,line,word", [
     ("shows: errors", "show: errors", 7, "did you mean 'shows'"),
     ("regenerate: full, better", "regenerate: maybe, better", 7, "'maybe'"),
-    ("needs: cpu", "needs: tpu", 16, "'tpu'"),
-    ("test: error below 1e-6, ", "", 17, "no 'test'"),
-    ("id: C2", "id: C1", 17, "second time"),
+    ("needs: cpu", "needs: tpu", 17, "'tpu'"),
+    ("test: error below 1e-6, ", "", 18, "no 'test'"),
+    ("kind: property, ", "", 18, "no 'kind'"),
+    ("kind: property", "kind: result", 18, "'result'"),
+    ("needs: smoke}", "needs: smoke, looks: [6, 3]}", 18, "growing numbers of seeds"),
+    ("id: C2", "id: C1", 18, "second time"),
     ("[ours, 0.25]", "[ours]", 14, "1 values for 2 columns"),
     (", why: a photograph", "", 10, "no reason"),
     ("slug: demo", "slug: other", 1, "'demo'"),
-    ("needs: smoke}", "needs: smoke, amended: {from: a, why: b}}", 17, "from, to and why"),
-    ("needs: smoke}", "needs: smoke, amended: {from: a, to: c, why: b}}", 17, "amended.to is not the test"),
+    ("needs: smoke}", "needs: smoke, amended: {from: a, why: b}}", 18, "from, to and why"),
+    ("needs: smoke}", "needs: smoke, amended: {from: a, to: c, why: b}}", 18, "amended.to is not the test"),
 ])
 def test_each_fault_is_named_with_its_line(tmp_path, old, new, line, word):
     text = faults(tmp_path, old, new)
@@ -99,7 +102,7 @@ def test_what_reaches_what():
 def deliver(paper, seeds=3):
     paper.table("Table 1", pd.DataFrame({"method": ["theirs", "ours"], "error": np.float32([0.4, 0.2])}))
     paper.figure("Figure 1", np.random.default_rng(0).random((20, 30, 3)))
-    paper.claim("C1", values={"ours": [0.2]*seeds, "theirs": [0.4]*seeds}, test=less("ours", "theirs"))
+    paper.claim("C1", values={"ours": [0.2, 0.21, 0.19][:seeds], "theirs": [0.4, 0.42, 0.39][:seeds]}, test=less("ours", "theirs"))
     paper.claim("C2", values={"error": 1e-3}, test=below("error", 1e-6, exact=True), why="too coarse")
 
 
@@ -109,7 +112,11 @@ def test_a_whole_run_leaves_a_valid_record(demo):
     paper.finish()
     record = load_record(paper.folder/"record.json")
     assert (record["slug"], record["profile"], record["seed"], record["data"]) == ("demo", "cpu", 3, "world")
-    assert record["claims"]["C1"]["verdict"] == "holds" and record["claims"]["C2"] == {"verdict": "fails", "measured": "error < 1e-06: error 0.001", "values": {"error": 0.001}, "why": "too coarse"}
+    assert record["claims"]["C1"]["verdict"] == "holds" and record["judged"] == engine_version
+    failed = record["claims"]["C2"]
+    assert {k: failed[k] for k in ("verdict", "measured", "values", "why")} == {"verdict": "fails", "measured": "error < 1e-06: 0.001.",
+                                                                               "values": {"error": 0.001}, "why": "too coarse"}
+    assert record["claims"]["C1"]["rows"][0]["condition"] == "ours < theirs" and "small" not in failed
     assert record["tables"]["Table 1"]["rows"][1] == ["ours", pytest.approx(0.2)]
     assert set(record["files"]) == {"table-1.csv", "figure-1.webp"} and record["peak_mb"] > 10 and record["threads"] >= 1
     assert pd.read_csv(paper.folder/"table-1.csv").shape == (2, 2)
@@ -176,10 +183,10 @@ def test_cards_say_what_is_not_known(tmp_path):
     assert "no number on this page has been measured" in card_html(manifest, None)
     entry = dict(manifest["claims"][0], amended={"from": "old test", "to": manifest["claims"][0]["test"], "why": "it was wrong"}, cost="two hours")
     html = claim_html(entry, {"verdict": "untested", "measured": "m < 1", "values": {}}, "smoke")
-    assert "untested" in html and "old test" in html and "it was wrong" in html and "two hours" in html and "in our world, at profile smoke" in html
+    assert "nothing was measured" in html and "untested" in html and "old test" in html and "it was wrong" in html and "two hours" in html and "in our world, at profile smoke" in html
     assert "read as" not in html
     html = claim_html(dict(manifest["claims"][0], reading="equal to <1e-6"), {"verdict": "untested", "measured": "m < 1", "values": {}}, "smoke")
-    assert manifest["claims"][0]["test"] in html and "read as</span> equal to &lt;1e-6" in html and "amended" not in html
+    assert manifest["claims"][0]["test"] in html and "read as</small> equal to &lt;1e-6" in html and "changed because" not in html
 
 
 @pytest.mark.parametrize("damage", [lambda t: t[:len(t)//2], lambda t: "", lambda t: "[]", lambda t: t.replace('"schema": 1', '"schema": 2'),
@@ -217,3 +224,41 @@ def test_few_colours_are_close_and_fewer_bytes():
     assert few_colours(png(clear)) == png(clear) and few_colours(small) == small
     with pytest.raises(OSError):
         few_colours(b"no picture")
+
+
+def test_a_card_shows_a_sentence_and_a_table_and_a_reason_says_whether_it_was_tested(tmp_path):
+    entry = load_manifest(written(tmp_path, MANIFEST))["claims"][0]
+    result = judged(entry, less("ours", "theirs"), {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}, "cpu", "world", why="it is slow")
+    html = claim_html(entry, result, "cpu")
+    assert result["verdict"] == "fails" and "headline" in html and "ours is 0.55, theirs 0.4033." in html
+    assert "<td>0.55</td><td>0.403</td><td>0.147 [" in html and "not tested" in html
+    assert "Tested: the oracle of Table 2" in claim_html(entry, result | {"evidence": "the oracle of Table 2"}, "cpu")
+
+
+def test_what_was_measured_small_says_what_it_says_there(tmp_path):
+    entry = load_manifest(written(tmp_path, MANIFEST))["claims"][0] | {"needs": "gpu"}
+    worse = {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}
+    result = judged(entry, less("ours", "theirs"), worse, "cpu", "world")
+    assert (result["verdict"], result["small"]) == ("untested", "fails") and "contradicts the claim" in claim_html(entry, result, "cpu")
+    curve = {"curve": np.exp(-np.arange(20.0)).tolist()}
+    decided = judged(entry, less("ours", "theirs").given(converged("curve")), worse | curve, "cpu", "world")
+    assert decided["verdict"] == "fails"                                  # it has converged, and so the small experiment decides
+    assert judged(entry | {"needs": "real-data"}, less("ours", "theirs").given(converged("curve")), worse | curve, "cpu", "world")["verdict"] == "untested"
+
+
+def test_a_comparison_that_the_page_calls_too_short_is_undecided(tmp_path):
+    "Old: published as a failure on the page's own account."
+    entry = load_manifest(written(tmp_path, MANIFEST))["claims"][0] | {"not_converged": "1,100 steps are not enough"}
+    result = judged(entry, less("ours", "theirs"), {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}, "cpu", "world")
+    assert result["verdict"] == "undecided" and "1,100 steps" in claim_html(entry, result, "cpu") and 'href="#undecided"' in claim_html(entry, result, "cpu")
+
+
+def test_claims_are_counted_by_kind_headlines_first(demo):
+    paper = Paper("demo", profile="cpu", root=demo)
+    deliver(paper)
+    paper.finish()
+    record = load_record(paper.folder/"record.json")
+    counts = count_kinds(paper.manifest, record)
+    assert list(counts) == ["headline", "property"] and counts["headline"]["holds"] == 1 and counts["property"]["fails"] == 1
+    card = card_html(paper.manifest, record)
+    assert card.index("headlines") < card.index("properties") and card.count('id="undecided"') == 1

@@ -234,6 +234,36 @@ def test_a_port_taken_before_the_kernel_binds_it_costs_another_start_and_not_the
             other.close()
 
 
+DEATHS = {"os.kill(os.getpid(), 9)": ("SIGKILL", "memory"), "os.abort()": ("SIGABRT", "libc_malloc_debug"),
+          "__import__('ctypes').string_at(0)": ("SIGSEGV", "out of bounds"),
+          "os.kill(os.getpid(), 4)": ("SIGILL", "PAPER_KIT_ISA=native"),
+          "os.kill(os.getpid(), 15)": ("SIGTERM", "stopped"), "os._exit(3)": ("exit status 3", "os._exit")}
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_kernel_that_dies_is_reported_with_signal_cell_stage_and_step(demo, death):
+    edit(demo, "def measure(steps, seed):", "def measure(steps, seed, progress):")
+    edit(demo, "'An error that falls with the steps.'",
+         f"import os, time; progress(0.0); progress(1.0, '7/9, loss 0.2'); {death}; time.sleep(60)")
+    with pytest.raises(PaperKitError) as caught:
+        finished(demo, "smoke")
+    name, advice = DEATHS[death]
+    said = str(caught.value)
+    assert "the kernel of demo died" in said and name in said and advice in said, said
+    assert "in cell 7" in said and "A demonstration" in said and "measure, was at 100%, step 7/9, loss 0.2" in said, said
+    assert (run_folder(demo, "demo", "smoke")/"demo.ipynb").is_file()
+    assert json.loads((run_folder(demo, "demo", "smoke")/"progress.json").read_text())["state"] == "failed"
+
+
+def test_a_kernel_that_dies_costs_its_own_paper_only(demo):
+    edit(demo, "paper.finish()", "import os; os.kill(os.getpid(), 9)")
+    (demo/"nbs/learning/other.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"other\\"'))
+    (demo/"data/papers/other.yaml").write_text(MANIFEST.replace("slug: demo", "slug: other"))
+    rows = {r["slug"]: r for r in run_many(["demo", "other"], cores=1, root=demo)}
+    assert rows["other"]["state"] == "done" and rows["demo"]["state"] == "failed"
+    assert "SIGKILL" in rows["demo"]["error"] and "cell 12" in rows["demo"]["error"]
+
+
 def test_two_runs_of_one_paper_at_once(demo):
     from paper_kit.kit.files import lock
     with lock(demo/"runs/smoke/.demo.lock"):

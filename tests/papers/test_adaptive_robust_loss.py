@@ -8,6 +8,7 @@ import torch
 from paper_kit.kit.files import PaperKitError
 from paper_kit.learning import adaptive_robust_loss as paper
 from paper_kit.learning.adaptive_robust_loss import general_loss, influence, influence_bound, predicates, weight
+from helpers import varied
 
 SPECIAL = [-math.inf, -1e6, -2., -1e-3, -1e-7, 0., 1e-7, 1e-3, 1., 1.7499, 1.75, 2 - 1e-3, 2 - 1e-7, 2., 2 + 1e-7, 2 + 1e-3, 4., math.inf]
 
@@ -765,7 +766,7 @@ BAD = [("C1", "float32 error", 2e-6), ("C1", "float64 error", 1e-11), ("C1", "no
        ("C3", "error of closed forms", 1e-7), ("C3", "error of Meijer", 1e-7), ("C3", "error of spline", 2e-5), ("C3", "error of slope", 2e-3),
        ("C4", "by the loss alone", [0.01]*8 + [0.3]), ("C4", "normal, by the NLL", [1.7, 1.71, 1.72]), ("C4", "Laplace, by the NLL", [0.9, 0.91, 0.92]), ("C4", "t(3), by the NLL", [0.3, 0.31, 0.32]),
        ("C5", "acceptance off, in standard errors", [5.]), ("C5", "p of Kolmogorov-Smirnov", [0.5, 0.001]),
-       ("C6", "ours, Pixels + RGB", [99., 100., 101.]), ("C6", "t, Wavelets + YUV", [150., 151., 152.]), ("C6", "ours, DCT + YUV", [101., 90., 125.]), ("C6", "best fixed, DCT + YUV", [115., 116., 117.]),
+       ("C6", "ours, Pixels + RGB", [99., 100., 101.]), ("C6", "t, Wavelets + YUV", [150., 151., 152.]), ("C6", "ours, DCT + YUV", [99., 90., 96.]), ("C6", "best fixed, DCT + YUV", [115., 116., 117.]),
        ("C7", "Ours, Wavelets + YUV", [20., 20.1, 20.2]), ("C7", "Normal, Wavelets + YUV", [5., 5.1, 5.2]),
        ("C8", "width of the learned alpha", [0.3, 0.31, 0.32]), ("C8", "rank correlation on the control set", [0.5, 0.51, 0.52]),
        ("C9", "baseline", [0.33, 0.34, 0.35]), ("C9", "annealing", [0.30, 0.31, 0.32]), ("C9", "best fixed", [0.30, 0.31, 0.32]),
@@ -776,20 +777,20 @@ BAD = [("C1", "float32 error", 2e-6), ("C1", "float64 error", 1e-11), ("C1", "no
 
 def test_clustering_must_also_do_nothing_somewhere():
     values = {f"improvement on {name}": [10., 11., 12.] for name in paper.CLUSTERING_SETS}
-    assert predicates["C12"].evaluate(values).verdict == "fails"
+    assert predicates["C12"].evaluate(varied(values)).verdict == "fails"
 
 
 @pytest.mark.parametrize("claim", GOOD)
-def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(GOOD[claim]).verdict == "holds"
+def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
 
 
 @pytest.mark.parametrize("claim, name, value", BAD)
 def test_predicates_fail_on_bad_numbers(claim, name, value):
-    assert predicates[claim].evaluate({**GOOD[claim], name: value}).verdict == "fails"
+    assert predicates[claim].evaluate(varied({**GOOD[claim], name: value})).verdict == "fails"
 
 
 def test_two_seeds_decide_nothing():
-    assert predicates["E1"].evaluate({k: v[:2] for k, v in GOOD["E1"].items()}).verdict == "undecided"
+    assert predicates["E1"].evaluate(varied({k: v[:2] for k, v in GOOD["E1"].items()})).verdict == "undecided"
 
 
 def test_closeness_to_l2_has_the_logarithm():

@@ -13,6 +13,7 @@ from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.geometry import axis_angle_to_matrix, nearest_rotation, random_rotations, rotation_angle
 from paper_kit.kit.nn import ResNet, parameter_count
 from paper_kit.kit.paper import load_manifest
+from helpers import varied
 
 
 def generator(seed=0): return torch.Generator().manual_seed(seed)
@@ -380,13 +381,13 @@ BAD = {
 
 @pytest.mark.parametrize("claim", list(GOOD))
 def test_predicates_can_hold_and_can_fail(claim):
-    assert predicates[claim].evaluate(GOOD[claim]).verdict == "holds"
-    assert predicates[claim].evaluate(GOOD[claim] | BAD[claim]).verdict == "fails"
+    assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
+    assert predicates[claim].evaluate(varied(GOOD[claim] | BAD[claim])).verdict == "fails"
 
 
 def test_a_reflection_or_unequal_heads_fail():
-    assert predicates["C9"].evaluate(GOOD["C9"] | {"smallest determinant": [-1.0]}).verdict == "fails"
-    assert predicates["C1"].evaluate(GOOD["C1"] | {"FC: parameters": [150]}).verdict == "fails"
+    assert predicates["C9"].evaluate(varied(GOOD["C9"] | {"smallest determinant": [-1.0]})).verdict == "fails"
+    assert predicates["C1"].evaluate(varied(GOOD["C1"] | {"FC: parameters": [150]})).verdict == "fails"
 
 
 def test_steps_to_reaches_between_the_points():

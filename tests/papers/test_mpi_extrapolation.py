@@ -11,6 +11,7 @@ from paper_kit.kit.paper import load_manifest
 from paper_kit.kit.rays import multiplane
 from paper_kit.views import mpi_extrapolation as m
 from paper_kit.views.mpi_extrapolation import MPI, Pair, predicates, stages
+from helpers import varied
 
 
 def moved(x, y=0.0, z=0.0):
@@ -434,13 +435,13 @@ BAD = [("C1", "identity_error", [1e-6]), ("C1", "cutoff_error", [0.01, 0.05]), (
        ("C8", "inpaint_change", [0.039]*9), ("C9", "gather_error", [1e-3]), ("C9", "leak", [1e-3]), ("C9", "fin_share", [0.6]*9)]
 
 @pytest.mark.parametrize("claim", list(GOOD))
-def test_a_predicate_holds_on_numbers_that_should_hold(claim): assert predicates[claim].evaluate(GOOD[claim]).verdict == "holds"
+def test_a_predicate_holds_on_numbers_that_should_hold(claim): assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
 
 @pytest.mark.parametrize("claim, name, value", BAD)
-def test_a_predicate_fails_on_numbers_that_must_fail(claim, name, value): assert predicates[claim].evaluate(GOOD[claim] | {name: value}).verdict == "fails"
+def test_a_predicate_fails_on_numbers_that_must_fail(claim, name, value): assert predicates[claim].evaluate(varied(GOOD[claim] | {name: value})).verdict == "fails"
 
 def test_a_bootstrap_of_scenes_that_disagree_decides_nothing():
     outcome = m.greater("a", "b").evaluate({"a": [1, 0, 1, 0, 1, 0, 1, 0.2], "b": [0.5]*8})
     assert outcome.verdict == "undecided" and outcome.interval[0] < 0 < outcome.interval[1]
-    assert m.greater("a", "b").evaluate({"a": [1, 1, 1], "b": [0, 0, 0]}).verdict == "undecided", "three scenes are too few"
+    assert m.greater("a", "b").evaluate(varied({"a": [1, 1, 1], "b": [0, 0, 0]})).verdict == "undecided", "three scenes are too few"
     with pytest.raises(PaperKitError, match="cannot be judged"): m.greater("a", "b").evaluate({"a": [math.nan]*8, "b": [0]*8})

@@ -10,6 +10,7 @@ from paper_kit.geometry import sdrsac as paper
 from paper_kit.geometry.sdrsac import affinity, assignments, compatible, fit, icp, integer_optimum, presolve, predicates, relax, round_to_pairs, sdrsac, solve_relaxation, tree_of, trials_needed
 from paper_kit.geometry.worlds import object_pair, scanned_object
 from paper_kit.kit.files import PaperKitError
+from helpers import varied
 
 scipy = pytest.importorskip("scipy")
 
@@ -323,7 +324,7 @@ GOOD = {"C1": {"violations_of_the_chain": 0, "value falls by (9)": [1.0]*40, "va
         "C2": {"all kept pairs true": [1.0]*40, "chance that random pairs are all true": 1e-6},
         "C3": {"relaxation succeeds": [1.0]*38 + [0, 0], "random pairs fail": [1.0]*200, "random rotations fail": [1.0]*195 + [0.0]*5},
         "C4": {k: [[v, v - 10], [v + 1, v - 9], [v, v - 11]] for k, v in (("SDRSAC", 70.), ("ICP", 20.), ("trimmed ICP", 30.), ("IRLS-ICP", 25.))},
-        "C5": {"SDRSAC": [400., 300.], "best other": [390., 299.]},
+        "C5": {"SDRSAC": [400., 300., 350.], "best other": [390., 292., 341.]},
         "C6": {"success of ICP": [0.05, 0.06, 0.04], "spread of ICP": [3., 3.1, 2.9], "spread of SDRSAC": [0., 0.1, 0.]},
         "C7": {"mean share": [0.3, 0.301, 0.2995], "deviation": [0.1146, 0.115, 0.114]},
         "C8": {"points in a subset": [8, 10, 12, 14], "draws": [[900, 300, 100, 50], [800, 200, 150, 60], [900, 250, 100, 55]], "points in a subset, timed": [8, 10, 12], "seconds of a relaxation": [[1, 2, 3], [1, 2, 4], [1, 3, 5]]},
@@ -333,23 +334,23 @@ BAD = [("C1", "violations_of_the_chain", 1), ("C1", "value falls by (9)", [0.0]*
        ("C2", "all kept pairs true", [1.0]*20 + [0.0]*20), ("C2", "chance that random pairs are all true", 0.02),
        ("C3", "relaxation succeeds", [1.0]*15 + [0.0]*25), ("C3", "random pairs fail", [0.0]*100 + [1.0]*100), ("C3", "random rotations fail", [1.0]*140 + [0.0]*60),
        ("C4", "trimmed ICP", [[30., 65.], [31., 66.], [30., 64.]]), ("C4", "SDRSAC", [[70., 10.], [71., 10.], [70., 9.]]),
-       ("C5", "best other", [390., 310.]), ("C6", "success of ICP", [0.92, 0.95, 0.9]), ("C6", "spread of SDRSAC", [2., 2.1, 1.9]),
+       ("C5", "best other", [410., 310., 361.]), ("C6", "success of ICP", [0.92, 0.95, 0.9]), ("C6", "spread of SDRSAC", [2., 2.1, 1.9]),
        ("C7", "mean share", [0.32, 0.321, 0.319]), ("C7", "deviation", [0.1, 0.101, 0.099]),
        ("C8", "draws", [[50, 100, 300, 900]]*2 + [[60, 90, 200, 800]]), ("C8", "seconds of a relaxation", [[3, 2, 1]]*3),
        ("C9", "relative range of consensus", [0.3, 0.31, 0.29]), ("C9", "draws", [[20, 9, 6, 5]]*3), ("C10", "wrong_trial_numbers", 1)]
 
 
 @pytest.mark.parametrize("claim", sorted(GOOD))
-def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(GOOD[claim]).verdict == "holds"
+def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
 
 
 @pytest.mark.parametrize("claim, name, value", BAD)
 def test_predicates_fail_on_bad_numbers(claim, name, value):
-    assert predicates[claim].evaluate({**GOOD[claim], name: value}).verdict == "fails"
+    assert predicates[claim].evaluate(varied({**GOOD[claim], name: value})).verdict == "fails"
 
 
 def test_two_seeds_decide_nothing():
-    assert predicates["C6"].evaluate({k: v[:2] for k, v in GOOD["C6"].items()}).verdict == "undecided"
+    assert predicates["C6"].evaluate(varied({k: v[:2] for k, v in GOOD["C6"].items()})).verdict == "undecided"
 
 
 def test_every_claim_has_a_tested_predicate():

@@ -13,6 +13,7 @@ from paper_kit.kit.paper import load_manifest
 from paper_kit.kit.stages import project_root
 from paper_kit.shape3d import ss3d_point_clouds as paper
 from paper_kit.shape3d.ss3d_point_clouds import Collection, Recipe, Sizes, predicates, recipes
+from helpers import varied
 
 
 def generator(seed=0): return torch.Generator().manual_seed(seed)
@@ -555,15 +556,15 @@ BAD = [("C1", "Chamfer with", [1.3, 1.2, 1.4]), ("C1", "thickness without", [0.4
 
 
 @pytest.mark.parametrize("claim", sorted(GOOD))
-def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(GOOD[claim]).verdict == "holds"
+def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
 
 
 @pytest.mark.parametrize("claim,name,value", BAD)
-def test_predicates_fail_on_bad_numbers(claim, name, value): assert predicates[claim].evaluate(GOOD[claim] | {name: value}).verdict == "fails"
+def test_predicates_fail_on_bad_numbers(claim, name, value): assert predicates[claim].evaluate(varied(GOOD[claim] | {name: value})).verdict == "fails"
 
 
 def test_every_claim_has_a_tested_predicate_and_one_seed_decides_nothing():
     manifest = load_manifest(project_root()/"data/papers/ss3d_point_clouds.yaml")
     assert {c["id"] for c in manifest["claims"]} == set(GOOD) == set(predicates) == {c for c, *_ in BAD}
     for claim in ("C1", "C6", "C10", "C11"):
-        assert predicates[claim].evaluate({k: v[:1] for k, v in GOOD[claim].items()}).verdict == "undecided"
+        assert predicates[claim].evaluate(varied({k: v[:1] for k, v in GOOD[claim].items()})).verdict == "undecided"

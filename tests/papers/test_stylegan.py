@@ -13,6 +13,7 @@ from paper_kit.generative.stylegan import Config, Discriminator, Generator, conf
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.nn import parameter_count, seeded
 from paper_kit.kit.paper import load_manifest
+from helpers import varied
 
 SMALL = {"resolution": 16, "latent": 16, "fmap_base": 64, "fmap_max": 16, "multiplier": 0.1}
 
@@ -375,7 +376,7 @@ GOOD = {
     "C10": {"mean": 1e-9, "deviation": 1e-8, "invariance": 1e-8},
     "C11": {"spread": 0., "smallest step of variance": three(0.1, 0.12, 0.11), "distance at 0.5": three(1., 1.1, 1.2), "distance at 1": three(1.5, 1.6, 1.7)}}
 BAD = {"C1": {"FID of E": three(5.3, 5.4, 5.2)}, "C2": {"spread": 0.1}, "C3": {"90%, 4": three(15., 15.1, 15.2)}, "C4": {"W of E, end": three(200., 205, 198)},
-       "C5": {"Z, depth 8": three(3., 3.1, 3.)}, "C6": {"Z with mapping": three(420., 430, 425)}, "C7": {"bending in W": three(3., 3.1, 1., 1.2, 2.5)},
+       "C5": {"Z, depth 8": three(3., 3.1, 3.)}, "C6": {"Z with mapping": three(420., 430, 425)}, "C7": {"bending in W": three(3., 3.1, 2.9, 3.2, 3.5)},
        "C8": {"fine factors, fine styles": three(0.2, 0.21, 0.19)}, "C9": {"largest leakage": three(0.06, 0.07, 0.065)}, "C10": {"deviation": 2e-4}, "C11": {"distance at 0.5": three(1.6, 1.7, 1.8)}}
 MORE = [("C1", {"parameters of E": 30.}), ("C2", {"FID of D": three(5.8, 5.9, 5.7)}), ("C3", {"100%, 2": three(4.7, 4.7, 4.7)}), ("C4", {"Z of B, end": three(300., 302, 301)}), ("C5", {"depth 0": three(3., 3.1, 3.)}),
         ("C6", {"W with mapping": three(500., 510, 505)}), ("C7", {"gap at the largest hole": three(0., 0.01, 0.02, 0., 0.)}), ("C8", {"fine factors, coarse styles": three(0.7, 0.72, 0.71)}),
@@ -384,10 +385,10 @@ MORE = [("C1", {"parameters of E": 30.}), ("C2", {"FID of D": three(5.8, 5.9, 5.
 
 @pytest.mark.parametrize("name", list(GOOD))
 def test_each_predicate_can_hold_and_must_fail(name):
-    assert predicates[name].evaluate(GOOD[name]).verdict == "holds"
-    assert predicates[name].evaluate(GOOD[name] | BAD[name]).verdict == "fails"
+    assert predicates[name].evaluate(varied(GOOD[name])).verdict == "holds"
+    assert predicates[name].evaluate(varied(GOOD[name] | BAD[name])).verdict == "fails"
 
 
 @pytest.mark.parametrize("name, change", MORE)
 def test_every_part_of_a_predicate_counts(name, change):
-    assert predicates[name].evaluate(GOOD[name] | change).verdict == "fails"
+    assert predicates[name].evaluate(varied(GOOD[name] | change)).verdict == "fails"

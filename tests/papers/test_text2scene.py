@@ -13,6 +13,7 @@ from paper_kit.kit.paper import load_manifest
 from paper_kit.language import text2scene as paper
 from paper_kit.language import worlds
 from paper_kit.language.text2scene import CLIP_ROWS, END, FIRST, PAD, PAPER, SIZES, START, VARIANTS, Config, Text2Scene, predicates
+from helpers import varied
 
 SMALL = Config(words=60, categories=12, encoder="picture", canvas=32, features=12, grid=8, embed=8, hidden=16, normed=False)
 
@@ -491,19 +492,19 @@ GOOD = {"C1": {"U-obj R, full": near(0.7), "U-obj R, none": near(0.6), "B-obj R,
         "C5": {"top": near(0.7), "uniform": near(0.1)},
         "C6": {"coverage with": near(9.0), "coverage without": near(10.0), "recall with": near(0.8), "recall without": near(0.8)},
         "C7": {"CIDEr, full": near(3.0), "CIDEr, none": near(2.0), "facts F, full": near(0.5), "facts F, none": near(0.4), "CIDEr, truth": near(4.0), "facts F, truth": near(0.9)},
-        "C8": {"CIDEr gain": [0.1, 0.2, 0.15, 0.12], "IS gain, resampled": [0.1, 0.2, 0.3]}, "C9": {"sources": [5.0, 4.0, 6.0], "patches": [5.0, 4.0, 6.0]},
+        "C8": {"CIDEr gain": [0.1, 0.2, 0.15, 0.12], "IS gain, resampled": [0.1, 0.2, 0.3]*40}, "C9": {"sources": [5.0, 4.0, 6.0], "patches": [5.0, 4.0, 6.0]},
         "C10": {"retrieved": [1.0]*40, "random": [0.0, 1.0]*20}, "C11": {"differences": [0]}}
-BAD = [("C1", {"U-obj R, full": near(0.61)}), ("C1", {"B-obj R, full": near(0.1)}), ("C1", {"U-obj R, full": [0.9, 0.9, 0.59]}), ("C2", {"both attentions": near(0.2)}), ("C2", {"full": near(0.2), "both attentions": near(0.2), "object attention": near(0.2)}),
+BAD = [("C1", {"U-obj R, full": near(0.61)}), ("C1", {"B-obj R, full": near(0.1)}), ("C1", {"U-obj R, full": near(0.55)}), ("C2", {"both attentions": near(0.2)}), ("C2", {"full": near(0.1), "both attentions": near(0.15), "object attention": near(0.18)}),
        ("C3", {"Expr, full": near(0.4)}), ("C3", {"B-obj Prec, full": near(0.4)}), ("C4", {"full": near(0.62)}), ("C4", {"pair": near(0.75)}), ("C4", {"reference": [0.99]}), ("C5", {"top": near(0.5)}), ("C5", {"uniform": near(0.3)}),
-       ("C6", {"coverage with": [9.0, 9.0, 10.5]}), ("C6", {"recall with": near(0.7)}), ("C7", {"CIDEr, full": near(2.05)}), ("C7", {"CIDEr, truth": near(2.5)}), ("C8", {"CIDEr gain": [0.1, -0.2, -0.1, 0.0]}),
-       ("C8", {"IS gain, resampled": [-0.1, 0.2, 0.3]}), ("C9", {"sources": [2.0, 2.0, 2.1]}), ("C10", {"random": [1.0]*40}), ("C11", {"differences": [2]})]
+       ("C6", {"coverage with": near(10.5)}), ("C6", {"recall with": near(0.7)}), ("C7", {"CIDEr, full": near(2.05)}), ("C7", {"CIDEr, truth": near(2.5)}), ("C8", {"CIDEr gain": [-0.1, -0.2, -0.15, -0.12]}),
+       ("C8", {"IS gain, resampled": [-0.1, -0.2, -0.3]*40}), ("C9", {"sources": [2.0, 2.0, 2.1]}), ("C10", {"retrieved": [0.0, 1.0]*20, "random": [1.0]*40}), ("C11", {"differences": [2]})]
 
 
 @pytest.mark.parametrize("claim", list(GOOD))
-def test_predicates_hold_on_what_they_should(claim): assert predicates[claim].evaluate(GOOD[claim]).verdict == "holds"
+def test_predicates_hold_on_what_they_should(claim): assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
 
 
 @pytest.mark.parametrize("claim, change", BAD, ids=lambda v: v if isinstance(v, str) else next(iter(v)))
 def test_predicates_do_not_hold_on_numbers_that_must_fail(claim, change):
-    found = predicates[claim].evaluate({**GOOD[claim], **change}).verdict
-    assert found != "holds" if change in ({"U-obj R, full": near(0.61)}, {"U-obj R, full": [0.9, 0.9, 0.59]}) else found == "fails", found
+    found = predicates[claim].evaluate(varied({**GOOD[claim], **change})).verdict
+    assert found != "holds" if change == {"U-obj R, full": near(0.61)} else found == "fails", found

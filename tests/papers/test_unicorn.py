@@ -12,6 +12,7 @@ from paper_kit.kit.nn import parameter_count
 from paper_kit.kit.render import rasterize, softmax_blend
 from paper_kit.shape3d import unicorn as paper
 from paper_kit.shape3d.unicorn import Bank, Options, Part, Reconstruction, Smoothness, Unicorn, designs, predicates, schedule
+from helpers import varied
 
 TINY = dict(size=16, candidates=3, level=1, width=4, units=16, channels=(16, 8, 8, 8), faces=4, sigma=4e-4)
 
@@ -586,7 +587,7 @@ good = {
     "C3": {"chair: Chamfer without PC / with": [2.0, 1.1, 1.9], "car: Chamfer with PC": [.2, .25, .3], "car: Chamfer without PC": [.21, .24, .3]},
     "C4": {"distance by bank size": [[.5, .4, .3], [.52, .41, .3], [.5, .39, .31]], "Chamfer, largest bank": [.21, .21, .2], "Chamfer, bank 32": [.22, .21, .205]},
     "C5": {"pixels left, layered": [.1, .2], "pixels moved, SoftRasterizer": [0., .01], "weights away from a sum of 1": [1e-7, 0.]},
-    "C6": {"share of the two most used, minimum": [.95, .97, .5], "novel-view error, alternating": [.02, .021, .02], "novel-view error, expected": [.03, .031, .03], "novel-view error, minimum": [.03, .032, .031], "candidates_never_used_by_alternating": 0},
+    "C6": {"share of the two most used, minimum": [.95, .97, .96], "novel-view error, alternating": [.02, .021, .02], "novel-view error, expected": [.03, .031, .03], "novel-view error, minimum": [.03, .032, .031], "candidates_never_used_by_alternating": 0},
     "C7": {"entropy of usage / log K, with": [.9, .92, .91], "entropy of usage / log K, without": [.4, .3, .5]},
     "C8": {"R2 of azimuth, V = 1": [.6, .62, .61], "R2 of azimuth, V = 4": [.2, .25, .21]},
     "C9": {"novel mask IoU, p = 0.2": [.7, .71, .72], "novel mask IoU, p = 0": [.6, .61, .6]},
@@ -596,17 +597,17 @@ good = {
     "E1": {"Chamfer, the category's shape": [.3, .31, .3], "Chamfer, ellipsoid in the same poses": [.5, .52, .49]},
     "E2": {"input-view error by stage": [[.04, .03, .02, .01], [.041, .03, .021, .012], [.04, .031, .02, .011]], "values_changed_by_a_switch": 0}}
 bad = {
-    "C1": {"car Chamfer, ours": [.4, .41, .4]}, "C2": {"novel-view error with swap": [.04, .041, .04]}, "C3": {"chair: Chamfer without PC / with": [1.1, 1.0, 1.9]},
+    "C1": {"car Chamfer, ours": [.4, .41, .4]}, "C2": {"novel-view error with swap": [.04, .041, .04]}, "C3": {"chair: Chamfer without PC / with": [1.1, 1.0, 1.05]},
     "C4": {"distance by bank size": [[.3, .4, .5], [.31, .4, .52], [.3, .42, .5]]}, "C5": {"pixels moved, SoftRasterizer": [0., 5.]}, "C6": {"candidates_never_used_by_alternating": 2},
     "C7": {"entropy of usage / log K, with": [.5, .52, .51]}, "C8": {"R2 of azimuth, V = 4": [.7, .72, .71]}, "C9": {"novel mask IoU, p = 0.2": [.5, .51, .52]},
-    "C10": {"pose error, features": [40., 41, 42]}, "C11": {"axis off x, sphere": [3., 5, 10]}, "C12": {"mask IoU": [.5, .51, .5]},
+    "C10": {"pose error, features": [40., 41, 42]}, "C11": {"axis off x, sphere": [1., 2, 1]}, "C12": {"mask IoU": [.5, .51, .5]},
     "E1": {"Chamfer, the category's shape": [.6, .61, .6]}, "E2": {"values_changed_by_a_switch": 3}}
 
 
 @pytest.mark.parametrize("claim", sorted(predicates))
 def test_each_predicate_holds_on_good_numbers_and_fails_on_bad_ones(claim):
-    assert predicates[claim].evaluate(good[claim]).verdict == "holds"
-    assert predicates[claim].evaluate(good[claim] | bad[claim]).verdict == "fails"
+    assert predicates[claim].evaluate(varied(good[claim])).verdict == "holds"
+    assert predicates[claim].evaluate(varied(good[claim] | bad[claim])).verdict == "fails"
 
 
 # the exhibit
