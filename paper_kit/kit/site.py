@@ -387,8 +387,9 @@ def claim_fold(page: Page, name: str, text: str) -> str:
     result = (page.record.get("claims") or {}).get(name)
     if not claim or not result: return text
     verdict = result["verdict"]
+    shown = claim_html(claim, result, page.record["profile"], result.get("source") or page.record["data"]).replace('href="#undecided"', f'href="{page.up}site-src/kit/claims.html"')
     return (f'<details class="claim {verdict}"><summary><span class="chip {verdict}">{verdict}</span> <b>{html.escape(name)}</b> '
-            f'{html.escape(str(claim["text"]))}</summary>{claim_html(claim, result, page.record["profile"], result.get("source") or page.record["data"])}</details>')
+            f'{html.escape(str(claim["text"]))}</summary>{shown}</details>')
 
 
 # %% ../../nbs/kit/site.ipynb #0f5fbe49
