@@ -870,7 +870,8 @@ def remove(slug: str, root=None) -> list:
     if notebook is None and not manifest.is_file(): raise PaperKitError(f"there is no paper '{slug}'", expected=", ".join(begun(root)), found=slug, next_step="paper-kit list")
     wing = notebook.parent.name if notebook else "none"
     gone = []
-    for path in [*files_of(root, slug, wing).values(), *(root/"data"/"results").glob(f"{slug}.json"), *(root/"data"/"results").glob(f"{slug}.*.json"), root/"figures"/slug, root/"figures"/f"{slug}.real",
+    for path in [*files_of(root, slug, wing).values(), root/"data"/"expected"/f"{slug}.json",
+                 *(root/"data"/"results").glob(f"{slug}.json"), *(root/"data"/"results").glob(f"{slug}.*.json"), root/"figures"/slug, root/"figures"/f"{slug}.real",
                  root/"runs"/"stages"/slug, *(root/"runs").glob(f"*/{slug}"), *(root/"runs").glob(f"*/.digests/{slug}"), *(root/"runs").glob(f"*/.logs/{slug}.txt"), *(root/"runs").glob(f"*/.{slug}.lock"), root/"runs"/f".publish-{slug}.lock"]:
         if not path.exists(): continue
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -97,9 +97,10 @@ def test_deviation_by_hand():
 @pytest.mark.parametrize("path", sorted((ROOT/"data/expected").glob("*.json")), ids=lambda p: p.stem)
 def test_what_is_expected_names_the_tables_and_claims_of_its_paper(path):
     from paper_kit.kit.paper import load_manifest
-    manifest, known = load_manifest(ROOT/"data/papers"/path.name), json.loads(path.read_text())
+    manifest, known = load_manifest(ROOT/f"data/papers/{path.stem}.yaml"), json.loads(path.read_text())
     assert known["about"]["slug"] == path.stem and known["about"]["instructions"] == "AVX2"
-    assert set(known["parts"]) == {i for kind in ("tables", "claims") for i in manifest.expected(kind)}, f"paper-kit expect {path.stem}"
+    promised = {i for kind in ("tables", "claims") for i in manifest.expected(kind)}
+    assert promised <= set(known["parts"]), f"paper-kit expect {path.stem}"
 
 
 def papers(demo, *broken):

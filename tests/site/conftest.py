@@ -1,5 +1,5 @@
 """The site, built once from a copy of the working tree with one synthetic published paper added."""
-import shutil, sys, time
+import shutil, subprocess, sys, time
 from pathlib import Path
 import pytest
 
@@ -44,6 +44,19 @@ def built(root, rows):
     count = len(list(folder.glob("site-src/**/*.html")))
     print(f"\n{count} pages: sources {middle - began:.1f} s, rendering {time.perf_counter() - middle:.1f} s")
     return folder
+
+
+@pytest.fixture(scope="session")
+def looked_at(built, root):
+    """Pages that the browser opens: the kit's, the worlds', the synthetic paper's, and three papers', others for each commit.
+    What needs no browser is checked of all pages."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, text=True).stdout.strip()
+    papers = sorted(p.stem for p in (root/"data"/"results").glob("*.json") if "." not in p.stem and p.stem != synthetic.slug)
+    begin = int(commit or "0", 16) % len(papers)
+    left_out = {row["slug"] for row in status(root)} - {*(papers*2)[begin:begin + 3], synthetic.slug}
+    pages = sorted(p.relative_to(built).as_posix() for p in built.glob("site-src/**/*.html") if p.stem not in left_out)
+    assert len(pages) > 20
+    return pages
 
 
 class Watched:
