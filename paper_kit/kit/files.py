@@ -4,13 +4,14 @@
 
 # %% ../../nbs/kit/files.ipynb #dbfe7a51
 from __future__ import annotations
-import errno, hashlib, importlib, importlib.util, os, re, shutil, tempfile, time
+import errno, hashlib, importlib, importlib.util, os, platform, re, shutil, signal, stat, tempfile, threading, time
+import contextlib
 from contextlib import contextmanager
 from pathlib import Path
 
 # %% auto #0
 __all__ = ['PaperKitError', 'check_slug', 'need', 'project_root', 'disk_full', 'write_atomic', 'write_if_changed', 'new_folder',
-           'sweep', 'sha256', 'lock', 'patch']
+           'swap_in', 'sweep', 'sha256', 'reading', 'lock', 'patch']
 
 # %% ../../nbs/kit/files.ipynb #6e6b859b
 class PaperKitError(Exception):
@@ -61,8 +62,14 @@ def project_root(start=None) -> Path:
                         found="none", next_step="clone the project, or set PAPER_KIT_ROOT to your clone")
 
 # %% ../../nbs/kit/files.ipynb #ea2cbcb3
+_cannot = {errno.EROFS: "the file system is read-only", errno.EACCES: "there is no permission", errno.EPERM: "there is no permission",
+           errno.EFBIG: "a file would become larger than this process may write"}
+
 def disk_full(error: OSError, path, size: int | None = None) -> PaperKitError | None:
-    "What to say when `error` means that the disk of `path` (or the quota there) is full; None for another error."
+    "What to say when `error` means that `path` has no room or may not be written (disk, quota, size limit, permission); None for another error."
+    if error.errno in _cannot:
+        return PaperKitError(_cannot[error.errno], file=str(error.filename or path), expected=f"room for {size:,} bytes" if size is not None else "a place to write",
+                             found=error.strerror, next_step="chmod, mount or ulimit -f, then say the same again: what is finished is kept")
     if error.errno not in (errno.ENOSPC, errno.EDQUOT): return None
     where = next((p for p in [Path(path), *Path(path).parents] if p.exists()), Path("."))
     return PaperKitError("the disk is full", file=str(path), expected=f"room for {size:,} bytes" if size is not None else "room to write",
@@ -71,9 +78,13 @@ def disk_full(error: OSError, path, size: int | None = None) -> PaperKitError | 
 def write_atomic(path, content, encoding="utf-8") -> Path:
     "Write `content` (str or bytes) to `path`: temporary file, fsync, rename. The folder is made if need be."
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode(encoding) if isinstance(content, str) else bytes(content)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{_mark()}.", suffix=".tmp")
+    except OSError as error:
+        if full := disk_full(error, path, len(data)): raise full from None
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data); file.flush(); os.fsync(file.fileno())
@@ -97,15 +108,25 @@ def write_if_changed(path, content: str) -> bool:
 def new_folder(target):
     "`with new_folder(target) as folder:` fill `folder`; it takes the place of `target` at the end, or never existed."
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new."))
-    os.chmod(fresh, 0o755)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new.{_mark()}."))
+        os.chmod(fresh, 0o755)
+    except OSError as error:
+        if full := disk_full(error, target): raise full from None
+        raise
     try:
         yield fresh
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)
+        if isinstance(error, OSError) and (full := disk_full(error, target)): raise full from None
         raise
-    old = target.with_name(f".{target.name}.old.{os.getpid()}")
+    swap_in(fresh, target)
+
+def swap_in(fresh, target) -> None:
+    "Put the folder `fresh` in the place of `target`, whole."
+    fresh, target = Path(fresh), Path(target)
+    old = target.with_name(f".{target.name}.old.{_mark()}.{time.monotonic_ns()}")
     if target.exists(): os.replace(target, old)
     try:
         os.replace(fresh, target)
@@ -115,14 +136,32 @@ def new_folder(target):
         raise
     shutil.rmtree(old, ignore_errors=True)
 
+def _mark() -> str:
+    "Which machine and process a temporary name belongs to."
+    return f"{hashlib.sha256(platform.node().encode()).hexdigest()[:6]}-{os.getpid()}"
+
+def _in_use(left: Path) -> bool:
+    "Whether the process that made a temporary file still lives; on another machine: whether it was written to within the hour."
+    made = re.search(r"\.([0-9a-f]{6})-(\d+)\.", left.name)
+    if made is None: return False
+    if made.group(1) != _mark().split("-")[0]:
+        with contextlib.suppress(OSError): return time.time() - left.stat().st_mtime < 3600
+        return False
+    try: os.kill(int(made.group(2)), 0)
+    except ProcessLookupError: return False
+    except OSError: return True
+    return True
+
 def sweep(folder, older: float = 0.0) -> None:
-    """Remove what an interrupted `new_folder` or `write_atomic` left in `folder`, if it is `older` than so many seconds; put back a folder
-    caught between its two renames."""
+    """Remove what an interrupted `new_folder` or `write_atomic` left in `folder`, if its process is gone and it is `older` than so many seconds;
+    put back a folder caught between its two renames."""
     for left in Path(folder).glob(".*.old.*"):
+        if _in_use(left): continue
         target = left.with_name(left.name[1:].rsplit(".old.", 1)[0])
         if left.is_dir() and not target.exists(): os.replace(left, target)
         else: shutil.rmtree(left, ignore_errors=True)
     for left in [*Path(folder).glob(".*.new.*"), *Path(folder).glob(".*.tmp")]:
+        if _in_use(left): continue
         if older and left.exists() and time.time() - left.stat().st_mtime < older: continue
         shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
@@ -130,22 +169,55 @@ def sha256(path) -> str:
     "Hex digest of a file's bytes."
     with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
 
+# %% ../../nbs/kit/files.ipynb #faafd5ff
+@contextmanager
+def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60, next_step: str = "get it again from where it came"):
+    """Read a file from outside in this block: it is a regular file of at most `limit` bytes, and whatever goes wrong in the block, or takes longer
+    than `seconds` (on the main thread), becomes one `PaperKitError` that names the file."""
+    path = Path(path)
+    def wrong(found): return PaperKitError("a file cannot be read", file=str(path), expected=expected, found=found, next_step=next_step)
+    try: about = path.stat()
+    except (OSError, ValueError) as error: raise wrong(getattr(error, "strerror", None) or str(error)) from None
+    if not stat.S_ISREG(about.st_mode): raise wrong("no regular file")
+    if about.st_size > limit: raise wrong(f"{about.st_size:,} bytes, more than {limit:,}")
+    timed = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer") and not signal.getitimer(signal.ITIMER_REAL)[0]
+    def late(*_): raise TimeoutError(f"it takes longer than {seconds:g} s")
+    if timed: before, _ = signal.signal(signal.SIGALRM, late), signal.setitimer(signal.ITIMER_REAL, seconds)
+    try: yield path
+    except PaperKitError: raise
+    except Exception as error: raise wrong(f"{type(error).__name__}: {error}"[:200]) from None
+    finally:
+        if timed: signal.setitimer(signal.ITIMER_REAL, 0), signal.signal(signal.SIGALRM, before)
+
 # %% ../../nbs/kit/files.ipynb #8c98a69b
+def _lock_file(path: Path):
+    "The lock file, open; never through a link, never another name of somebody's file, nothing of it cut off. Raises `PaperKitError`."
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise disk_full(error, path) or PaperKitError("a lock file cannot be opened", file=str(path), expected="a file of our own", found=error.strerror,
+                                                      next_step="look at it, and remove it") from None
+    about = os.fstat(handle)
+    if stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and about.st_size <= 20: return os.fdopen(handle, "r+")
+    os.close(handle)
+    raise PaperKitError("that is no lock file", file=str(path), expected="a small file of our own", found=f"{about.st_size:,} bytes, {about.st_nlink} names",
+                        next_step="look at it, and remove it")
+
 @contextmanager
 def lock(path, wait: bool = False, what: str = ""):
     "Hold the lock file `path`; raise `PaperKitError` when someone else does (or wait for it)."
     import fcntl
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
+    with _lock_file(path) as file:
         try: fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             file.seek(0)
             raise PaperKitError(f"{what or path.name} is in use", file=str(path), expected="no other run of it",
                                 found=f"one with process id {file.read().strip() or 'unknown'}", next_step="wait for it, or end it") from None
-        file.truncate(0); file.write(str(os.getpid())); file.flush()
+        file.seek(0); file.write(f"{os.getpid():<20}"); file.flush()
         try: yield path
-        finally: file.truncate(0)
+        finally: file.seek(0); file.write(" " * 20); file.flush()
 
 # %% ../../nbs/kit/files.ipynb #9312bbf9
 def patch(f):

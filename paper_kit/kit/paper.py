@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/paper.ipynb #d39c3b75
 from __future__ import annotations
-import base64, difflib, html, io, json, os, re, resource, time
+import base64, contextlib, difflib, html, io, json, os, re, resource, shutil, tempfile, time, weakref
 from functools import lru_cache
 from pathlib import Path
 from .machine import pin
@@ -12,7 +12,7 @@ pin()                                                  # before NumPy and PyTorc
 import numpy as np
 import yaml
 from .datasets import read_by
-from .files import PaperKitError, patch, project_root, sha256, write_atomic
+from .files import PaperKitError, _mark, patch, project_root, sha256, swap_in, sweep, write_atomic
 from .reach import notebook_digest
 from .stages import Runner, _now, _peak_mb, import_clock, profiles, versions
 from .tables import table_html
@@ -20,8 +20,8 @@ from .tables import table_html
 # %% auto #0
 __all__ = ['needs_levels', 'claim_kinds', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'density',
            'read_yaml', 'Manifest', 'load_manifest', 'record_fault', 'load_record', 'rows_html', 'claim_html',
-           'count_verdicts', 'count_kinds', 'measured_small', 'have', 'card_html', 'header_html', 'Paper', 'where',
-           'data', 'file_name', 'few_colours', 'reaches', 'judged']
+           'count_verdicts', 'count_kinds', 'measured_small', 'have', 'card_html', 'link_to', 'header_html', 'Paper',
+           'where', 'data', 'file_name', 'few_colours', 'reaches', 'judged']
 
 # %% ../../nbs/kit/paper.ipynb #0ebec6c0
 class _Loader(yaml.SafeLoader):
@@ -198,6 +198,8 @@ def load_record(path, limit: int = 20_000_000) -> dict:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error: raise wrong(f"{type(error).__name__}: {error}"[:150]) from None
     if fault := record_fault(record): raise wrong(fault)
+    named = [*record["files"], *(f for entry in record["figures"].values() for f in entry["files"])]
+    if bad := [n for n in named if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", n)]: raise wrong(f"a file name {bad[0]!r}"[:120])
     return record
 
 # %% ../../nbs/kit/paper.ipynb #c0f87ce5
@@ -307,7 +309,6 @@ def have(manifest: dict, record: dict | None, kind: str) -> tuple:
     wanted = [e["id"] for e in manifest[kind] if e["regenerate"] != "reported-only" and not e.get("extra")]
     return sum(w in (record or {}).get(kind, {}) for w in wanted), len(wanted)
 
-
 # %% ../../nbs/kit/paper.ipynb #c8600c15
 _plural = {"headline": "headlines", "ablation": "ablations", "property": "properties"}
 
@@ -325,20 +326,26 @@ def card_html(manifest: dict, record: dict | None) -> str:
         (t, tt), (f, ff) = have(manifest, record, "tables"), have(manifest, record, "figures")
         where = "our world" if record["data"] == "world" else record["data"].removeprefix("real:").split("@")[0]
         small = measured_small(manifest, record)
-        inside = (f'{_verdict_lines(manifest, record)}<div style="margin-top:.5em;opacity:.75;font-size:.9em">claims of the paper, in {where} at profile '
+        inside = (f'{_verdict_lines(manifest, record)}<div style="margin-top:.5em;opacity:.75;font-size:.9em">claims of the paper, in {html.escape(where)} at profile '
                   f'{record["profile"]}{f" · {small} of the untested measured at a smaller size" if small else ""} · tables {t} of {tt} · figures {f} of {ff} · '
-                  f'seed {record["seed"]} · {record["wall_s"]:.0f} s on {html.escape(record["device"])} · {record["created"][:10]}</div>'
+                  f'seed {record["seed"]} · {record["wall_s"]:.0f} s on {html.escape(record["device"])} · {html.escape(record["created"][:10])}</div>'
                   f'<details id="undecided" style="font-size:.9em"><summary>what “undecided” means</summary>{_undecided}</details>')
     return f'<div class="paper-kit-card" style="border:1px solid rgba(128,128,128,.35);border-radius:.6em;padding:.8em 1.1em;margin:1em 0">{inside}</div>'
+
+def link_to(address) -> str:
+    "The address of a link if it is http, https or relative; '#' for any other scheme, so that no text can become code."
+    address = re.sub(r"[\x00-\x20]", "", str(address))
+    scheme = re.match(r"([^/?#]*?):", address)
+    return address if scheme is None or scheme.group(1).lower() in ("http", "https") else "#"
 
 def header_html(manifest: dict, record: dict | None) -> str:
     "Citation, links and verdict card."
     links = manifest.get("links") or {}
     names = {"paper": "paper", "code": "the authors' code", "project": "project page", "patent": "patent"}
-    parts = [f'<a href="{html.escape(str(links[k]))}">{n}</a>' + (f' ({html.escape(str(links["code_license"]))})' if k == "code" and links.get("code_license") else "")
+    parts = [f'<a href="{html.escape(link_to(links[k]))}">{n}</a>' + (f' ({html.escape(str(links["code_license"]))})' if k == "code" and links.get("code_license") else "")
              for k, n in names.items() if links.get(k)]
     who = f'{html.escape(str(manifest["authors"]))}. ' if manifest.get("authors") else ""
-    cite = f'<p class="paper-kit-citation">{who}<em>{html.escape(manifest["title"])}</em>. {html.escape(manifest["venue"])}.' + (" " + " · ".join(parts) if parts else "") + "</p>"
+    cite = f'<p class="paper-kit-citation">{who}<em>{html.escape(str(manifest["title"]))}</em>. {html.escape(str(manifest["venue"]))}.' + (" " + " · ".join(parts) if parts else "") + "</p>"
     return cite + card_html(manifest, record)
 
 # %% ../../nbs/kit/paper.ipynb #dde352c1
@@ -368,16 +375,22 @@ class Paper(Runner):
         self.manifest = load_manifest(path)
         notebooks = sorted(self.root.glob(f"nbs/*/{slug}.ipynb"))
         if data_root: _must_read(slug, notebooks)
-        self.folder = self.root/"runs"/("real" if data_root else "")/profile/slug
+        self.place = self.root/"runs"/("real" if data_root else "")/profile/slug
         self.tables, self.figures, self.claims, self.files = {}, {}, {}, set()
         import_clock.start()
         self._begun, self._cpu = time.perf_counter(), import_clock.others()
         self.digest = notebook_digest(notebooks[0]) if notebooks else "0"*64
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for old in self.folder.iterdir():
-            if re.match(r"(table|figure)-|record\.json|\.", old.name) and old.is_file() and old.name != ".lock": old.unlink()
+        self._make_folder()
         from paper_kit.kit.show import use_style
         use_style()
+
+    def _make_folder(self):
+        "A folder of this run's own beside its place; `finish` puts it there whole. What an earlier run left goes only then."
+        self.place.mkdir(parents=True, exist_ok=True)
+        sweep(self.place.parent)
+        self.folder = Path(tempfile.mkdtemp(dir=self.place.parent, prefix=f".{self.slug}.new.{_mark()}."))
+        os.chmod(self.folder, 0o755)
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     def _repr_html_(self): return header_html(self.manifest, self._published())
 
@@ -442,7 +455,7 @@ def progress(self: Paper, fraction: float, text: str = "") -> None:
     if now - getattr(self, "_told", 0) < 1 and fraction not in (0.0, 1.0): return
     self._told = now
     if bar := getattr(self, "_bar", None): bar.show(fraction, text)
-    (self.folder/"stage.json").write_text(json.dumps({"stage": getattr(self, "_stage", ""), "fraction": float(fraction), "text": text}))
+    with contextlib.suppress(OSError): (self.place/"stage.json").write_text(json.dumps({"stage": getattr(self, "_stage", ""), "fraction": float(fraction), "text": text}))
 
 class _Bar:
     "The bar of one stage in a notebook; silent where there is none, and under `paper-kit run`, which has a board."
@@ -648,11 +661,24 @@ def finish(self: Paper) -> None:
     record = self.record()
     if fault := record_fault(record): raise PaperKitError(f"the record of {self.slug} is not valid", expected="the record schema", found=fault, next_step="look at the value it names")
     write_atomic(self.folder/"record.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
-    (self.folder/"stage.json").unlink(missing_ok=True)
+    self._put_in_place()
     import_clock.stop()
     counts = {v: n for v, n in count_verdicts(self.manifest, record).items() if n}
     text = f"{self.slug} at {self.profile}: {len(self.tables)} tables, {len(self.figures)} figures, claims: {', '.join(f'{n} {v}' for v, n in counts.items()) or 'none'}, {record['wall_s']:.1f} s, {record['peak_mb']:.0f} MB"
     _display({"text/plain": text}, {"paper_kit": {"finish": self.slug}})
+
+@patch
+def _put_in_place(self: Paper) -> None:
+    "The run's folder becomes the paper's, whole; notebook and progress that `paper-kit run` keeps there stay. Finishing twice is allowed."
+    import fcntl
+    fresh = Path(tempfile.mkdtemp(dir=self.place.parent, prefix=f".{self.slug}.new.{_mark()}."))
+    os.chmod(fresh, 0o755)
+    for file in sorted(self.folder.iterdir()): shutil.copytree(file, fresh/file.name) if file.is_dir() else shutil.copy2(file, fresh/file.name)
+    with open(self.place.parent/f".{self.slug}.place", "a") as turn:                 # two that finish at once take turns
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for kept in (f"{self.slug}.ipynb", "progress.json"):
+            if (self.place/kept).is_file(): os.link(self.place/kept, fresh/kept)
+        swap_in(fresh, self.place)
 
 @patch
 def record(self: Paper) -> dict:

@@ -18,18 +18,18 @@ from .tables import table_html
 
 # %% auto #0
 __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'modules', 'fenced', 'Page', 'read_cells', 'heading',
-           'role', 'add_code', 'known_line', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'picture_of',
-           'size_of', 'frame_of', 'rich', 'table_of', 'claim_fold', 'outputs_of', 'prose', 'numbered', 'referred',
-           'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried', 'literal', 'note',
-           'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips', 'badge', 'share',
-           'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening', 'overview_figures',
-           'wing_page', 'kit_index', 'record_of', 'thumbnail', 'headline_chips', 'all_ratios', 'hero_exhibit', 'totals',
-           'so_far', 'home_page', 'add_reference', 'api_pages', 'manifest_of', 'owed_of', 'cover', 'paper_page',
-           'literate', 'literate_page', 'module_of', 'known_names', 'pages', 'navigation', 'as_markdown',
-           'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu', 'described', 'address',
-           'sidebar_html', 'navbar_html', 'contents', 'neighbours', 'page_links', 'footer_html', 'share_tags', 'framed',
-           'link_tree', 'libraries', 'redirect', 'render_pandoc', 'extras', 'write_plain', 'gather', 'render_quarto',
-           'site']
+           'role', 'add_code', 'known_line', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'harmless',
+           'picture_of', 'size_of', 'frame_of', 'rich', 'table_of', 'claim_fold', 'outputs_of', 'prose', 'numbered',
+           'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried', 'literal',
+           'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips', 'badge',
+           'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening',
+           'overview_figures', 'wing_page', 'kit_index', 'record_of', 'thumbnail', 'headline_chips', 'all_ratios',
+           'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference', 'api_pages', 'manifest_of', 'owed_of',
+           'cover', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages', 'navigation',
+           'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu', 'described',
+           'address', 'sidebar_html', 'navbar_html', 'contents', 'neighbours', 'page_links', 'footer_html',
+           'share_tags', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc', 'extras', 'write_plain',
+           'gather', 'render_quarto', 'site']
 
 # %% ../../nbs/kit/site.ipynb #e6673f5a
 @dataclass
@@ -322,6 +322,11 @@ class Exhibit:
         return fenced(head + "<figcaption>", "{=html}") + f"\n\n{text}\n\n" + fenced(tail + "</figcaption></figure>", "{=html}")
 
 # %% ../../nbs/kit/site.ipynb #f8f8417c
+def harmless(text: str) -> str:
+    "Markdown without HTML tags and without links to anything but http, https and relative addresses."
+    text = re.sub(r"<(?=/?[A-Za-z!?])", "&lt;", text)
+    return re.sub(r"\]\(\s*(?!https?:)[^)/?#]*:", "](#", text)
+
 def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     "The first half of a figure, from an output that holds a picture."
     about = output.get("metadata") or {}
@@ -334,7 +339,7 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     data = raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw)
     address = f"{page.up}{published}/{meta['file']}" if published and meta.get("file") else page.picture(data, _images[mime])
     whole = page.published_file(meta.get("file")) or data
-    caption = meta.get("caption", "") or said.get("fig-cap", "").strip("\"'")
+    caption = harmless(meta.get("caption", "") or said.get("fig-cap", "").strip("\"'"))
     return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", "") or page.heard,
                    anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(whole, float(meta.get("density") or 1)))
 
@@ -536,7 +541,7 @@ def owed_page(page: Page, row: dict, manifest: dict, summary: str) -> Page:
     if row["state"] == "not begun":
         page.markdown(note("note", "Not begun", "Nothing here has been implemented or measured yet. What follows is what the paper holds, and what this page owes."))
     else: page.markdown(note("note", "Nothing published", "There is a notebook, and no run of it is published: no number on this page was measured by us."))
-    page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n*{literal(row['title'])}*. {row['venue']}.")
+    page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n*{literal(row['title'])}*. {literal(row['venue'])}.")
     if not manifest.get("claims"):
         page.markdown(f"## What is owed\n\n{row['tables'][1]} tables, {row['figures'][1]} figures and {row['claims']['total']} claims.")
     owed_claims(page, manifest.get("claims") or [])
@@ -1082,13 +1087,12 @@ def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str
 
 # %% ../../nbs/kit/site.ipynb #118c7780
 def link_tree(source: Path, target: Path, pattern: str = "**/*") -> None:
-    "Put the files of one folder into another without copying what the disk can share."
+    "Copy the files of one folder into another: who edits the site must not change what is published."
     for path in source.glob(pattern):
         if not path.is_file() or any(part.startswith(".") for part in path.relative_to(source).parts): continue
         there = target/path.relative_to(source)
         there.parent.mkdir(parents=True, exist_ok=True)
-        try: os.link(path, there)
-        except OSError: shutil.copy2(path, there)
+        shutil.copy2(path, there)
 
 def libraries(root: Path) -> None:
     "The JavaScript that exhibits share, in `figures/lib/`, where it is not there yet."

@@ -1,5 +1,9 @@
+import functools
 import subprocess
 import sys
+from collections import namedtuple
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,3 +181,91 @@ def test_time_spent_before_is_left_out_where_its_note_is_damaged_or_its_checkpoi
         try: run.stage(_cut_off)
         except KeyboardInterrupt: run.stage(_cut_off)
         assert 0.3 <= run.log[0]["cpu_s"] < 0.9
+
+
+# keys and files without collisions ----------------------------------------------------------------------------------------------------------
+
+def adder(n):
+    def add(x): return x + n
+    return add
+
+
+class Scale:
+    def __init__(self, k): self.k = k
+    def go(self, x): return self.k * x
+
+
+@dataclass(frozen=True)
+class Held:
+    k: float
+    def go(self, x): return self.k * x
+
+
+pair = (lambda x: x + 1), (lambda x: x + 2)
+
+
+def test_no_two_calls_share_a_key():
+    k = lambda **a: stage_key(work, a)
+    different = [0.1, "0.1", 1, 1.0, True, "1", "True", None, "None", [1], (1,), {1}, {"1": 1}, {1: 1}, {1.0: 1}, b"1", 1j, np.float32(1), np.int64(1), np.ones(1),
+                 torch.ones(1), torch.ones(1, dtype=torch.bfloat16), np.frombuffer(b"\x80\x3f", np.uint8), torch.float32, "torch.float32", Path("a"), "a", range(1), [[1], 2],
+                 [1, [2]], ["array", "float64"], float("nan"), -0.0, 0.0, adder(1), adder(2), pair[0], pair[1], Held(1).go, Held(2).go, Held(1), functools.partial(work, 1),
+                 functools.partial(work, 2), Held, work]
+    keys = [k(x=value) for value in different]
+    assert len(set(keys)) == len(keys), [different[i] for i, key in enumerate(keys) if keys.index(key) != i]
+    assert keys[:33] == [k(x=value) for value in different[:33]] and k(x=adder(1)) == k(x=adder(1)) and k(x={"a": 1, "b": 2}) == k(x={"b": 2, "a": 1})
+    assert stage_key(adder(1), {}) != stage_key(adder(2), {}) and stage_key(pair[0], {}) != stage_key(pair[1], {})
+    with pytest.raises(PaperKitError, match="__self__"):
+        stage_key(Scale(1).go, {"x": 1})
+    with pytest.raises(PaperKitError, match="closure"):
+        stage_key(adder(object()), {"x": 1})
+    with pytest.raises(PaperKitError, match="ndarray"):
+        k(x=np.array([object()]))
+
+
+def test_names_in_a_result_do_not_run_into_one_another(tmp_path):
+    one, two = torch.ones(2), torch.zeros(3)
+    save_result(tmp_path/"s", {"a": {"b": one}, "a.b": two, "a.b.0": [two]}, {})
+    back, _ = load_result(tmp_path/"s")
+    assert back["a"]["b"].tolist() == [1, 1] and back["a.b"].tolist() == [0, 0, 0]
+
+
+def test_a_result_that_could_not_be_read_again_is_not_written(tmp_path):
+    Point = namedtuple("Point", "x y")
+    for value in (Point(1, 2), {"p": [Point(1, 2)]}, np.array(["text"]), np.array([object()]), {1, 2}):
+        with pytest.raises(PaperKitError, match="cannot be stored"):
+            save_result(tmp_path/"s", value, {})
+    assert not (tmp_path/"s").exists()
+
+
+def test_every_flipped_bit_of_a_stage_file_is_noticed(tmp_path):
+    save_result(tmp_path/"s", {"a": torch.arange(20.), "b": [1, "two"], "c": np.ones((2, 3))}, {"device": "cpu"})
+    whole = (tmp_path/"s").read_bytes()
+    rng, read = np.random.default_rng(0), 0
+    for at in rng.choice(len(whole) * 8, 400, replace=False):
+        data = bytearray(whole)
+        data[at // 8] ^= 1 << at % 8
+        (tmp_path/"s").write_bytes(data)
+        try: back, info = load_result(tmp_path/"s")
+        except PaperKitError: continue
+        read += 1
+        assert back["a"].tolist() == list(range(20)) and back["b"] == [1, "two"] and back["c"].tolist() == [[1] * 3] * 2 and info == {"device": "cpu"}
+    assert read < 40, "only what carries no meaning, such as a space, may change"
+
+
+def test_a_stage_file_of_another_call_is_not_taken(tmp_path, capsys):
+    calls.clear()
+    run = Runner("demo", root=tmp_path)
+    run.stage(counted, x=1)
+    first, = (tmp_path/"runs/stages/demo").iterdir()
+    run.stage(counted, x=2)
+    second, = [f for f in (tmp_path/"runs/stages/demo").iterdir() if f != first]
+    second.write_bytes(first.read_bytes())
+    assert run.stage(counted, x=2)["x"] == 2 and calls == [1, 2, 2] and "another call" in capsys.readouterr().err
+
+
+def test_threads_are_recorded_with_each_stage(tmp_path):
+    run = Runner("demo", root=tmp_path)
+    run.stage(counted, x=1)
+    assert run.log[0]["threads"] == torch.get_num_threads()
+    code = "import torch\nfrom paper_kit.kit.stages import main\nmain(['no_such_paper', '--threads', '2'])\nprint(torch.get_num_threads())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()[-1] == "2"

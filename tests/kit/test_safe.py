@@ -1,0 +1,203 @@
+"""What must not happen whatever is asked for: a file outside deleted or written, a link followed, a text that becomes code."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from paper_kit.kit import files, workflow
+from paper_kit.kit.files import PaperKitError, check_slug, lock, new_folder, reading, sweep, write_atomic
+from paper_kit.kit.paper import Paper, header_html, link_to, load_record
+from paper_kit.kit.stages import Runner
+from paper_kit.kit.workflow import markdown_text, new, publish, remove, run
+
+HOSTILE = ["*", "?", "[a-z]*", "../datasets", "../../../outside/precious", "/etc/passwd", "a/b", "..", ".", "", " demo", "demo ", "demo\n", "Demo", "a" * 61,
+           "dem\u043e", "demo\0", None, 3, ["demo"], b"demo"]
+
+
+@pytest.mark.parametrize("slug", HOSTILE)
+def test_what_is_no_slug_is_refused_at_once(slug, demo):
+    for ask in (check_slug, lambda s: Runner(s, root=demo), lambda s: Paper(s, root=demo), lambda s: remove(s, root=demo), lambda s: run(s, root=demo),
+                lambda s: publish(s, root=demo), lambda s: new(s, "learning", "A title", root=demo)):
+        with pytest.raises(PaperKitError, match="no slug"):
+            ask(slug)
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_remove_deletes_one_papers_files_and_no_others(demo, tmp_path, monkeypatch):
+    outside = tmp_path/"outside/precious"
+    outside.mkdir(parents=True)
+    (outside/"x").write_text("precious")
+    monkeypatch.setattr(workflow, "sync", lambda root: [])
+    for name in ("data/results/demo.json", "data/results/demo2.json", "data/results/demo.gpu.json", "data/datasets.yaml", "figures/demo/a.png", "figures/demo2/a.png",
+                 "runs/cpu/demo/record.json", "runs/cpu/demo2/record.json", "runs/stages/demo/a", "runs/stages/demo2/a", "runs/real/cpu/demo/record.json", "data/papers/demo2.yaml"):
+        (demo/name).parent.mkdir(parents=True, exist_ok=True)
+        (demo/name).write_text("x")
+    for hostile in ("*", "../datasets", "../../../outside/precious", "nothing_of_that_name", "worlds"):
+        before = tree(tmp_path)
+        with pytest.raises(PaperKitError):
+            remove(hostile, root=demo)
+        assert tree(tmp_path) == before
+    (demo/"figures/demo/link").symlink_to(outside)
+    gone = remove("demo", root=demo)
+    left = tree(tmp_path)
+    assert left["outside/precious/x"] == b"precious" and "project/data/datasets.yaml" in left
+    assert {n for n in left if "demo2" in n} == {f"project/{n}" for n in ("data/results/demo2.json", "figures/demo2/a.png", "runs/cpu/demo2/record.json",
+                                                                         "runs/stages/demo2/a", "data/papers/demo2.yaml")}
+    assert not [n for n in left if "demo" in n.replace("demo2", "")] and "data/results/demo.gpu.json" in gone
+
+
+@pytest.mark.parametrize("name", ["../../secret.txt", "/etc/passwd", "a/b.png", "..", ".hidden", "a\nb", ""])
+def test_a_record_that_names_a_file_elsewhere_is_refused(name, demo):
+    record = run("demo", "smoke", root=demo) if not (demo/"runs/smoke/demo/record.json").is_file() else None
+    file = demo/"runs/smoke/demo/record.json"
+    file.write_text(json.dumps(record | {"files": {name: "0" * 64}}))
+    with pytest.raises(PaperKitError, match="file name"):
+        load_record(file)
+
+
+def test_a_lock_follows_no_link_and_cuts_nothing_off(tmp_path):
+    keys = tmp_path/"authorized_keys"
+    keys.write_text("ssh-ed25519 AAAA somebody")
+    (tmp_path/"link.lock").symlink_to(keys)
+    os.link(keys, tmp_path/"second.lock")
+    os.mkfifo(tmp_path/"fifo.lock")
+    for name in ("link.lock", "second.lock", "fifo.lock"):
+        with pytest.raises(PaperKitError, match="lock file"):
+            with lock(tmp_path/name):
+                pass
+    assert keys.read_text() == "ssh-ed25519 AAAA somebody"
+
+
+def test_slots_are_not_in_a_folder_that_others_write_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path/"none"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path/"cache"))
+    assert workflow._slots() == tmp_path/"cache/paper-kit/slots"
+    (tmp_path/"run").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path/"run"))
+    assert workflow._slots() == tmp_path/"run/paper-kit/slots"
+
+
+def test_sweeping_leaves_what_a_living_process_writes(tmp_path):
+    code = (f"from paper_kit.kit.files import new_folder\nimport time\nwith new_folder({str(tmp_path/'f')!r}) as f:\n"
+            "    (f/'a').write_text('1')\n    print('there', flush=True); time.sleep(60)")
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "there\n"
+    sweep(tmp_path)
+    assert len(list(tmp_path.glob(".f.new.*"))) == 1
+    child.kill()
+    child.wait()
+    sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number, said", [("EROFS", "read-only"), ("EACCES", "permission"), ("ENOSPC", "disk is full"), ("EFBIG", "larger")])
+def test_no_room_is_one_clear_error(number, said, tmp_path, monkeypatch):
+    import errno
+    def fails(*a, **k): raise OSError(getattr(errno, number), "no", str(tmp_path))
+    monkeypatch.setattr(files.tempfile, "mkstemp", fails)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", fails)
+    with pytest.raises(PaperKitError, match=said):
+        write_atomic(tmp_path/"x", "y")
+    with pytest.raises(PaperKitError, match=said):
+        with new_folder(tmp_path/"f"):
+            pass
+
+
+def test_a_file_size_limit_leaves_the_old_file(tmp_path):
+    (tmp_path/"x").write_text("old")
+    code = ("import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+            "from paper_kit.kit.files import PaperKitError, write_atomic\n"
+            f"try: write_atomic({str(tmp_path/'x')!r}, 'y' * 5000)\nexcept PaperKitError as error: print(error)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "larger than this process may write" in done.stdout, done.stderr
+    assert (tmp_path/"x").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_whatever_goes_wrong_while_reading_is_one_error(tmp_path):
+    file = tmp_path/"f"
+    file.write_bytes(b"x" * 100)
+    os.mkfifo(tmp_path/"fifo")
+    def read(path, act=lambda: None, **more):
+        with reading(path, "a file", **more):
+            act()
+    read(file)
+    for path, said in ((tmp_path/"fifo", "no regular file"), ("/dev/zero", "no regular file"), (tmp_path, "no regular file"), (tmp_path/"none", "No such file"), ("a\0b", "null")):
+        with pytest.raises(PaperKitError, match=said):
+            read(path)
+    with pytest.raises(PaperKitError, match="more than 50"):
+        read(file, limit=50)
+    for act, said in ((lambda: {}["key"], "KeyError"), (lambda: b"\xff".decode(), "UnicodeDecodeError"), (lambda: [][0], "IndexError"), (lambda: 1/0, "ZeroDivisionError")):
+        with pytest.raises(PaperKitError, match=said):
+            read(file, act)
+    begun = time.monotonic()
+    with pytest.raises(PaperKitError, match="longer than 0.2 s"):
+        read(file, lambda: time.sleep(5), seconds=0.2)
+    assert time.monotonic() - begun < 1 and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    with pytest.raises(KeyboardInterrupt):
+        read(file, lambda: (_ for _ in ()).throw(KeyboardInterrupt).__next__())
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "JaVaScript:alert(1)", " java\nscript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "\x01javascript:x"])
+def test_no_link_runs_code(address):
+    assert link_to(address) == "#"
+
+
+@pytest.mark.parametrize("address", ["https://arxiv.org/abs/1", "http://x.org", "page.html", "../a/b.html#c", "#top", "a?b=c:d"])
+def test_plain_links_stay(address):
+    assert link_to(address) == address
+
+
+def test_texts_of_a_manifest_are_shown_and_not_obeyed():
+    text = header_html({"title": "<script>t</script>", "venue": "<script>v</script>", "authors": "<script>a</script>", "links": {"paper": "javascript:x", "code": "data:x"},
+                        "tables": [], "figures": [], "claims": [], "slug": "x"}, None)
+    assert "<script>" not in text and "javascript:" not in text and "data:" not in text
+    assert markdown_text("<script>a|b</script> [x](y)\n# z") == r"&lt;script&gt;a\|b&lt;/script&gt; \[x\](y) # z"
+
+
+@pytest.mark.parametrize("seed", [float("nan"), float("inf"), "1e3", [], None, -1, 2**40, 1.5, True])
+def test_a_seed_is_a_whole_number(seed, demo):
+    with pytest.raises(PaperKitError, match="seed"):
+        Runner("demo", seed=seed, root=demo)
+
+
+def test_two_runs_of_one_notebook_do_not_mix(demo):
+    "As two kernels of JupyterLab do it: neither holds a lock, and the cells of both take turns."
+    import pandas as pd
+    from paper_kit.kit.claims import below, less
+    from paper_kit.kit.files import sha256
+    from matplotlib import pyplot as plt
+    runs = [Paper("demo", seed=seed, root=demo) for seed in (1, 2)]
+    for step in ("table", "figure", "claims", "finish"):
+        for paper in runs:
+            if step == "table": paper.table("Table 1", pd.DataFrame({"method": ["theirs", "ours"], "error": [1.0, paper.seed * 1.0]}))
+            elif step == "figure": paper.figure("Figure 1", plt.figure(figsize=(1, 1)))
+            elif step == "finish": paper.finish()
+            else:
+                paper.claim("C1", values={"ours": [1, 2, 3], "theirs": [2, 3, 4]}, test=less("ours", "theirs"))
+                paper.claim("C2", values={"error": 0.0}, test=below("error", 1e-6, exact=True))
+        record = demo/"runs/smoke/demo/record.json"
+        if step != "finish":
+            assert not record.exists() and not (demo/"runs/smoke/demo/table-1.csv").exists()
+    found = load_record(record)
+    assert found["tables"]["Table 1"]["rows"][1][1] == found["seed"] == 2 and "2.0" in (record.parent/"table-1.csv").read_text()
+    assert all(sha256(record.parent/name) == digest for name, digest in found["files"].items())
+    del runs, paper
+    assert not list(record.parent.parent.glob(".demo.new.*")) and not list(record.parent.parent.glob(".demo.old.*"))
+
+
+def test_publish_refuses_a_file_that_changes_while_it_is_copied(demo, monkeypatch):
+    import shutil
+    run("demo", "cpu", root=demo)
+    whole = shutil.copyfile
+    def other(source, target): return target.write_text("another run's") if str(target).endswith(".csv") else whole(source, target)
+    monkeypatch.setattr(workflow.shutil, "copyfile", other)
+    with pytest.raises(PaperKitError, match="changed while it was copied"):
+        publish("demo", root=demo)
+    assert not (demo/"figures/demo").exists() and not (demo/"data/results/demo.json").exists()
