@@ -9,7 +9,18 @@
     if (!Number.isFinite(height) || height < 40) return;
     for (const frame of document.querySelectorAll("iframe")) {
       if (frame.contentWindow !== event.source) continue;
+      // One that is taller than the screen is shown smaller, down to seven tenths: a part of it out of sight is a part not played with.
+      const room = Math.max(innerHeight, 760) * 0.94;
+      if (!frame.dataset.scale && height > room && frame.clientWidth > 600) {
+        const scale = Math.max(0.7, room / height);
+        Object.assign(frame.style, { width: 100 / scale + "%", maxWidth: "none", transformOrigin: "0 0", transform: `scale(${scale})` });
+        frame.dataset.scale = scale;
+        return;
+      }
       frame.style.height = Math.min(Math.ceil(height), 4000) + "px";
+      if (frame.dataset.scale) frame.style.marginBottom = -(1 - frame.dataset.scale) * Math.ceil(height) + "px";
+      frame.scrolling = "no";
+      event.source.postMessage({ paperKitFits: true }, "*");
       const figure = frame.closest("figure.swap");
       if (figure) figure.classList.add("swapped");
     }
@@ -68,5 +79,20 @@
     });
     narrow();
   };
-  if (document.readyState === "loading") addEventListener("DOMContentLoaded", scoreboard); else scoreboard();
+  // A picture opens at its own size; a block that scrolls can be reached with the keys.
+  const pictures = () => {
+    const dialog = document.createElement("dialog"), image = document.createElement("img");
+    dialog.className = "zoom"; dialog.append(image); document.body.append(dialog);
+    dialog.setAttribute("aria-label", "Picture at its own size");
+    dialog.addEventListener("click", () => dialog.close());
+    for (const picture of document.querySelectorAll("figure.exhibit > img")) {
+      picture.tabIndex = 0; picture.setAttribute("role", "button");
+      const open = () => { image.src = picture.currentSrc || picture.src; image.alt = picture.alt; dialog.showModal(); };
+      picture.addEventListener("click", open);
+      picture.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); } });
+    }
+    for (const block of document.querySelectorAll("pre, math[display=block]")) block.tabIndex = 0;
+  };
+  const ready = () => { scoreboard(); pictures(); };
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", ready); else ready();
 })();

@@ -63,7 +63,7 @@ local function callout(div)
   local folds = div.attributes.collapse
   local out = pandoc.List()
   if folds then
-    out:insert(raw('<details class="callout callout-' .. which .. '"' .. (folds == "false" and " open" or "") .. '><summary class="callout-title">' .. title .. "</summary>"))
+    out:insert(raw('<details class="' .. (div.classes:includes("part") and "part" or "callout callout-" .. which) .. '"' .. (folds == "false" and " open" or "") .. '><summary class="callout-title">' .. title .. "</summary>"))
   else out:insert(raw('<aside class="callout callout-' .. which .. '"><p class="callout-title">' .. title .. "</p>")) end
   out:extend(content)
   out:insert(raw(folds and "</details>" or "</aside>"))

@@ -37,6 +37,12 @@
     follow();
   }
 
+  // The contents can be folded at every width; where there is room they start open.
+  const contentsFold = one(".toc details"), roomy = matchMedia("(min-width: 80.01rem)");
+  const fit = () => { if (contentsFold) contentsFold.open = roomy.matches; };
+  fit(); roomy.addEventListener("change", fit);
+  all(".toc a").forEach((a) => a.addEventListener("click", () => { if (!roomy.matches) contentsFold.open = false; }));
+
   // A link into a folded part opens it. Exhibits above may still grow for a moment: until the reader moves, stay at the target.
   let staying = 0;
   const unfold = () => {
@@ -54,11 +60,11 @@
   arrive();
 
   // Fold or open all code of the page.
-  const folds = all("details.code-fold"), ways = one(".ways-out");
+  const folds = all("details.code-fold, details.part"), ways = one(".ways-out");
   if (folds.length > 2 && ways) {
     const button = document.createElement("button");
     button.type = "button"; button.className = "fold-all";
-    const label = () => { button.textContent = folds.some((d) => d.open) ? "Fold all code" : "Show all code"; };
+    const label = () => { button.textContent = folds.some((d) => d.open) ? "Fold it all" : "Open it all"; };
     button.addEventListener("click", () => { const open = !folds.some((d) => d.open); folds.forEach((d) => { d.open = open; }); label(); });
     folds.forEach((d) => d.addEventListener("toggle", label));
     label();
@@ -105,7 +111,7 @@
     note.textContent = "Loading the index";
     try {
       await load();
-      index = window.paperKitSearch.map((r) => ({ ...r, ft: fold(r.t), fh: fold(r.h), fx: fold(r.x) }));
+      index = window.paperKitSearch.map((r) => ({ ...r, ft: fold(r.t), fh: fold(r.h), fx: fold(r.x), fk: fold(r.k || "") }));
       note.textContent = "";
     } catch (e) { note.textContent = "The search index search.js is missing: build the site again."; return; }
     find();
@@ -116,11 +122,11 @@
     for (const test of tests) {
       const at = (text) => { test.lastIndex = 0; return test.test(text); };
       const inText = (record.fx.match(test) || []).length;
-      const points = (at(record.ft) ? (record.h ? 4 : 30) : 0) + (at(record.fh) ? 12 : 0) + Math.min(inText, 5);
+      const points = (record.fk && at(record.fk) ? 80 : 0) + (at(record.ft) ? (record.h ? 4 : 30) : 0) + (at(record.fh) ? 12 : 0) + Math.min(inText, 5);
       if (!points) return 0;
       total += points;
     }
-    return total;
+    return total + (record.p ? 40 : 0);
   }
   const escaped = (s) => s.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" }[c]));
   function marked(text, words) {

@@ -11,7 +11,7 @@ import contextlib, sys, threading, time
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .files import PaperKitError, project_root
+from .files import PaperKitError, disk_full, project_root
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="paper_kit: 48 computer-vision papers, measured again. Run a notebook, look at what holds, build the site.")
@@ -320,6 +320,10 @@ def main():
     try: app(prog_name="paper-kit")
     except PaperKitError as error:
         print(f"paper-kit: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if not (full := disk_full(error, error.filename or ".")): raise
+        print(f"paper-kit: {full}", file=sys.stderr)
         sys.exit(2)
 
 if __name__ == "__main__" and "__file__" in globals(): main()

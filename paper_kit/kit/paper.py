@@ -15,10 +15,11 @@ from .datasets import read_by
 from .files import PaperKitError, _mark, patch, project_root, sha256, swap_in, sweep, write_atomic
 from .reach import notebook_digest
 from .stages import Runner, _now, _peak_mb, import_clock, profiles, versions
+from .tables import table_html
 
 # %% auto #0
-__all__ = ['needs_levels', 'claim_kinds', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'read_yaml',
-           'Manifest', 'load_manifest', 'record_fault', 'load_record', 'table_html', 'rows_html', 'claim_html',
+__all__ = ['needs_levels', 'claim_kinds', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'density',
+           'read_yaml', 'Manifest', 'load_manifest', 'record_fault', 'load_record', 'rows_html', 'claim_html',
            'count_verdicts', 'count_kinds', 'measured_small', 'have', 'card_html', 'link_to', 'header_html', 'Paper',
            'where', 'data', 'file_name', 'few_colours', 'reaches', 'judged']
 
@@ -59,7 +60,7 @@ def read_yaml(path, limit: int = 1_000_000) -> tuple:
 # %% ../../nbs/kit/paper.ipynb #e7de4698
 _must = {"paper": {"slug", "title", "venue", "wing", "summary", "tables", "figures", "claims"},
          "tables": {"id", "shows", "regenerate"}, "figures": {"id", "shows", "regenerate"}, "claims": {"id", "kind", "text", "test", "needs"}}
-_may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes"},
+_may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes", "idea", "aliases", "cover"},
         "tables": {"rows", "columns", "how", "why", "owed", "extra", "better", "note"},
         "figures": {"how", "why", "owed", "extra", "note", "overview"},
         "claims": {"where", "paper_numbers", "amended", "reading", "owed", "extra", "cost", "why", "looks", "not_converged"}}
@@ -147,7 +148,7 @@ def _check_reported(fault, document):
 
 # %% ../../nbs/kit/paper.ipynb #c25d6fa5
 record_version = 1
-harness_version = 2
+harness_version = 3   # 3: pictures have at least 1.6 pixels for each of the page's
 _numbers_by_name = {"type": "object", "additionalProperties": {"type": ["number", "array", "string"]}}
 record_schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "paper_kit record", "type": "object",
@@ -163,7 +164,7 @@ record_schema = {
         "stages": {"type": "array", "items": {"type": "object", "required": ["name", "key", "device", "wall_s", "peak_mb", "cached"]}},
         "tables": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["columns", "rows", "note"], "additionalProperties": False,
-            "properties": {"source": {"type": "string"}, "columns": {"type": "array", "items": {"type": "string"}}, "rows": {"type": "array", "items": {"type": "array"}}, "note": {"type": "string"}}}},
+            "properties": {"source": {"type": "string"}, "columns": {"type": "array", "items": {"type": "string"}}, "rows": {"type": "array", "items": {"type": "array"}}, "note": {"type": "string"}, "better": {"type": ["string", "object"]}}}},
         "figures": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["files"], "properties": {"files": {"type": "array", "items": {"type": "string"}}, "caption": {"type": "string"}}}},
         "claims": {"type": "object", "additionalProperties": {
@@ -200,54 +201,6 @@ def load_record(path, limit: int = 20_000_000) -> dict:
     named = [*record["files"], *(f for entry in record["figures"].values() for f in entry["files"])]
     if bad := [n for n in named if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", n)]: raise wrong(f"a file name {bad[0]!r}"[:120])
     return record
-
-# %% ../../nbs/kit/paper.ipynb #637aba8c
-def _cell(value) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)): return "–"
-    if isinstance(value, (bool, str)): return html.escape(str(value))
-    if isinstance(value, (int, np.integer)): return f"{value:,}" if abs(value) >= 10000 else str(value)
-    if isinstance(value, (float, np.floating)):
-        if not np.isfinite(value): return str(value)
-        if value == 0: return "0"
-        return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
-    return html.escape(str(value))
-
-def _best(rows, j, better) -> set:
-    numbers = {i: row[j] for i, row in rows.items() if j < len(row) and isinstance(row[j], (int, float)) and not isinstance(row[j], bool) and np.isfinite(row[j])}
-    if better not in ("lower", "higher") or len(numbers) < 2: return set()
-    target = (min if better == "lower" else max)(numbers.values())
-    return {i for i, v in numbers.items() if v == target}
-
-def _better_of(better, column):
-    return better.get(column) if isinstance(better, dict) else better
-
-# %% ../../nbs/kit/paper.ipynb #c6dbb45e
-_table_style = ("<style>.paper-kit-table{border-collapse:collapse;font-size:.92em;font-variant-numeric:tabular-nums}"
-  ".paper-kit-table th,.paper-kit-table td{padding:.3em .7em;text-align:right;border:0;border-bottom:1px solid rgba(128,128,128,.25);white-space:nowrap}"
-  ".paper-kit-table th:first-child,.paper-kit-table td:first-child{text-align:left;white-space:normal}"
-  ".paper-kit-table .group{text-align:center;font-weight:600;border-bottom:2px solid rgba(128,128,128,.5)}"
-  ".paper-kit-table .start{border-left:1px solid rgba(128,128,128,.35)}.paper-kit-table caption{caption-side:top;text-align:left;padding:.3em 0}</style>")
-
-def table_html(title: str, groups: list, better=None, note: str = "", shows: str = "") -> str:
-    "HTML of one table. `groups` is [(heading, columns, rows)], the first column of each naming its rows."
-    label = next((g[1][0] for g in groups if g[1]), "")
-    order = list(dict.fromkeys(str(row[0]) for _, _, rows in groups for row in rows))
-    head, second, body = f'<th rowspan="2" scope="col">{html.escape(str(label))}</th>', "", {name: f'<td>{html.escape(name)}</td>' for name in order}
-    for heading, columns, rows in groups:
-        head += f'<th class="group start" colspan="{max(len(columns) - 1, 1)}" scope="colgroup">{html.escape(heading)}</th>'
-        by_name = {str(row[0]): list(row) for row in rows}
-        for j in range(1, len(columns)):
-            first = " class=\"start\"" if j == 1 else ""
-            second += f'<th{first} scope="col">{html.escape(str(columns[j]))}</th>'
-            best = _best(by_name, j, _better_of(better, columns[j]))
-            for name in order:
-                text = _cell(by_name[name][j]) if name in by_name and j < len(by_name[name]) else ""
-                body[name] += f"<td{first}>" + (f"<strong>{text}</strong>" if name in best else text) + "</td>"
-    caption = f"<caption><strong>{html.escape(title)}</strong> {html.escape(shows)}</caption>"
-    rows_html = "".join(f"<tr>{body[name]}</tr>" for name in order)
-    after = f'<p class="paper-kit-note" style="font-size:.85em;opacity:.8">{html.escape(note)}</p>' if note else ""
-    return (f'{_table_style}<div style="overflow-x:auto"><table class="paper-kit-table">{caption}<thead><tr>{head}</tr><tr>{second}</tr></thead>'
-            f"<tbody>{rows_html}</tbody></table></div>{after}")
 
 # %% ../../nbs/kit/paper.ipynb #c0f87ce5
 verdicts = {"holds": ("#1a7f4b", "holds"), "fails": ("#b3261e", "fails"), "undecided": ("#9a6700", "undecided"),
@@ -501,7 +454,36 @@ def progress(self: Paper, fraction: float, text: str = "") -> None:
     now = time.monotonic()
     if now - getattr(self, "_told", 0) < 1 and fraction not in (0.0, 1.0): return
     self._told = now
+    if bar := getattr(self, "_bar", None): bar.show(fraction, text)
     with contextlib.suppress(OSError): (self.place/"stage.json").write_text(json.dumps({"stage": getattr(self, "_stage", ""), "fraction": float(fraction), "text": text}))
+
+class _Bar:
+    "The bar of one stage in a notebook; silent where there is none, and under `paper-kit run`, which has a board."
+    def __init__(self, name: str):
+        self.name, self.begun, self.handle = name, time.monotonic(), None
+        try: from IPython import get_ipython
+        except ImportError: return
+        if get_ipython() is None or os.environ.get("PAPER_KIT_ASKED"): return
+        from IPython.display import display
+        self.handle = display(self._bundle(0.0, ""), raw=True, display_id=True)
+
+    def _bundle(self, fraction: float, text: str) -> dict:
+        words = f"{self.name}: {fraction:.0%}, {time.monotonic() - self.begun:.0f} s {text}".rstrip()
+        bar = f'<progress max="1" value="{fraction:.3f}" style="width:16em" aria-label="{html.escape(self.name)}"></progress>'
+        return {"text/html": f"{bar} <small>{html.escape(words)}</small>", "text/plain": words}
+
+    def show(self, fraction: float, text: str = "") -> None:
+        if self.handle: self.handle.update(self._bundle(fraction, text), raw=True)
+
+@patch
+def stage(self: Paper, fn, **arguments):
+    "As `Runner.stage`, with a bar in the notebook while the stage works."
+    self._bar = _Bar(fn.__name__)
+    try: result = Runner.stage(self, fn, **arguments)
+    finally: bar, self._bar = self._bar, None
+    bar.show(1.0, "from disk" if self.log and self.log[-1]["cached"] else "done")
+    return result
+
 
 # %% ../../nbs/kit/paper.ipynb #d8d28c5b
 def _plain(value):
@@ -521,11 +503,11 @@ def table(self: Paper, identifier: str, frame, better=None, note: str = "", sour
     rows = [[_plain(v) for v in row] for row in frame.itertuples(index=False, name=None)]
     name = self._write(f"{file_name(identifier)}.csv", frame.to_csv(index=False))
     source = self._source(source)
-    self.tables[identifier] = {"columns": columns, "rows": rows, "note": note} | ({"source": source} if source != "world" else {})
+    self.tables[identifier] = {"columns": columns, "rows": rows, "note": note} | ({"source": source} if source != "world" else {}) | ({"better": better} if better else {})
     reported = (self.manifest.get("reported") or {}).get(identifier)
     groups = [("reported", reported["columns"], reported["rows"])] if isinstance(reported, dict) and reported.get("rows") else []
     groups.append((f"measured, {where(source)}, profile {self.profile}", columns, rows))
-    text = table_html(identifier, groups, better or entry.get("better"), note, entry["shows"])
+    text = table_html(identifier, groups, better or entry.get("better"), note, entry["shows"], reported if isinstance(reported, dict) else None)
     _display({"text/html": text, "text/plain": frame.to_string(index=False)}, {"paper_kit": {"table": identifier, "file": name}})
 
 # %% ../../nbs/kit/paper.ipynb #13c848bd
@@ -547,23 +529,39 @@ def few_colours(picture: bytes) -> bytes:
     few.save(small, format="png", optimize=True)
     return min(picture, small.getvalue(), key=len)
 
-def _picture(figure, small: bool = True) -> tuple:
-    "(bytes, suffix, mime type) of a matplotlib figure (in few colours if `small`), an image array [h, w(, 3)] or a PIL image."
+density = 1.8   # pixels of a picture for each of the page's
+
+def _drawn(figure, density: float):
+    "A matplotlib figure, an image array [h, w(, 3)], PIL image or PNG bytes as a PIL image with `density` pixels for each of the page's."
     from PIL import Image
     if hasattr(figure, "savefig"):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=figure.get_dpi())
+        figure.savefig(buffer, format="png", dpi=figure.get_dpi()*density)
         import matplotlib.pyplot as plt
         plt.close(figure)
-        return few_colours(buffer.getvalue()) if small else buffer.getvalue(), "png", "image/png"
-    if isinstance(figure, bytes): return figure, "png", "image/png"
+        return Image.open(buffer).convert("RGB")
+    if isinstance(figure, bytes): return Image.open(io.BytesIO(figure)).convert("RGB")
     if not isinstance(figure, Image.Image):
         array = np.asarray(figure)
         if array.dtype != np.uint8: array = (np.clip(array.astype(float), 0, 1) * 255).round().astype(np.uint8)
         figure = Image.fromarray(array)
+    figure = figure.convert("RGB")
+    return figure if density == 1 or figure.width >= 1200 else figure.resize((2*figure.width, 2*figure.height), Image.Resampling.NEAREST)
+
+def _picture(figure, small: bool = True) -> tuple:
+    """(bytes, suffix, preview, density): the file of a picture, the smallest of PNG in few colours, exact and lossy WebP, and the small
+    PNG that stands in the notebook. Quick, and one PNG at the page's own density, unless `small`: nobody publishes smoke."""
+    from paper_kit.kit.show import preview, webp
+    given = isinstance(figure, bytes)
+    image = _drawn(figure, density if small and not given else 1)
     buffer = io.BytesIO()
-    figure.convert("RGB").save(buffer, format="jpeg", quality=88, optimize=True)
-    return buffer.getvalue(), "jpg", "image/jpeg"
+    image.save(buffer, format="png", optimize=small)
+    whole = buffer.getvalue()
+    if not small: return whole, "png", whole, 1
+    data, suffix = min(((few_colours(whole), "png"), (webp(image), "webp")), key=lambda d: len(d[0]))
+    dense = density if hasattr(figure, "savefig") else max(1.0, image.width/760) if given or image.width >= 1200 else 2
+    return data, suffix, preview(image, 480, 64), dense
+
 
 # %% ../../nbs/kit/paper.ipynb #94d312bd
 @patch
@@ -573,13 +571,13 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
     if figure is None and interactive is None:
         raise PaperKitError(f"{identifier} has nothing to show", expected="a figure or an interactive view", found="neither", next_step="pass fig or interactive=")
     preview = {"preview": True} if figure is None else {}
-    data, suffix, mime = _picture(interactive.picture() if preview else figure, self.profile != "smoke")   # nobody publishes smoke
+    data, suffix, small, dense = _picture(interactive.picture() if preview else figure, self.profile != "smoke")
     name = self._write(f"{file_name(identifier)}.{suffix}", data)
     caption = caption or entry["shows"]
     source = self._source(source)
     self.figures[identifier] = {"files": [name], "caption": caption} | ({"source": source} if source != "world" else {})
-    _display({mime: base64.b64encode(data).decode(), "text/plain": f"{identifier}: {caption}"},
-             {"paper_kit": {"exhibit": identifier, "file": name, "caption": caption} | preview})
+    _display({"image/png": base64.b64encode(small).decode(), "text/plain": f"{identifier}: {caption}"},
+             {"paper_kit": {"exhibit": identifier, "file": name, "caption": caption, "density": dense} | preview})
     if interactive is None: return
     for path in interactive.save(self.folder, file_name(identifier)):
         if path.parent == self.folder: self.files.add(path.name); self.figures[identifier]["files"].append(path.name)
@@ -595,6 +593,18 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
         live = live[0] if isinstance(live, tuple) else live
         bundle |= {k: v for k, v in live.items() if k == "application/vnd.jupyter.widget-view+json"}
     _display(bundle, {"paper_kit": {"interactive": page, "exhibit": identifier}})
+
+# %% ../../nbs/kit/paper.ipynb #5b1c9e11
+@patch
+def say(self: Paper, text: str, **values) -> str:
+    "Show `text` as Markdown, its fields such as `{error:.3f}` filled from `values`. Raises `PaperKitError` for a field without a value."
+    try: said = text.format(**{k: v.item() if hasattr(v, "item") else v for k, v in values.items()})
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise PaperKitError("a sentence cannot be filled", expected="a value of the right kind for each field", found=f"{type(error).__name__}: {error}",
+                            next_step="give the field by name, for example say('{error:.3f}', error=0.5)") from None
+    _display({"text/markdown": said, "text/plain": said}, {"paper_kit": {"said": True}})
+    return said
+
 
 # %% ../../nbs/kit/paper.ipynb #193fbb80
 def reaches(profile: str, data: str, needs: str) -> bool:

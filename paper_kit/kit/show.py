@@ -231,8 +231,16 @@ $libraries
 (function () {
   "use strict";
   const root = document.getElementById("exhibit"), problem = document.getElementById("problem");
-  const post = () => { if (parent !== window) parent.postMessage(
-    {paperKitHeight: Math.ceil(document.body.getBoundingClientRect().height)}, "*"); };
+  // A scrollbar of our own would narrow what is measured: without one while measuring, and for good once the page around us fits us.
+  const page = document.documentElement, post = () => {
+    if (parent === window) return;
+    const before = page.style.overflow;
+    page.style.overflow = "hidden";
+    const height = Math.ceil(document.body.getBoundingClientRect().height);
+    page.style.overflow = before;
+    parent.postMessage({paperKitHeight: height}, "*");
+  };
+  addEventListener("message", (event) => { if (event.source === parent && event.data && event.data.paperKitFits) page.style.overflow = "hidden"; });
   const fail = (message) => { problem.textContent = message; problem.hidden = false; document.body.dataset.failed = "1"; post(); };
   const draw = async function (root, data) {
 $script
@@ -629,7 +637,7 @@ _plot_script = """
   if (narrow()) Object.assign(figure.layout, {legend: {orientation: "h", y: -0.25, ...figure.layout.legend}, font: {size: 12},
     title: figure.layout.title && {...figure.layout.title, font: {size: 13}}});
   await Plotly.newPlot(place, {data: figure.data, layout: {...figure.layout, autosize: true}, frames: figure.frames || [],
-    config: {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["sendDataToCloud", "lasso2d", "select2d"]}});
+    config: {responsive: true, displaylogo: false, displayModeBar: false}});
 """
 
 # %% ../../nbs/kit/show.ipynb #8bbec6ed

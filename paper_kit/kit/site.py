@@ -7,23 +7,29 @@ from __future__ import annotations
 import ast, base64, functools, hashlib, html, json, os, re, shutil, subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 import yaml
 from .files import PaperKitError, new_folder, patch, project_root, write_atomic
+from .charts import ratio_chart, ratios
+from .cover import bibtex, byline, chart_html, cost_html, cover_picture, headlines, strip_html
+from .folds import fold_title, is_machinery, machinery, parts
+from .search import keywords, search_records
+from .tables import table_html
 
 # %% auto #0
 __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'modules', 'fenced', 'Page', 'read_cells', 'heading',
-           'role', 'add_code', 'entry', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'harmless',
-           'picture_of', 'size_of', 'frame_of', 'rich', 'outputs_of', 'prose', 'numbered', 'referred', 'ways_out',
-           'run_commands', 'notebook_page', 'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported',
-           'minutes', 'short', 'chips', 'badge', 'share', 'scoreboard_row', 'scoreboard_html', 'card', 'inline',
-           'opening', 'overview_figures', 'wing_page', 'kit_index', 'hero_exhibit', 'totals', 'home_page',
-           'add_reference', 'api_pages', 'manifest_of', 'paper_page', 'literate', 'literate_page', 'module_of',
-           'known_names', 'pages', 'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item',
-           'rendered', 'menu', 'described', 'address', 'sidebar_html', 'navbar_html', 'search_records', 'contents',
-           'neighbours', 'page_links', 'footer_html', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc',
-           'write_plain', 'gather', 'render_quarto', 'site']
+           'role', 'add_code', 'known_line', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'harmless',
+           'picture_of', 'size_of', 'frame_of', 'rich', 'table_of', 'claim_fold', 'outputs_of', 'prose', 'numbered',
+           'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried', 'literal',
+           'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips', 'badge',
+           'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening',
+           'overview_figures', 'wing_page', 'kit_index', 'record_of', 'thumbnail', 'headline_chips', 'all_ratios',
+           'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference', 'api_pages', 'manifest_of', 'owed_of',
+           'cover', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages', 'navigation',
+           'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu', 'described',
+           'address', 'sidebar_html', 'navbar_html', 'contents', 'neighbours', 'page_links', 'footer_html',
+           'share_tags', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc', 'extras', 'write_plain',
+           'gather', 'render_quarto', 'site']
 
 # %% ../../nbs/kit/site.ipynb #e6673f5a
 @dataclass
@@ -118,7 +124,7 @@ def fenced(text: str, kind: str) -> str:
 
 @dataclass
 class Page:
-    "A page of `site-src/`: its path there, its front matter, its cells, the files beside it."
+    "A page of `site-src/`: its path there, its front matter, its cells, the files beside it; of a paper, manifest and record."
     path: str
     title: str
     description: str = ""
@@ -128,11 +134,20 @@ class Page:
     media: dict = field(default_factory=dict)
     anchors: dict = field(default_factory=dict)
     labels: dict = field(default_factory=dict)
+    manifest: dict = field(default_factory=dict)
+    record: dict = field(default_factory=dict)
+    aside: list = field(default_factory=list)
+    heard: str = ""
+    folder: Path | None = None
 
     @property
     def up(self) -> str:
         "The way from this page to the root of the site."
         return "../"*(len(PurePosixPath(self.path).parts))
+
+    def published_file(self, name: str | None) -> bytes:
+        "A published file of this page's paper; nothing where there is none."
+        return (self.folder/name).read_bytes() if name and self.folder and (self.folder/name).is_file() else b""
 
     def markdown(self, text: str) -> None:
         "Add prose."
@@ -219,42 +234,35 @@ def role(cell) -> str:
     return "code"
 
 def add_code(page: Page, cell) -> None:
-    "Add the code of a cell, folded as its role asks; directives of Quarto's own win. Set-up cells in a row become one."
+    "Add the code of a cell, folded to its signature; directives of Quarto's own win. Set-up cells in a row become one."
     source = re.sub(r"^(#\|.*\n?)+", "", cell.source).strip("\n")
     said = {k.rstrip(":"): " ".join(v) for k, v in cell.directives_.items() if k.endswith(":")}
     if not source or "false" in (said.get("echo"), said.get("include")): return
-    what, before = role(cell), page.cells[-1][1] if page.cells else ""
-    fold, summary = {"code": ("", "Code"), "exported": _source_of(source)}.get(what, ("true", "Set-up"))
-    if summary == "Set-up" and before.startswith(_set_up): page.cells[-1] = ("code", f"{before}\n\n{source}")
-    else: page.code(source, said.get("code-fold", fold), said.get("code-summary", summary).strip("\"'"))
+    what = role(cell)
+    setup = what in ("imports", "parameters", "bookkeeping")
+    if page.record and (setup or what == "exported" and is_machinery(source)):   # a paper's machinery stands in its own part
+        page.aside.append((cell, source))
+        return
+    before = page.cells[-1][1] if page.cells else ""
+    if setup and before.startswith(_set_up): page.cells[-1] = ("code", f"{before}\n\n{source}")
+    else: page.code(source, said.get("code-fold", "true"), said.get("code-summary", "Set-up" if setup else fold_title(source)).strip("\"'"))
 
 _set_up = '#| code-fold: true\n#| code-summary: "Set-up"\n'
 
-def _source_of(source: str) -> tuple[str, str]:
-    "How exported code is folded, and its name: open when it is short and defines something public."
-    named = [f"{d.owner}.{d.name}" if d.owner else d.name for d in definitions(source)]
-    assigned = [target for node in ast.parse(source).body if isinstance(node, ast.Assign) for target in node.targets]
-    named += [t.id for t in assigned if isinstance(t, ast.Name) and not t.id.startswith("_")]
-    if not named: return "true", "Source of helpers"
-    return ("show" if source.count("\n") < 45 else "true"), "Source of " + ", ".join(named[:4]) + (" and more" if named[4:] else "")
 
 # %% ../../nbs/kit/site.ipynb #23fcf90c
-def entry(definition: Definition, module: str, up: str) -> str:
-    "The collapsible entry of one definition: kind, signature, docstring, the way to the reference."
-    full = f"{definition.owner}.{definition.name}" if definition.owner else definition.name
-    call = lambda d: html.escape(re.sub(r"\(\s+", "(", " ".join(d.signature.split())).replace(" )", ")"))
-    head = call(definition).replace(definition.name, full, 1)
-    members = "".join(f"<li><code>{call(m)}</code>{doc_html(m.doc)}</li>" for m in definition.members)
-    link = f'<a href="{up}site-src/api/{module}.html#{full}"><code>{full}</code> in the reference</a>'
-    return (f'<details class="api-entry" id="api-{full}"><summary><span class="api-kind">{definition.kind}</span> '
-            f'<code>{head}</code></summary><div class="api-body">{doc_html(definition.doc)}'
-            f'{f"<ul>{members}</ul>" if members else ""}<p class="api-more">{link}</p></div></details>')
+def known_line(found: list[Definition], module: str, up: str) -> str:
+    "The line of the definitions `found`: an anchor and a link to the reference for each."
+    full = [f"{d.owner}.{d.name}" if d.owner else d.name for d in found]
+    links = (f'<a id="api-{n}" href="{up}site-src/api/{module}.html#{n}"><code>{n}</code></a>' for n in full)
+    return f'<p class="api-line">in the reference: {", ".join(links)}</p>'
 
 def add_entries(page: Page, source: str, module: str) -> None:
-    "Add an entry for each public definition in an exported cell, and remember where it stands."
+    "Add the line of the public definitions in an exported cell, and remember where each stands."
     found = definitions(source)
     for full in (f"{d.owner}.{d.name}" if d.owner else d.name for d in found): page.anchors[full] = f"api-{full}"
-    if found: page.html("\n".join(entry(d, module, page.up) for d in found))
+    if found: page.html(known_line(found, module, page.up))
+
 
 # %% ../../nbs/kit/site.ipynb #98f02322
 def _text(value) -> str: return "".join(value) if isinstance(value, (list, tuple)) else str(value)
@@ -300,7 +308,7 @@ class Exhibit:
     def markdown(self) -> str:
         "The picture first, the interactive file under it, then number and caption, and the ways to either alone."
         words = re.sub(r"[*`$_]", "", self.caption)
-        alt = html.escape(self.alt or ": ".join(filter(None, (self.name, words))) or "what the code above draws", quote=True)
+        alt = html.escape(self.alt or ": ".join(filter(None, (self.name, words))) or "picture without a caption", quote=True)
         image = f'<img src="{self.picture}" alt="{alt}"{self.size} loading="lazy">' if self.picture else ""
         if self.anchor and not self.name:   # counted by the renderer
             return f"::: {{#{self.anchor}}}\n\n{fenced(image + self.frame, '{=html}')}\n\n{self.caption}\n\n:::"
@@ -330,36 +338,64 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     raw = _text(output["data"][mime])
     data = raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw)
     address = f"{page.up}{published}/{meta['file']}" if published and meta.get("file") else page.picture(data, _images[mime])
+    whole = page.published_file(meta.get("file")) or data
     caption = harmless(meta.get("caption", "") or said.get("fig-cap", "").strip("\"'"))
-    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", ""),
-                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(data))
+    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", "") or page.heard,
+                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(whole, float(meta.get("density") or 1)))
 
-def size_of(data: bytes) -> str:
-    "Width and height of a picture as attributes, so that the page does not jump when it comes; nothing where they are not known."
+def size_of(data: bytes, density: float = 1) -> str:
+    "Width and height of a picture on the page as attributes, so that it does not jump when it comes; nothing where they are not known."
     import io
     from PIL import Image, UnidentifiedImageError
     try: width, height = Image.open(io.BytesIO(data)).size
     except (UnidentifiedImageError, OSError, ValueError): return ""
-    return f' width="{width}" height="{height}"'
+    return f' width="{round(width/density)}" height="{round(height/density)}"'
 
 def frame_of(text: str, page: Page, published: str) -> tuple[str, str]:
     "The iframe in an output's HTML and, when it shows a file, the address of that file."
     found = re.search(r"<iframe\b[^>]*>.*?</iframe>", text, flags=re.S)
     if not found: return "", ""
-    frame = own_links(found[0], page, published)
+    frame = own_links(found[0], page, published).replace("<iframe ", '<iframe scrolling="no" ', 1)
     source = re.search(r'\ssrc="([^"]+)"', frame.split("srcdoc=")[0])
     return frame, source[1] if source else ""
 
 def rich(page: Page, text: str, meta: dict, published: str) -> str:
     "HTML output as markdown: tables boxed, links mended, an anchor for a numbered table or a claim."
     name = meta.get("exhibit") or meta.get("table") or meta.get("claim") or ""
+    if meta.get("table"): text = table_of(page, meta["table"]) or text
     text = boxed(own_links(text, page, published))
     if name and label(name) not in page.labels:
         page.labels[label(name)] = name
         if published and meta.get("file"):
             text += f'<p class="exhibit-links"><a href="{page.up}{published}/{meta["file"]}" download>{meta["file"]}</a></p>'
+        if meta.get("claim"): text = claim_fold(page, name, text)
         text = f'<div class="anchored" id="{label(name)}">{text}</div>'
     return fenced(text, "{=html}")
+
+def table_of(page: Page, name: str) -> str:
+    "A published table as its record and manifest have it now: the keys that join rows may be younger than the run. Empty without them."
+    measured = (page.record.get("tables") or {}).get(name)
+    entry = next((t for t in page.manifest.get("tables") or [] if t.get("id") == name), None)
+    if not measured or not entry: return ""
+    reported = (page.manifest.get("reported") or {}).get(name)
+    reported = reported if isinstance(reported, dict) and reported.get("rows") else None
+    source = measured.get("source") or page.record["data"]
+    where = "our world" if source == "world" else source.removeprefix("real:").split("@")[0]
+    groups = [("reported", reported["columns"], reported["rows"])] if reported else []
+    groups.append((f"measured, {where}, profile {page.record['profile']}", measured["columns"], measured["rows"]))
+    return table_html(name, groups, measured.get("better") or entry.get("better"), measured["note"], entry["shows"], reported)
+
+def claim_fold(page: Page, name: str, text: str) -> str:
+    "The card of a claim behind one line: verdict, number, sentence. As the record and the manifest have it now."
+    from paper_kit.kit.paper import claim_html
+    claim = next((c for c in page.manifest.get("claims") or [] if c.get("id") == name), None)
+    result = (page.record.get("claims") or {}).get(name)
+    if not claim or not result: return text
+    verdict = result["verdict"]
+    shown = claim_html(claim, result, page.record["profile"], result.get("source") or page.record["data"]).replace('href="#undecided"', f'href="{page.up}site-src/kit/claims.html"')
+    return (f'<details class="claim {verdict}"><summary><span class="chip {verdict}">{verdict}</span> <b>{html.escape(name)}</b> '
+            f'{html.escape(str(claim["text"]))}</summary>{shown}</details>')
+
 
 # %% ../../nbs/kit/site.ipynb #0f5fbe49
 def outputs_of(page: Page, cell, published: str = "") -> list[str]:
@@ -370,6 +406,7 @@ def outputs_of(page: Page, cell, published: str = "") -> list[str]:
     for output in cell.get("outputs", []):
         data, meta = output.get("data", {}), (output.get("metadata") or {}).get("paper_kit", {})
         text = _text(data.get("text/html", ""))
+        if page.record and meta.get("card"): continue   # the cover says it
         frame, alone = frame_of(text, page, published)
         last = blocks[-1] if blocks else None
         if output["output_type"] == "stream":
@@ -427,33 +464,66 @@ def referred(text: str, page: Page) -> str:
     return re.sub(r"(?<![\w\\])@((?:fig|tbl|claim|eq)-[a-z0-9-]*[a-z0-9])", link, text)
 
 # %% ../../nbs/kit/site.ipynb #896dab34
-def ways_out(page: Page, notebook: str, commands: list[str]) -> None:
-    "The two ways from a page to the work: the notebook itself, and the commands that run it."
-    shown = f'<a class="button" href="{page.up}{notebook}" download>Open the notebook</a>' if notebook else ""
-    page.html(f'<div class="ways-out">{shown}<details class="run-it"><summary class="button">Run it yourself</summary>'
-              f'<pre class="shell"><code>{html.escape(chr(10).join(commands))}</code></pre></details></div>')
+def ways_out(page: Page, notebook: str, commands: list[str], source: str = "", cite: str = "") -> None:
+    "The ways from a page to the work: the notebook (to read where the repository is, to take along), the commands, the citation."
+    shown = f'<a class="button" href="{source}">Open the notebook</a>' if source else ""
+    shown += f'<a class="button plain" href="{page.up}{notebook}" download>Download it</a>' if notebook else ""
+    pre = lambda text: f'<pre class="shell" tabindex="0"><code>{html.escape(text)}</code></pre>'
+    fold = lambda name, text: f'<details class="run-it"><summary class="button">{name}</summary>{pre(text)}</details>' if text else ""
+    page.html(f'<div class="ways-out">{shown}{fold("Run it yourself", chr(10).join(commands))}{fold("Cite", cite)}</div>')
 
 def run_commands(slug: str, notebook: str) -> list[str]:
     "Three ways to run a paper: ours, papermill's, by hand."
     return [f"paper-kit run {slug} --profile cpu", f"papermill {notebook} out.ipynb -p profile cpu", f"jupyter lab {notebook}"]
 
-def notebook_page(page: Page, source: Path, module: str, notebook: str, commands: list[str], names: dict, published: str = "") -> Page:
-    "Fill `page` with a notebook that was run: prose, code and what the code gave."
-    title, quoted, cells = heading(read_cells(source))
-    page.title, page.description = title or page.title, quoted or page.description
-    ways_out(page, notebook, commands)
+def repository(root: Path) -> str:
+    "Where the files of the project can be read: `repo-url` of `_quarto.yml` and its branch; nothing without one."
+    site = described(root)["website"] if (root/"_quarto.yml").is_file() else {}
+    return f'{site["repo-url"].rstrip("/")}/blob/{site.get("repo-branch", "main")}' if site.get("repo-url") else ""
+
+def _words(text: str) -> str:
+    "Prose as plain words for the alternative text of the picture that follows it: its last sentence."
+    plain = re.sub(r"[#*`$_>\[\]]|\(http[^)]*\)", "", " ".join(text.split())).strip().rstrip(":")
+    return re.split(r"(?<=[.!?]) ", plain)[-1][:180]
+
+
+# %% ../../nbs/kit/site.ipynb #5b1c9e02
+def cells_of(page: Page, cells: list, module: str, published: str = "") -> None:
+    "Add the cells of a notebook that was run: prose, code and what the code gave."
     for cell in cells:
-        if cell.cell_type == "markdown": page.cells.append(("prose", numbered(cell.source, page)))
+        if cell.cell_type == "markdown":
+            page.cells.append(("prose", numbered(cell.source, page)))
+            page.heard = _words(cell.source)
         if cell.cell_type != "code": continue
+        aside = len(page.aside)
         add_code(page, cell)
-        if {"export", "exports", "exporti"} & set(cell.directives_): add_entries(page, cell.source, module)
+        exported = {"export", "exports", "exporti"} & set(cell.directives_)
+        if exported and aside == len(page.aside): add_entries(page, cell.source, module)
         shown = [] if role(cell) == "parameters" else outputs_of(page, cell, published)
         if shown: page.markdown("::: {.cell-output}\n\n" + "\n\n".join(shown) + "\n\n:::")
+
+def notebook_page(page: Page, cells: list, module: str, names: dict, published: str = "") -> Page:
+    "Fill `page` with a notebook that was run; the long parts of a paper's are folded, and its machinery stands at the end."
+    start = len(page.cells)
+    cells_of(page, cells, module, published)
+    if page.record:
+        lecture, page.cells = page.cells[start:], page.cells[:start]
+        rest = Page(page.path, page.title)
+        for cell, source in page.aside:
+            if {"export", "exports", "exporti"} & set(cell.directives_): add_entries(rest, cell.source, module)
+            rest.code(source, "true", fold_title(source) if definitions(source) else "Set-up")
+        page.anchors |= rest.anchors
+        page.cells += parts(lecture) + machinery(rest.cells)
     page.cells = [("markdown", referred(prose(text, page, names), page)) if kind == "prose" else (kind, text) for kind, text in page.cells]
-    for kind, text in page.cells:   # pictures that the prose shows from the notebook's own folder come along
-        for name in re.findall(r"!\[[^\]]*\]\(([\w./-]+)\)", text) if kind == "markdown" else []:
-            if (source.parent/name).is_file(): page.media[name] = (source.parent/name).read_bytes()
     return page
+
+def carried(page: Page, folder: Path) -> Page:
+    "Pictures that the prose shows from the notebook's own folder come along."
+    for kind, text in page.cells:
+        for name in re.findall(r"!\[[^\]]*\]\(([\w./-]+)\)", text) if kind == "markdown" else []:
+            if (folder/name).is_file(): page.media[name] = (folder/name).read_bytes()
+    return page
+
 
 # %% ../../nbs/kit/site.ipynb #fa88f93c
 def literal(value) -> str:
@@ -466,13 +536,12 @@ def owed_page(page: Page, row: dict, manifest: dict, summary: str) -> Page:
     "Fill the page of a paper with nothing published: what it is about, what it claims, what is owed."
     slug, notebook = row["slug"], row.get("notebook")
     if notebook: ways_out(page, notebook, run_commands(slug, notebook))
+    page.html(byline(manifest | {"venue": manifest.get("venue") or row["venue"]}))
     if row.get("problem"): page.markdown(note("warning", "Something is wrong here", literal(row["problem"])))
     if row["state"] == "not begun":
         page.markdown(note("note", "Not begun", "Nothing here has been implemented or measured yet. What follows is what the paper holds, and what this page owes."))
     else: page.markdown(note("note", "Nothing published", "There is a notebook, and no run of it is published: no number on this page was measured by us."))
     page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n*{literal(row['title'])}*. {literal(row['venue'])}.")
-    links = {k: v for k, v in (manifest.get("links") or {}).items() if str(v).startswith("http")}
-    if links: page.markdown(" · ".join(f"[{k}]({v})" for k, v in links.items()))
     if not manifest.get("claims"):
         page.markdown(f"## What is owed\n\n{row['tables'][1]} tables, {row['figures'][1]} figures and {row['claims']['total']} claims.")
     owed_claims(page, manifest.get("claims") or [])
@@ -487,7 +556,7 @@ def owed_claims(page: Page, claims: list) -> None:
     items = []
     for c in (c for c in claims if isinstance(c, dict)):
         numbers = str(c.get("paper_numbers", "-"))
-        said = f"*Tested:* {literal(c.get('test', 'not said yet'))}." + (f" *Reported:* {literal(numbers)}." if numbers not in ("-", "", "None") else "")
+        said = (f"*Tested:* {literal(c['test'])}." if c.get("test") else "") + (f" *Reported:* {literal(numbers)}." if numbers not in ("-", "", "None") else "")
         items.append(f"**{c.get('id')}** {literal(c.get('text', ''))} [{literal(c.get('where', ''))}]{{.where}}\n:   {said}")
     page.markdown("## Claims\n\n" + "\n\n".join(items))
 
@@ -549,7 +618,7 @@ def scoreboard_row(row: dict, wings: dict) -> str:
     "One row of the scoreboard; every cell carries the value it is sorted by."
     wing, claims = wings.get(row["wing"], row["wing"]), row["claims"]
     order = {"published": 0, "torn": 1, "begun": 2}.get(row["state"], 3)
-    decided = sum(claims.get(v, 0) for v in ("holds", "fails", "undecided"))
+    decided = sum(claims.get(v, 0) for v in ("holds", "fails"))
     cells = [(row["title"].lower(), f'<a href="{row["wing"]}/{row["slug"]}.html">{html.escape(row["title"])}</a>'),
              (wing, f'<a class="quiet" href="{row["wing"]}/index.html">{html.escape(wing)}</a>'), (row["venue"], html.escape(row["venue"])),
              (f"{order}{row['profile'] or ''}{'' if row['fresh'] else 'z'}", badge(row)),
@@ -559,18 +628,22 @@ def scoreboard_row(row: dict, wings: dict) -> str:
     state = row["state"] if row["state"] != "published" else "published " + ("fresh" if row["fresh"] else "stale")
     return f'<tr data-wing="{row["wing"]}" data-state="{state}"><th scope="row" {cells[0]}</th>' + "".join(f"<td {c}</td>" for c in cells[1:]) + "</tr>"
 
+def published_first(rows: list[dict]) -> list[dict]:
+    "The rows with those of published papers first, else in their order."
+    return sorted(rows, key=lambda r: {"published": 0, "torn": 1, "begun": 2}.get(r["state"], 3))
+
 def scoreboard_html(rows: list[dict], wings: dict) -> str:
     "The scoreboard of the home page."
     kinds = ["text"]*4 + ["number"]*4
     head = "".join(f'<th scope="col" data-kind="{kind}" aria-sort="none">{name}</th>' for name, kind in zip(_columns, kinds))
     return (f'<div class="scoreboard" data-wings="{html.escape(json.dumps(wings), quote=True)}"><div class="paper-kit-scroll" tabindex="0" '
             f'role="region" aria-label="Scoreboard"><table id="scoreboard-table"><caption class="unseen">Tables, figures and claims of '
-            f'{len(rows)} papers</caption><thead><tr>{head}</tr></thead><tbody>{"".join(scoreboard_row(r, wings) for r in rows)}</tbody></table></div></div>')
+            f'{len(rows)} papers</caption><thead><tr>{head}</tr></thead><tbody>{"".join(scoreboard_row(r, wings) for r in published_first(rows))}</tbody></table></div></div>')
 
 # %% ../../nbs/kit/site.ipynb #7ad4c37a
-def card(title: str, href: str, meta: str, text: str, foot: str = "") -> str:
+def card(title: str, href: str, meta: str, text: str, foot: str = "", picture: str = "", said: str = "") -> str:
     "A box that leads to a page."
-    return (f'<article class="card"><h3><a href="{href}">{inline(title)}</a></h3><p class="meta">{meta}</p><p>{inline(text)}</p>'
+    return (f'<article class="card">{picture}<h2><a href="{href}">{inline(title)}</a></h2><p class="meta">{meta}</p><p>{inline(text)}</p>{said}'
             + (f'<p class="meta score">{foot}</p>' if foot else "") + "</article>")
 
 def inline(text: str) -> str:
@@ -593,14 +666,17 @@ def overview_figures(page: Page, root: Path, row: dict) -> None:
 
 def wing_page(wing: str, title: str, rows: list[dict], worlds: bool, root: Path | None = None) -> Page:
     "The index of a wing: a card for each of its papers, the way to its worlds, and figures that belong to several of its papers."
-    mine = [r for r in rows if r["wing"] == wing]
+    mine = published_first([r for r in rows if r["wing"] == wing])
     done = sum(r["state"] == "published" for r in mine)
     page = Page(f"{wing}/index.qmd", title, f"{len(mine)} papers, {done} published.", more={"page-layout": "full", "toc": False})
     if worlds: page.markdown("The data of this wing, with known truth, and the loaders of the real data sets: [worlds](worlds.html).")
     def one(row):
         foot = (f'<span>Tables {row["tables"][0]}/{row["tables"][1]}</span><span>Figures {row["figures"][0]}/{row["figures"][1]}</span>'
                 f'<span>Claims {chips(row["claims"])}</span>')
-        return card(row["title"], f'{row["slug"]}.html', f'{html.escape(row["venue"])} {badge(row)}', opening(row.get("summary") or ""), foot)
+        manifest, record = manifest_of(root, row["slug"]) if root else {}, record_of(root, row) if root else {}
+        figure, said = thumbnail(page, root, row, manifest, record), headline_chips(manifest, record)
+        text = manifest.get("idea") or opening(row.get("summary") or "")
+        return card(row["title"], f'{row["slug"]}.html', f'{html.escape(row["venue"])} {badge(row)}', text, foot, figure, said)
     page.html(f'<div class="cards">{"".join(map(one, mine))}</div>')
     for row in mine if root else (): overview_figures(page, root, row)
     return page
@@ -614,38 +690,74 @@ def kit_index(listed: list[Page]) -> Page:
     page.html(f'<div class="cards">{"".join(cards)}</div>')
     return page
 
+# %% ../../nbs/kit/site.ipynb #5b1c9e03
+def record_of(root: Path, row: dict) -> dict:
+    "The published record of a paper, or nothing."
+    path = root/"data"/"results"/f"{row['slug']}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if row["state"] == "published" and path.is_file() else {}
+
+def thumbnail(page: Page, root: Path | None, row: dict, manifest: dict, record: dict) -> str:
+    "The picture of a paper on the page of its wing; nothing without one."
+    name, file = cover_picture(manifest, record, root/"figures"/row["slug"]) if record else ("", "")
+    return f'<img class="thumbnail" src="{page.up}figures/{row["slug"]}/{file}" alt="" loading="lazy">' if file else ""
+
+def headline_chips(manifest: dict, record: dict) -> str:
+    "The headline claims with their verdicts, in a line each."
+    lines = [(c, (record.get("claims") or {}).get(c["id"])) for c in headlines(manifest, 3)]
+    return "".join(f'<p class="headline"><span class="chip {r["verdict"]}">{r["verdict"]}</span> {html.escape(str(c["text"]))}</p>'
+                   for c, r in lines if r)
+
+def all_ratios(root: Path, rows: list[dict], up: str) -> str:
+    "The chart over all published papers: a line a paper."
+    def one(row):
+        found = ratios(manifest_of(root, row["slug"]), record_of(root, row))
+        return short(row["title"]), f'{row["wing"]}/{row["slug"]}.html', [v for values in found.values() for v in values]
+    return ratio_chart([one(r) for r in rows if r["state"] == "published"], "Reported against measured, paper by paper.", "all-papers")
+
+
 # %% ../../nbs/kit/site.ipynb #5e3ddf36
-def hero_exhibit(page: Page, root: Path, rows: list[dict]) -> str:
-    "The first interactive exhibit of the first published paper, as HTML for the home page."
+def hero_exhibit(page: Page, root: Path, rows: list[dict], slug: str = "") -> str:
+    "An interactive exhibit as HTML for the home page: of the paper `slug` where it is published, covers and small files first."
+    found = []
     for row in (r for r in rows if r["state"] == "published"):
+        folder, name = root/"figures"/row["slug"], str(manifest_of(root, row["slug"]).get("cover") or "").lower().replace(" ", "-")
+        found += [(row["slug"] != slug, f.stem != name, f.stat().st_size, f.name, row, f) for f in folder.glob("*.html")]
+    for *_, row, file in sorted(found, key=lambda f: f[:4]):
         base, title = f'{page.up}figures/{row["slug"]}/', html.escape(row["title"], quote=True)
-        for file in sorted((root/"figures"/row["slug"]).glob("*.html")):
-            picture = next((file.with_suffix(s).name for s in (".png", ".webp", ".jpg") if file.with_suffix(s).exists()), "")
-            image = f'<img src="{base}{picture}" alt="{title}">' if picture else ""
-            return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe class="paper-kit-exhibit" src="{base}{file.name}" title="{title}">'
-                    f'</iframe><figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this page.</figcaption></figure>')
+        picture = next((file.with_suffix(s).name for s in (".webp", ".png", ".jpg") if file.with_suffix(s).exists()), "")
+        image = f'<img src="{base}{picture}" alt="{title}">' if picture else ""
+        return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe scrolling="no" class="paper-kit-exhibit" src="{base}{file.name}" title="{title}">'
+                f'</iframe><figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this page.</figcaption></figure>')
     return ""
 
 def totals(rows: list[dict]) -> str:
     "How far the whole is: papers, tables, figures, claims."
     both = lambda what: (sum(r[what][0] for r in rows), sum(r[what][1] for r in rows))
-    decided = sum(r["claims"].get(v, 0) for r in rows for v in ("holds", "fails", "undecided"))
+    count = lambda *verdicts: sum(r["claims"].get(v, 0) for r in rows for v in verdicts)
     numbers = [(sum(r["state"] == "published" for r in rows), len(rows), "papers published"), (*both("tables"), "tables measured"),
-               (*both("figures"), "figures measured"), (decided, sum(r["claims"]["total"] for r in rows), "claims decided")]
-    return '<div class="totals">' + "".join(f'<p><b>{a}</b><span class="of">/{b}</span><span>{t}</span></p>' for a, b, t in numbers) + "</div>"
+               (*both("figures"), "figures measured"), (count("holds", "fails"), sum(r["claims"]["total"] for r in rows), "claims decided")]
+    said = f'{count("holds")} hold, {count("fails")} fail, {count("undecided")} undecided, {count("untested")} untested; the others wait for their papers'
+    return '<div class="totals">' + "".join(f'<p><b>{a}</b><span class="of">/{b}</span><span>{t}</span></p>' for a, b, t in numbers) + f'</div><p class="totals-note">Claims: {said}.</p>'
+
+def so_far(rows: list[dict]) -> str:
+    "How many papers there are and how many are published, as a sentence."
+    return f"{len(rows)} papers, {sum(r['state'] == 'published' for r in rows)} published."
 
 def home_page(root: Path, rows: list[dict], wings: dict, names: dict) -> Page:
     "The home page: `nbs/index.ipynb`, with the first published exhibit, the totals and the scoreboard in their places."
     title, quoted, cells = heading(read_cells(root/"nbs"/"index.ipynb"))
-    page = Page("index.ipynb", title, quoted, more={"aliases": ["/index.html"], "page-layout": "full", "toc": False})
+    page = Page("index.ipynb", title, f"{quoted} {so_far(rows)}".strip(), more={"aliases": ["/index.html"], "page-layout": "full", "toc": False})
     for cell in (c for c in cells if c.cell_type == "markdown"):
         source = re.sub(r"<!-- scoreboard:start -->.*?<!-- scoreboard:end -->", "<!-- scoreboard -->", cell.source, flags=re.S)
-        parts = re.split(r"<!-- (exhibit|totals|scoreboard) -->", source)
-        shown = hero_exhibit(page, root, rows) if "exhibit" in parts[1::2] else ""
+        named = re.search(r"<!-- exhibit: (\w+) -->", source)
+        source = re.sub(r"<!-- exhibit: \w+ -->", "<!-- exhibit -->", source)
+        parts = re.split(r"<!-- (exhibit|totals|chart|scoreboard) -->", source)
+        shown = hero_exhibit(page, root, rows, named[1] if named else "") if "exhibit" in parts[1::2] else ""
         if shown: page.markdown(":::: {.hero}\n\n::: {.hero-text}")
         for i, part in enumerate(parts):
             if i % 2 == 0: page.markdown(prose(part, page, names))
             elif part == "totals": page.html(totals(rows))
+            elif part == "chart": page.html(all_ratios(root, rows, page.up))
             elif part == "scoreboard": page.html(scoreboard_html(rows, wings))
         if shown: page.markdown(f":::\n\n{fenced(shown, '{=html}')}\n\n::::")
     return page
@@ -667,7 +779,7 @@ def api_pages(found: dict, stands: dict) -> list[Page]:
     for module, (doc, listed) in found.items():
         if not listed and not doc: continue
         names = " ".join(f'<a href="{module}.html#{d.name}"><code>{d.name}</code></a>' for d in listed)
-        index.html(f'<section class="api-module"><h3><a href="{module}.html"><code>{module}</code></a></h3>{doc_html(doc)}<p class="api-names">{names}</p></section>')
+        index.html(f'<section class="api-module"><h2><a href="{module}.html"><code>{module}</code></a></h2>{doc_html(doc)}<p class="api-names">{names}</p></section>')
         page = Page(f"api/{module}.qmd", f"paper_kit.{module}", " ".join(doc.split()))
         if module in stands: page.markdown(f"Explained, step by step, in [its notebook](../{stands[module]}).")
         for d in (d for definition in listed for d in [definition, *definition.members]): add_reference(page, d, module, stands)
@@ -682,16 +794,49 @@ def manifest_of(root: Path, slug: str) -> dict:
     except yaml.YAMLError: found = {}
     return found if isinstance(found, dict) else {}
 
+def owed_of(root: Path, slug: str) -> dict:
+    "Authors, links and claims of a paper with no manifest yet."
+    path = root/"data"/"owed.yaml"
+    return (_owed(path, path.stat().st_mtime_ns).get(slug) or {}) if path.is_file() else {}
+
+@functools.lru_cache(maxsize=4)
+def _owed(path: Path, _) -> dict: return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+
+def cover(page: Page, root: Path) -> None:
+    "Open the page of a published paper: who wrote it, its picture, its headline claims, what it costs, how near it came."
+    manifest, record, slug = page.manifest, page.record, page.manifest["slug"]
+    name, file = cover_picture(manifest, record, root/"figures"/slug)
+    image = root/"figures"/slug/file
+    alt = html.escape(f"{name}: {record['figures'][name].get('caption', '')}" if name else "", quote=True)
+    shown = (f'<a class="cover-picture" href="#{label(name)}"><img src="{page.up}figures/{slug}/{file}" alt="{alt}"'
+             f'{size_of(image.read_bytes())}></a>' if file else "")
+    page.html(byline(manifest) + shown + strip_html(manifest, record) + cost_html(record))
+
 def paper_page(root: Path, row: dict, names: dict, summary: str) -> Page:
-    "A paper's page: its published notebook, or the page of what is owed."
+    "A paper's page: its published notebook behind a cover, or the page of what is owed."
     slug, wing = row["slug"], row["wing"]
     executed, page = root/"figures"/slug/f"{slug}.ipynb", Page(f"{wing}/{slug}.ipynb", row["title"])
+    manifest = manifest_of(root, slug) or owed_of(root, slug)
+    page.more = {"keywords": keywords(root, slug, manifest), "paper": slug}
     if row["state"] != "published" or not executed.is_file():
         page.categories = [row["venue"], row["state"]]
-        return owed_page(page, row, manifest_of(root, slug), summary)
+        return owed_page(page, row, manifest, summary)
     page.categories = [row["venue"], row["profile"], "fresh" if row["fresh"] else "stale"]
-    commands = run_commands(slug, row.get("notebook") or f"nbs/{wing}/{slug}.ipynb")
-    return notebook_page(page, executed, f"{wing}.{slug}", f"figures/{slug}/{slug}.ipynb", commands, names, f"figures/{slug}")
+    notebook = row.get("notebook") or f"nbs/{wing}/{slug}.ipynb"
+    title, quoted, cells = heading(read_cells(executed))
+    page.title, page.description = title or page.title, manifest.get("idea") or quoted
+    record = record_of(root, row)
+    if manifest and record:
+        page.manifest, page.record, page.folder = manifest, record, executed.parent
+        picture = cover_picture(manifest, record, root/"figures"/slug)[1]
+        page.more |= {"image": f"figures/{slug}/{picture}"} if picture else {}
+        cover(page, root)
+        if quoted and quoted != page.description: page.markdown(f"*{quoted}*")
+    there = f"figures/{slug}/{slug}.ipynb"
+    way = f"{repository(root)}/{there}" if repository(root) else ""
+    ways_out(page, there, run_commands(slug, notebook), way, bibtex(manifest, root) if page.record else "")
+    if page.record: page.html(chart_html(manifest, record))
+    return carried(notebook_page(page, cells, f"{wing}.{slug}", names, f"figures/{slug}"), executed.parent)
 
 def literate(root: Path) -> dict[str, Path]:
     "The notebooks that are pages by themselves: the kit's, and each wing's worlds; by their path in `site-src/`."
@@ -700,8 +845,11 @@ def literate(root: Path) -> dict[str, Path]:
 
 def literate_page(root: Path, path: str, source: Path, names: dict) -> Page:
     "The page of a notebook of the kit or of a wing's worlds."
-    there = source.relative_to(root).as_posix()
-    return notebook_page(Page(path, source.stem), source, module_of(path), there, [f"jupyter lab {there}", f"pytest --nbval {there}"], names)
+    there, (title, quoted, cells) = source.relative_to(root).as_posix(), heading(read_cells(source))
+    page = Page(path, title or source.stem, quoted)
+    way = f"{repository(root)}/{there}" if repository(root) else ""
+    ways_out(page, there, [f"jupyter lab {there}", f"pytest --nbval {there}"], way)
+    return carried(notebook_page(page, cells, module_of(path), names), source.parent)
 
 def module_of(path: str) -> str: return path.removesuffix(".ipynb").replace("/", ".")
 
@@ -870,33 +1018,9 @@ def navbar_html(items: list[Item], here: str) -> str:
     return "".join(f'<a href="{address(i.href, here)}"{" aria-current=true" if mark(i) else ""}>{inline(i.text)}</a>' for i in items)
 
 # %% ../../nbs/kit/site.ipynb #0c546412
-class _Sections(HTMLParser):
-    "Splits a page at its headings into records of text."
-    silent = ("script", "style", "iframe", "annotation", "pre")
-    def __init__(self):
-        super().__init__(convert_charrefs=True)
-        self.records, self.quiet, self.head = [{"a": "", "h": "", "x": []}], 0, None
-    def handle_starttag(self, tag, attrs):
-        if tag in self.silent: self.quiet += 1
-        if tag in ("p", "div", "li", "td", "th", "dd", "dt", "summary", "details", "figcaption"): self.records[-1]["x"].append(" ")
-        if tag in ("h2", "h3") and dict(attrs).get("id"): self.records.append({"a": dict(attrs)["id"], "h": "", "x": []}); self.head = tag
-    def handle_endtag(self, tag):
-        if tag in self.silent and self.quiet: self.quiet -= 1
-        if tag == self.head: self.head = None
-    def handle_data(self, data):
-        if self.quiet: return
-        if self.head: self.records[-1]["h"] += data
-        else: self.records[-1]["x"].append(data)
-
-def search_records(body: str, title: str, href: str) -> list[dict]:
-    "What the search knows of a page: address, page title, heading, text; one record a section."
-    parser = _Sections()
-    parser.feed(body)
-    clean = lambda text: " ".join(text.split())
-    return [{"u": href + ("#" + r["a"] if r["a"] else ""), "t": title, "h": clean(r["h"]), "x": clean("".join(r["x"]))} for r in parser.records]
-
 def contents(body: str) -> tuple[str, str]:
     "The table of contents of a page, and its body with a link at every heading."
+    body = re.sub(r'(<div id="refs".*)\Z', r'<details class="part"><summary class="callout-title">References</summary>\1</details>', body, flags=re.S)
     bare = lambda text: re.sub(r"</?a\b[^>]*>", "", text)
     found = re.findall(r'<h([23])\b[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', body, flags=re.S)
     items = [f'<li class="level-{level}"><a href="#{anchor}">{bare(text)}</a></li>' for level, anchor, text in found]
@@ -928,6 +1052,15 @@ def footer_html(site: dict) -> str:
     return "".join(f"<p>{inline(p)}</p>" for p in parts if isinstance(p, str) and p)
 
 # %% ../../nbs/kit/site.ipynb #6edb8f7c
+def share_tags(site: dict, front: dict, here: str) -> str:
+    "What other sites show of a link to this page: address, title, sentence, picture."
+    base = str(site.get("site-url") or "").rstrip("/")
+    if not base: return ""
+    picture = front.get("image") or site.get("image") or ""
+    said = {"og:title": front.get("title", ""), "og:description": front.get("description") or site.get("description", ""), "og:type": "article",
+            "og:site_name": site.get("title", ""), "og:url": f"{base}/{here}", "og:image": f"{base}/{picture}" if picture else ""}
+    return "".join(f'<meta property="{k}" content="{html.escape(str(v), quote=True)}">\n' for k, v in said.items() if v)
+
 def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str) -> tuple[str, list[dict]]:
     "A whole page, and its records for the search. `stamp` changes with the style sheets and scripts, so that no old one is used."
     site, front, here = config["website"], front_matter(text), rendered(path)
@@ -946,10 +1079,11 @@ def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str
         "categories": "".join(f'<span class="badge {t.replace(" ", "-")}">{t}</span>' for t in tags),
         "crumb": f'<a href="{address(section.href, here)}">{inline(section.text)}</a>' if section else "",
         "navbar": navbar_html(menu(site.get("navbar", {}).get("left")), here), "sidebar": sidebar_html(items, here),
-        "toc": "" if front.get("toc") is False else toc, "body": linked, "steps": neighbours(flat, here), "footer": footer_html(site),
+        "toc": "" if front.get("toc") is False else toc, "body": linked, "steps": neighbours(flat, here), "footer": footer_html(site), "share": share_tags(site, front, here),
+        "repo": f'<a class="icon" href="{site["repo-url"]}" aria-label="Repository"><svg viewBox="0 0 20 20" aria-hidden="true"><path d="M7 4.5L2 10l5 5.5M13 4.5L18 10l-5 5.5"/></svg></a>' if site.get("repo-url") else "",
         "layout": "page-full" if front.get("page-layout") == "full" else "page-article"}
     frame = (assets()/"page.html").read_text(encoding="utf-8")
-    return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], frame), search_records(body, title.replace("`", ""), here)
+    return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], frame), search_records(body, title.replace("`", ""), here, front.get("keywords") or [], bool(front.get("paper")))
 
 # %% ../../nbs/kit/site.ipynb #118c7780
 def link_tree(source: Path, target: Path, pattern: str = "**/*") -> None:
@@ -997,8 +1131,22 @@ def render_pandoc(root: Path) -> Path:
             records += found
             for alias in front_matter(texts[path]).get("aliases") or []: redirect(folder, alias, name)
         gather(root, folder)
+        extras(folder, config)
         write_plain(folder/"search.js", "window.paperKitSearch=" + json.dumps(records, ensure_ascii=False, separators=(",", ":")) + ";")
     return root/config["project"].get("output-dir", "_site")
+
+def extras(folder: Path, config: dict) -> None:
+    "What a host asks for beside the pages: `sitemap.xml`, `robots.txt` and `404.html`, where the site's address is known."
+    base = str(config["website"].get("site-url") or "").rstrip("/")
+    if not base: return
+    listed = sorted(p.relative_to(folder).as_posix() for p in (folder/"site-src").rglob("*.html"))
+    rows = "".join(f"<url><loc>{html.escape(f'{base}/{p}')}</loc></url>" for p in listed)
+    write_plain(folder/"sitemap.xml", f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{rows}</urlset>\n')
+    write_plain(folder/"robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}/sitemap.xml\n")
+    write_plain(folder/"404.html", '<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+                '<title>Not found – paper_kit</title><link rel="icon" href="data:,"><body style="font:18px/1.6 system-ui,sans-serif;max-width:34em;margin:15vh auto;padding:0 1em;color-scheme:light dark">'
+                '<h1>There is no such page</h1><p>It may have been renamed: every paper has one name, and the <a id="home" href="index.html">scoreboard</a> lists all of them.</p>'
+                f'<script>document.getElementById("home").href = location.protocol === "file:" ? "index.html" : "{html.escape(re.sub("^https?://[^/]+", "", base))}/index.html"</script></body></html>\n')
 
 def write_plain(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -1018,6 +1166,7 @@ def render_quarto(root: Path, command: str) -> Path:
     done = subprocess.run([command, "render", str(root), "--no-execute"], capture_output=True, text=True)
     if done.returncode: raise PaperKitError("quarto could not render the site", file=str(root/"_quarto.yml"), expected="exit status 0",
                                             found=(done.stderr or done.stdout)[-800:], next_step="mend it, or call site(quarto=False) to use pandoc")
+    extras(root/described(root)["project"].get("output-dir", "_site"), described(root))
     return root/described(root)["project"].get("output-dir", "_site")
 
 def site(root=None, quarto: str | bool | None = None, rows: list[dict] | None = None) -> Path:

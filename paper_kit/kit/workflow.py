@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from .cluster import Watch, last_words, slurm_options
 from .machine import pinned
-from .files import PaperKitError, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
+from .files import PaperKitError, check_slug, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
 from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
 from .stages import profiles
 from . import paper as papers_module
@@ -21,8 +21,8 @@ __all__ = ['snakefile', 'widget_mime', 'most_bytes', 'catalogue', 'notebook_of',
            'published_folder', 'Digests', 'torn_files', 'status', 'slot', 'run', 'complete', 'is_done', 'write_digests',
            'run_many', 'look', 'remaining', 'remember_times', 'record_table_html', 'published_notebook', 'publish',
            'predicates_of', 'judged_again', 'rejudge', 'power_rows', 'power', 'power_text', 'refuse_decidable',
-           'between', 'claims_in_words', 'scoreboard', 'clean_notebook', 'export', 'sync', 'derived', 'files_of', 'new',
-           'remove']
+           'between', 'markdown_text', 'claims_in_words', 'scoreboard', 'clean_notebook', 'export', 'sync', 'derived',
+           'files_of', 'new', 'traces', 'remove']
 
 # %% ../../nbs/kit/workflow.ipynb #351a37fc
 def catalogue(root) -> dict:
@@ -43,7 +43,8 @@ def _catalogue(path, stamp):
     return document
 
 def notebook_of(root, slug: str) -> Path | None:
-    "The source notebook of a paper, or None."
+    "The source notebook of a paper, or None. Raises `PaperKitError` for what is no slug."
+    check_slug(slug)
     found = [p for p in Path(root).glob(f"nbs/*/{slug}.ipynb") if p.parent.name != "kit"]
     return found[0] if found else None
 
@@ -195,11 +196,17 @@ def _environment(**values):
     finally:
         for k, v in old.items(): os.environ.pop(k, None) if v is None else os.environ.__setitem__(k, v)
 
+def _slots() -> Path:
+    "The folder of this user's slots: in the runtime folder that the system makes for the user, else in the user's cache."
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+    ours = runtime.is_dir() and runtime.stat().st_uid == os.getuid() and os.access(runtime, os.W_OK)
+    return (runtime if ours else Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache"))/"paper-kit"/"slots"
+
 @contextlib.contextmanager
 def slot(tell=None):
     "Hold one of this machine's slots for heavy work (one a core; PAPER_KIT_SLOTS changes it), waiting for one if need be."
     count = int(os.environ.get("PAPER_KIT_SLOTS") or os.cpu_count() or 1)
-    folder = Path(tempfile.gettempdir())/f"paper-kit-slots-{os.getuid()}"
+    folder = _slots()
     if os.environ.get("PAPER_KIT_HOLDS_SLOT"): yield; return
     while True:
         for i in range(count):
@@ -549,7 +556,11 @@ def publish(slug: str, profile: str = "cpu", root=None, real: bool = False, unde
         nb = published_notebook(json.loads(notebook.read_text(encoding="utf-8")), executed, manifest, record, root, _other(root, slug, real))
         names = [n for n in record["files"] if n != f"{slug}.ipynb"]
         with new_folder(published_folder(root, slug, real)) as fresh:
-            for name in names: shutil.copyfile(folder/name, fresh/name)
+            for name in names:
+                shutil.copyfile(folder/name, fresh/name)
+                if sha256(fresh/name) != record["files"][name]:
+                    raise PaperKitError(f"{name} changed while it was copied", file=str(folder/name), expected="the file that the record names", found="another",
+                                        next_step=f"wait for the other run of {slug}, then publish again")
             write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
             _weigh(fresh, slug)
             record = record | {"files": {p.name: sha256(p) for p in sorted(fresh.iterdir())}}
@@ -692,6 +703,10 @@ def between(text: str, name: str, content: str, comment=("<!-- ", " -->")) -> st
     head, tail = text.split(start, 1)[0], text.split(end, 1)[1]
     return f"{head}{start}\n{content.rstrip()}\n{end}{tail}"
 
+def markdown_text(text) -> str:
+    "A text that Markdown shows as it is: no HTML, no link, no cell border, on one line."
+    return re.sub(r"([\\`\[\]|*])", r"\\\1", " ".join(str(text).split()).replace("<", "&lt;").replace(">", "&gt;"))
+
 def _counted(counts: dict) -> str: return ", ".join(f"{n} {v}" for v, n in counts.items() if n and v not in ("total", "owed"))
 
 def claims_in_words(row: dict) -> str:
@@ -703,7 +718,8 @@ def scoreboard(rows: list, page=lambda row: None) -> str:
     "The scoreboard as a Markdown table. `page(row)` gives the address of a paper's page, if any."
     lines = ["| paper | wing | profile | tables | figures | claims |", "|---|---|---|--:|--:|---|"]
     for r in rows:
-        title = f"[{r['title']}]({page(r)})" if page(r) else r["title"]
+        name = markdown_text(r["title"])
+        title = f"[{name}]({page(r)})" if page(r) else name
         claims = claims_in_words(r) or (f"{r['claims']['total']} to test" if r["claims"]["total"] else "")
         badge = {"published": f"{r['profile']}{'' if r['fresh'] else ' (stale)'}", "torn": "torn"}.get(r["state"], r["state"])
         lines.append(f"| {title} | {r['wing']} | {badge} | {r['tables'][0]} / {r['tables'][1]} | {r['figures'][0]} / {r['figures'][1]} | {claims} |")
@@ -846,11 +862,10 @@ def files_of(root, slug: str, wing: str) -> dict:
 
 def new(slug: str, wing: str = "", title: str = "", venue: str = "", brief=None, root=None) -> list:
     "Write notebook, manifest, references and test of a new paper. Raises `PaperKitError` when it exists or lacks wing or title."
-    root = Path(root or project_root())
+    root, slug = Path(root or project_root()), check_slug(slug)
     known = next((p for p in catalogue(root)["papers"] if p["slug"] == slug), {})
     plan = read_yaml(brief)[0] if brief else None
     wing, title, venue = (given or (plan or {}).get(k) or known.get(k, "") for given, k in ((wing, "wing"), (title, "title"), (venue, "venue")))
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", slug): raise PaperKitError("that is no slug", expected="small letters, digits, underscores", found=slug, next_step="paper-kit new my_paper")
     if wing not in catalogue(root)["wings"] or not title:
         raise PaperKitError(f"'{slug}' is not in the catalogue", expected=f"--title, and --wing with one of {', '.join(catalogue(root)['wings'])}", found=f"wing '{wing}', title '{title}'",
                             next_step=f'paper-kit new {slug} --wing learning --title "..." --venue "CVPR 2019"')
@@ -867,18 +882,26 @@ def new(slug: str, wing: str = "", title: str = "", venue: str = "", brief=None,
     sync(root)
     return [str(f.relative_to(root)) for f in files.values()]
 
+def traces(root, slug: str, wing: str) -> list:
+    "Every file and folder that belongs to a paper and to no other, by its exact name, whether it is there or not."
+    root, results = Path(root), Path(root)/"data"/"results"
+    runs = [root/"runs"/kind/profile for kind in ("", "real") for profile in profiles]
+    kept = [results/f"{slug}{kind}.json" for kind in ("", ".gpu", ".real")]
+    made = [path for folder in runs for path in (folder/slug, folder/".digests"/slug, folder/".logs"/f"{slug}.txt", folder/f".{slug}.lock")]
+    return [*files_of(root, slug, wing).values(), root/"data"/"expected"/f"{slug}.json", *kept, root/"figures"/slug, root/"figures"/f"{slug}.real", root/"runs"/"stages"/slug, *made,
+            root/"runs"/f".publish-{slug}.lock"]
+
 def remove(slug: str, root=None) -> list:
-    "Delete every file of a paper, published or not, and sync. Returns what was deleted."
-    root = Path(root or project_root())
+    "Delete every file of a paper, published or not, and sync. Returns what was deleted. Raises `PaperKitError` for anything but a paper's slug."
+    root, slug = Path(root or project_root()), check_slug(slug)
     notebook = notebook_of(root, slug)
     manifest = root/"data"/"papers"/f"{slug}.yaml"
-    if notebook is None and not manifest.is_file(): raise PaperKitError(f"there is no paper '{slug}'", expected=", ".join(begun(root)), found=slug, next_step="paper-kit list")
-    wing = notebook.parent.name if notebook else "none"
-    gone = []
-    for path in [*files_of(root, slug, wing).values(), *(root/"data"/"results").glob(f"{slug}.json"), *(root/"data"/"results").glob(f"{slug}.*.json"), root/"figures"/slug, root/"figures"/f"{slug}.real",
-                 root/"runs"/"stages"/slug, *(root/"runs").glob(f"*/{slug}"), *(root/"runs").glob(f"*/.digests/{slug}"), *(root/"runs").glob(f"*/.logs/{slug}.txt"), *(root/"runs").glob(f"*/.{slug}.lock"), root/"runs"/f".publish-{slug}.lock"]:
-        if not path.exists(): continue
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if slug == "worlds" or notebook is None and not manifest.is_file():
+        raise PaperKitError(f"there is no paper '{slug}'", expected=", ".join(begun(root)), found=slug, next_step="paper-kit list")
+    wing, gone = notebook.parent.name if notebook else "none", []
+    for path in traces(root, slug, wing):
+        if not path.exists() and not path.is_symlink(): continue
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         gone.append(str(path.relative_to(root)))
     if notebook and not list(notebook.parent.iterdir()): notebook.parent.rmdir()
     sync(root)

@@ -10,7 +10,8 @@ from PIL import Image
 from paper_kit.kit import paper as kit
 from paper_kit.kit.claims import below, converged, engine_version, less
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.paper import Paper, card_html, claim_html, count_kinds, few_colours, judged, load_manifest, load_record, reaches, read_yaml, table_html
+from paper_kit.kit.paper import Paper, card_html, claim_html, count_kinds, few_colours, judged, load_manifest, load_record, reaches, read_yaml
+from paper_kit.kit.tables import number_text, table_html
 
 from helpers import MANIFEST
 
@@ -83,15 +84,15 @@ def test_the_table_groups_bolds_and_escapes():
     html = table_html("T <1>", [("reported", ["m", "e"], [["a", 0.5], ["b", 0.25]]), ("ours", ["m", "e"], [["b", 0.4], ["c", 0.3], ["d", None]])], "lower", "n&n")
     assert "T &lt;1&gt;" in html and "n&amp;n" in html
     rows = html.split("<tbody>")[1].split("</tr>")
-    assert [r.count("<td") for r in rows[:4]] == [3] * 4
+    assert [r.count("<td") + r.count("<th") for r in rows[:4]] == [3] * 4
     assert "<strong>0.25</strong>" in rows[1] and "<strong>0.4</strong>" not in html and "<strong>0.3</strong>" in rows[2] and "–" in rows[3]
     assert "<strong>0.4</strong>" in table_html("T", [("o", ["m", "e"], [["b", 0.4], ["c", 0.3]])], {"e": "higher"})
     assert "<strong>0" not in table_html("T", [("o", ["m", "e"], [["b", 0.4], ["c", 0.3]])])
 
 
 def test_numbers_are_written_as_people_write_them():
-    assert [kit._cell(v) for v in (0.084, 1839358, 1.5e-7, 0.0, None, float("nan"), "a<b", np.float32(0.5), np.int64(3), True)] == \
-        ["0.084", "1,839,358", "1.50e-07", "0", "–", "–", "a&lt;b", "0.5", "3", "True"]
+    assert [number_text(v) for v in (0.084, 1839358, 1.5e-7, 0.0, None, float("nan"), "a<b", np.float32(0.5), np.int64(3), True)] == \
+        ["0.084", "1,839,358", "1.50e-07", "0", "–", "–", "a<b", "0.5", "3", "True"]
 
 
 def test_what_reaches_what():
@@ -117,9 +118,9 @@ def test_a_whole_run_leaves_a_valid_record(demo):
                                                                                "values": {"error": 0.001}, "why": "too coarse"}
     assert record["claims"]["C1"]["rows"][0]["condition"] == "ours < theirs" and "small" not in failed
     assert record["tables"]["Table 1"]["rows"][1] == ["ours", pytest.approx(0.2)]
-    assert set(record["files"]) == {"table-1.csv", "figure-1.jpg"} and record["peak_mb"] > 10 and record["threads"] >= 1
+    assert set(record["files"]) == {"table-1.csv", "figure-1.webp"} and record["peak_mb"] > 10 and record["threads"] >= 1
     assert pd.read_csv(paper.folder/"table-1.csv").shape == (2, 2)
-    assert Image.open(paper.folder/"figure-1.jpg").size == (30, 20)
+    assert Image.open(paper.folder/"figure-1.webp").size == (60, 40)
 
 
 def test_smoke_does_not_decide_what_needs_cpu(demo):

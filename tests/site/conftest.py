@@ -10,13 +10,22 @@ from paper_kit.kit.site import navigation, pages, render_pandoc
 from paper_kit.kit.workflow import between, status
 
 
+in_full = ("adaptive_robust_loss", "occupancy_networks", "ss3d_point_clouds")   # the longest pages; the others get cheap checks
+
+
 @pytest.fixture(scope="session")
 def root(tmp_path_factory):
     source, root = project_root(), tmp_path_factory.mktemp("site")/"project"
     root.mkdir()
-    for name in ("data", "nbs", "paper_kit", "figures"):
-        if (source/name).is_dir(): shutil.copytree(source/name, root/name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*"))
+    for name in ("data", "nbs", "paper_kit"):
+        shutil.copytree(source/name, root/name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*"))
+    for path in (root/"data"/"results").glob("*.json"):
+        if path.name.split(".")[0] not in in_full: path.unlink()
+    for name in in_full: shutil.copytree(source/"figures"/name, root/"figures"/name)
     for name in ("settings.ini", "_quarto.yml"): shutil.copy(source/name, root/name)
+    (source/"runs"/"site").mkdir(parents=True, exist_ok=True)
+    (root/"runs").mkdir()
+    (root/"runs"/"site").symlink_to(source/"runs"/"site")          # what pandoc made of a text is the same anywhere
     return root
 
 

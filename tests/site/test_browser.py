@@ -129,9 +129,7 @@ def test_code_folds_and_copies(watched):
     w = watched()
     w.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = w.open(paper)
-    fold = page.locator("details.code-fold").filter(has_text="Source of rho").first
-    assert fold.get_attribute("open") is not None
-    fold.locator("summary").click()
+    fold = page.locator("details.code-fold").filter(has_text="rho(x, alpha=1.0, *, c=1.0)").first
     assert fold.get_attribute("open") is None
     fold.locator("summary").click()
     block = fold.locator("div.sourceCode")
@@ -141,13 +139,16 @@ def test_code_folds_and_copies(watched):
     assert page.evaluate("navigator.clipboard.readText()").startswith("def rho(")
     button = page.locator(".fold-all")
     button.click()
-    assert page.locator("details.code-fold[open]").count() == 0 and button.inner_text() == "Show all code"
+    assert page.locator("details.code-fold[open]").count() == 0 and button.inner_text() == "Open it all"
 
 
-def test_a_link_into_an_entry_opens_it(watched):
-    page = watched().open(f"{paper}#api-rho")
+def test_a_link_into_a_folded_part_opens_it(watched):
+    page = watched().open("site-src/learning/adaptive_robust_loss.html")
     settle(page)
-    assert page.locator("details#api-rho").get_attribute("open") is not None
+    inside = page.evaluate("document.querySelector('details.part [id^=api-]').id")
+    assert not page.evaluate("id => document.getElementById(id).closest('details.part').open", inside)
+    page.goto(page.url.split("#")[0] + "#" + inside)
+    assert eventually(page, lambda: page.evaluate("id => document.getElementById(id).closest('details.part').open", inside))
 
 
 def test_a_link_below_exhibits_arrives_and_stays(watched):
@@ -248,3 +249,90 @@ def test_every_exhibit_inside_the_pages_moves(watched, built):
             if element.content_frame.locator("body[data-ready], body[data-failed]").count() == 0: page.wait_for_timeout(3000)
             exercise(page, element.content_frame, element, f"{path}, exhibit {i + 1}")
         assert not w.problems, (path, w.problems)
+
+
+long_pages = ("learning/adaptive_robust_loss", "shape3d/occupancy_networks", "shape3d/ss3d_point_clouds")
+
+
+@pytest.mark.parametrize("path", long_pages)
+def test_a_paper_opens_on_one_screen_and_ends_within_twenty_five(watched, path):
+    w = watched(width=1280, height=900)
+    page = w.open(f"site-src/{path}.html")
+    settle(page)
+    page.wait_for_timeout(1500)
+    assert page.evaluate("document.documentElement.scrollHeight") <= 25*900 + 400           # figures may still come in
+    place = lambda selector: page.locator(selector).first.bounding_box()
+    picture = place(".cover-picture img")
+    assert picture["y"] + picture["height"] <= 800 and picture["width"] >= 300 and place(".lead")["y"] < 300 and place("ul.headlines")["y"] < 800
+    assert page.locator("details.code-fold[open], details.part[open]").count() == 0
+    for chip in page.locator("ul.headlines a").all():                                      # each headline leads to its card
+        assert page.locator(chip.get_attribute("href")).count() == 1
+    wrapped = page.evaluate("""() => { for (const d of document.querySelectorAll('details')) d.open = true;
+      return [...document.querySelectorAll('article div.sourceCode > pre')].filter(p => p.scrollWidth > p.clientWidth + 1).length }""")
+    assert wrapped == 0 and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [390, 1100, 1600])
+def test_the_contents_can_be_folded_at_every_width(watched, width):
+    page = watched(width=width, height=800).open(f"site-src/{long_pages[0]}.html")
+    settle(page)
+    contents = page.locator(".toc details")
+    before = contents.evaluate("d => d.open")
+    assert before == (width > 1360)
+    page.locator(".toc summary").click()
+    assert contents.evaluate("d => d.open") != before
+    assert page.locator(".toc a").first.is_visible() != before
+
+
+def test_measured_stands_beside_reported_and_the_first_column_stays(watched):
+    page = watched(width=1280, height=800).open("site-src/shape3d/occupancy_networks.html#tbl-1")
+    settle(page)
+    table = page.locator("#tbl-1 table")
+    assert table.locator("thead tr").nth(1).locator("th").all_inner_texts()[:4] == ["paper", "ours", "paper", "ours"]
+    assert "airplane / plane" in table.locator("tbody th").all_inner_texts() and "Not measured here: bench" in page.locator("#tbl-1").inner_text()
+    first = table.locator("tbody th").first
+    before = first.bounding_box()["x"]
+    page.locator("#tbl-1 .paper-kit-scroll").evaluate("e => { e.scrollLeft = 200 }")
+    assert first.bounding_box()["x"] == before
+
+
+@pytest.mark.parametrize("words, path", [("stylegan", "generative/stylegan"), ("cmr", "human3d/graph_cmr"), ("occnet", "shape3d/occupancy_networks"),
+                                         ("mpi", "views/mpi_extrapolation"), ("mescheder", ""), ("barron", "learning/adaptive_robust_loss")])
+def test_search_knows_papers_by_the_names_people_use(watched, words, path):
+    page = watched().open("site-src/kit/index.html")
+    page.keyboard.press("/")
+    page.locator("dialog.search input").fill(words)
+    page.locator("#search-results li").first.wait_for()
+    first = page.locator("#search-results a").first.get_attribute("href")
+    assert first.endswith(f"site-src/{path}.html") if path else "/papers/" not in first
+
+
+def test_a_picture_opens_at_its_own_size(watched):
+    page = watched().open(paper)
+    settle(page)
+    page.locator("figure#fig-4 > img").click()
+    assert page.locator("dialog.zoom").is_visible() and page.locator("dialog.zoom img").get_attribute("alt").startswith("Figure 4")
+    page.locator("dialog.zoom").click()
+    assert not page.locator("dialog.zoom").is_visible()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    from helpers import ROOT
+    found = sorted((ROOT/"runs/tools").glob("axe-core-*/package/axe.min.js"))
+    if not found: pytest.skip("axe-core is not here: scripts/system.sh fetches it with npm, which needs npm and a network")
+    return found[-1].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(watched, built, axe, scheme):
+    serious = []
+    for path in all_pages(built) if scheme == "light" else ("site-src/index.html", paper, f"site-src/{long_pages[1]}.html", "site-src/shape3d/index.html"):
+        w = watched(scheme=scheme)
+        page = w.open(path)
+        settle(page)
+        page.evaluate(axe)
+        found = page.evaluate("async () => (await axe.run(document, {iframes: false, resultTypes: ['violations']})).violations.map(v => [v.id, v.impact, v.nodes.length, v.nodes[0].html.slice(0, 160)])")
+        serious += [(path, *v) for v in found if v[1] in ("serious", "critical")]
+        w.context.close()
+    assert not serious, "\n".join(map(str, serious[:20]))
