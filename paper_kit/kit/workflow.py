@@ -13,7 +13,7 @@ from .files import PaperKitError, check_slug, disk_full, lock, new_folder, proje
 from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
 from .stages import profiles
 from . import paper as papers_module
-from .paper import (card_html, claim_html, count_kinds, count_verdicts, few_colours, have, header_html, judged, load_manifest,
+from .paper import (card_html, curves_since, claim_html, count_kinds, count_verdicts, few_colours, have, header_html, judged, load_manifest,
                                  load_record, read_yaml, table_html, where)
 
 # %% auto #0
@@ -615,7 +615,7 @@ def judged_again(record: dict, manifest, predicates: dict) -> dict:
     claims = {}
     for name, old in record["claims"].items():
         claims[name] = judged(manifest.entry("claims", name), predicates[name], old["values"], record["profile"], old.get("source", record["data"]),
-                              old.get("why", ""), old.get("evidence", ""))
+                              old.get("why", ""), old.get("evidence", ""), record["harness"] < curves_since)
         if "source" in old: claims[name]["source"] = old["source"]
     return record | {"claims": claims, "judged": engine_version}
 
