@@ -18,11 +18,11 @@ from .tables import table_html
 
 # %% auto #0
 __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'modules', 'fenced', 'Page', 'read_cells', 'heading',
-           'role', 'add_code', 'known_line', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'harmless',
-           'picture_of', 'size_of', 'frame_of', 'rich', 'table_of', 'claim_fold', 'outputs_of', 'prose', 'numbered',
-           'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried', 'literal',
-           'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips', 'badge',
-           'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening',
+           'role', 'add_code', 'known_line', 'add_entries', 'only_defined', 'own_links', 'boxed', 'label', 'Exhibit',
+           'harmless', 'picture_of', 'size_of', 'frame_of', 'rich', 'table_of', 'claim_fold', 'outputs_of', 'prose',
+           'numbered', 'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried',
+           'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips',
+           'badge', 'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening',
            'overview_figures', 'wing_page', 'kit_index', 'record_of', 'thumbnail', 'headline_chips', 'all_ratios',
            'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference', 'api_pages', 'manifest_of', 'owed_of',
            'cover', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages', 'navigation',
@@ -262,6 +262,13 @@ def add_entries(page: Page, source: str, module: str) -> None:
     found = definitions(source)
     for full in (f"{d.owner}.{d.name}" if d.owner else d.name for d in found): page.anchors[full] = f"api-{full}"
     if found: page.html(known_line(found, module, page.up))
+
+def only_defined(page: Page, module: str, found: list[Definition]) -> None:
+    "Leave out the links to definitions that `module` no longer has: a published notebook may be older than its module."
+    there = {f"{d.owner}.{d.name}" if d.owner else d.name for d in found}
+    link = re.compile(rf'<a (id="api-([^"]+)") href="[^"]*site-src/api/{re.escape(module)}\.html#\2">(.*?)</a>')
+    plain = lambda m: m[0] if m[2] in there else f"<span {m[1]}>{m[3]}</span>"
+    page.cells = [(kind, link.sub(plain, text) if kind != "code" else text) for kind, text in page.cells]
 
 
 # %% ../../nbs/kit/site.ipynb #98f02322
@@ -877,6 +884,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
     stands = {}
     for page in [*notebooks, *papers]:
         module, address = module_of(page.path), page.path.replace(".ipynb", ".html")
+        only_defined(page, module, found[module][1] if module in found else [])
         if module in found: stands |= {module: address} | {f"{module}.{name}": f"{address}#{anchor}" for name, anchor in page.anchors.items()}
     kit = kit_index([p for p in notebooks if p.path.startswith("kit/")])
     with new_folder(root/"site-src") as folder:
