@@ -13,7 +13,7 @@ from .files import PaperKitError, new_folder, patch, project_root, write_atomic
 from .charts import ratio_chart, ratios
 from .cover import bibtex, byline, chart_html, cost_html, cover_picture, headlines, strip_html
 from .folds import fold_title, is_machinery, machinery, parts
-from .search import keywords, search_records
+from .search import keywords, plain_yaml, search_records
 from .tables import table_html
 
 # %% auto #0
@@ -797,7 +797,7 @@ def api_pages(found: dict, stands: dict) -> list[Page]:
 def manifest_of(root: Path, slug: str) -> dict:
     "The manifest of a paper, or nothing when it has none or it cannot be read (its own checks say why)."
     path = root/"data"/"papers"/f"{slug}.yaml"
-    try: found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try: found = plain_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except yaml.YAMLError: found = {}
     return found if isinstance(found, dict) else {}
 
@@ -807,7 +807,7 @@ def owed_of(root: Path, slug: str) -> dict:
     return (_owed(path, path.stat().st_mtime_ns).get(slug) or {}) if path.is_file() else {}
 
 @functools.lru_cache(maxsize=4)
-def _owed(path: Path, _) -> dict: return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+def _owed(path: Path, _) -> dict: return plain_yaml(path.read_text(encoding="utf-8")) or {}
 
 def cover(page: Page, root: Path) -> None:
     "Open the page of a published paper: who wrote it, its picture, its headline claims, what it costs, how near it came."
@@ -922,7 +922,7 @@ def as_markdown(path: Path) -> str:
         source = "".join(cell["source"])
         if cell["cell_type"] != "code": out.append(source); continue
         options = "\n".join(re.findall(r"^#\| ?(.*)$", source, flags=re.M))
-        said = yaml.safe_load(options) or {} if options else {}
+        said = plain_yaml(options) or {} if options else {}
         attributes = "".join(f' {k}="{str(v).lower() if isinstance(v, bool) else v}"' for k, v in said.items())
         out.append(fenced(re.sub(r"^#\|.*\n?", "", source, flags=re.M), f"{{.python .cell-code{attributes}}}"))
     return "\n\n".join(out) + "\n"
@@ -930,7 +930,7 @@ def as_markdown(path: Path) -> str:
 def front_matter(text: str) -> dict:
     "The YAML at the head of a page."
     found = re.match(r"---\n(.*?)\n---\s*(\n|$)", text, flags=re.S)
-    return yaml.safe_load(found[1]) if found else {}
+    return plain_yaml(found[1]) if found else {}
 
 # %% ../../nbs/kit/site.ipynb #f01a865a
 def assets() -> Path:
@@ -991,7 +991,7 @@ def menu(listed: list) -> list[Item]:
 def described(root: Path) -> dict:
     "`_quarto.yml`, with an error that says what is wrong with it."
     path, mend = root/"_quarto.yml", "mend it, or git checkout _quarto.yml"
-    try: found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try: found = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise PaperKitError("the description of the site cannot be read", file=str(path), expected="YAML", found=str(error)[:300], next_step=mend) from error
     if not isinstance(found, dict) or "website" not in found:
