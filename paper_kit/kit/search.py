@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 # %% auto #0
-__all__ = ['search_records', 'keywords']
+__all__ = ['search_records', 'plain_yaml', 'keywords']
 
 # %% ../../nbs/kit/search.ipynb #34bfe6a6
 class _Sections(HTMLParser):
@@ -46,10 +46,14 @@ def search_records(body: str, title: str, href: str, keywords: list = (), paper:
     return out
 
 # %% ../../nbs/kit/search.ipynb #8ed05f25
+def plain_yaml(text: str):
+    "A YAML document of ours, without line numbers, by the quick parser where it is there."
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
 def keywords(root: Path, slug: str, manifest: dict) -> list[str]:
     "Slug, popular names, authors and data sets of a paper, in this order."
     authors = [a.strip() for a in str(manifest.get("authors") or "").split(",") if a.strip()]
     path = root/"data"/"datasets.yaml"
-    listed = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("datasets") or [] if path.is_file() else []
+    listed = (plain_yaml(path.read_text(encoding="utf-8")) or {}).get("datasets") or [] if path.is_file() else []
     sets = [name for d in listed if slug in (d.get("papers") or []) for name in (d.get("name"), d.get("title")) if name]
     return list(dict.fromkeys([slug, slug.replace("_", " "), *map(str, manifest.get("aliases") or []), *authors, *sets]))

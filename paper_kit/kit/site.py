@@ -9,20 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 import yaml
-from .files import PaperKitError, new_folder, patch, project_root, write_atomic
+from .files import PaperKitError, new_folder, patch, project_root, sweep, write_atomic
 from .charts import ratio_chart, ratios
 from .cover import bibtex, byline, chart_html, cost_html, cover_picture, headlines, strip_html
 from .folds import fold_title, is_machinery, machinery, parts
-from .search import keywords, search_records
+from .search import keywords, plain_yaml, search_records
 from .tables import table_html
 
 # %% auto #0
 __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'modules', 'fenced', 'Page', 'read_cells', 'heading',
-           'role', 'add_code', 'known_line', 'add_entries', 'own_links', 'boxed', 'label', 'Exhibit', 'harmless',
-           'picture_of', 'size_of', 'frame_of', 'rich', 'table_of', 'claim_fold', 'outputs_of', 'prose', 'numbered',
-           'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried', 'literal',
-           'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips', 'badge',
-           'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening',
+           'role', 'add_code', 'known_line', 'add_entries', 'only_defined', 'own_links', 'boxed', 'label', 'Exhibit',
+           'harmless', 'picture_of', 'size_of', 'frame_of', 'rich', 'table_of', 'claim_fold', 'outputs_of', 'prose',
+           'numbered', 'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried',
+           'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips',
+           'badge', 'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening',
            'overview_figures', 'wing_page', 'kit_index', 'record_of', 'thumbnail', 'headline_chips', 'all_ratios',
            'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference', 'api_pages', 'manifest_of', 'owed_of',
            'cover', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages', 'navigation',
@@ -262,6 +262,13 @@ def add_entries(page: Page, source: str, module: str) -> None:
     found = definitions(source)
     for full in (f"{d.owner}.{d.name}" if d.owner else d.name for d in found): page.anchors[full] = f"api-{full}"
     if found: page.html(known_line(found, module, page.up))
+
+def only_defined(page: Page, module: str, found: list[Definition]) -> None:
+    "Leave out the links to definitions that `module` no longer has: a published notebook may be older than its module."
+    there = {f"{d.owner}.{d.name}" if d.owner else d.name for d in found}
+    link = re.compile(rf'<a (id="api-([^"]+)") href="[^"]*site-src/api/{re.escape(module)}\.html#\2">(.*?)</a>')
+    plain = lambda m: m[0] if m[2] in there else f"<span {m[1]}>{m[3]}</span>"
+    page.cells = [(kind, link.sub(plain, text) if kind != "code" else text) for kind, text in page.cells]
 
 
 # %% ../../nbs/kit/site.ipynb #98f02322
@@ -790,7 +797,7 @@ def api_pages(found: dict, stands: dict) -> list[Page]:
 def manifest_of(root: Path, slug: str) -> dict:
     "The manifest of a paper, or nothing when it has none or it cannot be read (its own checks say why)."
     path = root/"data"/"papers"/f"{slug}.yaml"
-    try: found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try: found = plain_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except yaml.YAMLError: found = {}
     return found if isinstance(found, dict) else {}
 
@@ -800,7 +807,7 @@ def owed_of(root: Path, slug: str) -> dict:
     return (_owed(path, path.stat().st_mtime_ns).get(slug) or {}) if path.is_file() else {}
 
 @functools.lru_cache(maxsize=4)
-def _owed(path: Path, _) -> dict: return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+def _owed(path: Path, _) -> dict: return plain_yaml(path.read_text(encoding="utf-8")) or {}
 
 def cover(page: Page, root: Path) -> None:
     "Open the page of a published paper: who wrote it, its picture, its headline claims, what it costs, how near it came."
@@ -867,6 +874,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
     "Write `site-src/` afresh from the published notebooks, the kit's notebooks and the manifests; returns the folder."
     from paper_kit.kit.workflow import catalogue, status
     root = Path(root or project_root())
+    for folder in (root, root/"runs"/"site", root/"figures"/"lib"): sweep(folder)
     listed, rows = catalogue(root), status(root) if rows is None else rows
     summaries = {p["slug"]: p.get("summary", "") for p in listed["papers"]}
     found = modules(root)
@@ -877,6 +885,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
     stands = {}
     for page in [*notebooks, *papers]:
         module, address = module_of(page.path), page.path.replace(".ipynb", ".html")
+        only_defined(page, module, found[module][1] if module in found else [])
         if module in found: stands |= {module: address} | {f"{module}.{name}": f"{address}#{anchor}" for name, anchor in page.anchors.items()}
     kit = kit_index([p for p in notebooks if p.path.startswith("kit/")])
     with new_folder(root/"site-src") as folder:
@@ -914,7 +923,7 @@ def as_markdown(path: Path) -> str:
         source = "".join(cell["source"])
         if cell["cell_type"] != "code": out.append(source); continue
         options = "\n".join(re.findall(r"^#\| ?(.*)$", source, flags=re.M))
-        said = yaml.safe_load(options) or {} if options else {}
+        said = plain_yaml(options) or {} if options else {}
         attributes = "".join(f' {k}="{str(v).lower() if isinstance(v, bool) else v}"' for k, v in said.items())
         out.append(fenced(re.sub(r"^#\|.*\n?", "", source, flags=re.M), f"{{.python .cell-code{attributes}}}"))
     return "\n\n".join(out) + "\n"
@@ -922,7 +931,7 @@ def as_markdown(path: Path) -> str:
 def front_matter(text: str) -> dict:
     "The YAML at the head of a page."
     found = re.match(r"---\n(.*?)\n---\s*(\n|$)", text, flags=re.S)
-    return yaml.safe_load(found[1]) if found else {}
+    return plain_yaml(found[1]) if found else {}
 
 # %% ../../nbs/kit/site.ipynb #f01a865a
 def assets() -> Path:
@@ -983,7 +992,7 @@ def menu(listed: list) -> list[Item]:
 def described(root: Path) -> dict:
     "`_quarto.yml`, with an error that says what is wrong with it."
     path, mend = root/"_quarto.yml", "mend it, or git checkout _quarto.yml"
-    try: found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try: found = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise PaperKitError("the description of the site cannot be read", file=str(path), expected="YAML", found=str(error)[:300], next_step=mend) from error
     if not isinstance(found, dict) or "website" not in found:

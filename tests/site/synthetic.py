@@ -69,6 +69,7 @@ def notebook():
         _text("::: {.callout-tip}\n## Good to know\nCallouts work.\n:::\n\n::: {.callout-note collapse=\"true\" title=\"Folded\"}\nHidden at first.\n:::"),
         _code('#| export\nfrom __future__ import annotations\nimport math'),
         _code('#| export\ndef rho(x: float, alpha: float = 1.0, *, c: float = 1.0) -> float:\n    "The loss of `x` at shape `alpha`; see <Eq 8> and @nobody."\n    if alpha == 2: return 0.5*(x/c)**2  # the limit\n    b = abs(alpha - 2)\n    return b/alpha*(((x/c)**2/b + 1)**(alpha/2) - 1)'),
+        _code('#| export\ndef renamed_since(x: float) -> float:\n    "The module has it no longer."\n    return x'),
         _code("#| code-fold: true\n#| code-summary: \"How it was called\"\nrho(1.0)", {"output_type": "execute_result", "data": {"text/plain": "0.41421356"}, "metadata": {}, "execution_count": None}),
         _code("#| echo: false\nprint('only output')", {"output_type": "stream", "name": "stdout", "text": ["only output\n", "``` fence\n"]}, {"output_type": "stream", "name": "stderr", "text": ["a warning\n"]}),
         _text("## Experiments"),

@@ -135,6 +135,7 @@ def test_reference_and_notebooks_lead_to_each_other(built):
     reference = (built/"site-src/api/learning.synthetic_paper.html").read_text(encoding="utf-8")
     page = (built/"site-src/learning/synthetic_paper.html").read_text(encoding="utf-8")
     assert '../learning/synthetic_paper.html#api-rho' in reference and 'id="api-rho"' in page and "api/learning.synthetic_paper.html#rho" in page
+    assert 'id="api-renamed_since"' in page and "#renamed_since" not in page             # the module has it no longer
 
 
 def test_the_page_of_a_wing_shows_the_figures_that_ask_for_it(tmp_path):
