@@ -105,8 +105,9 @@ def write_if_changed(path, content: str) -> bool:
 
 # %% ../../nbs/kit/files.ipynb #f88e1ae7
 @contextmanager
-def new_folder(target):
-    "`with new_folder(target) as folder:` fill `folder`; it takes the place of `target` at the end, or never existed."
+def new_folder(target, swap: bool = True):
+    """`with new_folder(target) as folder:` fill `folder`; it takes the place of `target` at the end, or never existed.
+    With `swap=False` it only lies beside `target` while the block lasts."""
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +122,8 @@ def new_folder(target):
         shutil.rmtree(fresh, ignore_errors=True)
         if isinstance(error, OSError) and (full := disk_full(error, target)): raise full from None
         raise
-    swap_in(fresh, target)
+    if swap: swap_in(fresh, target)
+    else: shutil.rmtree(fresh, ignore_errors=True)
 
 def swap_in(fresh, target) -> None:
     "Put the folder `fresh` in the place of `target`, whole."
@@ -141,9 +143,10 @@ def _mark() -> str:
     return f"{hashlib.sha256(platform.node().encode()).hexdigest()[:6]}-{os.getpid()}"
 
 def _in_use(left: Path) -> bool:
-    "Whether the process that made a temporary file still lives; on another machine: whether it was written to within the hour."
+    """Whether the process that made a temporary file still lives; on another machine: whether it was written to within the hour.
+    A file whose name has no mark is not ours, and counts as in use."""
     made = re.search(r"\.([0-9a-f]{6})-(\d+)\.", left.name)
-    if made is None: return False
+    if made is None: return True
     if made.group(1) != _mark().split("-")[0]:
         with contextlib.suppress(OSError): return time.time() - left.stat().st_mtime < 3600
         return False

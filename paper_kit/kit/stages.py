@@ -10,7 +10,7 @@ from pathlib import Path
 from .machine import instruction_set, pin
 if __name__ == "__main__" and "__file__" in globals(): pin()                      # before NumPy looks at the processor
 import numpy as np
-from .files import PaperKitError, check_slug, project_root, write_atomic
+from .files import PaperKitError, check_slug, project_root, sweep, write_atomic
 from .reach import _package_folder, code_digest, lambda_form
 
 # %% auto #0
@@ -282,6 +282,7 @@ def stage(self: Runner, fn, **arguments):
             return result
     self.started(fn.__name__, False)
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
     checkpoint = path.with_suffix(".partial")
     spent = _Spent(checkpoint)
     def progress(fraction, text=""):

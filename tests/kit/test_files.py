@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from paper_kit.kit import files
 from paper_kit.kit.files import PaperKitError, lock, need, new_folder, patch, project_root, sha256, sweep, write_atomic, write_if_changed
 
 
@@ -53,10 +54,11 @@ def test_a_folder_is_swapped_whole_or_not_at_all(tmp_path):
 
 
 def test_sweep_puts_back_a_folder_caught_between_two_renames(tmp_path):
-    (tmp_path/".f.old.123").mkdir()
-    (tmp_path/".f.old.123"/"a").write_text("1")
-    (tmp_path/".f.new.abc").mkdir()
-    (tmp_path/".x.tmp").write_text("")
+    gone = f"{files._mark().split('-')[0]}-999999999"                     # no process has this number
+    (tmp_path/f".f.old.{gone}.123").mkdir()
+    (tmp_path/f".f.old.{gone}.123"/"a").write_text("1")
+    (tmp_path/f".f.new.{gone}.abc").mkdir()
+    (tmp_path/f".x.{gone}.abc.tmp").write_text("")
     sweep(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["f"] and (tmp_path/"f"/"a").read_text() == "1"
 

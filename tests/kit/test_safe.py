@@ -1,12 +1,14 @@
 """What must not happen whatever is asked for: a file outside deleted or written, a link followed, a text that becomes code."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from helpers import ROOT
 
 from paper_kit.kit import files, workflow
 from paper_kit.kit.files import PaperKitError, check_slug, lock, new_folder, reading, sweep, write_atomic
@@ -201,3 +203,88 @@ def test_publish_refuses_a_file_that_changes_while_it_is_copied(demo, monkeypatc
     with pytest.raises(PaperKitError, match="changed while it was copied"):
         publish("demo", root=demo)
     assert not (demo/"figures/demo").exists() and not (demo/"data/results/demo.json").exists()
+
+
+def left_behind(folder, name, suffix=""):
+    "A temporary file as a process that is gone leaves it, or a folder of that name if it has no suffix."
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    path = folder/f".{name}.{'' if suffix else 'new.'}{files._mark().split('-')[0]}-{child.pid}.abc{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("half") if suffix else path.mkdir()
+    return path
+
+
+def square(x):
+    return {"y": x * x}
+
+
+def test_a_stage_sweeps_what_a_killed_one_left_in_its_folder(demo):
+    left = left_behind(demo/"runs/stages/demo", "square-0.safetensors", ".tmp")
+    living = left.with_name(f".square-1.safetensors.{files._mark()}.abc.tmp")
+    living.write_text("half")
+    assert Runner("demo", root=demo).stage(square, x=3) == {"y": 9}
+    assert not left.exists() and living.exists()
+
+
+def test_pages_sweep_what_killed_site_builds_left(demo):
+    from paper_kit.kit.site import pages
+    left = [left_behind(demo, "site-src"), left_behind(demo, "_site"), left_behind(demo/"runs/site", "a.html", ".tmp"),
+            left_behind(demo/"figures/lib", "plotly.js", ".tmp")]
+    (demo/".notes.tmp").write_text("a person's")
+    shutil.copy(ROOT/"nbs/index.ipynb", demo/"nbs/index.ipynb")
+    pages(demo)
+    assert not [p for p in left if p.exists()] and (demo/".notes.tmp").is_file()
+
+
+def ours(root):
+    "The environment of a process that works in the project `root` with the package of this checkout."
+    return {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(ROOT)}
+
+
+def longer(root):
+    "The demonstration with one more exported cell of 40,000 characters, in the form that `sync` gives a notebook."
+    path = root/"nbs/learning/demo.ipynb"
+    nb = json.loads(path.read_text())
+    cell = json.loads(json.dumps(next(c for c in nb["cells"] if "#| export" in "".join(c["source"]))))
+    nb["cells"].insert(-1, {**cell, "id": "longer", "source": ["#| export\n", f"long = '{'x' * 40_000}'"]})
+    path.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def test_sync_under_a_limit_of_file_size_leaves_every_module_whole(demo):
+    workflow.sync(demo)
+    before = tree(demo/"paper_kit")
+    longer(demo)
+    code = ("import resource, sys\nfrom paper_kit.kit.cli import main\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))\nsys.argv = ['paper-kit', 'sync']\nmain()")
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=demo, env=ours(demo), capture_output=True, text=True)
+    assert done.returncode == 2 and "larger than this process may write" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert tree(demo/"paper_kit") == before and not list((demo/"runs").glob(".*"))
+    workflow.sync(demo)
+    assert "x" * 40_000 in (demo/"paper_kit/learning/demo.py").read_text()
+
+
+def test_sync_killed_in_the_middle_of_an_export_leaves_every_module_whole_and_the_next_one_sweeps(demo):
+    workflow.sync(demo)
+    before = tree(demo/"paper_kit")
+    longer(demo)
+    code = ("import pathlib, time\nfrom nbdev import doclinks\nfrom nbdev.config import get_config\nfrom paper_kit.kit.workflow import sync\n"
+            "def half(*a, **k):\n"
+            "    pathlib.Path(get_config().lib_path/'learning/demo.py').write_text('long = (')\n"
+            "    print('half', flush=True); time.sleep(60)\n"
+            "doclinks.nb_export = half\nsync()")
+    child = subprocess.Popen([sys.executable, "-P", "-c", code], cwd=demo, env=ours(demo), stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "half\n"
+    child.kill()
+    child.wait()
+    assert tree(demo/"paper_kit") == before and list((demo/"runs").glob(".export.new.*"))
+    workflow.sync(demo)
+    assert not list((demo/"runs").glob(".*")) and "x" * 40_000 in (demo/"paper_kit/learning/demo.py").read_text()
+
+
+def test_sync_removes_a_module_whose_notebook_is_gone(demo):
+    workflow.sync(demo)
+    assert (demo/"paper_kit/learning/demo.py").is_file()
+    (demo/"nbs/learning/demo.ipynb").unlink()
+    workflow.sync(demo)
+    assert not (demo/"paper_kit/learning").exists() and "learning.demo" not in (demo/"paper_kit/_modidx.py").read_text()
