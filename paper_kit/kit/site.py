@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 import yaml
-from .files import PaperKitError, new_folder, patch, project_root, write_atomic
+from .files import PaperKitError, new_folder, patch, project_root, sweep, write_atomic
 from .charts import ratio_chart, ratios
 from .cover import bibtex, byline, chart_html, cost_html, cover_picture, headlines, strip_html
 from .folds import fold_title, is_machinery, machinery, parts
@@ -874,6 +874,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
     "Write `site-src/` afresh from the published notebooks, the kit's notebooks and the manifests; returns the folder."
     from paper_kit.kit.workflow import catalogue, status
     root = Path(root or project_root())
+    for folder in (root, root/"runs"/"site", root/"figures"/"lib"): sweep(folder)
     listed, rows = catalogue(root), status(root) if rows is None else rows
     summaries = {p["slug"]: p.get("summary", "") for p in listed["papers"]}
     found = modules(root)
