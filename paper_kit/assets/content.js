@@ -82,12 +82,12 @@
   // A picture opens at its own size; a block that scrolls can be reached with the keys.
   const pictures = () => {
     const dialog = document.createElement("dialog"), image = document.createElement("img");
-    dialog.className = "zoom"; dialog.append(image); document.body.append(dialog);
+    dialog.className = "zoom"; document.body.append(dialog);
     dialog.setAttribute("aria-label", "Picture at its own size");
     dialog.addEventListener("click", () => dialog.close());
     for (const picture of document.querySelectorAll("figure.exhibit > img")) {
       picture.tabIndex = 0; picture.setAttribute("role", "button");
-      const open = () => { image.src = picture.currentSrc || picture.src; image.alt = picture.alt; dialog.showModal(); };
+      const open = () => { image.src = picture.currentSrc || picture.src; image.alt = picture.alt; dialog.replaceChildren(image); dialog.showModal(); };
       picture.addEventListener("click", open);
       picture.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); } });
     }

@@ -11,7 +11,8 @@ __all__ = ['split_headings', 'sections', 'folded', 'shortened', 'judged', 'parts
 
 # %% ../../nbs/kit/folds.ipynb #aad96534
 _open_chapters = re.compile(r"^##\s+(the problem|the idea|claims|what differs|use it)\b", re.I)
-_numbered = re.compile(r'id="(fig|tbl|claim)-(?!e\d)')
+_numbered = re.compile(r'id="(fig|tbl|claim)-(?!e\d)')     # the paper's own; E1, E2, ... are ours
+_exhibit = re.compile(r'id="(fig|tbl|claim)-')
 
 def split_headings(cells: list[tuple]) -> list[tuple]:
     "The cells, with prose split before every heading of level two or three (not inside fences)."
@@ -76,8 +77,8 @@ def judged(section: list[tuple]) -> list[tuple]:
     "A section of the chapter of claims: heading and verdicts, and behind a line how they are reached."
     head, *rest = section
     title, _, text = head[1].strip().partition("\n")
-    shown = [c for c in rest if _numbered.search(c[1])]
-    behind = ([(head[0], text)] if text.strip() else []) + [c for c in rest if not _numbered.search(c[1])]
+    shown = [c for c in rest if _exhibit.search(c[1])]
+    behind = ([(head[0], text)] if text.strip() else []) + [c for c in rest if not _exhibit.search(c[1])]
     if not shown or sum(len(t) for _, t in behind) < 250: return section
     return [(head[0], title), *shown, _opened(behind), *behind, ("markdown", "::::::")]
 

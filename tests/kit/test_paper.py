@@ -249,7 +249,9 @@ def test_what_was_measured_small_says_what_it_says_there(tmp_path):
 def test_a_comparison_that_the_page_calls_too_short_is_undecided(tmp_path):
     "Old: published as a failure on the page's own account."
     entry = load_manifest(written(tmp_path, MANIFEST))["claims"][0] | {"not_converged": "1,100 steps are not enough"}
-    result = judged(entry, less("ours", "theirs"), {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}, "cpu", "world")
+    worse = {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}
+    assert judged(entry | {"needs": "cpu"}, less("ours", "theirs"), worse, "cpu", "world")["verdict"] == "fails", "a run shows its curves"
+    result = judged(entry | {"needs": "cpu"}, less("ours", "theirs"), worse, "cpu", "world", old=True)
     assert result["verdict"] == "undecided" and "1,100 steps" in claim_html(entry, result, "cpu") and 'href="#undecided"' in claim_html(entry, result, "cpu")
 
 

@@ -356,7 +356,7 @@ def test_reach_crosses_modules_and_leaves_the_machinery_out():
     modules = {m for m, _ in followed.names}
     assert "paper_kit.kit.claims" in modules and "paper_kit.kit.files" not in modules
     names = {n for m, n in followed.names if m == "paper_kit.kit.claims"}
-    assert {"below", "Condition", "mean_interval"} <= names and "rank_correlation" not in names
+    assert {"below", "Condition", "student"} <= names and "page_p" not in names
     inner = digest_of("def f():\n    from paper_kit.kit.claims import wilson\n    return wilson")
     assert ("paper_kit.kit.claims", "wilson") in inner.names
     attribute = digest_of("import paper_kit.kit.claims as c\ndef f(): return c.wilson(1, 2)")
