@@ -19,9 +19,9 @@ from .tables import table_html
 
 # %% auto #0
 __all__ = ['needs_levels', 'claim_kinds', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'density',
-           'read_yaml', 'Manifest', 'load_manifest', 'record_fault', 'load_record', 'rows_html', 'claim_html',
-           'count_verdicts', 'count_kinds', 'measured_small', 'have', 'card_html', 'link_to', 'header_html', 'Paper',
-           'where', 'data', 'file_name', 'few_colours', 'reaches', 'judged']
+           'curves_since', 'read_yaml', 'Manifest', 'load_manifest', 'record_fault', 'load_record', 'rows_html',
+           'claim_html', 'count_verdicts', 'count_kinds', 'measured_small', 'have', 'card_html', 'link_to',
+           'header_html', 'Paper', 'where', 'data', 'file_name', 'few_colours', 'reaches', 'judged']
 
 # %% ../../nbs/kit/paper.ipynb #0ebec6c0
 class _Loader(yaml.SafeLoader):
@@ -628,12 +628,18 @@ def _rounded(row: dict) -> dict:
     plain = lambda x: float(f"{x:.7g}") if isinstance(x, (float, np.floating)) else x
     return {k: plain(v) for k, v in row.items() if not (isinstance(v, (float, np.floating)) and not np.isfinite(v)) and v is not None}
 
-def judged(entry: dict, test, values: dict, profile: str, data: str, why: str = "", evidence: str = "") -> dict:
-    "What the record keeps of a claim: verdict, sentence, rows, raw values; for a claim out of reach, what its numbers say at this size."
+curves_since = 3        # the harness from which on trainings that are compared show their validation curves
+
+def judged(entry: dict, test, values: dict, profile: str, data: str, why: str = "", evidence: str = "", old: bool = False) -> dict:
+    """What the record keeps of a claim: verdict, sentence, rows, raw values; for a claim out of reach, what its numbers say at this size.
+
+    `old`: the record was made before validation curves were kept, so the manifest's `not_converged`, the page's own words, counts. A run
+    has no such excuse: it shows its curves, or its numbers decide."""
     from paper_kit.kit.claims import unconverged
     outcome = test.evaluate(values, entry.get("looks", ()))
     reach = reaches(profile, data, entry["needs"]) or outcome.converged and entry["needs"] == "gpu"
-    if entry.get("not_converged"): outcome = unconverged(outcome, f"not converged: {entry['not_converged']}")
+    if old and entry.get("not_converged"):
+        outcome = unconverged(outcome, f"not converged by the page's own account, with no validation curve kept: {entry['not_converged']}")
     result = {"verdict": outcome.verdict if reach else "untested", "measured": outcome.measured, "rows": [_rounded(r) for r in outcome.rows],
               "values": {k: np.asarray(v, dtype=float).tolist() for k, v in values.items()}}
     if not reach: result["small"] = outcome.verdict

@@ -347,7 +347,7 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     address = f"{page.up}{published}/{meta['file']}" if published and meta.get("file") else page.picture(data, _images[mime])
     whole = page.published_file(meta.get("file")) or data
     caption = harmless(meta.get("caption", "") or said.get("fig-cap", "").strip("\"'"))
-    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", "") or page.heard,
+    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", "") or ("" if name or caption else page.heard),
                    anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(whole, float(meta.get("density") or 1)))
 
 def size_of(data: bytes, density: float = 1) -> str:

@@ -14,7 +14,7 @@ from .files import (PaperKitError, check_slug, disk_full, lock, mapping_in, new_
 from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
 from .stages import profiles
 from . import paper as papers_module
-from .paper import (card_html, claim_html, count_kinds, count_verdicts, few_colours, have, header_html, judged, load_manifest,
+from .paper import (card_html, curves_since, claim_html, count_kinds, count_verdicts, few_colours, have, header_html, judged, load_manifest,
                                  load_record, read_yaml, table_html, where)
 
 # %% auto #0
@@ -22,8 +22,8 @@ __all__ = ['snakefile', 'widget_mime', 'most_bytes', 'catalogue', 'notebook_of',
            'published_folder', 'Digests', 'torn_files', 'status', 'slot', 'run', 'complete', 'is_done', 'write_digests',
            'run_many', 'look', 'remaining', 'remember_times', 'record_table_html', 'published_notebook', 'publish',
            'predicates_of', 'judged_again', 'rejudge', 'power_rows', 'power', 'power_text', 'refuse_decidable',
-           'between', 'markdown_text', 'claims_in_words', 'scoreboard', 'clean_notebook', 'export', 'sync', 'derived',
-           'files_of', 'new', 'traces', 'remove']
+           'between', 'markdown_text', 'claims_in_words', 'count_line', 'scoreboard', 'clean_notebook', 'export',
+           'sync', 'derived', 'files_of', 'new', 'traces', 'remove']
 
 # %% ../../nbs/kit/workflow.ipynb #351a37fc
 def catalogue(root) -> dict:
@@ -615,7 +615,7 @@ def judged_again(record: dict, manifest, predicates: dict) -> dict:
     claims = {}
     for name, old in record["claims"].items():
         claims[name] = judged(manifest.entry("claims", name), predicates[name], old["values"], record["profile"], old.get("source", record["data"]),
-                              old.get("why", ""), old.get("evidence", ""))
+                              old.get("why", ""), old.get("evidence", ""), record["harness"] < curves_since)
         if "source" in old: claims[name]["source"] = old["source"]
     return record | {"claims": claims, "judged": engine_version}
 
@@ -713,6 +713,15 @@ def claims_in_words(row: dict) -> str:
     "Claims by verdict, the headlines first and apart: `headlines 2 holds, 1 fails; all 7 holds, 3 fails`."
     every, head = _counted(row["claims"]), _counted((row.get("kinds") or {}).get("headline", {}))
     return f"headlines {head}; all {every}" if head and every else every
+
+def count_line(rows: list) -> str:
+    "How much there is today: papers published, fresh, and their headline claims by verdict."
+    done = [r for r in rows if r["state"] == "published"]
+    heads = {v: sum((r.get("kinds") or {}).get("headline", {}).get(v, 0) for r in done) for v in ("holds", "fails", "undecided", "untested")}
+    said = ", ".join(f"{n} {word}" for n, word in zip(heads.values(), ("hold", "fail", "are undecided", "are untested")) if n)
+    fresh = sum(bool(r["fresh"]) for r in done)
+    return (f"Today {len(done)} of {len(rows)} papers are published" + ("" if fresh == len(done) else f", {fresh} of them with the code as it is now")
+            + (f". Of their headline claims, {said}." if said else "."))
 
 def scoreboard(rows: list, page=lambda row: None) -> str:
     "The scoreboard as a Markdown table. `page(row)` gives the address of a paper's page, if any."
@@ -814,7 +823,8 @@ def derived(root, rows: list) -> dict:
     found["data/references.bib"] = "% Merged from data/refs by make sync.\n\n" + "\n\n".join(filter(None, references)) + "\n"
     if (root/"README.md").is_file():
         link = lambda r: r["notebook"] if r["notebook"] else None
-        found["README.md"] = between((root/"README.md").read_text(encoding="utf-8"), "scoreboard", scoreboard(rows, link))
+        text = between((root/"README.md").read_text(encoding="utf-8"), "scoreboard", scoreboard(rows, link))
+        found["README.md"] = between(text, "count", count_line(rows)) if "<!-- count:start -->" in text else text
     index = root/"nbs"/"index.ipynb"
     if index.is_file():
         nb = json.loads(index.read_text(encoding="utf-8"))
