@@ -37,18 +37,32 @@ class DataSet:
 # %% ../../nbs/kit/datasets.ipynb #708c46f4
 _keys = {"name", "title", "home", "licence", "papers", "layout"}
 
+def _odd(entry, known: dict) -> str:
+    "What is wrong with an entry of data/datasets.yaml; nothing if it can be read."
+    if not isinstance(entry, dict): return "no mapping"
+    if keys := (_keys - set(entry)) | (set(entry) - _keys - {"source"}): return f"missing or unknown: {', '.join(sorted(map(str, keys)))}"
+    if wrong := [k for k, v in entry.items() if not isinstance(v, list if k in ("papers", "layout") else str)]: return f"of another type: {', '.join(wrong)}"
+    if not all(isinstance(p, str) for p in entry["papers"]): return "of another type: papers"
+    for need in entry["layout"]:
+        whole = isinstance(need, dict) and set(need) - {"least"} == {"pattern", "holds"} and isinstance(need["pattern"], str) and isinstance(need["holds"], str)
+        if not whole or type(need.get("least", 1)) is not int: return f"of another shape: {need!r:.60} in layout"
+        if not need["pattern"] or Path(need["pattern"]).is_absolute() or ".." in Path(need["pattern"]).parts: return f"no pattern below the folder: {need['pattern']!r:.60}"
+    return f"repeated: {entry['name']}" if entry["name"] in known else ""
+
 def registry(root=None) -> dict:
     "{name: DataSet} from data/datasets.yaml. Raises `PaperKitError` naming file and line."
     from paper_kit.kit.paper import read_yaml
     path = Path(root or project_root())/"data"/"datasets.yaml"
     document, lines = read_yaml(path)
-    found = {}
-    for i, entry in enumerate((document or {}).get("datasets") or []):
-        odd = (_keys - set(entry)) | (set(entry) - _keys - {"source"}) if isinstance(entry, dict) else {"a mapping"}
-        if odd or entry["name"] in found:
+    listed, found = ((document or {}).get("datasets") or []) if isinstance(document or {}, dict) else None, {}
+    if not isinstance(listed, list):
+        raise PaperKitError("the data sets cannot be read", file=str(path), expected="datasets: a list", found=type(document if listed is None else listed).__name__,
+                            next_step="mend the file")
+    for i, entry in enumerate(listed):
+        if odd := _odd(entry, found):
             raise PaperKitError("an entry of the data sets cannot be read", file=f"{path}:{lines[('datasets', i)]}", expected="name, title, home, licence, papers, layout, once each",
-                                found=f"missing, unknown or repeated: {', '.join(sorted(odd)) or entry['name']}", next_step="mend that entry")
-        layout = tuple(Need(n["pattern"], n["holds"], int(n.get("least", 1))) for n in entry["layout"])
+                                found=odd, next_step="mend that entry")
+        layout = tuple(Need(n["pattern"], n["holds"], n.get("least", 1)) for n in entry["layout"])
         found[entry["name"]] = DataSet(**{**entry, "papers": tuple(entry["papers"]), "layout": layout})
     return found
 

@@ -4,14 +4,14 @@
 
 # %% ../../nbs/kit/files.ipynb #dbfe7a51
 from __future__ import annotations
-import errno, hashlib, importlib, importlib.util, os, platform, re, shutil, signal, stat, tempfile, threading, time
+import errno, hashlib, importlib, importlib.util, json, os, platform, re, shutil, signal, stat, tempfile, threading, time
 import contextlib
 from contextlib import contextmanager
 from pathlib import Path
 
 # %% auto #0
 __all__ = ['PaperKitError', 'check_slug', 'need', 'project_root', 'disk_full', 'write_atomic', 'write_if_changed', 'new_folder',
-           'swap_in', 'sweep', 'sha256', 'reading', 'lock', 'patch']
+           'swap_in', 'sweep', 'sha256', 'reading', 'mapping_in', 'lock', 'patch']
 
 # %% ../../nbs/kit/files.ipynb #6e6b859b
 class PaperKitError(Exception):
@@ -174,11 +174,12 @@ def sha256(path) -> str:
 
 # %% ../../nbs/kit/files.ipynb #faafd5ff
 @contextmanager
-def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60, next_step: str = "get it again from where it came"):
+def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60, next_step: str = "get it again from where it came",
+            what: str = "a file cannot be read"):
     """Read a file from outside in this block: it is a regular file of at most `limit` bytes, and whatever goes wrong in the block, or takes longer
     than `seconds` (on the main thread), becomes one `PaperKitError` that names the file."""
     path = Path(path)
-    def wrong(found): return PaperKitError("a file cannot be read", file=str(path), expected=expected, found=found, next_step=next_step)
+    def wrong(found): return PaperKitError(what, file=str(path), expected=expected, found=found, next_step=next_step)
     try: about = path.stat()
     except (OSError, ValueError) as error: raise wrong(getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(about.st_mode): raise wrong("no regular file")
@@ -191,6 +192,15 @@ def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60
     except Exception as error: raise wrong(f"{type(error).__name__}: {error}"[:200]) from None
     finally:
         if timed: signal.setitimer(signal.ITIMER_REAL, 0), signal.signal(signal.SIGALRM, before)
+
+def mapping_in(path, kinds: dict | None = None, limit: int = 20_000_000) -> dict:
+    """The mapping in a JSON file of our own: empty where there is no such file, or it cannot be read, or it lacks one of the keys of `kinds`
+    with a value of its type (a number: finite)."""
+    try:
+        with reading(path, "a mapping in JSON", limit) as file: found = json.loads(file.read_text(encoding="utf-8"))
+    except PaperKitError: return {}
+    def fits(value, kind): return isinstance(value, kind) and (isinstance(value, str) or abs(value) < 1e12)
+    return found if isinstance(found, dict) and all(fits(found.get(k), kind) for k, kind in (kinds or {}).items()) else {}
 
 # %% ../../nbs/kit/files.ipynb #8c98a69b
 def _lock_file(path: Path):

@@ -12,7 +12,7 @@ pin()                                                  # before NumPy and PyTorc
 import numpy as np
 import yaml
 from .datasets import read_by
-from .files import PaperKitError, _mark, patch, project_root, sha256, swap_in, sweep, write_atomic
+from .files import PaperKitError, _mark, patch, project_root, reading, sha256, swap_in, sweep, write_atomic
 from .reach import notebook_digest
 from .stages import Runner, _now, _peak_mb, import_clock, profiles, versions
 from .tables import table_html
@@ -97,6 +97,7 @@ def load_manifest(path) -> Manifest:
     if not isinstance(document, dict):
         raise PaperKitError("a manifest is not a mapping", file=str(path), expected="slug: ..., title: ...", found=type(document).__name__, next_step="see data/papers/")
     keys((), document, "paper")
+    _check_texts(fault, (), document, "paper")
     if document.get("slug") != path.stem: fault(("slug",), f"slug is {document.get('slug')!r}, the file says {path.stem!r}")
     for kind in ("tables", "figures", "claims"):
         entries, seen = document.get(kind), {}
@@ -104,6 +105,7 @@ def load_manifest(path) -> Manifest:
         for i, entry in enumerate(entries):
             if not isinstance(entry, dict): fault((kind, i), f"{kind}[{i}] is not a mapping"); continue
             keys((kind, i), entry, kind)
+            _check_texts(fault, (kind, i), entry, kind)
             _check_entry(fault, (kind, i), kind, entry)
             identifier = entry.get("id")
             if not isinstance(identifier, str): fault((kind, i), f"{kind}[{i}]: id is {identifier!r}, not a text"); continue
@@ -135,6 +137,17 @@ def _check_entry(fault, where, kind, entry):
         fault((*where, "regenerate"), f"regenerate is {entry.get('regenerate')!r}; expected full, partial or reported-only")
     elif entry["regenerate"] != "full" and not (entry.get("how") or entry.get("why")):
         fault(where, f"{entry.get('id')} is {entry['regenerate']} and gives no reason (how or why)")
+
+# %% ../../nbs/kit/paper.ipynb #e5e8eb7e
+_texts = {"paper": ("title", "venue", "wing", "summary", "authors", "idea"), "tables": ("shows", "how", "why"), "figures": ("shows", "how", "why"),
+          "claims": ("text", "test", "where", "why", "cost")}
+
+def _check_texts(fault, where, entry, kind):
+    "What the pages show as text is text; what a manifest may leave out may also be empty."
+    for key in _texts[kind]:
+        value = entry.get(key, "")
+        if isinstance(value, str) or value is None and key not in _must[kind]: continue
+        fault((*where, key), f"{key} is {value!r:.60}, not a text")
 
 def _check_reported(fault, document):
     reported = document.get("reported") or {}
@@ -192,11 +205,9 @@ def load_record(path, limit: int = 20_000_000) -> dict:
     "Read a record and check it against the schema. Raises `PaperKitError`."
     path = Path(path)
     next_step = f"paper-kit run {path.stem if path.stem != 'record' else path.parent.name}, then paper-kit publish"
-    def wrong(found): return PaperKitError("a record cannot be read", file=str(path), expected=f"a record of schema {record_version}", found=found, next_step=next_step)
-    try:
-        if path.stat().st_size > limit: raise wrong(f"{path.stat().st_size:,} bytes")
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error: raise wrong(f"{type(error).__name__}: {error}"[:150]) from None
+    what, expected = "a record cannot be read", f"a record of schema {record_version}"
+    def wrong(found): return PaperKitError(what, file=str(path), expected=expected, found=found, next_step=next_step)
+    with reading(path, expected, limit, next_step=next_step, what=what): record = json.loads(path.read_text(encoding="utf-8"))
     if fault := record_fault(record): raise wrong(fault)
     named = [*record["files"], *(f for entry in record["figures"].values() for f in entry["files"])]
     if bad := [n for n in named if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", n)]: raise wrong(f"a file name {bad[0]!r}"[:120])

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse, ast, hashlib, io, json, re, signal, sys, tarfile, time
 from dataclasses import dataclass
 from pathlib import Path
-from .files import PaperKitError, project_root, write_atomic
+from .files import PaperKitError, mapping_in, project_root, write_atomic
 from .stages import Runner, import_clock, module_name, paper_module, profiles
 
 # %% auto #0
@@ -25,14 +25,10 @@ class Place:
     @property
     def worth(self) -> float: return len(self.waiting)/max(self.minutes, 0.1)
 
-def _json(path: Path) -> dict:
-    try: return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError): return {}
-
 def _place(root: Path, slug: str, profile: str) -> Place:
     import yaml
     manifest = yaml.safe_load((root/"data"/"papers"/f"{slug}.yaml").read_text(encoding="utf-8"))
-    records = [_json(root/"data"/"results"/f"{slug}{end}.json") for end in ("", ".gpu")]
+    records = [mapping_in(root/"data"/"results"/f"{slug}{end}.json") for end in ("", ".gpu")]
     verdicts = {k: c.get("verdict") for k, c in (records[0].get("claims") or {}).items()}
     def waits(claim):
         reached = claim.get("needs") in profiles[:profiles.index(profile) + 1]
@@ -130,7 +126,7 @@ def pack(out, since: float, slugs=(), root=None, parts: int = 8) -> tuple[list[P
 def collect(folder, root=None) -> list[str]:
     "Unpack the parts in `folder` into runs/stages/. Returns the names of the files. Raises `PaperKitError` when a part is missing, cut or not ours."
     root, folder = Path(root or project_root()), Path(folder)
-    index = _json(folder/"stages.json")
+    index = mapping_in(folder/"stages.json")
     def wrong(found): return PaperKitError("the packed stages cannot be read", file=str(folder), expected="stages.json and all its parts, whole", found=found,
                                            next_step="copy the folder again")
     if not isinstance(index.get("parts"), int): raise wrong("no index")

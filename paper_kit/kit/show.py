@@ -65,14 +65,19 @@ def _array(value) -> ndarray:
 def pixels(picture) -> UInt8[ndarray, "height width channels"]:
     """The picture (matplotlib figure, array, tensor, PIL image, encoded bytes) as 8-bit pixels with 3 or 4 channels.
 
-    Raises `PaperKitError` for a shape that is no picture and for values that are not finite."""
+    Raises `PaperKitError` for a shape that is no picture, for values that are not finite, and for bytes that hold no picture or one too large."""
     from PIL import Image
     if hasattr(picture, "savefig"):
         file = io.BytesIO()
         picture.savefig(file, format="png")
         picture = file.getvalue()
     if isinstance(picture, bytes):
-        picture = Image.open(io.BytesIO(picture))
+        try:
+            picture = Image.open(io.BytesIO(picture))
+            picture.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise PaperKitError("a picture cannot be read", expected="the bytes of a whole picture", found=f"{type(error).__name__}: {error}"[:150],
+                                next_step="draw it again") from None
     if isinstance(picture, Image.Image):
         return np.asarray(picture.convert("RGBA" if "A" in picture.getbands() else "RGB"))
     return _pixels_of_array(_array(picture))

@@ -355,7 +355,7 @@ def size_of(data: bytes, density: float = 1) -> str:
     import io
     from PIL import Image, UnidentifiedImageError
     try: width, height = Image.open(io.BytesIO(data)).size
-    except (UnidentifiedImageError, OSError, ValueError): return ""
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError): return ""
     return f' width="{round(width/density)}" height="{round(height/density)}"'
 
 def frame_of(text: str, page: Page, published: str) -> tuple[str, str]:
@@ -402,7 +402,6 @@ def claim_fold(page: Page, name: str, text: str) -> str:
     shown = claim_html(claim, result, page.record["profile"], result.get("source") or page.record["data"]).replace('href="#undecided"', f'href="{page.up}site-src/kit/claims.html"')
     return (f'<details class="claim {verdict}"><summary><span class="chip {verdict}">{verdict}</span> <b>{html.escape(name)}</b> '
             f'{html.escape(str(claim["text"]))}</summary>{shown}</details>')
-
 
 # %% ../../nbs/kit/site.ipynb #0f5fbe49
 def outputs_of(page: Page, cell, published: str = "") -> list[str]:

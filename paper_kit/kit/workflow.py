@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from .cluster import Watch, last_words, slurm_options
 from .machine import pinned
-from .files import PaperKitError, check_slug, disk_full, lock, new_folder, project_root, sha256, sweep, write_atomic, write_if_changed
+from .files import (PaperKitError, check_slug, disk_full, lock, mapping_in, new_folder, project_root, sha256, sweep, write_atomic,
+                                 write_if_changed)
 from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
 from .stages import profiles
 from . import paper as papers_module
@@ -73,9 +74,7 @@ class Digests:
     def __init__(self, root):
         self.root, self.path, self.changed = Path(root), Path(root)/"runs"/"digests.json", False
         self._hash, self._assets = functools.cache(module_hash), functools.cache(asset_hashes)
-        try: self.known = json.loads(self.path.read_text())
-        except (OSError, ValueError): self.known = {}
-        if not isinstance(self.known, dict): self.known = {}
+        self.known = mapping_in(self.path)
 
     def __call__(self, notebook: Path) -> str:
         name, text = f"{notebook.parent.name}/{notebook.name}", sha256(notebook)
@@ -270,8 +269,7 @@ def _died(slug: str, profile: str, executed: Path, status: int | None, at: dict)
     if name: how = f" of {name} ({signal.strsignal(-status)})"
     cell = f" in cell {at['cell']}" + (f", in \"{at['heading']}\"" if at["heading"] else "") if at else ""
     found = "no stage had begun"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        stage = json.loads((executed.parent/"stage.json").read_text())
+    if stage := _stage_in(executed.parent):
         step = f", step {stage['text']}" if stage["text"] else ""
         found = f"the last stage that began, {stage['stage']}, was at {stage['fraction']:.0%}{step}"
     advice = _advice.get(name) or (_stopped if name else _unknown if status is None else _left)
@@ -410,14 +408,19 @@ def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=
 
 # %% ../../nbs/kit/workflow.ipynb #57e1ef59
 def look(root, row: dict):
-    "Bring a board row up to date from the run's progress file."
+    "Bring a board row up to date from the run's progress file; one of another shape leaves it as it is."
     folder = run_folder(root, row["slug"], row["profile"], row.get("real", False))
-    try: progress = json.loads((folder/"progress.json").read_text())
-    except (OSError, ValueError): return
-    row |= {"state": progress["state"], "cell": progress["cell"], "cells": progress["cells"], "heading": progress["heading"], "error": progress.get("error", ""),
-            "seconds": progress.get("ended", time.time()) - progress["started"]}
-    try: row["stage"] = json.loads((folder/"stage.json").read_text())
-    except (OSError, ValueError): row.pop("stage", None)
+    progress = mapping_in(folder/"progress.json", {"state": str, "heading": str, "cell": int, "cells": int, "started": (int, float)})
+    if not progress: return
+    ended = progress["ended"] if isinstance(progress.get("ended"), (int, float)) else time.time()
+    row |= {"state": progress["state"], "cell": progress["cell"], "cells": progress["cells"], "heading": progress["heading"],
+            "error": str(progress.get("error", "")), "seconds": ended - progress["started"]}
+    row.pop("stage", None)
+    if stage := _stage_in(folder): row["stage"] = stage
+
+def _stage_in(folder: Path) -> dict:
+    "{stage, fraction, text} of the stage that a run is in; empty where that is not known."
+    return mapping_in(folder/"stage.json", {"stage": str, "fraction": (int, float), "text": str})
 
 def _conclude(root, row: dict):
     "The final word on a job: done only when its record is there."
@@ -431,8 +434,7 @@ def _conclude(root, row: dict):
 
 def remaining(root, row: dict) -> float | None:
     "Seconds a running job still needs, from the last run of the same paper and profile, or from its cells."
-    try: total = json.loads((Path(root)/"runs"/row["profile"]/"times.json").read_text()).get(row["slug"])
-    except (OSError, ValueError): total = None
+    total = mapping_in(Path(root)/"runs"/row["profile"]/"times.json", {row["slug"]: (int, float)}).get(row["slug"])
     if total: return max(total - row["seconds"], 0.0)
     done, cells = row.get("cell", 0), row.get("cells", 0)
     return row["seconds"] * (cells - done) / done if done > 3 else None
@@ -444,9 +446,7 @@ def remember_times(root, rows: list):
         if row["state"] == "done": by_profile.setdefault(row["profile"], {})[row["slug"]] = round(row["seconds"], 1)
     for profile, times in by_profile.items():
         path = Path(root)/"runs"/profile/"times.json"
-        try: times = json.loads(path.read_text()) | times
-        except (OSError, ValueError): pass
-        write_atomic(path, json.dumps(times))
+        write_atomic(path, json.dumps(mapping_in(path) | times))
 
 # %% ../../nbs/kit/workflow.ipynb #06882c21
 widget_mime = "application/vnd.jupyter.widget-view+json"
@@ -777,6 +777,7 @@ def _export_in(folder: Path):
         try: nbdev_export.__wrapped__()
         finally: clear()
 
+# %% ../../nbs/kit/workflow.ipynb #ae29f4ac
 def export(root):
     """Write the modules and the index of names from the notebooks (nbdev), and remove modules whose notebook is gone. nbdev works on a copy in `runs/`;
     each module that changed then takes its place whole, so that an export that breaks off leaves none half-written."""
@@ -795,6 +796,7 @@ def export(root):
         if folder.is_dir() and not list(folder.glob("[!_]*")) and folder.name != "assets" and not (set(f.name for f in folder.iterdir()) - {"__init__.py", "__pycache__"}):
             shutil.rmtree(folder)
 
+# %% ../../nbs/kit/workflow.ipynb #ae29f4ad
 def sync(root=None) -> list:
     "Write every generated file. Returns the names of the files that changed."
     root = Path(root or project_root())

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from helpers import ROOT
+from helpers import MANIFEST, ROOT
 
 from paper_kit.kit import files, workflow
 from paper_kit.kit.files import PaperKitError, check_slug, lock, new_folder, reading, sweep, write_atomic
@@ -288,3 +288,92 @@ def test_sync_removes_a_module_whose_notebook_is_gone(demo):
     (demo/"nbs/learning/demo.ipynb").unlink()
     workflow.sync(demo)
     assert not (demo/"paper_kit/learning").exists() and "learning.demo" not in (demo/"paper_kit/_modidx.py").read_text()
+
+
+SHAPES = ["[]", "3", "null", "{}", "{", '{"state": 3}', '{"state": "running", "cell": "x", "cells": 4, "heading": null, "started": "now"}',
+          '{"state": "running", "cell": 1, "cells": 4, "heading": "", "started": NaN}', '{"demo": "long"}', '{"stage": "fit", "fraction": "half", "text": 3}', "[" * 5000]
+
+
+@pytest.mark.parametrize("text", SHAPES)
+@pytest.mark.parametrize("name", ["progress.json", "stage.json", "../times.json"])
+def test_a_progress_file_of_another_shape_leaves_the_board_standing(name, text, demo):
+    from paper_kit.kit.cli import Board
+    folder = demo/"runs/smoke/demo"
+    folder.mkdir(parents=True)
+    good = {"state": "running", "cell": 2, "cells": 9, "heading": "Data", "started": time.time() - 5}
+    (folder/"progress.json").write_text(json.dumps(good))
+    (folder/name).write_text(text)
+    row = {"slug": "demo", "profile": "smoke", "state": "starting", "seconds": 0.0}
+    workflow.look(demo, row)
+    assert row["state"] == ("starting" if name == "progress.json" else "running") and "stage" not in row
+    assert workflow.remaining(demo, row | {"seconds": 5.0}) is None
+    workflow.remember_times(demo, [row | {"state": "done", "seconds": 2.0}])
+    assert json.loads((demo/"runs/smoke/times.json").read_text())["demo"] == 2.0
+    board = Board.__new__(Board)
+    board.root = demo
+    assert board._table([row]).row_count == 1
+
+
+def fifo(path): os.mkfifo(path)
+def endless(path): path.symlink_to("/dev/zero")
+def folder(path): path.mkdir()
+
+
+@pytest.mark.parametrize("make", [fifo, endless, folder])
+def test_what_is_no_regular_file_is_refused_at_once(make, demo):
+    code = ("import sys\nfrom pathlib import Path\nfrom paper_kit.kit.files import PaperKitError, mapping_in\nfrom paper_kit.kit.paper import load_manifest, load_record, read_yaml\n"
+            "for read in (load_record, load_manifest, read_yaml):\n"
+            "    try: read(Path(sys.argv[1]))\n    except PaperKitError as error: print('next step' in str(error))\n"
+            "print(mapping_in(sys.argv[1]) == {})")
+    make(demo/"demo.json")
+    done = subprocess.run([sys.executable, "-P", "-c", code, str(demo/"demo.json")], env=ours(demo), capture_output=True, text=True, timeout=30)
+    assert done.stdout.split() == ["True"] * 4, done.stderr
+
+
+@pytest.mark.parametrize("old, new", [("title: A demonstration", "title: 2019"), ("title: A demonstration", "title: [a, b]"), ("title: A demonstration", "title:"),
+                                      ("shows: errors", "shows: {a: b}"), ("text: ours is better", "text: 3"), ("why: a photograph", "why: [1]")])
+def test_a_manifest_whose_texts_are_no_texts_is_refused(old, new, tmp_path):
+    from paper_kit.kit.paper import load_manifest
+    assert old in MANIFEST
+    (tmp_path/"demo.yaml").write_text(MANIFEST.replace(old, new))
+    with pytest.raises(PaperKitError, match=r"demo.yaml:\d+[\s\S]*not a text"):
+        load_manifest(tmp_path/"demo.yaml")
+
+
+@pytest.mark.parametrize("document", ["- 1", "datasets: 3", "datasets: {a: b}", "text", "datasets: [{name: [a]}]"])
+def test_data_sets_that_are_no_list_are_refused(document, demo):
+    from paper_kit.kit.datasets import registry
+    (demo/"data/datasets.yaml").write_text(document)
+    with pytest.raises(PaperKitError, match="data sets cannot be read"):
+        registry(demo)
+
+
+@pytest.mark.parametrize("key, value", [("name", ["a"]), ("name", 3), ("title", None), ("papers", "demo"), ("papers", [1]), ("layout", {}), ("layout", [3]), ("home", {}),
+                                        ("layout", [{"pattern": 3, "holds": "x"}]), ("layout", [{"pattern": "a", "holds": "x", "least": "many"}]), ("layout", [{"pattern": "a"}]),
+                                        ("layout", [{"pattern": "", "holds": "x"}]), ("layout", [{"pattern": "/a", "holds": "x"}]), ("layout", [{"pattern": "../a", "holds": "x"}])])
+def test_a_data_set_with_values_of_another_type_is_refused(key, value, demo):
+    from paper_kit.kit.datasets import registry
+    entry = {"name": "tiny", "title": "Tiny", "home": "https://example.org", "licence": "CC0", "papers": ["demo"], "layout": [{"pattern": "a/{id}.npz", "holds": "arrays"}]}
+    (demo/"data/datasets.yaml").write_text(json.dumps({"datasets": [entry]}))
+    assert list(registry(demo)) == ["tiny"]
+    (demo/"data/datasets.yaml").write_text(json.dumps({"datasets": [entry | {key: value}]}))
+    with pytest.raises(PaperKitError, match="an entry of the data sets cannot be read"):
+        registry(demo)
+
+
+def large_png():
+    "A PNG of a few bytes whose header says 60,000 x 60,000 pixels."
+    import struct
+    import zlib
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_a_picture_that_claims_to_be_enormous_is_refused():
+    from paper_kit.kit.show import pixels
+    from paper_kit.kit.site import size_of
+    assert size_of(large_png()) == ""
+    for bad in (large_png(), b"no picture", large_png()[:30]):
+        with pytest.raises(PaperKitError, match="picture cannot be read"):
+            pixels(bad)
