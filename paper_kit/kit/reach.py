@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/reach.ipynb #a7713b72
 from __future__ import annotations
-import ast, functools, hashlib, json, re, sys
+import ast, copy, functools, hashlib, json, re, sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from .files import PaperKitError
@@ -713,6 +713,19 @@ def _cell_module(name: str, cells) -> Module:
         else: module.spans.append([at.form for at in module.statements[before:]])
     return module
 
+@functools.lru_cache(maxsize=4096)
+def _one_cell(name: str, cell: str) -> Module: return _cell_module(name, [cell])
+
+@functools.lru_cache(maxsize=8)
+def _all_cells(name: str, cells: tuple) -> Module: return _cell_module(name, cells)
+
+def _copied(module: Module) -> Module:
+    "The module again; what is added to it does not come into the first."
+    new = copy.copy(module)
+    new.statements, new.stars, new.spans, new.visits = [*module.statements], [*module.stars], [*module.spans], {*module.visits}
+    for name in ("binders", "imported", "patches"): setattr(new, name, {k: [*v] for k, v in getattr(module, name).items()})
+    return new
+
 def _exported(cell: str) -> bool: return any(l.replace(" ", "").startswith("#|export") for l in cell.splitlines()[:4])
 
 # %% ../../nbs/kit/reach.ipynb #80739084
@@ -729,7 +742,7 @@ def _drafts_out(cells: list) -> list:
     "The cells without those that a later one has taken the place of."
     kept, bound = [], set()
     for cell in reversed(cells):
-        ats = _cell_module("", [cell]).statements
+        ats = _one_cell("", cell).statements
         names = {n for at in ats for n in at.binds} | {f"{at.owner}.{at.name}" for at in ats if at.owner}
         if not names or not names <= bound or any(at.kind == "run" for at in ats): kept.append(cell)
         bound |= names
@@ -738,24 +751,44 @@ def _drafts_out(cells: list) -> list:
 _changes_in_place = re.compile(r"\.(update|append|extend|insert|pop|popitem|setdefault|clear|remove|add|discard|sort|reverse)\(")
 
 def notebook_module(name: str, file=None) -> Module:
-    "The module that the cells run so far amount to; `file` is the notebook they may come from."
-    history = _history()
+    "The module that the cells run so far amount to; `file` is the notebook they may come from. Not to be changed."
+    try: text = Path(file).read_text(encoding="utf-8") if file else ""
+    except (OSError, ValueError): text = ""
+    return _notebook_module(name, tuple(_history()), text)
+
+@functools.lru_cache(maxsize=64)
+def _written(text: str) -> tuple:
+    "(the exported cells of a notebook's text, their forms)"
+    try: cells = [c for c in notebook_cells(json.loads(text)) if _exported(c)]
+    except (ValueError, KeyError, TypeError): cells = []
+    return cells, {cell_form(c) for c in cells}
+
+_form_of = functools.lru_cache(maxsize=4096)(cell_form)
+
+@functools.lru_cache(maxsize=16)
+def _notebook_module(name: str, history: tuple, text: str) -> Module:
     exported, others = [c for c in history if _exported(c)], [c for c in history if not _exported(c)]
-    try: written = [c for c in notebook_cells(json.loads(Path(file).read_text(encoding="utf-8"))) if _exported(c)] if file else []
-    except (OSError, ValueError, KeyError, TypeError): written = []
-    cells = written if {cell_form(c) for c in exported} <= {cell_form(c) for c in written} else _drafts_out(exported)
-    module = _cell_module(name, cells)
-    known = set(module.binders) | set(module.imported)
+    written, forms = _written(text)
+    cells = written if {_form_of(c) for c in exported} <= forms else _drafts_out(exported)
+    module = _copied(_all_cells(name, tuple(cells)))
+    known, later = set(module.binders) | set(module.imported), _bound_later(name, history)
     for cell in _drafts_out(others):                                # new names, and what is done to the exported ones
-        later = _cell_module(name, [c for c in history[history.index(cell):] if _exported(c)]).binders
-        for at in _cell_module(name, [cell]).statements:
+        for at in _one_cell(name, cell).statements:
             touched = {d[0] for d in at.early.changes} | ({d[0] for d in at.early.uses} if _changes_in_place.search(at.text) else set())
             known |= {bound for bound, target, _ in at.facts.imports if bound and target not in harness_modules}
             done = bool(at.owner or touched & known)
-            if not done and (at.kind == "run" or at.binds & set(later)): continue
+            if not done and (at.kind == "run" or at.binds & later[cell]): continue
             module.add(ast.parse(at.text).body[0])
             if not done: module.statements[-1].early = Facts()      # counted where its name is used, and nowhere else
     return module
+
+def _bound_later(name: str, history: tuple) -> dict:
+    "{cell: names that the exported cells from its first place on bind}"
+    found, names = {}, frozenset()
+    for cell in reversed(history):
+        if _exported(cell): names |= set(_one_cell(name, cell).binders)
+        found[cell] = names                                         # the first place is the last that is seen
+    return found
 
 # %% ../../nbs/kit/reach.ipynb #2f310faf
 _kept_digests = {}
