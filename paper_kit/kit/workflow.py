@@ -619,6 +619,15 @@ def judged_again(record: dict, manifest, predicates: dict) -> dict:
         if "source" in old: claims[name]["source"] = old["source"]
     return record | {"claims": claims, "judged": engine_version}
 
+def _only_a_preview(output: dict, folder: Path, width: int = 480):
+    "A picture that stands as a file beside the notebook is stored once: the notebook keeps a preview of it."
+    from paper_kit.kit.show import preview
+    data, about = output.get("data", {}), output.get("metadata", {}).get("paper_kit", {})
+    if "image/png" not in data or not (folder/str(about.get("file"))).is_file(): return
+    whole = base64.b64decode("".join(data["image/png"]))
+    small = preview(whole, width, 64)
+    if len(small) < len(whole): data["image/png"] = base64.b64encode(small).decode()
+
 def rejudge(slug: str, root=None) -> list:
     """Judge a published record again from its own numbers, without a run: record, cards and hashes are rewritten, digests and stages are not.
 
@@ -632,6 +641,7 @@ def rejudge(slug: str, root=None) -> list:
         nb = json.loads((folder/f"{slug}.ipynb").read_text(encoding="utf-8"))
         for cell in nb["cells"]: cell["outputs"] = _refreshed(cell["outputs"], manifest, record, _other(root, slug, False)) if cell["cell_type"] == "code" else None
         nb["cells"] = [{k: v for k, v in c.items() if not (k == "outputs" and v is None)} for c in nb["cells"]]
+        for output in (o for c in nb["cells"] for o in c.get("outputs", [])): _only_a_preview(output, folder)
         with new_folder(folder) as fresh:
             for name in old["files"]: shutil.copyfile(folder/name, fresh/name)
             write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
@@ -916,7 +926,7 @@ def traces(root, slug: str, wing: str) -> list:
     root, results = Path(root), Path(root)/"data"/"results"
     runs = [root/"runs"/kind/profile for kind in ("", "real") for profile in profiles]
     kept = [results/f"{slug}{kind}.json" for kind in ("", ".gpu", ".real")]
-    made = [path for folder in runs for path in (folder/slug, folder/".digests"/slug, folder/".logs"/f"{slug}.txt", folder/f".{slug}.lock")]
+    made = [path for folder in runs for path in (folder/slug, folder/".digests"/slug, folder/".logs"/f"{slug}.txt", folder/f".{slug}.lock", folder/f".{slug}.place")]
     return [*files_of(root, slug, wing).values(), root/"data"/"expected"/f"{slug}.json", *kept, root/"figures"/slug, root/"figures"/f"{slug}.real", root/"runs"/"stages"/slug, *made,
             root/"runs"/f".publish-{slug}.lock"]
 

@@ -443,5 +443,6 @@ def test_a_predicate_fails_on_numbers_that_must_fail(claim, name, value): assert
 def test_a_bootstrap_of_scenes_that_disagree_decides_nothing():
     outcome = m.greater("a", "b").evaluate({"a": [1, 0, 1, 0, 1, 0, 1, 0.2], "b": [0.5]*8})
     assert outcome.verdict == "undecided" and outcome.interval[0] < 0 < outcome.interval[1]
-    assert m.greater("a", "b").evaluate(varied({"a": [1, 1, 1], "b": [0, 0, 0]})).verdict == "undecided", "three scenes are too few"
+    assert m.greater("a", "b").evaluate({"a": [1, 1, 1], "b": [0, 0, 0]}).verdict == "undecided", "identical numbers are no evidence"
+    assert m.greater("a", "b").evaluate({"a": [1, 0.6], "b": [0, 0]}).verdict == "undecided", "two scenes are too few"
     with pytest.raises(PaperKitError, match="cannot be judged"): m.greater("a", "b").evaluate({"a": [math.nan]*8, "b": [0]*8})

@@ -414,4 +414,4 @@ def test_predicates_hold_and_fail(name):
 def test_c4_and_c5_say_undecided_where_they_must():
     mixed = GOOD["C5"] | {"gain, 3D truth": [0.5, -0.4, 0.3, -0.35]}
     assert predicates["C5"].evaluate(varied(mixed)).verdict in ("undecided", "fails")
-    with pytest.raises(PaperKitError, match="nothing to draw from"): predicates["C5"].evaluate({k: v[:1] for k, v in GOOD["C5"].items()})
+    assert predicates["C5"].evaluate({k: v[:1] for k, v in GOOD["C5"].items()}).verdict == "undecided", "one number says nothing"

@@ -457,12 +457,6 @@ def test_predicates_hold_and_fail(claim):
     assert predicates[claim].evaluate(varied(GOOD[claim] | {name: values})).verdict == "fails"
 
 
-def test_two_standard_errors():
-    p = paper.by_two_errors("a", "b")
-    assert p.evaluate(varied({"a": [1.0, 1.0, 1.0], "b": [1.1, 1.2, 1.1]})).verdict == "holds"
-    assert p.evaluate(varied({"a": [1.0, 1.0, 1.0], "b": [1.1, 2.0, 0.4]})).verdict == "fails"
-
-
 # what is played
 
 def test_other_microphone_colours_but_does_not_shift():
