@@ -91,13 +91,15 @@ def _known(module: str, name: str):
     if name == "_reconstruct" and module.startswith("numpy"): return lambda *a: _Array()
     if module == "numpy" and name in ("ndarray", "dtype"): return {"ndarray": _Array, "dtype": _Type}[name]
     if name == "scalar" and module.startswith("numpy"): return lambda kind, data: _number(kind, data, ())[()]
+    if name == "_frombuffer" and module.startswith("numpy"):
+        return lambda data, kind, shape, order: _number(kind, data, shape, order == "F")
     if (module, name) == ("_codecs", "encode"): return lambda text, coding: text.encode("latin1")
     raise pickle.UnpicklingError(f"{module}.{name} is not data")
 
 # %% ../../nbs/kit/readers.ipynb #d08075fe
 class _Unpickler(pickle._Unpickler):
     "Python's own pickle machine, with `known` in place of imports, and at most `most` steps."
-    def __init__(self, data: bytes, known=_known, most: int = 2_000_000):
+    def __init__(self, data: bytes, known=_known, most: int = 1_000_000):
         super().__init__(io.BytesIO(data), encoding="latin1")
         self.known, self.most, self.steps = known, most, 0
 
@@ -124,12 +126,15 @@ def _plain_keys(step):
         step(self)
     return checked
 
-def _no_room(self): raise pickle.UnpicklingError("a bytearray is not read")
+def _whole_bytearray(self):
+    size, = struct.unpack("<Q", self.read(8))
+    if len(data := self.read(min(size, 1 << 32))) != size: raise pickle.UnpicklingError("cut short")
+    self.append(bytes(data))
 
 _steps = dict(pickle._Unpickler.dispatch)
 for _op in (pickle.DICT, pickle.SETITEM, pickle.SETITEMS, pickle.ADDITEMS, pickle.FROZENSET):
     _steps[_op[0]] = _plain_keys(_steps[_op[0]])
-_steps[pickle.BYTEARRAY8[0]] = _no_room
+_steps[pickle.BYTEARRAY8[0]] = _whole_bytearray
 _Unpickler.dispatch = {code: step if code == pickle.STOP[0] else _counted(step) for code, step in _steps.items()}
 
 # %% ../../nbs/kit/readers.ipynb #a2f43322
@@ -149,7 +154,7 @@ def plain_pickle(path, limit: int = 100_000_000) -> object:
     "Lists, dictionaries, numbers, text and arrays from a pickle; nothing in it is run. Raises `PaperKitError`."
     with reading(path, "a pickle of lists, dictionaries, numbers, text and arrays", limit,
                  next_step="unpack the data set again", what="a file of plain data cannot be read") as file:
-        return _plain(_Unpickler(file.read_bytes()).load(), [2_000_000])
+        return _plain(_Unpickler(file.read_bytes()).load(), [1_000_000])
 
 # %% ../../nbs/kit/readers.ipynb #adf42776
 _hdf5 = b"\x89HDF\r\n\x1a\n"
@@ -238,8 +243,8 @@ def _by_a_child(kind: str, path: Path, memory: int, seconds: float):
 
 # %% ../../nbs/kit/readers.ipynb #5bddc280
 def read_mat(path, expected: str, names=(), limit: int = 200_000_000, seconds: float = 30, **said) -> dict:
-    """The variables of a MATLAB file (5 to 7.3), read by another process: arrays of numbers, text, dictionaries for structs,
-    lists for cells and struct arrays. Raises `PaperKitError`, also where one of `names` is missing."""
+    """The variables of a MATLAB file (5 to 7.3), read by another process: arrays of numbers, text, dictionaries for
+    structs, lists for cells and struct arrays. Raises `PaperKitError`, also where one of `names` is missing."""
     with reading(path, expected, limit, **said) as file:
         _check_mat(file.read_bytes(), limit)
         found = _by_a_child("mat", file, 3*limit + 1_500_000_000, seconds)
