@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
-from .files import PaperKitError, need, write_atomic
+from .files import PaperKitError, need, reading, write_atomic
 from .kernels import compiled, runs_compiled
 from .kernels import compiled as _compiled             # papers still say it so
 
@@ -556,16 +556,15 @@ def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: 
     if kind not in (".ply", ".obj"): raise wrong("not a mesh format that is read here", kind or "no suffix")
     if not file.is_file(): raise wrong("there is no such mesh", "no such file")
     trimesh = need("trimesh", "meshes")
-    try:
+    said = dict(what="the mesh cannot be read", next_step="check where the file came from")
+    with reading(file, "a PLY or OBJ file with faces", **said):
         _check_size(file, kind, max_bytes, max_faces)
         options = dict(skip_materials=True) if kind == ".obj" else {}
         loaded = trimesh.load(io.BytesIO(file.read_bytes()), file_type=kind[1:], force="mesh", process=False, **options)
         vertices, faces = np.asarray(loaded.vertices, np.float64).reshape(-1, 3), np.asarray(loaded.faces, np.int64).reshape(-1, 3)
-    except PaperKitError: raise
-    except Exception as error: raise wrong("the mesh cannot be read", f"{type(error).__name__}: {str(error)[:120]}") from error
     if len(faces) == 0: raise wrong("the mesh has no faces", f"{len(vertices)} vertices")
     if len(faces) > max_faces: raise wrong("the mesh has too many faces", f"{len(faces):,}", f"at most {max_faces:,}")
-    bad = int((~np.isfinite(vertices)).any(1).sum())
+    bad = int((~(np.abs(vertices) < 1e30)).any(1).sum())
     if bad: raise wrong("the mesh has vertices that are no places", f"{bad} with NaN or infinity", "finite coordinates")
     if faces.min() < 0 or faces.max() >= len(vertices): raise wrong("a face names a vertex that is not there", f"{faces.min()} to {faces.max()}", f"0 to {len(vertices) - 1}")
     mesh = Mesh(torch.as_tensor(vertices, dtype=dtype or torch.get_default_dtype()), torch.as_tensor(faces))

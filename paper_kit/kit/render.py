@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from .kernels import compiled
 from .kernels import compiled as _compiled             # papers still say it so
-from .files import PaperKitError, need
+from .files import PaperKitError, need, reading
 from .geometry import intrinsics, invert, look_at, transform
 from .mesh import Mesh, from_trimesh
 
@@ -803,15 +803,14 @@ def read_textured(path, *, largest: int | None = None, dtype=None) -> Textured:
     file, dtype = Path(path), dtype or torch.get_default_dtype()
     wrong = lambda what, found: PaperKitError(what, file=str(file), expected="a mesh with places on an image", found=found, next_step="read_mesh reads it without colours")
     if not file.is_file(): raise wrong("there is no such mesh", "no such file")
-    try:
+    said = dict(what="the mesh cannot be read", next_step=wrong("", "").next_step)
+    with reading(file, wrong("", "").expected, 1 << 29, **said):
         loaded = need("trimesh", "meshes").load(str(file), process=False, force="mesh")
         material = getattr(loaded.visual, "material", None)
         image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
         if image is not None:
             image = image.convert("RGB")
             if largest is not None: image.thumbnail((largest, largest))
-    except PaperKitError: raise
-    except Exception as error: raise wrong("the mesh cannot be read", f"{type(error).__name__}: {str(error)[:120]}") from error
     uv = getattr(loaded.visual, "uv", None)
     if uv is None or image is None or not np.isfinite(uv).all(): raise wrong("the mesh has no texture", f"uv: {uv is not None}, image: {image is not None}")
     return Textured(from_trimesh(loaded, dtype=dtype), torch.as_tensor(np.array(uv), dtype=dtype), torch.as_tensor(np.array(image), dtype=dtype)/255)

@@ -36,7 +36,7 @@ def test_arrays_come_back_and_heads_that_lie_are_refused(tmp_path):
         (tmp_path/"a.npy").write_bytes(whole.replace(b"(4,)" + b", }" + b" "*(len(shape) - 4), shape + b", }"))
         refused(read_npy, tmp_path/"a.npy", "four numbers")
     np.save(tmp_path/"a.npy", np.array([{}], dtype=object))
-    assert "pickled" in refused(read_npy, tmp_path/"a.npy", "numbers")
+    assert "pickles" in refused(read_npy, tmp_path/"a.npy", "numbers")
 
 
 def test_pictures_of_other_formats_and_vast_ones_are_refused(tmp_path):
