@@ -237,6 +237,39 @@ def test_every_published_exhibit_moves(watched, built):
         assert not w.problems, (file, w.problems)
 
 
+# Width and height in CSS pixels on a phone (358 wide inside a page of 390), where they exceed it: the list may only shrink.
+too_large_for_a_phone = {
+    "adaptive_robust_loss/figure-1": (358, 1694), "adaptive_robust_loss/figure-e4": (358, 825),
+    "associative3d/figure-1": (358, 1163), "fermat_paths/figure-2": (410, 800), "filterreg/figure-e1": (430, 800),
+    "semantic_2d3d2d/figure-2": (358, 877), "stylegan/figure-3": (376, 800), "text2scene/figure-3": (358, 876),
+    "visual_sound_25d/figure-1": (358, 855), "visual_sound_25d/figure-e2": (358, 1082)}
+
+
+@pytest.mark.slow
+def test_exhibits_fit_a_phone(watched, tmp_path):
+    "No exhibit scrolls sideways or is taller than the screen at 390 pixels, but for those that are known."
+    import shutil
+    from helpers import ROOT
+    from paper_kit.kit.show import write_libraries
+    write_libraries(tmp_path/"lib")
+    grown, fits = [], []
+    for file in sorted((ROOT/"figures").glob("*/*.html")):
+        name = f"{file.parent.name}/{file.stem}"
+        (tmp_path/file.parent.name).mkdir(exist_ok=True)
+        shutil.copy(file, tmp_path/file.parent.name)
+        w = watched(base=tmp_path.as_uri(), width=358, height=800)
+        page = w.open(f"{name}.html")
+        page.wait_for_selector("body[data-ready]")
+        page.wait_for_timeout(200)
+        size = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+        most = too_large_for_a_phone.get(name, (358, 800))
+        if size[0] > most[0] + 2 or size[1] > most[1] + 10: grown.append((name, size))
+        if name in too_large_for_a_phone and size[0] <= 358 and size[1] <= 800: fits.append(name)
+        w.context.close()
+    assert not grown, grown
+    assert not fits, f"they fit now, take them off the list: {fits}"
+
+
 @pytest.mark.slow
 def test_every_exhibit_inside_the_pages_moves(watched, built):
     for path in (paper, *(p for p in all_pages(built) if "/kit/" in p)):
