@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +21,7 @@ from .worlds import (JOINTS, PART_OF_JOINT, PARTS, Body, coarser, corrupt_parts,
 from ..kit.claims import Predicate, above, all_of, below, custom, less, more, near, near_ratio
 from ..kit.files import PaperKitError, patch, reading
 from ..kit.geometry import align, axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
-from ..kit.nn import Residual, ResNet, parameter_count, seeded
+from ..kit.nn import Residual, ResNet, load_strict, parameter_count, read_weights, seeded
 from ..kit.readers import read_npz, read_picture
 from ..kit.scenes import texture_bank
 from ..kit.train import Batches, cosine, train
@@ -36,9 +37,9 @@ __all__ = ['F', 'TARGETS', 'KINDS', 'SWAP', 'SWAP_PARTS', 'FOURTEEN', 'LAYOUTS',
            'TITLES', 'predicates', 'WHY', 'adjacency', 'Topology', 'restricted', 'topology', 'PerVertex',
            'GraphConvolution', 'normal', 'GraphBlock', 'GraphCNN', 'Encoder', 'rotations_from', 'at_rest',
            'ResidualLayer', 'ParameterMLP', 'FullyConnected', 'IterativeRegressor', 'matched', 'Network',
-           'corrupt_surface', 'network_input', 'prepared', 'turned', 'stage_one', 'stage_two', 'balanced', 'mpjpe',
-           'reconstruction', 'roughness', 'upright_poses', 'scenery', 'world_stage', 'frontal', 'both', 'some',
-           'pretrain_stage', 'build', 'network_loss', 'train_stage', 'tune_stage', 'predict', 'judged',
+           'load_official', 'corrupt_surface', 'network_input', 'prepared', 'turned', 'stage_one', 'stage_two',
+           'balanced', 'mpjpe', 'reconstruction', 'roughness', 'upright_poses', 'scenery', 'world_stage', 'frontal',
+           'both', 'some', 'pretrain_stage', 'build', 'network_loss', 'train_stage', 'tune_stage', 'predict', 'judged',
            'evaluate_stage', 'meshes', 'read_off', 'mlp_stage', 'feed_stage', 'together_stage', 'Mixture', 'pose_prior',
            'detected', 'smplify', 'fit_stage', 'scores', 'segment_stage', 'Index', 'read_index', 'crop', 'load_item',
            'read_sampling', 'world_stages', 'stages', 'Bench', 'studio_runs', 'equal_runs', 'reading_runs',
@@ -220,15 +221,21 @@ class Encoder(nn.Module):
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #b1172861
 def rotations_from(raw: Float[Tensor, "b p"], kind: str) -> Float[Tensor, "b 24 3 3"]:
-    "24 rotations: `matrix`, 216 numbers projected by SVD; `axis-angle`, 72 numbers through Rodrigues' formula."
-    return (nearest_rotation(raw.unflatten(-1, (24, 3, 3))) if kind == "matrix"
-            else axis_angle_to_matrix(raw.unflatten(-1, (24, 3))))
+    """24 rotations: `matrix`, 216 numbers projected by SVD; `axis-angle`, 72 numbers through Rodrigues' formula.
+
+    `released`: as the authors' code projects, U V^T times its determinant: -1 times a reflection is a rotation, but not
+    the nearest one."""
+    if kind == "axis-angle": return axis_angle_to_matrix(raw.unflatten(-1, (24, 3)))
+    M = raw.unflatten(-1, (24, 3, 3))
+    if kind == "matrix": return nearest_rotation(M)
+    U, _, Vh = torch.linalg.svd(M)
+    return U @ Vh*torch.linalg.det(U @ Vh)[..., None, None]
 
 def at_rest(kind: str) -> Float[Tensor, "p"]:
     "The numbers of a person who stands upright before the camera (y down, z away: half a turn about x)."
     R = torch.eye(3).repeat(24, 1, 1); R[0] = torch.diag(torch.tensor([1.0, -1, -1]))
     v = torch.zeros(24, 3); v[0, 0] = math.pi
-    return R.flatten() if kind == "matrix" else v.flatten()
+    return v.flatten() if kind == "axis-angle" else R.flatten()
 
 class ResidualLayer(nn.Module):
     "x + two fully connected layers with batch norm."
@@ -320,6 +327,65 @@ class Network(nn.Module):
                                                                else ("matrix", 1))), goal)
 
     def forward(self, x: Float[Tensor, "b 3 h w"]): return self.head(self.encoder(x))
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #a2497e7d
+_official = (("graph_cnn.resnet.", "encoder."), ("graph_cnn.gc.0.", "head.start."), ("graph_cnn.gc.", "head.blocks."),
+             ("graph_cnn.shape.", "head.shape."), ("graph_cnn.camera_fc.4.", "head.view.5."),
+             ("graph_cnn.camera_fc.", "head.view."), ("smpl_param_regressor.layers.0.fc_block.", "body."),
+             ("smpl_param_regressor.layers.3.", "last."))
+_inside = ((".lin1.", ".first."), (".conv.", ".middle."), (".lin2.", ".last."), (".skip_conv.", ".skip."),
+           (".norm2.", ".norm3."), (".norm1.", ".norm2."), (".pre_norm.", ".norm1."))
+
+def _from_official(name: str) -> str | None:
+    "Our name for a tensor of the authors' networks; None for the classifier that they leave out."
+    start, new = next(((old, new) for old, new in _official if name.startswith(old)), ("", ""))
+    rest = name[len(start):]
+    if start.startswith("smpl") or not start:
+        deep = re.fullmatch(r"smpl_param_regressor\.layers\.([12])\.fc_block\.(.*)", name)
+        return f"body.{int(deep[1]) + 2}.body.{deep[2]}" if deep else new + rest
+    if rest.startswith("fc."): return None
+    if deep := re.fullmatch(r"layer([1-4])\.(\d+)\.(.*)", rest):
+        return f"{new}groups.{(0, 3, 7, 13)[int(deep[1]) - 1] + int(deep[2])}.{deep[3]}"
+    if start == "graph_cnn.gc.":
+        k, rest = rest.split(".", 1)
+        rest = f"{int(k) - 1}.{rest}"
+    for old, own in _inside:
+        if old in "." + rest:
+            rest = ("." + rest).replace(old, own)[1:]
+            break
+    return new + {"W": "weight", "b": "bias"}.get(rest, re.sub(r"\.W$", ".weight", re.sub(r"\.b$", ".bias", rest)))
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #148f3012
+def _fill(module: nn.Module, state: dict) -> nn.Module:
+    "Weights into a module in evaluation mode; counters and scales of ours that the file does not know keep their values."
+    own = module.state_dict()
+    ours = {k: v for k, v in own.items() if k.endswith(("num_batches_tracked", "encoder.centre", "encoder.spread"))}
+    idle = [k for k in state if ".skip." in k and k not in own]
+    return load_strict(module, {**ours, **{k: v for k, v in state.items() if k not in idle}}).eval()
+
+def load_official(path, top: Topology) -> tuple[Network, ParameterMLP]:
+    """Graph network and parameter perceptron with the weights of a checkpoint of the authors' code, on their mesh `top`.
+
+    Pictures go in as `network_input(..., "rgb")` at 224 pixels; their camera is s (J + t), and their perceptron projects
+    matrices as kind `released` does. Nothing in the file is run. Raises `PaperKitError` naming what does not fit."""
+    found = read_weights(path)
+    missing = [k for k in ("graph_cnn", "smpl_param_regressor") if not isinstance(found.get(k), dict)]
+    if missing or "gc.0.W" not in found["graph_cnn"]:
+        raise PaperKitError("this is no checkpoint of Graph CMR", file=str(path),
+                            expected="graph_cnn (with gc.0.W) and smpl_param_regressor",
+                            found=", ".join(sorted(map(str, found))[:6]) or "nothing",
+                            next_step="take one that nkolot/GraphCMR wrote")
+    flat = {f"{part}.{k.removeprefix('module.')}": v for part in ("graph_cnn", "smpl_param_regressor")
+            for k, v in found[part].items()}
+    state = {ours: v for k, v in flat.items() if (ours := _from_official(k))}
+    state = {k: v.T.contiguous() if k.endswith("middle.weight") else v for k, v in state.items()}
+    width = len(state["head.start.weight"])//2
+    net = Network("graph", top, width, (50, 64), published=True)
+    net.head = GraphCNN(2048, top, width, len({k.split(".")[2] for k in state if k.startswith("head.blocks.")}) - 1)
+    reader = ParameterMLP(top, len(state["body.0.weight"]), "released")
+    graph = ("encoder.", "head.")
+    return (_fill(net, {k: v for k, v in state.items() if k.startswith(graph)}),
+            _fill(reader, {k: v for k, v in state.items() if not k.startswith(graph)}))
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #fa4438d7
 KINDS = ("rgb", "parts", "dense")

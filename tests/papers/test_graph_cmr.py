@@ -437,3 +437,129 @@ def test_steps_to_reaches_between_the_points():
 def test_frontal_is_the_pelvis_towards_the_camera():
     R = torch.stack([torch.diag(torch.tensor([1.0, -1, -1])), torch.diag(torch.tensor([-1.0, -1, 1]))])[:, None]
     assert paper.frontal({"rotations": R}).tolist() == [True, False]
+
+
+def official(layers=5, channels=256, vertices=1723, seed=0):
+    "A checkpoint with the names and shapes that the authors' code writes, and numbers that keep activations near one."
+    g = torch.Generator().manual_seed(seed)
+    graph, regressor = {}, {}
+
+    def put(to, name, *shape, spread=None, middle=0.0):
+        to[name] = middle + (0.1 if spread is None else spread)*torch.randn(*shape, generator=g)
+
+    def linear(name, inputs, outputs):
+        put(graph, f"{name}.W", outputs, inputs, spread=inputs**-0.5)
+        put(graph, f"{name}.b", outputs)
+
+    def norm(to, name, size, batch=False):
+        put(to, f"{name}.weight", size, middle=1.0)
+        put(to, f"{name}.bias", size)
+        if batch:
+            put(to, f"{name}.running_mean", size)
+            to[f"{name}.running_var"] = 0.5 + torch.rand(size, generator=g)
+
+    def block(name, inputs, outputs):
+        linear(f"{name}.lin1", inputs, outputs//2)
+        put(graph, f"{name}.conv.weight", outputs//2, outputs//2, spread=(outputs//2)**-0.5)
+        put(graph, f"{name}.conv.bias", outputs//2)
+        linear(f"{name}.lin2", outputs//2, outputs)
+        linear(f"{name}.skip_conv", inputs, outputs)
+        for part, size in (("pre_norm", inputs), ("norm1", outputs//2), ("norm2", outputs//2)):
+            norm(graph, f"{name}.{part}", size)
+
+    def convolution(name, inputs, outputs, kernel):
+        put(graph, f"resnet.{name}.weight", outputs, inputs, kernel, kernel, spread=(2/(inputs*kernel**2))**0.5)
+    convolution("conv1", 3, 64, 7)
+    norm(graph, "resnet.bn1", 64, True)
+    inputs = 64
+    for level, count in enumerate((3, 4, 6, 3)):
+        width = 64*2**level
+        for k in range(count):
+            place = f"layer{level + 1}.{k}"
+            for j, (a, b, kernel) in enumerate(((inputs, width, 1), (width, width, 3), (width, 4*width, 1)), 1):
+                convolution(f"{place}.conv{j}", a, b, kernel)
+                norm(graph, f"resnet.{place}.bn{j}", b, True)
+            graph[f"resnet.{place}.bn3.weight"] *= 0.2
+            if k == 0:
+                convolution(f"{place}.downsample.0", inputs, 4*width, 1)
+                norm(graph, f"resnet.{place}.downsample.1", 4*width, True)
+            inputs = 4*width
+    put(graph, "resnet.fc.weight", 1000, 2048)
+    put(graph, "resnet.fc.bias", 1000)
+    linear("gc.0", 2051, 2*channels)
+    block("gc.1", 2*channels, channels)
+    for k in range(layers): block(f"gc.{k + 2}", channels, channels)
+    block("shape.0", channels, 64)
+    block("shape.1", 64, 32)
+    norm(graph, "shape.2", 32)
+    linear("shape.4", 32, 3)
+    norm(graph, "camera_fc.0", channels)
+    linear("camera_fc.2", channels, 1)
+    put(graph, "camera_fc.4.weight", 3, vertices, spread=vertices**-0.5)
+    put(graph, "camera_fc.4.bias", 3)
+
+    def full(name, a, b):
+        put(regressor, f"{name}.weight", b, a, spread=a**-0.5)
+        put(regressor, f"{name}.bias", b)
+    full("layers.0.fc_block.0", 6*vertices, 1024)
+    norm(regressor, "layers.0.fc_block.1", 1024, True)
+    for k in (1, 2):
+        for j in (0, 3):
+            full(f"layers.{k}.fc_block.{j}", 1024, 1024)
+            norm(regressor, f"layers.{k}.fc_block.{j + 1}", 1024, True)
+    full("layers.3", 1024, 226)
+    return {"graph_cnn": graph, "smpl_param_regressor": regressor, "epoch": 3, "total_step_count": 10}
+
+
+def official_graph(state, template, A, feature):
+    "The authors' graph network on an image feature, layer by layer from their formulas: mesh and camera."
+    F = torch.nn.functional
+    linear = lambda name, x: state[f"{name}.W"] @ x + state[f"{name}.b"][:, None]
+    norm = lambda name, x: F.relu(F.group_norm(x, x.shape[1]//8, state[f"{name}.weight"], state[f"{name}.bias"]))
+
+    def block(name, x):
+        y = norm(f"{name}.norm1", linear(f"{name}.lin1", norm(f"{name}.pre_norm", x)))
+        y = (A @ (y.mT @ state[f"{name}.conv.weight"]) + state[f"{name}.conv.bias"]).mT
+        y = linear(f"{name}.lin2", norm(f"{name}.norm2", y))
+        return y + (x if x.shape[1] == y.shape[1] else linear(f"{name}.skip_conv", x))
+    n = len(template)
+    x = linear("gc.0", torch.cat([template.T.expand(len(feature), 3, n), feature[..., None].expand(-1, -1, n)], 1))
+    for k in range(1, 7): x = block(f"gc.{k}", x)
+    mesh = linear("shape.4", norm("shape.2", block("shape.1", block("shape.0", x))))
+    seen = F.relu(linear("camera_fc.2", norm("camera_fc.0", x)))[:, 0]
+    return mesh.mT, seen @ state["camera_fc.4.weight"].T + state["camera_fc.4.bias"]
+
+
+def test_weights_in_the_authors_layout_give_their_output(tmp_path):
+    top, held = topology(1723), official()
+    torch.save(held, tmp_path/"theirs.pt")
+    net, reader = paper.load_official(tmp_path/"theirs.pt", top)
+    feature = torch.randn(2, 2048, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted, camera = official_graph(held["graph_cnn"], top.template, top.adjacency, feature)
+        found, seen = net.head(feature)
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(seen, camera, atol=1e-4, rtol=1e-4)
+        assert torch.equal(net.encoder.groups[3].conv2.weight, held["graph_cnn"]["resnet.layer2.0.conv2.weight"])
+        rotations, shape = reader(found)
+    torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand_as(rotations), atol=1e-4, rtol=0)
+    assert (torch.linalg.det(rotations) > 0.99).all() and shape.shape == (2, 10)
+
+
+def test_reflections_are_projected_as_released_or_to_the_nearest_rotation():
+    M = torch.eye(3).repeat(1, 24, 1, 1)
+    M[0, 5] = torch.diag(torch.tensor([1.0, 0.9, -0.2]))
+    ours, theirs = (paper.rotations_from(M.flatten(1), kind)[0, 5] for kind in ("matrix", "released"))
+    torch.testing.assert_close(ours, torch.eye(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(theirs, torch.diag(torch.tensor([-1.0, -1, 1])), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("damage", ["no regressor", "another name", "another mesh"])
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, damage):
+    held = {"graph_cnn": {"gc.0.W": torch.zeros(512, 2051)}, "smpl_param_regressor": {}}
+    if damage == "no regressor": held.pop("smpl_param_regressor")
+    if damage == "another name": held["graph_cnn"] = {"weights": torch.zeros(1)}
+    if damage == "another mesh": held = official(vertices=30)
+    torch.save(held, tmp_path/"theirs.pt")
+    with pytest.raises(PaperKitError, match="Graph CMR|fit"):
+        paper.load_official(tmp_path/"theirs.pt", topology(1723))
