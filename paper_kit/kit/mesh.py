@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/mesh.ipynb #d73a7326
 from __future__ import annotations
-import functools, importlib.util, io, math, re
+import io, math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from .files import PaperKitError, need, reading, write_atomic
 from .kernels import compiled, runs_compiled
-from .kernels import compiled as _compiled             # papers still say it so
+from .kernels import compiled as _compiled      # noqa: F401  (papers still import it from here)
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -193,7 +193,7 @@ def _unique_pairs(pairs: Int[Tensor, "n 2"], **options) -> tuple:
                   else (found,))
     return torch.stack([key//base, key % base], 1).to(pairs.dtype), *more
 
-def edges(mesh: Mesh) -> tuple[Int[Tensor, "e 2"], Int[Tensor, "e"]]:
+def edges(mesh: Mesh) -> tuple[Int[Tensor, "e 2"], Int[Tensor, " e"]]:
     "Undirected edges, the smaller index first, and how many faces share each."
     return _unique_pairs(_directed_edges(mesh.faces).sort(1).values, return_counts=True)
 
@@ -211,7 +211,7 @@ def is_oriented(mesh: Mesh) -> bool:
     return len(_unique_pairs(directed)[0]) == len(directed)
 
 # %% ../../nbs/kit/mesh.ipynb #9cbc5526
-def components(mesh: Mesh) -> tuple[int, Int[Tensor, "f"]]:
+def components(mesh: Mesh) -> tuple[int, Int[Tensor, " f"]]:
     "How many pieces hang together by shared vertices, and each face's piece (numbered from 0)."
     label, (one, other) = torch.arange(mesh.vertices.shape[-2], device=mesh.faces.device), _directed_edges(mesh.faces).T
     while len(one):
@@ -416,7 +416,7 @@ def closest(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Closest:
     return Closest(_dot(gap, gap), face, weights)
 
 # %% ../../nbs/kit/mesh.ipynb #9a89b531
-def _winding_pairs(x: Float[Tensor, "n 3"], triangles: Float[Tensor, "f 3 3"]) -> Float[Tensor, "n"]:
+def _winding_pairs(x: Float[Tensor, "n 3"], triangles: Float[Tensor, "f 3 3"]) -> Float[Tensor, " n"]:
     "The sum above, term by term."
     a, b, c = (triangles - x[:, None, None]).unbind(-2)
     la, lb, lc = a.norm(dim=-1), b.norm(dim=-1), c.norm(dim=-1)
