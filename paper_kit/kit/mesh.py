@@ -605,7 +605,10 @@ def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: 
 
     Raises `PaperKitError` for what is missing, too large, broken, empty or not finite. Needs trimesh."""
     file, kind = Path(path), Path(path).suffix.lower()
-    wrong = lambda what, found, expected="a PLY or OBJ file with faces": PaperKitError(what, file=str(file), expected=expected, found=found, next_step="check where the file came from")
+    wrong = lambda what, found, expected="a PLY or OBJ file with faces": PaperKitError(what, file=str(file),
+                                                                                       expected=expected, found=found,
+                                                                                       next_step="check where the file "
+                                                                                                 "came from")
     if kind not in (".ply", ".obj"): raise wrong("not a mesh format that is read here", kind or "no suffix")
     if not file.is_file(): raise wrong("there is no such mesh", "no such file")
     trimesh = need("trimesh", "meshes")
@@ -614,18 +617,24 @@ def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: 
         _check_size(file, kind, max_bytes, max_faces)
         options = dict(skip_materials=True) if kind == ".obj" else {}
         loaded = trimesh.load(io.BytesIO(file.read_bytes()), file_type=kind[1:], force="mesh", process=False, **options)
-        vertices, faces = np.asarray(loaded.vertices, np.float64).reshape(-1, 3), np.asarray(loaded.faces, np.int64).reshape(-1, 3)
+        vertices, faces = (np.asarray(loaded.vertices, np.float64).reshape(-1, 3),
+                           np.asarray(loaded.faces, np.int64).reshape(-1, 3))
     if len(faces) == 0: raise wrong("the mesh has no faces", f"{len(vertices)} vertices")
     if len(faces) > max_faces: raise wrong("the mesh has too many faces", f"{len(faces):,}", f"at most {max_faces:,}")
     bad = int((~(np.abs(vertices) < 1e30)).any(1).sum())
     if bad: raise wrong("the mesh has vertices that are no places", f"{bad} with NaN or infinity", "finite coordinates")
-    if faces.min() < 0 or faces.max() >= len(vertices): raise wrong("a face names a vertex that is not there", f"{faces.min()} to {faces.max()}", f"0 to {len(vertices) - 1}")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise wrong("a face names a vertex that is not there", f"{faces.min()} to {faces.max()}",
+                    f"0 to {len(vertices) - 1}")
     mesh = Mesh(torch.as_tensor(vertices, dtype=dtype or torch.get_default_dtype()), torch.as_tensor(faces))
     return merge_vertices(mesh) if merge else mesh
 
+# %% ../../nbs/kit/mesh.ipynb #9ffb0bd0
 def write_mesh(path, mesh: Mesh) -> Path:
     "Write a mesh as PLY (binary) or OBJ by its suffix, whole or not at all."
     kind = Path(path).suffix.lower()
-    if kind not in (".ply", ".obj"): raise PaperKitError("not a mesh format that is written here", file=str(path), expected=".ply or .obj", found=kind, next_step="change the suffix")
+    if kind not in (".ply", ".obj"):
+        raise PaperKitError("not a mesh format that is written here", file=str(path), expected=".ply or .obj",
+                            found=kind, next_step="change the suffix")
     content = to_trimesh(mesh).export(file_type=kind[1:], **(dict(digits=9) if kind == ".obj" else {}))
     return write_atomic(path, content)

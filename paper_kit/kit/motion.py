@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 __all__ = ['BODIES', 'PARENTS', 'Clip', 'read_clip']
 
 # %% ../../nbs/kit/motion.ipynb #5e782d0c
-BODIES = ("root", "chest", "neck", "right hip", "right knee", "right ankle", "right shoulder", "right elbow", "left hip", "left knee", "left ankle", "left shoulder", "left elbow")
+BODIES = ("root", "chest", "neck", "right hip", "right knee", "right ankle", "right shoulder", "right elbow",
+          "left hip", "left knee", "left ankle", "left shoulder", "left elbow")
 PARENTS = (-1, 0, 1, 0, 3, 4, 1, 6, 0, 8, 9, 1, 11)
 
 class Clip(NamedTuple):
-    "Place of the root (m) and rotations of the `BODIES` relative to their `PARENTS`, 30 frames a second, +y up and +x ahead; float64."
+    """Place of the root (m) and rotations of the `BODIES` relative to their `PARENTS`, 30 frames a second, +y up and +x
+    ahead; float64."""
     root: Float[Tensor, "t 3"]
     rotations: Float[Tensor, "t 13 3 3"]
 
@@ -37,14 +39,17 @@ class Clip(NamedTuple):
         for k, p in enumerate(PARENTS[1:], 1): G.append(G[p] @ self.rotations[:, k])
         return torch.stack(G, 1)
 
+# %% ../../nbs/kit/motion.ipynb #ac2f0893
 def read_clip(name: str) -> Clip | None:
-    "A clip by its name (walk, run, kick, dance_a, ...); None where pybullet_data is missing. Raises `PaperKitError` for one that the package does not hold, or that cannot be read."
+    """A clip by its name (walk, run, kick, dance_a, ...); None where pybullet_data is missing. Raises `PaperKitError`
+    for one that the package does not hold, or that cannot be read."""
     spec = importlib.util.find_spec("pybullet_data")
     if spec is None: return None
     file = Path(next(iter(spec.submodule_search_locations)))/"data"/"motions"/f"humanoid3d_{name}.txt"
     if not file.is_file():
         there = sorted(f.stem.removeprefix("humanoid3d_") for f in file.parent.glob("humanoid3d_*.txt"))
-        raise PaperKitError("no such clip", file=str(file), expected=", ".join(there), found=repr(name), next_step="choose one that the package holds")
+        raise PaperKitError("no such clip", file=str(file), expected=", ".join(there), found=repr(name),
+                            next_step="choose one that the package holds")
     said = dict(what="a clip cannot be read", next_step="install pybullet again")
     with reading(file, "JSON with Frames of 44 numbers", 50_000_000, **said):
         rows = torch.tensor(json.loads(file.read_text(encoding="utf-8"))["Frames"], dtype=torch.float64)
@@ -52,6 +57,7 @@ def read_clip(name: str) -> Clip | None:
     R, at = [], 4
     for width in (4, 4, 4, 4, 1, 4, 4, 1, 4, 1, 4, 4, 1):
         value = rows[:, at:at + width]
-        R.append(quaternion_to_matrix(torch.nn.functional.normalize(value, dim=-1)) if width == 4 else axis_angle_to_matrix(torch.cat([torch.zeros_like(value).expand(-1, 2), value], -1)))
+        R.append(quaternion_to_matrix(torch.nn.functional.normalize(value, dim=-1)) if width == 4
+                 else axis_angle_to_matrix(torch.cat([torch.zeros_like(value).expand(-1, 2), value], -1)))
         at += width
     return Clip(rows[:, 1:4], torch.stack(R, 1))
