@@ -8,6 +8,7 @@ import math, warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -77,9 +78,15 @@ def load_strict(module: nn.Module, state: dict, ignore: Sequence[str] = ()) -> n
     return module
 
 # %% ../../nbs/kit/nn.ipynb #19624eea
+def _numpy_scalars() -> list:
+    "What NumPy's scalars are written with; training loops leave them in checkpoints, as the best score or the like."
+    scalar, kinds = np._core.multiarray.scalar, ("Float64", "Float32", "Int64", "Int32", "Bool")
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *(getattr(np.dtypes, f"{k}DType") for k in kinds)]
+
 def read_weights(path) -> dict:
-    """What a checkpoint file holds, on the CPU: a `.safetensors` file, or one written by `torch.save` that holds nothing but tensors and plain
-    containers (read with `weights_only=True`, so that no code in it can run). Raises `PaperKitError`."""
+    """What a checkpoint file holds, on the CPU: a `.safetensors` file, or one written by `torch.save` that holds nothing
+    but tensors, NumPy scalars and plain containers (read with `weights_only=True`, so that no code in it can run).
+    Raises `PaperKitError`."""
     path = Path(path)
     wrong = lambda found: PaperKitError("the checkpoint cannot be read", file=str(path), expected="safetensors, or a file of torch.save with tensors and plain containers",
                                         found=found, next_step="fetch it again from its source; one that needs code to be opened is not opened here")
@@ -89,7 +96,7 @@ def read_weights(path) -> dict:
             from safetensors.torch import load_file
             found = load_file(path)
         else:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
                 warnings.simplefilter("ignore")
                 found = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(found, dict): raise wrong(f"a {type(found).__name__}")
