@@ -34,9 +34,10 @@ class _Sections(HTMLParser):
         if self.head: self.records[-1]["h"] += data
         else: self.records[-1]["x"].append(data)
 
+# %% ../../nbs/kit/search.ipynb #0aacd670
 def search_records(body: str, title: str, href: str, keywords: list = (), paper: bool = False) -> list[dict]:
-    """What the search knows of a page: address (`u`), page title (`t`), heading (`h`), text (`x`), one record a section; its first
-    record also has the keywords (`k`), and says whether it is a paper's page (`p`)."""
+    """What the search knows of a page: address (`u`), page title (`t`), heading (`h`), text (`x`), one record a
+    section; its first record also has the keywords (`k`), and says whether it is a paper's page (`p`)."""
     parser = _Sections()
     parser.feed(body)
     clean = lambda text: " ".join(text.split())
