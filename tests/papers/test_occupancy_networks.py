@@ -547,7 +547,7 @@ def test_a_network_learns_and_is_judged(task):
                                size=dict(hidden=16, code=8, blocks=2, width=8) | (dict(resolution=16)
                                                                                   if task == "voxels" else {}))
     assert all(torch.equal(t, again["state"][n]) for n, t in fitted["state"].items())
-    assert 0 <= min(onet.threshold_stage(data, fitted)["IoU"])
+    assert min(onet.threshold_stage(data, fitted)["IoU"]) >= 0
     assert len(onet.judge_stage(data, fitted, 0.5, 16, 8, 200)["IoU"]) == 2
 
 
