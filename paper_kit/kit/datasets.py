@@ -8,6 +8,7 @@ import hashlib, json, re
 from dataclasses import dataclass
 from pathlib import Path
 from .files import PaperKitError, project_root, reading
+from .yaml_lines import read_yaml
 
 # %% auto #0
 __all__ = ['Need', 'DataSet', 'registry', 'inspect_layout', 'find', 'checksum', 'Source', 'source', 'read_by']
@@ -56,7 +57,6 @@ def _odd(entry, known: dict) -> str:
 # %% ../../nbs/kit/datasets.ipynb #754971fc
 def registry(root=None) -> dict:
     "{name: DataSet} from data/datasets.yaml. Raises `PaperKitError` naming file and line."
-    from paper_kit.kit.paper import read_yaml
     path = Path(root or project_root())/"data"/"datasets.yaml"
     document, lines = read_yaml(path)
     listed, found = ((document or {}).get("datasets") or []) if isinstance(document or {}, dict) else None, {}

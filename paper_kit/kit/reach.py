@@ -411,9 +411,8 @@ Module.add, Module.take_import = _add, _take_import
 
 # %% ../../nbs/kit/reach.ipynb #b7d70456
 harness_modules = frozenset(f"paper_kit.kit.{name}" for name in
-                            ("paper", "workflow", "show", "datasets", "files", "stages", "reach",
-                             "site", "cli", "doctor",
-                             "machine", "expected"))
+                            ("paper", "workflow", "records", "show", "datasets", "files", "stages", "reach", "site",
+                             "cli", "doctor", "machine", "expected", "yaml_lines"))
 
 def _package_folder() -> Path:
     import paper_kit
@@ -498,7 +497,7 @@ def _resolve(self, module: str, dotted: tuple, seen=()) -> list:
     if name in found.binders: meant.append(("name", module, name))
     for target, attribute in found.imported.get(name, ()):
         meant.append(("import", module, name, target, attribute))
-        if ":" in target or not target.split(".")[0] == "paper_kit": continue
+        if ":" in target or target.split(".")[0] != "paper_kit": continue
         meant += self.resolve_in(target, ((attribute,) if attribute else ()) + rest, seen)
     if not meant:
         for star in found.stars:
@@ -550,7 +549,7 @@ def _count(self, module: str, index: int):
 def _follow(self, module: str, facts: Facts):
     "Follow everything that a piece of code of `module` uses."
     for dotted in sorted(facts.uses): self.reach(self.resolve(module, dotted))
-    for bound, target, attribute in facts.imports: self.visit(target)
+    for _, target, _ in facts.imports: self.visit(target)
     for meaning in self.inside(facts): self.reach(meaning)
     if "dynamic" in facts.flags: self.whole(module)
     self.docs |= "docs" in facts.flags

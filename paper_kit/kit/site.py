@@ -976,7 +976,7 @@ def known_names(found: dict) -> dict[str, str]:
 # %% ../../nbs/kit/site.ipynb #45c1c389
 def pages(root=None, rows: list[dict] | None = None) -> Path:
     "Write `site-src/` afresh from the published notebooks, the kit's notebooks and the manifests; returns the folder."
-    from paper_kit.kit.workflow import catalogue, status
+    from paper_kit.kit.records import catalogue, status
     root = Path(root or project_root())
     for folder in (root, root/"runs"/"site", root/"figures"/"lib"): sweep(folder)
     listed, rows = catalogue(root), status(root) if rows is None else rows
@@ -1007,7 +1007,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
 # %% ../../nbs/kit/site.ipynb #b4ca5c18
 def navigation(rows: list[dict], root=None) -> str:
     "The generated part of `_quarto.yml`: the sidebar, by wing, then the kit and the reference."
-    from paper_kit.kit.workflow import catalogue
+    from paper_kit.kit.records import catalogue
     root = Path(root or project_root())
     notebooks = literate(root)
     titles = {path: heading(read_cells(source))[0] or PurePosixPath(path).stem for path, source in notebooks.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib, importlib.util, inspect, json, math, os, shutil, sys, time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn

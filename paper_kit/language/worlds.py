@@ -4,16 +4,14 @@
 
 # %% ../../nbs/language/worlds.ipynb #c4b64f61
 from __future__ import annotations
-import json
 import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
-import torch
 from ..kit.files import PaperKitError, reading
 from ..kit.readers import read_json, read_lines, read_picture
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, UInt8
     from numpy import ndarray
     from numpy.random import Generator
-    from torch import Tensor
 
 # %% auto #0
 __all__ = ['WIDE', 'HIGH', 'SCALES', 'POSES', 'EXPRESSIONS', 'CLIPS', 'HANDS', 'FEET', 'HEAD', 'HAND', 'FOOT', 'KINDS', 'NAMES',
@@ -211,7 +208,7 @@ def _draw_shapes(draw, size, shapes: str):
         else: (draw.ellipse if kind == "e" else draw.rectangle)(v, fill=colour)
 
 # %% ../../nbs/language/worlds.ipynb #b418859f
-@lru_cache(maxsize=None)
+@cache
 def sprite(kind: int, size: int, flip: int, pose: int, expression: int, pixels: int) -> tuple:
     """(colour [h, w, 3], coverage [h, w, 1]) of a clip-art for a canvas of `pixels` by `pixels`; float32, colours 0 to
     255, colour already multiplied by coverage."""
@@ -228,7 +225,7 @@ def sprite(kind: int, size: int, flip: int, pose: int, expression: int, pixels: 
     blocks = lambda a: a.reshape(h, 4, w, 4, -1).mean((1, 3))
     return blocks(array[..., :3]*cover), blocks(cover)
 
-@lru_cache(maxsize=None)
+@cache
 def lawn(pixels: int) -> UInt8[ndarray, "pixels pixels 3"]:
     "The empty canvas: sky over grass."
     y = np.linspace(0, 1, pixels)[:, None, None]
@@ -758,7 +755,7 @@ def layout_caption(clauses: tuple, template: int, rng: Generator) -> list[str]:
     line = "{g} and {o}" if relation is None and template == 4 else LAYOUT_TEMPLATES[template]
     return [w for w, _ in phrase(line, rng, slots)]
 
-@lru_cache(maxsize=None)
+@cache
 def _thing_names() -> tuple:
     return tuple(sorted(((tuple(tokenise(n)), i) for i, t in enumerate(THINGS) for n in {t.name, t.plural}),
                         key=lambda p: (-len(p[0]), p)))
