@@ -7,6 +7,7 @@ from __future__ import annotations
 import html, re
 from pathlib import Path
 from .charts import ratio_chart, ratios
+from .files import reading
 from .tables import number_text
 
 # %% auto #0
@@ -62,7 +63,10 @@ def bibtex(manifest: dict, root: Path | None = None) -> str:
     "The BibTeX entry of a paper: from `data/refs/<slug>.bib` where its title stands there, else from the manifest."
     plain = lambda text: re.sub(r"[^a-z0-9]+", " ", str(text).replace("{", "").replace("}", "").lower()).strip()
     path = root/"data"/"refs"/f"{manifest.get('slug')}.bib" if root else None
-    for entry in re.split(r"\n(?=@)", path.read_text(encoding="utf-8")) if path and path.is_file() else []:
+    text = ""
+    if path and path.is_file():
+        with reading(path, "BibTeX", 1_000_000, next_step="mend the file"): text = path.read_text(encoding="utf-8")
+    for entry in re.split(r"\n(?=@)", text):
         title = re.search(r"\btitle\s*=\s*[{\"](.+?)[}\"],?\s*\n", entry, flags=re.S)
         if title and plain(title[1]) == plain(manifest["title"]): return entry.strip()
     year = re.search(r"\d{4}", str(manifest.get("venue", "")))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast, copy, functools, hashlib, json, re, sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from .files import PaperKitError
+from .files import PaperKitError, reading
 
 # %% auto #0
 __all__ = ['harness_modules', 'normal_form', 'Facts', 'At', 'Module', 'module_hash', 'find_module', 'asset_hashes', 'Reach',
@@ -913,11 +913,9 @@ def digest_and_sources(path) -> tuple[str, dict]:
     """The digest of a notebook file, and the hashes of the modules and assets it was made of: while they and the
     notebook stay, so does the digest."""
     path = Path(path)
-    try: cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise PaperKitError("a notebook cannot be read", file=str(path), expected="a Jupyter notebook (JSON)",
-                            found=str(error)[:100],
-                            next_step="restore it: git checkout -- <file>") from None
+    said = dict(what="a notebook cannot be read", next_step="restore it: git checkout -- <file>")
+    with reading(path, "a Jupyter notebook (JSON)", 200_000_000, **said):
+        cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
     home = _cell_module(f"paper_kit.{path.parent.name}.{path.stem}", cells)
     reach = Reach(home)
     reach.whole(home.name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 import yaml
+from .files import reading
 
 # %% auto #0
 __all__ = ['search_records', 'plain_yaml', 'keywords']
@@ -54,8 +55,12 @@ def plain_yaml(text: str):
 def keywords(root: Path, slug: str, manifest: dict) -> list[str]:
     "Slug, popular names, authors and data sets of a paper, in this order."
     authors = [a.strip() for a in str(manifest.get("authors") or "").split(",") if a.strip()]
-    path = root/"data"/"datasets.yaml"
-    listed = (plain_yaml(path.read_text(encoding="utf-8")) or {}).get("datasets") or [] if path.is_file() else []
-    sets = [name for d in listed if slug in (d.get("papers") or []) for name in (d.get("name"), d.get("title")) if name]
-    return list(dict.fromkeys([slug, slug.replace("_", " "), *map(str, manifest.get("aliases") or []),
-                               *authors, *sets]))
+    path, sets = root/"data"/"datasets.yaml", []
+    if path.is_file():
+        with reading(path, "datasets: a list", 5_000_000, what="data sets cannot be read", next_step="mend it"):
+            listed = (plain_yaml(path.read_text(encoding="utf-8")) or {}).get("datasets") or []
+            mine = [d for d in listed if slug in (d.get("papers") or [])]
+            sets = [str(name) for d in mine for name in (d.get("name"), d.get("title")) if name]
+    aliases = manifest.get("aliases")
+    named = map(str, aliases if isinstance(aliases, list) else [])
+    return list(dict.fromkeys([slug, slug.replace("_", " "), *named, *authors, *sets]))

@@ -985,7 +985,7 @@ def read_abstract_scenes(root) -> dict:
     expression)] with x, y in parts of 500 by 400, sentences [groups of three]}], categories (names), left_out (numbers of scenes without
     clip-art or sentences). Raises `PaperKitError` naming file and line for a line that cannot be read and for values that are no numbers."""
     root, path = Path(root), Path(root)/"Scenes_10020.txt"
-    scenes, names, instance = {}, {}, Counter()
+    scenes, names, instance, scene = {}, {}, Counter(), None
     for number, line in enumerate(_lines(path), 1):
         part = line.split()
         if len(part) < 2: continue
@@ -997,7 +997,9 @@ def read_abstract_scenes(root) -> dict:
                 continue
             kind, pose, expression = clip_of_file(part[0])
             x, y, size, flip = float(part[3]), float(part[4]), int(part[5]), int(part[6])
-            if not (math.isfinite(x) and math.isfinite(y) and size in (0, 1, 2) and flip in (0, 1)): raise ValueError("out of range")
+            finite = abs(x) < 1e6 and abs(y) < 1e6
+            sound = finite and size in (0, 1, 2) and flip in (0, 1) and scene in scenes
+            if not sound: raise ValueError("out of range")
         except (ValueError, IndexError, KeyError) as error:
             raise PaperKitError("a line of Abstract Scenes cannot be read", file=f"{path}:{number}", expected="class count, or: file, two ids, x, y, scale 0-2, flip 0-1",
                                 found=line[:80], next_step="get the file again") from error

@@ -1546,8 +1546,9 @@ def read_occupancies(path, generator: Generator | None = None) -> Occupancies:
     points, bits = a["points"], a["occupancies"]
     full = (np.unpackbits(bits)[:len(points)].astype(bool) if bits.dtype == np.uint8 and len(bits) != len(points)
             else bits.astype(bool))
-    good, scale = (np.abs(points) < 1e30).all(1), float(a["scale"])
-    if len(full) != len(points) or not good.any() or not (np.abs(a["loc"]) < 1e30).all() or not 0 < scale < 1e30:
+    good, scale = (np.abs(points) < np.float64(1e30)).all(1), float(a["scale"])
+    placed = (np.abs(a["loc"]) < np.float64(1e30)).all() and 0 < scale < 1e30
+    if len(full) != len(points) or not good.any() or not placed:
         raise PaperKitError("the points cannot be used", file=str(path),
                             expected="finite points, a bit for each, a finite loc, a positive scale",
                             found=f"{int(good.sum())} finite of {len(points)} points, {len(full)} bits, loc "
@@ -1562,7 +1563,7 @@ def read_pointcloud(path) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
     "Points and normals of a `pointcloud.npz`, finite ones. Raises `PaperKitError` as above."
     a = _arrays(path, {"points": (-1, 3), "normals": (-1, 3)})
     pairs = len(a["points"]) == len(a["normals"])
-    small = [np.abs(a[k]) < 1e30 for k in ("points", "normals")]
+    small = [np.abs(a[k]) < np.float64(1e30) for k in ("points", "normals")]
     good = np.concatenate(small, 1).all(1) if pairs else np.zeros(0, bool)
     if not good.any():
         raise PaperKitError("the cloud cannot be used", file=str(path),
