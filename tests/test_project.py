@@ -77,7 +77,8 @@ def purpose(text):
 @pytest.mark.parametrize("module", KIT, ids=name)
 def test_a_room_of_the_kit_has_a_purpose_of_one_sentence(module):
     assert not (wrong := purpose(module.read_text())), wrong
-    assert purpose('"Loops."') and purpose('"Runs loops over arrays. Says how long they took, too."') and purpose("x = 1")
+    assert (purpose('"Loops."') and purpose('"Runs loops over arrays. Says how long they took, too."')
+            and purpose("x = 1"))
 
 
 @pytest.mark.parametrize("module", [p for p in sorted((ROOT/"paper_kit").glob("*/*.py")) if p.parent.name != "kit"
@@ -85,7 +86,8 @@ def test_a_room_of_the_kit_has_a_purpose_of_one_sentence(module):
 def test_a_paper_imports_where_there_is_nothing_but_torch(module):
     blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill",
                "jsonschema", "nbformat", "jaxtyping", "typer", "skimage", "sklearn"]
-    code = f"import sys\nfor n in {blocked}: sys.modules[n] = None\nimport paper_kit.{module.parent.name}.{module.stem} as m\nassert callable(getattr(m, 'stages', len))"
+    code = (f"import sys\nfor n in {blocked}: sys.modules[n] = None\nimport "
+            f"paper_kit.{module.parent.name}.{module.stem} as m\nassert callable(getattr(m, 'stages', len))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-800:]
 
@@ -198,7 +200,8 @@ def test_every_predicate_of_a_claim_is_exported_and_each_has_a_test_that_refutes
     assert set(manifest.expected("claims")) <= set(module.predicates) <= {c["id"] for c in manifest["claims"]}
     tests = (ROOT/"tests/papers"/f"test_{path.stem}.py").read_text()
     for claim in module.predicates:
-        assert f'"{claim}"' in tests, f"tests/papers/test_{path.stem}.py shows {claim} no numbers that must make it fail"
+        assert f'"{claim}"' in tests, (f"tests/papers/test_{path.stem}.py shows {claim} no numbers that must make it "
+                                       f"fail")
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=name)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from paper_kit.kit.nn import seeded
-from paper_kit.shape3d.occupancy_networks import BOX, field_of, logit, mise, network_stage, restored, surface_of, world_stage
+from paper_kit.shape3d.occupancy_networks import (BOX, field_of, logit, mise, network_stage, restored, surface_of,
+                                                  world_stage)
 
 published = {"fewer queries": 19.8, "times faster": 7.6}
 

@@ -13,7 +13,8 @@ from paper_kit.kit.nn import ResNet, parameter_count, seeded
 from paper_kit.kit.paper import load_manifest
 from paper_kit.language import text2scene as paper
 from paper_kit.language import worlds
-from paper_kit.language.text2scene import CLIP_ROWS, END, FIRST, PAD, PAPER, SIZES, START, VARIANTS, Config, Text2Scene, predicates
+from paper_kit.language.text2scene import (CLIP_ROWS, END, FIRST, PAD, PAPER, SIZES, START, VARIANTS, Config,
+                                           Text2Scene, predicates)
 from helpers import varied
 
 SMALL = Config(words=60, categories=12, encoder="picture", canvas=32, features=12, grid=8, embed=8,

@@ -11,8 +11,10 @@ from paper_kit.kit import audio
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.nn import parameter_count
 from paper_kit.video import visual_sound_25d as paper
-from paper_kit.video.visual_sound_25d import Mono2Binaural, SEGMENT, TRANSFORM, mix_and_difference, predicates, slide, two_ears, windows
-from paper_kit.video.worlds import STREET, Ambisonics360, AudioWorld, FairPlay, azimuth_at, clip, draw_scene, hear, make_pool, see
+from paper_kit.video.visual_sound_25d import (Mono2Binaural, SEGMENT, TRANSFORM, mix_and_difference, predicates, slide,
+                                              two_ears, windows)
+from paper_kit.video.worlds import (STREET, Ambisonics360, AudioWorld, FairPlay, azimuth_at, clip, draw_scene, hear,
+                                    make_pool, see)
 from helpers import varied
 
 SMALL = {"width": 4, "trunk": "small", "frame": (32, 64)}
