@@ -181,7 +181,7 @@ def test_the_start_puts_one_surface_on_each_pixel():
     damaged = example.second.clone()
     damaged[:, 10, 30] = -damaged[:, 10, 30]
     assert m.sweep_start(m.plane_sweep(example._replace(second=damaged), z))[3].allclose(torch.atanh(2*alpha - 1),
-                                                                                         atol=1e-3), "the median forgives a single pixel"
+        atol=1e-3), "the median forgives a single pixel"
     assert torch.tanh(colour[:, 5])[:, 4:-4, 12:-8].allclose(0.96*base[:, 4:-4, 12:-8], atol=1e-3)
 
 def test_balanced_weights_keep_a_faint_signal_alive():

@@ -509,7 +509,8 @@ def test_mp3_of_sum_and_difference_keeps_the_side():
 # checkpoints of the authors' code
 
 def official(width=4, reduced=784):
-    "Two files with the names and shapes that the authors' code writes: ResNet-18's children, and the U-Net with the 1x1."
+    """Two files with the names and shapes that the authors' code writes: ResNet-18's children, and the U-Net with the
+    1x1."""
     from paper_kit.kit.nn import ResNet
     g, numbers = torch.Generator().manual_seed(0), {"conv1": 0, "bn1": 1, **{f"layer{k}": k + 3 for k in range(1, 5)}}
     eye, ear = {}, {}
