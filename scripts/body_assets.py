@@ -75,7 +75,7 @@ def largest_part(vertices: int, faces: np.ndarray) -> np.ndarray:
 
 
 def part(vertices, heads, weights, faces, parents, count, components, file, meta):
-    mean, mean_heads = vertices.mean(0), heads.mean(0)
+    mean = vertices.mean(0)
     kept, coarse = decimate(mean.numpy(), faces, count)
     V, W = vertices[:, kept], weights[kept]
     flat = (V - V.mean(0)).flatten(1)

@@ -584,7 +584,7 @@ def documented_rasterize(meshes, image_size, blur_radius, faces_per_pixel, persp
     results, start = [], 0
     for verts, faces in zip(*meshes):
         v = verts.detach().numpy()
-        flat, short = v[:, :2], min(image_size)
+        short = min(image_size)
         cam = R.Camera(torch.tensor([[-short/2, 0, width/2], [0, -short/2, height/2], [0, 0, 1.]], dtype=DOUBLE),
                        torch.eye(4, dtype=DOUBLE), not perspective_correct)
         world = verts.detach() if not perspective_correct else torch.cat([verts[:, :2]*verts[:, 2:], verts[:, 2:]],

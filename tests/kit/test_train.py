@@ -283,7 +283,7 @@ def test_a_gradient_too_large_for_its_norm_is_named():
 
 def test_ema_by_hand():
     net = network()
-    ema, hand, seen = EMA(net, 0.8), {n: t.clone() for n, t in net.named_parameters()}, []
+    ema, hand = EMA(net, 0.8), {n: t.clone() for n, t in net.named_parameters()}
     def loss(x, step):
         if step:
             hand.update({n: 0.8 * hand[n] + 0.2 * t.detach() for n, t in net.named_parameters()})

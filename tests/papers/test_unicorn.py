@@ -554,7 +554,6 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_end(tmp_path):
     def interrupt(fraction, text):
         if fraction > 0.65: raise Stop
     from paper_kit.kit import train as loop
-    kept, step = loop.Training.save, []
     with pytest.MonkeyPatch.context() as patch:
         original = loop.train
         patch.setattr(paper, "train", lambda *a, **k: original(*a, **k, save_steps=1))
