@@ -62,7 +62,8 @@ def race(theirs, history):
         if ours is None or peers is None: continue
         mine.append(seconds(lambda: filterreg(c.source, c.target, iterations=ours, tolerance=0.0), 5))
         other.append(seconds(lambda: theirs(c, peers), 3))
-    return float(np.median(mine)), float(np.median(other)), f"Error below {GOAL} of the diameter in {reached[0]} and {reached[1]} of {len(CASES)} cases."
+    return float(np.median(mine)), float(np.median(other)), (f"Error below {GOAL} of the diameter in {reached[0]} and "
+                                                             f"{reached[1]} of {len(CASES)} cases.")
 
 
 @pytest.mark.slow
