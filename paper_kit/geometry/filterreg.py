@@ -21,6 +21,8 @@ from ..kit.geometry import intrinsics, invert, look_at, random_rotations, unproj
 from ..kit.mesh import Mesh, _compiled, face_areas, face_normals, sample_surface
 from ..kit.motion import read_clip
 from ..kit.points import depth_normals
+from ..kit.registration import Aligned, fpfh, hat, motion_size, move, rigid_fit, se3_exp, trimmed
+from ..kit.registration import icp as iterate_closest
 from ..kit.rays import depth_map
 
 if TYPE_CHECKING:
@@ -31,23 +33,22 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['MIX', 'FILTERS', 'RIVALS', 'CONTROLS', 'SIZES', 'SETTINGS', 'LOOKS', 'predicates', 'clouds', 'naive_filter',
            'embedding', 'gain', 'Lattice', 'augmented_filter', 'plain_filter', 'lattice_filter', 'torch_filter',
-           'Moments', 'EStep', 'outlier_constant', 'log_likelihood', 'twist_matrix', 'cross_matrix', 'move',
-           'twist_sums', 'twist_step', 'kabsch_step', 'twist_size', 'Registered', 'em', 'filterreg', 'icp', 'em_icp',
-           'cpd', 'alignment_error', 'gmmreg', 'point_features', 'kabsch_batch', 'ransac', 'Case', 'bunny_case',
-           'Joint', 'Tree', 'factored_equations', 'direct_equations', 'Body', 'track_frame', 'filter_of', 'nearest_of',
-           'mixture_of', 'NodeGraph', 'dual_quaternions', 'blend', 'rigidity', 'graph_equations', 'generic_equations',
-           'follow_frame', 'projective_of', 'View', 'as_view', 'thinned', 'room_views', 'LoungeViews', 'FeatureView',
-           'descriptor', 'feature_views', 'joined', 'DescriptorViews', 'tube', 'block', 'robot', 'robot_pose',
-           'robot_views', 'humanoid', 'humanoid_clip', 'humanoid_views', 'ScanCase', 'scan_case', 'dancer', 'danced',
-           'dancer_views', 'trimmed_icp', 'methods_of', 'sweep_stage', 'fixed_share_stage', 'control_stage',
-           'clean_stage', 'scaling_stage', 'lattice_stage', 'theory_stage', 'agreement_stage', 'weight_stage',
-           'euler_deviation', 'room_stage', 'feature_icp', 'feature_stage', 'chain', 'joints_stage', 'robot_stage',
-           'humanoid_stage', 'tracked', 'scan_stage', 'vertex_normals', 'dancer_stage', 'exhibit_stage', 'sizes_of',
-           'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3', 'table_e5', 'table_e4',
-           'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6', 'figure_7', 'figure_e4', 'tracking_figure',
-           'figure_8', 'figure_1', 'lattice_plane', 'figure_2', 'figure_e1', 'thin_exhibit', 'step_exhibit',
-           'lattice_toy', 'at_level', 'scaling_values', 'clean_values', 'joint_values', 'room_values', 'successes',
-           'feature_values', 'weight_values', 'dancer_values']
+           'Moments', 'EStep', 'outlier_constant', 'log_likelihood', 'twist_sums', 'twist_step', 'kabsch_step',
+           'Registered', 'em', 'weighing', 'em_in_steps', 'filterreg', 'icp', 'em_icp', 'cpd', 'alignment_error',
+           'gmmreg', 'ransac', 'Case', 'bunny_case', 'Joint', 'Tree', 'factored_equations', 'direct_equations', 'Body',
+           'track_frame', 'filter_of', 'nearest_of', 'mixture_of', 'NodeGraph', 'dual_quaternions', 'blend', 'rigidity',
+           'graph_equations', 'generic_equations', 'follow_frame', 'projective_of', 'View', 'as_view', 'thinned',
+           'room_views', 'LoungeViews', 'FeatureView', 'descriptor', 'feature_views', 'joined', 'DescriptorViews',
+           'tube', 'block', 'robot', 'robot_pose', 'robot_views', 'humanoid', 'humanoid_clip', 'humanoid_views',
+           'ScanCase', 'scan_case', 'dancer', 'danced', 'dancer_views', 'trimmed_icp', 'methods_of', 'sweep_stage',
+           'fixed_share_stage', 'control_stage', 'clean_stage', 'scaling_stage', 'lattice_stage', 'theory_stage',
+           'agreement_stage', 'weight_stage', 'euler_deviation', 'room_stage', 'feature_icp', 'feature_stage', 'chain',
+           'joints_stage', 'robot_stage', 'humanoid_stage', 'tracked', 'scan_stage', 'vertex_normals', 'dancer_stage',
+           'exhibit_stage', 'sizes_of', 'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3',
+           'table_e5', 'table_e4', 'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6', 'figure_7',
+           'figure_e4', 'tracking_figure', 'figure_8', 'figure_1', 'lattice_plane', 'figure_2', 'figure_e1',
+           'thin_exhibit', 'step_exhibit', 'lattice_toy', 'at_level', 'scaling_values', 'clean_values', 'joint_values',
+           'room_values', 'successes', 'feature_values', 'weight_values', 'dancer_values']
 
 # %% ../../nbs/geometry/filterreg.ipynb #665bf9a3
 def clouds(*arrays) -> list[Float[ndarray, "n d"]]:
@@ -287,34 +288,6 @@ def log_likelihood(x: Float[ndarray, "m 3"], y: Float[ndarray, "n 3"], sigma: fl
     return float(np.log((1 - w)/len(y)*near + w/len(x)).sum())
 
 # %% ../../nbs/geometry/filterreg.ipynb #71b101db
-def twist_matrix(twist: Float[ndarray, "*b 6"]) -> Float[ndarray, "*b 4 4"]:
-    "The exponential of a twist (omega, t): a rigid motion."
-    twist = np.asarray(twist, float)
-    w, t = twist[..., :3], twist[..., 3:]
-    angle = np.sqrt((w**2).sum(-1))[..., None, None]
-    K = cross_matrix(w)
-    small = angle < 1e-6
-    safe = np.where(small, 1.0, angle)
-    a = np.where(small, 1 - angle**2/6, np.sin(safe)/safe)
-    b = np.where(small, 0.5 - angle**2/24, (1 - np.cos(safe))/safe**2)
-    c = np.where(small, 1/6 - angle**2/120, (safe - np.sin(safe))/safe**3)
-    T = np.zeros((*twist.shape[:-1], 4, 4))
-    T[..., :3, :3] = np.eye(3) + a*K + b*(K @ K)
-    T[..., :3, 3] = ((np.eye(3) + b*K + c*(K @ K)) @ t[..., None])[..., 0]
-    T[..., 3, 3] = 1
-    return T
-
-def cross_matrix(v: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b 3 3"]:
-    "[v]x, so that [v]x u = v x u."
-    x, y, z = np.moveaxis(np.asarray(v, float), -1, 0)
-    o = np.zeros_like(x)
-    return np.stack([np.stack([o, -z, y], -1), np.stack([z, o, -x], -1), np.stack([-y, x, o], -1)], -2)
-
-def move(T: Float[ndarray, "*b 4 4"], x: Float[ndarray, "*b n 3"]) -> Float[ndarray, "*b n 3"]:
-    "Every point by its rigid motion."
-    return x @ np.swapaxes(T[..., :3, :3], -1, -2) + T[..., None, :3, 3]
-
-# %% ../../nbs/geometry/filterreg.ipynb #4b9649f2
 def _accumulate(x, target, weight, normal, body, JJ, Jr):
     "Sums of J^T J and J^T r over the points of each body (Eq. 18, 19 for a twist): one row a point with a normal, three without."
     axis, row = np.zeros(3), np.empty(6)
@@ -347,22 +320,11 @@ def twist_sums(x: Float[ndarray, "m 3"], target: Float[ndarray, "m 3"], weight: 
 def twist_step(x, target, weight, normal=None) -> Float[ndarray, "4 4"]:
     "One Gauss-Newton step of the global rigid motion (dzeta/dtheta = I), back on SE(3)."
     (A,), (b,) = twist_sums(x, target, weight, normal)
-    return twist_matrix(-np.linalg.solve(A + 1e-9*np.trace(A)*np.eye(6), b))
+    return se3_exp(-np.linalg.solve(A + 1e-9*np.trace(A)*np.eye(6), b))
 
 def kabsch_step(x, target, weight, normal=None) -> Float[ndarray, "4 4"]:
     "The rigid motion with the least weighted squared distance, in closed form."
-    w = weight/max(weight.sum(), 1e-300)
-    mx, mt = w @ x, w @ target
-    U, _, Vt = np.linalg.svd((x*w[:, None]).T @ target - np.outer(mx, mt))
-    R = (U*[1, 1, np.linalg.det(U @ Vt)] @ Vt).T
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = R, mt - R @ mx
-    return T
-
-def twist_size(T: Float[ndarray, "4 4"]) -> float:
-    "Angle (radians) and length of a motion together."
-    angle = math.atan2(np.sqrt((T[2, 1] - T[1, 2])**2 + (T[0, 2] - T[2, 0])**2 + (T[1, 0] - T[0, 1])**2)/2, (np.trace(T[:3, :3]) - 1)/2)
-    return math.hypot(angle, *T[:3, 3])
+    return rigid_fit(x, target, weight)
 
 # %% ../../nbs/geometry/filterreg.ipynb #6577e143
 class Registered(NamedTuple):
@@ -385,50 +347,188 @@ def em(source: Float[ndarray, "m 3"], correspond, step, T=None, iterations: int 
         if np.count_nonzero(weight > 0) < 3: break
         change = step(x, target, weight, normal)
         T = change @ T
-        x, size = move(T, source), twist_size(change)
+        x, size = move(T, source), motion_size(change)
         if after: sigma = after(x, moments, weight)
         history.append((T, sigma))
         if size < tolerance and k >= least: break
     return Registered(T, len(history), sigma, size < tolerance, time.process_time() - begun, history)
 
-def filterreg(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], sigma: float = 0.12, update: bool = True, floor: float = 0.008, w: float | None = None, c: float = 0.2, normals: Float[ndarray, "n 3"] | None = None,
-              features: tuple | None = None, backend: str = "lattice", T=None, iterations: int = 200, tolerance: float = 1e-4, closed: bool = True, anneal: float | None = None) -> Registered:
-    """FilterReg for a rigid motion. `sigma` in units of the clouds (or of the `features` = (of the source, of the target)); with `update` it is estimated anew after each M step, down to `floor`.
+def weighing(w: float | None, c: float, n: int, m: int):
+    "The outlier constant as a function of sigma: from `w` of Eq. 7, or, where w is None, `c` of the un-normalised kernel."
+    return (lambda sigma: c) if w is None else (lambda sigma: outlier_constant(w, sigma, n, m))
 
-    The outlier term is `w` of Eq. 7, or, where w is None, the constant `c` of the un-normalised kernel. With `normals` of the target the residual is point-to-plane (Eq. 10).
-    `closed`: Kabsch instead of the twist, for points. `anneal`: sigma times this number after each iteration, in place of the estimate."""
-    source, target = clouds(source, target)
+def em_in_steps(source, target, sigma, update, floor, constant, normals, features, backend, T, iterations, tolerance,
+                closed, anneal) -> Registered:
+    "The loop with every choice: other filters, normals, features, a sigma for each axis."
     e = EStep(target, sigma, normals, None if features is None else features[1], backend)
     own = None if features is None else clouds(features[0])[0]
     def correspond(x):
         m = e(x if own is None else own)
-        constant = c if w is None else outlier_constant(w, e.sigma, len(target), len(source))
-        return m.target, np.divide(m.m0, m.m0 + constant, out=np.zeros_like(m.m0), where=m.m0 > 0), m.normal, m
+        share = np.divide(m.m0, m.m0 + constant(e.sigma), out=np.zeros_like(m.m0), where=m.m0 > 0)
+        return m.target, share, m.normal, m
     def narrow(x, m, weight):
-        if anneal: new = e.sigma*anneal
-        else: new = math.sqrt(max((np.einsum("i,ij,ij", weight, x, x - 2*m.target) + weight @ m.square)/(3*weight.sum()), 0))
-        if new < floor: new = floor
-        if update and new != e.sigma: e.widen(new)
+        around = np.einsum("i,ij,ij", weight, x, x - 2*m.target) + weight @ m.square
+        new = e.sigma*anneal if anneal else math.sqrt(max(around/(3*weight.sum()), 0))
+        if update and max(new, floor) != e.sigma: e.widen(max(new, floor))
         return e.sigma
-    return em(source, correspond, kabsch_step if closed and normals is None else twist_step, T, iterations, tolerance, narrow if update else lambda *_: e.sigma)
+    step = kabsch_step if closed and normals is None else twist_step
+    return em(source, correspond, step, T, iterations, tolerance, narrow if update else lambda *_: e.sigma)
+
+def filterreg(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], sigma: float = 0.12, update: bool = True,
+              floor: float = 0.008, w: float | None = None, c: float = 0.2, normals: Float[ndarray, "n 3"] | None = None,
+              features: tuple | None = None, backend: str = "lattice", T=None, iterations: int = 200,
+              tolerance: float = 1e-4, closed: bool = True, anneal: float | None = None) -> Registered:
+    """FilterReg for a rigid motion. `sigma` in units of the clouds (or of the `features` = (of the source, of the target));
+    with `update` it is estimated anew after each M step, down to `floor`.
+
+    The outlier term is `w` of Eq. 7, or, where w is None, the constant `c` of the un-normalised kernel. With `normals` of
+    the target the residual is point-to-plane (Eq. 10). `closed`: Kabsch instead of the twist, for points. `anneal`: sigma
+    times this number after each iteration, in place of the estimate. Raises `PaperKitError` for bad clouds or settings.
+
+    >>> source = np.random.default_rng(0).random((400, 3))
+    >>> truth = se3_exp(np.array([0, 0, 0.3, 0.05, 0, 0]))
+    >>> found = filterreg(source, move(truth, source), sigma=0.2)
+    >>> bool(alignment_error(found.T, truth, source) < 0.001)
+    True"""
+    begun, (source, target) = time.process_time(), clouds(source, target)
+    constant = weighing(w, c, len(target), len(source))
+    plain = backend == "lattice" and normals is None and features is None and closed and np.ndim(sigma) == 0
+    if not plain or target.shape[1] != 3:
+        return em_in_steps(source, target, sigma, update, floor, constant, normals, features, backend, T, iterations,
+                           tolerance, closed, anneal)
+    if not sigma > 0: EStep(target, sigma)
+    motions, sigmas = np.empty((max(iterations, 1), 4, 4)), np.empty(max(iterations, 1))
+    derived = -1.0 if w is None else constant(1.0)
+    k, small = _compiled(_em_rigid, _corners, _gather, _scatter, _closest)(
+        source, target, np.eye(4) if T is None else np.array(T, float), float(sigma), update, float(floor), float(c),
+        derived, float(anneal or 0), float(tolerance), iterations, MIX[:3], motions, sigmas)
+    if k == 0: return Registered(np.eye(4) if T is None else np.array(T, float), 0, math.nan, False, 0.0, [])
+    return Registered(motions[k - 1], k, float(sigmas[k - 1]), bool(small), time.process_time() - begun,
+                      [(motions[i], float(sigmas[i])) for i in range(k)])
+
+# %% ../../nbs/geometry/filterreg.ipynb #41b15bc8
+def _corners(x, y, z, mix):
+    "Names and weights of the four vertices around a point of the embedded space: `_simplex` for d = 3 in registers."
+    e0, e1, e2, e3 = x + y + z, z + y - x, z - 2*y, -3*z
+    n0, n1, n2, n3 = math.floor(e0/4 + 0.5), math.floor(e1/4 + 0.5), math.floor(e2/4 + 0.5), math.floor(e3/4 + 0.5)
+    first, excess = int(n0)*mix[0] + int(n1)*mix[1] + int(n2)*mix[2], int(n0 + n1 + n2 + n3)
+    a, b, c, d = e0 - 4*n0, e1 - 4*n1, e2 - 4*n2, e3 - 4*n3
+    p, q, r, s = mix[0], mix[1], mix[2], mix[0]*0
+    if a < b: a, b, p, q = b, a, q, p
+    if c < d: c, d, r, s = d, c, s, r
+    if a < c: a, c, p, r = c, a, r, p
+    if b < d: b, d, q, s = d, b, s, q
+    if b < c: b, c, q, r = c, b, r, q
+    while excess > 0: a, b, c, d, p, q, r, s, first, excess = d + 4, a, b, c, s, p, q, r, first - s, excess - 1
+    while excess < 0: a, b, c, d, p, q, r, s, first, excess = b, c, d, a - 4, q, r, s, p, first + p, excess + 1
+    whole = mix[0] + mix[1] + mix[2]
+    one = 4*first + whole - 4*s
+    two = one + whole - 4*r
+    return 4*first, one, two, two + whole - 4*q, 1 + (d - a)/4, (c - d)/4, (b - c)/4, (a - b)/4
+
+def _scatter(y, scale, mix, slots, names, sums):
+    "Splat weight, position and squared norm of every observation; `slots` is the hash table; the number of vertices."
+    used, mask = 0, len(slots) - 1
+    slots[:] = -1
+    for p in range(len(y)):
+        u, v, w = y[p, 0], y[p, 1], y[p, 2]
+        square, (k0, k1, k2, k3, w0, w1, w2, w3) = u*u + v*v + w*w, _corners(u*scale[0], v*scale[1], w*scale[2], mix)
+        for name, share in ((k0, w0), (k1, w1), (k2, w2), (k3, w3)):
+            slot = (name ^ (name >> 29)) & mask
+            while slots[slot] >= 0 and names[slots[slot]] != name: slot = (slot + 1) & mask
+            row = slots[slot]
+            if row < 0:
+                row = used
+                slots[slot], names[row], used = row, name, used + 1
+                sums[row, :] = 0
+            sums[row, 0] += share
+            sums[row, 1] += share*u
+            sums[row, 2] += share*v
+            sums[row, 3] += share*w
+            sums[row, 4] += share*square
+    return used
+
+# %% ../../nbs/geometry/filterreg.ipynb #eb61f0a3
+def _gather(x, T, scale, gain, constant, mix, slots, names, sums, total):
+    "Look every moved model point up, and add its share to `total`: w, wx, wt, w x t^T, w |x|^2, w x.t, w M2/M0."
+    mask, kept = len(slots) - 1, 0
+    total[:] = 0
+    for p in range(len(x)):
+        u = T[0, 0]*x[p, 0] + T[0, 1]*x[p, 1] + T[0, 2]*x[p, 2] + T[0, 3]
+        v = T[1, 0]*x[p, 0] + T[1, 1]*x[p, 1] + T[1, 2]*x[p, 2] + T[1, 3]
+        w = T[2, 0]*x[p, 0] + T[2, 1]*x[p, 1] + T[2, 2]*x[p, 2] + T[2, 3]
+        k0, k1, k2, k3, w0, w1, w2, w3 = _corners(u*scale[0], v*scale[1], w*scale[2], mix)
+        m, a, b, c, square = 0.0, 0.0, 0.0, 0.0, 0.0
+        for name, share in ((k0, w0), (k1, w1), (k2, w2), (k3, w3)):
+            slot = (name ^ (name >> 29)) & mask
+            while slots[slot] >= 0 and names[slots[slot]] != name: slot = (slot + 1) & mask
+            row = slots[slot]
+            if row < 0: continue
+            m += share*sums[row, 0]
+            a += share*sums[row, 1]
+            b += share*sums[row, 2]
+            c += share*sums[row, 3]
+            square += share*sums[row, 4]
+        if m <= 1e-12*gain: continue
+        weight, a, b, c, kept = m/(m + constant*gain), a/m, b/m, c/m, kept + 1
+        for i, value in enumerate((1.0, u, v, w, a, b, c, u*a, u*b, u*c, v*a, v*b, v*c, w*a, w*b, w*c,
+                                   u*u + v*v + w*w, square/m)): total[i] += weight*value
+    return kept
+
+def _closest(total, R, t):
+    "Kabsch from the sums; R and t are overwritten."
+    x, y = total[1:4]/total[0], total[4:7]/total[0]
+    H = total[7:16].copy().reshape(3, 3)/total[0]
+    for i in range(3):
+        for j in range(3): H[i, j] -= x[i]*y[j]
+    U, _, Vt = np.linalg.svd(H)
+    if np.linalg.det(U)*np.linalg.det(Vt) < 0: U[:, 2] *= -1
+    R[:] = (U @ Vt).T
+    t[:] = y - R @ x
+
+# %% ../../nbs/geometry/filterreg.ipynb #9be177b6
+def _em_rigid(source, target, T, sigma, update, floor, c, derived, anneal, tolerance, iterations, mix, motions, sigmas):
+    "EM for points in space, in one go. `derived`: c of Eq. 7 at sigma 1, or negative for the constant `c`."
+    most, size, built = 4*len(target), 1, -1.0
+    while size < 2*most: size *= 2
+    slots, names, sums = np.empty(size, np.int32), np.empty(most, np.int64), np.empty((most, 5))
+    total, R, t, gain, small = np.empty(18), np.empty((3, 3)), np.empty(3), 0.5/(math.pi/3)**1.5, False
+    for k in range(iterations):
+        scale = (math.sqrt(4/3)/sigma, math.sqrt(4/9)/sigma, math.sqrt(2/9)/sigma)
+        if built != sigma: _scatter(target, scale, mix, slots, names, sums)
+        built = sigma
+        constant = c if derived < 0 else derived*sigma**3
+        if _gather(source, T, scale, gain, constant, mix, slots, names, sums, total) < 3 or total[0] <= 0: return k, small
+        _closest(total, R, t)
+        if update:
+            if anneal > 0: sigma *= anneal
+            else:
+                turned = R @ total[1:4].copy()
+                crossed, moved = 0.0, total[16] + 2*(t @ turned) + total[0]*(t @ t)
+                for i in range(3):
+                    crossed += t[i]*total[4 + i]
+                    for j in range(3): crossed += R[i, j]*total[7 + 3*j + i]
+                sigma = math.sqrt(max((moved - 2*crossed + total[17])/(3*total[0]), 0.0))
+            sigma = max(sigma, floor)
+        T[:3, 3] = R @ T[:3, 3].copy() + t
+        T[:3, :3] = R @ T[:3, :3].copy()
+        motions[k], sigmas[k] = T, sigma
+        sine = math.sqrt((R[2, 1] - R[1, 2])**2 + (R[0, 2] - R[2, 0])**2 + (R[1, 0] - R[0, 1])**2)/2
+        angle = math.atan2(sine, (R[0, 0] + R[1, 1] + R[2, 2] - 1)/2)
+        small = math.sqrt(angle*angle + t @ t) < tolerance
+        if small: return k + 1, small
+    return iterations, small
 
 # %% ../../nbs/geometry/filterreg.ipynb #70ce300d
-def icp(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], keep: float = 1.0, normals: Float[ndarray, "n 3"] | None = None, features: tuple | None = None, T=None, iterations: int = 200,
-        tolerance: float = 1e-4, reach: float = math.inf) -> Registered:
-    "The nearest target point of each source point (k-d tree), the `keep` share with the smallest distances, none beyond `reach`; with `normals` point-to-plane, with `features` nearest in feature space."
-    from scipy.spatial import cKDTree
-    source, target = clouds(source, target)
-    tree = cKDTree(target if features is None else features[1])
-    fixed = None if features is None else tree.query(features[0])
-    def correspond(x):
-        d, near = tree.query(x, distance_upper_bound=reach) if fixed is None else fixed
-        weight = np.zeros(len(x))
-        count = max(3, round(keep*len(x)))
-        weight[np.argpartition(d, count - 1)[:count] if count < len(x) else slice(None)] = 1
-        weight *= np.isfinite(d)
-        near = np.minimum(near, len(target) - 1)
-        return target[near], weight, None if normals is None else normals[near], None
-    return em(source, correspond, kabsch_step if normals is None else twist_step, T, iterations, tolerance)
+def icp(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], keep: float = 1.0,
+        normals: Float[ndarray, "n 3"] | None = None, features: tuple | None = None, T=None, iterations: int = 200,
+        tolerance: float = 1e-4) -> Registered:
+    "`kit.registration.icp`, timed: the `keep` share with the smallest distances; `normals`: to planes; `features`: pairs."
+    begun = time.process_time()
+    found = iterate_closest(source, target, T, normals, trimmed(keep) if keep < 1 else None, features=features,
+                            iterations=iterations, tolerance=tolerance)
+    return Registered(found.T, found.iterations, math.nan, found.converged, time.process_time() - begun,
+                      [(T, math.nan) for T in found.history])
 
 def em_icp(source, target, sigma: float = 0.12, floor: float = 0.008, anneal: float = 0.9, **options) -> Registered:
     "EM-ICP: this E step without outlier weight, with an annealed sigma. It stops only at the floor."
@@ -466,8 +566,8 @@ def cpd(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], w: float =
         x = move(inside, x0).astype(np.float32)
         variance = max((p1 @ (x**2).sum(1).astype(float) - 2*(px*x).sum() + p2)/(3*p1.sum()), 1e-6)
         history.append((np.linalg.inv(back) @ inside @ back, scale*math.sqrt(variance)))
-        if twist_size(change) < tolerance and k > 10: break
-    return Registered(history[-1][0], k, history[-1][1], twist_size(change) < tolerance, time.process_time() - begun, history)
+        if motion_size(change) < tolerance and k > 10: break
+    return Registered(history[-1][0], k, history[-1][1], motion_size(change) < tolerance, time.process_time() - begun, history)
 
 def alignment_error(T: Float[ndarray, "4 4"], truth: Float[ndarray, "4 4"], points: Float[ndarray, "m 3"]) -> float:
     "Eq. 22: mean distance between the two images of the true model points (outliers left out)."
@@ -497,37 +597,6 @@ def gmmreg(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], sigmas:
         history.append((T, sigma))
     return Registered(T, steps, sigmas[-1], bool(found.success), time.process_time() - begun, history)
 
-def point_features(points: Float[ndarray, "n 3"], normals: Float[ndarray, "n 3"], radius: float, most: int = 48, bins: int = 11) -> Float[ndarray, "n 33"]:
-    "Fast point feature histograms (Rusu et al. 2009) over at most `most` neighbours within `radius`: three histograms of angles between normals and connecting lines, each of sum 1; unaffected by a rigid motion."
-    from scipy.spatial import cKDTree
-    p, = clouds(points)
-    d, near = cKDTree(p).query(p, min(most, len(p) - 1) + 1, distance_upper_bound=radius)
-    d, near, there = d[:, 1:], np.minimum(near[:, 1:], len(p) - 1), np.isfinite(d[:, 1:]) & (d[:, 1:] > 0)
-    d = np.where(there, d, 1.0)
-    line, u, n = (p[near] - p[:, None])/d[..., None], normals[:, None], normals[near]
-    v = np.cross(line, u)
-    v = v/np.maximum(np.sqrt((v**2).sum(-1, keepdims=True)), 1e-12)
-    w = np.cross(u, v)
-    angles = ((v*n).sum(-1), (u*line).sum(-1), np.arctan2((w*n).sum(-1), (u*n).sum(-1))/math.pi)
-    own = np.zeros((len(p), 3*bins))
-    for k, a in enumerate(angles):
-        row = np.clip(((a + 1)/2*bins).astype(int), 0, bins - 1) + bins*k
-        np.add.at(own, (np.arange(len(p))[:, None], row), there*1.0)
-    own /= np.maximum(there.sum(1), 1)[:, None]
-    share = np.where(there, 1/d, 0)
-    found = own + (share[..., None]*own[near]).sum(1)/np.maximum(share.sum(1), 1e-12)[:, None]
-    return found/2
-
-def kabsch_batch(x: Float[ndarray, "b n 3"], y: Float[ndarray, "b n 3"]) -> Float[ndarray, "b 4 4"]:
-    "The rigid motion with the least squared distance for each set of pairs."
-    mx, my = x.mean(1, keepdims=True), y.mean(1, keepdims=True)
-    U, _, Vt = np.linalg.svd(np.swapaxes(x - mx, 1, 2) @ (y - my))
-    U[..., -1] *= np.linalg.det(U @ Vt)[:, None]
-    T = np.tile(np.eye(4), (len(x), 1, 1))
-    T[:, :3, :3] = np.swapaxes(U @ Vt, 1, 2)
-    T[:, :3, 3] = my[:, 0] - (T[:, :3, :3] @ mx[:, 0, :, None])[..., 0]
-    return T
-
 def ransac(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], features: tuple, near: float, rng: np.random.Generator, tries: int = 40_000, alike: float = 0.9, kept: int = 3000) -> Registered:
     "Triples of feature matches whose three distances agree within the share `alike`; of their motions the one that brings most matches within `near`."
     from scipy.spatial import cKDTree
@@ -538,7 +607,7 @@ def ransac(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], feature
     good = ((np.minimum(a, b) > alike*np.maximum(a, b)) & (a > 4*near)).all(1)
     triple = triple[good][:kept]
     if len(triple) == 0: return Registered(np.eye(4), 0, near, False, time.process_time() - begun, [])
-    T = kabsch_batch(x[triple], y[triple])
+    T = rigid_fit(x[triple], y[triple])
     votes = np.array([(((move(m, x) - y)**2).sum(1) < near**2).sum() for m in T])
     return Registered(T[votes.argmax()], len(triple), near, True, time.process_time() - begun, [(T[votes.argmax()], near)])
 
@@ -567,7 +636,7 @@ def bunny_case(count: int, seed: int, outliers: float = 0.0, noise: float = 0.0,
     seen = draw() if independent else model
     if cropped: seen = crop(seen, cropped, generator)
     axis = rng.normal(size=3)
-    T = twist_matrix([*(axis/np.linalg.norm(axis)*math.radians(angle)), 0, 0, 0])
+    T = se3_exp([*(axis/np.linalg.norm(axis)*math.radians(angle)), 0, 0, 0])
     def spoil(points):
         low, high = points.min(0), points.max(0)
         stray = (low + high)/2 + 1.2*(high - low)*(rng.random((round(outliers*count), 3)) - 0.5)
@@ -627,9 +696,9 @@ class Tree:
         pose = pose.copy()
         for k, j in enumerate(self.joints):
             d = delta[self.first[k]:self.first[k + 1]]
-            if j.kind == "floating": pose[k] = twist_matrix(d) @ pose[k]
-            elif j.kind == "ball": pose[k] = pose[k] @ twist_matrix([*d, 0, 0, 0])
-            else: pose[k] = pose[k] @ twist_matrix(np.concatenate([np.multiply(j.axis, d), np.zeros(3)] if j.kind == "revolute" else [np.zeros(3), np.multiply(j.axis, d)]))
+            if j.kind == "floating": pose[k] = se3_exp(d) @ pose[k]
+            elif j.kind == "ball": pose[k] = pose[k] @ se3_exp([*d, 0, 0, 0])
+            else: pose[k] = pose[k] @ se3_exp(np.concatenate([np.multiply(j.axis, d), np.zeros(3)] if j.kind == "revolute" else [np.zeros(3), np.multiply(j.axis, d)]))
         return pose
 
 # %% ../../nbs/geometry/filterreg.ipynb #1d30e97c
@@ -805,7 +874,7 @@ def rigidity(graph: NodeGraph, T: Float[ndarray, "k 4 4"]) -> tuple[Float[ndarra
     at = graph.nodes[ties[:, 1]]
     by = lambda k: (T[k, :3, :3] @ at[:, :, None])[:, :, 0] + T[k, :3, 3]
     mine, own = by(ties[:, 0]), by(ties[:, 1])
-    jacobian = lambda x: np.concatenate([-cross_matrix(x), np.broadcast_to(np.eye(3), (len(x), 3, 3))], -1)
+    jacobian = lambda x: np.concatenate([-hat(x), np.broadcast_to(np.eye(3), (len(x), 3, 3))], -1)
     return mine - own, jacobian(mine), -jacobian(own), ties
 
 def graph_equations(graph: NodeGraph, T, x, target, weight, normal, rows, stiffness: float) -> tuple[Float[ndarray, "k6 k6"], Float[ndarray, "k6"]]:
@@ -823,7 +892,7 @@ def generic_equations(graph: NodeGraph, T, x, target, weight, normal, rows, stif
     "The same A and b from one sparse Jacobian with a row for every residual: what a general solver does."
     from scipy import sparse
     K, root = len(graph.nodes), np.sqrt(weight)
-    J = np.concatenate([-cross_matrix(x), np.broadcast_to(np.eye(3), (len(x), 3, 3))], -1)
+    J = np.concatenate([-hat(x), np.broadcast_to(np.eye(3), (len(x), 3, 3))], -1)
     r = x - target
     if normal is not None: J, r = (normal[:, None] @ J), (normal*r).sum(1, keepdims=True)
     J, r = J*root[:, None, None], r*root[:, None]
@@ -861,7 +930,7 @@ def follow_frame(graph: NodeGraph, T, correspond, template_normals, eye, solver:
         else:
             A, b = generic_equations(graph, T, x, target, weight, normal, rows, stiffness)
             delta = -spsolve((A + 1e-3*identity(6*K)).tocsc(), b)
-        T = twist_matrix(delta.reshape(K, 6)) @ T
+        T = se3_exp(delta.reshape(K, 6)) @ T
         spent["M seconds"] += time.process_time() - between
         spent["E seconds"] += between - begun
         spent["iterations"] += 1
@@ -1124,13 +1193,13 @@ def robot() -> tuple[Tree, list[Mesh]]:
 def robot_pose(tree: Tree, t: float, phases: Float[ndarray, "n"]) -> Float[ndarray, "b 4 4"]:
     "The pose at time t (seconds): every joint swings, torso and box sway and turn."
     pose, wave = tree.rest(), lambda k, f: math.sin(2*math.pi*f*t + phases[k])
-    pose[0] = twist_matrix([0.05*wave(0, 0.3), 0.05*wave(1, 0.4), 0.15*wave(2, 0.25), 0.02*wave(3, 0.3), 0.02*wave(4, 0.3), 0.0])
+    pose[0] = se3_exp([0.05*wave(0, 0.3), 0.05*wave(1, 0.4), 0.15*wave(2, 0.25), 0.02*wave(3, 0.3), 0.02*wave(4, 0.3), 0.0])
     rest, swing = (-0.15, 0.5, 0.35, 0.3), (0.25, 0.3, 0.35, 0.4)
     for k in range(8):
         side, i = (1, k) if k < 4 else (-1, k - 4)
         angle = rest[i]*(-side if i in (0, 2) else 1) + swing[i]*wave(5 + k, 0.35 + 0.05*i)
-        pose[1 + k] = twist_matrix([*np.multiply(tree.joints[1 + k].axis, angle), 0, 0, 0])
-    pose[9] = twist_matrix([0, 0, 0.4*wave(13, 0.2), 0.55 + 0.05*wave(14, 0.3), 0.08*wave(15, 0.3), 0.08 + 0.02 + 0.02*wave(16, 0.5)])
+        pose[1 + k] = se3_exp([*np.multiply(tree.joints[1 + k].axis, angle), 0, 0, 0])
+    pose[9] = se3_exp([0, 0, 0.4*wave(13, 0.2), 0.55 + 0.05*wave(14, 0.3), 0.08*wave(15, 0.3), 0.08 + 0.02 + 0.02*wave(16, 0.5)])
     return pose
 
 def robot_views(frames: int, seed: int, rate: float = 10.0, size: tuple = (120, 160), noise: float = 0.0015) -> tuple[Tree, Body, list, list[View]]:
@@ -1219,7 +1288,7 @@ def scan_case(name: str, count: int, seed: int, angle: float | None = 30.0, remo
     from paper_kit.kit.points import normals
     generator, rng, mesh = torch.Generator().manual_seed(seed), np.random.default_rng([13, seed]), _surface_of(name)
     axis = rng.normal(size=3)
-    T, out = twist_matrix([*(axis/np.linalg.norm(axis)*math.radians(angle or 0)), 0, 0, 0]), []
+    T, out = se3_exp([*(axis/np.linalg.norm(axis)*math.radians(angle or 0)), 0, 0, 0]), []
     if angle is None: T[:3, :3] = random_rotations(generator=generator, dtype=torch.float64).numpy()
     T[:3, 3] = 0.1*rng.normal(size=3)
     for _ in range(2):
@@ -1244,7 +1313,7 @@ def danced(x: Float[ndarray, "v 3"], part: Int[ndarray, "v"], t: float, speed: f
     "The body at time t (frames), moved by a hidden skeleton: arms swing about shoulder and elbow by up to `speed` radians a frame, then the whole bends and twists with height."
     x = x.copy()
     def about(pivot, angle, y):
-        R = twist_matrix([angle, 0, 0.25*angle, 0, 0, 0])[:3, :3]
+        R = se3_exp([angle, 0, 0.25*angle, 0, 0, 0])[:3, :3]
         return (y - pivot) @ R.T + pivot
     for s, p in ((1, 1), (-1, 2)):
         own = part == p
@@ -1255,7 +1324,7 @@ def danced(x: Float[ndarray, "v 3"], part: Int[ndarray, "v"], t: float, speed: f
         x[own] = about(np.array([0, s*0.16, 0.85]), swing(1.0, phases[p]), y)
     h = np.clip(x[:, 2], 0, None)
     sway = 0.12*(math.sin(0.25*t + phases[0]) - math.sin(phases[0]))
-    R = twist_matrix(np.stack([0.6*sway*h, sway*h, 1.5*sway*h, 0*h, 0*h, 0*h], -1))[:, :3, :3]
+    R = se3_exp(np.stack([0.6*sway*h, sway*h, 1.5*sway*h, 0*h, 0*h, 0*h], -1))[:, :3, :3]
     return np.einsum("vij,vj->vi", R, x)
 
 def dancer_views(frames: int, seed: int, speed: float, size: tuple = (150, 200), noise: float = 0.0012) -> tuple[Mesh, list, list[View]]:
@@ -1422,18 +1491,18 @@ def room_stage(frames: int, points: int, cpd_points: int, seed: int, data=None) 
 
 # %% ../../nbs/geometry/filterreg.ipynb #ff1267d2
 def feature_icp(model, view: FeatureView, features, keep: float, space: str = "residual") -> Registered:
-    "Trimmed ICP whose neighbours are nearest in feature space: the `keep` share with the smallest residuals, or (`space` feature) the smallest feature distances."
-    if space == "feature": return icp(model, view.points, keep, features=(features, view.features))
+    """Trimmed ICP whose neighbours are nearest in feature space: it keeps the share `keep` with the smallest residuals, or
+    (`space` feature, the released code) with the smallest feature distances, which never change: one fit."""
     from scipy.spatial import cKDTree
     begun = time.process_time()
-    target = view.points[cKDTree(view.features).query(features)[1]]
-    count = round(keep*len(model))
-    def correspond(x):
-        d, weight = ((x - target)**2).sum(1), np.zeros(len(x))
-        weight[np.argpartition(d, count - 1)[:count]] = 1
-        return target, weight, None, None
-    r = em(model, correspond, kabsch_step)
-    return r._replace(seconds=time.process_time() - begun)
+    if space == "residual":
+        r = iterate_closest(model, view.points, weigh=trimmed(keep), features=(features, view.features), iterations=200,
+                            tolerance=1e-4)
+    else:
+        d, near = cKDTree(view.features).query(features)
+        T = rigid_fit(model, view.points[near], trimmed(keep)(d))
+        r = Aligned(T, 1, True, [T])
+    return Registered(r.T, r.iterations, math.nan, r.converged, time.process_time() - begun, [(r.T, math.nan)])
 
 def feature_stage(views: int, noise: float, ambiguous: float, seed: int) -> dict:
     "Table 2: for each view and method, the error and angle after features and after the same refinement, and seconds of the feature part."
@@ -1447,7 +1516,7 @@ def feature_stage(views: int, noise: float, ambiguous: float, seed: int) -> dict
             r = call(v)
             T = refine(v, r.T).T
             turn = v.T[:3, :3].T @ T[:3, :3]
-            for key, value in (("before", alignment_error(r.T, v.T, model)), ("error", alignment_error(T, v.T, model)), ("angle", math.degrees(twist_size(np.block([[turn, np.zeros((3, 1))], [np.zeros((1, 3)), 1]])))), ("seconds", r.seconds)):
+            for key, value in (("before", alignment_error(r.T, v.T, model)), ("error", alignment_error(T, v.T, model)), ("angle", math.degrees(motion_size(np.block([[turn, np.zeros((3, 1))], [np.zeros((1, 3)), 1]])))), ("seconds", r.seconds)):
                 found[name][key].append(value)
     worst = int(np.argmax([a - b for a, b in zip(found["feature ICP, trimmed in feature space"]["error"], found["proposed"]["error"])]))
     v, few = seen[worst], slice(None, None, 3)
@@ -1518,7 +1587,7 @@ def scan_stage(name: str, count: int, pairs: int, seed: int, tries: int = 40_000
     for start, angle in (("30 degrees", 30.0), ("any", None)):
         for k in range(pairs):
             c, rng = scan_case(name, count, 1000*seed + k, angle), np.random.default_rng([seed, k])
-            features = [point_features(p, n, 0.12) for p, n in ((c.source, c.source_normals), (c.target, c.target_normals))]
+            features = [fpfh(p, n, 0.12) for p, n in ((c.source, c.source_normals), (c.target, c.target_normals))]
             rough = ransac(c.source, c.target, features, 0.03, rng, tries)
             calls = {"proposed": lambda: filterreg(c.source, c.target, 0.12), "ICP": lambda: icp(c.source, c.target), "trimmed ICP": lambda: trimmed_icp(c.source, c.target, shares=(1.0, 0.8, 0.6)), "CPD": lambda: cpd(c.source, c.target, 0.2),
                      "GMMReg": lambda: gmmreg(c.source, c.target), "RANSAC, FPFH": lambda: rough, "RANSAC, FPFH, then proposed": lambda: filterreg(c.source, c.target, 0.04, T=rough.T)}
@@ -1837,7 +1906,7 @@ def figure_1():
     from paper_kit.kit.show import palette
     s = np.linspace(0, 1, 9)
     model = np.stack([s, 0.35*np.sin(3*s)], 1)
-    y = move(twist_matrix([0, 0, 0.35, 0.12, 0.12, 0]), np.c_[model, np.zeros(9)])[:, :2]
+    y = move(se3_exp([0, 0, 0.35, 0.12, 0.12, 0]), np.c_[model, np.zeros(9)])[:, :2]
     gx, gy = np.meshgrid(np.linspace(-0.35, 1.45, 220), np.linspace(-0.35, 1.0, 160))
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
     for ax, centres, title in ((axes[0], y, "here: the observation is the mixture"), (axes[1], model, "CPD: the model is the mixture")):
