@@ -1023,21 +1023,20 @@ def read_scan(path) -> Scan:
     """A MAT file with transients [n, m], temporalBinCenters [1, m] or [n, m] (cm of path), detLocs [n, 3] (cm), detGridSize, whetherConfocal (or isConfocal), srcLoc. Lengths come out in mm.
 
     Raises `PaperKitError` naming file, field and finding for what is missing, of the wrong shape, or not finite."""
-    from scipy.io import loadmat
+    from paper_kit.kit.files import reading
+    from paper_kit.kit.readers import read_mat
     path = Path(path)
     bad = lambda what, expected, found, step="download the file again": PaperKitError(f"{path}: {what}", expected=expected, found=found, next_step=step)
     if not path.is_file(): raise bad("no such file", "a MAT file of the Fermat-path data", "nothing", "see data/datasets.yaml for its home and layout")
-    try: fields = loadmat(path)
-    except NotImplementedError:
-        import h5py
-        try:
-            with h5py.File(path) as f: fields = {k: np.array(f[k]).T for k in f if isinstance(f[k], h5py.Dataset)}
-        except OSError as error: raise bad("cannot be read as HDF5", "MAT v7.3", str(error)[:60]) from None
-    except Exception as error: raise bad("cannot be read", "a MAT file", f"{type(error).__name__}: {error}"[:80]) from None
+    fields = read_mat(path, "a MAT file of the Fermat-path data", next_step="download the file again")
     for name in ("transients", "temporalBinCenters", "detLocs", "detGridSize"):
         if name not in fields: raise bad(f"no field {name}", "transients, temporalBinCenters, detLocs, detGridSize", ", ".join(sorted(k for k in fields if not k.startswith("_"))) or "no field")
-    counts, where = np.asarray(fields["transients"], float), np.asarray(fields["detLocs"], float)
-    centres, shape = np.atleast_2d(np.asarray(fields["temporalBinCenters"], float)), tuple(int(x) for x in np.ravel(fields["detGridSize"]))
+    with reading(path, "arrays of numbers", what="a scan cannot be read"):
+        counts, where = (np.asarray(fields[k], float) for k in ("transients", "detLocs"))
+        centres = np.atleast_2d(np.asarray(fields["temporalBinCenters"], float))
+        shape = tuple(int(x) for x in np.ravel(fields["detGridSize"]))
+        confocal = bool(np.ravel(fields.get("whetherConfocal", fields.get("isConfocal", [1])))[0])
+        source = None if confocal else np.ravel(np.asarray(fields.get("srcLoc", []), float))*10
     n, m = counts.shape if counts.ndim == 2 else (0, 0)
     if n == 0 or where.shape != (n, 3): raise bad("transients and wall points do not fit", "[n, bins] and [n, 3]", f"{counts.shape} and {where.shape}")
     if len(shape) != 2 or shape[0]*shape[1] != n: raise bad("the grid does not fit", f"two numbers whose product is {n}", str(shape))
@@ -1048,9 +1047,7 @@ def read_scan(path) -> Scan:
     if np.abs(where[:, 2]).max() > 1e-6: raise bad("the wall is not z = 0", "detLocs with z = 0", f"|z| up to {np.abs(where[:, 2]).max():.3g}", "rotate the scan first")
     if np.ptp(centres, axis=0).max() > 0:                                                        # every wall point has its own bins: bring them onto the first one's
         counts = np.stack([np.interp(centres[0], c, row, left=0, right=0) for c, row in zip(centres, counts)])
-    confocal = bool(np.ravel(fields.get("whetherConfocal", fields.get("isConfocal", [1])))[0])
-    source = None if confocal else np.ravel(np.asarray(fields.get("srcLoc", []), float))*10
-    if source is not None and source.shape != (3,): raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
+    if source is not None and (source.shape != (3,) or not np.isfinite(source).all()): raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
     return Scan(counts, centres[0]*10, where*10, shape, source)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8ec49f3a

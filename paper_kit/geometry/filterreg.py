@@ -18,7 +18,8 @@ from .worlds import creature, boxed, crop, package_mesh, read_log, scanned_objec
 from ..kit.claims import above, all_below, below, less, more, none_of
 from ..kit.files import PaperKitError
 from ..kit.geometry import intrinsics, invert, look_at, random_rotations, unproject
-from ..kit.mesh import Mesh, _compiled, face_areas, face_normals, sample_surface
+from ..kit.kernels import compiled
+from ..kit.mesh import Mesh, face_areas, face_normals, sample_surface
 from ..kit.motion import read_clip
 from ..kit.points import depth_normals
 from ..kit.registration import Aligned, fpfh, hat, motion_size, move, rigid_fit, se3_exp, trimmed
@@ -177,9 +178,9 @@ class Lattice:
         self.scale, most = embedding(self.d, blur), n*(self.d + 1)
         if self.d == 3: self.scale = tuple(self.scale.tolist())           # a tuple has a length that the compiler knows
         self.names, self.rows, own, sums = np.empty(1 << (2*most - 1).bit_length(), np.int64), np.full(1 << (2*most - 1).bit_length(), -1, np.int32), np.empty(most, np.int64), np.zeros((most, values.shape[1]))
-        used = _compiled(_splat, _simplex)(features, values, self.scale, MIX, self.names, self.rows, sums, own)
+        used = compiled(_splat, _simplex)(features, values, self.scale, MIX, self.names, self.rows, sums, own)
         self.sums = sums[:used]
-        if blur: _compiled(_blur)(MIX, self.names, self.rows, own[:used], self.sums, self.d)
+        if blur: compiled(_blur)(MIX, self.names, self.rows, own[:used], self.sums, self.d)
         self.sums /= gain(self.d, blur)
 
     def __len__(self): return len(self.sums)
@@ -188,7 +189,7 @@ class Lattice:
         queries, = clouds(queries)
         if queries.shape[1] != self.d: raise PaperKitError("the queries do not fit the lattice", expected=f"[m, {self.d}]", found=list(queries.shape), next_step="use features of the same kind on both sides")
         found = np.zeros((len(queries), self.sums.shape[1]))
-        _compiled(_slice, _simplex)(queries, self.scale, MIX, self.names, self.rows, self.sums, found)
+        compiled(_slice, _simplex)(queries, self.scale, MIX, self.names, self.rows, self.sums, found)
         return found
 
 def augmented_filter(queries: Float[ndarray, "m d"], features: Float[ndarray, "n d"], values: Float[ndarray, "n c"], smooth) -> Float[ndarray, "m c"]:
@@ -314,7 +315,7 @@ def twist_sums(x: Float[ndarray, "m 3"], target: Float[ndarray, "m 3"], weight: 
                bodies: int = 1) -> tuple[Float[ndarray, "b 6 6"], Float[ndarray, "b 6"]]:
     "Lines 1 to 4 of Algorithm 1: J^T J and J^T r of each body's twist, J = [-[x]x, I] or, with normals, n^T J."
     JJ, Jr = np.zeros((bodies, 6, 6)), np.zeros((bodies, 6))
-    _compiled(_accumulate)(x, target, weight, np.zeros((0, 3)) if normal is None else normal, np.zeros(len(x), np.int64) if body is None else body, JJ, Jr)
+    compiled(_accumulate)(x, target, weight, np.zeros((0, 3)) if normal is None else normal, np.zeros(len(x), np.int64) if body is None else body, JJ, Jr)
     upper = np.triu(JJ)
     return upper + np.swapaxes(np.triu(JJ, 1), 1, 2), Jr
 
@@ -400,7 +401,7 @@ def filterreg(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], sigm
     if not sigma > 0: EStep(target, sigma)
     motions, sigmas = np.empty((max(iterations, 1), 4, 4)), np.empty(max(iterations, 1))
     derived = -1.0 if w is None else constant(1.0)
-    k, small = _compiled(_em_rigid, _corners, _gather, _scatter, _closest)(
+    k, small = compiled(_em_rigid, _corners, _gather, _scatter, _closest)(
         source, target, np.eye(4) if T is None else np.array(T, float), float(sigma), update, float(floor), float(c),
         derived, float(anneal or 0), float(tolerance), iterations, MIX[:3], motions, sigmas)
     if k == 0: return Registered(np.eye(4) if T is None else np.array(T, float), 0, math.nan, False, 0.0, [])
@@ -885,7 +886,7 @@ def graph_equations(graph: NodeGraph, T, x, target, weight, normal, rows, stiffn
     "A and b of the node graph, the data by twists of node pairs, and the regulariser. `rows`: which template points x are."
     K = len(graph.nodes)
     A, b = np.zeros((K, 6, K, 6)), np.zeros((K, 6))
-    _compiled(_pairs)(x, target, weight, np.zeros((0, 3)) if normal is None else normal, graph.near[rows], graph.skin[rows], A, b)
+    compiled(_pairs)(x, target, weight, np.zeros((0, 3)) if normal is None else normal, graph.near[rows], graph.skin[rows], A, b)
     r, one, two, ties = rigidity(graph, T)
     for J, j in ((one, ties[:, 0]), (two, ties[:, 1])):
         np.add.at(b, j, stiffness*(J*r[:, :, None]).sum(1))

@@ -2093,14 +2093,16 @@ def figure_6(results: dict):
 def load_rcc_set(file) -> tuple:
     "Points X [n, d] and labels [n] of a `.mat` file with `X` and `gtlabels`. Raises `PaperKitError` for a file that is missing, torn, lacks either, or holds NaN."
     from pathlib import Path
-    from scipy.io import loadmat
+    from paper_kit.kit.files import reading
+    from paper_kit.kit.readers import read_mat
     file = Path(file).expanduser()
     def wrong(expected, saw): return PaperKitError("a clustering data set cannot be read", file=str(file), expected=expected, found=saw, next_step="get the file again from the method's page")
     if not file.is_file(): raise wrong("a .mat file", "nothing")
-    try: content = loadmat(file)
-    except Exception as error: raise wrong("a MATLAB file", f"{type(error).__name__}: {error}"[:80]) from None
+    content = read_mat(file, "a MATLAB file", next_step="get the file again from the method's page")
     if not {"X", "gtlabels"} <= set(content): raise wrong("X and gtlabels", ", ".join(k for k in content if not k.startswith("_")))
-    X, y = np.asarray(content["X"], float), np.asarray(content["gtlabels"]).ravel()
+    with reading(file, "numbers and labels", what="a clustering data set cannot be read"):
+        X, y = np.asarray(content["X"], float), np.ravel(content["gtlabels"])
+        if y.dtype.kind not in "fiub": raise ValueError(f"labels of {y.dtype}")
     if X.ndim != 2 or len(X) != len(y): raise wrong("as many rows as labels", f"{X.shape} and {len(y)}")
     if not np.isfinite(X).all(): raise wrong("finite numbers", f"{int((~np.isfinite(X)).sum())} NaN or infinite")
     return X, y
