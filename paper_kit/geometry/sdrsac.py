@@ -16,7 +16,9 @@ import torch
 from .worlds import Pair, RedwoodFragments, object_pair, room_pair, scanned_object
 from ..kit.claims import Predicate, all_of, below, falls, more, none_of, rises, share_above, within
 from ..kit.files import PaperKitError
-from ..kit.geometry import align, random_rotations, rotation_angle
+from ..kit.geometry import random_rotations, rotation_angle
+from ..kit.registration import checked_cloud, rigid_fit, trimmed, tukey
+from ..kit.registration import icp as iterate_closest
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -27,25 +29,24 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['METHODS', 'REDWOOD', 'SIZES', 'KINDS', 'COLUMNS', 'LOCAL', 'predicates', 'tree_of', 'moved', 'consensus', 'fit',
            'pose_error', 'lengths', 'affinity', 'assignments', 'Relaxed', 'solve_relaxation', 'integer_optimum',
-           'random_instance', 'compatible', 'presolve', 'relax', 'round_to_pairs', 'reject', 'icp', 'trials_needed',
-           'Registered', 'sdr_matching', 'sdrsac', 'start_of', 'tukey', 'local_methods', 'draw_base', 'pairs_at',
-           'congruent_sets', 'four_points', 'random_starts', 'rotations_control', 'pairs_control', 'triples_control',
-           'sdrsac_with_bases', 'pair_of', 'heaviest_clique', 'hypothesis_stage', 'compare', 'sweep_stage',
-           'fragment_pairs', 'fragment_stage', 'ablation_stage', 'tightness_stage', 'starts_stage', 'share_stage',
-           'relaxation_times', 'cvxpy_relaxation', 'exhibit_stage', 'sizes_of', 'stages', 'hypothesis_numbers',
-           'table_e1', 'of_methods', 'figure_1', 'table_e3', 'fragment_table', 'table_e2', 'table_e4', 'figure_2',
-           'ablation_figure', 'figure_e1', 'step_exhibit', 'few_pixels', 'AtEveryRate', 'tightness_values',
-           'hypothesis_values', 'sweep_values', 'fragment_values', 'starts_values', 'ablation_values']
+           'random_instance', 'compatible', 'presolve', 'relax', 'round_to_pairs', 'icp', 'trials_needed', 'Registered',
+           'sdr_matching', 'sdrsac', 'start_of', 'local_methods', 'draw_base', 'pairs_at', 'congruent_sets',
+           'four_points', 'random_starts', 'rotations_control', 'pairs_control', 'triples_control', 'sdrsac_with_bases',
+           'pair_of', 'heaviest_clique', 'hypothesis_stage', 'compare', 'sweep_stage', 'fragment_pairs',
+           'fragment_stage', 'ablation_stage', 'tightness_stage', 'starts_stage', 'share_stage', 'relaxation_times',
+           'cvxpy_relaxation', 'exhibit_stage', 'sizes_of', 'stages', 'hypothesis_numbers', 'table_e1', 'of_methods',
+           'figure_1', 'table_e3', 'fragment_table', 'table_e2', 'table_e4', 'figure_2', 'ablation_figure', 'figure_e1',
+           'step_exhibit', 'few_pixels', 'AtEveryRate', 'tightness_values', 'hypothesis_values', 'sweep_values',
+           'fragment_values', 'starts_values', 'ablation_values']
 
 # %% ../../nbs/geometry/sdrsac.ipynb #f8cc92c4
 def tree_of(cloud: Float[ndarray, "n 3"]):
     "A k-d tree over the points. Raises `PaperKitError` for an empty cloud or numbers that are not finite."
     from scipy.spatial import cKDTree
-    cloud = np.asarray(cloud, float)
-    if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) < 3 or not np.isfinite(cloud).all():
-        raise PaperKitError("this cloud cannot be registered", expected="[n, 3], at least 3 points, finite", found=f"shape {list(cloud.shape)}" + ("" if np.isfinite(cloud).all() else ", NaN or infinity"),
-                            next_step="drop the bad points first")
-    return cKDTree(cloud)
+    cloud = checked_cloud(cloud)
+    if cloud.shape[1] == 3: return cKDTree(cloud)
+    raise PaperKitError("this cloud cannot be registered", expected="[n, 3]", found=f"shape {list(cloud.shape)}",
+                        next_step="three coordinates a point")
 
 def moved(cloud: Float[ndarray, "n 3"], R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b n 3"]:
     "R x + t for every point under every motion."
@@ -56,11 +57,11 @@ def consensus(source: Float[ndarray, "n 3"], tree, R: Float[ndarray, "*b 3 3"], 
     x = moved(source, R, t)
     return (tree.query(x.reshape(-1, 3), distance_upper_bound=epsilon*(1 + 1e-12))[0].reshape(x.shape[:-1]) <= epsilon).sum(-1)
 
-def fit(source: Float[ndarray, "*b n 3"], target: Float[ndarray, "*b n 3"], weights: Float[ndarray, "*b n"] | None = None) -> tuple[Float[ndarray, "*b 3 3"], Float[ndarray, "*b 3"]]:
-    "The rigid motion of matched points with the least weighted squared error."
-    to = lambda a: None if a is None else torch.from_numpy(np.array(a, dtype=float))
-    _, R, t = align(to(source), to(target), to(weights), scale=False)
-    return R.numpy(), t.numpy()
+def fit(source: Float[ndarray, "*b n 3"], target: Float[ndarray, "*b n 3"]
+        ) -> tuple[Float[ndarray, "*b 3 3"], Float[ndarray, "*b 3"]]:
+    "The rigid motion of matched points with the least squared error."
+    T = rigid_fit(source, target)
+    return T[..., :3, :3], T[..., :3, 3]
 
 def pose_error(R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"], pair: Pair) -> tuple[Float[ndarray, "*b"], Float[ndarray, "*b"]]:
     "Angle to the true rotation (degrees), and distance between the two images of the source's centroid."
@@ -257,29 +258,22 @@ def round_to_pairs(X: Float[ndarray, "n k"], m: int) -> Int[ndarray, "m 2"]:
     return np.stack([a[best], b[best]], 1)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #99325ec1
-def reject(share: float):
-    "Weights for `icp`: 0 for this share of the points, the farthest, 1 for the rest."
-    def weigh(d):
-        if share <= 0: return np.ones_like(d)
-        limit = np.partition(d, max(0, math.ceil((1 - share)*d.shape[-1]) - 1), -1)[..., [max(0, math.ceil((1 - share)*d.shape[-1]) - 1)]]
-        return (d <= limit)*1.0
-    return weigh
-
-def icp(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"], iterations: int = 40, weigh=reject(0.1), tree=None,
-        settled: float = 1e-6) -> tuple[Float[ndarray, "*b 3 3"], Float[ndarray, "*b 3"]]:
-    "Iterated closest points from each start. `weigh` maps distances [*b, n] to weights. A start stops when its motion changes by less than `settled`."
-    tree, batch = tree or tree_of(target), R.shape[:-2]
-    R, t = R.reshape(-1, 3, 3).copy(), t.reshape(-1, 3).copy()
-    going = np.arange(len(R))
-    for _ in range(iterations):
-        x = moved(source, R[going], t[going])
-        d, nearest = tree.query(x.reshape(-1, 3))
-        newR, newt = fit(np.broadcast_to(source, x.shape), target[nearest.reshape(x.shape[:-1])], weigh(d.reshape(x.shape[:-1])))
-        change = abs(newR - R[going]).max((1, 2)) + abs(newt - t[going]).max(1)
-        R[going], t[going] = newR, newt
-        going = going[change > settled]
-        if len(going) == 0: break
-    return R.reshape(*batch, 3, 3), t.reshape(*batch, 3)
+def icp(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"],
+        iterations: int = 40, weigh=trimmed(0.9), tree=None, within: float | None = None
+        ) -> tuple[Float[ndarray, "*b 3 3"], Float[ndarray, "*b 3"]]:
+    """`kit.registration.icp` from each start, all side by side. `weigh`: see there, None for all pairs. `within`: then once
+    more with the pairs within this distance alone, unless that costs votes: a refit on the consensus set."""
+    tree, start = tree or tree_of(target), np.tile(np.eye(4), (*R.shape[:-2], 1, 1))
+    start[..., :3, :3], start[..., :3, 3] = R, t
+    T = iterate_closest(source, target, start, weigh=weigh, iterations=iterations, tree=tree).T
+    if within is None: return T[..., :3, :3], T[..., :3, 3]
+    best, most = T, consensus(source, tree, T[..., :3, :3], T[..., :3, 3], within)
+    for reach in (2*within, within):
+        T = iterate_closest(source, target, T, reach=reach, iterations=iterations, tree=tree).T
+        votes = consensus(source, tree, T[..., :3, :3], T[..., :3, 3], within)
+        best = np.where((votes >= most)[..., None, None], T, best)
+        most = np.maximum(votes, most)
+    return best[..., :3, :3], best[..., :3, 3]
 
 # %% ../../nbs/geometry/sdrsac.ipynb #9016c555
 def trials_needed(share: float, m: int = 4, confidence: float = 0.99) -> float:
@@ -300,15 +294,17 @@ class Registered(NamedTuple):
     relaxations: int
     history: list
 
-def sdr_matching(source, target, tree, P: Float[ndarray, "n 3"], Qs: Float[ndarray, "b k 3"], epsilon: float, m: int = 4, gamma: float = 0.01, level: str = "pairs", reject_share: float = 0.1,
-                 icp_iterations: int = 40, device: str | None = None, **options):
-    "Algorithm 2 for each of `Qs`: motions [c, 3, 3], [c, 3] and their consensus [c], c <= b: a draw without a match gives none."
+def sdr_matching(source, target, tree, P: Float[ndarray, "n 3"], Qs: Float[ndarray, "b k 3"], epsilon: float, m: int = 4,
+                 gamma: float = 0.01, level: str = "pairs", reject_share: float = 0.1, icp_iterations: int = 40,
+                 device: str | None = None, refit: bool = True, **options):
+    """Algorithm 2 for each of `Qs`: motions [c, 3, 3], [c, 3] and their consensus [c], c <= b: a draw without a match gives
+    none. `refit`: ICP, which drops a fixed share, is followed by a fit to the consensus set (not in the text)."""
     X, found = relax(np.broadcast_to(P, (len(Qs), *P.shape)), Qs, m, gamma, level, device=device, **options)
     rows = np.flatnonzero(found)
     if len(rows) == 0: return np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros(0, int)
     pairs = [round_to_pairs(X[i], m) for i in rows]
     R, t = fit(np.stack([P[p[:, 0]] for p in pairs]), np.stack([Qs[i][p[:, 1]] for i, p in zip(rows, pairs)]))
-    R, t = icp(source, target, R, t, icp_iterations, reject(reject_share), tree)
+    R, t = icp(source, target, R, t, icp_iterations, trimmed(1 - reject_share), tree, epsilon if refit else None)
     return R, t, consensus(source, tree, R, t, epsilon)
 
 def sdrsac(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], epsilon: float, samples: int = 16, m: int = 4, inner: int = 2, confidence: float = 0.99, least: int = 5, most: int = 1000,
@@ -337,24 +333,17 @@ def start_of(source, target):
     "No rotation, centroids together."
     return np.eye(3), target.mean(0) - source.mean(0)
 
-def tukey(epsilon: float):
-    "Tukey's biweight for `icp`."
-    def weigh(d):
-        width = np.maximum(4.685*1.4826*np.median(d, -1, keepdims=True), 2*epsilon)
-        return np.maximum(1 - (d/width)**2, 0)**2 + 1e-9
-    return weigh
-
 def local_methods(source, target, epsilon: float, R, t, iterations: int = 60, tree=None) -> dict:
     "{method: (R, t)} of ICP, trimmed ICP and IRLS-ICP from one start."
     tree = tree or tree_of(target)
-    found = {"ICP": icp(source, target, R, t, iterations, reject(0.0), tree)}
+    found = {"ICP": icp(source, target, R, t, iterations, None, tree)}
     best = (math.inf, None)
     for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        motion = icp(source, target, R, t, iterations, reject(1 - share), tree)
+        motion = icp(source, target, R, t, iterations, trimmed(share), tree)
         d = np.sort(tree.query(moved(source, *motion))[0])[:math.ceil(share*len(source))]
         score = (d**2).mean()/share**3
         if score < best[0]: best = (score, motion)
-    return found | {"trimmed ICP": best[1], "IRLS-ICP": icp(source, target, R, t, iterations, tukey(epsilon), tree)}
+    return found | {"trimmed ICP": best[1], "IRLS-ICP": icp(source, target, R, t, iterations, tukey(least=2*epsilon), tree)}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #93690bcb
 def draw_base(cloud: Float[ndarray, "n 3"], width: float, delta: float, rng: np.random.Generator, tries: int = 60):
@@ -439,7 +428,7 @@ def four_points(source, target, epsilon: float, delta: float, smart: bool = Fals
             good = np.flatnonzero(off < 2*delta)[:500]
             if len(good):
                 first = good[np.argsort(-consensus(probe, tree, R[good], t[good], max(epsilon, delta)), kind="stable")[:5]]
-                Rf, tf = icp(source, target, R[first], t[first], icp_iterations, tree=tree)
+                Rf, tf = icp(source, target, R[first], t[first], icp_iterations, tree=tree, within=epsilon)
                 calls += len(first)
                 votes = consensus(source, tree, Rf, tf, epsilon)
                 if votes.max() > best[2]: best = (Rf[votes.argmax()], tf[votes.argmax()], int(votes.max()))
@@ -449,7 +438,7 @@ def four_points(source, target, epsilon: float, delta: float, smart: bool = Fals
 
 # %% ../../nbs/geometry/sdrsac.ipynb #6f47ccb8
 def _best_of(source, target, tree, R, t, epsilon, icp_iterations=40) -> Registered:
-    R, t = icp(source, target, R, t, icp_iterations, tree=tree)
+    R, t = icp(source, target, R, t, icp_iterations, tree=tree, within=epsilon)
     votes = consensus(source, tree, R, t, epsilon)
     i = votes.argmax()
     return Registered(R[i], t[i], int(votes[i]), len(R), len(R), 0, np.maximum.accumulate(votes).tolist())
@@ -669,7 +658,7 @@ def starts_stage(count: int, removed: float, noise: float, epsilon: float, gamma
     pair = pair_of(count, removed, noise, seed)
     source, target = pair.source.numpy(), pair.target.numpy()
     tree = tree_of(target)
-    R, t = icp(source, target, *random_starts(source, target, starts, seed), 60, reject(0.0), tree)
+    R, t = icp(source, target, *random_starts(source, target, starts, seed), 60, None, tree)
     ours = [sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed + 100*k) for k in range(runs)]
     return {"ICP": consensus(source, tree, R, t, epsilon).tolist(), "ICP angle": pose_error(R, t, pair)[0].tolist(), "SDRSAC": [r.consensus for r in ours], "SDRSAC angle": [float(pose_error(r.R, r.t, pair)[0]) for r in ours]}
 
