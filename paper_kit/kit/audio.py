@@ -30,7 +30,8 @@ __all__ = ['RATE', 'SPEED', 'PLAYERS', 'INSTRUMENTS', 'BANDS', 'Stft', 'envelope
 # %% ../../nbs/kit/audio.ipynb #def28aeb
 @dataclass(frozen=True)
 class Stft:
-    """Short-time Fourier transform: Hann `window`, `hop` and `fft` length in samples; frame t is centred on sample t * hop.
+    """Short-time Fourier transform: Hann `window`, `hop` and `fft` length in samples; frame t is centred on sample t *
+    hop.
 
     As `librosa.stft(..., center=True, pad_mode="constant")`."""
     window: int = 400
@@ -40,9 +41,11 @@ class Stft:
     def __call__(self, x: Float[Tensor, "*batch samples"]) -> Complex[Tensor, "*batch bins frames"]:
         "Spectrum of `x`: fft/2 + 1 bins, 1 + samples // hop frames. Raises `PaperKitError` for an empty signal."
         if x.ndim == 0 or x.shape[-1] == 0:
-            raise PaperKitError("an empty signal has no spectrum", expected="[..., samples], at least one sample", found=str(list(x.shape)), next_step="look at what cut it")
+            raise PaperKitError("an empty signal has no spectrum", expected="[..., samples], at least one sample",
+                                found=str(list(x.shape)), next_step="look at what cut it")
         window = torch.hann_window(self.window, dtype=x.dtype, device=x.device)
-        flat = torch.stft(x.reshape(-1, x.shape[-1]), self.fft, self.hop, self.window, window, pad_mode="constant", return_complex=True)
+        flat = torch.stft(x.reshape(-1, x.shape[-1]), self.fft, self.hop, self.window, window, pad_mode="constant",
+                          return_complex=True)
         return flat.reshape(*x.shape[:-1], *flat.shape[-2:])
 
     def inverse(self, X: Complex[Tensor, "*batch bins frames"], samples: int) -> Float[Tensor, "*batch samples"]:
@@ -78,7 +81,8 @@ def _inert_pickle(data: bytes):
         def persistent_load(self, pid): raise pickle.UnpicklingError("persistent ids are not read")
     def rebuild(*a): return _Record()
     class Safe(Reader):
-        def find_class(self, module, name): return rebuild if name == "_reconstruct" else super().find_class(module, name)
+        def find_class(self, module, name):
+            return rebuild if name == "_reconstruct" else super().find_class(module, name)
     return Safe(io.BytesIO(data)).load()
 
 def _array_of(record) -> ndarray:
@@ -95,11 +99,13 @@ class Head:
     responses: ndarray
 
     def at(self, azimuth: float, elevation: float = 0.0) -> Float[ndarray, "2 taps"]:
-        "The response from a direction: blended in azimuth between the two nearest of the measured ring that is nearest in elevation."
+        """The response from a direction: blended in azimuth between the two nearest of the measured ring that is
+        nearest in elevation."""
         rings = np.unique(self.directions[:, 1])
         ring = np.flatnonzero(self.directions[:, 1] == rings[np.abs(rings - elevation).argmin()])
         away = (self.directions[ring, 0] - azimuth + 180) % 360 - 180
-        left, right = ring[np.where(away <= 0, away, -np.inf).argmax()], ring[np.where(away >= 0, away, np.inf).argmin()]
+        left, right = (ring[np.where(away <= 0, away, -np.inf).argmax()],
+                       ring[np.where(away >= 0, away, np.inf).argmin()])
         if (away <= 0).sum() == 0: left = ring[away.argmax()]
         if (away >= 0).sum() == 0: right = ring[away.argmin()]
         a, b = (azimuth - self.directions[left, 0]) % 360, (self.directions[right, 0] - azimuth) % 360
@@ -109,22 +115,26 @@ class Head:
 # %% ../../nbs/kit/audio.ipynb #9d944d65
 @lru_cache(maxsize=4)
 def kemar(rate: int = RATE) -> Head:
-    "The KEMAR responses that ship in the package slab, resampled to `rate`. Raises `PaperKitError` when the file is not what it was."
+    """The KEMAR responses that ship in the package slab, resampled to `rate`. Raises `PaperKitError` when the file is
+    not what it was."""
     import bz2, hashlib, importlib.util
     from scipy.signal import resample_poly
     found = importlib.util.find_spec("slab")
     if found is None: need("slab", "audio")
     path = Path(found.submodule_search_locations[0])/"data"/"mit_kemar_normal_pinna.bz2"
     if not path.is_file():
-        raise PaperKitError("the measured head responses are not there", file=str(path), expected="mit_kemar_normal_pinna.bz2 of slab 1.8",
+        raise PaperKitError("the measured head responses are not there", file=str(path),
+                            expected="mit_kemar_normal_pinna.bz2 of slab 1.8",
                             found="nothing", next_step="pip install -c constraints.txt slab, or use spherical_head()")
     try:
         state = _inert_pickle(bz2.decompress(path.read_bytes())).state
         fir = np.stack([_array_of(f.state["data"]) for f in state["data"]])
         sources = _array_of(state["sources"])
     except Exception as error:
-        raise PaperKitError("the measured head responses cannot be read", file=str(path), expected="the file of slab 1.8",
-                            found=f"{type(error).__name__}: {error}"[:120], next_step="reinstall slab as pinned in constraints.txt, or use spherical_head()") from None
+        raise PaperKitError("the measured head responses cannot be read", file=str(path),
+                            expected="the file of slab 1.8",
+                            found=f"{type(error).__name__}: {error}"[:120],
+                            next_step="reinstall slab as pinned in constraints.txt, or use spherical_head()") from None
     common = math.gcd(44_100, rate)
     responses = resample_poly(fir.transpose(0, 2, 1), rate//common, 44_100//common, axis=-1)
     azimuth = (-sources[:, 0] + 180) % 360 - 180
@@ -132,7 +142,8 @@ def kemar(rate: int = RATE) -> Head:
 
 # %% ../../nbs/kit/audio.ipynb #3583c8b9
 def spherical_head(rate: int = RATE, radius: float = 0.0875, step: float = 5.0, taps: int = 128) -> Head:
-    "Responses of a rigid sphere of `radius` metres with ears at +-90 degrees, on rings at elevations -30 to 60, each `step` degrees."
+    """Responses of a rigid sphere of `radius` metres with ears at +-90 degrees, on rings at elevations -30 to 60, each
+    `step` degrees."""
     azimuth, elevation = np.meshgrid(np.arange(-180, 180, step), np.arange(-30, 61, 30.0), indexing="ij")
     directions = np.stack([azimuth.ravel(), elevation.ravel()], 1)
     side = np.sin(np.radians(directions[:, 0]))*np.cos(np.radians(directions[:, 1]))
@@ -148,8 +159,9 @@ def spherical_head(rate: int = RATE, radius: float = 0.0875, step: float = 5.0, 
 # %% ../../nbs/kit/audio.ipynb #4146c319
 @dataclass(frozen=True)
 class Room:
-    """A shoebox of `size` metres; `reflect`: share of the amplitude a wall gives back; `t60` in seconds; `critical`: distance in
-    metres at which the late tail is as loud as the direct sound; `ears`: distance between the ears in metres."""
+    """A shoebox of `size` metres; `reflect`: share of the amplitude a wall gives back; `t60` in seconds; `critical`:
+    distance in metres at which the late tail is as loud as the direct sound; `ears`: distance between the ears in
+    metres."""
     size: tuple = (9.3, 10.0, 3.0)
     reflect: float = 0.2
     t60: float = 0.3
@@ -160,9 +172,11 @@ class Room:
         "The source and its six first mirror images, with their gains. Raises `PaperKitError` for a source outside."
         source, size = np.asarray(source, float), np.asarray(self.size, float)
         if not ((source > 0) & (source < size)).all():
-            raise PaperKitError("the source is not in the room", expected=f"between 0 and {self.size}", found=str(source.round(2).tolist()), next_step="move it, or enlarge the room")
+            raise PaperKitError("the source is not in the room", expected=f"between 0 and {self.size}",
+                                found=str(source.round(2).tolist()), next_step="move it, or enlarge the room")
         mirrored = np.repeat(source[None], 6, 0)
-        for axis in range(3): mirrored[2*axis, axis], mirrored[2*axis + 1, axis] = -source[axis], 2*size[axis] - source[axis]
+        for axis in range(3):
+            mirrored[2*axis, axis], mirrored[2*axis + 1, axis] = -source[axis], 2*size[axis] - source[axis]
         return np.concatenate([source[None], mirrored]), np.r_[1.0, np.full(6, self.reflect)]
 
 # %% ../../nbs/kit/audio.ipynb #af14b1ac
@@ -178,7 +192,8 @@ def tail(self: Room, samples: int, rate: int, rng: Generator) -> Float[ndarray, 
     return ears/np.sqrt((ears**2).sum(-1).mean())/self.critical
 
 @patch
-def response(self: Room, head: Head, source: Float[ndarray, "3"], listener: Float[ndarray, "3"], rng: Generator) -> Float[ndarray, "2 taps"]:
+def response(self: Room, head: Head, source: Float[ndarray, "3"], listener: Float[ndarray, "3"],
+             rng: Generator) -> Float[ndarray, "2 taps"]:
     "What the two ears of a listener at `listener` hear of a click at `source`: direct sound, first bounces, tail."
     places, gains = self.images(source)
     offset = places - np.asarray(listener, float)
@@ -228,7 +243,8 @@ def _pluck(f: float, n: int, rate: int, rng, damping: float, bright: float) -> n
     ring[0], ring[period], ring[period + 1] = 1, -damping/2, -damping/2
     return lfilter([1], ring, excitation)
 
-def _partials(f: float, n: int, rate: int, count: int, strength, decay, stretch: float = 0.0, vibrato: float = 0.0) -> ndarray:
+def _partials(f: float, n: int, rate: int, count: int, strength, decay, stretch: float = 0.0,
+              vibrato: float = 0.0) -> ndarray:
     t = np.arange(n)/rate
     k = np.arange(1, count + 1)
     k = k[k*f*np.sqrt(1 + stretch*k**2) < 0.46*rate]
@@ -236,6 +252,7 @@ def _partials(f: float, n: int, rate: int, count: int, strength, decay, stretch:
     tone = np.sin(np.sqrt(1 + stretch*k[:, None]**2)*k[:, None]*phase)
     return (strength(k)[:, None]*np.exp(-t*decay(k)[:, None])*tone).sum(0)
 
+# %% ../../nbs/kit/audio.ipynb #c45dab88
 def _resonances(x: ndarray, rate: int, peaks) -> ndarray:
     "`x` through parallel resonances [(Hz, width in Hz, gain), ...]."
     from scipy.signal import lfilter
@@ -254,7 +271,8 @@ def _swell(n: int, rate: int, attack: float, release: float) -> ndarray:
 def _drum(key: int, n: int, rate: int, rng) -> ndarray:
     t = np.arange(n)/rate
     f, noisy, dull = {0: (70, 0.1, 9), 1: (190, 0.8, 14), 2: (110, 0.25, 7)}[key % 3]
-    skin = sum(g*np.sin(2*np.pi*f*m*t*(1 + 0.3*np.exp(-30*t)))*np.exp(-dull*m*t) for m, g in ((1, 1), (1.59, 0.6), (2.14, 0.5), (2.65, 0.3)))
+    skin = sum(g*np.sin(2*np.pi*f*m*t*(1 + 0.3*np.exp(-30*t)))*np.exp(-dull*m*t) for m,
+               g in ((1, 1), (1.59, 0.6), (2.14, 0.5), (2.65, 0.3)))
     return skin + noisy*1.5*rng.standard_normal(n)*np.exp(-22*t)
 
 def _trumpet(f: float, n: int, rate: int, rng) -> ndarray:
@@ -265,13 +283,17 @@ def _trumpet(f: float, n: int, rate: int, rng) -> ndarray:
 
 def _cello(f: float, n: int, rate: int, rng) -> ndarray:
     saw = _partials(f, n, rate, 40, lambda k: 1/k, lambda k: 0*k, vibrato=0.008)
-    return (0.25*saw + _resonances(saw, rate, [(220, 60, 3), (450, 90, 2), (1400, 300, 3), (2600, 500, 2)]))*_swell(n, rate, 0.08, 0.1)
+    return (0.25*saw + _resonances(saw, rate, [(220, 60, 3), (450, 90, 2), (1400, 300, 3),
+                                               (2600, 500, 2)]))*_swell(n, rate, 0.08, 0.1)
 
 def _piano(f: float, n: int, rate: int, rng) -> ndarray:
-    return _partials(f, n, rate, 24, lambda k: k**-1.1*np.abs(np.sin(np.pi*k/8)) + 0.05/k, lambda k: 1.2 + 0.5*k, 4e-4)*_swell(n, rate, 0.004, 0.05)
+    return _partials(f, n, rate, 24, lambda k: k**-1.1*np.abs(np.sin(np.pi*k/8)) + 0.05/k, lambda k: 1.2 + 0.5*k,
+                     4e-4)*_swell(n, rate, 0.004, 0.05)
 
+# %% ../../nbs/kit/audio.ipynb #a368583b
 def _voice(f: float, n: int, rate: int, rng) -> ndarray:
-    vowels = [((730, 90, 1), (1090, 110, 0.6), (2440, 160, 0.3)), ((270, 60, 1), (2290, 130, 0.4), (3010, 180, 0.3)), ((300, 60, 1), (870, 100, 0.5), (2240, 160, 0.15)), ((530, 70, 1), (1840, 120, 0.5), (2480, 170, 0.3))]
+    vowels = [((730, 90, 1), (1090, 110, 0.6), (2440, 160, 0.3)), ((270, 60, 1), (2290, 130, 0.4), (3010, 180, 0.3)),
+              ((300, 60, 1), (870, 100, 0.5), (2240, 160, 0.15)), ((530, 70, 1), (1840, 120, 0.5), (2480, 170, 0.3))]
     pulses = _partials(f, n, rate, 60, lambda k: k**-0.8, lambda k: 0*k, vibrato=0.012) + 0.02*rng.standard_normal(n)
     return _resonances(pulses, rate, vowels[rng.integers(len(vowels))])*_swell(n, rate, 0.03, 0.05)
 
@@ -289,21 +311,26 @@ def _soundfont():
     if found is None: need("pretty_midi", "audio")
     path = Path(found.submodule_search_locations[0])/"TimGM6mb.sf2"
     if not path.is_file():
-        raise PaperKitError("the sound font is not there", file=str(path), expected="TimGM6mb.sf2 of pretty_midi", found="nothing", next_step="pip install -c constraints.txt pretty_midi")
+        raise PaperKitError("the sound font is not there", file=str(path), expected="TimGM6mb.sf2 of pretty_midi",
+                            found="nothing", next_step="pip install -c constraints.txt pretty_midi")
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), open(path, "rb") as file:
             warnings.simplefilter("ignore")
             font = parse.Sf2File(file)
-            return {(p.bank, p.preset): [(b.key_range or [0, 127], *_sample_of(b)) for zone in p.bags if zone.instrument is not None
-                                         for b in zone.instrument.bags if b.sample is not None] for p in font.presets[:-1] if (p.bank, p.preset) in _used_programs}
+            return {(p.bank, p.preset): [(b.key_range or [0, 127], *_sample_of(b)) for zone in p.bags
+                                         if zone.instrument is not None
+                                         for b in zone.instrument.bags if b.sample is not None]
+                    for p in font.presets[:-1] if (p.bank, p.preset) in _used_programs}
     finally: logging.disable(level)
 
+# %% ../../nbs/kit/audio.ipynb #f91dfc60
 def _sample_of(bag) -> tuple:
     "(samples, rate, root in semitones, loop or None) of one zone of the font."
     s = bag.sample
-    root = (bag.base_note if bag.base_note is not None else s.original_pitch) - (bag.tuning or 0) - (bag.fine_tuning or 0)/100 - s.pitch_correction/100
+    root = ((bag.base_note if bag.base_note is not None else s.original_pitch) - (bag.tuning or 0)
+            - (bag.fine_tuning or 0)/100 - s.pitch_correction/100)
     data = np.frombuffer(s.raw_sample_data, "<i2").astype(np.float32)/32768
     return data, s.sample_rate, root, (s.start_loop, s.end_loop) if bag.sample_loop else None
 
@@ -311,10 +338,12 @@ _used_programs = frozenset([(0, 42), (0, 24), (0, 25), (0, 46), (0, 0), (0, 56),
 
 # %% ../../nbs/kit/audio.ipynb #05791884
 def sampled_note(program: int, key: int, seconds: float, rate: int = RATE, bank: int = 0) -> Float[ndarray, "samples"]:
-    "MIDI `key` played on a General MIDI program of the sound font, without its envelope. Raises `PaperKitError` for a program not kept."
+    """MIDI `key` played on a General MIDI program of the sound font, without its envelope. Raises `PaperKitError` for a
+    program not kept."""
     from scipy.signal import resample_poly
     if (bank, program) not in _soundfont():
-        raise PaperKitError("that program is not read from the font", expected=str(sorted(_used_programs)), found=str((bank, program)), next_step="choose one of these")
+        raise PaperKitError("that program is not read from the font", expected=str(sorted(_used_programs)),
+                            found=str((bank, program)), next_step="choose one of these")
     zones = _soundfont()[bank, program]
     data, own, root, loop = next((z[1:] for z in zones if z[0][0] <= key <= z[0][1]), zones[-1][1:])
     n = int(seconds*44_100)
@@ -325,19 +354,29 @@ def sampled_note(program: int, key: int, seconds: float, rate: int = RATE, bank:
     return resample_poly(wave, rate//common, 44_100//common).astype(np.float32)
 
 # %% ../../nbs/kit/audio.ipynb #41846166
-_strings = {"guitar": (0.996, 0.45), "ukulele": (0.985, 0.3), "banjo": (0.975, 0.0), "harp": (0.998, 0.6), "upright bass": (0.99, 0.8)}
+_strings = {"guitar": (0.996, 0.45), "ukulele": (0.985, 0.3), "banjo": (0.975, 0.0), "harp": (0.998, 0.6),
+            "upright bass": (0.99, 0.8)}
 PLAYERS = {
-    "cello": (38, 57, _cello, (0, 42), 0.0), "guitar": (45, 66, "string", (0, 25), 1.2), "drum": (0, 2, _drum, (128, 0), 3.0),
-    "ukulele": (60, 79, "string", None, 0.0), "harp": (55, 88, "string", (0, 46), 1.5), "piano": (40, 84, _piano, (0, 0), 1.2),
-    "trumpet": (58, 79, _trumpet, (0, 56), 0.0), "upright bass": (28, 45, "string", (0, 32), 1.5), "banjo": (52, 74, "string", (0, 105), 3.5),
-    "man": (41, 50, _voice, None, 0.0), "woman": (53, 63, _voice, None, 0.0), "car": (30, 36, lambda f, n, r, g: _engine(f, n, r, g, 1.0), None, 0.0),
-    "motorbike": (40, 48, lambda f, n, r, g: _engine(f, n, r, g, 0.15), None, 0.0), "tram": (74, 86, lambda f, n, r, g: _partials(f, n, r, 6, lambda k: 1/k, lambda k: 3.0*k, 0.02), None, 0.0)}
+    "cello": (38, 57, _cello, (0, 42), 0.0), "guitar": (45, 66, "string", (0, 25), 1.2),
+           "drum": (0, 2, _drum, (128, 0), 3.0),
+    "ukulele": (60, 79, "string", None, 0.0), "harp": (55, 88, "string", (0, 46), 1.5),
+           "piano": (40, 84, _piano, (0, 0), 1.2),
+    "trumpet": (58, 79, _trumpet, (0, 56), 0.0), "upright bass": (28, 45, "string", (0, 32), 1.5),
+           "banjo": (52, 74, "string", (0, 105), 3.5),
+    "man": (41, 50, _voice, None, 0.0), "woman": (53, 63, _voice, None, 0.0),
+           "car": (30, 36, lambda f, n, r, g: _engine(f, n, r, g, 1.0), None, 0.0),
+    "motorbike": (40, 48, lambda f, n, r, g: _engine(f, n, r, g, 0.15), None, 0.0),
+           "tram": (74, 86, lambda f, n, r, g: _partials(f, n, r, 6, lambda k: 1/k, lambda k: 3.0*k, 0.02), None, 0.0)}
 INSTRUMENTS = ("cello", "guitar", "drum", "ukulele", "harp", "piano", "trumpet", "upright bass", "banjo")
 
-def note(name: str, key: int, seconds: float, rng: Generator, rate: int = RATE, sampled: bool = False) -> Float[ndarray, "samples"]:
-    "One note of a player, loudest sample 1. `key`: MIDI number (for the drum 0 to 2). Raises `PaperKitError` for an unknown player."
+# %% ../../nbs/kit/audio.ipynb #db88fbdd
+def note(name: str, key: int, seconds: float, rng: Generator, rate: int = RATE,
+         sampled: bool = False) -> Float[ndarray, "samples"]:
+    """One note of a player, loudest sample 1. `key`: MIDI number (for the drum 0 to 2). Raises `PaperKitError` for an
+    unknown player."""
     if name not in PLAYERS:
-        raise PaperKitError(f"nobody here plays '{name}'", expected=", ".join(PLAYERS), found=name, next_step="choose one of these")
+        raise PaperKitError(f"nobody here plays '{name}'", expected=", ".join(PLAYERS), found=name,
+                            next_step="choose one of these")
     low, high, synth, program, decay = PLAYERS[name]
     n, f = int(seconds*rate), 440*2**((key - 69)/12)
     if sampled and program is not None:
@@ -358,7 +397,9 @@ def _bank(name: str, rate: int, sampled: bool) -> dict:
     seconds = 4.0 if name in _steady else 1.0
     return {key: note(name, key, seconds, rng, rate, sampled) for key in range(low, high + 1)}
 
-def melody(name: str, seconds: float, rng: Generator, rate: int = RATE, sampled: bool | None = None) -> Float[ndarray, "samples"]:
+# %% ../../nbs/kit/audio.ipynb #7a5aba3a
+def melody(name: str, seconds: float, rng: Generator, rate: int = RATE,
+           sampled: bool | None = None) -> Float[ndarray, "samples"]:
     "A player's random tune of RMS 0.1. `sampled`: recorded notes, where the font has them (default: one time in two)."
     sampled = bool(rng.random() < 0.5) if sampled is None else sampled
     bank = _bank(name, rate, sampled and PLAYERS[name][3] is not None)
@@ -375,18 +416,21 @@ def melody(name: str, seconds: float, rng: Generator, rate: int = RATE, sampled:
             place = int(np.clip(place + rng.integers(-3, 4), 0, len(scale) - 1))
             wave = bank[scale[place]]
             held = min(len(wave), int(1.15*length*rate))
-            if rng.random() < 0.9 or not out.any(): out[int(t*rate):int(t*rate) + held] += rng.uniform(0.6, 1)*wave[:held]*_swell(held, rate, 1e-3, 0.03)
+            if rng.random() < 0.9 or not out.any():
+                out[int(t*rate):int(t*rate) + held] += rng.uniform(0.6, 1)*wave[:held]*_swell(held, rate, 1e-3, 0.03)
             t += length
     out = out[:n]
     return (0.1*out/max(np.sqrt((out**2).mean()), 1e-6)).astype(np.float32)
 
 # %% ../../nbs/kit/audio.ipynb #2dbf3d44
-def stft_distance(predicted: Float[Tensor, "*batch 2 samples"], truth: Float[Tensor, "*batch 2 samples"], transform: Stft = Stft()) -> Float[Tensor, "*batch"]:
+def stft_distance(predicted: Float[Tensor, "*batch 2 samples"], truth: Float[Tensor, "*batch 2 samples"],
+                  transform: Stft = Stft()) -> Float[Tensor, "*batch"]:
     "Mean squared difference of real and imaginary parts, summed over the ears (amplitude squared)."
     gap = transform(predicted - truth)
     return (gap.abs().square().mean((-2, -1))/2).sum(-1)
 
-def envelope_distance(predicted: Float[Tensor, "*batch 2 samples"], truth: Float[Tensor, "*batch 2 samples"]) -> Float[Tensor, "*batch"]:
+def envelope_distance(predicted: Float[Tensor, "*batch 2 samples"],
+                      truth: Float[Tensor, "*batch 2 samples"]) -> Float[Tensor, "*batch"]:
     "Root mean square difference of the envelopes, summed over the ears (amplitude)."
     return rms(envelope(predicted) - envelope(truth)).sum(-1)
 
@@ -394,7 +438,8 @@ def envelope_distance(predicted: Float[Tensor, "*batch 2 samples"], truth: Float
 BANDS = (200, 500, 1000, 2000, 4000, 7600)
 
 def interaural(x: Float[Tensor, "*batch 2 samples"], rate: int = RATE, low: float = 1500.0) -> dict[str, Tensor]:
-    "itd [*batch] in microseconds, ild [*batch] in dB, bands [*batch, 5] in dB (edges in `BANDS`); positive: the sound is on the right."
+    """itd [*batch] in microseconds, ild [*batch] in dB, bands [*batch, 5] in dB (edges in `BANDS`); positive: the sound
+    is on the right."""
     n = x.shape[-1]
     size = 2**math.ceil(math.log2(n + rate//500))
     X = torch.fft.rfft(x, size)
@@ -405,9 +450,11 @@ def interaural(x: Float[Tensor, "*batch 2 samples"], rate: int = RATE, low: floa
     near = torch.cat([lags[..., -reach - 1:], lags[..., :reach + 2]], -1)
     peak = near[..., 1:-1].argmax(-1, keepdim=True) + 1
     a, b, c = (near.gather(-1, peak + k)[..., 0] for k in (-1, 0, 1))
-    bend = torch.where((a - 2*b + c).abs() > 1e-12, (a - c)/(2*(a - 2*b + c)).clamp(max=-1e-12), torch.zeros_like(b)).clamp(-1, 1)
+    bend = torch.where((a - 2*b + c).abs() > 1e-12, (a - c)/(2*(a - 2*b + c)).clamp(max=-1e-12),
+                       torch.zeros_like(b)).clamp(-1, 1)
     power = X.abs().square()
-    level = lambda keep: 10*torch.log10((power[..., 1, :]*keep).sum(-1).clamp(min=1e-12)/(power[..., 0, :]*keep).sum(-1).clamp(min=1e-12))
+    level = lambda keep: 10*torch.log10((power[..., 1, :]*keep).sum(-1).clamp(min=1e-12)/(power[..., 0, :]*keep).sum(
+        -1).clamp(min=1e-12))
     bands = torch.stack([level((f >= a) & (f < b)) for a, b in zip(BANDS, BANDS[1:])], -1)
     return {"itd": (peak[..., 0] - reach - 1 + bend)/rate*1e6, "ild": level(f > 100), "bands": bands}
 
@@ -427,22 +474,27 @@ class Listener:
         return (azimuth > self.edge).float() - (azimuth < -self.edge).float()
 
 def fit_listener(cues: dict, azimuth: Float[Tensor, "n"], side: float = 30.0) -> Listener:
-    """The listener calibrated on true sounds: weights by least squares; then the edge that best names these sounds, where `side` degrees and more count as
-    left or right and half of that and less as centre. Raises `PaperKitError` for fewer than 3."""
+    """The listener calibrated on true sounds: weights by least squares; then the edge that best names these sounds,
+    where `side` degrees and more count as left or right and half of that and less as centre. Raises `PaperKitError` for
+    fewer than 3."""
     if len(azimuth) < 3:
-        raise PaperKitError("too few sounds to calibrate a listener", expected="at least 3", found=str(len(azimuth)), next_step="give it more true binaural sounds")
+        raise PaperKitError("too few sounds to calibrate a listener", expected="at least 3", found=str(len(azimuth)),
+                            next_step="give it more true binaural sounds")
     rows = torch.stack([cues["itd"]/100, cues["ild"], torch.ones_like(cues["ild"])], -1).double()
     weights = tuple(torch.linalg.lstsq(rows, azimuth.double()[:, None]).solution[:, 0].tolist())
     guess = Listener(weights).azimuth(cues)
     groups = [(azimuth <= -side, -1.0), (azimuth.abs() <= side/2, 0.0), (azimuth >= side, 1.0)]
-    share = lambda edge: sum(float((Listener(weights, edge).name(guess[g]) == third).float().mean()) for g, third in groups if g.any())
+    share = lambda edge: sum(float((Listener(weights, edge).name(guess[g]) == third).float().mean()) for g,
+                             third in groups if g.any())
     edges = [float(e) for e in range(2, 31)]
     best = max(map(share, edges))
     return Listener(weights, float(np.median([e for e in edges if share(e) == best])))
 
 # %% ../../nbs/kit/audio.ipynb #50744af0
-def cue_error(predicted: Float[Tensor, "*batch 2 samples"], truth: Float[Tensor, "*batch 2 samples"], rate: int = RATE, low: float = 1500.0) -> dict[str, Tensor]:
-    "level [*batch]: mean over the bands of the difference of ILD in dB; phase [*batch]: energy-weighted difference of the IPD below `low`, in radians."
+def cue_error(predicted: Float[Tensor, "*batch 2 samples"], truth: Float[Tensor, "*batch 2 samples"], rate: int = RATE,
+              low: float = 1500.0) -> dict[str, Tensor]:
+    """level [*batch]: mean over the bands of the difference of ILD in dB; phase [*batch]: energy-weighted difference of
+    the IPD below `low`, in radians."""
     transform = Stft()
     P, T = transform(predicted), transform(truth)
     keep = int(low/rate*transform.fft) + 1
@@ -454,14 +506,16 @@ def cue_error(predicted: Float[Tensor, "*batch 2 samples"], truth: Float[Tensor,
     return {"level": level, "phase": (turn*weight).sum((-2, -1))/weight.sum((-2, -1)).clamp(min=1e-12)}
 
 # %% ../../nbs/kit/audio.ipynb #b0a00400
-def separation_quality(estimates: Float[ndarray, "sources samples"], references: Float[ndarray, "sources samples"]) -> dict[str, ndarray]:
+def separation_quality(estimates: Float[ndarray, "sources samples"],
+                       references: Float[ndarray, "sources samples"]) -> dict[str, ndarray]:
     "SDR, SIR, SAR in dB [sources], BSS-eval version 3. Raises `PaperKitError` for a silent source."
     import warnings
     separation = need("mir_eval", "audio").separation
     references, estimates = np.asarray(references, np.float64), np.asarray(estimates, np.float64)
     for name, x in (("reference", references), ("estimate", estimates)):
         if not np.isfinite(x).all() or (np.abs(x).max(-1) == 0).any():
-            raise PaperKitError(f"a {name} is silent or not finite", expected="sound in every row", found="silence, NaN or infinity", next_step="leave that pair out, and say so")
+            raise PaperKitError(f"a {name} is silent or not finite", expected="sound in every row",
+                                found="silence, NaN or infinity", next_step="leave that pair out, and say so")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sdr, sir, sar, _ = separation.bss_eval_sources(references, estimates, compute_permutation=False)
@@ -469,10 +523,13 @@ def separation_quality(estimates: Float[ndarray, "sources samples"], references:
 
 # %% ../../nbs/kit/audio.ipynb #fc2e5af8
 def mp3(x: Float[ndarray, "samples"], rate: int = RATE, compression: float = 0.9) -> bytes:
-    "A mono MP3 of `x` (values in -1..1) at an average bit rate; `compression` from 0 (large, exact) to 0.95. Raises `PaperKitError` for another shape."
+    """A mono MP3 of `x` (values in -1..1) at an average bit rate; `compression` from 0 (large, exact) to 0.95. Raises
+    `PaperKitError` for another shape."""
     x = np.asarray(x, np.float32)
     if x.ndim != 1 or not len(x) or not np.isfinite(x).all():
-        raise PaperKitError("this is no mono sound", expected="[samples], finite", found=str(x.shape), next_step="encode channel by channel")
+        raise PaperKitError("this is no mono sound", expected="[samples], finite", found=str(x.shape),
+                            next_step="encode channel by channel")
     file = io.BytesIO()
-    need("soundfile", "audio").write(file, np.clip(x, -1, 1), rate, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="AVERAGE", compression_level=compression)
+    need("soundfile", "audio").write(file, np.clip(x, -1, 1), rate, format="MP3", subtype="MPEG_LAYER_III",
+                                     bitrate_mode="AVERAGE", compression_level=compression)
     return file.getvalue()

@@ -28,8 +28,10 @@ def measured_text(result: dict, most: int = 2) -> str:
     found = [(k, v) for k, v in found if isinstance(v, (int, float))]
     return ", ".join(f"{k} {number_text(float(v))}" for k, v in found[:most])
 
+# %% ../../nbs/kit/cover.ipynb #fb0317b9
 def strip_html(manifest: dict, record: dict, address: str = "") -> str:
-    "The headline claims as a list: sentence, the paper's number, ours, verdict; each leads to its card (on the page `address`)."
+    """The headline claims as a list: sentence, the paper's number, ours, verdict; each leads to its card (on the page
+    `address`)."""
     out = []
     for claim in headlines(manifest):
         result = (record.get("claims") or {}).get(claim["id"])
@@ -39,7 +41,8 @@ def strip_html(manifest: dict, record: dict, address: str = "") -> str:
         said = f'<span><b>paper</b> {html.escape(said)}</span>' if said not in ("", "-", "none", "None") else ""
         ours = measured_text(result)
         ours = f'<span><b>here</b> {html.escape(ours)}</span>' if ours else ""
-        out.append(f'<li><a class="chip {verdict}" href="{address}#{anchor}" aria-label="{claim["id"]}: {verdict}">{verdict}</a>'
+        out.append(f'<li><a class="chip {verdict}" href="{address}#{anchor}" aria-label="{claim["id"]}: '
+                   f'{verdict}">{verdict}</a>'
                    f'<div><p>{html.escape(str(claim["text"]))}</p><p class="numbers">{said}{ours}</p></div></li>')
     return f'<ul class="headlines" aria-label="Headline claims">{"".join(out)}</ul>' if out else ""
 
@@ -71,12 +74,14 @@ def bibtex(manifest: dict, root: Path | None = None) -> str:
 
 # %% ../../nbs/kit/cover.ipynb #6a54d496
 def cover_picture(manifest: dict, record: dict, folder: Path) -> tuple[str, str]:
-    "(id, file) of the figure that a page opens with: the manifest's `cover`, else the first published one; ('', '') without any."
+    """(id, file) of the figure that a page opens with: the manifest's `cover`, else the first published one; ('', '')
+    without any."""
     figures = record.get("figures") or {}
     wanted = [manifest.get("cover"), *figures]
     for name in wanted:
         files = (figures.get(name) or {}).get("files") or []
-        file = next((f for f in files if f.rsplit(".", 1)[-1] in ("webp", "png", "jpg", "svg") and (folder/f).is_file()), "")
+        file = next((f for f in files if f.rsplit(".", 1)[-1] in ("webp", "png", "jpg", "svg")
+                     and (folder/f).is_file()), "")
         if file: return name, file
     return "", ""
 
@@ -84,7 +89,8 @@ def cost_html(record: dict) -> str:
     "How long a run takes: all of it, and again once its stages are there."
     def words(s): return f"{s:.0f} s" if s < 90 else f"{s/60:.0f} min" if s < 5400 else f"{s/3600:.1f} h"
     return (f'<p class="cost">A full run takes <b>{words(record["wall_s"])}</b> on {html.escape(record["device"])} and '
-            f'{record["peak_mb"]/1000:.1f} GB of memory (profile {record["profile"]}, measured {record["created"][:10]}).</p>')
+            f'{record["peak_mb"]/1000:.1f} GB of memory (profile {record["profile"]}, measured '
+            f'{record["created"][:10]}).</p>')
 
 def chart_html(manifest: dict, record: dict) -> str:
     "The paper's reported numbers against ours, a line a table."

@@ -28,6 +28,7 @@ def split_headings(cells: list[tuple]) -> list[tuple]:
         out.append((kind, "\n".join(piece)))
     return [(k, t) for k, t in out if t.strip()]
 
+# %% ../../nbs/kit/folds.ipynb #fb7ced02
 def sections(cells: list[tuple]) -> list[list[tuple]]:
     "The cells in runs: each starts at a heading of level two or three."
     out = [[]]
@@ -58,12 +59,13 @@ def _opened(rest: list[tuple]) -> tuple:
     return ("markdown", f':::::: {{.callout-note .part collapse="true" title="{_counted(rest)}"}}')
 
 def shortened(section: list[tuple]) -> list[tuple]:
-    """A section that shows numbered exhibits, with what lies between them folded where it is long: the prose after an exhibit and the
-    prose and code right before one stay."""
+    """A section that shows numbered exhibits, with what lies between them folded where it is long: the prose after an
+    exhibit and the prose and code right before one stay."""
     out, run = [], []
     def close():
         first, middle, last = run[:1], run[1:-2], run[-2:] if len(run) > 2 else run[1:]
-        if sum(len(t) for _, t in middle) > 900: out.extend([*first, _opened(middle), *middle, ("markdown", "::::::"), *last])
+        if sum(len(t) for _, t in middle) > 900:
+            out.extend([*first, _opened(middle), *middle, ("markdown", "::::::"), *last])
         else: out.extend(run)
     for cell in section:
         if not _numbered.search(cell[1]): run.append(cell); continue
@@ -73,6 +75,7 @@ def shortened(section: list[tuple]) -> list[tuple]:
     close()
     return out
 
+# %% ../../nbs/kit/folds.ipynb #4d8e34b6
 def judged(section: list[tuple]) -> list[tuple]:
     "A section of the chapter of claims: heading and verdicts, and behind a line how they are reached."
     head, *rest = section
@@ -112,8 +115,10 @@ def machinery(cells: list[tuple]) -> list[tuple]:
     if not cells: return []
     count = sum(k == "code" for k, _ in cells)
     title = f"{count} pieces of code: imports, sizes, stages, drawing"
-    return [("markdown", "## The machinery\n\nWhat every run needs and no reader of the method does, in the order of the notebook."),
-            ("markdown", f':::::: {{.callout-note .part .machinery collapse="true" title="{title}"}}'), *cells, ("markdown", "::::::")]
+    return [("markdown", "## The machinery\n\nWhat every run needs and no reader of the method does, in the order of "
+                         "the notebook."),
+            ("markdown", f':::::: {{.callout-note .part .machinery collapse="true" title="{title}"}}'), *cells,
+            ("markdown", "::::::")]
 
 # %% ../../nbs/kit/folds.ipynb #ed9008c7
 def fold_title(source: str, most: int = 88) -> str:
@@ -124,7 +129,8 @@ def fold_title(source: str, most: int = 88) -> str:
     def name(n):
         if isinstance(n, ast.ClassDef): return f"class {n.name}"
         if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            owner = n.args.args[0].annotation if n.args.args and any("patch" in ast.unparse(d) for d in n.decorator_list) else None
+            owner = n.args.args[0].annotation if n.args.args and any("patch" in ast.unparse(d)
+                                                                     for d in n.decorator_list) else None
             inside = ast.unparse(_bare(n.args)) if not owner else ", ".join(ast.unparse(_bare(n.args)).split(", ")[1:])
             return (f"{ast.unparse(owner)}." if owner else "") + f"{n.name}({inside})"
         return ""
@@ -137,5 +143,6 @@ def _bare(arguments: ast.arguments) -> ast.arguments:
     "The arguments without their annotations."
     import copy
     bare = copy.deepcopy(arguments)
-    for a in [*bare.posonlyargs, *bare.args, *bare.kwonlyargs, *filter(None, (bare.vararg, bare.kwarg))]: a.annotation = None
+    for a in [*bare.posonlyargs, *bare.args, *bare.kwonlyargs, *filter(None, (bare.vararg, bare.kwarg))]:
+        a.annotation = None
     return bare

@@ -22,24 +22,30 @@ __all__ = ['chamfer', 'earth_movers', 'mesh_accuracy', 'mesh_completion', 'FScor
 
 # %% ../../nbs/kit/metrics.ipynb #e12cb38d
 def chamfer(a: Float[Tensor, "*b n 3"], b: Float[Tensor, "*b m 3"]) -> Float[Tensor, "*b"]:
-    """Mean squared distance from `a` to its nearest points in `b`, plus the same reversed (squared units). Differentiable in both.
+    """Mean squared distance from `a` to its nearest points in `b`, plus the same reversed (squared units).
+    Differentiable in both.
 
     Raises `PaperKitError` for an empty cloud, shapes that do not fit, NaN."""
     if a.ndim and b.ndim and 0 in (a.shape[-2:-1] + b.shape[-2:-1]):
-        raise PaperKitError("an empty cloud has no distance", expected="at least one point in each", found=f"{list(a.shape)} and {list(b.shape)}",
-                            next_step="look at what produced it; an empty mesh needs a rule of its own, such as the worst value")
+        raise PaperKitError("an empty cloud has no distance", expected="at least one point in each",
+                            found=f"{list(a.shape)} and {list(b.shape)}",
+                            next_step="look at what produced it; an empty mesh needs a rule of its own, such as the "
+                                      "worst value")
     return nearest(a, b)[0].mean(-1) + nearest(b, a)[0].mean(-1)
 
 # %% ../../nbs/kit/metrics.ipynb #abea17e9
 def earth_movers(a: Float[Tensor, "*b n 3"], b: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b"]:
-    """Mean distance under the best one-to-one assignment, found exactly. Differentiable; the gradient is 0 where partners coincide.
+    """Mean distance under the best one-to-one assignment, found exactly. Differentiable; the gradient is 0 where
+    partners coincide.
 
     Raises `PaperKitError` unless both have the same number of points, all finite. Needs SciPy."""
     if a.shape != b.shape or a.ndim < 2 or a.shape[-2] == 0:
-        raise PaperKitError("one-to-one needs as many points on both sides", expected="two clouds of one shape [..., n, d], n at least 1",
+        raise PaperKitError("one-to-one needs as many points on both sides",
+                            expected="two clouds of one shape [..., n, d], n at least 1",
                             found=f"{list(a.shape)} and {list(b.shape)}", next_step="draw equally many")
     if not bool(torch.isfinite(a).all() and torch.isfinite(b).all()):
-        raise PaperKitError("a cloud is not finite", expected="finite coordinates", found="NaN or infinity", next_step="drop those points")
+        raise PaperKitError("a cloud is not finite", expected="finite coordinates", found="NaN or infinity",
+                            next_step="drop those points")
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
     pairs = zip(*(x.detach().cpu().double().reshape(-1, *x.shape[-2:]).numpy() for x in (a, b)))
@@ -47,25 +53,32 @@ def earth_movers(a: Float[Tensor, "*b n 3"], b: Float[Tensor, "*b n 3"]) -> Floa
     gap = a - gather(b, torch.from_numpy(partner).to(a.device).reshape(a.shape[:-1]))
     squared = gap.square().sum(-1)
     zero = squared == 0
-    return torch.where(zero, torch.zeros_like(squared), torch.where(zero, torch.ones_like(squared), squared).sqrt()).mean(-1)
+    return torch.where(zero, torch.zeros_like(squared),
+                       torch.where(zero, torch.ones_like(squared), squared).sqrt()).mean(-1)
 
 # %% ../../nbs/kit/metrics.ipynb #8322fccb
 def _distance(points: Tensor, surface: Mesh | Tensor) -> Tensor:
     squared = closest(surface, points).squared if isinstance(surface, Mesh) else nearest(points, surface)[0]
     return squared.detach().sqrt()
 
-def mesh_accuracy(generated: Float[Tensor, "*b n 3"], truth: Mesh | Float[Tensor, "*b m 3"], share: float = 0.9) -> Float[Tensor, "*b"]:
-    """Smallest d such that `share` of the generated points lie within d of the true surface (units of the points; lower is better).
+def mesh_accuracy(generated: Float[Tensor, "*b n 3"], truth: Mesh | Float[Tensor, "*b m 3"],
+                  share: float = 0.9) -> Float[Tensor, "*b"]:
+    """Smallest d such that `share` of the generated points lie within d of the true surface (units of the points; lower
+    is better).
 
     Raises `PaperKitError` for a share outside (0, 1], no points, or a mesh without faces."""
     if not 0 < share <= 1 or generated.shape[-2] == 0:
-        raise PaperKitError("no accuracy without points", expected="a share in (0, 1] of at least one point", found=f"share {share} of {generated.shape[-2]} points", next_step="correct it")
+        raise PaperKitError("no accuracy without points", expected="a share in (0, 1] of at least one point",
+                            found=f"share {share} of {generated.shape[-2]} points", next_step="correct it")
     return _distance(generated, truth).kthvalue(math.ceil(share*generated.shape[-2] - 1e-9), -1).values
 
-def mesh_completion(truth: Float[Tensor, "*b n 3"], generated: Mesh | Float[Tensor, "*b m 3"], delta: float = 0.01) -> Float[Tensor, "*b"]:
-    "Fraction of true surface points within `delta` of the generated surface (higher is better). Raises as `mesh_accuracy` does."
+def mesh_completion(truth: Float[Tensor, "*b n 3"], generated: Mesh | Float[Tensor, "*b m 3"],
+                    delta: float = 0.01) -> Float[Tensor, "*b"]:
+    """Fraction of true surface points within `delta` of the generated surface (higher is better). Raises as
+    `mesh_accuracy` does."""
     if delta < 0 or truth.shape[-2] == 0:
-        raise PaperKitError("no completion without points", expected="a distance of at least 0 and at least one point", found=f"{delta}, {truth.shape[-2]} points", next_step="correct it")
+        raise PaperKitError("no completion without points", expected="a distance of at least 0 and at least one point",
+                            found=f"{delta}, {truth.shape[-2]} points", next_step="correct it")
     return (_distance(truth, generated) <= delta).to(truth.dtype).mean(-1)
 
 # %% ../../nbs/kit/metrics.ipynb #361838dc
@@ -79,10 +92,12 @@ def f_score(generated: Float[Tensor, "*b n 3"], truth: Float[Tensor, "*b m 3"], 
     "F-score at a distance `threshold` (not squared); F is 0 where precision and recall are."
     precision, recall = mesh_completion(generated, truth, threshold), mesh_completion(truth, generated, threshold)
     total = precision + recall
-    return FScore(torch.where(total > 0, 2*precision*recall/torch.where(total > 0, total, torch.ones_like(total)), torch.zeros_like(total)), precision, recall)
+    return FScore(torch.where(total > 0, 2*precision*recall/torch.where(total > 0, total, torch.ones_like(total)),
+                              torch.zeros_like(total)), precision, recall)
 
 # %% ../../nbs/kit/metrics.ipynb #e8a12445
-def normal_consistency(a: Float[Tensor, "*b n 3"], normals_a: Float[Tensor, "*b n 3"], b: Float[Tensor, "*b m 3"], normals_b: Float[Tensor, "*b m 3"],
+def normal_consistency(a: Float[Tensor, "*b n 3"], normals_a: Float[Tensor, "*b n 3"], b: Float[Tensor, "*b m 3"],
+                       normals_b: Float[Tensor, "*b m 3"],
                        absolute: bool = False, both: bool = True) -> Float[Tensor, "*b"]:
     """Mean cosine between normals at nearest points; `both=False` looks from `a` only. Differentiable in the normals.
 
@@ -97,12 +112,15 @@ def normal_consistency(a: Float[Tensor, "*b n 3"], normals_a: Float[Tensor, "*b 
 
 # %% ../../nbs/kit/metrics.ipynb #affc4de0
 def intersection_over_union(a: Bool[Tensor, "*b n"], b: Bool[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
-    "|a and b| / |a or b| over the last axis; 1 where both are empty. Raises `PaperKitError` for anything but two booleans of one shape."
+    """|a and b| / |a or b| over the last axis; 1 where both are empty. Raises `PaperKitError` for anything but two
+    booleans of one shape."""
     if a.dtype != torch.bool or b.dtype != torch.bool or a.shape != b.shape:
-        raise PaperKitError("two occupancies are compared", expected="booleans of one shape", found=f"{list(a.shape)} {a.dtype} and {list(b.shape)} {b.dtype}",
+        raise PaperKitError("two occupancies are compared", expected="booleans of one shape",
+                            found=f"{list(a.shape)} {a.dtype} and {list(b.shape)} {b.dtype}",
                             next_step="threshold first, for instance value < 0 for a signed distance")
     union = (a | b).sum(-1).double()
-    return torch.where(union > 0, (a & b).sum(-1)/union.clamp(min=1), torch.ones_like(union)).to(torch.get_default_dtype())
+    return torch.where(union > 0, (a & b).sum(-1)/union.clamp(min=1),
+                       torch.ones_like(union)).to(torch.get_default_dtype())
 
 def volumetric_iou(a: Mesh, b: Mesh, count: int = 100_000, generator: Generator | None = None) -> Float[Tensor, ""]:
     "IoU of the insides (winding number above one half) of two meshes at `count` random points of their common box."

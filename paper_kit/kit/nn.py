@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm as normalise_weight
-from .files import PaperKitError, patch
+from .files import PaperKitError, patch, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,16 +58,21 @@ def parameter_bytes(module: nn.Module, buffers: bool = False) -> int:
 def load_strict(module: nn.Module, state: dict, ignore: Sequence[str] = ()) -> nn.Module:
     """Copy `state` (name -> tensor) into `module` and return it.
 
-    Raises `PaperKitError` that lists the names missing, left over or of another shape. Names starting with an entry of `ignore` may do so."""
+    Raises `PaperKitError` that lists the names missing, left over or of another shape. Names starting with an entry of
+    `ignore` may do so."""
     if state and all(name.startswith("module.") for name in state): state = {name[7:]: t for name, t in state.items()}
     own = module.state_dict()
     part = lambda names: sorted(n for n in names if not n.startswith(tuple(ignore)))
-    wrong = [f"{n} {tuple(state[n].shape)} for {tuple(own[n].shape)}" for n in part(own.keys() & state) if own[n].shape != state[n].shape]
+    wrong = [f"{n} {tuple(state[n].shape)} for {tuple(own[n].shape)}" for n in part(own.keys() & state)
+             if own[n].shape != state[n].shape]
     found = {"missing": part(own.keys() - state), "left over": part(state.keys() - own), "of another shape": wrong}
     if any(found.values()):
-        text = "; ".join(f"{len(names)} {kind}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for kind, names in found.items() if names)
-        raise PaperKitError(f"the weights do not fit {type(module).__name__}", expected=f"its {len(own)} names and shapes", found=text,
-                            next_step="build the network with the options of the checkpoint, or name the parts to leave out in ignore=")
+        text = "; ".join(f"{len(names)} {kind}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for kind,
+                         names in found.items() if names)
+        raise PaperKitError(f"the weights do not fit {type(module).__name__}",
+                            expected=f"its {len(own)} names and shapes", found=text,
+                            next_step="build the network with the options of the checkpoint, or name the parts to "
+                                      "leave out in ignore=")
     module.load_state_dict({n: t for n, t in state.items() if n in own and own[n].shape == t.shape}, strict=False)
     return module
 
@@ -79,7 +84,7 @@ def read_weights(path) -> dict:
     wrong = lambda found: PaperKitError("the checkpoint cannot be read", file=str(path), expected="safetensors, or a file of torch.save with tensors and plain containers",
                                         found=found, next_step="fetch it again from its source; one that needs code to be opened is not opened here")
     if not path.is_file(): raise wrong("no such file")
-    try:
+    with reading(path, wrong("").expected, 20_000_000_000, 600, what=wrong("").what, next_step=wrong("").next_step):
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
             found = load_file(path)
@@ -87,12 +92,12 @@ def read_weights(path) -> dict:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error: raise wrong(f"{type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
     if not isinstance(found, dict): raise wrong(f"a {type(found).__name__}")
     return found
 
 # %% ../../nbs/kit/nn.ipynb #597e2ddf
-_weight_norm_names = (("weight_g", "parametrizations.weight.original0"), ("weight_v", "parametrizations.weight.original1"))
+_weight_norm_names = (("weight_g", "parametrizations.weight.original0"),
+                      ("weight_v", "parametrizations.weight.original1"))
 
 def _renamed(state: dict, pairs) -> dict:
     def new(name):
@@ -111,13 +116,15 @@ def from_old_weight_norm(state: dict) -> dict:
 
 # %% ../../nbs/kit/nn.ipynb #7fa1c97c
 class FrozenBatchNorm(nn.BatchNorm2d):
-    "Batch norm that uses its stored statistics, training or not, and gives its parameters no gradient. Names as in `BatchNorm2d`."
+    """Batch norm that uses its stored statistics, training or not, and gives its parameters no gradient. Names as in
+    `BatchNorm2d`."""
     def __init__(self, channels: int):
         super().__init__(channels)
         self.requires_grad_(False)
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight.detach(), self.bias.detach(), False, 0.0, self.eps)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight.detach(), self.bias.detach(),
+                            False, 0.0, self.eps)
 
 # %% ../../nbs/kit/nn.ipynb #d8845b28
 class Pointwise(nn.Conv2d):
@@ -140,13 +147,13 @@ class PointwiseTranspose(nn.ConvTranspose2d):
     def forward(self, x: Float[Tensor, "batch inputs h w"]) -> Float[Tensor, "batch outputs larger_h larger_w"]:
         y = F.conv_transpose2d(x, self.weight)
         if self.step > 1:
-            layout = torch.channels_last if y.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+            layout = (torch.channels_last if y.is_contiguous(memory_format=torch.channels_last)
+                      else torch.contiguous_format)
             size = *y.shape[:2], self.step * y.shape[2], self.step * y.shape[3]
             apart = torch.empty(size, dtype=y.dtype, device=y.device, memory_format=layout).zero_()
             apart[:, :, ::self.step, ::self.step] = y
             y = apart
         return y if self.bias is None else y + self.bias[:, None, None]
-
 
 # %% ../../nbs/kit/nn.ipynb #3fe9f3e2
 class Residual(nn.Module):
@@ -163,7 +170,8 @@ class Residual(nn.Module):
         if stride != 1 or inputs != self.outputs:
             self.downsample = nn.Sequential(Pointwise(inputs, self.outputs, stride, bias=False), norm(self.outputs))
 
-    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs smaller_height smaller_width"]:
+    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch outputs smaller_height "
+                                                                                      "smaller_width"]:
         y = x
         for i in range(1, self.depth + 1):
             y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
@@ -173,15 +181,17 @@ class Residual(nn.Module):
 # %% ../../nbs/kit/nn.ipynb #73652142
 _blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
+# %% ../../nbs/kit/nn.ipynb #b88f5814
 class ResNet(nn.Module):
     """ResNet of 18, 34 or 50 layers (He and others, CVPR 2016) with the state-dict names and shapes of torchvision's.
 
-    `classes=None`: no classifier, `forward` gives the pyramid. `frozen_norm`: `FrozenBatchNorm` throughout. `widths`: channels of the
-    pyramid. Raises `PaperKitError` for another number of layers."""
+    `classes=None`: no classifier, `forward` gives the pyramid. `frozen_norm`: `FrozenBatchNorm` throughout. `widths`:
+    channels of the pyramid. Raises `PaperKitError` for another number of layers."""
     def __init__(self, layers: int = 18, channels: int = 3, classes: int | None = 1000, frozen_norm: bool = False):
         super().__init__()
         if layers not in _blocks:
-            raise PaperKitError(f"there is no ResNet of {layers} layers here", expected="18, 34 or 50", found=repr(layers), next_step="choose one")
+            raise PaperKitError(f"there is no ResNet of {layers} layers here", expected="18, 34 or 50",
+                                found=repr(layers), next_step="choose one")
         norm = FrozenBatchNorm if frozen_norm else nn.BatchNorm2d
         self.conv1, self.bn1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False), norm(64)
         inputs, self.widths = 64, []
@@ -197,7 +207,9 @@ class ResNet(nn.Module):
         for m in self.modules():
             if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
-    def pyramid(self, x: Float[Tensor, "batch channels height width"]) -> list[Float[Tensor, "batch width height_at_stride width_at_stride"]]:
+    def pyramid(self, x: Float[Tensor, "batch channels height width"]) -> list[Float[Tensor, "batch width "
+                                                                                             "height_at_stride "
+                                                                                             "width_at_stride"]]:
         "Features at strides 4, 8, 16 and 32, with `widths` channels; a size that does not divide is rounded up."
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         levels = []
@@ -219,18 +231,24 @@ class Sine(nn.Module):
     def forward(self, x): return torch.sin(self.frequency * x)
 
 def nonlinearity(name, sharpness: float | None = None) -> Callable:
-    """A function by its name (relu, leaky_relu, elu, gelu, tanh, sigmoid, softplus, sine, none), or `name` itself if it is a function.
+    """A function by its name (relu, leaky_relu, elu, gelu, tanh, sigmoid, softplus, sine, none), or `name` itself if it
+    is a function.
 
-    `sharpness`: beta of softplus (default 1), frequency of sine (default 30). Raises `PaperKitError` for an unknown name."""
+    `sharpness`: beta of softplus (default 1), frequency of sine (default 30). Raises `PaperKitError` for an unknown
+    name."""
     if callable(name): return name
-    known = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, None: nn.Identity,
-             "none": nn.Identity, "softplus": lambda: nn.Softplus(sharpness or 1.0), "sine": lambda: Sine(sharpness or 30.0)}
+    known = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU, "tanh": nn.Tanh,
+             "sigmoid": nn.Sigmoid, None: nn.Identity,
+             "none": nn.Identity, "softplus": lambda: nn.Softplus(sharpness or 1.0),
+             "sine": lambda: Sine(sharpness or 30.0)}
     if name not in known:
-        raise PaperKitError(f"there is no activation '{name}'", expected=", ".join(filter(None, known)), found=repr(name), next_step="or pass a function")
+        raise PaperKitError(f"there is no activation '{name}'", expected=", ".join(filter(None, known)),
+                            found=repr(name), next_step="or pass a function")
     return known[name]()
 
 def sine_weights(layer: nn.Linear, frequency: float, first: bool) -> None:
-    "SIREN's initial weights (its Section 3.2): uniform in +-1/n for the first layer, +-sqrt(6/n)/frequency for the others; n inputs."
+    """SIREN's initial weights (its Section 3.2): uniform in +-1/n for the first layer, +-sqrt(6/n)/frequency for the
+    others; n inputs."""
     bound = 1 / layer.in_features if first else math.sqrt(6 / layer.in_features) / frequency
     nn.init.uniform_(layer.weight, -bound, bound)
 
@@ -238,8 +256,10 @@ def sine_weights(layer: nn.Linear, frequency: float, first: bool) -> None:
 class FourierFeatures(nn.Module):
     """Coordinates [..., d] to [..., outputs]: the coordinates themselves (if `include`), sines, cosines.
 
-    `count` octaves of each coordinate, or, with `scale`, `count` random directions of standard deviation `scale` drawn from `generator`."""
-    def __init__(self, coordinates: int, count: int, scale: float | None = None, include: bool = True, generator: torch.Generator | None = None):
+    `count` octaves of each coordinate, or, with `scale`, `count` random directions of standard deviation `scale` drawn
+    from `generator`."""
+    def __init__(self, coordinates: int, count: int, scale: float | None = None, include: bool = True,
+                 generator: torch.Generator | None = None):
         super().__init__()
         if scale is None: matrix = math.pi * torch.kron(2.0 ** torch.arange(count)[:, None], torch.eye(coordinates))
         else: matrix = 2 * math.pi * scale * torch.randn(count, coordinates, generator=generator)
@@ -252,21 +272,29 @@ class FourierFeatures(nn.Module):
 
 # %% ../../nbs/kit/nn.ipynb #8bb16375
 class CoordinateMLP(nn.Module):
-    """A fully connected network on coordinates: `depth` hidden layers of `width` units, then one linear layer and `output`.
+    """A fully connected network on coordinates: `depth` hidden layers of `width` units, then one linear layer and
+    `output`.
 
-    `latent`: length of a code put before the coordinates. `skips`: layers that get the input again, `skip`: "shrink" or "grow".
-    `weight_norm`: on the hidden layers. `dropout`: after each of them. `fourier`: a `FourierFeatures` for the coordinates.
-    `activation`, `output`: see `nonlinearity`. Raises `PaperKitError` for a skip that has no place. Source: DeepSDF, Section 4 and Figure 4."""
-    def __init__(self, coordinates: int = 3, outputs: int = 1, latent: int = 0, width: int = 512, depth: int = 8, skips: Sequence[int] = (),
-                 skip: str = "shrink", weight_norm: bool = False, dropout: float = 0.0, activation="relu", sharpness: float | None = None,
+    `latent`: length of a code put before the coordinates. `skips`: layers that get the input again, `skip`: "shrink" or
+    "grow". `weight_norm`: on the hidden layers. `dropout`: after each of them. `fourier`: a `FourierFeatures` for the
+    coordinates. `activation`, `output`: see `nonlinearity`. Raises `PaperKitError` for a skip that has no place.
+    Source: DeepSDF, Section 4 and Figure 4."""
+    def __init__(self, coordinates: int = 3, outputs: int = 1, latent: int = 0, width: int = 512, depth: int = 8,
+                 skips: Sequence[int] = (),
+                 skip: str = "shrink", weight_norm: bool = False, dropout: float = 0.0, activation="relu",
+                 sharpness: float | None = None,
                  fourier: FourierFeatures | None = None, output="none"):
         super().__init__()
-        self.latent, self.coordinates, self.depth, self.skips, self.dropout = latent, coordinates, depth, frozenset(skips), dropout
+        self.latent, self.coordinates, self.depth, self.skips, self.dropout = (latent, coordinates, depth,
+                                                                               frozenset(skips), dropout)
         self.fourier = fourier
         entry = latent + (fourier.outputs if fourier else coordinates)
-        if skip not in ("shrink", "grow") or not self.skips <= set(range(1, depth + 1)) or (skip == "shrink" and self.skips and entry >= width):
-            raise PaperKitError("a skip has no place in this network", expected=f"skip 'shrink' or 'grow', layers 1 to {depth}, an input narrower "
-                                "than the layer if it shrinks", found=f"skip '{skip}', layers {sorted(self.skips)}, input {entry}, width {width}",
+        if (skip not in ("shrink", "grow") or not self.skips <= set(range(1, depth + 1))
+            or (skip == "shrink" and self.skips and entry >= width)):
+            raise PaperKitError("a skip has no place in this network",
+                                expected=f"skip 'shrink' or 'grow', layers 1 to {depth}, an input narrower "
+                                "than the layer if it shrinks",
+                                found=f"skip '{skip}', layers {sorted(self.skips)}, input {entry}, width {width}",
                                 next_step="choose another layer, skip='grow', or a wider network")
         more = lambda i: entry if i in self.skips else 0
         inputs = [entry] + [width + (more(i) if skip == "grow" else 0) for i in range(1, depth + 1)]
@@ -279,11 +307,15 @@ class CoordinateMLP(nn.Module):
 
 # %% ../../nbs/kit/nn.ipynb #93978053
 @patch
-def forward(self: CoordinateMLP, x: Float[Tensor, "*batch coordinates"], code: Float[Tensor, "*codes latent"] | None = None) -> Float[Tensor, "*batch outputs"]:
-    """Values at `x`. `code`: [latent], or one dimension less than `x`, or as many. Raises `PaperKitError` when its length is another."""
+def forward(self: CoordinateMLP, x: Float[Tensor, "*batch coordinates"],
+            code: Float[Tensor, "*codes latent"] | None = None) -> Float[Tensor, "*batch outputs"]:
+    """Values at `x`. `code`: [latent], or one dimension less than `x`, or as many. Raises `PaperKitError` when its
+    length is another."""
     if (0 if code is None else code.shape[-1]) != self.latent or x.shape[-1] != self.coordinates:
-        raise PaperKitError("the input does not fit the network", expected=f"coordinates [..., {self.coordinates}], code [..., {self.latent}]",
-                            found=f"{list(x.shape)}, {None if code is None else list(code.shape)}", next_step="see latent= and coordinates=")
+        raise PaperKitError("the input does not fit the network",
+                            expected=f"coordinates [..., {self.coordinates}], code [..., {self.latent}]",
+                            found=f"{list(x.shape)}, {None if code is None else list(code.shape)}",
+                            next_step="see latent= and coordinates=")
     entry = x if self.fourier is None else self.fourier(x)
     if code is not None:
         if code.dim() == x.dim() - 1: code = code[..., None, :]
@@ -301,29 +333,34 @@ def _norm(kind, channels: int, dimensions: int) -> nn.Module:
     known = {"batch": lambda: batch(channels), "instance": lambda: instance(channels, affine=True),
              "group": lambda: nn.GroupNorm(math.gcd(8, channels), channels), "none": nn.Identity, None: nn.Identity}
     if kind not in known:
-        raise PaperKitError(f"there is no norm '{kind}'", expected=", ".join(filter(None, known)), found=repr(kind), next_step="choose one")
+        raise PaperKitError(f"there is no norm '{kind}'", expected=", ".join(filter(None, known)), found=repr(kind),
+                            next_step="choose one")
     return known[kind]()
 
 def _two_convolutions(inputs: int, outputs: int, dimensions: int, norm, function) -> nn.Sequential:
     convolution = (nn.Conv2d, nn.Conv3d)[dimensions - 2]
     layers = []
     for channels in (inputs, outputs):
-        layers += [convolution(channels, outputs, 3, padding=1, bias=norm in (None, "none")), _norm(norm, outputs, dimensions), nonlinearity(function)]
+        layers += [convolution(channels, outputs, 3, padding=1, bias=norm in (None, "none")),
+                   _norm(norm, outputs, dimensions), nonlinearity(function)]
     return nn.Sequential(*layers)
 
 # %% ../../nbs/kit/nn.ipynb #c23b4c7b
 class UNet(nn.Module):
     """U-Net [batch, inputs, *size] -> [batch, outputs, *size] in 2 or 3 `dimensions`, halving the size `depth` times.
 
-    `width` channels at full size, doubled at each level, or a list of depth + 1 widths. `norm`: batch, instance, group (8 groups), none.
-    Raises `PaperKitError` for other dimensions and for sizes that 2**depth does not divide."""
-    def __init__(self, inputs: int, outputs: int, dimensions: int = 2, width: int | Sequence[int] = 32, depth: int = 4, norm: str | None = "batch",
+    `width` channels at full size, doubled at each level, or a list of depth + 1 widths. `norm`: batch, instance, group
+    (8 groups), none. Raises `PaperKitError` for other dimensions and for sizes that 2**depth does not divide."""
+    def __init__(self, inputs: int, outputs: int, dimensions: int = 2, width: int | Sequence[int] = 32, depth: int = 4,
+                 norm: str | None = "batch",
                  activation="relu"):
         super().__init__()
         self.widths = [width * 2**i for i in range(depth + 1)] if isinstance(width, int) else list(width)
         if dimensions not in (2, 3) or len(self.widths) != depth + 1:
-            raise PaperKitError("this U-Net cannot be built", expected=f"2 or 3 dimensions, {depth + 1} widths for depth {depth}",
-                                found=f"{dimensions} dimensions, widths {self.widths}", next_step="change dimensions=, width= or depth=")
+            raise PaperKitError("this U-Net cannot be built",
+                                expected=f"2 or 3 dimensions, {depth + 1} widths for depth {depth}",
+                                found=f"{dimensions} dimensions, widths {self.widths}",
+                                next_step="change dimensions=, width= or depth=")
         self.inputs, self.dimensions, self.depth, self.norm = inputs, dimensions, depth, norm
         block = lambda a, b: _two_convolutions(a, b, dimensions, norm, activation)
         convolution, transposed = ((nn.Conv2d, nn.ConvTranspose2d), (nn.Conv3d, nn.ConvTranspose3d))[dimensions - 2]
@@ -346,8 +383,11 @@ class UNet(nn.Module):
 @patch
 def _check(self: UNet, x: Tensor) -> None:
     step, size = 2**self.depth, list(x.shape[2:])
-    if x.dim() == self.dimensions + 2 and x.shape[1] == self.inputs and size and not any(s % step or s == 0 for s in size):
+    if (x.dim() == self.dimensions + 2 and x.shape[1] == self.inputs and size
+        and not any(s % step or s == 0 for s in size)):
         if self.norm != "instance" or not self.training or math.prod(s // step for s in size) > 1: return
         step = f"{step}, and more than one at the bottom for instance norm"
-    raise PaperKitError("the input does not fit the U-Net", expected=f"[batch, {self.inputs}, {', '.join(['size'] * self.dimensions)}], each size a multiple of {step}",
+    raise PaperKitError("the input does not fit the U-Net", expected=f"[batch, {self.inputs}, "
+                                                                     f"{', '.join(['size'] * self.dimensions)}], each "
+                                                                     f"size a multiple of {step}",
                         found=str(list(x.shape)), next_step="pad or crop the input, or choose a smaller depth")

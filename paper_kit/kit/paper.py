@@ -34,16 +34,22 @@ class _Loader(yaml.SafeLoader):
 _Loader.yaml_implicit_resolvers = {k: [(t, r) for t, r in v if t != "tag:yaml.org,2002:timestamp"]
                                    for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 
+# %% ../../nbs/kit/paper.ipynb #ece2bc7e
 def read_yaml(path, limit: int = 1_000_000) -> tuple:
     "(document, lines) of a YAML file; `lines` maps a path such as ('claims', 3) to its line. Raises `PaperKitError`."
     path, lines = Path(path), {}
-    if not path.is_file(): raise PaperKitError("a file is missing", file=str(path), expected="a YAML file", found="nothing", next_step="restore or write it")
+    if not path.is_file():
+        raise PaperKitError("a file is missing", file=str(path), expected="a YAML file", found="nothing",
+                            next_step="restore or write it")
     if path.stat().st_size > limit:
-        raise PaperKitError("a YAML file is too large", file=str(path), expected=f"at most {limit:,} bytes", found=f"{path.stat().st_size:,}", next_step="shorten it")
+        raise PaperKitError("a YAML file is too large", file=str(path), expected=f"at most {limit:,} bytes",
+                            found=f"{path.stat().st_size:,}", next_step="shorten it")
     def walk(node, where):
         lines[where] = node.start_mark.line + 1
         if isinstance(node, yaml.MappingNode):
-            for key, value in node.value: walk(value, (*where, key.value)); lines[(*where, key.value)] = key.start_mark.line + 1
+            for key, value in node.value:
+                walk(value, (*where, key.value))
+                lines[(*where, key.value)] = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode):
             for i, value in enumerate(node.value): walk(value, (*where, i))
     try:
@@ -53,17 +59,21 @@ def read_yaml(path, limit: int = 1_000_000) -> tuple:
         if node is not None: walk(node, ())
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        raise PaperKitError("a YAML file cannot be read", file=f"{path}:{mark.line + 1}" if mark else str(path), expected="YAML",
-                            found=(getattr(error, "problem", None) or str(error))[:150], next_step="mend that line") from None
+        raise PaperKitError("a YAML file cannot be read", file=f"{path}:{mark.line + 1}" if mark
+                            else str(path), expected="YAML",
+                            found=(getattr(error, "problem", None) or str(error))[:150],
+                            next_step="mend that line") from None
     return document, lines
 
 # %% ../../nbs/kit/paper.ipynb #e7de4698
 _must = {"paper": {"slug", "title", "venue", "wing", "summary", "tables", "figures", "claims"},
-         "tables": {"id", "shows", "regenerate"}, "figures": {"id", "shows", "regenerate"}, "claims": {"id", "kind", "text", "test", "needs"}}
+         "tables": {"id", "shows", "regenerate"}, "figures": {"id", "shows", "regenerate"},
+         "claims": {"id", "kind", "text", "test", "needs"}}
 _may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes", "idea", "aliases", "cover"},
         "tables": {"rows", "columns", "how", "why", "owed", "extra", "better", "note"},
         "figures": {"how", "why", "owed", "extra", "note", "overview"},
-        "claims": {"where", "paper_numbers", "amended", "reading", "owed", "extra", "cost", "why", "looks", "not_converged"}}
+        "claims": {"where", "paper_numbers", "amended", "reading", "owed", "extra", "cost", "why",
+                   "looks", "not_converged"}}
 needs_levels = ("smoke", "cpu", "gpu", "real-data")
 claim_kinds = {"headline": "the method against its rivals", "ablation": "one of its parts left out or changed",
                "property": "an identity, a count, a bound, a cost"}
@@ -74,8 +84,10 @@ class Manifest(dict):
         found = {e["id"]: e for e in self[kind]}
         if identifier not in found:
             near = difflib.get_close_matches(identifier, found, 1)
-            raise PaperKitError(f"the manifest has no {kind[:-1]} '{identifier}'", file=self.file, expected=", ".join(found) or f"no {kind}",
-                                found=identifier, next_step=f"did you mean '{near[0]}'?" if near else f"add it under {kind}")
+            raise PaperKitError(f"the manifest has no {kind[:-1]} '{identifier}'", file=self.file,
+                                expected=", ".join(found) or f"no {kind}",
+                                found=identifier, next_step=f"did you mean '{near[0]}'?" if near
+                                else f"add it under {kind}")
         return found[identifier]
 
     def expected(self, kind: str) -> list:
@@ -90,15 +102,18 @@ def load_manifest(path) -> Manifest:
     faults = []
     def fault(where, text): faults.append(f"line {lines.get(where, lines.get(where[:-1], 1))}: {text}")
     def keys(where, entry, kind):
-        for key in _must[kind] - set(entry): fault(where, f"{kind} {entry.get('id', '')} has no '{key}'".replace("  ", " "))
+        for key in _must[kind] - set(entry):
+            fault(where, f"{kind} {entry.get('id', '')} has no '{key}'".replace("  ", " "))
         for key in set(entry) - _must[kind] - _may[kind]:
             near = difflib.get_close_matches(str(key), _must[kind] | _may[kind], 1)
             fault((*where, key), f"unknown key '{key}'" + (f" (did you mean '{near[0]}'?)" if near else ""))
     if not isinstance(document, dict):
-        raise PaperKitError("a manifest is not a mapping", file=str(path), expected="slug: ..., title: ...", found=type(document).__name__, next_step="see data/papers/")
+        raise PaperKitError("a manifest is not a mapping", file=str(path), expected="slug: ..., title: ...",
+                            found=type(document).__name__, next_step="see data/papers/")
     keys((), document, "paper")
     _check_texts(fault, (), document, "paper")
-    if document.get("slug") != path.stem: fault(("slug",), f"slug is {document.get('slug')!r}, the file says {path.stem!r}")
+    if document.get("slug") != path.stem:
+        fault(("slug",), f"slug is {document.get('slug')!r}, the file says {path.stem!r}")
     for kind in ("tables", "figures", "claims"):
         entries, seen = document.get(kind), {}
         if not isinstance(entries, list): fault((kind,), f"{kind} is not a list"); document[kind] = []; continue
@@ -108,13 +123,18 @@ def load_manifest(path) -> Manifest:
             _check_texts(fault, (kind, i), entry, kind)
             _check_entry(fault, (kind, i), kind, entry)
             identifier = entry.get("id")
-            if not isinstance(identifier, str): fault((kind, i), f"{kind}[{i}]: id is {identifier!r}, not a text"); continue
-            if identifier in seen: fault((kind, i), f"{identifier} stands here for the second time (first in line {seen[identifier]})")
+            if not isinstance(identifier, str):
+                fault((kind, i), f"{kind}[{i}]: id is {identifier!r}, not a text")
+                continue
+            if identifier in seen:
+                fault((kind, i), f"{identifier} stands here for the second time (first in line {seen[identifier]})")
             seen.setdefault(identifier, lines.get((kind, i)))
     _check_reported(fault, document)
     if faults:
-        raise PaperKitError(f"the manifest of {path.stem} has {len(faults)} fault{'s' * (len(faults) > 1)}", file=f"{path}:{min(int(f.split()[1][:-1]) for f in faults)}",
-                            expected="a manifest as described in nbs/kit/paper.ipynb", found="\n    ".join(["", *faults]).rstrip(), next_step="mend these lines")
+        raise PaperKitError(f"the manifest of {path.stem} has {len(faults)} fault{'s' * (len(faults) > 1)}",
+                            file=f"{path}:{min(int(f.split()[1][:-1]) for f in faults)}",
+                            expected="a manifest as described in nbs/kit/paper.ipynb",
+                            found="\n    ".join(["", *faults]).rstrip(), next_step="mend these lines")
     manifest = Manifest(document)
     manifest.file, manifest.lines = str(path), lines
     return manifest
@@ -122,24 +142,29 @@ def load_manifest(path) -> Manifest:
 # %% ../../nbs/kit/paper.ipynb #e5e8eb7f
 def _check_entry(fault, where, kind, entry):
     if kind == "claims":
-        if entry.get("needs") not in needs_levels: fault((*where, "needs"), f"needs is {entry.get('needs')!r}; expected one of {', '.join(needs_levels)}")
+        if entry.get("needs") not in needs_levels:
+            fault((*where, "needs"), f"needs is {entry.get('needs')!r}; expected one of {', '.join(needs_levels)}")
         if "kind" in entry and entry["kind"] not in claim_kinds:
             fault((*where, "kind"), f"kind is {entry['kind']!r}; expected one of {', '.join(claim_kinds)}")
         looks = entry.get("looks", [2])
-        if not (isinstance(looks, list) and looks and all(type(n) is int and n > 1 for n in looks) and looks == sorted(set(looks))):
+        if not (isinstance(looks, list) and looks and all(type(n) is int and n > 1 for n in looks)
+                and looks == sorted(set(looks))):
             fault((*where, "looks"), f"looks is {looks!r}; expected growing numbers of seeds, such as [3, 6]")
         amended = entry.get("amended")
         if amended is not None:
-            if not isinstance(amended, dict) or set(amended) != {"from", "to", "why"}: fault((*where, "amended"), "amended takes from, to and why")
+            if not isinstance(amended, dict) or set(amended) != {"from", "to", "why"}:
+                fault((*where, "amended"), "amended takes from, to and why")
             elif amended["to"] != entry.get("test"): fault((*where, "amended"), "amended.to is not the test")
         return
     if entry.get("regenerate") not in ("full", "partial", "reported-only"):
-        fault((*where, "regenerate"), f"regenerate is {entry.get('regenerate')!r}; expected full, partial or reported-only")
+        fault((*where, "regenerate"),
+              f"regenerate is {entry.get('regenerate')!r}; expected full, partial or reported-only")
     elif entry["regenerate"] != "full" and not (entry.get("how") or entry.get("why")):
         fault(where, f"{entry.get('id')} is {entry['regenerate']} and gives no reason (how or why)")
 
 # %% ../../nbs/kit/paper.ipynb #e5e8eb7e
-_texts = {"paper": ("title", "venue", "wing", "summary", "authors", "idea"), "tables": ("shows", "how", "why"), "figures": ("shows", "how", "why"),
+_texts = {"paper": ("title", "venue", "wing", "summary", "authors", "idea"), "tables": ("shows", "how", "why"),
+          "figures": ("shows", "how", "why"),
           "claims": ("text", "test", "where", "why", "cost")}
 
 def _check_texts(fault, where, entry, kind):
@@ -154,42 +179,62 @@ def _check_reported(fault, document):
     for name, table in reported.items() if isinstance(reported, dict) else []:
         if not isinstance(table, dict): continue
         columns, rows = table.get("columns") or [], table.get("rows") or []
-        if not isinstance(columns, list) or not isinstance(rows, list): fault(("reported", name), f"columns and rows of reported {name} are not lists"); continue
+        if not isinstance(columns, list) or not isinstance(rows, list):
+            fault(("reported", name), f"columns and rows of reported {name} are not lists")
+            continue
         for i, row in enumerate(rows):
             if not isinstance(row, list) or len(row) != len(columns):
-                fault(("reported", name, "rows", i), f"row {i + 1} of reported {name} has {len(row) if isinstance(row, list) else 'no'} values for {len(columns)} columns")
+                fault(("reported", name, "rows", i), f"row {i + 1} of reported {name} has "
+                                                     f"{len(row) if isinstance(row, list) else 'no'} values for "
+                                                     f"{len(columns)} columns")
 
 # %% ../../nbs/kit/paper.ipynb #c25d6fa5
 record_version = 1
 harness_version = 3   # 3: pictures have at least 1.6 pixels for each of the page's
 _numbers_by_name = {"type": "object", "additionalProperties": {"type": ["number", "array", "string"]}}
+
+# %% ../../nbs/kit/paper.ipynb #944cf30e
 record_schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "paper_kit record", "type": "object",
-    "required": ["schema", "slug", "profile", "seed", "data", "digest", "harness", "created", "device", "threads", "versions", "wall_s",
+    "required": ["schema", "slug", "profile", "seed", "data", "digest", "harness", "created", "device", "threads",
+                 "versions", "wall_s",
                  "peak_mb", "stages", "tables", "figures", "claims", "files"],
     "additionalProperties": False,
     "properties": {
-        "schema": {"const": record_version}, "slug": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"}, "profile": {"enum": list(profiles)},
-        "seed": {"type": "integer"}, "data": {"type": "string", "pattern": "^(world|real:.+@.+)$"}, "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        "harness": {"type": "integer"}, "judged": {"type": "integer"}, "created": {"type": "string"}, "device": {"type": "string"}, "threads": {"type": "integer", "minimum": 1},
-        "versions": {"type": "object", "additionalProperties": {"type": "string"}}, "wall_s": {"type": "number", "minimum": 0},
+        "schema": {"const": record_version}, "slug": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
+                   "profile": {"enum": list(profiles)},
+        "seed": {"type": "integer"}, "data": {"type": "string", "pattern": "^(world|real:.+@.+)$"},
+                   "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "harness": {"type": "integer"}, "judged": {"type": "integer"}, "created": {"type": "string"},
+                   "device": {"type": "string"}, "threads": {"type": "integer", "minimum": 1},
+        "versions": {"type": "object", "additionalProperties": {"type": "string"}},
+                   "wall_s": {"type": "number", "minimum": 0},
         "cpu_s": {"type": "number", "minimum": 0}, "peak_mb": {"type": "number", "minimum": 0},
-        "stages": {"type": "array", "items": {"type": "object", "required": ["name", "key", "device", "wall_s", "peak_mb", "cached"]}},
+        "stages": {"type": "array",
+                   "items": {"type": "object", "required": ["name", "key", "device", "wall_s", "peak_mb", "cached"]}},
         "tables": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["columns", "rows", "note"], "additionalProperties": False,
-            "properties": {"source": {"type": "string"}, "columns": {"type": "array", "items": {"type": "string"}}, "rows": {"type": "array", "items": {"type": "array"}}, "note": {"type": "string"}, "better": {"type": ["string", "object"]}}}},
+            "properties": {"source": {"type": "string"}, "columns": {"type": "array", "items": {"type": "string"}},
+                           "rows": {"type": "array", "items": {"type": "array"}}, "note": {"type": "string"},
+                           "better": {"type": ["string", "object"]}}}},
         "figures": {"type": "object", "additionalProperties": {
-            "type": "object", "required": ["files"], "properties": {"files": {"type": "array", "items": {"type": "string"}}, "caption": {"type": "string"}}}},
+            "type": "object", "required": ["files"], "properties": {"files": {"type": "array",
+                                                                              "items": {"type": "string"}},
+                                                                    "caption": {"type": "string"}}}},
         "claims": {"type": "object", "additionalProperties": {
             "type": "object", "required": ["verdict", "measured", "values"],
-            "properties": {"verdict": {"enum": ["holds", "fails", "undecided", "untested"]}, "measured": {"type": "string"}, "values": _numbers_by_name, "why": {"type": "string"},
+            "properties": {"verdict": {"enum": ["holds", "fails", "undecided", "untested"]},
+                           "measured": {"type": "string"}, "values": _numbers_by_name, "why": {"type": "string"},
                            "evidence": {"type": "string"}, "reason": {"type": "string"}, "small": {"type": "string"},
-                           "rows": {"type": "array", "items": {"type": "object", "required": ["condition", "verdict"]}}}}},
+                           "rows": {"type": "array",
+                                    "items": {"type": "object", "required": ["condition", "verdict"]}}}}},
         "files": {"type": "object", "additionalProperties": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}}}
 
+# %% ../../nbs/kit/paper.ipynb #f412f81b
 @lru_cache(maxsize=1)
 def _check():
-    "The schema as a compiled function. (fastjsonschema: it comes with nbformat, and its import takes a hundredth of jsonschema's.)"
+    """The schema as a compiled function. (fastjsonschema: it comes with nbformat, and its import takes a hundredth of
+    jsonschema's.)"""
     import fastjsonschema
     return fastjsonschema.compile({k: v for k, v in record_schema.items() if k != "$schema"})
 
@@ -197,7 +242,9 @@ def record_fault(record) -> str:
     "Where and how a record departs from the schema; nothing if it does not."
     from fastjsonschema import JsonSchemaValueException
     try: _check()(record)
-    except JsonSchemaValueException as error: return f"{'.'.join(map(str, error.path[1:])) or 'the whole'}: {error.message.removeprefix(error.name).strip()}"[:200]
+    except JsonSchemaValueException as error:
+        return f"{'.'.join(map(str, error.path[1:])) or 'the whole'}: {error.message.removeprefix(error.name).strip()}"[
+            :200]
     return ""
 
 # %% ../../nbs/kit/paper.ipynb #97945a1a
@@ -207,10 +254,12 @@ def load_record(path, limit: int = 20_000_000) -> dict:
     next_step = f"paper-kit run {path.stem if path.stem != 'record' else path.parent.name}, then paper-kit publish"
     what, expected = "a record cannot be read", f"a record of schema {record_version}"
     def wrong(found): return PaperKitError(what, file=str(path), expected=expected, found=found, next_step=next_step)
-    with reading(path, expected, limit, next_step=next_step, what=what): record = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, expected, limit, next_step=next_step, what=what):
+        record = json.loads(path.read_text(encoding="utf-8"))
     if fault := record_fault(record): raise wrong(fault)
     named = [*record["files"], *(f for entry in record["figures"].values() for f in entry["files"])]
-    if bad := [n for n in named if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", n)]: raise wrong(f"a file name {bad[0]!r}"[:120])
+    if bad := [n for n in named if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", n)]:
+        raise wrong(f"a file name {bad[0]!r}"[:120])
     return record
 
 # %% ../../nbs/kit/paper.ipynb #c0f87ce5
@@ -219,9 +268,9 @@ verdicts = {"holds": ("#1a7f4b", "holds"), "fails": ("#b3261e", "fails"), "undec
 
 def _chip(verdict: str, text: str = "") -> str:
     colour, word = verdicts[verdict]
-    return (f'<span class="paper-kit-chip {verdict}" style="display:inline-block;padding:.1em .6em;border-radius:1em;background:{colour};color:#fff;'
+    return (f'<span class="paper-kit-chip {verdict}" style="display:inline-block;padding:.1em '
+            f'.6em;border-radius:1em;background:{colour};color:#fff;'
             f'font-size:.85em;font-weight:600">{html.escape(text or word)}</span>')
-
 
 # %% ../../nbs/kit/paper.ipynb #c0f87ce6
 def _number(x) -> str: return "" if x is None else f"{x:.3g}"
@@ -239,34 +288,41 @@ def _sample(row: dict) -> str:
     return f"{row['n']} {unit}; {row.get('how', '')}"
 
 def rows_html(rows: list) -> str:
-    "The conditions of a claim as a small table: what was asked, ours, the rival, their difference with its interval, the verdict."
-    cells = lambda row: (row["condition"], _number(row.get("ours")), _number(row.get("rival")), _difference(row), _sample(row),
+    """The conditions of a claim as a small table: what was asked, ours, the rival, their difference with its interval,
+    the verdict."""
+    cells = lambda row: (row["condition"], _number(row.get("ours")), _number(row.get("rival")),
+                         _difference(row), _sample(row),
                          row["verdict"])
     head = "".join(f'<th scope="col">{h}</th>' for h in ("condition", "ours", "rival", "difference", "from", "verdict"))
     body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells(row)) + "</tr>" for row in rows)
-    return (f'<div style="overflow-x:auto"><table class="paper-kit-table paper-kit-conditions" style="font-size:.85em"><thead><tr>{head}</tr>'
+    return (f'<div style="overflow-x:auto"><table class="paper-kit-table paper-kit-conditions" '
+            f'style="font-size:.85em"><thead><tr>{head}</tr>'
             f"</thead><tbody>{body}</tbody></table></div>")
 
-
 # %% ../../nbs/kit/paper.ipynb #c0f87ce7
-_undecided = ("The numbers fit both answers: the interval of the difference contains the threshold, there are fewer than three seeds, "
+_undecided = ("The numbers fit both answers: the interval of the difference contains the threshold, there are fewer "
+              "than three seeds, "
               "or a training has not converged. What the interval excludes is excluded all the same.")
 
 def _reason(result: dict) -> str:
     "Why a claim failed, with its evidence, or marked as untested."
     if not (why := result.get("why", "")): return ""
-    return f"{why} (Tested: {result['evidence']})" if result.get("evidence") else f"{why} (A likely reason, not tested.)"
+    return (f"{why} (Tested: {result['evidence']})" if result.get("evidence")
+            else f"{why} (A likely reason, not tested.)")
 
 def _at_this_size(result: dict) -> str:
     "What the numbers of an untested claim say at the size that was run."
     if not result.get("rows"): return "nothing was measured"
-    word = {"holds": "agrees with the claim", "fails": "contradicts the claim"}.get(result.get("small"), "decides nothing")
+    word = {"holds": "agrees with the claim", "fails": "contradicts the claim"}.get(result.get("small"),
+                                                                                    "decides nothing")
     return f"measured at a smaller size, which {word} there: {result['measured']}"
 
+# %% ../../nbs/kit/paper.ipynb #8f00e64f
 def claim_html(entry: dict, result: dict, profile: str, data: str = "world") -> str:
     "HTML card of one claim: what the paper says, what was found in a sentence and a small table, the verdict."
     verdict, colour = result["verdict"], verdicts[result["verdict"]][0]
-    numbers = " · ".join(x for x in (str(entry.get("where", "")), str(entry.get("paper_numbers", ""))) if x and x not in ("-", "none"))
+    numbers = " · ".join(x for x in (str(entry.get("where", "")), str(entry.get("paper_numbers", ""))) if x
+                         and x not in ("-", "none"))
     found = _at_this_size(result) if verdict == "untested" else result["measured"]
     rows = [("the paper", numbers), ("found", found), ("reason", _reason(result)),
             ("to decide it", str(entry.get("cost") or f"needs {entry['needs']}") if verdict == "untested" else "")]
@@ -275,25 +331,26 @@ def claim_html(entry: dict, result: dict, profile: str, data: str = "world") -> 
     if verdict == "undecided":
         lines += (f'<div><a href="#undecided">undecided</a>: '
                   f'{html.escape(result.get("reason") or "the interval contains the threshold")}</div>')
-    return (f'<div class="paper-kit-claim {verdict}" style="border-left:4px solid {colour};padding:.5em 1em;margin:.8em 0">'
+    return (f'<div class="paper-kit-claim {verdict}" style="border-left:4px solid {colour};padding:.5em '
+            f'1em;margin:.8em 0">'
             f'<div>{_chip(verdict)} <strong>{html.escape(entry["id"])}</strong> <small>'
             f'{_setting(entry, profile, data)}</small></div><div>{html.escape(entry["text"])}</div>{lines}'
             f'{rows_html(result["rows"]) if result.get("rows") else ""}{_how_tested(entry)}</div>')
 
-
 # %% ../../nbs/kit/paper.ipynb #c0f87ce8
 def _setting(entry: dict, profile: str, data: str) -> str:
     where = "in our world" if data == "world" else f"on {data.removeprefix('real:').split('@')[0]}"
-    return html.escape(f"{entry.get('kind', '')} · {where}, at profile {profile}" + (" · ours, not the paper’s" if entry.get("extra") else ""))
+    return html.escape(f"{entry.get('kind', '')} · {where}, at profile {profile}"
+                       + (" · ours, not the paper’s" if entry.get("extra") else ""))
 
 def _how_tested(entry: dict) -> str:
     "The test as it was written down before the run, folded."
     amended = entry.get("amended") or {}
     rows = [("asked", entry["test"]), ("read as", str(entry.get("reading", ""))), ("before", amended.get("from", "")),
-            ("changed because", amended.get("why", "")), ("looks at", ", ".join(f"{n} seeds" for n in entry.get("looks", ())))]
+            ("changed because", amended.get("why", "")),
+            ("looks at", ", ".join(f"{n} seeds" for n in entry.get("looks", ())))]
     lines = "".join(f'<div><small>{name}</small> {html.escape(str(text))}</div>' for name, text in rows if text)
     return f'<details><summary>how it was tested</summary>{lines}</details>'
-
 
 # %% ../../nbs/kit/paper.ipynb #c8600c14
 def count_verdicts(manifest: dict, record: dict | None, kind: str = "") -> dict:
@@ -312,8 +369,9 @@ def count_kinds(manifest: dict, record: dict | None) -> dict:
 def measured_small(manifest: dict, record: dict | None) -> int:
     "How many untested claims were measured at a smaller size than they need."
     results = (record or {}).get("claims", {})
-    return sum(r["verdict"] == "untested" and bool(r.get("rows")) for r in (results.get(e["id"], {"verdict": ""}) for e in manifest["claims"]
-                                                                           if not e.get("extra")))
+    return sum(r["verdict"] == "untested" and bool(r.get("rows"))
+               for r in (results.get(e["id"], {"verdict": ""}) for e in manifest["claims"]
+                        if not e.get("extra")))
 
 def have(manifest: dict, record: dict | None, kind: str) -> tuple:
     "(regenerated, to be regenerated) for the paper's own tables or figures."
@@ -325,24 +383,31 @@ _plural = {"headline": "headlines", "ablation": "ablations", "property": "proper
 
 def _verdict_lines(manifest: dict, record: dict) -> str:
     "One line of chips for each kind of claim, headlines first."
-    lines = [f'<div style="margin:.15em 0"><span style="display:inline-block;min-width:6em;opacity:.75">{_plural[kind]}</span>'
+    lines = [f'<div style="margin:.15em 0"><span '
+             f'style="display:inline-block;min-width:6em;opacity:.75">{_plural[kind]}</span>'
              + " ".join(_chip(v, f"{n} {verdicts[v][1]}") for v, n in counts.items() if n) + "</div>"
              for kind, counts in count_kinds(manifest, record).items()]
     return "".join(lines) or "no claim"
 
 def card_html(manifest: dict, record: dict | None) -> str:
-    "The verdict card: claims by kind and verdict, tables, figures, profile, time; an honest sentence when nothing is published."
+    """The verdict card: claims by kind and verdict, tables, figures, profile, time; an honest sentence when nothing is
+    published."""
     if record is None: inside = "Nothing is published yet: no number on this page has been measured."
     else:
         (t, tt), (f, ff) = have(manifest, record, "tables"), have(manifest, record, "figures")
         where = "our world" if record["data"] == "world" else record["data"].removeprefix("real:").split("@")[0]
         small = measured_small(manifest, record)
-        inside = (f'{_verdict_lines(manifest, record)}<div style="margin-top:.5em;opacity:.75;font-size:.9em">claims of the paper, in {html.escape(where)} at profile '
-                  f'{record["profile"]}{f" · {small} of the untested measured at a smaller size" if small else ""} · tables {t} of {tt} · figures {f} of {ff} · '
-                  f'seed {record["seed"]} · {record["wall_s"]:.0f} s on {html.escape(record["device"])} · {html.escape(record["created"][:10])}</div>'
-                  f'<details id="undecided" style="font-size:.9em"><summary>what “undecided” means</summary>{_undecided}</details>')
+        inside = (f'{_verdict_lines(manifest, record)}<div style="margin-top:.5em;opacity:.75;font-size:.9em">claims '
+                  f'of the paper, in {html.escape(where)} at profile '
+                  f'{record["profile"]}{f" · {small} of the untested measured at a smaller size" if small else ""} · '
+                  f'tables {t} of {tt} · figures {f} of {ff} · '
+                  f'seed {record["seed"]} · {record["wall_s"]:.0f} s on {html.escape(record["device"])} · '
+                  f'{html.escape(record["created"][:10])}</div>'
+                  f'<details id="undecided" style="font-size:.9em"><summary>what “undecided” '
+                  f'means</summary>{_undecided}</details>')
     return f'<div class="paper-kit-card" style="border:1px solid rgba(128,128,128,.35);border-radius:.6em;padding:.8em 1.1em;margin:1em 0">{inside}</div>'
 
+# %% ../../nbs/kit/paper.ipynb #e6ad6265
 def link_to(address) -> str:
     "The address of a link if it is http, https or relative; '#' for any other scheme, so that no text can become code."
     address = re.sub(r"[\x00-\x20]", "", str(address))
@@ -353,7 +418,9 @@ def header_html(manifest: dict, record: dict | None) -> str:
     "Citation, links and verdict card."
     links = manifest.get("links") or {}
     names = {"paper": "paper", "code": "the authors' code", "project": "project page", "patent": "patent"}
-    parts = [f'<a href="{html.escape(link_to(links[k]))}">{n}</a>' + (f' ({html.escape(str(links["code_license"]))})' if k == "code" and links.get("code_license") else "")
+    parts = [f'<a href="{html.escape(link_to(links[k]))}">{n}</a>' + (f' ({html.escape(str(links["code_license"]))})'
+                                                                      if k == "code" and links.get("code_license")
+                                                                      else "")
              for k, n in names.items() if links.get(k)]
     who = f'{html.escape(str(manifest["authors"]))}. ' if manifest.get("authors") else ""
     cite = f'<p class="paper-kit-citation">{who}<em>{html.escape(str(manifest["title"]))}</em>. {html.escape(str(manifest["venue"]))}.' + (" " + " · ".join(parts) if parts else "") + "</p>"
@@ -361,18 +428,25 @@ def header_html(manifest: dict, record: dict | None) -> str:
 
 # %% ../../nbs/kit/paper.ipynb #dde352c1
 def _as_asked(slug: str, profile: str, seed: int):
-    "`paper-kit run` says in the environment what it asked for; a notebook that did not hear it must not run for an hour first."
+    """`paper-kit run` says in the environment what it asked for; a notebook that did not hear it must not run for an
+    hour first."""
     asked = json.loads(os.environ.get("PAPER_KIT_ASKED") or "{}")
     if asked.get("slug") == slug and (asked["profile"], asked["seed"]) != (profile, seed):
-        raise PaperKitError(f"{slug} did not run as asked", expected=f"profile {asked['profile']}, seed {asked['seed']}", found=f"profile {profile}, seed {seed}",
-                            next_step="its parameters cell needs the tag 'parameters', and Paper(...) needs profile=profile, seed=seed")
+        raise PaperKitError(f"{slug} did not run as asked",
+                            expected=f"profile {asked['profile']}, seed {asked['seed']}",
+                            found=f"profile {profile}, seed {seed}",
+                            next_step="its parameters cell needs the tag 'parameters', and Paper(...) needs "
+                                      "profile=profile, seed=seed")
 
 def _must_read(slug: str, notebooks: list):
     "A data root that a notebook would not look at is refused at once."
     if not notebooks or read_by(notebooks[0]): return
-    raise PaperKitError(f"{slug} reads no real data", file=str(notebooks[0]), expected="no data root: it runs on its world",
-                        found="a data root", next_step="leave it out; this wing's worlds have the loaders, and paper-kit doctor lists who reads what")
+    raise PaperKitError(f"{slug} reads no real data", file=str(notebooks[0]),
+                        expected="no data root: it runs on its world",
+                        found="a data root", next_step="leave it out; this wing's worlds have the loaders, and "
+                                                       "paper-kit doctor lists who reads what")
 
+# %% ../../nbs/kit/paper.ipynb #f43ea1a7
 class Paper(Runner):
     "One run of one paper's notebook. Raises `PaperKitError` for an unknown paper or profile."
     def __init__(self, slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", root=None):
@@ -381,7 +455,8 @@ class Paper(Runner):
         path = self.root/"data"/"papers"/f"{slug}.yaml"
         if not path.is_file():
             near = difflib.get_close_matches(slug, [p.stem for p in path.parent.glob("*.yaml")], 1)
-            raise PaperKitError(f"there is no manifest for '{slug}'", file=str(path), expected="a manifest", found="no such file",
+            raise PaperKitError(f"there is no manifest for '{slug}'", file=str(path), expected="a manifest",
+                                found="no such file",
                                 next_step=f"did you mean '{near[0]}'?" if near else f"paper-kit new {slug}")
         self.manifest = load_manifest(path)
         notebooks = sorted(self.root.glob(f"nbs/*/{slug}.ipynb"))
@@ -396,7 +471,8 @@ class Paper(Runner):
         use_style()
 
     def _make_folder(self):
-        "A folder of this run's own beside its place; `finish` puts it there whole. What an earlier run left goes only then."
+        """A folder of this run's own beside its place; `finish` puts it there whole. What an earlier run left goes only
+        then."""
         self.place.mkdir(parents=True, exist_ok=True)
         sweep(self.place.parent)
         self.folder = Path(tempfile.mkdtemp(dir=self.place.parent, prefix=f".{self.slug}.new.{_mark()}."))
@@ -421,26 +497,30 @@ def _display(data: dict, metadata: dict):
 @patch
 def header(self: Paper) -> None:
     "Show citation, links and the verdict card of the published record."
-    _display({"text/html": header_html(self.manifest, self._published()), "text/plain": self.manifest["title"]}, {"paper_kit": {"card": self.slug}})
+    _display({"text/html": header_html(self.manifest, self._published()), "text/plain": self.manifest["title"]},
+             {"paper_kit": {"card": self.slug}})
 
 def where(source: str) -> str:
     "'our world', or the name of the real data set."
     return "our world" if source == "world" else source.removeprefix("real:").split("@")[0]
 
+# %% ../../nbs/kit/paper.ipynb #e0bdafb0
 @patch
 def _source(self: Paper, source) -> str:
     "'world', or the real data set (a `Source` or the name of one that was opened) that numbers come from."
     name = getattr(source, "name", source) or "world"
     if name == "world": return name
     if name not in self.sources:
-        raise PaperKitError(f"no data set '{name}' was opened", expected=", ".join(self.sources) or "source=None: our world", found=str(name),
+        raise PaperKitError(f"no data set '{name}' was opened", expected=", ".join(self.sources)
+                            or "source=None: our world", found=str(name),
                             next_step=f'{name} = paper.dataset("{name}") above it')
     return str(self.sources[name])
 
 @property
 def data(self) -> str:
     "'world', or 'real:' and the data sets that this run has opened, with their checksums."
-    return "world" if not self.sources else "real:" + ",".join(str(s).removeprefix("real:") for s in self.sources.values())
+    return "world" if not self.sources else "real:" + ",".join(str(s).removeprefix("real:")
+                                                               for s in self.sources.values())
 
 Paper.data = data
 
@@ -466,8 +546,11 @@ def progress(self: Paper, fraction: float, text: str = "") -> None:
     if now - getattr(self, "_told", 0) < 1 and fraction not in (0.0, 1.0): return
     self._told = now
     if bar := getattr(self, "_bar", None): bar.show(fraction, text)
-    with contextlib.suppress(OSError): (self.place/"stage.json").write_text(json.dumps({"stage": getattr(self, "_stage", ""), "fraction": float(fraction), "text": text}))
+    with contextlib.suppress(OSError):
+        (self.place/"stage.json").write_text(json.dumps({"stage": getattr(self, "_stage", ""),
+                                                         "fraction": float(fraction), "text": text}))
 
+# %% ../../nbs/kit/paper.ipynb #d1ce40e3
 class _Bar:
     "The bar of one stage in a notebook; silent where there is none, and under `paper-kit run`, which has a board."
     def __init__(self, name: str):
@@ -486,6 +569,7 @@ class _Bar:
     def show(self, fraction: float, text: str = "") -> None:
         if self.handle: self.handle.update(self._bundle(fraction, text), raw=True)
 
+# %% ../../nbs/kit/paper.ipynb #36c1249f
 @patch
 def stage(self: Paper, fn, **arguments):
     "As `Runner.stage`, with a bar in the notebook while the stage works."
@@ -495,7 +579,6 @@ def stage(self: Paper, fn, **arguments):
     bar.show(1.0, "from disk" if self.log and self.log[-1]["cached"] else "done")
     return result
 
-
 # %% ../../nbs/kit/paper.ipynb #d8d28c5b
 def _plain(value):
     if isinstance(value, (np.bool_, np.integer, np.floating)): value = value.item()
@@ -504,27 +587,35 @@ def _plain(value):
 
 @patch
 def table(self: Paper, identifier: str, frame, better=None, note: str = "", source=None) -> None:
-    """Keep a table and show it beside the reported numbers. `better`: 'lower', 'higher' or {column: ...}; `source`: the real data set that
-    the numbers come from, else our world. Raises for an unknown id, no row, or a data set that was not opened."""
+    """Keep a table and show it beside the reported numbers. `better`: 'lower', 'higher' or {column: ...}; `source`: the
+    real data set that the numbers come from, else our world. Raises for an unknown id, no row, or a data set that was
+    not opened."""
     entry = self.manifest.entry("tables", identifier)
     columns = [str(c) for c in frame.columns]
     if len(frame) == 0 or len(set(columns)) != len(columns):
-        raise PaperKitError(f"{identifier} cannot be kept", expected="at least one row, and column names that differ", found=f"{len(frame)} rows, columns {columns}",
+        raise PaperKitError(f"{identifier} cannot be kept", expected="at least one row, and column names that differ",
+                            found=f"{len(frame)} rows, columns {columns}",
                             next_step="look at the function that makes the frame")
     rows = [[_plain(v) for v in row] for row in frame.itertuples(index=False, name=None)]
     name = self._write(f"{file_name(identifier)}.csv", frame.to_csv(index=False))
     source = self._source(source)
-    self.tables[identifier] = {"columns": columns, "rows": rows, "note": note} | ({"source": source} if source != "world" else {}) | ({"better": better} if better else {})
+    self.tables[identifier] = {"columns": columns, "rows": rows,
+                               "note": note} | ({"source": source} if source != "world"
+                                                else {}) | ({"better": better} if better else {})
     reported = (self.manifest.get("reported") or {}).get(identifier)
-    groups = [("reported", reported["columns"], reported["rows"])] if isinstance(reported, dict) and reported.get("rows") else []
+    groups = ([("reported", reported["columns"], reported["rows"])] if isinstance(reported, dict)
+              and reported.get("rows") else [])
     groups.append((f"measured, {where(source)}, profile {self.profile}", columns, rows))
-    text = table_html(identifier, groups, better or entry.get("better"), note, entry["shows"], reported if isinstance(reported, dict) else None)
-    _display({"text/html": text, "text/plain": frame.to_string(index=False)}, {"paper_kit": {"table": identifier, "file": name}})
+    text = table_html(identifier, groups, better or entry.get("better"), note, entry["shows"],
+                      reported if isinstance(reported, dict) else None)
+    _display({"text/html": text, "text/plain": frame.to_string(index=False)},
+             {"paper_kit": {"table": identifier, "file": name}})
 
 # %% ../../nbs/kit/paper.ipynb #13c848bd
 def few_colours(picture: bytes) -> bytes:
-    """A PNG again, with as few of 64, 128 or 256 colours as come within 1.5 levels of 255 where it is not white (root mean square),
-    and within 6 nearly everywhere; unchanged where that saves nothing. Raises what Pillow raises for bytes that are no picture."""
+    """A PNG again, with as few of 64, 128 or 256 colours as come within 1.5 levels of 255 where it is not white (root
+    mean square), and within 6 nearly everywhere; unchanged where that saves nothing. Raises what Pillow raises for
+    bytes that are no picture."""
     from PIL import Image
     image = Image.open(io.BytesIO(picture))
     if image.mode == "P" or "A" in image.getbands() and image.getchannel("A").getextrema()[0] < 255: return picture
@@ -534,7 +625,8 @@ def few_colours(picture: bytes) -> bytes:
     for colours in (64, 128, 256):
         few = image.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
         off = np.abs(np.asarray(few.convert("RGB"), dtype=np.int16) - true)[inked]
-        if off.size == 0 or np.sqrt(np.square(off, dtype=np.float32).mean()) <= 1.5 and np.percentile(off, 99.5) <= 6: break
+        if off.size == 0 or np.sqrt(np.square(off, dtype=np.float32).mean()) <= 1.5 and np.percentile(off, 99.5) <= 6:
+            break
     else: few = image.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
     small = io.BytesIO()
     few.save(small, format="png", optimize=True)
@@ -542,8 +634,10 @@ def few_colours(picture: bytes) -> bytes:
 
 density = 1.8   # pixels of a picture for each of the page's
 
+# %% ../../nbs/kit/paper.ipynb #d6391c64
 def _drawn(figure, density: float):
-    "A matplotlib figure, an image array [h, w(, 3)], PIL image or PNG bytes as a PIL image with `density` pixels for each of the page's."
+    """A matplotlib figure, an image array [h, w(, 3)], PIL image or PNG bytes as a PIL image with `density` pixels for
+    each of the page's."""
     from PIL import Image
     if hasattr(figure, "savefig"):
         buffer = io.BytesIO()
@@ -557,11 +651,14 @@ def _drawn(figure, density: float):
         if array.dtype != np.uint8: array = (np.clip(array.astype(float), 0, 1) * 255).round().astype(np.uint8)
         figure = Image.fromarray(array)
     figure = figure.convert("RGB")
-    return figure if density == 1 or figure.width >= 1200 else figure.resize((2*figure.width, 2*figure.height), Image.Resampling.NEAREST)
+    return figure if density == 1 or figure.width >= 1200 else figure.resize((2*figure.width, 2*figure.height),
+                                                                             Image.Resampling.NEAREST)
 
+# %% ../../nbs/kit/paper.ipynb #98ea9a53
 def _picture(figure, small: bool = True) -> tuple:
-    """(bytes, suffix, preview, density): the file of a picture, the smallest of PNG in few colours, exact and lossy WebP, and the small
-    PNG that stands in the notebook. Quick, and one PNG at the page's own density, unless `small`: nobody publishes smoke."""
+    """(bytes, suffix, preview, density): the file of a picture, the smallest of PNG in few colours, exact and lossy
+    WebP, and the small PNG that stands in the notebook. Quick, and one PNG at the page's own density, unless `small`:
+    nobody publishes smoke."""
     from paper_kit.kit.show import preview, webp
     given = isinstance(figure, bytes)
     image = _drawn(figure, density if small and not given else 1)
@@ -573,14 +670,15 @@ def _picture(figure, small: bool = True) -> tuple:
     dense = density if hasattr(figure, "savefig") else max(1.0, image.width/760) if given or image.width >= 1200 else 2
     return data, suffix, preview(image, 480, 64), dense
 
-
 # %% ../../nbs/kit/paper.ipynb #94d312bd
 @patch
 def figure(self: Paper, identifier: str, figure=None, interactive=None, caption: str = "", source=None) -> None:
-    "Keep a figure (matplotlib, image array, PIL image) and its interactive `View`; show the picture first. `source`: as for a table."
+    """Keep a figure (matplotlib, image array, PIL image) and its interactive `View`; show the picture first. `source`:
+    as for a table."""
     entry = self.manifest.entry("figures", identifier)
     if figure is None and interactive is None:
-        raise PaperKitError(f"{identifier} has nothing to show", expected="a figure or an interactive view", found="neither", next_step="pass fig or interactive=")
+        raise PaperKitError(f"{identifier} has nothing to show", expected="a figure or an interactive view",
+                            found="neither", next_step="pass fig or interactive=")
     preview = {"preview": True} if figure is None else {}
     data, suffix, small, dense = _picture(interactive.picture() if preview else figure, self.profile != "smoke")
     name = self._write(f"{file_name(identifier)}.{suffix}", data)
@@ -593,8 +691,10 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
     for path in interactive.save(self.folder, file_name(identifier)):
         if path.parent == self.folder: self.files.add(path.name); self.figures[identifier]["files"].append(path.name)
     page = f"{file_name(identifier)}.html"
-    bundle = {"text/html": f'<iframe class="paper-kit-exhibit" src="{page}" title="{html.escape(identifier)}, interactive" loading="lazy" '
-                           'style="width:100%;height:480px;border:0"></iframe>', "text/plain": f"{identifier}, interactive: {page}"}
+    bundle = {"text/html": f'<iframe class="paper-kit-exhibit" src="{page}" title="{html.escape(identifier)}, '
+                           f'interactive" loading="lazy" '
+                           'style="width:100%;height:480px;border:0"></iframe>',
+              "text/plain": f"{identifier}, interactive: {page}"}
     widget = interactive.live()
     if widget is None:
         from ipywidgets import HTML
@@ -608,14 +708,15 @@ def figure(self: Paper, identifier: str, figure=None, interactive=None, caption:
 # %% ../../nbs/kit/paper.ipynb #5b1c9e11
 @patch
 def say(self: Paper, text: str, **values) -> str:
-    "Show `text` as Markdown, its fields such as `{error:.3f}` filled from `values`. Raises `PaperKitError` for a field without a value."
+    """Show `text` as Markdown, its fields such as `{error:.3f}` filled from `values`. Raises `PaperKitError` for a
+    field without a value."""
     try: said = text.format(**{k: v.item() if hasattr(v, "item") else v for k, v in values.items()})
     except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise PaperKitError("a sentence cannot be filled", expected="a value of the right kind for each field", found=f"{type(error).__name__}: {error}",
+        raise PaperKitError("a sentence cannot be filled", expected="a value of the right kind for each field",
+                            found=f"{type(error).__name__}: {error}",
                             next_step="give the field by name, for example say('{error:.3f}', error=0.5)") from None
     _display({"text/markdown": said, "text/plain": said}, {"paper_kit": {"said": True}})
     return said
-
 
 # %% ../../nbs/kit/paper.ipynb #193fbb80
 def reaches(profile: str, data: str, needs: str) -> bool:
@@ -626,57 +727,69 @@ def reaches(profile: str, data: str, needs: str) -> bool:
 def _rounded(row: dict) -> dict:
     "A row fit for the record: plain numbers of seven digits, nothing infinite."
     plain = lambda x: float(f"{x:.7g}") if isinstance(x, (float, np.floating)) else x
-    return {k: plain(v) for k, v in row.items() if not (isinstance(v, (float, np.floating)) and not np.isfinite(v)) and v is not None}
+    return {k: plain(v) for k, v in row.items() if not (isinstance(v, (float, np.floating)) and not np.isfinite(v))
+            and v is not None}
 
 curves_since = 3        # the harness from which on trainings that are compared show their validation curves
 
-def judged(entry: dict, test, values: dict, profile: str, data: str, why: str = "", evidence: str = "", old: bool = False) -> dict:
-    """What the record keeps of a claim: verdict, sentence, rows, raw values; for a claim out of reach, what its numbers say at this size.
+# %% ../../nbs/kit/paper.ipynb #043b31dd
+def judged(entry: dict, test, values: dict, profile: str, data: str, why: str = "", evidence: str = "",
+           old: bool = False) -> dict:
+    """What the record keeps of a claim: verdict, sentence, rows, raw values; for a claim out of reach, what its numbers
+    say at this size.
 
-    `old`: the record was made before validation curves were kept, so the manifest's `not_converged`, the page's own words, counts. A run
-    has no such excuse: it shows its curves, or its numbers decide."""
+    `old`: the record was made before validation curves were kept, so the manifest's `not_converged`, the page's own
+    words, counts. A run has no such excuse: it shows its curves, or its numbers decide."""
     from paper_kit.kit.claims import unconverged
     outcome = test.evaluate(values, entry.get("looks", ()))
     reach = reaches(profile, data, entry["needs"]) or outcome.converged and entry["needs"] == "gpu"
     if old and entry.get("not_converged"):
-        outcome = unconverged(outcome, f"not converged by the page's own account, with no validation curve kept: {entry['not_converged']}")
-    result = {"verdict": outcome.verdict if reach else "untested", "measured": outcome.measured, "rows": [_rounded(r) for r in outcome.rows],
+        outcome = unconverged(outcome, f"not converged by the page's own account, with no validation curve kept: "
+                                       f"{entry['not_converged']}")
+    result = {"verdict": outcome.verdict if reach else "untested", "measured": outcome.measured,
+              "rows": [_rounded(r) for r in outcome.rows],
               "values": {k: np.asarray(v, dtype=float).tolist() for k, v in values.items()}}
     if not reach: result["small"] = outcome.verdict
     if outcome.reason: result["reason"] = outcome.reason
-    if why and result["verdict"] in ("fails", "undecided"): result |= {"why": why} | ({"evidence": evidence} if evidence else {})
+    if why and result["verdict"] in ("fails", "undecided"):
+        result |= {"why": why} | ({"evidence": evidence} if evidence else {})
     return result
-
-
 
 # %% ../../nbs/kit/paper.ipynb #193fbb81
 @patch
 def claim(self: Paper, identifier: str, values: dict, test, why: str = "", evidence: str = "", source=None) -> None:
     """Evaluate the predicate `test` on `values` (see kit.claims for their axes), keep and show the verdict.
 
-    `why`: the likely reason of a failure; `evidence`: the run or oracle of this page that tests it, else the card says "not tested"."""
+    `why`: the likely reason of a failure; `evidence`: the run or oracle of this page that tests it, else the card says
+    "not tested"."""
     from paper_kit.kit.claims import Predicate
     entry = self.manifest.entry("claims", identifier)
     if not isinstance(test, Predicate):
-        raise PaperKitError(f"claim {identifier} needs a predicate", expected="a kit.claims predicate", found=type(test).__name__,
+        raise PaperKitError(f"claim {identifier} needs a predicate", expected="a kit.claims predicate",
+                            found=type(test).__name__,
                             next_step="for example less('ours', 'baseline', factor=0.8)")
     source = self._source(source)
     result = self.claims[identifier] = judged(entry, test, values, self.profile, source, why, evidence)
     if source != "world": result["source"] = source
-    _display({"text/html": claim_html(entry, result, self.profile, source), "text/plain": f"{identifier} {result['verdict']}: {result['measured']}"},
+    _display({"text/html": claim_html(entry, result, self.profile, source),
+              "text/plain": f"{identifier} {result['verdict']}: {result['measured']}"},
              {"paper_kit": {"claim": identifier}})
-
 
 # %% ../../nbs/kit/paper.ipynb #67abf3a5
 @patch
 def finish(self: Paper) -> None:
     "Check the run against the manifest and write the record. Raises `PaperKitError` naming what is missing."
-    missing = [i for kind, got in (("tables", self.tables), ("figures", self.figures), ("claims", self.claims)) for i in self.manifest.expected(kind) if i not in got]
+    missing = [i for kind, got in (("tables", self.tables), ("figures", self.figures), ("claims", self.claims))
+               for i in self.manifest.expected(kind) if i not in got]
     if missing:
-        raise PaperKitError(f"{self.slug} did not deliver all that its manifest lists", file=self.manifest.file, expected=f"{len(missing)} more",
-                            found="missing: " + ", ".join(missing), next_step="deliver them, or mark them `owed: reason` in the manifest")
+        raise PaperKitError(f"{self.slug} did not deliver all that its manifest lists", file=self.manifest.file,
+                            expected=f"{len(missing)} more",
+                            found="missing: " + ", ".join(missing),
+                            next_step="deliver them, or mark them `owed: reason` in the manifest")
     record = self.record()
-    if fault := record_fault(record): raise PaperKitError(f"the record of {self.slug} is not valid", expected="the record schema", found=fault, next_step="look at the value it names")
+    if fault := record_fault(record):
+        raise PaperKitError(f"the record of {self.slug} is not valid", expected="the record schema", found=fault,
+                            next_step="look at the value it names")
     write_atomic(self.folder/"record.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
     self._put_in_place()
     import_clock.stop()
@@ -684,28 +797,37 @@ def finish(self: Paper) -> None:
     text = f"{self.slug} at {self.profile}: {len(self.tables)} tables, {len(self.figures)} figures, claims: {', '.join(f'{n} {v}' for v, n in counts.items()) or 'none'}, {record['wall_s']:.1f} s, {record['peak_mb']:.0f} MB"
     _display({"text/plain": text}, {"paper_kit": {"finish": self.slug}})
 
+# %% ../../nbs/kit/paper.ipynb #8a42a7db
 @patch
 def _put_in_place(self: Paper) -> None:
-    "The run's folder becomes the paper's, whole; notebook and progress that `paper-kit run` keeps there stay. Finishing twice is allowed."
+    """The run's folder becomes the paper's, whole; notebook and progress that `paper-kit run` keeps there stay.
+    Finishing twice is allowed."""
     import fcntl
     fresh = Path(tempfile.mkdtemp(dir=self.place.parent, prefix=f".{self.slug}.new.{_mark()}."))
     os.chmod(fresh, 0o755)
-    for file in sorted(self.folder.iterdir()): shutil.copytree(file, fresh/file.name) if file.is_dir() else shutil.copy2(file, fresh/file.name)
-    with open(self.place.parent/f".{self.slug}.place", "a") as turn:                 # two that finish at once take turns
+    for file in sorted(self.folder.iterdir()):
+        shutil.copytree(file, fresh/file.name) if file.is_dir() else shutil.copy2(file, fresh/file.name)
+    with open(self.place.parent/f".{self.slug}.place", "a") as turn:                # two that finish at once take turns
         fcntl.flock(turn, fcntl.LOCK_EX)
         for kept in (f"{self.slug}.ipynb", "progress.json"):
             if (self.place/kept).is_file(): os.link(self.place/kept, fresh/kept)
         swap_in(fresh, self.place)
 
+# %% ../../nbs/kit/paper.ipynb #c794a894
 @patch
 def record(self: Paper) -> dict:
     "The record of this run so far."
     import torch
     from paper_kit.kit.claims import engine_version
     peak = max([self._peak_so_far, _peak_mb(), *(s["peak_mb"] for s in self.log if not s["cached"])])
-    return {"schema": record_version, "slug": self.slug, "profile": self.profile, "seed": self.seed, "data": self.data, "digest": self.digest,
-            "harness": harness_version, "judged": engine_version, "created": _now(), "device": next((s["device"] for s in self.log if "cpu" not in s["device"]), f"cpu, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"),
-            "threads": torch.get_num_threads(), "versions": versions(), "wall_s": round(time.perf_counter() - self._begun + sum(s["wall_s"] for s in self.log if s["cached"]), 2),
-            "cpu_s": round(import_clock.others() - self._cpu + sum(s["cpu_s"] for s in self.log if s["cached"]), 2), "peak_mb": round(peak, 1),
+    return {"schema": record_version, "slug": self.slug, "profile": self.profile, "seed": self.seed, "data": self.data,
+            "digest": self.digest,
+            "harness": harness_version, "judged": engine_version, "created": _now(),
+            "device": next((s["device"] for s in self.log if "cpu" not in s["device"]),
+                           f"cpu, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"),
+            "threads": torch.get_num_threads(), "versions": versions(),
+            "wall_s": round(time.perf_counter() - self._begun + sum(s["wall_s"] for s in self.log if s["cached"]), 2),
+            "cpu_s": round(import_clock.others() - self._cpu + sum(s["cpu_s"] for s in self.log if s["cached"]), 2),
+            "peak_mb": round(peak, 1),
             "stages": self.log, "tables": self.tables, "figures": self.figures, "claims": self.claims,
             "files": {name: sha256(self.folder/name) for name in sorted(self.files)}}

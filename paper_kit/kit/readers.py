@@ -33,7 +33,7 @@ def _array_in(data: bytes) -> ndarray:
     heads = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in heads: raise ValueError(f"npy version {version}")
     shape, fortran, kind = heads[version](stream)
-    if kind.hasobject: raise ValueError("pickled objects")
+    if kind.hasobject: raise ValueError("Object arrays are pickles, and not read")
     size, left = kind.itemsize*math.prod(shape), len(data) - stream.tell()
     if size != left or min(shape, default=0) < 0:
         raise ValueError(f"an array of shape {list(shape)} and {size:,} bytes, in {left:,}")

@@ -33,9 +33,10 @@ class _Sections(HTMLParser):
         if self.head: self.records[-1]["h"] += data
         else: self.records[-1]["x"].append(data)
 
+# %% ../../nbs/kit/search.ipynb #0aacd670
 def search_records(body: str, title: str, href: str, keywords: list = (), paper: bool = False) -> list[dict]:
-    """What the search knows of a page: address (`u`), page title (`t`), heading (`h`), text (`x`), one record a section; its first
-    record also has the keywords (`k`), and says whether it is a paper's page (`p`)."""
+    """What the search knows of a page: address (`u`), page title (`t`), heading (`h`), text (`x`), one record a
+    section; its first record also has the keywords (`k`), and says whether it is a paper's page (`p`)."""
     parser = _Sections()
     parser.feed(body)
     clean = lambda text: " ".join(text.split())
@@ -56,4 +57,5 @@ def keywords(root: Path, slug: str, manifest: dict) -> list[str]:
     path = root/"data"/"datasets.yaml"
     listed = (plain_yaml(path.read_text(encoding="utf-8")) or {}).get("datasets") or [] if path.is_file() else []
     sets = [name for d in listed if slug in (d.get("papers") or []) for name in (d.get("name"), d.get("title")) if name]
-    return list(dict.fromkeys([slug, slug.replace("_", " "), *map(str, manifest.get("aliases") or []), *authors, *sets]))
+    return list(dict.fromkeys([slug, slug.replace("_", " "), *map(str, manifest.get("aliases") or []),
+                               *authors, *sets]))

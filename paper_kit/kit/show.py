@@ -65,7 +65,8 @@ def _array(value) -> ndarray:
 def pixels(picture) -> UInt8[ndarray, "height width channels"]:
     """The picture (matplotlib figure, array, tensor, PIL image, encoded bytes) as 8-bit pixels with 3 or 4 channels.
 
-    Raises `PaperKitError` for a shape that is no picture, for values that are not finite, and for bytes that hold no picture or one too large."""
+    Raises `PaperKitError` for a shape that is no picture, for values that are not finite, and for bytes that hold no
+    picture or one too large."""
     from PIL import Image
     if hasattr(picture, "savefig"):
         file = io.BytesIO()
@@ -76,7 +77,8 @@ def pixels(picture) -> UInt8[ndarray, "height width channels"]:
             picture = Image.open(io.BytesIO(picture))
             picture.load()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise PaperKitError("a picture cannot be read", expected="the bytes of a whole picture", found=f"{type(error).__name__}: {error}"[:150],
+            raise PaperKitError("a picture cannot be read", expected="the bytes of a whole picture",
+                                found=f"{type(error).__name__}: {error}"[:150],
                                 next_step="draw it again") from None
     if isinstance(picture, Image.Image):
         return np.asarray(picture.convert("RGBA" if "A" in picture.getbands() else "RGB"))
@@ -97,7 +99,8 @@ def _pixels_of_array(image: ndarray) -> ndarray:
         if not np.isfinite(image).all():
             raise PaperKitError("this picture has values that are no numbers", expected="finite values",
                                 found=f"{(~np.isfinite(image)).sum()} NaN or infinite",
-                                next_step="fill them (numpy.nan_to_num), or draw a map with grid(), which leaves them white")
+                                next_step="fill them (numpy.nan_to_num), or draw a map with grid(), which leaves them "
+                                          "white")
         image = np.round(np.clip(image, 0, 1) * 255)
     image = np.clip(image, 0, 255).astype(np.uint8)
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
@@ -116,7 +119,8 @@ def webp(picture, width: int | None = None, quality: int = 86) -> bytes:
 
 # %% ../../nbs/kit/show.ipynb #3ed5469a
 def preview(picture, width: int = 480, colors: int = 160) -> bytes:
-    "PNG bytes of at most `width` pixels and, where that saves a quarter, few colours: what stands in a notebook before a view."
+    """PNG bytes of at most `width` pixels and, where that saves a quarter, few colours: what stands in a notebook
+    before a view."""
     from PIL import Image
     full = png(picture, width)
     file = io.BytesIO()
@@ -140,10 +144,11 @@ def _encode(picture, width: int | None, **options) -> bytes:
 def grid(images: Sequence, columns: int | None = None, titles: Sequence[str] | None = None, *,
          rows: Sequence[str] | None = None, colors: str = "gray", limits: tuple[float, float] | None = None,
          width: float = 7.0):
-    """A matplotlib figure of `images`, `columns` in a row (default: at most five), `titles` over them and `rows` before them.
+    """A matplotlib figure of `images`, `columns` in a row (default: at most five), `titles` over them and `rows` before
+    them.
 
-    An image is what `pixels` accepts, or [height, width] drawn with the colour map `colors` between `limits` (default: its own
-    smallest and largest value). With one title a column, titles stand over the first row. `width` is in inches.
+    An image is what `pixels` accepts, or [height, width] drawn with the colour map `colors` between `limits` (default:
+    its own smallest and largest value). With one title a column, titles stand over the first row. `width` is in inches.
     Raises `PaperKitError` when there is no image or the titles fit neither images nor columns."""
     import matplotlib.pyplot as plt
     images = [_drawable(image) for image in images]
@@ -152,7 +157,8 @@ def grid(images: Sequence, columns: int | None = None, titles: Sequence[str] | N
     cell = (width - 0.3 * (rows is not None)) / columns
     aspect = np.median([image.shape[0] / image.shape[1] for image in images])
     figure, axes = plt.subplots(count, columns, squeeze=False, layout="constrained",
-                                figsize=(width, count * (cell * aspect + 0.05) + 0.24 * _title_rows(titles, images, columns)))
+                                figsize=(width, count * (cell * aspect + 0.05) + 0.24
+                                         * _title_rows(titles, images, columns)))
     plt.close(figure)
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
     for place, ax in enumerate(axes.flat):
@@ -266,8 +272,9 @@ $script
 # %% ../../nbs/kit/show.ipynb #695e4394
 def document(title: str, body: str, script: str, libraries: Sequence[str] = (), lib: str | None = "../lib",
              data: Any = None, style: str = "") -> str:
-    """A complete static HTML document. `script` is the body of an async JavaScript function of `root` (the element that holds
-    `body`) and `data` (from JSON). `lib` is the address of the shared libraries; None puts them into the document.
+    """A complete static HTML document. `script` is the body of an async JavaScript function of `root` (the element that
+    holds `body`) and `data` (from JSON). `lib` is the address of the shared libraries; None puts them into the
+    document.
 
     Raises `PaperKitError` for an unknown library and for data that JSON cannot hold (NaN and infinity included)."""
     needed = [_library(name) for name in libraries]
@@ -329,7 +336,8 @@ def _inline(name: str) -> str:
 
 
 def write_libraries(folder, names: Sequence[str] = ("plotly", "k3d")) -> list[Path]:
-    "Writes the JavaScript files of the libraries `names` into `folder` where they are not there yet; returns their paths."
+    """Writes the JavaScript files of the libraries `names` into `folder` where they are not there yet; returns their
+    paths."""
     paths = []
     for name in names:
         for file, content in _library_files(name).items():
@@ -342,14 +350,14 @@ def write_libraries(folder, names: Sequence[str] = ("plotly", "k3d")) -> list[Pa
 
 # %% ../../nbs/kit/show.ipynb #587baf15
 class View:
-    """An interactive exhibit: a picture, a static document and a live widget of the same thing. Made by `plot`, `slider`,
-    `mesh`, `points`, `surface`, `scene`, `mesh_slider`, `audio` and `bespoke`."""
+    """An interactive exhibit: a picture, a static document and a live widget of the same thing. Made by `plot`,
+    `slider`, `mesh`, `points`, `surface`, `scene`, `mesh_slider`, `audio` and `bespoke`."""
 
     def __init__(self, title: str, picture, body: str = "", script: str = "", data: Any = None, *, style: str = "",
                  libraries: Sequence[str] = (), live: Callable | None = None, height: int = 480,
                  files: Mapping[str, bytes] | None = None):
-        """`picture` is what `pixels` accepts or a function that makes it; `live` a function that makes a widget; `height` the
-        pixels a frame around the document reserves; `files` lie beside the document when it is saved."""
+        """`picture` is what `pixels` accepts or a function that makes it; `live` a function that makes a widget;
+        `height` the pixels a frame around the document reserves; `files` lie beside the document when it is saved."""
         self.title, self.body, self.script, self.data, self.style = title, body, script, data, style
         self.libraries, self.height, self.files = tuple(libraries), height, dict(files or {})
         self._make_picture, self._make_live, self._png = picture, live, None
@@ -388,22 +396,24 @@ def frame(self: View, lib: str | None = "../lib") -> str:
     return (f'<iframe class="paper-kit-exhibit" title="{_html.escape(self.title, quote=True)}" loading="lazy" '
             f'style="width:100%;height:{self.height}px;border:0" srcdoc="{content}"></iframe>')
 
-
+# %% ../../nbs/kit/show.ipynb #34f52738
 @patch
 def _ipython_display_(self: View) -> None:
     from IPython.display import display
-    display({"image/png": base64.b64encode(preview(self.picture())).decode(), "text/plain": f"<picture: {self.title}>"}, raw=True,
+    display({"image/png": base64.b64encode(preview(self.picture())).decode(), "text/plain": f"<picture: {self.title}>"},
+            raw=True,
             metadata={"image/png": {"alt": self.title}})
     widget = self.live()
     bundle = widget._repr_mimebundle_() if widget is not None else {}
     bundle = bundle[0] if isinstance(bundle, tuple) else bundle
-    display({**bundle, "text/html": self.frame(lib="../../figures/lib"), "text/plain": f"<view: {self.title}>"}, raw=True)
+    display({**bundle, "text/html": self.frame(lib="../../figures/lib"), "text/plain": f"<view: {self.title}>"},
+            raw=True)
 
 # %% ../../nbs/kit/show.ipynb #563272e6
 @patch
 def save(self: View, folder, name: str, lib: str = "../lib") -> list[Path]:
-    """Writes `name`.html and the view's own files into `folder`, and its libraries into `folder`/`lib`; returns the paths.
-    The document is written in one step: a reader never meets half of it."""
+    """Writes `name`.html and the view's own files into `folder`, and its libraries into `folder`/`lib`; returns the
+    paths. The document is written in one step: a reader never meets half of it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     contents = {f"{name}.html": self.html(lib).encode(), **self.files}
@@ -414,8 +424,8 @@ def save(self: View, folder, name: str, lib: str = "../lib") -> list[Path]:
 # %% ../../nbs/kit/show.ipynb #ba0f54c8
 def bespoke(name: str, js: str, data: Any, picture, *, html: str = "", css: str = "", live: Callable | None = None,
             libraries: Sequence[str] = (), height: int = 420) -> View:
-    """A view with its own JavaScript: `js` is a function expression, `(root, data) => {...}`, called once with the element that
-    holds `html` and with `data`, which travels as JSON and is never evaluated. It may return a promise.
+    """A view with its own JavaScript: `js` is a function expression, `(root, data) => {...}`, called once with the
+    element that holds `html` and with `data`, which travels as JSON and is never evaluated. It may return a promise.
 
     `picture` shows the exhibit without a browser; `live` makes a widget (default: the static document serves)."""
     if "=>" not in js and "function" not in js:
@@ -464,7 +474,8 @@ _slider_script = _controls + """
 
 
 def _value_labels(values: Sequence) -> list[str]:
-    return [f"{float(v):.4g}" if isinstance(v, (int, float, np.number)) and not isinstance(v, bool) else str(v) for v in values]
+    return [f"{float(v):.4g}" if isinstance(v, (int, float, np.number)) and not isinstance(v, bool)
+            else str(v) for v in values]
 
 
 def _parameter(name: str, values: Sequence, start: int) -> dict:
@@ -473,11 +484,12 @@ def _parameter(name: str, values: Sequence, start: int) -> dict:
 # %% ../../nbs/kit/show.ipynb #e806b7ab
 def slider(draw: Callable, *, title: str = "", width: int = 700, start: Mapping[str, Any] | None = None,
            **parameters: Sequence) -> View:
-    """A view of `draw(**values)`, a function that returns a matplotlib figure or an image (see `pixels`), over all values of
-    each parameter: `slider(draw, alpha=[0, 1, 2])`. Static pictures are at most `width` pixels wide; `start` gives first values
-    (default: the middle of each).
+    """A view of `draw(**values)`, a function that returns a matplotlib figure or an image (see `pixels`), over all
+    values of each parameter: `slider(draw, alpha=[0, 1, 2])`. Static pictures are at most `width` pixels wide; `start`
+    gives first values (default: the middle of each).
 
-    Raises `PaperKitError` without a parameter, for an empty one, for a start that is not a value, and beyond 400 pictures."""
+    Raises `PaperKitError` without a parameter, for an empty one, for a start that is not a value, and beyond 400
+    pictures."""
     values = {name: list(given) for name, given in parameters.items()}
     count = int(np.prod([len(given) for given in values.values()])) if values else 0
     if not 1 <= count <= 400:
@@ -493,7 +505,8 @@ def slider(draw: Callable, *, title: str = "", width: int = 700, start: Mapping[
     content = {"title": name, "width": shown, "height": round(size[0] * shown / size[1]),
                "parameters": [_parameter(key, given, first[key]) for key, given in values.items()],
                "pictures": [base64.b64encode(webp(frame, width)).decode() for frame in frames]}
-    return View(name, png(frames[place], width), "", _slider_script, content, height=content["height"] + 44 * len(values) + 30,
+    return View(name, png(frames[place], width), "", _slider_script, content,
+                height=content["height"] + 44 * len(values) + 30,
                 live=lambda: _live_slider(draw, values, first, width))
 
 # %% ../../nbs/kit/show.ipynb #dd2e59c3
@@ -502,7 +515,8 @@ def _start(name: str, values: list, start: Mapping[str, Any]) -> int:
         return len(values) // 2
     found = [place for place, value in enumerate(values) if value == start[name]]
     if not found:
-        raise PaperKitError(f"the slider {name!r} cannot start there", expected=f"one of {', '.join(_value_labels(values))}",
+        raise PaperKitError(f"the slider {name!r} cannot start there",
+                            expected=f"one of {', '.join(_value_labels(values))}",
                             found=start[name], next_step="change start=")
     return found[0]
 
@@ -519,7 +533,8 @@ def _draw(draw: Callable, values: dict):
 def _live_slider(draw: Callable, values: dict, first: dict, width: int):
     import ipywidgets as widgets
     image, cache = widgets.Image(format="png", layout=widgets.Layout(max_width="100%")), {}
-    choices = {name: widgets.SelectionSlider(options=list(zip(_value_labels(given), range(len(given)))), value=first[name],
+    choices = {name: widgets.SelectionSlider(options=list(zip(_value_labels(given), range(len(given)))),
+                                             value=first[name],
                                              description=name.replace("_", " "), layout=widgets.Layout(width="420px"))
                for name, given in values.items()}
 
@@ -542,8 +557,9 @@ def _with_play(choice):
 
 # %% ../../nbs/kit/show.ipynb #44db382a
 def wav(waveform: Float[ndarray, "channels samples"], rate: int) -> bytes:
-    """A 16-bit PCM wav file of `waveform`, [channels, samples] or [samples] with values in -1..1 (clipped beyond), or 16-bit whole
-    numbers; `rate` in samples a second. Raises `PaperKitError` for another shape, an empty sound, NaN, or an impossible rate."""
+    """A 16-bit PCM wav file of `waveform`, [channels, samples] or [samples] with values in -1..1 (clipped beyond), or
+    16-bit whole numbers; `rate` in samples a second. Raises `PaperKitError` for another shape, an empty sound, NaN, or
+    an impossible rate."""
     sound = _sound(waveform, rate)
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
@@ -558,8 +574,10 @@ def _sound(waveform, rate) -> ndarray:
         sound = sound / (32767 if sound.dtype.itemsize < 4 else np.iinfo(sound.dtype).max)
     sound = np.atleast_2d(sound.astype(np.float64))
     if sound.ndim != 2 or sound.shape[0] > 8 or sound.shape[1] == 0:
-        raise PaperKitError("this array is no waveform", expected="[samples] or [channels, samples] with at most 8 channels",
-                            found=f"shape {list(np.shape(waveform))}", next_step="transpose it if the samples come first")
+        raise PaperKitError("this array is no waveform",
+                            expected="[samples] or [channels, samples] with at most 8 channels",
+                            found=f"shape {list(np.shape(waveform))}",
+                            next_step="transpose it if the samples come first")
     if not np.isfinite(sound).all():
         raise PaperKitError("this waveform has samples that are no numbers", expected="finite samples",
                             found=f"{(~np.isfinite(sound)).sum()} NaN or infinite",
@@ -584,12 +602,14 @@ _audio_script = """
 _audio_style = """audio{width:100%;display:block}.wave{position:relative;cursor:pointer}.wave img{display:block;width:100%}
 .hand{position:absolute;top:2%;bottom:2%;width:2px;background:#d55e00;pointer-events:none}"""
 
-
+# %% ../../nbs/kit/show.ipynb #f25d6cf4
 def _wave_picture(sound: ndarray, rate: int, label: str):
-    "The waveform, a row a channel, at most 300 columns of smallest and largest value; and where the time axis lies in it."
+    """The waveform, a row a channel, at most 300 columns of smallest and largest value; and where the time axis lies in
+    it."""
     import matplotlib.pyplot as plt
     channels, samples = sound.shape
-    figure, axes = plt.subplots(channels, 1, figsize=(7, 0.75 + 0.95 * channels), squeeze=False, sharex=True, sharey=True)
+    figure, axes = plt.subplots(channels, 1, figsize=(7, 0.75 + 0.95 * channels), squeeze=False,
+                                sharex=True, sharey=True)
     plt.close(figure)
     edges = np.unique(np.linspace(0, samples, min(samples, 300) + 1).astype(int))[:-1]
     names = {1: [""], 2: ["left", "right"]}.get(channels, [str(channel + 1) for channel in range(channels)])
@@ -647,8 +667,8 @@ _plot_script = """
 
 # %% ../../nbs/kit/show.ipynb #8bbec6ed
 def plot(figure, picture=None, title: str = "") -> View:
-    """A view of a plotly figure, with its frames and sliders where it has them. `picture` (see `pixels`) replaces the picture
-    that is drawn from the data of scatter, bar, histogram, box, heatmap, contour, scatter3d and surface traces.
+    """A view of a plotly figure, with its frames and sliders where it has them. `picture` (see `pixels`) replaces the
+    picture that is drawn from the data of scatter, bar, histogram, box, heatmap, contour, scatter3d and surface traces.
 
     Raises `PaperKitError` for another kind of trace without a picture."""
     import plotly.graph_objects as go
@@ -666,7 +686,8 @@ def plot(figure, picture=None, title: str = "") -> View:
     height = int(figure.layout.height or 440)
     figure.layout.width = figure.layout.height = None
     image = picture if picture is not None else _plotly_picture(figure, height)
-    return View(name, png(image, 1050), f'<div class="plot" role="figure" aria-label="{_html.escape(name, quote=True)}"></div>',
+    return View(name, png(image, 1050),
+                f'<div class="plot" role="figure" aria-label="{_html.escape(name, quote=True)}"></div>',
                 _plot_script, {"figure": json.loads(figure.to_json()), "height": height}, libraries=("plotly",),
                 height=height + 20, live=None if figure.frames else lambda: _live_plot(figure, height))
 
@@ -680,7 +701,8 @@ def _live_plot(figure, height: int):
     import plotly.graph_objects as go
     for trace, name in itertools.product(figure.data, ("x", "y", "z")):
         if name in trace and getattr(values := trace[name], "dtype", None) == np.float16:
-            trace[name] = None  # without this, plotly keeps the equal array, and the widget's protocol knows no 16-bit floats
+            # without this, plotly keeps the equal array, and the widget's protocol knows no 16-bit floats
+            trace[name] = None
             trace[name] = values.astype(np.float32)
     widget = go.FigureWidget(figure)
     widget.layout.update(height=height, width=640)
@@ -697,7 +719,8 @@ def _plotly_picture(figure, height: int):
     plt.close(canvas)
     axes: dict = {}
     for place, trace in enumerate(t for t in figure.data if t.visible in (None, True)):
-        key = trace.scene or "scene" if trace.type in ("scatter3d", "surface") else (trace.xaxis or "x", trace.yaxis or "y")
+        key = trace.scene or "scene" if trace.type in ("scatter3d", "surface") else (trace.xaxis or "x",
+                                                                                     trace.yaxis or "y")
         if key not in axes:
             axes[key] = _plotly_axes(canvas, figure, key)
         _draw_trace(axes[key], trace, list(palette.values())[place % len(palette)])
@@ -741,13 +764,15 @@ def _draw_trace(ax, trace, tint: str) -> None:
             numbers = mark.color if mark.color is not None and not isinstance(mark.color, str) else None
             ax.scatter(x, y, s=9, c=tint if numbers is None else _array(numbers), label=trace.name)
     elif trace.type == "bar":
-        (ax.barh(y, x, color=tint, label=trace.name) if trace.orientation == "h" else ax.bar(x, y, color=tint, label=trace.name))
+        (ax.barh(y, x, color=tint, label=trace.name) if trace.orientation == "h"
+         else ax.bar(x, y, color=tint, label=trace.name))
     elif trace.type == "histogram":
         ax.hist(x if x is not None else y, bins=trace.nbinsx or 30, color=tint, alpha=0.7, label=trace.name)
     elif trace.type == "box":
         ax.boxplot(y, positions=[len(ax.texts) + len(ax.lines) // 6], widths=0.6)
     elif trace.type in ("heatmap", "contour"):
-        (ax.pcolormesh if trace.type == "heatmap" else ax.contourf)(*([x, y] if x is not None and y is not None else []), z)
+        (ax.pcolormesh if trace.type == "heatmap" else ax.contourf)(*([x, y] if x is not None
+                                                                      and y is not None else []), z)
     elif trace.type == "scatter3d":
         (ax.plot if "lines" in (trace.mode or "lines") else ax.scatter)(x, y, z, color=tint, label=trace.name)
     else:
@@ -844,7 +869,8 @@ def _in_classes(sizes: ndarray, budget: int = 2_000_000):
 def triangles(self: _Canvas, vertices: ndarray, faces: ndarray, color: ndarray) -> None:
     "Triangles [f, 3] of `vertices` [v, 3] with `color` [f, 3 corners, 3], 0..255, interpolated."
     column, row, inverse = (value[faces] for value in self.project(vertices))
-    area = (column[:, 1] - column[:, 0]) * (row[:, 2] - row[:, 0]) - (column[:, 2] - column[:, 0]) * (row[:, 1] - row[:, 0])
+    area = ((column[:, 1] - column[:, 0]) * (row[:, 2] - row[:, 0]) - (column[:, 2] - column[:, 0])
+            * (row[:, 1] - row[:, 0]))
     left, top = np.floor(column.min(1)), np.floor(row.min(1))
     seen = (inverse.min(1) > 0) & (np.abs(area) > 1e-9) & (left < self.width) & (top < self.height)
     seen &= (column.max(1) >= 0) & (row.max(1) >= 0)
@@ -856,7 +882,8 @@ def triangles(self: _Canvas, vertices: ndarray, faces: ndarray, color: ndarray) 
         x, y = left[chosen] + across, top[chosen] + down
         corner = [(column[chosen, k], row[chosen, k]) for k in range(3)]
         pairs = [(corner[(k + 1) % 3], corner[(k + 2) % 3]) for k in range(3)]
-        weight = np.stack([(a[0] - x) * (b[1] - y) - (b[0] - x) * (a[1] - y) for a, b in pairs], -1) / area[chosen][..., None]
+        weight = np.stack([(a[0] - x) * (b[1] - y) - (b[0] - x) * (a[1] - y) for a, b in pairs],
+                          -1) / area[chosen][..., None]
         at, pixel = np.nonzero((weight >= -1e-9).all(-1))
         inside, face = weight[at, pixel], chosen[at, 0]
         self.fragments(x[at, pixel].astype(int), y[at, pixel].astype(int), (inside * inverse[face]).sum(-1),
@@ -875,7 +902,8 @@ def discs(self: _Canvas, centres: ndarray, radius: ndarray, color: ndarray) -> N
         away = ((x - column[batch, None]) ** 2 + (y - row[batch, None]) ** 2) / reach[batch, None] ** 2
         at, pixel = np.nonzero(away <= 1)
         light = 0.55 + 0.45 * np.sqrt(1 - away[at, pixel])
-        self.fragments(x[at, pixel].astype(int), y[at, pixel].astype(int), inverse[batch][at], color[batch][at] * light[:, None])
+        self.fragments(x[at, pixel].astype(int), y[at, pixel].astype(int), inverse[batch][at],
+                       color[batch][at] * light[:, None])
 
 
 @patch
@@ -912,7 +940,8 @@ def _rgb(number) -> ndarray:
 # %% ../../nbs/kit/show.ipynb #bd3e6567
 def _colors_of(thing, count: int) -> ndarray:
     "The colour of each of `count` vertices of a k3d object."
-    given, attribute = np.asarray(getattr(thing, "colors", ())).ravel(), np.asarray(getattr(thing, "attribute", ())).ravel()
+    given, attribute = (np.asarray(getattr(thing, "colors", ())).ravel(),
+                        np.asarray(getattr(thing, "attribute", ())).ravel())
     if len(attribute) == count and len(thing.color_map):
         low, high = thing.color_range
         table = np.asarray(thing.color_map, float).reshape(-1, 4)
@@ -928,7 +957,7 @@ def _placed(thing, points) -> ndarray:
     matrix = np.asarray(thing.model_matrix, float).reshape(4, 4)
     return np.asarray(points, float).reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
 
-
+# %% ../../nbs/kit/show.ipynb #d28f5b7f
 def _surface_mesh(thing) -> tuple[ndarray, ndarray]:
     "Vertices and faces of a k3d surface over the square -0.5..0.5 (its transform holds the true bounds)."
     rows, columns = np.asarray(thing.heights).shape
@@ -1016,7 +1045,8 @@ def _decode_array(content: bytes, note: Mapping) -> ndarray:
     if note["coding"] == "plain":
         return np.frombuffer(content, note["dtype"]).reshape(note["shape"])
     width, kind = note["width"], f"<u{note['width']}"
-    values = np.frombuffer(np.frombuffer(content, np.uint8).reshape(width, -1).T.tobytes(), kind).reshape(-1, note["columns"])
+    values = np.frombuffer(np.frombuffer(content, np.uint8).reshape(width, -1).T.tobytes(),
+                           kind).reshape(-1, note["columns"])
     if note["coding"] == "steps":
         steps = (values >> 1) ^ (-(values & 1).astype(f"<i{width}")).view(kind)
         values = np.cumsum(steps, axis=0, dtype=kind)
@@ -1043,12 +1073,15 @@ def _pack(value: Any, block: list[bytes], seen: dict, name: str = "") -> Any:
 
 # %% ../../nbs/kit/show.ipynb #336c2a3d
 def _pack_scene(k3d_plot) -> dict:
-    "A k3d plot as JSON: parameters, objects (numbered from 1, so that equal scenes give equal documents), arrays in base64."
+    """A k3d plot as JSON: parameters, objects (numbered from 1, so that equal scenes give equal documents), arrays in
+    base64."""
     block, seen = [], {}
-    things = [{key: value for key, value in thing.get_binary().items() if not key.startswith("_")} for thing in k3d_plot.objects]
+    things = [{key: value for key, value in thing.get_binary().items() if not key.startswith("_")}
+              for thing in k3d_plot.objects]
     objects = [_pack(thing, block, seen) | {"id": number} for number, thing in enumerate(things, 1)]
     left_out = ("name", "additionalJsCode", "hiddenObjectIds")
-    params = {key: _pack(value, block, seen) for key, value in k3d_plot.get_plot_params().items() if key not in left_out}
+    params = {key: _pack(value, block, seen) for key, value in k3d_plot.get_plot_params().items()
+              if key not in left_out}
     return {"plot": params, "objects": objects, "block": base64.b64encode(zlib.compress(b"".join(block), 9)).decode()}
 
 
@@ -1173,20 +1206,23 @@ def _mesh_object(vertices, faces, colors, smooth: bool | None, opacity: float, l
     vertices, faces = _check_points(vertices, "vertices"), _array(faces)
     if faces.ndim != 2 or faces.shape[1] != 3 or len(faces) == 0 or faces.dtype.kind not in "iu":
         raise PaperKitError("these are no faces", expected="whole numbers [m, 3] with m > 0",
-                            found=f"shape {list(faces.shape)} of {faces.dtype}", next_step="split polygons into triangles")
+                            found=f"shape {list(faces.shape)} of {faces.dtype}",
+                            next_step="split polygons into triangles")
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise PaperKitError("faces name vertices that do not exist", expected=f"0 to {len(vertices) - 1}",
                             found=f"{faces.min()} to {faces.max()}", next_step="count vertices from 0")
     arguments, scale = _vertex_colors(colors, len(vertices), limits)
     smooth = len(faces) > 1000 if smooth is None else smooth
-    return k3d.mesh(vertices, faces.astype(np.uint32), flat_shading=not smooth, side="double", opacity=opacity, **arguments), scale
+    return k3d.mesh(vertices, faces.astype(np.uint32), flat_shading=not smooth, side="double", opacity=opacity,
+                    **arguments), scale
 
 # %% ../../nbs/kit/show.ipynb #1b34a7ff
 def mesh(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], colors=None, *, title: str = "Mesh",
          smooth: bool | None = None, opacity: float = 1.0, limits: tuple[float, float] | None = None, up: str = "z",
          azimuth: float = -55, elevation: float = 22) -> View:
-    """A triangle mesh that turns. `colors`: one colour, [v, 3] (0..1 or 8 bit) or [v] numbers drawn between `limits`; `smooth`
-    shades across faces (default: with more than 1000 faces); `up` is the axis that points up; angles in degrees.
+    """A triangle mesh that turns. `colors`: one colour, [v, 3] (0..1 or 8 bit) or [v] numbers drawn between `limits`;
+    `smooth` shades across faces (default: with more than 1000 faces); `up` is the axis that points up; angles in
+    degrees.
 
     Raises `PaperKitError` for wrong shapes, values that are not finite, and faces that name no vertex."""
     thing, scale = _mesh_object(vertices, faces, colors, smooth, opacity, limits)
@@ -1194,21 +1230,25 @@ def mesh(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], colors=Non
 
 # %% ../../nbs/kit/show.ipynb #11591531
 def points(positions: Float[ndarray, "n 3"], colors=None, *, size: float | None = None, title: str = "Point cloud",
-           limits: tuple[float, float] | None = None, up: str = "z", azimuth: float = -55, elevation: float = 22) -> View:
-    """A point cloud that turns. `size` is a point's diameter in the scene's units (default: from extent and number); the rest as
-    in `mesh`."""
+           limits: tuple[float, float] | None = None, up: str = "z", azimuth: float = -55,
+           elevation: float = 22) -> View:
+    """A point cloud that turns. `size` is a point's diameter in the scene's units (default: from extent and number);
+    the rest as in `mesh`."""
     import k3d
     positions = _check_points(positions, "positions")
     arguments, scale = _vertex_colors(colors, len(positions), limits)
     extent = float(np.linalg.norm(np.ptp(positions, axis=0))) or 1.0
-    thing = k3d.points(positions, point_size=size or extent * min(0.03, 0.8 / len(positions) ** 0.5), shader="3d", **arguments)
+    thing = k3d.points(positions, point_size=size or extent * min(0.03, 0.8 / len(positions) ** 0.5),
+                       shader="3d", **arguments)
     return scene([thing], title=title, up=up, azimuth=azimuth, elevation=elevation, scale=scale)
 
 # %% ../../nbs/kit/show.ipynb #80e8d624
-def surface(heights: Float[ndarray, "rows columns"], colors=None, *, extent: tuple[float, float, float, float] | None = None,
-            title: str = "Surface", limits: tuple[float, float] | None = None, azimuth: float = -55, elevation: float = 35) -> View:
-    """Heights over a grid, drawn as a surface; rows run along y, columns along x, between `extent` = (x0, x1, y0, y1) (default: the
-    indices). Coloured by height unless `colors` says otherwise (as in `mesh`, or [rows, columns, 3])."""
+def surface(heights: Float[ndarray, "rows columns"], colors=None, *,
+            extent: tuple[float, float, float, float] | None = None,
+            title: str = "Surface", limits: tuple[float, float] | None = None, azimuth: float = -55,
+            elevation: float = 35) -> View:
+    """Heights over a grid, drawn as a surface; rows run along y, columns along x, between `extent` = (x0, x1, y0, y1)
+    (default: the indices). Coloured by height unless `colors` says otherwise (as in `mesh`, or [rows, columns, 3])."""
     heights = _array(heights).astype(np.float32)
     if heights.ndim != 2 or min(heights.shape) < 2:
         raise PaperKitError("these are no heights", expected="[rows, columns], at least 2 x 2",
@@ -1221,14 +1261,16 @@ def surface(heights: Float[ndarray, "rows columns"], colors=None, *, extent: tup
     elif not isinstance(colors, str):
         colors = _array(colors)
         colors = colors.ravel() if colors.size == rows * columns else colors.reshape(-1, 3)
-    return mesh(np.stack([x, y, heights], -1).reshape(-1, 3), _grid_faces(rows, columns), colors, title=title, smooth=True,
+    return mesh(np.stack([x, y, heights], -1).reshape(-1, 3), _grid_faces(rows, columns), colors,
+                title=title, smooth=True,
                 limits=limits, azimuth=azimuth, elevation=elevation)
 
 # %% ../../nbs/kit/show.ipynb #40b1f794
 def scene(things, *, title: str = "Scene", picture=None, up: str = "z", azimuth: float = -55, elevation: float = 22,
           scale: Mapping[str, str] | None = None) -> View:
-    """A view of k3d objects: a list of them, or a `k3d.Plot`, whose own camera is kept. The objects of other views are in
-    `view.objects`, so `scene([*a.objects, *b.objects])` shows two together. `scale`: {"low", "high"} of a colour scale.
+    """A view of k3d objects: a list of them, or a `k3d.Plot`, whose own camera is kept. The objects of other views are
+    in `view.objects`, so `scene([*a.objects, *b.objects])` shows two together. `scale`: {"low", "high"} of a colour
+    scale.
 
     Raises `PaperKitError` when there is nothing to show, or an object that only a browser can draw and no `picture`."""
     objects = list(getattr(things, "objects", things))
@@ -1242,7 +1284,8 @@ def scene(things, *, title: str = "Scene", picture=None, up: str = "z", azimuth:
     label = f"{_html.escape(title, quote=True)}: arrow keys turn, plus and minus zoom, Home returns"
     body = f'<div class="scene" tabindex="0" role="application" aria-label="{label}"></div>{bar}{_hint}'
     paint = picture if picture is not None else lambda: _with_bar(_scene_picture(objects, camera), scale)
-    view = View(title, paint, body, _scene_js + _keys_js + _settle_js, data, style=_scene_style, libraries=("k3d",), live=build, height=530 + 30 * bool(bar))
+    view = View(title, paint, body, _scene_js + _keys_js + _settle_js, data, style=_scene_style, libraries=("k3d",),
+                live=build, height=530 + 30 * bool(bar))
     view.objects = objects
     return view
 
@@ -1257,7 +1300,8 @@ def _scene_camera(objects: Sequence, up: str, azimuth: float, elevation: float) 
 
 def _k3d_plot(objects: Sequence, camera: Sequence[float], up: str):
     import k3d
-    chart = k3d.plot(camera_auto_fit=False, grid_visible=False, menu_visibility=False, background_color=0xFFFFFF, height=460,
+    chart = k3d.plot(camera_auto_fit=False, grid_visible=False, menu_visibility=False,
+                     background_color=0xFFFFFF, height=460,
                      camera_fov=_fov, axes_helper=0, colorbar_object_id=0, camera_up_axis=up, antialias=2, lighting=1.4)
     for thing in objects:
         chart += thing
@@ -1288,7 +1332,8 @@ def _bar(scale: Mapping[str, str] | None) -> str:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
     stops = ",".join(to_hex(colormaps["viridis"](share)) for share in np.linspace(0, 1, 9))
-    return (f'<div class="bar" role="img" aria-label="Colour scale from {scale["low"]} to {scale["high"]}"><span>{scale["low"]}</span>'
+    return (f'<div class="bar" role="img" aria-label="Colour scale from {scale["low"]} to '
+            f'{scale["high"]}"><span>{scale["low"]}</span>'
             f'<span style="background:linear-gradient(90deg,{stops})"></span><span>{scale["high"]}</span></div>')
 
 # %% ../../nbs/kit/show.ipynb #53617ab5
@@ -1303,21 +1348,24 @@ _mesh_slider_script = _scene_js + _keys_js + _controls + """
 """ + _settle_js
 
 # %% ../../nbs/kit/show.ipynb #79010c01
-def mesh_slider(vertices_list: Sequence, faces_list: Sequence, label: str, values: Sequence, colors_list: Sequence | None = None, *,
+def mesh_slider(vertices_list: Sequence, faces_list: Sequence, label: str, values: Sequence,
+                colors_list: Sequence | None = None, *,
                 title: str = "", start: Any = None, smooth: bool | None = None, up: str = "z", azimuth: float = -55,
                 elevation: float = 22) -> View:
-    """A view of one mesh for each of `values`, chosen by a slider named `label`; meshes may differ in vertices and faces. Shapes,
-    colours and errors as in `mesh`; `start` is the value shown first (default: the middle one)."""
+    """A view of one mesh for each of `values`, chosen by a slider named `label`; meshes may differ in vertices and
+    faces. Shapes, colours and errors as in `mesh`; `start` is the value shown first (default: the middle one)."""
     values, colors_list = list(values), colors_list or [None] * len(values)
     if not values or not len(vertices_list) == len(faces_list) == len(values) == len(colors_list):
         raise PaperKitError("the lists differ in length",
                             expected="as many vertices, faces and colours as values, at least one",
-                            found=f"{len(vertices_list)}, {len(faces_list)}, {len(colors_list)} and {len(values)}", next_step="give one mesh a value")
+                            found=f"{len(vertices_list)}, {len(faces_list)}, {len(colors_list)} and {len(values)}",
+                            next_step="give one mesh a value")
     objects = [_mesh_object(v, f, c, smooth, 1.0)[0] for v, f, c in zip(vertices_list, faces_list, colors_list)]
     first = len(values) // 2 if start is None else _start(label, values, {label: start})
     view = scene(objects, title=title or f"Meshes over {label}", up=up, azimuth=azimuth, elevation=elevation)
     camera = view.data["scene"]["plot"]["camera"]
-    view.data |= {"parameters": [_parameter(label, values, first)], "groups": [[number] for number in range(1, len(values) + 1)]}
+    view.data |= {"parameters": [_parameter(label, values, first)],
+                  "groups": [[number] for number in range(1, len(values) + 1)]}
     view.script, view.height = _mesh_slider_script, view.height + 50
     view._make_picture = lambda: _scene_picture(objects[first:first + 1], camera)
     view._make_live = lambda: _live_mesh_slider(objects, camera, up, _parameter(label, values, first))

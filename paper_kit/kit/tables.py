@@ -35,31 +35,40 @@ def aligned(texts: list[str]) -> list[str]:
 
 # %% ../../nbs/kit/tables.ipynb #c747efe9
 def joined(groups: list, keys: dict | None = None, part: int = 1) -> list[dict]:
-    """The columns (`part=1`) or rows (`part=2`) of all `groups` in one order: each a dictionary from the number of a group to the
-    name there. `keys` maps a name of the first group to the name in the others. Groups are (heading, columns, rows)."""
+    """The columns (`part=1`) or rows (`part=2`) of all `groups` in one order: each a dictionary from the number of a
+    group to the name there. `keys` maps a name of the first group to the name in the others. Groups are (heading,
+    columns, rows)."""
     keys, out = keys or {}, []
-    def names(group): return [str(c) for c in group[1][1:]] if part == 1 else list(dict.fromkeys(str(r[0]) for r in group[2]))
+    def names(group):
+        return [str(c) for c in group[1][1:]] if part == 1 else list(dict.fromkeys(str(r[0]) for r in group[2]))
     for g, group in enumerate(groups):
         for name in names(group):
-            met = next((o for o in out if g not in o and (keys.get(o.get(0)) == name or keys.get(o.get(0)) is None and name in o.values())), None)
+            met = next((o for o in out if g not in o and (keys.get(o.get(0)) == name or keys.get(o.get(0)) is None
+                                                          and name in o.values())), None)
             if met is None: out.append({g: name})
             else: met[g] = name
     return out
 
 def unmatched(reported: dict, rows: list) -> dict[str, str]:
-    "The rows of a reported table that no measured row meets, each with the manifest's reason, or nothing where it gives none."
+    """The rows of a reported table that no measured row meets, each with the manifest's reason, or nothing where it
+    gives none."""
     keys, why, known = reported.get("row_keys") or {}, reported.get("unmatched") or {}, {str(r[0]) for r in rows}
     lost = [str(r[0]) for r in reported.get("rows") or [] if str(keys.get(r[0], r[0])) not in known]
     return {name: why if isinstance(why, str) else str(why.get(name) or "") for name in lost}
 
+# %% ../../nbs/kit/tables.ipynb #f04c5aff
 def key_faults(reported: dict, columns: list, rows: list) -> list[str]:
-    "What is wrong with the keys of a reported table, seen from a measured one: names that are not there, rows that say nothing."
+    """What is wrong with the keys of a reported table, seen from a measured one: names that are not there, rows that
+    say nothing."""
     there = [str(r[0]) for r in reported.get("rows") or []]
-    sides = (("row_keys", there, [str(r[0]) for r in rows]), ("column_keys", [str(c) for c in reported["columns"]], [str(c) for c in columns]))
-    out = [f"{what}: {a} is no {'row' if what == 'row_keys' else 'column'} of the {side}" for what, ours, theirs in sides
+    sides = (("row_keys", there, [str(r[0]) for r in rows]), ("column_keys", [str(c) for c in reported["columns"]],
+                                                              [str(c) for c in columns]))
+    out = [f"{what}: {a} is no {'row' if what == 'row_keys' else 'column'} of the {side}" for what,
+           ours, theirs in sides
            for key, value in (reported.get(what) or {}).items()
            for a, side, known in ((str(key), "paper", ours), (str(value), "run", theirs)) if a not in known]
-    return out + [f"{name}: no measured row, and no reason" for name, why in unmatched(reported, rows).items() if not why]
+    return out + [f"{name}: no measured row, and no reason" for name,
+                  why in unmatched(reported, rows).items() if not why]
 
 # %% ../../nbs/kit/tables.ipynb #8a92933e
 def best_of(values: dict, better) -> set:
@@ -75,20 +84,25 @@ _table_style = (
     ".paper-kit-table th,.paper-kit-table td{padding:.3em .7em;text-align:right;border:0;white-space:nowrap;"
     "border-bottom:1px solid rgba(128,128,128,.25)}.paper-kit-table :is(th,td).measured{font-weight:600}"
     ".paper-kit-table th:first-child,.paper-kit-table tbody th{text-align:left;white-space:normal;font-weight:400}"
-    ".paper-kit-table .group{text-align:center;font-weight:600}.paper-kit-table .start{border-left:1px solid rgba(128,128,128,.35)}"
+    ".paper-kit-table .group{text-align:center;font-weight:600}.paper-kit-table .start{border-left:1px solid "
+    "rgba(128,128,128,.35)}"
     ".paper-kit-table strong{text-decoration:underline;text-underline-offset:.2em}"
     ".paper-kit-table caption{caption-side:top;text-align:left;padding:.3em 0}</style>")
 
 def _tags(groups: list) -> list[str]:
-    "One word for each group: 'paper' for what is reported, 'ours' for what is measured, or where it was where there are several."
+    """One word for each group: 'paper' for what is reported, 'ours' for what is measured, or where it was where there
+    are several."""
     measured = [h.removeprefix("measured, ").split(",")[0] for h, *_ in groups if h.startswith("measured")]
-    return ["paper" if h == "reported" else ("ours" if len(measured) == 1 else h.removeprefix("measured, ").split(",")[0])
+    return ["paper" if h == "reported"
+            else ("ours" if len(measured) == 1 else h.removeprefix("measured, ").split(",")[0])
             if h.startswith("measured") else h for h, *_ in groups]
 
 # %% ../../nbs/kit/tables.ipynb #830eb9be
-def table_html(title: str, groups: list, better=None, note: str = "", shows: str = "", reported: dict | None = None) -> str:
-    """HTML of one table. `groups` is [(heading, columns, rows)], the first column of each naming its rows; columns and rows of the
-    same name stand together, as do those that `reported` (the manifest's entry) joins by `row_keys` and `column_keys`."""
+def table_html(title: str, groups: list, better=None, note: str = "", shows: str = "",
+               reported: dict | None = None) -> str:
+    """HTML of one table. `groups` is [(heading, columns, rows)], the first column of each naming its rows; columns and
+    rows of the same name stand together, as do those that `reported` (the manifest's entry) joins by `row_keys` and
+    `column_keys`."""
     reported = reported or {}
     columns = joined(groups, reported.get("column_keys"))
     rows = joined(groups, reported.get("row_keys"), 2)
@@ -99,7 +113,8 @@ def table_html(title: str, groups: list, better=None, note: str = "", shows: str
         head += (f'<th class="group start" colspan="{len(column)}" scope="colgroup">'
                  f'{html.escape(" / ".join(dict.fromkeys(column.values())))}</th>')
         for i, (g, name) in enumerate(column.items()):
-            kind = " ".join(filter(None, ("start" if i == 0 else "", "measured" if groups[g][0].startswith("measured") else "")))
+            kind = " ".join(filter(None, ("start" if i == 0 else "", "measured" if groups[g][0].startswith("measured")
+                                          else "")))
             kind = f' class="{kind}"' if kind else ""
             second += f'<th{kind} scope="col">{html.escape(tags[g])}</th>'
             for r, cell in enumerate(_column(groups[g], known[g], [row.get(g) for row in rows], name, better)):
@@ -127,7 +142,9 @@ def _said(title: str, shows: str, groups: list, tags: list) -> str:
 def _after(note: str, reported: dict, groups: list) -> str:
     "What stands under a table: its note, and why rows have no measured number, one sentence a reason."
     reasons = {}
-    lost = unmatched(reported, [r for h, _, rows in groups if h.startswith("measured") for r in rows]) if reported else {}
+    lost = (unmatched(reported, [r for h, _, rows in groups if h.startswith("measured") for r in rows])
+            if reported else {})
     for name, why in lost.items(): reasons.setdefault(why or "no reason is given", []).append(name)
     lines = [note, *(f"Not measured here: {', '.join(names)}: {why}." for why, names in reasons.items())]
-    return "".join(f'<p class="paper-kit-note" style="font-size:.85em">{html.escape(line)}</p>' for line in lines if line)
+    return "".join(f'<p class="paper-kit-note" style="font-size:.85em">{html.escape(line)}</p>'
+                   for line in lines if line)

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from .cluster import Watch, last_words, slurm_options
 from .machine import pinned
-from .files import (PaperKitError, check_slug, disk_full, lock, mapping_in, new_folder, project_root, sha256, sweep, write_atomic,
+from .files import (PaperKitError, check_slug, disk_full, lock, mapping_in, new_folder, project_root,
+                                 sha256, sweep, write_atomic,
                                  write_if_changed)
 from .reach import asset_hashes, cell_form, digest_and_sources, module_hash, notebook_digest
 from .stages import profiles
 from . import paper as papers_module
-from .paper import (card_html, curves_since, claim_html, count_kinds, count_verdicts, few_colours, have, header_html, judged, load_manifest,
+from .paper import (card_html, curves_since, claim_html, count_kinds, count_verdicts, few_colours, have,
+                                 header_html, judged, load_manifest,
                                  load_record, read_yaml, table_html, where)
 
 # %% auto #0
@@ -36,13 +38,17 @@ def catalogue(root) -> dict:
 def _catalogue(path, stamp):
     document = read_yaml(path)[0]
     papers = document.get("papers") if isinstance(document, dict) else None
-    whole = (isinstance(papers, list) and isinstance(document.get("wings"), dict) and len(papers) == document.get("count")
+    whole = (isinstance(papers, list) and isinstance(document.get("wings"), dict)
+             and len(papers) == document.get("count")
              and all(isinstance(p, dict) and {"slug", "title", "wing"} <= set(p) for p in papers))
     if not whole:
-        raise PaperKitError("the catalogue is not whole", file=path, expected="wings, count, and as many papers (slug, title, wing)",
-                            found=f"{len(papers) if isinstance(papers, list) else 'no'} papers", next_step="git checkout -- data/catalogue.yaml, or correct its count")
+        raise PaperKitError("the catalogue is not whole", file=path,
+                            expected="wings, count, and as many papers (slug, title, wing)",
+                            found=f"{len(papers) if isinstance(papers, list) else 'no'} papers",
+                            next_step="git checkout -- data/catalogue.yaml, or correct its count")
     return document
 
+# %% ../../nbs/kit/workflow.ipynb #b15a5d97
 def notebook_of(root, slug: str) -> Path | None:
     "The source notebook of a paper, or None. Raises `PaperKitError` for what is no slug."
     check_slug(slug)
@@ -52,7 +58,8 @@ def notebook_of(root, slug: str) -> Path | None:
 def begun(root) -> list:
     "Slugs of the papers that have a notebook, in the catalogue's order, others after them."
     order = {p["slug"]: i for i, p in enumerate(catalogue(root)["papers"])}
-    slugs = [p.stem for p in (Path(root)/"nbs").glob("*/*.ipynb") if p.parent.name != "kit" and p.stem != "worlds" and not p.name.startswith(".")]
+    slugs = [p.stem for p in (Path(root)/"nbs").glob("*/*.ipynb") if p.parent.name != "kit" and p.stem != "worlds"
+             and not p.name.startswith(".")]
     return sorted(slugs, key=lambda s: (order.get(s, len(order)), s))
 
 # %% ../../nbs/kit/workflow.ipynb #7dd7220c
@@ -70,7 +77,8 @@ def published_folder(root, slug: str, real: bool = False) -> Path:
 
 # %% ../../nbs/kit/workflow.ipynb #77e4878d
 class Digests:
-    "Digests of notebooks, remembered in runs/digests.json with the hashes of the modules and assets that they were made of."
+    """Digests of notebooks, remembered in runs/digests.json with the hashes of the modules and assets that they were
+    made of."""
     def __init__(self, root):
         self.root, self.path, self.changed = Path(root), Path(root)/"runs"/"digests.json", False
         self._hash, self._assets = functools.cache(module_hash), functools.cache(asset_hashes)
@@ -80,8 +88,10 @@ class Digests:
         name, text = f"{notebook.parent.name}/{notebook.name}", sha256(notebook)
         with contextlib.suppress(KeyError, TypeError, AttributeError):
             kept = self.known[name]
-            if (kept["text"] == text and kept["assets"] in ({}, self._assets()) and kept["made by"] == self._hash("paper_kit.kit.reach")
-                    and all(self._hash(module) == found for module, found in kept["modules"].items())): return kept["digest"]
+            if (kept["text"] == text and kept["assets"] in ({}, self._assets())
+                and kept["made by"] == self._hash("paper_kit.kit.reach")
+                    and all(self._hash(module) == found for module, found in kept["modules"].items())):
+                return kept["digest"]
         digest, sources = digest_and_sources(notebook)
         self.known[name] = {"text": text, "digest": digest, "made by": self._hash("paper_kit.kit.reach")} | sources
         self.changed = True
@@ -97,7 +107,8 @@ class Digests:
 def torn_files(root, slug: str, record: dict) -> list:
     "Names of published files that are missing or differ from their hash in the record."
     folder = published_folder(root, slug, record["data"] != "world")
-    return [name for name, digest in record["files"].items() if not (folder/name).is_file() or sha256(folder/name) != digest]
+    return [name for name, digest in record["files"].items() if not (folder/name).is_file()
+            or sha256(folder/name) != digest]
 
 def _real_row(root, slug: str, digests: Digests, notebook) -> tuple:
     "({data, profile, fresh} of what is published on real data or None, a problem or '')."
@@ -108,14 +119,19 @@ def _real_row(root, slug: str, digests: Digests, notebook) -> tuple:
     fresh = notebook is not None and digests(notebook) == record["digest"]
     return {"data": record["data"], "profile": record["profile"], "fresh": fresh, "wall_s": record["wall_s"]}, problem
 
+# %% ../../nbs/kit/workflow.ipynb #7c915a28
 def _row(root, entry: dict, digests: Digests) -> dict:
     slug = entry["slug"]
     root, notebook = Path(root), notebook_of(root, slug)
     manifest_file, published = root/"data"/"papers"/f"{slug}.yaml", record_file(root, slug)
     row = {k: entry.get(k, "") for k in ("slug", "title", "venue", "wing", "summary")} | {
-        "state": "not begun", "profile": None, "fresh": None, "tables": [0, entry.get("tables", 0)], "figures": [0, entry.get("figures", 0)],
-        "claims": {"holds": 0, "fails": 0, "undecided": 0, "untested": 0, "owed": entry.get("claims", 0), "total": entry.get("claims", 0)},
-        "wall_s": None, "real": None, "kinds": {}, "decidable": 0, "notebook": str(notebook.relative_to(root)) if notebook else None, "problem": ""}
+        "state": "not begun", "profile": None, "fresh": None, "tables": [0, entry.get("tables", 0)], "figures": [
+            0, entry.get("figures", 0)],
+        "claims": {"holds": 0, "fails": 0, "undecided": 0, "untested": 0, "owed": entry.get("claims", 0),
+                   "total": entry.get("claims", 0)},
+        "wall_s": None, "real": None, "kinds": {}, "decidable": 0, "notebook": str(notebook.relative_to(root))
+                                                                                          if notebook else None,
+                                                                                          "problem": ""}
     if notebook is None and not manifest_file.is_file(): return row
     row["state"] = "begun"
     try:
@@ -130,7 +146,8 @@ def _row(root, entry: dict, digests: Digests) -> dict:
             row |= {"decidable": sum(r["fits"] for r in power_rows(manifest, record)),
                     "state": "torn" if torn else "published", "profile": record["profile"], "wall_s": record["wall_s"],
                     "fresh": notebook is not None and digests(notebook) == record["digest"]}
-            if torn: row["problem"] = f"published files differ from the record: {', '.join(torn[:4])}; next step: paper-kit publish {slug}"
+            if torn:
+                row["problem"] = f"published files differ from the record: {', '.join(torn[:4])}; next step: paper-kit publish {slug}"
             row["real"], problem = _real_row(root, slug, digests, notebook)
             row["problem"] = row["problem"] or problem
         elif (root/"figures"/slug).is_dir():
@@ -138,6 +155,7 @@ def _row(root, entry: dict, digests: Digests) -> dict:
     except PaperKitError as error: row["problem"] = str(error)
     return row
 
+# %% ../../nbs/kit/workflow.ipynb #11223028
 def status(root=None) -> list:
     "One row for each paper: state, profile, freshness, tables, figures, claims by verdict, time, problem."
     root = Path(root or project_root())
@@ -155,9 +173,9 @@ def status(root=None) -> list:
 def _heading(nb, index: int) -> str:
     "The last heading above a cell."
     for cell in reversed(nb.cells[:index + 1]):
-        if cell.cell_type == "markdown" and (m := re.search(r"^#+\s+(.*)", cell.source, re.M)): return m.group(1).strip()
+        if cell.cell_type == "markdown" and (m := re.search(r"^#+\s+(.*)", cell.source, re.M)):
+            return m.group(1).strip()
     return ""
-
 
 # %% ../../nbs/kit/workflow.ipynb #9cbb93bc
 def _client(kernels: list):
@@ -196,14 +214,17 @@ def _environment(**values):
         for k, v in old.items(): os.environ.pop(k, None) if v is None else os.environ.__setitem__(k, v)
 
 def _slots() -> Path:
-    "The folder of this user's slots: in the runtime folder that the system makes for the user, else in the user's cache."
+    """The folder of this user's slots: in the runtime folder that the system makes for the user, else in the user's
+    cache."""
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
     ours = runtime.is_dir() and runtime.stat().st_uid == os.getuid() and os.access(runtime, os.W_OK)
     return (runtime if ours else Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache"))/"paper-kit"/"slots"
 
+# %% ../../nbs/kit/workflow.ipynb #6ca5ab91
 @contextlib.contextmanager
 def slot(tell=None):
-    "Hold one of this machine's slots for heavy work (one a core; PAPER_KIT_SLOTS changes it), waiting for one if need be."
+    """Hold one of this machine's slots for heavy work (one a core; PAPER_KIT_SLOTS changes it), waiting for one if need
+    be."""
     count = int(os.environ.get("PAPER_KIT_SLOTS") or os.cpu_count() or 1)
     folder = _slots()
     if os.environ.get("PAPER_KIT_HOLDS_SLOT"): yield; return
@@ -220,19 +241,23 @@ def slot(tell=None):
 
 # %% ../../nbs/kit/workflow.ipynb #d7f25d21
 def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", root=None) -> dict:
-    "Execute a paper's notebook under a profile and return its record. Raises `PaperKitError`; the executed notebook is kept either way."
+    """Execute a paper's notebook under a profile and return its record. Raises `PaperKitError`; the executed notebook
+    is kept either way."""
     root = Path(root or project_root())
     notebook = notebook_of(root, slug)
     if notebook is None:
-        raise PaperKitError(f"there is no notebook for '{slug}'", file=str(root/"nbs"), expected="one of: " + ", ".join(begun(root)), found=slug, next_step=f"paper-kit new {slug}")
+        raise PaperKitError(f"there is no notebook for '{slug}'", file=str(root/"nbs"),
+                            expected="one of: " + ", ".join(begun(root)), found=slug, next_step=f"paper-kit new {slug}")
     if profile not in profiles:
-        raise PaperKitError(f"there is no profile '{profile}'", expected=", ".join(profiles), found=profile, next_step="--profile cpu")
+        raise PaperKitError(f"there is no profile '{profile}'", expected=", ".join(profiles), found=profile,
+                            next_step="--profile cpu")
     folder = run_folder(root, slug, profile, bool(data_root))
     with lock(folder.parent/f".{slug}.lock", what=f"{slug} at {profile}"):
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder); sweep(root/"runs"/"stages"/slug, older=3600)
         for old in ("record.json", "stage.json"): (folder/old).unlink(missing_ok=True)
-        state = {"slug": slug, "profile": profile, "state": "waiting", "started": time.time(), "cell": 0, "cells": 0, "heading": ""}
+        state = {"slug": slug, "profile": profile, "state": "waiting", "started": time.time(), "cell": 0,
+                 "cells": 0, "heading": ""}
         def tell(**more):
             state.update(more)
             with contextlib.suppress(OSError): (folder/"progress.json").write_text(json.dumps(state))
@@ -245,7 +270,8 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
             return record
         except BaseException as error:
             if isinstance(error, OSError) and (full := disk_full(error, folder)): error = full
-            tell(state="stopped" if isinstance(error, KeyboardInterrupt) else "failed", ended=time.time(), error=str(error)[:2000])
+            tell(state="stopped" if isinstance(error, KeyboardInterrupt) else "failed", ended=time.time(),
+                 error=str(error)[:2000])
             raise error from None
 
 # %% ../../nbs/kit/workflow.ipynb #fbdc2e59
@@ -284,41 +310,54 @@ def _with_a_kernel(execute, tries: int = 3):
         except RuntimeError as error:
             if not left or "before replying to kernel_info" not in str(error): raise
 
+# %% ../../nbs/kit/workflow.ipynb #667c46c0
 def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
     import logging, papermill
     from papermill.exceptions import PapermillExecutionError
     for name in ("papermill", "traitlets", "asyncio"): logging.getLogger(name).setLevel(logging.CRITICAL)
     executed = folder/notebook.name
-    environment = pinned() | dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1), MPLBACKEND="module://matplotlib_inline.backend_inline",
-                       PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), PYDEVD_DISABLE_FILE_VALIDATION=1,
-                       PAPER_KIT_ASKED=json.dumps({"slug": notebook.stem, "profile": parameters["profile"], "seed": parameters["seed"]}))
+    environment = pinned() | dict(PAPER_KIT_ROOT=root, OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", 1),
+                                  MPLBACKEND="module://matplotlib_inline.backend_inline",
+                       PYTHONPATH=os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+                                  PYDEVD_DISABLE_FILE_VALIDATION=1,
+                       PAPER_KIT_ASKED=json.dumps({"slug": notebook.stem, "profile": parameters["profile"],
+                                                   "seed": parameters["seed"]}))
     at, kernels = {}, []
-    engine = _engine(lambda i, n, heading: (at.update(cell=i, heading=heading), tell(cell=i, cells=n, heading=heading)), kernels)
+    engine = _engine(lambda i, n, heading: (at.update(cell=i, heading=heading), tell(cell=i, cells=n, heading=heading)),
+                     kernels)
     with _environment(**environment):
         def execute():
-            papermill.execute_notebook(notebook, executed, parameters=parameters, kernel_name="python3", cwd=root, engine_name=engine,
+            papermill.execute_notebook(notebook, executed, parameters=parameters, kernel_name="python3", cwd=root,
+                                       engine_name=engine,
                                        progress_bar=False, log_output=False, autosave_cell_every=30,
                                        extra_arguments=["--IPKernelApp.log_level=50"])
         try: _with_a_kernel(execute)
         except PapermillExecutionError as error:
             where = _heading(_read_notebook(executed), error.cell_index)
-            raise PaperKitError(f"{notebook.stem} stopped in cell {error.cell_index + 1}" + (f", in \"{where}\"" if where else ""), file=str(executed),
-                                expected="every cell to run", found=f"{error.ename}: {error.evalue}"[:1500], next_step="open the executed notebook at its end") from None
+            raise PaperKitError(f"{notebook.stem} stopped in cell {error.cell_index + 1}"
+                                + (f", in \"{where}\"" if where else ""), file=str(executed),
+                                expected="every cell to run", found=f"{error.ename}: {error.evalue}"[:1500],
+                                next_step="open the executed notebook at its end") from None
         except RuntimeError:
-            raise _died(notebook.stem, parameters["profile"], executed, kernels and kernels[-1] and kernels[-1].poll(), at) from None
+            raise _died(notebook.stem, parameters["profile"], executed, kernels and kernels[-1] and kernels[-1].poll(),
+                        at) from None
 
+# %% ../../nbs/kit/workflow.ipynb #2726008d
 def _read_notebook(path):
     import nbformat
     return nbformat.read(path, as_version=4)
 
 def _checked(folder: Path, slug, profile, seed) -> dict:
     if not (folder/"record.json").is_file():
-        raise PaperKitError(f"{slug} left no record", file=str(folder/"record.json"), expected="paper.finish() as the last cell", found="no record", next_step="add it")
+        raise PaperKitError(f"{slug} left no record", file=str(folder/"record.json"),
+                            expected="paper.finish() as the last cell", found="no record", next_step="add it")
     record = load_record(folder/"record.json")
     if (record["profile"], record["seed"]) != (profile, seed):
-        raise PaperKitError(f"{slug} did not run as asked", file=str(folder/"record.json"), expected=f"profile {profile}, seed {seed}",
+        raise PaperKitError(f"{slug} did not run as asked", file=str(folder/"record.json"),
+                            expected=f"profile {profile}, seed {seed}",
                             found=f"profile {record['profile']}, seed {record['seed']}",
-                            next_step="its parameters cell needs the tag 'parameters', and Paper(...) needs profile=profile, seed=seed")
+                            next_step="its parameters cell needs the tag 'parameters', and Paper(...) needs "
+                                      "profile=profile, seed=seed")
     return record
 
 # %% ../../nbs/kit/workflow.ipynb #350dcca0
@@ -332,7 +371,8 @@ def is_done(root, slug: str, profile: str, digest: str, seed: int = 0) -> bool:
         record = load_record(folder/"record.json")
         manifest = load_manifest(Path(root)/"data"/"papers"/f"{slug}.yaml")
     except PaperKitError: return False
-    return (record["digest"] == digest and record["seed"] == seed and record["data"] == "world" and complete(manifest, record)
+    return (record["digest"] == digest and record["seed"] == seed and record["data"] == "world"
+            and complete(manifest, record)
             and (folder/f"{slug}.ipynb").is_file() and all((folder/name).is_file() for name in record["files"]))
 
 # %% ../../nbs/kit/workflow.ipynb #fa29b549
@@ -352,29 +392,40 @@ rule paper:
     shell: "{config[python]} -m paper_kit.kit.cli run {wildcards.slug} --profile {wildcards.profile} --seed {config[seed]} --quiet --again > {log} 2>&1"
 '''
 
+# %% ../../nbs/kit/workflow.ipynb #e980fe3c
 def write_digests(root, jobs, seed: int = 0) -> None:
-    "Write the file that each job depends on: the paper's digest, the seed, the manifest's hash. Forget runs that no longer stand."
+    """Write the file that each job depends on: the paper's digest, the seed, the manifest's hash. Forget runs that no
+    longer stand."""
     runs = Path(root)/"runs"
     digests = Digests(root)
     for slug, profile in jobs:
         manifest = Path(root)/"data"/"papers"/f"{slug}.yaml"
-        write_if_changed(runs/profile/".digests"/slug, f"{digests(notebook_of(root, slug))} seed {seed} manifest {sha256(manifest) if manifest.is_file() else ''}\n")
-        if not is_done(root, slug, profile, digests(notebook_of(root, slug)), seed): (run_folder(root, slug, profile)/"record.json").unlink(missing_ok=True)
+        write_if_changed(runs/profile/".digests"/slug, f"{digests(notebook_of(root, slug))} seed {seed} manifest "
+                                                       f"{sha256(manifest) if manifest.is_file() else ''}\n")
+        if not is_done(root, slug, profile, digests(notebook_of(root, slug)), seed):
+            (run_folder(root, slug, profile)/"record.json").unlink(missing_ok=True)
     digests.save()
 
+# %% ../../nbs/kit/workflow.ipynb #22e10b42
 def _snakemake(root, jobs, cores, seed, extra):
     runs = Path(root)/"runs"
     write_digests(root, jobs, seed)
     write_if_changed(runs/"Snakefile", snakefile)
-    config = write_atomic(runs/"snakemake.json", json.dumps({"jobs": [list(j) for j in jobs], "python": sys.executable, "seed": seed}))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(runs/"Snakefile"), "--directory", str(runs), "--configfile", str(config),
-               "--cores", str(cores), "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--keep-going", "--quiet", "all", *extra]
-    environment = os.environ | {"PAPER_KIT_ROOT": str(root), "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])), "OMP_NUM_THREADS": "1"}
+    config = write_atomic(runs/"snakemake.json",
+                          json.dumps({"jobs": [list(j) for j in jobs], "python": sys.executable, "seed": seed}))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(runs/"Snakefile"), "--directory", str(runs),
+               "--configfile", str(config),
+               "--cores", str(cores), "--rerun-incomplete", "--rerun-triggers", "mtime", "--nolock", "--keep-going",
+               "--quiet", "all", *extra]
+    environment = os.environ | {"PAPER_KIT_ROOT": str(root),
+                                "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+                                "OMP_NUM_THREADS": "1"}
     log = open(runs/"snakemake.txt", "w")
     return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
 
 # %% ../../nbs/kit/workflow.ipynb #4fc91475
-def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=None, extra=(), again: bool = False, board=None) -> list:
+def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=None, extra=(), again: bool = False,
+             board=None) -> list:
     "Run several papers through Snakemake, with a live board. Returns one row a paper: slug, state, seconds, error."
     root = Path(root or project_root())
     digests = Digests(root)
@@ -383,7 +434,8 @@ def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=
         if slug not in known: notebook_of(root, slug) or run(slug, profile, root=root)
     todo = [s for s in slugs if again or not is_done(root, s, profile, digests(notebook_of(root, s)), seed)]
     digests.save()
-    rows = {s: {"slug": s, "profile": profile, "state": "up to date" if s not in todo else "queued", "seconds": 0.0, "error": ""} for s in slugs}
+    rows = {s: {"slug": s, "profile": profile, "state": "up to date" if s not in todo else "queued", "seconds": 0.0,
+                "error": ""} for s in slugs}
     if not todo: return list(rows.values())
     for s in todo:
         if again: (run_folder(root, s, profile)/"record.json").unlink(missing_ok=True)
@@ -410,10 +462,12 @@ def run_many(slugs, profile: str = "smoke", cores: int = 0, seed: int = 0, root=
 def look(root, row: dict):
     "Bring a board row up to date from the run's progress file; one of another shape leaves it as it is."
     folder = run_folder(root, row["slug"], row["profile"], row.get("real", False))
-    progress = mapping_in(folder/"progress.json", {"state": str, "heading": str, "cell": int, "cells": int, "started": (int, float)})
+    progress = mapping_in(folder/"progress.json", {"state": str, "heading": str, "cell": int, "cells": int,
+                                                   "started": (int, float)})
     if not progress: return
     ended = progress["ended"] if isinstance(progress.get("ended"), (int, float)) else time.time()
-    row |= {"state": progress["state"], "cell": progress["cell"], "cells": progress["cells"], "heading": progress["heading"],
+    row |= {"state": progress["state"], "cell": progress["cell"], "cells": progress["cells"],
+            "heading": progress["heading"],
             "error": str(progress.get("error", "")), "seconds": ended - progress["started"]}
     row.pop("stage", None)
     if stage := _stage_in(folder): row["stage"] = stage
@@ -422,13 +476,15 @@ def _stage_in(folder: Path) -> dict:
     "{stage, fraction, text} of the stage that a run is in; empty where that is not known."
     return mapping_in(folder/"stage.json", {"stage": str, "fraction": (int, float), "text": str})
 
+# %% ../../nbs/kit/workflow.ipynb #21bbc48b
 def _conclude(root, row: dict):
     "The final word on a job: done only when its record is there."
     look(root, row)
     folder = run_folder(root, row["slug"], row["profile"])
     if (folder/"record.json").is_file() and row["state"] in ("done",): return
     log, general = folder.parent/".logs"/f"{row['slug']}.txt", Path(root)/"runs"/"snakemake.txt"
-    tail = next((f.read_text(errors="replace").strip()[-1500:] for f in (log, general) if f.is_file() and f.stat().st_size), "")
+    tail = next((f.read_text(errors="replace").strip()[-1500:] for f in (log, general) if f.is_file()
+                 and f.stat().st_size), "")
     said = "\n".join(filter(None, [row.get("job", ""), row.get("error") or tail or last_words(root, row)]))
     row |= {"state": "failed", "error": said or "the job did not start; see runs/snakemake.txt"}
 
@@ -453,37 +509,49 @@ widget_mime = "application/vnd.jupyter.widget-view+json"
 most_bytes = 900_000
 
 def _clean_outputs(outputs: list, root) -> list:
-    "Outputs fit to be published: no live widgets, no progress on stderr, no execution noise, no absolute paths; pictures with few colours."
+    """Outputs fit to be published: no live widgets, no progress on stderr, no execution noise, no absolute paths;
+    pictures with few colours."""
     kept = []
     for output in copy.deepcopy(outputs):
         if output.get("output_type") == "stream" and output.get("name") == "stderr": continue
         data = output.get("data", {})
         data.pop(widget_mime, None)
-        if "data" in output and (not data or (set(data) == {"text/plain"} and re.match(r"^<?(VBox|HBox|Output|Figure|FloatProgress)\(?", "".join(data["text/plain"])))): continue
+        if "data" in output and (not data or (set(data) == {"text/plain"}
+                                              and re.match(r"^<?(VBox|HBox|Output|Figure|FloatProgress)\(?",
+                                                           "".join(data["text/plain"])))):
+            continue
         if "execution_count" in output: output["execution_count"] = None
         if "image/png" in data:
-            with contextlib.suppress(OSError, ValueError): data["image/png"] = base64.b64encode(few_colours(base64.b64decode("".join(data["image/png"])))).decode()
+            with contextlib.suppress(OSError, ValueError):
+                data["image/png"] = base64.b64encode(few_colours(base64.b64decode("".join(data["image/png"])))).decode()
         kept.append(json.loads(json.dumps(output).replace(str(root) + "/", "").replace(str(root), ".")))
     return kept
 
+# %% ../../nbs/kit/workflow.ipynb #66dc7405
 def _refreshed(outputs: list, manifest, record, other=None) -> list:
-    "The outputs with card, tables and claims written again from manifest and record; `other`: the record on the other data, if there is one."
+    """The outputs with card, tables and claims written again from manifest and record; `other`: the record on the other
+    data, if there is one."""
     for output in outputs:
         about = output.get("metadata", {}).get("paper_kit", {})
         if "card" in about: output["data"]["text/html"] = header_html(manifest, record)
         elif "claim" in about:
             result = record["claims"][about["claim"]]
-            text = claim_html(manifest.entry("claims", about["claim"]), result, record["profile"], result.get("source", "world"))
-            output["data"] = {"text/html": text, "text/plain": f"{about['claim']} {result['verdict']}: {result['measured']}"}
+            text = claim_html(manifest.entry("claims", about["claim"]), result, record["profile"],
+                              result.get("source", "world"))
+            output["data"] = {"text/html": text,
+                              "text/plain": f"{about['claim']} {result['verdict']}: {result['measured']}"}
         elif "table" in about: output["data"]["text/html"] = record_table_html(manifest, record, about["table"], other)
     return outputs
 
 def record_table_html(manifest, record, identifier: str, other=None) -> str:
-    "A table of a record beside the reported numbers; where `other` has it from other data, in a group of its own: reported, world, real."
+    """A table of a record beside the reported numbers; where `other` has it from other data, in a group of its own:
+    reported, world, real."""
     entry, table = manifest.entry("tables", identifier), record["tables"][identifier]
     reported = (manifest.get("reported") or {}).get(identifier)
-    groups = [("reported", reported["columns"], reported["rows"])] if isinstance(reported, dict) and reported.get("rows") else []
-    found = [(t.get("source", "world"), t, r["profile"]) for r in (record, other) if r for t in [r["tables"].get(identifier)] if t]
+    groups = ([("reported", reported["columns"], reported["rows"])] if isinstance(reported, dict)
+              and reported.get("rows") else [])
+    found = [(t.get("source", "world"), t, r["profile"]) for r in (record, other) if r
+             for t in [r["tables"].get(identifier)] if t]
     if found[-1][0] == found[0][0]: found = found[:1]
     groups += [(f"measured, {where(source)}, profile {profile}", t["columns"], t["rows"])
                for source, t, profile in sorted(found, key=lambda f: f[0] != "world")]
@@ -491,7 +559,8 @@ def record_table_html(manifest, record, identifier: str, other=None) -> str:
 
 # %% ../../nbs/kit/workflow.ipynb #322998c1
 def published_notebook(source: dict, executed: dict, manifest, record, root, other=None) -> dict:
-    "The source notebook with the outputs of the executed one, matched cell by cell on their code. Raises if a code cell has no match."
+    """The source notebook with the outputs of the executed one, matched cell by cell on their code. Raises if a code
+    cell has no match."""
     outputs = {}
     for cell in executed["cells"]:
         tags = cell.get("metadata", {}).get("tags", [])
@@ -508,15 +577,19 @@ def published_notebook(source: dict, executed: dict, manifest, record, root, oth
         text = "".join(cell["source"])
         if not text.strip(): continue
         if "parameters" in tags:
-            cell["outputs"] = [_said(f'this run: profile = "{record["profile"]}", seed = {record["seed"]}, data: {record["data"]}')]
+            cell["outputs"] = [_said(f'this run: profile = "{record["profile"]}", seed = {record["seed"]}, data: '
+                                     f'{record["data"]}')]
             continue
         found = outputs.get(cell_form(text))
         if not found:
-            raise PaperKitError("the run does not have this cell", file=manifest["slug"], expected="an executed cell with the same code", found=text[:200],
+            raise PaperKitError("the run does not have this cell", file=manifest["slug"],
+                                expected="an executed cell with the same code", found=text[:200],
                                 next_step=f"paper-kit run {manifest['slug']} --profile {record['profile']}")
-        cell["outputs"] = _refreshed(_clean_outputs(found.pop(0) if len(found) > 1 else found[0], root), manifest, record, other)
+        cell["outputs"] = _refreshed(_clean_outputs(found.pop(0) if len(found) > 1 else found[0], root),
+                                     manifest, record, other)
     return nb
 
+# %% ../../nbs/kit/workflow.ipynb #12ffea54
 def _said(text: str) -> dict:
     return {"output_type": "display_data", "data": {"text/plain": text}, "metadata": {"paper_kit": {"run": True}}}
 
@@ -524,42 +597,53 @@ def _said(text: str) -> dict:
 def _source_of_run(root, slug: str, profile: str, digest: str, manifest, real: bool = False) -> tuple:
     "(record, executed notebook, folder of artefacts): the run if it still stands, else what is published already."
     said = "no run"
-    for folder, file in ((run_folder(root, slug, profile, real), "record.json"), (published_folder(root, slug, real), None)):
+    for folder, file in ((run_folder(root, slug, profile, real), "record.json"),
+                         (published_folder(root, slug, real), None)):
         kept = folder/file if file else record_file(root, slug, real)
         if not kept.is_file() or not (folder/f"{slug}.ipynb").is_file(): continue
         record = load_record(kept)
         if (record["data"] != "world") != real: said = f"a run on {where(record['data'])}"; continue
         if record["profile"] != profile: said = f"a record of profile {record['profile']}"; continue
         if record["digest"] != digest: said = f"a {'run' if file else 'published record'} of older code"; continue
-        lost = [n for n, d in record["files"].items() if n != f"{slug}.ipynb" and (not (folder/n).is_file() or sha256(folder/n) != d)]
+        lost = [n for n, d in record["files"].items() if n != f"{slug}.ipynb"
+                and (not (folder/n).is_file() or sha256(folder/n) != d)]
         if lost: said = f"artefacts missing or changed: {', '.join(lost[:4])}"; continue
         if not complete(manifest, record): said = "a run that does not deliver what the manifest lists now"; continue
         return record, json.loads((folder/f"{slug}.ipynb").read_text(encoding="utf-8")), folder
-    raise PaperKitError(f"{slug} has nothing to publish at {profile}", file=str(run_folder(root, slug, profile, real)), expected="a complete run of the code as it is now",
-                        found=said, next_step=f"paper-kit run {slug} --profile {profile}{' --data-root FOLDER' if real else ''}")
+    raise PaperKitError(f"{slug} has nothing to publish at {profile}", file=str(run_folder(root, slug, profile, real)),
+                        expected="a complete run of the code as it is now",
+                        found=said, next_step=f"paper-kit run {slug} --profile "
+                                              f"{profile}{' --data-root FOLDER' if real else ''}")
 
+# %% ../../nbs/kit/workflow.ipynb #d2df8ff3
 def publish(slug: str, profile: str = "cpu", root=None, real: bool = False, undecided: bool = True) -> dict:
     """Make a run the published one; a run on real data beside the world's, which it never replaces. Returns the record.
 
-    `undecided=False` refuses a run that leaves undecided what the budget could decide. Raises `PaperKitError`; nothing is half-published."""
+    `undecided=False` refuses a run that leaves undecided what the budget could decide. Raises `PaperKitError`; nothing
+    is half-published."""
     root = Path(root or project_root())
     notebook = notebook_of(root, slug)
-    if notebook is None: raise PaperKitError(f"there is no notebook for '{slug}'", expected=", ".join(begun(root)), found=slug, next_step="paper-kit list")
+    if notebook is None:
+        raise PaperKitError(f"there is no notebook for '{slug}'", expected=", ".join(begun(root)), found=slug,
+                            next_step="paper-kit list")
     if profile not in ("cpu", "gpu"):
-        raise PaperKitError(f"{profile} is never published", expected="cpu or gpu", found=profile, next_step=f"paper-kit run {slug} --profile cpu, then publish")
+        raise PaperKitError(f"{profile} is never published", expected="cpu or gpu", found=profile,
+                            next_step=f"paper-kit run {slug} --profile cpu, then publish")
     manifest = load_manifest(root/"data"/"papers"/f"{slug}.yaml")
     with lock(root/"runs"/f".publish-{slug}.lock", what=f"publishing {slug}"):
         sweep(root/"figures"); sweep(root/"data"/"results")
         record, executed, folder = _source_of_run(root, slug, profile, notebook_digest(notebook), manifest, real)
         if not undecided: refuse_decidable(slug, power_rows(manifest, record))
         target, aside = _where_to(root, slug, record)
-        nb = published_notebook(json.loads(notebook.read_text(encoding="utf-8")), executed, manifest, record, root, _other(root, slug, real))
+        nb = published_notebook(json.loads(notebook.read_text(encoding="utf-8")), executed, manifest, record, root,
+                                _other(root, slug, real))
         names = [n for n in record["files"] if n != f"{slug}.ipynb"]
         with new_folder(published_folder(root, slug, real)) as fresh:
             for name in names:
                 shutil.copyfile(folder/name, fresh/name)
                 if sha256(fresh/name) != record["files"][name]:
-                    raise PaperKitError(f"{name} changed while it was copied", file=str(folder/name), expected="the file that the record names", found="another",
+                    raise PaperKitError(f"{name} changed while it was copied", file=str(folder/name),
+                                        expected="the file that the record names", found="another",
                                         next_step=f"wait for the other run of {slug}, then publish again")
             write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
             _weigh(fresh, slug)
@@ -571,13 +655,15 @@ def publish(slug: str, profile: str = "cpu", root=None, real: bool = False, unde
     if real: _show_beside(root, slug)
     return record
 
+# %% ../../nbs/kit/workflow.ipynb #640ec191
 def _other(root, slug: str, real: bool):
     "The record published on the other kind of data, if there is one."
     file = record_file(root, slug, not real)
     return load_record(file) if file.is_file() else None
 
 def _show_beside(root, slug: str):
-    "Write the world's page again, so that its tables show the real numbers too; a page that cannot be written again stays as it is."
+    """Write the world's page again, so that its tables show the real numbers too; a page that cannot be written again
+    stays as it is."""
     if not record_file(root, slug).is_file(): return
     with contextlib.suppress(PaperKitError): publish(slug, load_record(record_file(root, slug))["profile"], root)
 
@@ -591,7 +677,9 @@ def _where_to(root, slug: str, record: dict) -> tuple:
         old = load_record(target)
         if old["profile"] == "gpu":
             if old["digest"] == record["digest"]:
-                raise PaperKitError(f"{slug} is published at gpu, and fresh", file=str(target), expected="a stale record, or none, to put cpu in front of", found="a fresh gpu record",
+                raise PaperKitError(f"{slug} is published at gpu, and fresh", file=str(target),
+                                    expected="a stale record, or none, to put cpu in front of",
+                                    found="a fresh gpu record",
                                     next_step="nothing to do; delete the record first if you mean it")
             return target, results/f"{slug}.gpu.json"
     return target, None
@@ -600,7 +688,8 @@ def _weigh(folder: Path, slug: str):
     sizes = sorted(((p.stat().st_size, p.name) for p in folder.iterdir()), reverse=True)
     total = sum(s for s, _ in sizes)
     if total > most_bytes:
-        raise PaperKitError(f"the artefacts of {slug} are too heavy", expected=f"at most {most_bytes:,} bytes", found=f"{total:,}: " + ", ".join(f"{n} {s:,}" for s, n in sizes[:4]),
+        raise PaperKitError(f"the artefacts of {slug} are too heavy", expected=f"at most {most_bytes:,} bytes",
+                            found=f"{total:,}: " + ", ".join(f"{n} {s:,}" for s, n in sizes[:4]),
                             next_step="photographs as JPEG, fewer frames, quantised meshes, smaller previews")
 
 # %% ../../nbs/kit/workflow.ipynb #7ead0001
@@ -614,7 +703,8 @@ def judged_again(record: dict, manifest, predicates: dict) -> dict:
     from paper_kit.kit.claims import engine_version
     claims = {}
     for name, old in record["claims"].items():
-        claims[name] = judged(manifest.entry("claims", name), predicates[name], old["values"], record["profile"], old.get("source", record["data"]),
+        claims[name] = judged(manifest.entry("claims", name), predicates[name], old["values"], record["profile"],
+                              old.get("source", record["data"]),
                               old.get("why", ""), old.get("evidence", ""), record["harness"] < curves_since)
         if "source" in old: claims[name]["source"] = old["source"]
     return record | {"claims": claims, "judged": engine_version}
@@ -628,10 +718,13 @@ def _only_a_preview(output: dict, folder: Path, width: int = 480):
     small = preview(whole, width, 64)
     if len(small) < len(whole): data["image/png"] = base64.b64encode(small).decode()
 
+# %% ../../nbs/kit/workflow.ipynb #3119a5d3
 def rejudge(slug: str, root=None) -> list:
-    """Judge a published record again from its own numbers, without a run: record, cards and hashes are rewritten, digests and stages are not.
+    """Judge a published record again from its own numbers, without a run: record, cards and hashes are rewritten,
+    digests and stages are not.
 
-    Returns [(claim, verdict before, verdict now)] of those that moved. Raises `PaperKitError`; nothing is half-written."""
+    Returns [(claim, verdict before, verdict now)] of those that moved. Raises `PaperKitError`; nothing is
+    half-written."""
     root = Path(root or project_root())
     manifest = load_manifest(root/"data"/"papers"/f"{slug}.yaml")
     target, folder = root/"data"/"results"/f"{slug}.json", root/"figures"/slug
@@ -639,7 +732,9 @@ def rejudge(slug: str, root=None) -> list:
         old = load_record(target)
         record = judged_again(old, manifest, predicates_of(manifest))
         nb = json.loads((folder/f"{slug}.ipynb").read_text(encoding="utf-8"))
-        for cell in nb["cells"]: cell["outputs"] = _refreshed(cell["outputs"], manifest, record, _other(root, slug, False)) if cell["cell_type"] == "code" else None
+        for cell in nb["cells"]:
+            cell["outputs"] = (_refreshed(cell["outputs"], manifest, record, _other(root, slug, False))
+                               if cell["cell_type"] == "code" else None)
         nb["cells"] = [{k: v for k, v in c.items() if not (k == "outputs" and v is None)} for c in nb["cells"]]
         for output in (o for c in nb["cells"] for o in c.get("outputs", [])): _only_a_preview(output, folder)
         with new_folder(folder) as fresh:
@@ -647,15 +742,16 @@ def rejudge(slug: str, root=None) -> list:
             write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
             record["files"] = {p.name: sha256(p) for p in sorted(fresh.iterdir())}
         write_atomic(target, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return [(c, old["claims"][c]["verdict"], r["verdict"]) for c, r in record["claims"].items() if r["verdict"] != old["claims"][c]["verdict"]]
-
+    return [(c, old["claims"][c]["verdict"], r["verdict"]) for c, r in record["claims"].items()
+            if r["verdict"] != old["claims"][c]["verdict"]]
 
 # %% ../../nbs/kit/workflow.ipynb #7ead0003
 def _undecided_rows(result: dict) -> list:
     return [r for r in result.get("rows", ()) if r["verdict"] == "undecided"]
 
 def power_rows(manifest, record: dict) -> list:
-    "A row for each undecided claim: its hardest condition, effect and spread now, replicates needed, their cost in seconds, whether it fits."
+    """A row for each undecided claim: its hardest condition, effect and spread now, replicates needed, their cost in
+    seconds, whether it fits."""
     from paper_kit.kit.claims import least_seeds, replicates_needed
     spent = sum(s["wall_s"] for s in record["stages"])
     open_claims = {c: r for c, r in record["claims"].items() if r["verdict"] == "undecided"}
@@ -671,11 +767,13 @@ def power_rows(manifest, record: dict) -> list:
         most, row, n = max(needs, key=lambda x: x[0]) if needs else (np.inf, {}, 1)
         seeds = row.get("unit") == "seeds" and not result.get("reason", "").startswith("not converged")
         cost = (most - n) * spent / max(n, least_seeds) if seeds and np.isfinite(most) else None
-        found.append({"claim": claim, "kind": manifest.entry("claims", claim).get("kind"), "condition": row.get("condition", ""), "n": n,
-                      "effect": row.get("margin"), "spread": row.get("spread"), "needed": int(most) if np.isfinite(most) else None,
-                      "seconds": cost, "left": left, "fits": cost is not None and cost <= left, "reason": result.get("reason", "")})
+        found.append({"claim": claim, "kind": manifest.entry("claims", claim).get("kind"),
+                      "condition": row.get("condition", ""), "n": n,
+                      "effect": row.get("margin"), "spread": row.get("spread"), "needed": int(most)
+                      if np.isfinite(most) else None,
+                      "seconds": cost, "left": left, "fits": cost is not None and cost <= left,
+                      "reason": result.get("reason", "")})
     return found
-
 
 # %% ../../nbs/kit/workflow.ipynb #7ead0004
 def power(slug: str, root=None) -> list:
@@ -683,7 +781,8 @@ def power(slug: str, root=None) -> list:
     root = Path(root or project_root())
     target = root/"data"/"results"/f"{slug}.json"
     if not target.is_file():
-        raise PaperKitError(f"{slug} is not published", file=str(target), expected="a record", found="none", next_step=f"paper-kit publish {slug}")
+        raise PaperKitError(f"{slug} is not published", file=str(target), expected="a record", found="none",
+                            next_step=f"paper-kit publish {slug}")
     return power_rows(load_manifest(root/"data"/"papers"/f"{slug}.yaml"), load_record(target))
 
 def power_text(rows: list) -> str:
@@ -693,23 +792,28 @@ def power_text(rows: list) -> str:
     for r in rows:
         needed = str(r["needed"]) if r["needed"] else "-"
         cost = "-" if r["seconds"] is None else f"{r['seconds']/60:.0f} min"
-        effect = "" if r["effect"] is None else f" (margin {r['effect']:.3g}" + (f", spread {r['spread']:.3g})" if r["spread"] is not None else ")")
-        lines.append(f"{r['claim']:6}{r['kind'] or '':10}{r['n']:>5}{needed:>8}{cost:>10}  {'yes' if r['fits'] else 'no':4}  {r['condition']}{effect}; {r['reason']}")
+        effect = "" if r["effect"] is None else f" (margin {r['effect']:.3g}" + (f", spread {r['spread']:.3g})"
+                                                                                 if r["spread"] is not None else ")")
+        lines.append(f"{r['claim']:6}{r['kind'] or '':10}{r['n']:>5}{needed:>8}{cost:>10}  "
+                     f"{'yes' if r['fits'] else 'no':4}  {r['condition']}{effect}; {r['reason']}")
     return "\n".join([*lines, f"stage time left: {rows[0]['left']/60:.0f} min"])
 
 def refuse_decidable(slug: str, rows: list) -> None:
     "Raise `PaperKitError` when an undecided claim could be decided within the budget."
     if names := [r["claim"] for r in rows if r["fits"]]:
-        raise PaperKitError(f"{slug} leaves claims undecided that its budget could decide", expected="more seeds for " + ", ".join(names),
-                            found=power_text(rows), next_step=f"run more seeds, or paper-kit publish {slug} --undecided")
-
+        raise PaperKitError(f"{slug} leaves claims undecided that its budget could decide",
+                            expected="more seeds for " + ", ".join(names),
+                            found=power_text(rows),
+                            next_step=f"run more seeds, or paper-kit publish {slug} --undecided")
 
 # %% ../../nbs/kit/workflow.ipynb #71726c62
 def between(text: str, name: str, content: str, comment=("<!-- ", " -->")) -> str:
-    "Replace what stands between the markers `name:start` and `name:end`. Raises `PaperKitError` when a marker is missing."
+    """Replace what stands between the markers `name:start` and `name:end`. Raises `PaperKitError` when a marker is
+    missing."""
     start, end = (f"{comment[0]}{name}:{edge}{comment[1]}" for edge in ("start", "end"))
     if start not in text or end not in text:
-        raise PaperKitError(f"the markers of {name} are missing", expected=f"{start} ... {end}", found="not both", next_step="put them back")
+        raise PaperKitError(f"the markers of {name} are missing", expected=f"{start} ... {end}", found="not both",
+                            next_step="put them back")
     head, tail = text.split(start, 1)[0], text.split(end, 1)[1]
     return f"{head}{start}\n{content.rstrip()}\n{end}{tail}"
 
@@ -717,20 +821,25 @@ def markdown_text(text) -> str:
     "A text that Markdown shows as it is: no HTML, no link, no cell border, on one line."
     return re.sub(r"([\\`\[\]|*])", r"\\\1", " ".join(str(text).split()).replace("<", "&lt;").replace(">", "&gt;"))
 
-def _counted(counts: dict) -> str: return ", ".join(f"{n} {v}" for v, n in counts.items() if n and v not in ("total", "owed"))
+def _counted(counts: dict) -> str:
+    return ", ".join(f"{n} {v}" for v, n in counts.items() if n and v not in ("total", "owed"))
 
 def claims_in_words(row: dict) -> str:
     "Claims by verdict, the headlines first and apart: `headlines 2 holds, 1 fails; all 7 holds, 3 fails`."
     every, head = _counted(row["claims"]), _counted((row.get("kinds") or {}).get("headline", {}))
     return f"headlines {head}; all {every}" if head and every else every
 
+# %% ../../nbs/kit/workflow.ipynb #83f8046f
 def count_line(rows: list) -> str:
     "How much there is today: papers published, fresh, and their headline claims by verdict."
     done = [r for r in rows if r["state"] == "published"]
-    heads = {v: sum((r.get("kinds") or {}).get("headline", {}).get(v, 0) for r in done) for v in ("holds", "fails", "undecided", "untested")}
-    said = ", ".join(f"{n} {word}" for n, word in zip(heads.values(), ("hold", "fail", "are undecided", "are untested")) if n)
+    heads = {v: sum((r.get("kinds") or {}).get("headline", {}).get(v, 0) for r in done)
+             for v in ("holds", "fails", "undecided", "untested")}
+    said = ", ".join(f"{n} {word}" for n, word in zip(heads.values(), ("hold", "fail", "are undecided", "are untested"))
+                     if n)
     fresh = sum(bool(r["fresh"]) for r in done)
-    return (f"Today {len(done)} of {len(rows)} papers are published" + ("" if fresh == len(done) else f", {fresh} of them with the code as it is now")
+    return (f"Today {len(done)} of {len(rows)} papers are published"
+            + ("" if fresh == len(done) else f", {fresh} of them with the code as it is now")
             + (f". Of their headline claims, {said}." if said else "."))
 
 def scoreboard(rows: list, page=lambda row: None) -> str:
@@ -740,8 +849,10 @@ def scoreboard(rows: list, page=lambda row: None) -> str:
         name = markdown_text(r["title"])
         title = f"[{name}]({page(r)})" if page(r) else name
         claims = claims_in_words(r) or (f"{r['claims']['total']} to test" if r["claims"]["total"] else "")
-        badge = {"published": f"{r['profile']}{'' if r['fresh'] else ' (stale)'}", "torn": "torn"}.get(r["state"], r["state"])
-        lines.append(f"| {title} | {r['wing']} | {badge} | {r['tables'][0]} / {r['tables'][1]} | {r['figures'][0]} / {r['figures'][1]} | {claims} |")
+        badge = {"published": f"{r['profile']}{'' if r['fresh'] else ' (stale)'}",
+                 "torn": "torn"}.get(r["state"], r["state"])
+        lines.append(f"| {title} | {r['wing']} | {badge} | {r['tables'][0]} / {r['tables'][1]} | {r['figures'][0]} / "
+                     f"{r['figures'][1]} | {claims} |")
     return "\n".join(lines)
 
 # %% ../../nbs/kit/workflow.ipynb #9a755a5d
@@ -763,7 +874,8 @@ def _clean_all(root):
         if ".ipynb_checkpoints" in path.parts: continue
         nb = json.loads(path.read_text(encoding="utf-8"))
         keep = path.parent.name == "kit" or path.stem in ("index", "worlds")
-        write_if_changed(path, json.dumps(clean_notebook(nb, keep), indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+        write_if_changed(path, json.dumps(clean_notebook(nb, keep), indent=1, ensure_ascii=False,
+                                          sort_keys=True) + "\n")
 
 # %% ../../nbs/kit/workflow.ipynb #ae29f4ab
 @contextlib.contextmanager
@@ -774,7 +886,8 @@ def _inside(folder):
 
 def _orphan(module: Path) -> bool:
     "Whether the notebook that a module was exported from is gone."
-    source = re.search(r"# AUTOGENERATED! DO NOT EDIT! File to edit: (\S+\.ipynb)", module.read_text(encoding="utf-8", errors="replace")[:600])
+    source = re.search(r"# AUTOGENERATED! DO NOT EDIT! File to edit: (\S+\.ipynb)",
+                       module.read_text(encoding="utf-8", errors="replace")[:600])
     return bool(source) and module.name != "_modidx.py" and not (module.parent/source.group(1)).resolve().is_file()
 
 def _export_in(folder: Path):
@@ -789,21 +902,25 @@ def _export_in(folder: Path):
 
 # %% ../../nbs/kit/workflow.ipynb #ae29f4ac
 def export(root):
-    """Write the modules and the index of names from the notebooks (nbdev), and remove modules whose notebook is gone. nbdev works on a copy in `runs/`;
-    each module that changed then takes its place whole, so that an export that breaks off leaves none half-written."""
+    """Write the modules and the index of names from the notebooks (nbdev), and remove modules whose notebook is gone.
+    nbdev works on a copy in `runs/`; each module that changed then takes its place whole, so that an export that breaks
+    off leaves none half-written."""
     root = Path(root)
     modules = sorted((root/"paper_kit").rglob("*.py"))
     gone = [m for m in modules if _orphan(m)]
     with new_folder(root/"runs"/"export", swap=False) as copy:
-        names = [*(p for p in (root/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts), *(m for m in modules if m not in gone)]
+        names = [*(p for p in (root/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts),
+                 *(m for m in modules if m not in gone)]
         for path in [root/"settings.ini", *(p for p in [root/"pyproject.toml"] if p.is_file()), *names]:
             (copy/path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy/path.relative_to(root))
         _export_in(copy)
-        for path in sorted((copy/"paper_kit").rglob("*.py")): write_if_changed(root/path.relative_to(copy), path.read_text(encoding="utf-8"))
+        for path in sorted((copy/"paper_kit").rglob("*.py")):
+            write_if_changed(root/path.relative_to(copy), path.read_text(encoding="utf-8"))
     for module in gone: module.unlink()
     for folder in sorted((root/"paper_kit").iterdir()):
-        if folder.is_dir() and not list(folder.glob("[!_]*")) and folder.name != "assets" and not (set(f.name for f in folder.iterdir()) - {"__init__.py", "__pycache__"}):
+        if (folder.is_dir() and not list(folder.glob("[!_]*")) and folder.name != "assets"
+            and not (set(f.name for f in folder.iterdir()) - {"__init__.py", "__pycache__"})):
             shutil.rmtree(folder)
 
 # %% ../../nbs/kit/workflow.ipynb #ae29f4ad
@@ -822,15 +939,18 @@ def sync(root=None) -> list:
 # %% ../../nbs/kit/workflow.ipynb #2d36fb4a
 def _generated(root) -> dict:
     root = Path(root)
-    files = [*(root/"paper_kit").rglob("*.py"), *(root/"nbs").rglob("*.ipynb"), *(root/"data").glob("*.*"), root/"README.md", root/"_quarto.yml"]
+    files = [*(root/"paper_kit").rglob("*.py"), *(root/"nbs").rglob("*.ipynb"), *(root/"data").glob("*.*"),
+             root/"README.md", root/"_quarto.yml"]
     return {str(f.relative_to(root)): sha256(f) for f in files if f.is_file() and ".ipynb_checkpoints" not in f.parts}
 
+# %% ../../nbs/kit/workflow.ipynb #366be9e0
 def derived(root, rows: list) -> dict:
     "{file: text} for what is made from manifests and records: scoreboards, navigation, bibliography, schema."
     root, found = Path(root), {}
     found["data/record.schema.json"] = json.dumps(papers_module.record_schema, indent=1) + "\n"
     references = [p.read_text(encoding="utf-8").strip() for p in sorted((root/"data"/"refs").glob("*.bib"))]
-    found["data/references.bib"] = "% Merged from data/refs by make sync.\n\n" + "\n\n".join(filter(None, references)) + "\n"
+    found["data/references.bib"] = ("% Merged from data/refs by make sync.\n\n" + "\n\n".join(filter(None, references))
+                                    + "\n")
     if (root/"README.md").is_file():
         link = lambda r: r["notebook"] if r["notebook"] else None
         text = between((root/"README.md").read_text(encoding="utf-8"), "scoreboard", scoreboard(rows, link))
@@ -846,7 +966,8 @@ def derived(root, rows: list) -> dict:
         found["nbs/index.ipynb"] = json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     if (root/"_quarto.yml").is_file():
         from paper_kit.kit.site import navigation
-        found["_quarto.yml"] = between((root/"_quarto.yml").read_text(encoding="utf-8"), "navigation", navigation(rows), ("# ", ""))
+        found["_quarto.yml"] = between((root/"_quarto.yml").read_text(encoding="utf-8"), "navigation",
+                                       navigation(rows), ("# ", ""))
     return found
 
 # %% ../../nbs/kit/workflow.ipynb #fe643b45
@@ -856,17 +977,22 @@ def _new_cells(slug: str, wing: str, title: str) -> list:
         md(f"# {title}\n\n> One sentence that says what is new here."),
         code(f"#| default_exp {wing}.{slug}"),
         code('profile = "smoke"\nseed = 0\ndata_root = ""', "parameters"),
-        code(f'from paper_kit.kit.paper import Paper\npaper = Paper("{slug}", profile=profile, seed=seed, data_root=data_root)\npaper.header()'),
+        code(f'from paper_kit.kit.paper import Paper\npaper = Paper("{slug}", profile=profile, seed=seed, '
+             f'data_root=data_root)\npaper.header()'),
         md("## The problem"), md("## The idea"), md("## Build it"),
-        code('#| export\nfrom __future__ import annotations\nfrom paper_kit.kit.claims import Predicate\n\npredicates: dict[str, Predicate] = {}\n\n'
-             'def stages(run):\n    "The expensive work of this paper, in the order of its budget: nothing yet."\n    return {}'),
-        md("## The world"), md("## Experiments"), code("results = stages(paper)"), md("## Claims"), md("## What differs from the paper\n\nEverything: nothing is done yet."),
+        code('#| export\nfrom __future__ import annotations\nfrom paper_kit.kit.claims import Predicate\n\npredicates: '
+             'dict[str, Predicate] = {}\n\n'
+             'def stages(run):\n    "The expensive work of this paper, in the order of its budget: nothing yet."\n    '
+             'return {}'),
+        md("## The world"), md("## Experiments"), code("results = stages(paper)"), md("## Claims"),
+            md("## What differs from the paper\n\nEverything: nothing is done yet."),
         md("## Use it"), code("paper.finish()")]
 
 def _new_manifest(slug, title, venue, wing, summary, brief: dict | None) -> str:
     import yaml
     owed = "not begun"
-    document = {"slug": slug, "title": title, "venue": venue, "wing": wing, "summary": summary, "links": {"paper": ""}, "tables": [], "figures": [], "claims": []}
+    document = {"slug": slug, "title": title, "venue": venue, "wing": wing, "summary": summary, "links": {"paper": ""},
+                "tables": [], "figures": [], "claims": []}
     for kind in ("tables", "figures", "claims"):
         for entry in (brief or {}).get(kind) or []:
             keep = {k: v for k, v in entry.items() if k in papers_module._must[kind] | papers_module._may[kind]}
@@ -896,47 +1022,66 @@ def test_the_stages_can_be_called_without_a_notebook():
 def files_of(root, slug: str, wing: str) -> dict:
     "Every place that a paper has in the project."
     root = Path(root)
-    return {"notebook": root/"nbs"/wing/f"{slug}.ipynb", "module": root/"paper_kit"/wing/f"{slug}.py", "manifest": root/"data"/"papers"/f"{slug}.yaml",
+    return {"notebook": root/"nbs"/wing/f"{slug}.ipynb", "module": root/"paper_kit"/wing/f"{slug}.py",
+            "manifest": root/"data"/"papers"/f"{slug}.yaml",
             "test": root/"tests"/"papers"/f"test_{slug}.py", "references": root/"data"/"refs"/f"{slug}.bib"}
 
+# %% ../../nbs/kit/workflow.ipynb #2283a992
 def new(slug: str, wing: str = "", title: str = "", venue: str = "", brief=None, root=None) -> list:
-    "Write notebook, manifest, references and test of a new paper. Raises `PaperKitError` when it exists or lacks wing or title."
+    """Write notebook, manifest, references and test of a new paper. Raises `PaperKitError` when it exists or lacks wing
+    or title."""
     root, slug = Path(root or project_root()), check_slug(slug)
     known = next((p for p in catalogue(root)["papers"] if p["slug"] == slug), {})
     plan = read_yaml(brief)[0] if brief else None
-    wing, title, venue = (given or (plan or {}).get(k) or known.get(k, "") for given, k in ((wing, "wing"), (title, "title"), (venue, "venue")))
+    wing, title, venue = (given or (plan or {}).get(k) or known.get(k, "") for given,
+                          k in ((wing, "wing"), (title, "title"), (venue, "venue")))
     if wing not in catalogue(root)["wings"] or not title:
-        raise PaperKitError(f"'{slug}' is not in the catalogue", expected=f"--title, and --wing with one of {', '.join(catalogue(root)['wings'])}", found=f"wing '{wing}', title '{title}'",
+        raise PaperKitError(f"'{slug}' is not in the catalogue",
+                            expected=f"--title, and --wing with one of {', '.join(catalogue(root)['wings'])}",
+                            found=f"wing '{wing}', title '{title}'",
                             next_step=f'paper-kit new {slug} --wing learning --title "..." --venue "CVPR 2019"')
     files = files_of(root, slug, wing)
     there = [str(f.relative_to(root)) for f in files.values() if f.exists()]
-    if there: raise PaperKitError(f"{slug} exists already", found=", ".join(there), expected="none of its files", next_step=f"work on it, or paper-kit remove {slug}")
-    cells = [{"cell_type": kind, "id": hashlib.sha256(f"{slug} {i}".encode()).hexdigest()[:8], "metadata": {"tags": tags} if tags else {}, "source": text.splitlines(keepends=True)}
-             | ({"execution_count": None, "outputs": []} if kind == "code" else {}) for i, (kind, text, tags) in enumerate(_new_cells(slug, wing, title))]
-    nb = {"cells": cells, "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}, "nbformat": 4, "nbformat_minor": 5}
+    if there:
+        raise PaperKitError(f"{slug} exists already", found=", ".join(there), expected="none of its files",
+                            next_step=f"work on it, or paper-kit remove {slug}")
+    cells = [{"cell_type": kind, "id": hashlib.sha256(f"{slug} {i}".encode()).hexdigest()[:8],
+              "metadata": {"tags": tags} if tags else {}, "source": text.splitlines(keepends=True)}
+             | ({"execution_count": None, "outputs": []} if kind == "code" else {}) for i,
+             (kind, text, tags) in enumerate(_new_cells(slug, wing, title))]
+    nb = {"cells": cells,
+          "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}},
+          "nbformat": 4, "nbformat_minor": 5}
     write_atomic(files["notebook"], json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-    write_atomic(files["manifest"], _new_manifest(slug, title, venue or "unpublished", wing, (plan or known).get("summary", title), plan))
-    write_atomic(files["references"], f"@misc{{{slug},\n  title = {{{title}}},\n  note = {{{venue or 'unpublished'}}}\n}}\n")
+    write_atomic(files["manifest"], _new_manifest(slug, title, venue or "unpublished", wing,
+                                                  (plan or known).get("summary", title), plan))
+    write_atomic(files["references"],
+                 f"@misc{{{slug},\n  title = {{{title}}},\n  note = {{{venue or 'unpublished'}}}\n}}\n")
     write_atomic(files["test"], _new_test.format(slug=slug, wing=wing))
     sync(root)
     return [str(f.relative_to(root)) for f in files.values()]
 
+# %% ../../nbs/kit/workflow.ipynb #7734a3b8
 def traces(root, slug: str, wing: str) -> list:
     "Every file and folder that belongs to a paper and to no other, by its exact name, whether it is there or not."
     root, results = Path(root), Path(root)/"data"/"results"
     runs = [root/"runs"/kind/profile for kind in ("", "real") for profile in profiles]
     kept = [results/f"{slug}{kind}.json" for kind in ("", ".gpu", ".real")]
-    made = [path for folder in runs for path in (folder/slug, folder/".digests"/slug, folder/".logs"/f"{slug}.txt", folder/f".{slug}.lock", folder/f".{slug}.place")]
-    return [*files_of(root, slug, wing).values(), root/"data"/"expected"/f"{slug}.json", *kept, root/"figures"/slug, root/"figures"/f"{slug}.real", root/"runs"/"stages"/slug, *made,
+    made = [path for folder in runs for path in (folder/slug, folder/".digests"/slug, folder/".logs"/f"{slug}.txt",
+                                                 folder/f".{slug}.lock", folder/f".{slug}.place")]
+    return [*files_of(root, slug, wing).values(), root/"data"/"expected"/f"{slug}.json", *kept, root/"figures"/slug,
+            root/"figures"/f"{slug}.real", root/"runs"/"stages"/slug, *made,
             root/"runs"/f".publish-{slug}.lock"]
 
 def remove(slug: str, root=None) -> list:
-    "Delete every file of a paper, published or not, and sync. Returns what was deleted. Raises `PaperKitError` for anything but a paper's slug."
+    """Delete every file of a paper, published or not, and sync. Returns what was deleted. Raises `PaperKitError` for
+    anything but a paper's slug."""
     root, slug = Path(root or project_root()), check_slug(slug)
     notebook = notebook_of(root, slug)
     manifest = root/"data"/"papers"/f"{slug}.yaml"
     if slug == "worlds" or notebook is None and not manifest.is_file():
-        raise PaperKitError(f"there is no paper '{slug}'", expected=", ".join(begun(root)), found=slug, next_step="paper-kit list")
+        raise PaperKitError(f"there is no paper '{slug}'", expected=", ".join(begun(root)), found=slug,
+                            next_step="paper-kit list")
     wing, gone = notebook.parent.name if notebook else "none", []
     for path in traces(root, slug, wing):
         if not path.exists() and not path.is_symlink(): continue
