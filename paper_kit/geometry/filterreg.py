@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 __all__ = ['MIX', 'FILTERS', 'RIVALS', 'CONTROLS', 'SIZES', 'SETTINGS', 'LOOKS', 'predicates', 'clouds', 'naive_filter',
            'embedding', 'gain', 'Lattice', 'augmented_filter', 'plain_filter', 'lattice_filter', 'torch_filter',
            'Moments', 'EStep', 'outlier_constant', 'log_likelihood', 'twist_sums', 'twist_step', 'kabsch_step',
-           'Registered', 'em', 'weighing', 'em_in_steps', 'filterreg', 'icp', 'em_icp', 'cpd', 'alignment_error',
-           'gmmreg', 'ransac', 'Case', 'bunny_case', 'Joint', 'Tree', 'factored_equations', 'direct_equations', 'Body',
-           'track_frame', 'filter_of', 'nearest_of', 'mixture_of', 'NodeGraph', 'dual_quaternions', 'blend', 'rigidity',
-           'graph_equations', 'generic_equations', 'follow_frame', 'projective_of', 'View', 'as_view', 'thinned',
-           'room_views', 'LoungeViews', 'FeatureView', 'descriptor', 'feature_views', 'joined', 'DescriptorViews',
-           'tube', 'block', 'robot', 'robot_pose', 'robot_views', 'humanoid', 'humanoid_clip', 'humanoid_views',
-           'ScanCase', 'scan_case', 'dancer', 'danced', 'dancer_views', 'trimmed_icp', 'methods_of', 'sweep_stage',
-           'fixed_share_stage', 'control_stage', 'clean_stage', 'scaling_stage', 'lattice_stage', 'theory_stage',
-           'agreement_stage', 'weight_stage', 'euler_deviation', 'room_stage', 'feature_icp', 'feature_ways',
-           'feature_stage', 'chain', 'joints_stage', 'robot_stage', 'humanoid_stage', 'tracked', 'scan_stage',
-           'vertex_normals', 'dancer_stage', 'exhibit_stage', 'sizes_of', 'stages', 'table_1', 'table_2', 'table_3',
-           'table_e1', 'table_e2', 'table_e3', 'table_e5', 'table_e4', 'sweep_figure', 'figure_e2', 'figure_e3',
-           'figure_5', 'figure_6', 'figure_7', 'figure_e4', 'tracking_figure', 'figure_8', 'figure_1', 'lattice_plane',
-           'figure_2', 'figure_e1', 'thin_exhibit', 'step_exhibit', 'lattice_toy', 'at_level', 'scaling_values',
-           'clean_values', 'joint_values', 'room_values', 'successes', 'feature_values', 'weight_values',
-           'dancer_values']
+           'Registered', 'em', 'weighing', 'em_in_steps', 'filterreg', 'icp', 'em_icp', 'mixture_sums', 'cpd',
+           'alignment_error', 'gmmreg', 'ransac', 'Case', 'bunny_case', 'Joint', 'Tree', 'factored_equations',
+           'direct_equations', 'Body', 'track_frame', 'filter_of', 'nearest_of', 'mixture_of', 'NodeGraph',
+           'dual_quaternions', 'blend', 'rigidity', 'graph_equations', 'generic_equations', 'follow_frame',
+           'projective_of', 'View', 'as_view', 'thinned', 'room_views', 'LoungeViews', 'FeatureView', 'descriptor',
+           'feature_views', 'joined', 'DescriptorViews', 'tube', 'block', 'robot', 'robot_pose', 'robot_views',
+           'humanoid', 'humanoid_clip', 'humanoid_views', 'ScanCase', 'scan_case', 'dancer', 'danced', 'dancer_views',
+           'trimmed_icp', 'methods_of', 'sweep_stage', 'fixed_share_stage', 'control_stage', 'clean_stage',
+           'scaling_stage', 'lattice_stage', 'theory_stage', 'agreement_stage', 'weight_stage', 'euler_deviation',
+           'room_stage', 'feature_icp', 'feature_ways', 'feature_stage', 'chain', 'joints_stage', 'robot_stage',
+           'humanoid_stage', 'tracked', 'scan_stage', 'vertex_normals', 'dancer_stage', 'exhibit_stage', 'sizes_of',
+           'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3', 'table_e5', 'table_e4',
+           'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6', 'figure_7', 'figure_e4', 'tracking_figure',
+           'figure_8', 'figure_1', 'lattice_plane', 'figure_2', 'figure_e1', 'thin_exhibit', 'step_exhibit',
+           'lattice_toy', 'at_level', 'scaling_values', 'clean_values', 'joint_values', 'room_values', 'successes',
+           'feature_values', 'weight_values', 'dancer_values']
 
 # %% ../../nbs/geometry/filterreg.ipynb #665bf9a3
 def clouds(*arrays) -> list[Float[ndarray, "n d"]]:
@@ -540,39 +540,49 @@ def em_icp(source, target, sigma: float = 0.12, floor: float = 0.008, anneal: fl
     steps = math.ceil(math.log(floor/sigma)/math.log(anneal))
     return filterreg(source, target, sigma, floor=floor, c=0.0, anneal=anneal, iterations=steps + options.pop("more", 20), tolerance=0.0, **options)
 
-def cpd(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], w: float = 0.1, T=None, iterations: int = 150, tolerance: float = 1e-4, sigma: float | None = None) -> Registered:
-    "Rigid coherent point drift (Myronenko and Song 2010, Fig. 2, without scale): the moved source induces the mixture, all pairs, in float32. `sigma`: at the start, in units of the clouds."
+def mixture_sums(x: Float[ndarray, "m 3"], y: Float[ndarray, "n 3"], variance: float, constant: float,
+                 block: int = 1 << 17) -> Float[ndarray, "m 5"]:
+    """The E step of a model-side mixture, all pairs in float32: every y shares itself out among the x; for each x the sums
+    of the shares, of shares times y, and of shares times |y|^2, in the order (y, 1, |y|^2). `block`: pairs at once."""
+    x, y, half = x.astype(np.float32), y.astype(np.float32), np.float32(0.5/variance)
+    inside = np.concatenate([2*half*x, -half*(x**2).sum(1, keepdims=True)], 1).T
+    square = (y**2).sum(1, keepdims=True)
+    rows, total = max(1, block//len(x)), np.zeros((len(x), 5))
+    values, buffer = np.concatenate([y, np.ones_like(square), square], 1), np.empty((rows, len(x)), np.float32)
+    for k in range(0, len(y), rows):
+        part = values[k:k + rows]
+        P = np.matmul(part[:, :4], inside, out=buffer[:len(part)])
+        P -= half*part[:, 4:]
+        np.exp(P, out=P)
+        total += P.T @ (part/(P.sum(1, keepdims=True) + np.float32(constant)))
+    return total
+
+# %% ../../nbs/geometry/filterreg.ipynb #2c823907
+def cpd(source: Float[ndarray, "m 3"], target: Float[ndarray, "n 3"], w: float = 0.1, T=None, iterations: int = 150,
+        tolerance: float = 1e-4, sigma: float | None = None) -> Registered:
+    """Rigid coherent point drift (Myronenko and Song 2010, Fig. 2, without scale): the moved source induces the mixture.
+    `sigma`: at the start, in units of the clouds."""
     begun, (x0, y) = time.process_time(), clouds(source, target)
-    scale = math.sqrt(((y - y.mean(0))**2).sum(1).mean())
-    offset = y.mean(0)
-    y, x0, m, n = ((y - offset)/scale).astype(np.float32), ((x0 - offset)/scale).astype(np.float32), len(source), len(target)
-    inside = np.eye(4) if T is None else np.array(T, float)
-    inside[:3, 3] = (inside[:3, :3] @ offset + inside[:3, 3] - offset)/scale
-    x = move(inside, x0).astype(np.float32)
+    offset, m, n = y.mean(0), len(x0), len(y)
+    scale = math.sqrt(((y - offset)**2).sum(1).mean())
+    to = np.eye(4)/scale
+    to[:3, 3], to[3, 3] = -offset/scale, 1
+    inside = to @ (np.eye(4) if T is None else np.array(T, float)) @ np.linalg.inv(to)
+    y, x0 = move(to, y), move(to, x0)
+    x, history = move(inside, x0), []
     variance = ((x**2).sum()/m + (y**2).sum()/n - 2*x.mean(0) @ y.mean(0))/3 if sigma is None else (sigma/scale)**2
-    history, back, block = [], np.eye(4), max(1, (1 << 18)//m)
-    back[:3, :3], back[:3, 3] = np.eye(3)/scale, -offset/scale
     for k in range(1, iterations + 1):
-        constant = np.float32((2*math.pi*variance)**1.5*w/(1 - w)*m/n)
-        p1, px, p2, xx = np.zeros(m), np.zeros((m, 3)), 0.0, (x**2).sum(1)
-        for rows in range(0, n, block):
-            part = y[rows:rows + block]
-            square = (part**2).sum(1)
-            P = part @ (x.T/np.float32(variance))
-            P -= (xx/np.float32(2*variance))
-            P -= (square/np.float32(2*variance))[:, None]
-            np.exp(P, out=P)
-            P /= P.sum(1, keepdims=True) + constant
-            p1 += P.sum(0)
-            px += P.T @ part
-            p2 += P.sum(1) @ square
-        change = kabsch_step(x.astype(float), px/np.maximum(p1, 1e-12)[:, None], p1)
+        sums = mixture_sums(x, y, variance, (2*math.pi*variance)**1.5*w/(1 - w)*m/n)
+        p1, px = sums[:, 3], sums[:, :3]
+        change = kabsch_step(x, px/np.maximum(p1, 1e-12)[:, None], p1)
         inside = change @ inside
-        x = move(inside, x0).astype(np.float32)
-        variance = max((p1 @ (x**2).sum(1).astype(float) - 2*(px*x).sum() + p2)/(3*p1.sum()), 1e-6)
-        history.append((np.linalg.inv(back) @ inside @ back, scale*math.sqrt(variance)))
+        x = move(inside, x0)
+        around = p1 @ (x**2).sum(1) - 2*(px*x).sum() + sums[:, 4].sum()
+        variance = max(around/(3*p1.sum()), 1e-6)
+        history.append((np.linalg.inv(to) @ inside @ to, scale*math.sqrt(variance)))
         if motion_size(change) < tolerance and k > 10: break
-    return Registered(history[-1][0], k, history[-1][1], motion_size(change) < tolerance, time.process_time() - begun, history)
+    return Registered(history[-1][0], k, history[-1][1], bool(motion_size(change) < tolerance),
+                      time.process_time() - begun, history)
 
 def alignment_error(T: Float[ndarray, "4 4"], truth: Float[ndarray, "4 4"], points: Float[ndarray, "m 3"]) -> float:
     "Eq. 22: mean distance between the two images of the true model points (outliers left out)."
@@ -779,20 +789,12 @@ def nearest_of(observation, reach: float, normals=None, keep: float = 1.0):
     return correspond
 
 def mixture_of(observation, sigma: float, w: float = 0.2, volume: float = 1.0):
-    "`correspond` of a model-side mixture (as CPD and the articulated tracker of Ye and Yang 2014): every observation shares itself out among the model points. All pairs, float32."
-    y = observation.astype(np.float32)
+    """`correspond` of a model-side mixture (as CPD and the articulated tracker of Ye and Yang 2014): every observation
+    shares itself out among the model points."""
     def correspond(x):
-        m, n = len(x), len(y)
-        constant, p1, px = np.float32((2*math.pi)**1.5*sigma**3*w/(1 - w)*m/volume), np.zeros(m), np.zeros((m, 3))
-        x32, block = x.astype(np.float32), max(1, (1 << 18)//m)
-        for rows in range(0, n, block):
-            part = y[rows:rows + block]
-            P = part @ x32.T/np.float32(sigma**2) - (x32**2).sum(1)/np.float32(2*sigma**2) - ((part**2).sum(1)/np.float32(2*sigma**2))[:, None]
-            np.exp(P, out=P)
-            P /= P.sum(1, keepdims=True) + constant
-            p1 += P.sum(0)
-            px += P.T @ part
-        return px/np.maximum(p1, 1e-9)[:, None], p1*(p1 > 1e-6), None, None
+        sums = mixture_sums(x, observation, sigma**2, (2*math.pi)**1.5*sigma**3*w/(1 - w)*len(x)/volume)
+        p1 = sums[:, 3]
+        return sums[:, :3]/np.maximum(p1, 1e-9)[:, None], p1*(p1 > 1e-6), None, None
     return correspond
 
 # %% ../../nbs/geometry/filterreg.ipynb #13cfb52e
