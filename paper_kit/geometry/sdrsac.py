@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from .worlds import Pair, RedwoodFragments, object_pair, room_pair, scanned_object
 from ..kit.claims import Predicate, all_of, below, falls, more, none_of, rises, share_above, within
-from ..kit.files import PaperKitError
+from ..kit.files import PaperKitError, reading
 from ..kit.geometry import random_rotations, rotation_angle
 from ..kit.registration import checked_cloud, rigid_fit, trimmed, tukey
 from ..kit.registration import icp as iterate_closest
@@ -33,9 +34,10 @@ __all__ = ['METHODS', 'REDWOOD', 'SIZES', 'KINDS', 'COLUMNS', 'LOCAL', 'predicat
            'sdr_matching', 'sdrsac', 'start_of', 'local_methods', 'draw_base', 'pairs_at', 'congruent_sets',
            'four_points', 'random_starts', 'rotations_control', 'pairs_control', 'triples_control', 'sdrsac_with_bases',
            'pair_of', 'heaviest_clique', 'hypothesis_stage', 'compare', 'sweep_stage', 'fragment_pairs',
-           'fragment_stage', 'ablation_stage', 'tightness_stage', 'starts_stage', 'share_stage', 'relaxation_times',
-           'cvxpy_relaxation', 'exhibit_stage', 'sizes_of', 'stages', 'hypothesis_numbers', 'table_e1', 'of_methods',
-           'figure_1', 'table_e3', 'fragment_table', 'table_e2', 'table_e4', 'figure_2', 'ablation_figure', 'figure_e1',
+           'fragment_stage', 'ablation_stage', 'ReleasedPair', 'released_recipe', 'released_stage', 'discarded_stage',
+           'tightness_stage', 'starts_stage', 'share_stage', 'relaxation_times', 'cvxpy_relaxation', 'exhibit_stage',
+           'sizes_of', 'stages', 'hypothesis_numbers', 'table_e1', 'table_e5', 'table_e6', 'of_methods', 'figure_1',
+           'table_e3', 'fragment_table', 'table_e2', 'table_e4', 'figure_2', 'ablation_figure', 'figure_e1',
            'step_exhibit', 'few_pixels', 'AtEveryRate', 'tightness_values', 'hypothesis_values', 'sweep_values',
            'fragment_values', 'starts_values', 'ablation_values']
 
@@ -307,25 +309,29 @@ def sdr_matching(source, target, tree, P: Float[ndarray, "n 3"], Qs: Float[ndarr
     R, t = icp(source, target, R, t, icp_iterations, trimmed(1 - reject_share), tree, epsilon if refit else None)
     return R, t, consensus(source, tree, R, t, epsilon)
 
-def sdrsac(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], epsilon: float, samples: int = 16, m: int = 4, inner: int = 2, confidence: float = 0.99, least: int = 5, most: int = 1000,
-           seed: int = 0, **options) -> Registered:
-    "Algorithm 1. `options` go to `sdr_matching`. Raises `PaperKitError` for clouds smaller than the subsets."
-    if min(len(source), len(target)) < samples:
-        raise PaperKitError("the clouds are smaller than the subsets", expected=f"at least {samples} points", found=f"{len(source)} and {len(target)}", next_step="lower samples")
+def sdrsac(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], epsilon: float, samples: int = 16, m: int = 4,
+           inner: int = 2, confidence: float = 0.99, least: int = 5, most: int = 1000, seed: int = 0,
+           trials: str = "hypotheses", **options) -> Registered:
+    """Algorithm 1. `options` go to `sdr_matching`. `trials`: what the stopping rule counts, hypotheses (draws that gave a
+    motion), or all draws, as the text does. Raises `PaperKitError` for clouds smaller than the subsets, and another word."""
+    if min(len(source), len(target)) < samples or trials not in ("hypotheses", "draws"):
+        raise PaperKitError("the clouds are smaller than the subsets, or nothing can be counted",
+                            expected=f"at least {samples} points; hypotheses or draws",
+                            found=f"{len(source)} and {len(target)}; {trials!r}", next_step="lower samples")
     rng, tree, best = np.random.default_rng(seed), tree_of(target), (np.eye(3), np.zeros(3), 0)
-    draws = calls = 0
-    history = []
+    draws, calls, history = 0, 0, []
     while draws < most:
         P = source[rng.choice(len(source), samples, replace=False)]
         order = rng.permutation(len(target))
         parts = [order[k*samples:(k + 1)*samples] for k in range(inner)]
         parts = [q if len(q) == samples else rng.choice(len(target), samples, replace=False) for q in parts]
-        R, t, votes = sdr_matching(source, target, tree, P, np.stack([target[q] for q in parts]), epsilon, m, **options)
-        calls += len(votes)
+        Qs = np.stack([target[q] for q in parts])
+        R, t, votes = sdr_matching(source, target, tree, P, Qs, epsilon, m, **options)
+        draws, calls = draws + inner, calls + len(votes)
         if len(votes) and votes.max() > best[2]: best = (R[votes.argmax()], t[votes.argmax()], int(votes.max()))
-        draws += inner
         history.append(best[2])
-        if draws >= max(least, trials_needed(best[2]/len(source), m, confidence)): break
+        done = calls if trials == "hypotheses" else draws
+        if done >= max(least, trials_needed(best[2]/len(source), m, confidence)): break
     return Registered(*best, draws, calls, calls, history)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #67da5695
@@ -578,7 +584,9 @@ def compare(pair: Pair, epsilon: float, gamma: float, delta: float, most: int, s
         found[name] = {"consensus": int(r.consensus), "seconds": spent, "angle": float(angle), "shift": float(shift), "calls": r.calls, "draws": r.draws, "R": np.asarray(r.R).tolist(), "t": np.asarray(r.t).tolist()}
         return r
     on = {} if device in (None, "cpu") else {"device": device}
+    on["trials"] = "draws"
     ours = note("SDRSAC", lambda: sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed, **on))
+    del on["trials"]
     if variant: note("SDRSAC with bases", lambda: sdrsac_with_bases(source, target, epsilon, delta, samples, gamma=gamma, most=most, seed=seed, **on))
     note("4PCS", lambda: four_points(source, target, epsilon, delta, False, bases, seed=seed))
     note("Super4PCS", lambda: four_points(source, target, epsilon, delta, True, bases, seed=seed))
@@ -609,7 +617,9 @@ def fragment_pairs(pairs: int, count: int, data=None, world_seed: int = 0) -> li
     "The eight pairs of Table 1 from Redwood where `data` is a `Source` of it, else so many rooms."
     if data:
         scenes = {name: RedwoodFragments(data.path, name, count) for name, *_ in REDWOOD[:pairs]}
-        return [scenes[name][scenes[name].find(i, j)] for name, i, j in REDWOOD[:pairs]]
+        titled = {"office1": "Office1", "livingroom1": "Living1"}
+        return [scenes[name][scenes[name].find(i, j)]._replace(name=f"{titled[name]} {i},{j}")
+                for name, i, j in REDWOOD[:pairs]]
     return [room_pair(k, count, world_seed) for k in range(pairs)]
 
 def fragment_stage(pairs: int, count: int, epsilon: float, gamma: float, delta: float, most: int, samples: int, bases: int, seed: int, data=None, device=None, progress=None) -> list:
@@ -629,7 +639,8 @@ def ablation_stage(count: int, removed: float, noise: float, epsilon: float, gam
         for run in range(runs):
             pair = pair_of(count, removed, noise, 1000*seed + run)
             begun = time.perf_counter()
-            r = sdrsac(pair.source.numpy(), pair.target.numpy(), epsilon, samples, m, gamma=gamma, most=most, seed=seed + run)
+            r = sdrsac(pair.source.numpy(), pair.target.numpy(), epsilon, samples, m, gamma=gamma, most=most, seed=seed + run,
+                       trials="draws")
             rows.append((r.consensus, r.draws, time.perf_counter() - begun, float(r.draws >= most)))
         for name, value in zip(found, np.median(rows, 0)): found[name].append(float(value))
         found["capped"][-1] = float(np.mean([r[3] for r in rows]))
@@ -637,6 +648,71 @@ def ablation_stage(count: int, removed: float, noise: float, epsilon: float, gam
     return found
 
 # %% ../../nbs/geometry/sdrsac.ipynb #2c513bd6
+def ReleasedPair(data_root) -> Pair:
+    """The pair of the authors' `data/bunny10.mat`: `D` [3, n] (noisy) is the source, `M` [3, k] the target, `X`, `Y`, `Z`
+    [1, k] are `M` before its motion, which gives the true pose.
+
+    Raises `PaperKitError` for a file that is missing, cannot be read, lacks one of them, or holds NaN or other shapes."""
+    from scipy.io import loadmat
+    file, expected = Path(data_root).expanduser()/"data"/"bunny10.mat", "D [3, n], M [3, k], X, Y, Z [1, k], finite"
+    with reading(file, expected, 1 << 27, what="the released pair cannot be used"):
+        found = loadmat(file, variable_names=["D", "M", "X", "Y", "Z"])
+        D, M = (np.asarray(found[k], float).T for k in "DM")
+        before = np.concatenate([np.asarray(found[k], float).reshape(-1, 1) for k in "XYZ"], 1)
+        if D.shape[1:] != (3,) or M.shape != before.shape: raise ValueError(f"D {D.shape}, M {M.shape}, X {before.shape}")
+        if not all(np.isfinite(a).all() for a in (D, M, before)): raise ValueError("NaN or infinity")
+        if min(len(D), len(M)) < 3: raise ValueError("less than three points")
+    R, t = fit(before, M)
+    off = abs(moved(before, R, t) - M).max()
+    if off > 1e-6: raise PaperKitError("the released pair cannot be used", file=str(file), expected="M is X moved",
+                                       found=f"off by {off:.1e}", next_step="get it again from the repository")
+    return Pair(*(torch.from_numpy(np.array(a)) for a in (D, M, R, t)), "bunny10")
+
+def released_recipe(count: int, seed: int, size: float = 0.15, noise: float = 0.01, removed: float = 0.1) -> Pair:
+    "A pair as the authors' generator makes it from our bunny: the noisy source lacks the first tenth of the points."
+    pair = object_pair(_bunny(), count, torch.Generator().manual_seed(seed), 0.0, 0.0)
+    rng, first = np.random.default_rng([17, seed]), round(removed*count)
+    D, M = size*pair.source.numpy(), size*moved(pair.source.numpy(), pair.R.numpy(), pair.t.numpy())
+    D = (D + noise*rng.standard_normal(D.shape))[first:]
+    return Pair(torch.from_numpy(D), torch.from_numpy(M), pair.R, size*pair.t, f"bunny, sample {seed + 1}")
+
+# %% ../../nbs/geometry/sdrsac.ipynb #3d9e53b3
+def released_stage(count: int, gamma: float, most: int, epsilon: float, seed: int, data=None) -> dict:
+    "Table E5 on one pair: {way: votes, degrees off, draws, ICP calls}, and the votes of the true pose and of ICP from it."
+    pair = ReleasedPair(data.path) if data else released_recipe(count, seed)
+    source, target, R, t = (x.numpy() for x in pair[:4])
+    tree, found = tree_of(target), {}
+    def note(name, R, t, draws, calls):
+        votes, angle = consensus(source, tree, R, t, epsilon), pose_error(R, t, pair)[0]
+        found[name] = {"votes": int(votes), "angle": float(angle), "draws": int(draws), "calls": int(calls)}
+    note("true pose", R, t, 0, 0)
+    note("ICP from the true pose", *icp(source, target, R, t, tree=tree), 0, 1)
+    note("and refit", *icp(source, target, R, t, tree=tree, within=epsilon), 0, 1)
+    for name, ways in (("text", {"trials": "draws", "refit": False}), ("text, refit", {"trials": "draws"}), ("counting hypotheses, refit", {})):
+        r = sdrsac(source, target, epsilon, gamma=gamma, most=most, seed=seed, **ways)
+        note(name, r.R, r.t, r.draws, r.calls)
+    r = rotations_control(source, target, epsilon, max(5, r.calls), seed)
+    note("random rotations, as many", r.R, r.t, 0, r.calls)
+    return {"name": pair.name, "points": len(source), "ways": found}
+
+def discarded_stage(count: int, draws: int, samples: int, m: int, gamma: float, noise: float, removed: float, tolerance: float,
+                    rotations: int, seed: int, progress=None) -> dict:
+    "Table E6: draws that the presolve throws away; whether relaxation and ICP, and random rotations, end within 5 degrees."
+    rng, found, a, tried = np.random.default_rng([29, seed, count]), {"relaxation": [], "rotations": []}, assignments(samples, samples), 0
+    while len(found["relaxation"]) < draws:
+        pair, tried = pair_of(count, removed, noise, 5000 + 1000*seed + tried), tried + 1
+        source, target = pair.source.numpy(), pair.target.numpy()
+        P, Q = (c[rng.choice(len(c), samples, replace=False)] for c in (source, target))
+        if presolve(affinity(P, Q, gamma), *a, m)[0].any(): continue
+        tree, pairs = tree_of(target), round_to_pairs(relax(P[None], Q[None], m, gamma, "none", tolerance=tolerance)[0][0], m)
+        end = icp(source, target, *fit(P[pairs[:, 0]], Q[pairs[:, 1]]), 40, tree=tree)
+        found["relaxation"].append(float(pose_error(*end, pair)[0] < 5))
+        end = icp(source, target, *random_starts(source, target, rotations, 77*seed + tried), 40, tree=tree)
+        found["rotations"].append(float((pose_error(*end, pair)[0] < 5).mean()))
+        if progress is not None: progress(len(found["relaxation"])/draws)
+    return found | {"tried": tried}
+
+# %% ../../nbs/geometry/sdrsac.ipynb #b1d96c89
 def tightness_stage(instances: int, seed: int, n: int = 5, m: int = 3, gamma: float = 0.1, true: int = 3, tolerance: float = 2e-6, iterations: int = 6000) -> dict:
     "Claim C1: values of (8), (8)+(9), (11) and the integer optimum with (10), and of (5) alone, on random instances; batched in torch."
     rng, A = np.random.default_rng([seed, true]), []
@@ -659,7 +735,8 @@ def starts_stage(count: int, removed: float, noise: float, epsilon: float, gamma
     source, target = pair.source.numpy(), pair.target.numpy()
     tree = tree_of(target)
     R, t = icp(source, target, *random_starts(source, target, starts, seed), 60, None, tree)
-    ours = [sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed + 100*k) for k in range(runs)]
+    ours = [sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed + 100*k, trials="draws")
+            for k in range(runs)]
     return {"ICP": consensus(source, tree, R, t, epsilon).tolist(), "ICP angle": pose_error(R, t, pair)[0].tolist(), "SDRSAC": [r.consensus for r in ours], "SDRSAC angle": [float(pose_error(r.R, r.t, pair)[0]) for r in ours]}
 
 def share_stage(share: float, samples: int, draws: int, seed: int, count: int = 10_000) -> dict:
@@ -737,16 +814,19 @@ SIZES = {
               "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2), "four_grid": [3, 4, 5], "four_samples": 10,
               "starts": dict(count=40, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=9, starts=40, runs=3, most=200), "start_seeds": 3,
               "times": dict(grid=[6, 8], m=4, count=40, gamma=0.01, noise=0.002, repeats=1, tolerance=1e-2), "time_seeds": 1,
-              "exhibit": dict(points=150, sizes=[6], ms=[3, 4], gammas=[0.01], shared=[2, 4]), "large": None},
+              "exhibit": dict(points=150, sizes=[6], ms=[3, 4], gammas=[0.01], shared=[2, 4]), "large": None,
+              "released": dict(count=200, gamma=0.002, most=10, epsilon=0.015), "released_seeds": 1, "discarded": dict(draws=2, rotations=2), "discarded_counts": [40], "discarded_seeds": 1, "more_seeds": 0},
     "cpu": {"seeds": 3, "sweep_seeds": 5, "fragment_seeds": 2, "instances": 40, "tight_iterations": 10000, "hypotheses": dict(draws=12, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2), "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
             "sweep": dict(count=300, rates=[0.1, 0.2, 0.3, 0.4, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=1500, samples=16, bases=20),
             "fragments": dict(pairs=8, count=400, epsilon=0.12, gamma=0.05, delta=0.1, most=60, samples=16, bases=10),
             "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=5), "three_grid": [8, 10, 12, 14, 16, 18],
-            "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=5), "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
-            "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=200, runs=5, most=1000), "start_seeds": 3,
+            "four": dict(count=40, removed=0.1, noise=0.003, epsilon=0.01, gamma=0.01, most=3000, runs=5), "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
+            "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=100, runs=5, most=1000), "start_seeds": 5,
             "times": dict(grid=[8, 10, 12, 14, 16], m=4, count=40, gamma=0.01, noise=0.002, repeats=8, tolerance=1e-2), "time_seeds": 3,
             "exhibit": dict(points=250, sizes=[6, 8, 10], ms=[3, 4], gammas=[0.005, 0.02, 0.08], shared=[2, 4, 6]),
-            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=80, samples=16, bases=4)},
+            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=80, samples=16, bases=4),
+            "released": dict(count=1500, gamma=0.001, most=1500, epsilon=0.015), "released_seeds": 5,
+            "discarded": dict(draws=20, rotations=8), "discarded_counts": [100, 300], "discarded_seeds": 3, "more_seeds": 3},
     "gpu": {"seeds": 5, "sweep_seeds": 20, "fragment_seeds": 5, "instances": 100, "tight_iterations": 15000, "hypotheses": dict(draws=64, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2), "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
             "sweep": dict(count=1000, rates=[0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=1000, samples=16, bases=20),
             "fragments": dict(pairs=8, count=10_000, epsilon=0.05, gamma=0.03, delta=0.05, most=100, samples=16, bases=10),
@@ -755,7 +835,9 @@ SIZES = {
             "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=1000, runs=20, most=1000), "start_seeds": 5,
             "times": dict(grid=[8, 10, 12, 14, 16, 18, 20], m=4, count=40, gamma=0.01, noise=0.002, repeats=3, tolerance=1e-2), "time_seeds": 3,
             "exhibit": dict(points=250, sizes=[6, 8, 10], ms=[3, 4], gammas=[0.005, 0.02, 0.08], shared=[2, 4, 6]),
-            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=200, samples=16, bases=4)}}
+            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=200, samples=16, bases=4),
+            "released": dict(count=5000, gamma=0.001, most=1500, epsilon=0.015), "released_seeds": 20,
+            "discarded": dict(draws=64, rotations=8), "discarded_counts": [100, 300, 3000], "discarded_seeds": 3, "more_seeds": 3}}
 
 KINDS = {"3 true, 2 false": dict(true=3, gamma=0.01), "3 true, 2 false, gamma 0.1": dict(true=3, gamma=0.1), "5 random": dict(true=0, gamma=0.3)}
 
@@ -767,6 +849,13 @@ def stages(run) -> dict:
     seeds = run.seeds(s["seeds"])
     found = {"exhibit": run.stage(exhibit_stage, **s["exhibit"])}
     found["hypotheses"] = {count: [run.stage(hypothesis_stage, count=count, text=count in s["text"], **s["hypotheses"], seed=k) for k in seeds] for count in s["counts"]}
+    more = run.seeds(s["seeds"] + s["more_seeds"])[s["seeds"]:]
+    found["more"] = [run.stage(hypothesis_stage, count=40, text=True, **s["hypotheses"], seed=k) for k in more]
+    released, knobs = run.dataset("sdrsac_release"), {k: v for k, v in s["hypotheses"].items() if k != "draws"}
+    found["released"] = [run.stage(released_stage, **s["released"], seed=k, **({"data": released} if released else {}))
+                         for k in run.seeds(s["released_seeds"])]
+    found["discarded"] = {count: [run.stage(discarded_stage, count=count, **s["discarded"], **knobs, seed=k)
+                                  for k in run.seeds(s["discarded_seeds"])] for count in s["discarded_counts"]}
     found["sweep"] = [run.stage(sweep_stage, **s["sweep"], seed=k) for k in run.seeds(s["sweep_seeds"])]
     found["tightness"] = {name: run.stage(tightness_stage, instances=s["instances"], iterations=s["tight_iterations"], **KINDS[name]) for name in KINDS}
     found["starts"] = [run.stage(starts_stage, **s["starts"], seed=k) for k in run.seeds(s["start_seeds"])]
@@ -794,6 +883,33 @@ def table_e1(hypotheses: dict):
             rows.append({"points, hypothesis by": f"{count}: {name}", "draws": len(of("after")), "true pairs in a draw": float(np.mean(np.concatenate([s["shared"] for s in found]))),
                          "no hypothesis (%)": 100*of("none").mean(), "all 4 pairs right (%)": None if name.startswith("random") else 100*of("right").mean(), "within 10° before ICP (%)": 100*(of("before") < 10).mean(),
                          "within 5° after ICP (%)": 100*(of("after") < 5).mean()})
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/geometry/sdrsac.ipynb #3a3705b1
+def table_e5(released: list):
+    "Table E5: votes in percent of those of the true pose, degrees off, draws and ICP calls, over pairs."
+    import pandas as pd
+    rows = []
+    for name in released[0]["ways"]:
+        of = lambda key: np.array([p["ways"][name][key] for p in released], float)
+        votes = 100*of("votes")/np.array([p["ways"]["true pose"]["votes"] for p in released])
+        rows.append({"found by": name, "votes (% of the true pose's)": votes.mean(), "least": votes.min(),
+                     "median degrees off": float(np.median(of("angle"))), "pairs within 2°": int((of("angle") < 2).sum()),
+                     "draws": float(np.median(of("draws"))), "ICP calls": float(np.median(of("calls")))})
+    return pd.DataFrame(rows)
+
+def table_e6(discarded: dict):
+    "Table E6: of discarded draws, the share that ends within 5 degrees by either start, and the difference with its interval."
+    import pandas as pd
+    from scipy import stats
+    rows = []
+    for count, runs in discarded.items():
+        a, b = (np.concatenate([r[k] for r in runs]) for k in ("relaxation", "rotations"))
+        half = stats.t.ppf(0.975, len(a) - 1)*(a - b).std(ddof=1)/math.sqrt(len(a)) if len(a) > 1 else math.nan
+        low, high = 100*((a - b).mean() - half), 100*((a - b).mean() + half)
+        rows.append({"points": str(count), "draws discarded": len(a), "share of draws (%)": 100*len(a)/sum(r["tried"] for r in runs),
+                     "relaxation, then ICP (%)": 100*a.mean(), "random rotations, then ICP (%)": 100*b.mean(),
+                     "difference": f"{100*(a - b).mean():+.1f} ({low:+.1f} to {high:+.1f})"})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #15a3a35f
