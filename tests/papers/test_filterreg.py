@@ -475,3 +475,46 @@ def test_the_descriptor_layout_and_its_faults(tmp_path):
     (tmp_path/"template.pcd").write_text("DATA ascii\n1 2 x\n")
     with pytest.raises(PaperKitError, match="template.pcd"): paper.DescriptorViews(tmp_path)
     with pytest.raises(PaperKitError, match="no image"): paper.DescriptorViews(tmp_path/"nowhere")
+
+
+@pytest.mark.parametrize("options", ({}, {"update": False, "sigma": 0.05}, {"w": 0.3}, {"anneal": 0.9}, {"c": 0.0},
+                                     {"iterations": 3}, {"T": se3_exp([0, 0, 0.2, 0.01, 0, 0])}))
+def test_the_compiled_loop_is_the_loop_in_steps(options):
+    "Two implementations of the same EM: motions and sigmas of every iteration agree."
+    c = bunny_case(300, 0, angle=30.0, outliers=0.2, independent=True)
+    one = filterreg(c.source, c.target, **options)
+    o = {"sigma": 0.12, "update": True, "floor": 0.008, "w": None, "c": 0.2, "anneal": None, "iterations": 200, "T": None} | options
+    constant = paper.weighing(o["w"], o["c"], len(c.target), len(c.source))
+    other = paper.em_in_steps(c.source, c.target, o["sigma"], o["update"], o["floor"], constant, None, None, "lattice", o["T"],
+                              o["iterations"], 1e-4, True, o["anneal"])
+    assert one.iterations == other.iterations == len(one.history) and one.converged == other.converged
+    for (T, s), (Q, q) in zip(one.history, other.history):
+        np.testing.assert_allclose(T, Q, atol=1e-9)
+        assert s == pytest.approx(q, rel=1e-9)
+
+
+def test_the_compiled_loop_gives_up_far_away_and_refuses_a_width_of_zero():
+    x = cloud(50)
+    found = filterreg(x, x + 1000.0, 0.1)
+    assert found.iterations == 0 and not found.converged and np.array_equal(found.T, np.eye(4))
+    with pytest.raises(PaperKitError, match="no such width"): filterreg(x, x, 0.0)
+
+
+def test_the_sums_of_a_model_side_mixture_are_those_of_the_definition():
+    x, y, variance, constant = cloud(30, spread=0.5), cloud(40, seed=1, spread=0.5), 0.1, 0.3
+    P = np.exp(-((y[:, None] - x[None])**2).sum(-1)/(2*variance))
+    P /= P.sum(1, keepdims=True) + constant
+    expected = P.T @ np.c_[y, np.ones(40), (y**2).sum(1)]
+    for block in (31, 1 << 17): np.testing.assert_allclose(paper.mixture_sums(x, y, variance, constant, block), expected, rtol=2e-5)
+
+
+def test_the_feature_rivals_trim_by_what_they_say():
+    rng = np.random.default_rng(0)
+    model, truth = rng.normal(size=(60, 3)), se3_exp([0.4, 0, 1.0, 1, 0, 0])
+    f = np.eye(60)
+    points, features = move(truth, model), f.copy()
+    points[:20] += 5.0                                                     # wrong places, exact descriptors
+    features[20:40] *= 1.5                                                 # right places, poor descriptors
+    view = paper.FeatureView(points, features, np.ones(60, bool), truth)
+    by = {space: alignment_error(paper.feature_icp(model, view, f, 0.6, space).T, truth, model) for space in ("residual", "feature")}
+    assert by["residual"] < 1e-9 and by["feature"] > 0.5
