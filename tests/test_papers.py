@@ -12,7 +12,7 @@ import pytest
 
 from paper_kit.kit.expected import compare, is_time
 from paper_kit.kit.paper import load_record
-from paper_kit.kit.workflow import begun, notebook_of, run_folder
+from paper_kit.kit.records import begun, notebook_of, run_folder
 
 from helpers import ROOT, copy_project
 

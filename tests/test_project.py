@@ -10,7 +10,8 @@ import pytest
 
 from paper_kit.kit.files import sha256
 from paper_kit.kit.paper import load_manifest, load_record
-from paper_kit.kit.workflow import begun, catalogue, clean_notebook, notebook_of, torn_files
+from paper_kit.kit.records import catalogue, torn_files
+from paper_kit.kit.workflow import clean_notebook
 
 from helpers import ROOT, project_files
 
@@ -45,6 +46,38 @@ def test_floors_arrows_point_downwards_only(module):
             assert parts[1] == "kit", f"{wing}/worlds imports {target}"
         else:
             assert parts[1] == "kit" or parts[1:3] == [wing, "worlds"], f"{module.stem} imports {target}"
+
+
+KIT = sorted(p for p in (ROOT/"paper_kit"/"kit").glob("*.py") if p.stem != "__init__")
+
+
+def circles(graph):
+    "Groups of modules of {module: modules it imports} that import each other, at any depth."
+    import networkx
+    edges = networkx.DiGraph([(one, other) for one, others in graph.items() for other in others])
+    return [sorted(found) for found in networkx.strongly_connected_components(edges) if len(found) > 1]
+
+
+def test_no_two_rooms_of_the_kit_import_each_other():
+    rooms = {p.stem for p in KIT}
+    graph = {p.stem: {parts[2] for t in ours(p) if (parts := t.split("."))[:2] == ["paper_kit", "kit"] and parts[2:]
+                      and parts[2] in rooms} for p in KIT}
+    assert circles(graph) == []
+    assert circles(graph | {"files": {"workflow"}}), "a circle would be seen"
+
+
+def purpose(text):
+    "What is wrong with a module's first sentence, or nothing."
+    said = " ".join((ast.get_docstring(ast.parse(text)) or "").split())
+    if not said: return "none"
+    if not said.endswith(".") or not 30 <= len(said) <= 160: return f"no sentence of 30 to 160 characters: {said}"
+    return f"more than one sentence: {said}" if len(re.findall(r"[.!?](?=\s|$)", said)) > 1 else ""
+
+
+@pytest.mark.parametrize("module", KIT, ids=name)
+def test_a_room_of_the_kit_has_a_purpose_of_one_sentence(module):
+    assert not (wrong := purpose(module.read_text())), wrong
+    assert purpose('"Loops."') and purpose('"Runs loops over arrays. Says how long they took, too."') and purpose("x = 1")
 
 
 @pytest.mark.parametrize("module", [p for p in sorted((ROOT/"paper_kit").glob("*/*.py")) if p.parent.name != "kit"

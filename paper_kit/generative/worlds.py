@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..kit.readers import read_json, read_lines
 from ..kit.readers import read_picture as picture_in
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, UInt8
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
 # %% auto #0

@@ -11,10 +11,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import torch
 
-from ..kit.files import PaperKitError, reading
+from ..kit.files import PaperKitError
 from ..kit.geometry import axis_angle_to_matrix
 from ..kit.mesh import Mesh
 from ..kit.motion import BODIES, read_clip
@@ -119,7 +117,7 @@ def free_hand() -> Body:
     return _packed_body("hand.safetensors")
 
 # %% ../../nbs/human3d/worlds.ipynb #b73a50a9
-def decimate(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], count: int) -> tuple[Int[ndarray, "n"],
+def decimate(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], count: int) -> tuple[Int[ndarray, " n"],
                                                                                                Int[ndarray, "g 3"]]:
     """Collapse edges into one of their ends until `count` vertices are left: the vertices kept, in order, and faces in
     their numbers.
@@ -194,7 +192,7 @@ def decimate(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], count:
 class Level(NamedTuple):
     """A coarser mesh of a body: which vertices it keeps, its faces, and sparse D [n, v] (selects) and U [v, n]
     (barycentric)."""
-    kept: Int[Tensor, "n"]
+    kept: Int[Tensor, " n"]
     faces: Int[Tensor, "g 3"]
     down: Float[Tensor, "n v"]
     up: Float[Tensor, "v n"]
@@ -295,7 +293,7 @@ def projected(points: Float[Tensor, "*b n 3"], camera: Float[Tensor, "*b 3"]) ->
     "Weak perspective, camera (s, tx, ty): s (x, y) + t, in -1..1 with y down."
     return camera[..., None, :1]*points[..., :2] + camera[..., None, 1:]
 
-def surface_coordinates(body: Body) -> tuple[Int[Tensor, "v"], Float[Tensor, "v 2"]]:
+def surface_coordinates(body: Body) -> tuple[Int[Tensor, " v"], Float[Tensor, "v 2"]]:
     "The joint that owns each vertex, and two numbers in 0..1: along its bone, and around it."
     owner, J = body.skinning.argmax(1), body.joints_of(body.mean)
     end = J.clone()
@@ -384,7 +382,7 @@ class People(NamedTuple):
     rotations: Float[Tensor, "n 24 3 3"]
     shape: Float[Tensor, "n 10"]
     camera: Float[Tensor, "n 3"]
-    person: Int[Tensor, "n"]
+    person: Int[Tensor, " n"]
 
 def pose_bank(split: str, generator: Generator, spread: float = 0.9, share: float = 0.7,
               count: int = 2000) -> Float[Tensor, "count 24 3 3"]:

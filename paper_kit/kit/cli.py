@@ -9,7 +9,7 @@ __all__ = ['app', 'Profile', 'Seed', 'Slugs', 'list_papers', 'status', 'Board', 
 # %% ../../nbs/kit/cli.ipynb #7fb2b00e
 import contextlib, sys, threading, time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 import typer
 from .files import PaperKitError, disk_full, project_root
 
@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 Profile = Annotated[str, typer.Option("--profile", "-p",
                                       help="smoke (seconds, proves the code), cpu (within an hour) or gpu.")]
 Seed = Annotated[int, typer.Option("--seed", help="The seed of the run; papers use it and the two that follow.")]
-Slugs = Annotated[Optional[list[str]], typer.Argument(help="Papers, as in `paper-kit list`.")]
+Slugs = Annotated[list[str] | None, typer.Argument(help="Papers, as in `paper-kit list`.")]
 
 # %% ../../nbs/kit/cli.ipynb #eaba5b26
 def _console():
@@ -34,7 +34,7 @@ def _seconds(s) -> str:
 @app.command("list")
 def list_papers(begun_only: Annotated[bool, typer.Option("--begun", help="Only papers that have a notebook.")] = False):
     "The papers, wing by wing; a star marks those that have begun."
-    from paper_kit.kit.workflow import status
+    from paper_kit.kit.records import status
     wing = None
     for row in status():
         if begun_only and row["state"] == "not begun": continue
@@ -55,7 +55,7 @@ def _say_bits(slugs):
 def status(all_papers: Annotated[bool, typer.Option("--all", help="Also papers that have not begun.")] = False,
            as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with every field.")] = False):
     "What is published, fresh or stale, and how the claims stand. Ends with 1 when something is broken."
-    from paper_kit.kit.workflow import status as rows_of
+    from paper_kit.kit.records import status as rows_of
     rows = rows_of()
     if as_json:
         import json
@@ -338,7 +338,7 @@ def power(slugs: Annotated[list[str], typer.Argument(help="Published papers.")])
 def new(slug: Annotated[str, typer.Argument(help="Its one name everywhere: small letters, digits, underscores.")],
         wing: Annotated[str, typer.Option("--wing", help="Needed when the catalogue does not know the paper.")] = "",
         title: Annotated[str, typer.Option("--title")] = "", venue: Annotated[str, typer.Option("--venue")] = "",
-        brief: Annotated[Optional[Path],
+        brief: Annotated[Path | None,
                          typer.Option("--brief", help="A YAML file that lists tables, figures and claims: they begin "
                                                       "as owed.")] = None):
     "Begin a paper: a notebook, a manifest, references and a test that pass as they are."

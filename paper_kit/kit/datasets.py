@@ -7,7 +7,8 @@ from __future__ import annotations
 import hashlib, json, re
 from dataclasses import dataclass
 from pathlib import Path
-from .files import PaperKitError, project_root
+from .files import PaperKitError, project_root, reading
+from .yaml_lines import read_yaml
 
 # %% auto #0
 __all__ = ['Need', 'DataSet', 'registry', 'inspect_layout', 'find', 'checksum', 'Source', 'source', 'read_by']
@@ -56,7 +57,6 @@ def _odd(entry, known: dict) -> str:
 # %% ../../nbs/kit/datasets.ipynb #754971fc
 def registry(root=None) -> dict:
     "{name: DataSet} from data/datasets.yaml. Raises `PaperKitError` naming file and line."
-    from paper_kit.kit.paper import read_yaml
     path = Path(root or project_root())/"data"/"datasets.yaml"
     document, lines = read_yaml(path)
     listed, found = ((document or {}).get("datasets") or []) if isinstance(document or {}, dict) else None, {}
@@ -136,6 +136,7 @@ def source(name: str, data_root, root=None) -> Source:
 
 def read_by(notebook) -> list:
     "Names of the data sets that a notebook asks for, in the order of its text."
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    with reading(notebook, "a Jupyter notebook (JSON)", 200_000_000, next_step="restore it: git checkout -- <file>"):
+        cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     return list(dict.fromkeys(re.findall(r"\.dataset\(\s*[\"']([a-z0-9_]+)[\"']", code)))

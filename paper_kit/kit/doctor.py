@@ -7,7 +7,7 @@ from __future__ import annotations
 import configparser, importlib.metadata, importlib.util, os, platform, shutil, subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from .files import PaperKitError, project_root
+from .files import PaperKitError, project_root, reading
 
 # %% auto #0
 __all__ = ['signs', 'Finding', 'look_at_machine', 'look_at_programs', 'extras', 'look_at_extras', 'readers', 'opens',
@@ -89,10 +89,8 @@ def look_at_programs() -> list[Finding]:
 def extras(root) -> dict[str, list[str]]:
     "{extra: names of its packages} from settings.ini. Raises `PaperKitError`."
     parser, path = configparser.ConfigParser(interpolation=None), Path(root)/"settings.ini"
-    try: parser.read_string(path.read_text(encoding="utf-8"))
-    except (OSError, configparser.Error) as error:
-        raise PaperKitError("settings.ini cannot be read", file=str(path), expected="nbdev's settings",
-                            found=str(error)[:150], next_step="git checkout -- settings.ini") from None
+    said = dict(what="settings.ini cannot be read", next_step="git checkout -- settings.ini")
+    with reading(path, "nbdev's settings", 1_000_000, **said): parser.read_string(path.read_text(encoding="utf-8"))
     bare = lambda name: name.split("[")[0].split("<")[0].split(">")[0].split("=")[0].split("!")[0].strip()
     return {key.removesuffix("_requirements"): [bare(p) for p in value.split()] for key,
             value in parser["DEFAULT"].items() if key.endswith("_requirements")}

@@ -191,10 +191,11 @@ def sha256(path) -> str:
 
 # %% ../../nbs/kit/files.ipynb #faafd5ff
 @contextmanager
-def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60, next_step: str = "get it again from where it came",
+def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60,
+            next_step: str = "get it again from where it came",
             what: str = "a file cannot be read"):
-    """Read a file from outside in this block: it is a regular file of at most `limit` bytes, and whatever goes wrong in the block, or takes longer
-    than `seconds` (on the main thread), becomes one `PaperKitError` that names the file."""
+    """Read a file from outside in this block: it is a regular file of at most `limit` bytes, and whatever goes wrong in
+    the block, or takes longer than `seconds` (on the main thread), becomes one `PaperKitError` that names the file."""
     path = Path(path)
     def wrong(found): return PaperKitError(what, file=str(path), expected=expected, found=found, next_step=next_step)
     try: about = path.stat()
@@ -202,7 +203,8 @@ def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60
     except (OSError, ValueError) as error: raise wrong(getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(about.st_mode): raise wrong("no regular file")
     if about.st_size > limit: raise wrong(f"{about.st_size:,} bytes, more than {limit:,}")
-    timed = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer") and not signal.getitimer(signal.ITIMER_REAL)[0]
+    timed = (threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+             and not signal.getitimer(signal.ITIMER_REAL)[0])
     def late(*_): raise TimeoutError(f"it takes longer than {seconds:g} s")
     if timed: before, _ = signal.signal(signal.SIGALRM, late), signal.setitimer(signal.ITIMER_REAL, seconds)
     try: yield path
@@ -211,14 +213,16 @@ def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60
     finally:
         if timed: signal.setitimer(signal.ITIMER_REAL, 0), signal.signal(signal.SIGALRM, before)
 
+# %% ../../nbs/kit/files.ipynb #072b34b7
 def mapping_in(path, kinds: dict | None = None, limit: int = 20_000_000) -> dict:
-    """The mapping in a JSON file of our own: empty where there is no such file, or it cannot be read, or it lacks one of the keys of `kinds`
-    with a value of its type (a number: finite)."""
+    """The mapping in a JSON file of our own: empty where there is no such file, or it cannot be read, or it lacks one
+    of the keys of `kinds` with a value of its type (a number: finite)."""
     try:
         with reading(path, "a mapping in JSON", limit) as file: found = json.loads(file.read_text(encoding="utf-8"))
     except PaperKitError: return {}
     def fits(value, kind): return isinstance(value, kind) and (isinstance(value, str) or abs(value) < 1e12)
-    return found if isinstance(found, dict) and all(fits(found.get(k), kind) for k, kind in (kinds or {}).items()) else {}
+    return found if isinstance(found, dict) and all(fits(found.get(k), kind) for k,
+                                                    kind in (kinds or {}).items()) else {}
 
 # %% ../../nbs/kit/files.ipynb #8c98a69b
 def _lock_file(path: Path):

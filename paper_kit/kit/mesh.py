@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/mesh.ipynb #d73a7326
 from __future__ import annotations
-import functools, importlib.util, io, math, re
+import io, math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from .files import PaperKitError, need, reading, write_atomic
 from .kernels import compiled, runs_compiled
-from .kernels import compiled as _compiled             # papers still say it so
+from .kernels import compiled as _compiled      # noqa: F401  (papers still import it from here)
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -193,7 +193,7 @@ def _unique_pairs(pairs: Int[Tensor, "n 2"], **options) -> tuple:
                   else (found,))
     return torch.stack([key//base, key % base], 1).to(pairs.dtype), *more
 
-def edges(mesh: Mesh) -> tuple[Int[Tensor, "e 2"], Int[Tensor, "e"]]:
+def edges(mesh: Mesh) -> tuple[Int[Tensor, "e 2"], Int[Tensor, " e"]]:
     "Undirected edges, the smaller index first, and how many faces share each."
     return _unique_pairs(_directed_edges(mesh.faces).sort(1).values, return_counts=True)
 
@@ -211,7 +211,7 @@ def is_oriented(mesh: Mesh) -> bool:
     return len(_unique_pairs(directed)[0]) == len(directed)
 
 # %% ../../nbs/kit/mesh.ipynb #9cbc5526
-def components(mesh: Mesh) -> tuple[int, Int[Tensor, "f"]]:
+def components(mesh: Mesh) -> tuple[int, Int[Tensor, " f"]]:
     "How many pieces hang together by shared vertices, and each face's piece (numbered from 0)."
     label, (one, other) = torch.arange(mesh.vertices.shape[-2], device=mesh.faces.device), _directed_edges(mesh.faces).T
     while len(one):
@@ -416,7 +416,7 @@ def closest(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Closest:
     return Closest(_dot(gap, gap), face, weights)
 
 # %% ../../nbs/kit/mesh.ipynb #9a89b531
-def _winding_pairs(x: Float[Tensor, "n 3"], triangles: Float[Tensor, "f 3 3"]) -> Float[Tensor, "n"]:
+def _winding_pairs(x: Float[Tensor, "n 3"], triangles: Float[Tensor, "f 3 3"]) -> Float[Tensor, " n"]:
     "The sum above, term by term."
     a, b, c = (triangles - x[:, None, None]).unbind(-2)
     la, lb, lc = a.norm(dim=-1), b.norm(dim=-1), c.norm(dim=-1)
@@ -605,7 +605,10 @@ def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: 
 
     Raises `PaperKitError` for what is missing, too large, broken, empty or not finite. Needs trimesh."""
     file, kind = Path(path), Path(path).suffix.lower()
-    wrong = lambda what, found, expected="a PLY or OBJ file with faces": PaperKitError(what, file=str(file), expected=expected, found=found, next_step="check where the file came from")
+    wrong = lambda what, found, expected="a PLY or OBJ file with faces": PaperKitError(what, file=str(file),
+                                                                                       expected=expected, found=found,
+                                                                                       next_step="check where the file "
+                                                                                                 "came from")
     if kind not in (".ply", ".obj"): raise wrong("not a mesh format that is read here", kind or "no suffix")
     if not file.is_file(): raise wrong("there is no such mesh", "no such file")
     trimesh = need("trimesh", "meshes")
@@ -614,18 +617,24 @@ def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: 
         _check_size(file, kind, max_bytes, max_faces)
         options = dict(skip_materials=True) if kind == ".obj" else {}
         loaded = trimesh.load(io.BytesIO(file.read_bytes()), file_type=kind[1:], force="mesh", process=False, **options)
-        vertices, faces = np.asarray(loaded.vertices, np.float64).reshape(-1, 3), np.asarray(loaded.faces, np.int64).reshape(-1, 3)
+        vertices, faces = (np.asarray(loaded.vertices, np.float64).reshape(-1, 3),
+                           np.asarray(loaded.faces, np.int64).reshape(-1, 3))
     if len(faces) == 0: raise wrong("the mesh has no faces", f"{len(vertices)} vertices")
     if len(faces) > max_faces: raise wrong("the mesh has too many faces", f"{len(faces):,}", f"at most {max_faces:,}")
     bad = int((~(np.abs(vertices) < 1e30)).any(1).sum())
     if bad: raise wrong("the mesh has vertices that are no places", f"{bad} with NaN or infinity", "finite coordinates")
-    if faces.min() < 0 or faces.max() >= len(vertices): raise wrong("a face names a vertex that is not there", f"{faces.min()} to {faces.max()}", f"0 to {len(vertices) - 1}")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise wrong("a face names a vertex that is not there", f"{faces.min()} to {faces.max()}",
+                    f"0 to {len(vertices) - 1}")
     mesh = Mesh(torch.as_tensor(vertices, dtype=dtype or torch.get_default_dtype()), torch.as_tensor(faces))
     return merge_vertices(mesh) if merge else mesh
 
+# %% ../../nbs/kit/mesh.ipynb #9ffb0bd0
 def write_mesh(path, mesh: Mesh) -> Path:
     "Write a mesh as PLY (binary) or OBJ by its suffix, whole or not at all."
     kind = Path(path).suffix.lower()
-    if kind not in (".ply", ".obj"): raise PaperKitError("not a mesh format that is written here", file=str(path), expected=".ply or .obj", found=kind, next_step="change the suffix")
+    if kind not in (".ply", ".obj"):
+        raise PaperKitError("not a mesh format that is written here", file=str(path), expected=".ply or .obj",
+                            found=kind, next_step="change the suffix")
     content = to_trimesh(mesh).export(file_type=kind[1:], **(dict(digits=9) if kind == ".obj" else {}))
     return write_atomic(path, content)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse, ast, hashlib, io, json, re, signal, sys, tarfile, time
 from dataclasses import dataclass
 from pathlib import Path
-from .files import PaperKitError, mapping_in, project_root, write_atomic
+from .files import PaperKitError, mapping_in, project_root, reading, write_atomic
 from .stages import Runner, import_clock, module_name, paper_module, profiles
 
 # %% auto #0
@@ -28,7 +28,11 @@ class Place:
 # %% ../../nbs/kit/queue.ipynb #ff7a74de
 def _place(root: Path, slug: str, profile: str) -> Place:
     import yaml
-    manifest = yaml.safe_load((root/"data"/"papers"/f"{slug}.yaml").read_text(encoding="utf-8"))
+    path = root/"data"/"papers"/f"{slug}.yaml"
+    with reading(path, "a manifest", 1_000_000, next_step="paper-kit status says what is wrong with it"):
+        return _place_of(root, yaml.safe_load(path.read_text(encoding="utf-8")), slug, profile)
+
+def _place_of(root: Path, manifest: dict, slug: str, profile: str) -> Place:
     records = [mapping_in(root/"data"/"results"/f"{slug}{end}.json") for end in ("", ".gpu")]
     verdicts = {k: c.get("verdict") for k, c in (records[0].get("claims") or {}).items()}
     def waits(claim):
@@ -142,13 +146,15 @@ def collect(folder, root=None) -> list[str]:
         return PaperKitError("the packed stages cannot be read", file=str(folder),
                              expected="stages.json and all its parts, whole", found=found,
                              next_step="copy the folder again")
-    if not isinstance(index.get("parts"), int): raise wrong("no index")
+    if type(index.get("parts")) is not int or not 0 < index["parts"] < 100: raise wrong("no index")
     files = [folder/f"stages.{i:02d}" for i in range(index["parts"])]
     if lost := [f.name for f in files if not f.is_file()]: raise wrong(f"missing: {', '.join(lost[:4])}")
-    data = b"".join(f.read_bytes() for f in files)
+    data = b""
+    for file in files:
+        with reading(file, "a part of packed stages", part_bytes): data += file.read_bytes()
     if hashlib.sha256(data).hexdigest() != index.get("sha256"): raise wrong("other bytes than were packed")
     names = []
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+    with reading(folder/"stages.json", wrong("").expected), tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
             if not member.isfile() or not re.fullmatch(r"[a-z][a-z0-9_]*/[A-Za-z0-9_][A-Za-z0-9_.-]*", member.name):
                 raise wrong(f"a member {member.name!r}")

@@ -208,7 +208,7 @@ def composite_density(colours: Float[Tensor, "*n s c"], density: Float[Tensor, "
     return _composite(torch.exp(thick - thick.cumsum(-1)), -torch.expm1(-thick), colours)
 
 # %% ../../nbs/kit/rays.ipynb #1eecbb8a
-def plane_homography(K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], depths: Float[Tensor, "d"],
+def plane_homography(K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], depths: Float[Tensor, " d"],
                      K_to: Float[Tensor, "*b 3 3"],
                      T_to: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b d 3 3"]:
     """For planes at `depths` before the camera K, T: the matrix from a pixel of the camera K_to, T_to to the pixel of
@@ -235,7 +235,7 @@ def warp(images: Float[Tensor, "*b h w c"], H: Float[Tensor, "*b 3 3"],
     return found.movedim(1, -1).reshape(*batch, *size, images.shape[-1])
 
 # %% ../../nbs/kit/rays.ipynb #26c0ddeb
-def multiplane(colours: Float[Tensor, "d h w c"], alpha: Float[Tensor, "d h w"], depths: Float[Tensor, "d"],
+def multiplane(colours: Float[Tensor, "d h w c"], alpha: Float[Tensor, "d h w"], depths: Float[Tensor, " d"],
                K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
                K_to: Float[Tensor, "*b 3 3"], T_to: Float[Tensor, "*b 4 4"], size: tuple[int, int]) -> Composite:
     """A multiplane image of the camera K, T, nearest plane first, seen by other cameras. Colours and opacities [*b,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast, copy, functools, hashlib, json, re, sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from .files import PaperKitError
+from .files import PaperKitError, reading
 
 # %% auto #0
 __all__ = ['harness_modules', 'normal_form', 'Facts', 'At', 'Module', 'module_hash', 'find_module', 'asset_hashes', 'Reach',
@@ -411,9 +411,8 @@ Module.add, Module.take_import = _add, _take_import
 
 # %% ../../nbs/kit/reach.ipynb #b7d70456
 harness_modules = frozenset(f"paper_kit.kit.{name}" for name in
-                            ("paper", "workflow", "show", "datasets", "files", "stages", "reach",
-                             "site", "cli", "doctor",
-                             "machine", "expected"))
+                            ("paper", "workflow", "records", "show", "datasets", "files", "stages", "reach", "site",
+                             "cli", "doctor", "machine", "expected", "yaml_lines"))
 
 def _package_folder() -> Path:
     import paper_kit
@@ -498,7 +497,7 @@ def _resolve(self, module: str, dotted: tuple, seen=()) -> list:
     if name in found.binders: meant.append(("name", module, name))
     for target, attribute in found.imported.get(name, ()):
         meant.append(("import", module, name, target, attribute))
-        if ":" in target or not target.split(".")[0] == "paper_kit": continue
+        if ":" in target or target.split(".")[0] != "paper_kit": continue
         meant += self.resolve_in(target, ((attribute,) if attribute else ()) + rest, seen)
     if not meant:
         for star in found.stars:
@@ -550,7 +549,7 @@ def _count(self, module: str, index: int):
 def _follow(self, module: str, facts: Facts):
     "Follow everything that a piece of code of `module` uses."
     for dotted in sorted(facts.uses): self.reach(self.resolve(module, dotted))
-    for bound, target, attribute in facts.imports: self.visit(target)
+    for _, target, _ in facts.imports: self.visit(target)
     for meaning in self.inside(facts): self.reach(meaning)
     if "dynamic" in facts.flags: self.whole(module)
     self.docs |= "docs" in facts.flags
@@ -914,11 +913,9 @@ def digest_and_sources(path) -> tuple[str, dict]:
     """The digest of a notebook file, and the hashes of the modules and assets it was made of: while they and the
     notebook stay, so does the digest."""
     path = Path(path)
-    try: cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise PaperKitError("a notebook cannot be read", file=str(path), expected="a Jupyter notebook (JSON)",
-                            found=str(error)[:100],
-                            next_step="restore it: git checkout -- <file>") from None
+    said = dict(what="a notebook cannot be read", next_step="restore it: git checkout -- <file>")
+    with reading(path, "a Jupyter notebook (JSON)", 200_000_000, **said):
+        cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
     home = _cell_module(f"paper_kit.{path.parent.name}.{path.stem}", cells)
     reach = Reach(home)
     reach.whole(home.name)

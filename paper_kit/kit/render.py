@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from .kernels import compiled
-from .kernels import compiled as _compiled             # papers still say it so
+from .kernels import compiled as _compiled      # noqa: F401  (papers still import it from here)
 from .files import PaperKitError, need, reading
 from .geometry import intrinsics, invert, look_at, transform
 from .mesh import Mesh, from_trimesh
@@ -173,7 +173,7 @@ def to_pytorch3d(camera: Camera, size: tuple[int, int]) -> dict[str, Tensor]:
     NDC.
 
     There x points left and y up, points are rows (X R + T), and the shorter side of the image runs from -1 to 1."""
-    flip, (height, width), scale = _flip(camera.T, -1, -1, 1), size, 2/min(size)
+    flip, scale = _flip(camera.T, -1, -1, 1), 2/min(size)
     K, T = camera.K, camera.T
     focal = torch.stack([K[..., 0, 0], K[..., 1, 1]], -1)*scale
     principal = -to_ndc(K[..., :2, 2], size)
@@ -467,7 +467,7 @@ class _MeasureNumba(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *pulls):
-        (exact, found), (images, height, width, k) = ctx.saved_tensors, ctx.saved_tensors[1].shape
+        (exact, found), (images, height, width) = ctx.saved_tensors, ctx.saved_tensors[1].shape[:3]
         gradients = np.zeros((torch.get_num_threads(), *exact.shape))
         kernel = compiled(_pull, _edges, _to_side, _inside, _barycentric, _pull_squared, _pull_weights)
         arrays = [x.contiguous().numpy() for x in (exact, found, *pulls)]
@@ -809,7 +809,7 @@ class _MixNumba(torch.autograd.Function):
 
 # %% ../../nbs/kit/render.ipynb #3953a4a3
 def softmax_blend(fragments: Fragments, colours: Float[Tensor, "*b h w k c"], sigma: float = 1e-4, gamma: float = 1e-4,
-                  background: float | Float[Tensor, "c"] = 1.0,
+                  background: float | Float[Tensor, " c"] = 1.0,
                   near: float = 1.0, far: float = 100.0, epsilon: float = 1e-10) -> Float[Tensor, "*b h w c"]:
     """Colours of a pixel's faces and the background, weighted by D_j exp(z_j/gamma) and exp(epsilon/gamma) (Liu et al.
     2019, Eq. 2 and 3).
@@ -826,7 +826,7 @@ def softmax_blend(fragments: Fragments, colours: Float[Tensor, "*b h w k c"], si
     return ((weight[..., None]*colours).sum(-2) + behind*background)/(weight.sum(-1, keepdim=True) + behind)
 
 def hard_blend(fragments: Fragments, colours: Float[Tensor, "*b h w k c"],
-               background: float | Float[Tensor, "c"] = 1.0) -> Float[Tensor, "*b h w c"]:
+               background: float | Float[Tensor, " c"] = 1.0) -> Float[Tensor, "*b h w c"]:
     "The nearest face's colour, or the background's."
     background = torch.as_tensor(background, dtype=colours.dtype, device=colours.device)
     return torch.where(fragments.face[..., :1] >= 0, colours[..., 0, :], background)
@@ -838,7 +838,7 @@ class Picture(NamedTuple):
     alpha: Float[Tensor, "*b h w"]
 
 def render(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int], shade: Callable[[Fragments], Tensor], *,
-           sigma: float = 1e-4, gamma: float = 1e-4, k: int = 8, background: float | Float[Tensor, "c"] = 1.0,
+           sigma: float = 1e-4, gamma: float = 1e-4, k: int = 8, background: float | Float[Tensor, " c"] = 1.0,
            depths: tuple[float, float] = (1.0, 100.0), **options) -> Picture:
     """A picture of a mesh: `rasterize`, colours [*b, h, w, k, c] by `shade(fragments)`, `softmax_blend` of the nearest
     k, and `silhouette` of all faces, which is ours whoever rasterises.

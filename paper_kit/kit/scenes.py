@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
-from .files import PaperKitError, need
-from .geometry import axis_angle_to_matrix, intrinsics, invert, look_at, project, rays, rigid, transform
+from .files import PaperKitError
+from .geometry import axis_angle_to_matrix, intrinsics, invert, look_at, project, rays, rigid
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -136,16 +136,16 @@ class Thing(NamedTuple):
 class Scene:
     """Parts as tensors, one row each, with the pictures they refer to, point lights (place and colour), ambient light,
     and the colour of what no ray meets."""
-    kind: Int[Tensor, "n"]
+    kind: Int[Tensor, " n"]
     pose: Float[Tensor, "n 4 4"]
     size: Float[Tensor, "n 3"]
     color: Float[Tensor, "n 3"]
-    texture: Int[Tensor, "n"]
-    mask: Int[Tensor, "n"]
-    tiling: Float[Tensor, "n"]
-    gloss: Float[Tensor, "n"]
-    instance: Int[Tensor, "n"]
-    label: Int[Tensor, "n"]
+    texture: Int[Tensor, " n"]
+    mask: Int[Tensor, " n"]
+    tiling: Float[Tensor, " n"]
+    gloss: Float[Tensor, " n"]
+    instance: Int[Tensor, " n"]
+    label: Int[Tensor, " n"]
     pivot: Float[Tensor, "n 3"]
     velocity: Float[Tensor, "n 3"]
     turning: Float[Tensor, "n 3"]
@@ -217,7 +217,7 @@ class Hits(NamedTuple):
     @property
     def met(self) -> Bool[Tensor, "*r"]: return self.distance.isfinite()
 
-def _reach(scene: Scene) -> Float[Tensor, "n"]:
+def _reach(scene: Scene) -> Float[Tensor, " n"]:
     "Radius of a ball around each part."
     a, b, c = scene.size.unbind(-1)
     return torch.stack([scene.size.norm(dim=-1), scene.size.amax(-1), (a*a + c*c).sqrt(), a + c,
@@ -225,7 +225,7 @@ def _reach(scene: Scene) -> Float[Tensor, "n"]:
 
 # %% ../../nbs/kit/scenes.ipynb #53305fc9
 def _candidates(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r 3"],
-                skip) -> tuple[Int[Tensor, "p"], Int[Tensor, "p"]]:
+                skip) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"]]:
     "Pairs (part, ray) whose ball the ray meets."
     centre, reach = pose[:, :3, 3], _reach(scene)[:, None]
     d = torch.nn.functional.normalize(d, dim=-1)
@@ -236,7 +236,7 @@ def _candidates(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r
 
 # %% ../../nbs/kit/scenes.ipynb #a90ed599
 def _nearest(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r 3"],
-             skip) -> tuple[Float[Tensor, "r"], Int[Tensor, "r"]]:
+             skip) -> tuple[Float[Tensor, " r"], Int[Tensor, " r"]]:
     "Distance along each ray to the nearest part, and which part it is (0 where none)."
     part, ray = _candidates(scene, pose, o, d, skip)
     distance, which = (torch.full((len(o),), NEVER, dtype=o.dtype, device=o.device),
@@ -258,7 +258,7 @@ def _nearest(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r 3"
     return distance, torch.where(which < len(scene), which, 0)
 
 # %% ../../nbs/kit/scenes.ipynb #e08591d8
-def _through(scene: Scene, part: Int[Tensor, "p"], x: Float[Tensor, "p 3"]) -> Bool[Tensor, "p"]:
+def _through(scene: Scene, part: Int[Tensor, " p"], x: Float[Tensor, "p 3"]) -> Bool[Tensor, " p"]:
     "Is this place of a card in a hole of its mask?"
     s = scene.masks.shape[-1]
     place = ((x[:, :2]/scene.size[part, :2] + 1)/2*s).long().clamp(0, s - 1)
@@ -271,7 +271,7 @@ def _chunks(scene: Scene, pose, o, d, skip, most: int) -> tuple[Tensor, Tensor]:
     return tuple(torch.cat(p) for p in zip(*parts)) if parts else (o.new_zeros(0), o.new_zeros(0, dtype=torch.long))
 
 # %% ../../nbs/kit/scenes.ipynb #4625e345
-def _parts_of(scene: Scene, rows: Int[Tensor, "r"], x: Float[Tensor, "r 3"]) -> tuple[Tensor, Tensor]:
+def _parts_of(scene: Scene, rows: Int[Tensor, " r"], x: Float[Tensor, "r 3"]) -> tuple[Tensor, Tensor]:
     "Normals and texture coordinates of points on their parts, in the parts' own axes."
     normal, surface, kinds = torch.zeros_like(x), x.new_zeros(len(x), 2), scene.kind[rows]
     for k, kind in enumerate(KINDS):
@@ -305,7 +305,7 @@ def cast(scene: Scene, origin: Float[Tensor, "*r 3"], direction: Float[Tensor, "
                 surface.view(*shape, 2))
 
 # %% ../../nbs/kit/scenes.ipynb #5446b9b1
-def _taps(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, "n"],
+def _taps(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, " n"],
           surface: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
     s = textures.shape[-1]
     place = (surface % 1)*s - 0.5
@@ -315,8 +315,8 @@ def _taps(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, "n"],
     across = [torch.lerp(texels[which, y, columns[0]], texels[which, y, columns[1]], part[:, :1]) for y in rows]
     return torch.lerp(*across, part[:, 1:])
 
-def look_up(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, "n"], surface: Float[Tensor, "n 2"],
-            wide: Float[Tensor, "n"] | None = None) -> Float[Tensor, "n 3"]:
+def look_up(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, " n"], surface: Float[Tensor, "n 2"],
+            wide: Float[Tensor, " n"] | None = None) -> Float[Tensor, "n 3"]:
     """Bilinear lookup in textures that repeat; one unit of `surface` is one repetition, `which` below 0 is white. Where
     `wide`, a length in repetitions, spans several texels, a halved, quartered, ... copy of the texture is read
     instead."""

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 import yaml
-from .files import PaperKitError, new_folder, patch, project_root, sweep, write_atomic
+from .files import PaperKitError, new_folder, patch, project_root, reading, sweep, write_atomic
 from .charts import ratio_chart, ratios
 from .cover import bibtex, byline, chart_html, cost_html, cover_picture, headlines, strip_html
 from .folds import fold_title, is_machinery, machinery, parts
@@ -890,8 +890,10 @@ def api_pages(found: dict, stands: dict) -> list[Page]:
 def manifest_of(root: Path, slug: str) -> dict:
     "The manifest of a paper, or nothing when it has none or it cannot be read (its own checks say why)."
     path = root/"data"/"papers"/f"{slug}.yaml"
-    try: found = plain_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except yaml.YAMLError: found = {}
+    if not path.is_file(): return {}
+    try:
+        with reading(path, "YAML", 5_000_000): found = plain_yaml(path.read_text(encoding="utf-8"))
+    except PaperKitError: return {}
     return found if isinstance(found, dict) else {}
 
 def owed_of(root: Path, slug: str) -> dict:
@@ -900,7 +902,11 @@ def owed_of(root: Path, slug: str) -> dict:
     return (_owed(path, path.stat().st_mtime_ns).get(slug) or {}) if path.is_file() else {}
 
 @functools.lru_cache(maxsize=4)
-def _owed(path: Path, _) -> dict: return plain_yaml(path.read_text(encoding="utf-8")) or {}
+def _owed(path: Path, _) -> dict:
+    with reading(path, "{slug: what is owed}", 5_000_000, next_step="git checkout -- data/owed.yaml"):
+        found = plain_yaml(path.read_text(encoding="utf-8")) or {}
+        if not all(isinstance(entry, dict) for entry in found.values()): raise ValueError("an entry that is no mapping")
+    return found
 
 def cover(page: Page, root: Path) -> None:
     """Open the page of a published paper: who wrote it, its picture, its headline claims, what it costs, how near it
@@ -970,7 +976,7 @@ def known_names(found: dict) -> dict[str, str]:
 # %% ../../nbs/kit/site.ipynb #45c1c389
 def pages(root=None, rows: list[dict] | None = None) -> Path:
     "Write `site-src/` afresh from the published notebooks, the kit's notebooks and the manifests; returns the folder."
-    from paper_kit.kit.workflow import catalogue, status
+    from paper_kit.kit.records import catalogue, status
     root = Path(root or project_root())
     for folder in (root, root/"runs"/"site", root/"figures"/"lib"): sweep(folder)
     listed, rows = catalogue(root), status(root) if rows is None else rows
@@ -1001,7 +1007,7 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
 # %% ../../nbs/kit/site.ipynb #b4ca5c18
 def navigation(rows: list[dict], root=None) -> str:
     "The generated part of `_quarto.yml`: the sidebar, by wing, then the kit and the reference."
-    from paper_kit.kit.workflow import catalogue
+    from paper_kit.kit.records import catalogue
     root = Path(root or project_root())
     notebooks = literate(root)
     titles = {path: heading(read_cells(source))[0] or PurePosixPath(path).stem for path, source in notebooks.items()}
@@ -1106,10 +1112,8 @@ def menu(listed: list) -> list[Item]:
 def described(root: Path) -> dict:
     "`_quarto.yml`, with an error that says what is wrong with it."
     path, mend = root/"_quarto.yml", "mend it, or git checkout _quarto.yml"
-    try: found = plain_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise PaperKitError("the description of the site cannot be read", file=str(path), expected="YAML",
-                            found=str(error)[:300], next_step=mend) from error
+    with reading(path, "YAML", 5_000_000, what="the description of the site cannot be read", next_step=mend):
+        found = plain_yaml(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or "website" not in found:
         raise PaperKitError("the description of the site is incomplete", file=str(path),
                             expected="a mapping with 'website'",

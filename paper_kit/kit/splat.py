@@ -35,7 +35,7 @@ def _check(pixels: Tensor, height: int, width: int, *others: tuple[str, Tensor, 
                                 expected=f"{list(pixels.shape[:-1])} and {more} more axes, of {pixels.dtype}",
                                 found=f"{list(x.shape)} of {x.dtype}", next_step="one row a point, of the same type")
 
-def gaussian(x: Float[Tensor, "*b n"], places: Float[Tensor, "m"] | int, variance: float) -> Float[Tensor, "*b n m"]:
+def gaussian(x: Float[Tensor, "*b n"], places: Float[Tensor, " m"] | int, variance: float) -> Float[Tensor, "*b n m"]:
     "exp(-(x - c)^2/(2 variance)) at the `places` c; a number m stands for the centres 0.5, 1.5, ... of m pixels."
     if isinstance(places, int): places = torch.arange(places, dtype=x.dtype, device=x.device) + 0.5
     return (x[..., None] - places).square().mul(-0.5/variance).exp()
@@ -81,7 +81,7 @@ def soft_color(pixels: Float[Tensor, "*b n 2"], depth: Float[Tensor, "*b n"], co
 
 # %% ../../nbs/kit/splat.ipynb #d40d411c
 def occupancy(pixels: Float[Tensor, "*b n 2"], depth: Float[Tensor, "*b n"], height: int, width: int,
-              levels: Float[Tensor, "k"], variance: float = 0.4,
+              levels: Float[Tensor, " k"], variance: float = 0.4,
               depth_variance: float | None = None, weight: float = 1.0) -> Float[Tensor, "*b k height width"]:
     """min(1, sum of `weight` times the Gaussians of the points) in the cells of a volume that has the camera's rows and
     columns.
@@ -106,7 +106,7 @@ class Termination(NamedTuple):
     depth: Float[Tensor, "*b height width"]
     probability: Float[Tensor, "*b k height width"]
 
-def end_rays(volume: Float[Tensor, "*b k height width"], levels: Float[Tensor, "k"],
+def end_rays(volume: Float[Tensor, "*b k height width"], levels: Float[Tensor, " k"],
              far: float | None = None) -> Termination:
     """Rays through occupancies in [0, 1], near levels first; those that never end count as at `far` (default: one
     spacing behind the last level)."""

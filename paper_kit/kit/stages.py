@@ -341,7 +341,7 @@ def stage(self: Runner, fn, **arguments):
     return load_result(path)[0]
 
 # %% ../../nbs/kit/stages.ipynb #b92e41eb
-def _now() -> str: return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _now() -> str: return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 def _device_name(device: str) -> str:
     import torch

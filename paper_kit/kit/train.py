@@ -7,12 +7,12 @@ from __future__ import annotations
 import contextlib, importlib.util, inspect, json, math, os, shutil, sys, time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from .files import PaperKitError, need, patch, write_atomic
+from .files import PaperKitError, need, patch, reading, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -409,15 +409,15 @@ def save(self: Training, path) -> None:
 def resume(self: Training, path) -> None:
     """Go on from the checkpoint at `path`. Raises `PaperKitError` for a file that is damaged or belongs to another
     training."""
-    from safetensors import safe_open, SafetensorError
-    try:
+    from safetensors import safe_open
+    said = dict(what="a checkpoint cannot be read", next_step="delete it: the training starts again")
+    with reading(path, "a whole safetensors file written by train", 200_000_000_000, 600, **said):
         with safe_open(path, framework="pt") as file:
             head, tensors = json.loads(file.metadata()["training"]), {n: file.get_tensor(n) for n in file.keys()}
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise PaperKitError("a checkpoint cannot be read", file=str(path),
-                            expected="a whole safetensors file written by train",
-                            found=f"{type(error).__name__}: {error}"[:200],
-                            next_step="delete it: the training starts again") from None
+        self._take(path, head, tensors)
+
+@patch
+def _take(self: Training, path, head: dict, tensors: dict) -> None:
     plan = json.loads(json.dumps(self.plan()))
     differ = [k for k in plan if plan[k] != head["plan"].get(k)]
     if differ:

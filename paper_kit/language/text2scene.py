@@ -18,7 +18,7 @@ from torch import nn
 
 from ..kit.claims import Predicate, above, all_above, all_of, more, none_of, replicates, rises, shared
 from ..kit.files import PaperKitError, patch
-from ..kit.nn import Pointwise, ResNet, seeded
+from ..kit.nn import Pointwise, ResNet, load_strict, read_weights, seeded
 from ..kit.train import Batches, cosine, train
 from . import worlds
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 __all__ = ['PAD', 'START', 'END', 'FIRST', 'CLIP_HEADS', 'BOX_HEADS', 'PAPER', 'VARIANTS', 'WEIGHTS', 'RATIOS', 'SIGMA',
            'SCENE_COLUMNS', 'STATEMENTS', 'CAPTION_COLUMNS', 'SIZES', 'RATE', 'SHOWN', 'CLIP_ROWS', 'JUDGE_COLUMNS',
            'predicates', 'Config', 'TextEncoder', 'CanvasEncoder', 'ConvGRU', 'TextAttention', 'Spread',
-           'CellAttention', 'Text2Scene', 'PatchEmbedding', 'triplet_loss', 'same_category_negative', 'coverage',
-           'canvas_tensor', 'centre', 'cell_of', 'ClipCanvas', 'box_bins', 'box_of', 'LayoutCanvas', 'PatchCanvas',
-           'flatten_composite', 'generate', 'match_objects', 'overlapping_pairs', 'kernel', 'pair_kernel',
-           'score_scene', 'scene_scores', 'figure_4_example', 'judge', 'parse', 'SceneField', 'fit_field',
-           'decode_field', 'bleu', 'rouge_l', 'meteor_exact', 'ciders', 'facts_f', 'caption_scores', 'Captioner',
-           'fill_gaps', 'inception_score', 'PictureClassifier', 'clip_scenes', 'clip_tokens', 'clip_data',
+           'CellAttention', 'Text2Scene', 'load_official', 'PatchEmbedding', 'triplet_loss', 'same_category_negative',
+           'coverage', 'canvas_tensor', 'centre', 'cell_of', 'ClipCanvas', 'box_bins', 'box_of', 'LayoutCanvas',
+           'PatchCanvas', 'flatten_composite', 'generate', 'match_objects', 'overlapping_pairs', 'kernel',
+           'pair_kernel', 'score_scene', 'scene_scores', 'figure_4_example', 'judge', 'parse', 'SceneField',
+           'fit_field', 'decode_field', 'bleu', 'rouge_l', 'meteor_exact', 'ciders', 'facts_f', 'caption_scores',
+           'Captioner', 'fill_gaps', 'inception_score', 'PictureClassifier', 'clip_scenes', 'clip_tokens', 'clip_data',
            'layout_world', 'layout_data', 'layout_boxes', 'patch_world', 'patch_data', 'task_config', 'task_data',
            'train_stage', 'load_model', 'pack', 'unpack', 'clip_stage', 'field_stage', 'attention_scores',
            'score_stage', 'reference_stage', 'captioner_stage', 'load_captioner', 'layout_stage', 'classifier_stage',
@@ -147,22 +147,24 @@ class CanvasEncoder(nn.Module):
                 x = self.net.layer3(self.net.layer2(self.net.layer1(x)))
         else: x = self.net(canvas)
         return (x if x.shape[-1] == self.size
-                else F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False))
+                else F.interpolate(x, (self.size, self.size), mode="bilinear",
+                                   align_corners=self.kind == "resnet50"))
 
 # %% ../../nbs/language/text2scene.ipynb #b1ecc9f5
 class ConvGRU(nn.Module):
-    """z, r = sigmoid, g = tanh(W x + r (U h)), h' = z h + (1 - z) g, with 3x3 convolutions; `x` is already W x [b, 3
-    hidden, g, g]."""
+    """z, r = sigmoid, g = tanh(W x + r (U h + b)), h' = z h + (1 - z) g, with 3x3 convolutions; `x` is already W x
+    [b, 3 hidden, g, g]."""
     def __init__(self, inputs: int, hidden: int):
         super().__init__()
-        self.of_input, self.of_state = (nn.Conv2d(inputs, 3*hidden, 3, padding=1),
-                                        nn.Conv2d(hidden, 3*hidden, 3, padding=1, bias=False))
+        self.of_input = nn.Conv2d(inputs, 3*hidden, 3, padding=1)
+        self.of_state = nn.Conv2d(hidden, 3*hidden, 3, padding=1, bias=False)
+        self.offset = nn.Parameter(torch.zeros(hidden))
 
     def forward(self, x: Float[Tensor, "b h3 g g"], h: Float[Tensor, "b h g g"]) -> Float[Tensor, "b h g g"]:
         xz, xr, xg = x.chunk(3, 1)
         hz, hr, hg = self.of_state(h).chunk(3, 1)
-        z = torch.sigmoid(xz + hz)
-        return z*h + (1 - z)*torch.tanh(xg + torch.sigmoid(xr + hr)*hg)
+        z, inside = torch.sigmoid(xz + hz), hg + self.offset[:, None, None]
+        return z*h + (1 - z)*torch.tanh(xg + torch.sigmoid(xr + hr)*inside)
 
 # %% ../../nbs/language/text2scene.ipynb #9e339fa3
 class TextAttention(nn.Module):
@@ -261,6 +263,52 @@ def read_heads(self: Text2Scene, maps: Float[Tensor, "n k g g"], cell: Int[Tenso
     names, sizes = [n for n, _ in self.config.heads], [k for _, k in self.config.heads]
     parts = at[:, 1:].split([*sizes, self.config.appearance], 1)
     return dict(zip(names, parts)), F.normalize(parts[-1], dim=1) if self.config.appearance else None
+
+# %% ../../nbs/language/text2scene.ipynb #a4a6eb81
+_official = (("text_encoder.embedding.", "text.embedding."), ("text_encoder.rnn.", "text.gru."),
+             ("image_encoder.", "canvas.net."), ("what_decoder.decoder.", "theta_o."),
+             *((f"{part}_decoder.spatial_attn.{k}.", f"psi_{own}.{name}.") for part, own in (("what", "o"), ("where", "a"))
+               for k, name in ((0, "first.conv"), (1, "norm"), (3, "last"))),
+             ("where_decoder.decoder.0.", "entry.conv."),
+             *((f"where_decoder.decoder.{k}.", f"theta_a.{k - 1}.") for k in (1, 3, 4, 6, 7, 9)))
+
+def _from_official(state: dict, config: Config) -> dict:
+    "Weights of the authors' clip-art model under our names."
+    found = {}
+    for name, t in state.items():
+        start = next((pair for pair in _official if name.startswith(pair[0])), None)
+        if start: found[start[1] + name[len(start[0]):]] = t
+    cell = {k: state[f"what_decoder.rnn.cell00.{k}"] for k in (f"conv{i}.{p}" for i in (1, 2, 3) for p in ("weight", "bias"))}
+    gates, inputs = cell["conv1.weight"], config.features
+    return found | {
+        "gru.of_input.weight": torch.cat([gates[:, :inputs], cell["conv2.weight"]]),
+        "gru.of_input.bias": torch.cat([cell["conv1.bias"], cell["conv2.bias"]]),
+        "gru.of_state.weight": torch.cat([gates[:, inputs:], cell["conv3.weight"]]), "gru.offset": cell["conv3.bias"],
+        "phi_o.match.weight": state["what_decoder.attention.linear_in.weight"].T.contiguous(),
+        "phi_a.match.weight": state["where_decoder.attention.linear_in.weight"].T.contiguous(),
+        "entry.conv.weight": torch.cat([found["entry.conv.weight"][:, :config.hidden]/config.grid**2,
+                                        found["entry.conv.weight"][:, config.hidden:]], 1)}
+
+# %% ../../nbs/language/text2scene.ipynb #3dd0cc3d
+def load_official(path) -> Text2Scene:
+    """The clip-art model with the weights of a file that the authors' code wrote, in evaluation mode.
+
+    Nothing in the file is run. Raises `PaperKitError` naming what does not fit."""
+    state = read_weights(path)
+    state = {name.removeprefix("module."): t for name, t in state.items()}
+    signs = ("text_encoder.embedding.weight", "what_decoder.rnn.cell00.conv1.weight", "where_decoder.decoder.0.weight",
+             "what_decoder.attention.linear_in.weight", "where_decoder.attention.linear_in.weight")
+    if missing := [name for name in signs if name not in state]:
+        raise PaperKitError("this is no clip-art model of Text2Scene", file=str(path), expected=", ".join(signs),
+                            found=f"no {', no '.join(missing)}", next_step="take one that uvavision/Text2Scene wrote")
+    hidden = len(state["what_decoder.rnn.cell00.conv1.weight"])//2
+    config = replace(PAPER["clipart"], words=len(state["text_encoder.embedding.weight"]), hidden=hidden,
+                     features=state["what_decoder.rnn.cell00.conv2.weight"].shape[1])
+    model = Text2Scene(config)
+    own = model.state_dict()
+    weights = {k: t for k, t in _from_official(state, config).items()
+               if k in own or not k.endswith("num_batches_tracked")}
+    return load_strict(model, {k: t for k, t in own.items() if k.endswith("num_batches_tracked")} | weights).eval()
 
 # %% ../../nbs/language/text2scene.ipynb #4b4849e6
 class PatchEmbedding(nn.Module):

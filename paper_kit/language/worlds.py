@@ -4,16 +4,14 @@
 
 # %% ../../nbs/language/worlds.ipynb #c4b64f61
 from __future__ import annotations
-import json
 import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
-import torch
 from ..kit.files import PaperKitError, reading
 from ..kit.readers import read_json, read_lines, read_picture
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, UInt8
     from numpy import ndarray
     from numpy.random import Generator
-    from torch import Tensor
 
 # %% auto #0
 __all__ = ['WIDE', 'HIGH', 'SCALES', 'POSES', 'EXPRESSIONS', 'CLIPS', 'HANDS', 'FEET', 'HEAD', 'HAND', 'FOOT', 'KINDS', 'NAMES',
@@ -211,7 +208,7 @@ def _draw_shapes(draw, size, shapes: str):
         else: (draw.ellipse if kind == "e" else draw.rectangle)(v, fill=colour)
 
 # %% ../../nbs/language/worlds.ipynb #b418859f
-@lru_cache(maxsize=None)
+@cache
 def sprite(kind: int, size: int, flip: int, pose: int, expression: int, pixels: int) -> tuple:
     """(colour [h, w, 3], coverage [h, w, 1]) of a clip-art for a canvas of `pixels` by `pixels`; float32, colours 0 to
     255, colour already multiplied by coverage."""
@@ -228,7 +225,7 @@ def sprite(kind: int, size: int, flip: int, pose: int, expression: int, pixels: 
     blocks = lambda a: a.reshape(h, 4, w, 4, -1).mean((1, 3))
     return blocks(array[..., :3]*cover), blocks(cover)
 
-@lru_cache(maxsize=None)
+@cache
 def lawn(pixels: int) -> UInt8[ndarray, "pixels pixels 3"]:
     "The empty canvas: sky over grass."
     y = np.linspace(0, 1, pixels)[:, None, None]
@@ -758,7 +755,7 @@ def layout_caption(clauses: tuple, template: int, rng: Generator) -> list[str]:
     line = "{g} and {o}" if relation is None and template == 4 else LAYOUT_TEMPLATES[template]
     return [w for w, _ in phrase(line, rng, slots)]
 
-@lru_cache(maxsize=None)
+@cache
 def _thing_names() -> tuple:
     return tuple(sorted(((tuple(tokenise(n)), i) for i, t in enumerate(THINGS) for n in {t.name, t.plural}),
                         key=lambda p: (-len(p[0]), p)))
@@ -988,7 +985,7 @@ def read_abstract_scenes(root) -> dict:
     expression)] with x, y in parts of 500 by 400, sentences [groups of three]}], categories (names), left_out (numbers of scenes without
     clip-art or sentences). Raises `PaperKitError` naming file and line for a line that cannot be read and for values that are no numbers."""
     root, path = Path(root), Path(root)/"Scenes_10020.txt"
-    scenes, names, instance = {}, {}, Counter()
+    scenes, names, instance, scene = {}, {}, Counter(), None
     for number, line in enumerate(_lines(path), 1):
         part = line.split()
         if len(part) < 2: continue
@@ -1000,7 +997,9 @@ def read_abstract_scenes(root) -> dict:
                 continue
             kind, pose, expression = clip_of_file(part[0])
             x, y, size, flip = float(part[3]), float(part[4]), int(part[5]), int(part[6])
-            if not (math.isfinite(x) and math.isfinite(y) and size in (0, 1, 2) and flip in (0, 1)): raise ValueError("out of range")
+            finite = abs(x) < 1e6 and abs(y) < 1e6
+            sound = finite and size in (0, 1, 2) and flip in (0, 1) and scene in scenes
+            if not sound: raise ValueError("out of range")
         except (ValueError, IndexError, KeyError) as error:
             raise PaperKitError("a line of Abstract Scenes cannot be read", file=f"{path}:{number}", expected="class count, or: file, two ids, x, y, scale 0-2, flip 0-1",
                                 found=line[:80], next_step="get the file again") from error

@@ -9,6 +9,7 @@ import functools
 import heapq
 import itertools
 import math
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -100,37 +101,43 @@ class ConditionalNorm(nn.Module):
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #b225faa1
 class ConditionalBlock(nn.Module):
-    "CBN, ReLU, linear, CBN, ReLU, linear, plus the identity unless `residual` is off."
-    def __init__(self, code: int, width: int, residual: bool = True):
+    "CBN, ReLU, linear, CBN, ReLU, linear, plus the identity."
+    def __init__(self, code: int, width: int):
         super().__init__()
-        self.residual = residual
         self.bn_0, self.bn_1 = ConditionalNorm(code, width), ConditionalNorm(code, width)
         self.fc_0, self.fc_1 = nn.Conv1d(width, width, 1), nn.Conv1d(width, width, 1)
-        if residual: nn.init.zeros_(self.fc_1.weight)
+        nn.init.zeros_(self.fc_1.weight)
 
     def forward(self, x: Float[Tensor, "b n width"], c: Float[Tensor, "b code"]) -> Float[Tensor, "b n width"]:
-        y = pointwise(self.fc_1, F.relu(self.bn_1(pointwise(self.fc_0, F.relu(self.bn_0(x, c))), c)))
-        return x + y if self.residual else y
+        return x + pointwise(self.fc_1, F.relu(self.bn_1(pointwise(self.fc_0, F.relu(self.bn_0(x, c))), c)))
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #90f67078
 class Decoder(nn.Module):
     """f_theta of Section 3.4: points [b, n, 3] and codes [b, code] to logits [b, n]. `hidden` units, `blocks` blocks.
 
-    `conditional=False`: the code enters once, through a linear layer; `residual=False`: no identity paths."""
+    `conditional=False`: the code enters once, through a linear layer; `residual=False`: a chain of `blocks` layers."""
     def __init__(self, code: int = 256, hidden: int = 256, blocks: int = 5, residual: bool = True,
                  conditional: bool = True):
         super().__init__()
-        self.blocks, inner = blocks, code if conditional else 0
+        self.blocks, self.residual, self.conditional = blocks, residual, conditional
+        inner, self.last = code if conditional else 0, "bn" if residual else f"bn_{blocks}"
         self.fc_p = nn.Conv1d(3, hidden, 1)
         if not conditional: self.fc_c = nn.Linear(code, hidden)
-        for i in range(blocks): self.add_module(f"block{i}", ConditionalBlock(inner, hidden, residual))
-        self.bn, self.fc_out = ConditionalNorm(inner, hidden), nn.Conv1d(hidden, 1, 1)
-        self.conditional = conditional
+        for i in range(blocks):
+            if residual: self.add_module(f"block{i}", ConditionalBlock(inner, hidden))
+            else:
+                self.add_module(f"bn_{i}", ConditionalNorm(inner, hidden))
+                self.add_module(f"fc_{i}", nn.Conv1d(hidden, hidden, 1))
+        self.add_module(self.last, ConditionalNorm(inner, hidden))
+        self.fc_out = nn.Conv1d(hidden, 1, 1)
 
     def forward(self, p: Float[Tensor, "b n 3"], c: Float[Tensor, "b code"]) -> Float[Tensor, "b n"]:
         x = pointwise(self.fc_p, p)
         if not self.conditional: x = x + self.fc_c(c)[:, None]
-        for i in range(self.blocks): x = getattr(self, f"block{i}")(x, c)
-        return pointwise(self.fc_out, F.relu(self.bn(x, c)))[..., 0]
+        for i in range(self.blocks):
+            if self.residual: x = getattr(self, f"block{i}")(x, c)
+            else: x = pointwise(getattr(self, f"fc_{i}"), F.relu(getattr(self, f"bn_{i}")(x, c)))
+        return pointwise(self.fc_out, F.relu(getattr(self, self.last)(x, c)))[..., 0]
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #102eacf8
 class ImageEncoder(nn.Module):
@@ -273,33 +280,52 @@ def occupancy_network(task: str = "image", code: int | None = None, hidden: int 
     return OccupancyNetwork(Decoder(code, hidden, blocks, residual, conditional), encoder)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #798d0d39
+_signs = {"image": "encoder.features.conv1.weight", "cloud": "encoder.fc_pos.weight", "voxels": "encoder.conv_in.weight",
+          "free": "encoder_latent.fc_mean.weight", "table": "encoder.weight"}
+
+def _current(state: dict) -> dict:
+    "Weights under the names used here: legacy norms hold linear layers, and plain norms stand without a wrapper."
+    found = {}
+    for name, t in state.items():
+        name = name.removeprefix("module.")
+        legacy = name.replace(".fc_gamma.", ".conv_gamma.").replace(".fc_beta.", ".conv_beta.")
+        if legacy != name and t.ndim == 2: t = t[..., None]
+        found[legacy] = t
+    if "decoder.fc_c.weight" not in found: return found
+    plain = r"^(decoder\.(?:block\d+\.bn_[01]|bn))\.(\w+)$"
+    return {re.sub(plain, r"\1.bn.\2", name): t for name, t in found.items()}
+
+def _size_of(task: str, state: dict) -> dict:
+    "The options of `occupancy_network` that the shapes of a checkpoint tell."
+    mark, layers = state[_signs[task]], {n.split(".")[1] for n in state if re.match(r"decoder\.(block|fc_)\d", n)}
+    size = {"hidden": len(state["decoder.fc_p.weight"]), "blocks": len(layers)}
+    if task == "free": return size | {"code": len(mark), "width": mark.shape[1]}
+    code = next((t for n, t in state.items() if n.endswith(("conv_gamma.weight", "decoder.fc_c.weight"))), None)
+    width = {"image": len(mark), "cloud": len(mark)//2, "voxels": len(mark), "table": None}[task]
+    size |= {"code": 256 if code is None else code.shape[1], "width": width, "shapes": len(mark),
+             "conditional": "decoder.fc_c.weight" not in state, "residual": "decoder.fc_0.weight" not in state}
+    if task == "voxels" and "encoder.fc.weight" in state:
+        size["resolution"] = 16*round((state["encoder.fc.weight"].shape[1]/(16*len(mark)))**(1/3))
+    return size
+
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #573fe717
 def load_official(path, task: str | None = None) -> OccupancyNetwork:
     """A network with the weights of a checkpoint of the authors' code, in evaluation mode; `task` is told from the
-    names unless given.
+    names unless given. Legacy checkpoints and both ablations of the architecture are read too.
 
     Nothing in the file is run. Raises `PaperKitError` listing what does not fit."""
     state = read_weights(path)
     state = state.get("model", state)
-    signs = {"image": "encoder.features.conv1.weight", "cloud": "encoder.fc_pos.weight",
-             "voxels": "encoder.conv_in.weight", "free": "encoder_latent.fc_mean.weight", "table": "encoder.weight"}
-    task = task or next((t for t, name in signs.items() if name in state), None)
-    if task is None or "decoder.fc_p.weight" not in state or signs.get(task) not in state:
+    state = _current(state) if all(isinstance(t, torch.Tensor) for t in state.values()) else {}
+    task = task or next((t for t, name in _signs.items() if name in state), None)
+    if task is None or "decoder.fc_p.weight" not in state or _signs.get(task) not in state:
         raise PaperKitError("this is no occupancy network", file=str(path),
-                            expected=f"decoder.fc_p.weight and one of {', '.join(signs.values())}",
+                            expected=f"decoder.fc_p.weight and one of {', '.join(_signs.values())}",
                             found=", ".join(sorted(map(str, state))[:4]) or "no names",
                             next_step="take a checkpoint of autonomousvision/occupancy_networks")
-    hidden, blocks = (len(state["decoder.fc_p.weight"]),
-                      len({n.split(".")[1] for n in state if n.startswith("decoder.block")}))
-    mark = state[signs[task]]
-    if task == "free": size = {"code": len(mark), "width": mark.shape[1]}
-    else:
-        code = state["decoder.bn.conv_gamma.weight"].shape[1] if "decoder.bn.conv_gamma.weight" in state else 256
-        size = {"code": code,
-                "width": {"image": len(mark), "cloud": len(mark)//2, "voxels": len(mark), "table": None}[task],
-                "shapes": len(mark)}
-        if task == "voxels" and "encoder.fc.weight" in state:
-            size["resolution"] = 16*round((state["encoder.fc.weight"].shape[1]/(16*len(mark)))**(1/3))
-    return load_strict(occupancy_network(task, hidden=hidden, blocks=blocks, **size), state).eval()
+    network = occupancy_network(task, **_size_of(task, state))
+    counters = {n: t for n, t in network.state_dict().items() if n.endswith("num_batches_tracked")}
+    return load_strict(network, counters | state).eval()
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #6b11ecad
 BOX = 0.55
@@ -1520,8 +1546,9 @@ def read_occupancies(path, generator: Generator | None = None) -> Occupancies:
     points, bits = a["points"], a["occupancies"]
     full = (np.unpackbits(bits)[:len(points)].astype(bool) if bits.dtype == np.uint8 and len(bits) != len(points)
             else bits.astype(bool))
-    good, scale = (np.abs(points) < 1e30).all(1), float(a["scale"])
-    if len(full) != len(points) or not good.any() or not (np.abs(a["loc"]) < 1e30).all() or not 0 < scale < 1e30:
+    good, scale = (np.abs(points) < np.float64(1e30)).all(1), float(a["scale"])
+    placed = (np.abs(a["loc"]) < np.float64(1e30)).all() and 0 < scale < 1e30
+    if len(full) != len(points) or not good.any() or not placed:
         raise PaperKitError("the points cannot be used", file=str(path),
                             expected="finite points, a bit for each, a finite loc, a positive scale",
                             found=f"{int(good.sum())} finite of {len(points)} points, {len(full)} bits, loc "
@@ -1536,7 +1563,7 @@ def read_pointcloud(path) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
     "Points and normals of a `pointcloud.npz`, finite ones. Raises `PaperKitError` as above."
     a = _arrays(path, {"points": (-1, 3), "normals": (-1, 3)})
     pairs = len(a["points"]) == len(a["normals"])
-    small = [np.abs(a[k]) < 1e30 for k in ("points", "normals")]
+    small = [np.abs(a[k]) < np.float64(1e30) for k in ("points", "normals")]
     good = np.concatenate(small, 1).all(1) if pairs else np.zeros(0, bool)
     if not good.any():
         raise PaperKitError("the cloud cannot be used", file=str(path),

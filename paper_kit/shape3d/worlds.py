@@ -202,7 +202,7 @@ class Plan:
 sides = (("left", -1), ("right", 1))
 
 # %% ../../nbs/shape3d/worlds.ipynb #16f3a4e2
-def unite(parts: Sequence[Part]) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"], Int[ndarray, "f"]]:
+def unite(parts: Sequence[Part]) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"], Int[ndarray, " f"]]:
     """Vertices, faces and each face's part of the exact union of `parts`, less their holes. Needs manifold3d.
 
     Raises `PaperKitError` for a part that is no solid."""
@@ -980,8 +980,8 @@ class Shape:
     parameters: dict
     vertices: Float[ndarray, "v 3"]
     faces: Int[ndarray, "f 3"]
-    part: Int[ndarray, "f"]
-    piece: Int[ndarray, "f"]
+    part: Int[ndarray, " f"]
+    piece: Int[ndarray, " f"]
     pieces: tuple[Part, ...]
     keypoints: dict[str, ndarray]
     directions: dict[str, ndarray]
@@ -1065,8 +1065,8 @@ class Cloud(NamedTuple):
     "Points of a surface, their normals and parts."
     points: Float[Tensor, "n 3"]
     normals: Float[Tensor, "n 3"]
-    part: Int[Tensor, "n"]
-    face: Int[Tensor, "n"]
+    part: Int[Tensor, " n"]
+    face: Int[Tensor, " n"]
 
 @patch
 def sample(self: Shape, count: int, rng: Generator, dtype=torch.float32) -> Cloud:
@@ -1075,13 +1075,13 @@ def sample(self: Shape, count: int, rng: Generator, dtype=torch.float32) -> Clou
     return Cloud(drawn.points.to(dtype), drawn.normals.to(dtype), torch.from_numpy(self.part)[drawn.faces], drawn.faces)
 
 @patch
-def vector(self: Shape) -> Float[ndarray, "k"]:
+def vector(self: Shape) -> Float[ndarray, " k"]:
     "All parameters as numbers in the order of the family's knobs; a switch is the number of its choice."
     return np.array([k.choices.index(self.parameters[k.name]) if isinstance(k, Switch) else self.parameters[k.name]
                      for k in family(self.name).knobs], float)
 
 @patch
-def keypoint_array(self: Shape) -> tuple[Float[ndarray, "k 3"], Float[ndarray, "k 3"], Bool[ndarray, "k"]]:
+def keypoint_array(self: Shape) -> tuple[Float[ndarray, "k 3"], Float[ndarray, "k 3"], Bool[ndarray, " k"]]:
     "Places and directions of all keypoints of the family, NaN where this shape has none, and which it has."
     names, nothing = family(self.name).keypoints, np.full(3, np.nan)
     has = np.array([name in self.keypoints for name in names])
@@ -1090,7 +1090,7 @@ def keypoint_array(self: Shape) -> tuple[Float[ndarray, "k 3"], Float[ndarray, "
 
 # %% ../../nbs/shape3d/worlds.ipynb #a237b318
 @patch
-def skeleton(self: Shape, count: int, rng: Generator) -> tuple[Float[ndarray, "n 3"], Bool[ndarray, "n"]]:
+def skeleton(self: Shape, count: int, rng: Generator) -> tuple[Float[ndarray, "n 3"], Bool[ndarray, " n"]]:
     """`count` points of the parts' bones, and which lie on a sheet; parts count by the length or the root of the area
     of their bones."""
     bones = [p.bone for p in self.pieces if p.bone is not None]
@@ -1158,10 +1158,10 @@ class Looks(NamedTuple):
     frequency, phase."""
     colors: Float[ndarray, "p 3"]
     second: Float[ndarray, "p 3"]
-    pattern: Int[ndarray, "p"]
+    pattern: Int[ndarray, " p"]
     directions: Float[ndarray, "p 2 3"]
-    frequency: Float[ndarray, "p"]
-    phase: Float[ndarray, "p"]
+    frequency: Float[ndarray, " p"]
+    phase: Float[ndarray, " p"]
 
 patterns = ("plain", "stripes", "checks", "grain")
 _wood, _metal, _cloth = (.04, .11, .35, .75, .3, .85), (.5, .65, 0, .12, .35, .9), (0, 1, .15, .75, .3, .9)
@@ -1206,7 +1206,7 @@ def paint(shape: Shape, rng: Generator, *, tied: float = 0.7, patterned: float =
 
 # %% ../../nbs/shape3d/worlds.ipynb #5ee9e058
 @patch
-def colors_at(self: Shape, points: Float[ndarray, "n 3"], part: Int[ndarray, "n"]) -> Float[ndarray, "n 3"]:
+def colors_at(self: Shape, points: Float[ndarray, "n 3"], part: Int[ndarray, " n"]) -> Float[ndarray, "n 3"]:
     """RGB in 0..1 of points on parts. Patterns are fixed to the plan's coordinates over its size, whatever the
     normalisation."""
     look = self.looks or Looks(*(np.full((len(family(self.name).parts), *shape), v) for shape,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from ..kit import audio
 from ..kit.claims import all_above, all_below, all_of, less, more, near, rises, share_above
 from ..kit.files import PaperKitError
-from ..kit.nn import ResNet, seeded
+from ..kit.nn import ResNet, load_strict, read_weights, seeded
 from ..kit.train import cosine, train
 from .worlds import CLEAN, MUSIC, STREET, AudioWorld, Pool, clip, make_pool, pool
 
@@ -33,17 +34,18 @@ TRANSFORM = audio.Stft()
 __all__ = ['SEGMENT', 'WINDOW_HOP', 'LEVEL', 'TRANSFORM', 'METHODS', 'MEAN', 'STD', 'RATES', 'SETS', 'AZIMUTHS', 'VARIANTS',
            'PLACES', 'SIZES', 'METHOD_ROWS', 'THIRDS', 'EXHIBIT_SOUND', 'EXHIBIT_DRAW', 'EXHIBIT_ROOM', 'EXHIBIT_HTML',
            'EXHIBIT_CSS', 'predicates', 'mix_and_difference', 'two_ears', 'as_channels', 'as_complex', 'AudioUNet',
-           'SmallVision', 'ResNetTrunk', 'VisualVector', 'Mono2Binaural', 'make_network', 'prepare_frame', 'level_to',
-           'pictures', 'trunk_stage', 'draw_segments', 'mono_and_targets', 'parts_of', 'fit', 'load', 'windows',
-           'slide', 'frames_of', 'predict', 'mono_mono', 'ratio_parts', 'mask_found', 'measure', 'scores', 'clips_of',
-           'split', 'network_stage', 'score_stage', 'bound_stage', 'probes', 'other_microphone', 'probe_stage', 'duets',
-           'duet_stage', 'occlusion_map', 'occlusion_of', 'point', 'occlusion_stage', 'Separator', 'ratio_mask',
-           'separation_sound', 'fit_separator', 'separate', 'solo_clips', 'separation_stage', 'separation_score_stage',
-           'staged_clip', 'duet_places', 'exhibit_clips', 'exhibit_stage', 'networks_of', 'room_stages',
-           'panorama_stages', 'separation_stages', 'stages', 'figure_1', 'figure_2', 'live_shapes', 'figure_3',
-           'scores_of', 'by_seed', 'table_1', 'table_2', 'calibrated_listener', 'named', 'direction_accuracy',
-           'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2', 'worth_of_knowing',
-           'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'gains', 'claim_values']
+           'SmallVision', 'ResNetTrunk', 'VisualVector', 'Mono2Binaural', 'make_network', 'load_official',
+           'prepare_frame', 'level_to', 'pictures', 'trunk_stage', 'draw_segments', 'mono_and_targets', 'parts_of',
+           'fit', 'load', 'windows', 'slide', 'frames_of', 'predict', 'mono_mono', 'ratio_parts', 'mask_found',
+           'measure', 'scores', 'clips_of', 'split', 'network_stage', 'score_stage', 'bound_stage', 'probes',
+           'other_microphone', 'probe_stage', 'duets', 'duet_stage', 'occlusion_map', 'occlusion_of', 'point',
+           'occlusion_stage', 'Separator', 'ratio_mask', 'separation_sound', 'fit_separator', 'separate', 'solo_clips',
+           'separation_stage', 'separation_score_stage', 'staged_clip', 'duet_places', 'exhibit_clips', 'exhibit_stage',
+           'networks_of', 'room_stages', 'panorama_stages', 'separation_stages', 'stages', 'figure_1', 'figure_2',
+           'live_shapes', 'figure_3', 'scores_of', 'by_seed', 'table_1', 'table_2', 'calibrated_listener', 'named',
+           'direction_accuracy', 'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2',
+           'worth_of_knowing', 'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'gains',
+           'claim_values']
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d1270df7
 def mix_and_difference(x: Float[Tensor, "*batch 2 samples"]) -> tuple[Float[Tensor, "*batch samples"],
@@ -74,7 +76,7 @@ def _up(inputs: int, outputs: int) -> nn.Sequential:
 
 class AudioUNet(nn.Module):
     """Spectrogram channels in, values between 0 and 1 out; 256 bins, frames a multiple of 32. A vector of `visual`
-    numbers (0: none) is laid at every place of the bottleneck. `width`: channels of the first level."""
+    numbers (0: none) is laid at every place of the bottleneck, before the sound's channels. `width`: channels of the first level."""
     def __init__(self, inputs: int = 2, outputs: int = 2, width: int = 64, visual: int = 784):
         super().__init__()
         c = [width, 2*width, 4*width, 8*width, 8*width]
@@ -93,7 +95,7 @@ class AudioUNet(nn.Module):
     def decode(self, levels: list[Tensor],
                vector: Float[Tensor, "batch visual"] | None) -> Float[Tensor, "batch outputs 256 frames"]:
         x = levels[-1]
-        if vector is not None: x = torch.cat([x, vector[:, :, None, None].expand(-1, -1, *x.shape[-2:])], 1)
+        if vector is not None: x = torch.cat([vector[:, :, None, None].expand(-1, -1, *x.shape[-2:]), x], 1)
         for block, skip in zip(self.up, [None, *levels[-2::-1]]):
             x = block(x if skip is None else torch.cat([x, skip], 1))
         return torch.sigmoid(self.last(torch.cat([x, levels[0]], 1)))
@@ -161,6 +163,38 @@ class Mono2Binaural(nn.Module):
 def make_network(method: str, size: dict) -> Mono2Binaural:
     targets, eyes = METHODS[method]
     return Mono2Binaural(targets, size["width"], size["trunk"] if eyes else None, size["frame"])
+
+# %% ../../nbs/video/visual_sound_25d.ipynb #91de6cbb
+_eye = {"0": "conv1", "1": "bn1", **{str(k): f"layer{k - 3}" for k in range(4, 8)}}
+
+def _from_official(eye: dict, ear: dict) -> dict:
+    "Tensors of the authors' two networks under our names."
+    found = {}
+    for name, t in eye.items():
+        parts = re.fullmatch(r"feature_extraction\.(\d)\.(.+)", name)
+        found[f"visual.trunk.body.{_eye.get(parts[1], parts[1])}.{parts[2]}" if parts else f"visual.{name}"] = t
+    for name, t in ear.items():
+        parts = re.fullmatch(r"(?:audionet_(up)?convlayer(\d)|conv1x1)\.(.+)", name)
+        if not parts: found[f"audio.{name}"] = t
+        elif not parts[2]: found[f"visual.reduce.{parts[3]}"] = t
+        elif parts[1] and parts[2] == "5": found[f"audio.last.{parts[3][2:]}"] = t
+        else: found[f"audio.{'up' if parts[1] else 'down'}.{int(parts[2]) - 1}.{parts[3]}"] = t
+    return found
+
+def load_official(visual, audio) -> Mono2Binaural:
+    """The network of the paper's size with the weights of the authors' two files (`visual_*.pth`, `audio_*.pth`), in
+    evaluation mode. Frames are 224 x 448; spectra as `TRANSFORM` gives them.
+
+    Nothing in the files is run. Raises `PaperKitError` naming what does not fit."""
+    eye, ear = ({k.removeprefix("module."): t for k, t in read_weights(path).items()} for path in (visual, audio))
+    for path, state, sign in ((visual, eye, "feature_extraction.0.weight"), (audio, ear, "audionet_convlayer1.0.weight")):
+        if sign not in state:
+            raise PaperKitError("this is no network of 2.5D Visual Sound", file=str(path), expected=sign,
+                                found=", ".join(sorted(map(str, state))[:3]) or "no names",
+                                next_step="give the visual file first, then the audio file of one training")
+    network = Mono2Binaural(width=len(ear["audionet_convlayer1.0.weight"]))
+    counters = {k: t for k, t in network.state_dict().items() if k.endswith("num_batches_tracked")}
+    return load_strict(network, counters | _from_official(eye, ear)).eval()
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #0f8153a4
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]

@@ -181,7 +181,7 @@ def seen_from(scene: Scene, K: Float[Tensor, "3 3"], view: Float[Tensor, "4 4"],
 _row = "19 numbers: timestamp fx fy cx cy 0 0 and a 3 x 4 matrix"
 
 # %% ../../nbs/views/worlds.ipynb #2e61c2cc
-def read_cameras(path) -> tuple[str, Int[Tensor, "n"], Float[Tensor, "n 3 3"], Float[Tensor, "n 4 4"]]:
+def read_cameras(path) -> tuple[str, Int[Tensor, " n"], Float[Tensor, "n 3 3"], Float[Tensor, "n 4 4"]]:
     """Address, time stamps (microseconds), camera matrices in units of the image size, world-to-camera transforms of a
     clip's text file. Raises `PaperKitError` with file and line."""
     path = Path(path)

@@ -11,10 +11,11 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from helpers import MANIFEST, ROOT, notebook
+from helpers import ROOT
 from paper_kit.kit.files import PaperKitError, sha256
 from paper_kit.kit.paper import load_record
-from paper_kit.kit.workflow import publish, run, status, torn_files
+from paper_kit.kit.records import status, torn_files
+from paper_kit.kit.workflow import publish, run
 
 
 def edit(root, old, new):

@@ -2,7 +2,7 @@ import pytest
 
 from paper_kit.kit.datasets import checksum, find, inspect_layout, registry
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.workflow import catalogue
+from paper_kit.kit.records import catalogue
 
 ENTRY = """datasets:
   - name: tiny

@@ -11,7 +11,8 @@ from paper_kit.kit.claims import converged, less
 from paper_kit.kit.files import PaperKitError, sha256
 from paper_kit.kit.paper import load_manifest, load_record
 from paper_kit.kit.train import train
-from paper_kit.kit.workflow import claims_in_words, power_rows, power_text, refuse_decidable, rejudge
+from paper_kit.kit.records import power_rows
+from paper_kit.kit.workflow import claims_in_words, power_text, refuse_decidable, rejudge
 
 
 @pytest.fixture

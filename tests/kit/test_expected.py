@@ -1,7 +1,6 @@
 import copy
 import json
 import math
-import os
 import re
 
 import pytest

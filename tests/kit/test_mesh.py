@@ -1,6 +1,5 @@
 """Meshes against trimesh, libigl where it is installed, brute force and closed forms; broken files."""
 import importlib.util
-import math
 import time
 
 import numpy as np

@@ -436,3 +436,17 @@ def test_nonlinearities_against_their_formulas():
                            None: x, "tanh": x.tanh(),
                            "sigmoid": 1 / (1 + (-x).exp())}.items():
         torch.testing.assert_close(nonlinearity(name)(x), expected)
+
+
+def test_numpy_scalars_in_a_checkpoint_are_read_and_code_is_not(tmp_path):
+    import numpy as np
+
+    from paper_kit.kit.nn import read_weights
+    torch.save({"model": {"w": torch.ones(2)}, "it": np.int64(3), "best": np.float64(0.5)}, tmp_path/"a.pt")
+    found = read_weights(tmp_path/"a.pt")
+    assert found["best"] == 0.5 and found["it"] == 3 and torch.equal(found["model"]["w"], torch.ones(2))
+
+    class Harm:
+        def __reduce__(self): return print, ("run",)
+    torch.save({"model": Harm()}, tmp_path/"b.pt")
+    with pytest.raises(PaperKitError, match="cannot be read"): read_weights(tmp_path/"b.pt")

@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from paper_kit.kit import paper as kit
@@ -71,7 +70,7 @@ def test_broken_yaml_a_bomb_and_a_missing_file(tmp_path):
 
 
 def test_every_manifest_of_the_project_is_valid_and_matches_the_catalogue(root):
-    from paper_kit.kit.workflow import catalogue
+    from paper_kit.kit.records import catalogue
     listed = {p["slug"]: p for p in catalogue(root)["papers"]}
     assert len(listed) == 48
     for path in sorted((root/"data/papers").glob("*.yaml")):

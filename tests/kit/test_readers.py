@@ -1,5 +1,4 @@
 """Readers of files from outside: what is well made comes back as it is, what is made to harm is refused at once."""
-import io
 import pickle
 import struct
 import time

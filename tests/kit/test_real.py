@@ -5,7 +5,7 @@ import json
 import pytest
 
 from helpers import CELLS, notebook
-from paper_kit.kit import workflow
+from paper_kit.kit import records, workflow
 from paper_kit.kit.datasets import Source, read_by, source
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.paper import Paper, load_record
@@ -59,24 +59,24 @@ def test_world_and_real_data_are_published_one_after_the_other(demo, real):
     there = load_record(demo/"data/results/demo.real.json")
     assert there["data"].startswith("real:tiny@") and there["tables"]["Table 1"]["rows"][1] == ["ours", 0.125/8]
     assert there["tables"]["Table 1"]["source"] == there["data"] and "source" not in there["figures"]["Figure 1"]
-    assert (workflow.torn_files(demo, "demo", there) == [] and set(snapshot(demo/"figures/demo.real"))
+    assert (records.torn_files(demo, "demo", there) == [] and set(snapshot(demo/"figures/demo.real"))
             == set(there["files"]))
     again = load_record(demo/"data/results/demo.json")
     assert {k: v for k, v in again.items() if k != "files"} == {k: v for k, v in world.items() if k != "files"}
-    assert workflow.torn_files(demo, "demo", again) == []
+    assert records.torn_files(demo, "demo", again) == []
     now = snapshot(demo/"figures/demo")
     assert {k: v for k, v in now.items() if k != "demo.ipynb"} == {k: v for k, v in page.items() if k != "demo.ipynb"}
     shown = now["demo.ipynb"].decode()
     places = [shown.index(words) for words in ("reported", "measured, our world, profile cpu",
                                                "measured, tiny, profile cpu")]
     assert places == sorted(places), "three groups of columns: reported, world, real"
-    row = next(r for r in workflow.status(demo) if r["slug"] == "demo")
+    row = next(r for r in records.status(demo) if r["slug"] == "demo")
     assert (row["state"] == "published" and row["fresh"] and row["real"]["fresh"]
             and row["real"]["data"] == there["data"] and not row["problem"])
     workflow.publish("demo", root=demo)
     assert (demo/"figures/demo.real").is_dir() and load_record(demo/"data/results/demo.json")["data"] == "world"
     (demo/"figures/demo.real/table-1.csv").write_text("changed")
-    assert "paper-kit publish demo --real" in next(r for r in workflow.status(demo) if r["slug"] == "demo")["problem"]
+    assert "paper-kit publish demo --real" in next(r for r in records.status(demo) if r["slug"] == "demo")["problem"]
 
 
 def test_a_real_run_is_not_published_as_the_world_nor_the_other_way_round(demo, real):

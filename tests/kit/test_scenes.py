@@ -208,7 +208,7 @@ def test_training_and_test_crops_share_no_pixel_column(monkeypatch):
 
 def test_photographs_are_there_and_in_range():
     found = S.photographs()
-    assert len(found) >= 10 and all(p.ndim == 3 and len(p) == 3 and 0 <= p.min() and p.max() <= 1
+    assert len(found) >= 10 and all(p.ndim == 3 and len(p) == 3 and p.min() >= 0 and p.max() <= 1
                                     for p in found.values())
 
 
@@ -278,7 +278,7 @@ def test_more_samples_change_the_colour_only_and_smooth_it():
     a, b = S.draw(scene, K, T, 48, 64), S.draw(scene, K, T, 48, 64, samples=3)
     assert (torch.equal(a.depth, b.depth) and torch.equal(a.instance, b.instance)
             and (a.color - b.color).abs().mean() < 0.1 and not torch.equal(a.color, b.color))
-    assert 0 <= b.color.min() and b.color.max() <= 1
+    assert b.color.min() >= 0 and b.color.max() <= 1
 
 
 def test_a_highlight_moves_with_the_camera_and_a_matt_surface_does_not_change():

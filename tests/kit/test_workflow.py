@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
-from paper_kit.kit import workflow
-from paper_kit.kit.files import PaperKitError, sha256
+from paper_kit.kit import records, workflow
+from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.paper import load_record
-from paper_kit.kit.workflow import between, clean_notebook, is_done, publish, published_notebook, run, run_folder, run_many, slot, status, torn_files
+from paper_kit.kit.records import run_folder, status, torn_files
+from paper_kit.kit.workflow import (between, clean_notebook, is_done, publish, published_notebook, run, run_many,
+                                    slot)
 
 from helpers import CELLS, MANIFEST, notebook
 
@@ -175,12 +177,12 @@ def test_what_is_done_and_what_is_not(demo):
 
 def test_a_digest_is_computed_again_when_what_it_was_made_of_changes_and_only_then(demo, monkeypatch):
     (demo/"nbs/learning/other.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"other\\"'))
-    computed, compute, stamp = [], workflow.digest_and_sources, workflow.module_hash
-    monkeypatch.setattr(workflow, "digest_and_sources", lambda path: computed.append(path.stem) or compute(path))
+    computed, compute, stamp = [], records.digest_and_sources, records.module_hash
+    monkeypatch.setattr(records, "digest_and_sources", lambda path: computed.append(path.stem) or compute(path))
 
     def ask(*names):
         computed.clear()
-        digests = workflow.Digests(demo)
+        digests = records.Digests(demo)
         found = [digests(demo/f"nbs/learning/{name}.ipynb") for name in names]
         digests.save()
         return found, computed[:]
@@ -193,10 +195,10 @@ def test_a_digest_is_computed_again_when_what_it_was_made_of_changes_and_only_th
     assert done == ["demo"] and second[0] != first[0] and second[1] == first[1]
     for module, again in (("paper_kit.kit.claims", ["demo", "other"]), ("paper_kit.kit.reach", ["demo", "other"]),
                           ("paper_kit.kit.sound", [])):
-        monkeypatch.setattr(workflow, "module_hash", lambda name, changed=module: "0"*64
+        monkeypatch.setattr(records, "module_hash", lambda name, changed=module: "0"*64
                             if name == changed else stamp(name))
         assert ask("demo", "other") == (second, again), module
-        monkeypatch.setattr(workflow, "module_hash", stamp)
+        monkeypatch.setattr(records, "module_hash", stamp)
         ask("demo", "other")
     for broken in ("[1]", "{", '{"learning/demo.ipynb": 1}', '{"learning/demo.ipynb": {"text": 1}}'):
         (demo/"runs/digests.json").write_text(broken)

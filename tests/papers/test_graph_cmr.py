@@ -9,7 +9,7 @@ from PIL import Image
 
 from paper_kit.human3d import graph_cmr as paper
 from paper_kit.human3d.graph_cmr import predicates, topology
-from paper_kit.human3d.worlds import JOINTS, PARTS, free_body, projected
+from paper_kit.human3d.worlds import JOINTS, PARTS, projected
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.geometry import axis_angle_to_matrix, nearest_rotation, random_rotations, rotation_angle
 from paper_kit.kit.nn import ResNet, parameter_count

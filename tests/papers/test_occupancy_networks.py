@@ -245,6 +245,70 @@ def test_a_checkpoint_of_the_authors_code_is_read_strictly(task, tmp_path):
     with pytest.raises(PaperKitError, match="missing"): load_official(tmp_path/"short.pt", task)
 
 
+def decoder_in_the_layout(kind, code=256, hidden=256):
+    "A decoder's tensors under the names of the authors' code: `legacy`, `no resnet` or `no cbn`."
+    g, state = GENERATOR(5), {}
+
+    def layer(name, inputs, outputs, convolution=True):
+        state[f"{name}.weight"] = torch.randn(outputs, inputs, *([1]*convolution), generator=g)*inputs**-0.5
+        state[f"{name}.bias"] = 0.1*torch.randn(outputs, generator=g)
+
+    def norm(name):
+        if kind == "no cbn":
+            state[f"{name}.weight"], state[f"{name}.bias"] = torch.rand(hidden, generator=g), torch.rand(hidden, generator=g)
+        else:
+            for part in ("gamma", "beta"): layer(f"{name}.{'fc' if kind == 'legacy' else 'conv'}_{part}", code, hidden, kind != "legacy")
+            name += ".bn"
+        state[f"{name}.running_mean"] = 0.1*torch.randn(hidden, generator=g)
+        state[f"{name}.running_var"] = 0.5 + torch.rand(hidden, generator=g)
+    layer("fc_p", 3, hidden)
+    if kind == "no cbn": layer("fc_c", code, hidden, False)
+    for k in range(5):
+        if kind == "no resnet":
+            norm(f"bn_{k}")
+            layer(f"fc_{k}", hidden, hidden)
+        else:
+            for j in (0, 1):
+                norm(f"block{k}.bn_{j}")
+                layer(f"block{k}.fc_{j}", hidden, hidden)
+    norm("bn_5" if kind == "no resnet" else "bn")
+    layer("fc_out", hidden, 1)
+    return state
+
+
+def decoded(kind, state, p, c):
+    "The authors' decoder by its formulas: points [b, n, 3] and codes [b, code] to logits [b, n]."
+    flat = lambda name: state[f"{name}.weight"].flatten(1)
+    linear = lambda name, x: x @ flat(name).T + state[f"{name}.bias"]
+
+    def norm(name, x):
+        inner = name if kind == "no cbn" else f"{name}.bn"
+        y = (x - state[f"{inner}.running_mean"])/(state[f"{inner}.running_var"] + 1e-5).sqrt()
+        if kind == "no cbn": return (y*state[f"{name}.weight"] + state[f"{name}.bias"]).relu()
+        prefix = "fc" if kind == "legacy" else "conv"
+        return (linear(f"{name}.{prefix}_gamma", c)[:, None]*y + linear(f"{name}.{prefix}_beta", c)[:, None]).relu()
+    x = linear("fc_p", p)
+    if kind == "no cbn": x = x + linear("fc_c", c)[:, None]
+    for k in range(5):
+        if kind == "no resnet": x = linear(f"fc_{k}", norm(f"bn_{k}", x))
+        else: x = x + linear(f"block{k}.fc_1", norm(f"block{k}.bn_1", linear(f"block{k}.fc_0", norm(f"block{k}.bn_0", x))))
+    return linear("fc_out", norm("bn_5" if kind == "no resnet" else "bn", x))[..., 0]
+
+
+@pytest.mark.parametrize("kind, count", [("legacy", 2_106_625), ("no resnet", 1_119_745), ("no cbn", 730_625)])
+def test_legacy_checkpoints_and_the_released_ablations_give_their_output(kind, count, tmp_path):
+    import numpy as np
+    from paper_kit.kit.nn import parameter_count
+    state = decoder_in_the_layout(kind)
+    with seeded(3): encoder = occupancy_network("image").encoder.state_dict()
+    model = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoder.{k}": v for k, v in state.items()}
+    torch.save({"model": model, "it": np.int64(3), "loss_val_best": np.float64(0.5)}, tmp_path/"model_best.pt")
+    found = load_official(tmp_path/"model_best.pt")
+    p, c = torch.rand(2, 40, 3, generator=GENERATOR(6)) - 0.5, torch.randn(2, 256, generator=GENERATOR(7))
+    with torch.no_grad(): torch.testing.assert_close(found(p, c), decoded(kind, state, p, c), atol=1e-4, rtol=1e-4)
+    assert parameter_count(found.decoder) == count
+
+
 def test_other_files_are_no_checkpoint(tmp_path):
     torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path/"other.pt")
     with pytest.raises(PaperKitError, match="no occupancy network"): load_official(tmp_path/"other.pt")
@@ -483,7 +547,7 @@ def test_a_network_learns_and_is_judged(task):
                                size=dict(hidden=16, code=8, blocks=2, width=8) | (dict(resolution=16)
                                                                                   if task == "voxels" else {}))
     assert all(torch.equal(t, again["state"][n]) for n, t in fitted["state"].items())
-    assert 0 <= min(onet.threshold_stage(data, fitted)["IoU"])
+    assert min(onet.threshold_stage(data, fitted)["IoU"]) >= 0
     assert len(onet.judge_stage(data, fitted, 0.5, 16, 8, 200)["IoU"]) == 2
 
 

@@ -2,7 +2,6 @@
 the loader, predicates that can fail."""
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest

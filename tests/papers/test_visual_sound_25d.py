@@ -11,7 +11,7 @@ from paper_kit.kit import audio
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.nn import parameter_count
 from paper_kit.video import visual_sound_25d as paper
-from paper_kit.video.visual_sound_25d import AudioUNet, Mono2Binaural, SEGMENT, TRANSFORM, mix_and_difference, predicates, slide, two_ears, windows
+from paper_kit.video.visual_sound_25d import Mono2Binaural, SEGMENT, TRANSFORM, mix_and_difference, predicates, slide, two_ears, windows
 from paper_kit.video.worlds import STREET, Ambisonics360, AudioWorld, FairPlay, azimuth_at, clip, draw_scene, hear, make_pool, see
 from helpers import varied
 
@@ -502,3 +502,61 @@ def test_mp3_of_sum_and_difference_keeps_the_side():
     true, sent = (audio.interaural(torch.from_numpy(made["binaural"])),
                   audio.interaural(two_ears(back[0][:n], back[1][:n])))
     assert abs(true["ild"] - sent["ild"]) < 1.5 and abs(true["itd"] - sent["itd"]) < 80
+
+
+# checkpoints of the authors' code
+
+def official(width=4, reduced=784):
+    "Two files with the names and shapes that the authors' code writes: ResNet-18's children, and the U-Net with the 1x1."
+    from paper_kit.kit.nn import ResNet
+    g, numbers = torch.Generator().manual_seed(0), {"conv1": 0, "bn1": 1, **{f"layer{k}": k + 3 for k in range(1, 5)}}
+    eye, ear = {}, {}
+    for name, t in ResNet(18, classes=None).state_dict().items():
+        first, rest = name.split(".", 1)
+        eye[f"feature_extraction.{numbers[first]}.{rest}"] = t
+
+    def layer(name, shape, outputs, normed=True):
+        ear[f"{name}.0.weight"] = torch.randn(*shape, generator=g)*math.prod(shape[1:])**-0.5
+        ear[f"{name}.0.bias"] = 0.1*torch.randn(outputs, generator=g)
+        if not normed: return
+        for part, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            ear[f"{name}.1.{part}"] = value + 0.2*torch.rand(outputs, generator=g)
+    c = [2, width, 2*width, 4*width, 8*width, 8*width]
+    for k in range(5): layer(f"audionet_convlayer{k + 1}", (c[k + 1], c[k], 4, 4), c[k + 1])
+    up = [(8*width + reduced, 8*width), (16*width, 4*width), (8*width, 2*width), (4*width, width), (2*width, 2)]
+    for k, (a, b) in enumerate(up, 1): layer(f"audionet_upconvlayer{k}", (a, b, 4, 4), b, k < 5)
+    layer("conv1x1", (8, 512, 1, 1), 8)
+    return eye, ear
+
+
+def masks_by_the_authors_formulas(ear, spectrum, features):
+    F = torch.nn.functional
+
+    def block(name, x, up=False):
+        convolve = F.conv_transpose2d if up else F.conv2d
+        x = convolve(x, ear[f"{name}.0.weight"], ear[f"{name}.0.bias"], *((2, 1) if "audionet" in name else (1, 0)))
+        if f"{name}.1.weight" not in ear: return x
+        x = F.batch_norm(x, *(ear[f"{name}.1.{k}"] for k in ("running_mean", "running_var", "weight", "bias")))
+        return F.leaky_relu(x, 0.2) if "audionet_conv" in name else F.relu(x)
+    levels = [spectrum]
+    for k in range(1, 6): levels.append(block(f"audionet_convlayer{k}", levels[-1]))
+    seen = block("conv1x1", features).flatten(1)[:, :, None, None].expand(-1, -1, *levels[-1].shape[-2:])
+    x = torch.cat([seen, levels[-1]], 1)
+    for k in range(1, 5): x = torch.cat([block(f"audionet_upconvlayer{k}", x, True), levels[-1 - k]], 1)
+    return 2*torch.sigmoid(block("audionet_upconvlayer5", x, True)) - 1
+
+
+def test_weights_in_the_authors_layout_give_their_masks(tmp_path):
+    eye, ear = official()
+    torch.save(eye, tmp_path/"visual_best.pth")
+    torch.save(ear, tmp_path/"audio_best.pth")
+    network = paper.load_official(tmp_path/"visual_best.pth", tmp_path/"audio_best.pth")
+    g = torch.Generator().manual_seed(1)
+    mix = torch.complex(torch.randn(1, 257, 64, generator=g), torch.randn(1, 257, 64, generator=g))
+    frame = torch.randn(1, 3, 224, 448, generator=g)
+    with torch.no_grad():
+        wanted = masks_by_the_authors_formulas(ear, torch.stack([mix.real, mix.imag], 1), network.visual.trunk(frame))
+        found = torch.view_as_real(network.masks(mix, frame)[:, 0]).permute(0, 3, 1, 2)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+    with pytest.raises(PaperKitError, match="visual file first"):
+        paper.load_official(tmp_path/"audio_best.pth", tmp_path/"visual_best.pth")

@@ -1,5 +1,4 @@
 """The world of clips: true motion, people, a depth camera; the three real layouts on miniatures."""
-import io
 import pickle
 
 import numpy as np

@@ -320,7 +320,7 @@ def test_a_collection_has_its_shapes_and_says_nothing_of_poses(painted):
             and seen.images.dtype == seen.masks.dtype == torch.float32)
     assert poses.azimuth.shape == poses.elevation.shape == (3, 2)
     assert seen._fields == ("images", "masks")                                # all that training gets: poses come apart
-    assert set(seen.masks.unique().tolist()) == {0, 1} and 0 <= seen.images.min() and seen.images.max() <= 1
+    assert set(seen.masks.unique().tolist()) == {0, 1} and seen.images.min() >= 0 and seen.images.max() <= 1
     assert (seen.images*(1 - seen.masks[:, :, None])).abs().max() == 0 and (seen.masks.mean((2, 3)) > 0.03).all()
     assert (poses.azimuth.abs() <= 180).all() and (poses.elevation >= -20).all() and (poses.elevation <= 40).all()
 

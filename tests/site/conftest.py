@@ -7,7 +7,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
 from paper_kit.kit.files import project_root
 from paper_kit.kit.site import navigation, pages, render_pandoc
-from paper_kit.kit.workflow import between, status
+from paper_kit.kit.records import status
+from paper_kit.kit.workflow import between
 
 
 # the longest pages; the others get cheap checks

@@ -1,7 +1,7 @@
 """site-src/ and the rendered pages, without a browser."""
 import json, re
 from html.parser import HTMLParser
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from urllib.parse import unquote
 import pytest, yaml
 import synthetic
@@ -33,7 +33,7 @@ def test_the_description_says_what_both_renderers_need(root, built):
 
 def test_the_navigation_in_the_repository_is_the_generated_one():
     from paper_kit.kit.files import project_root
-    from paper_kit.kit.workflow import status
+    from paper_kit.kit.records import status
     root = project_root()
     assert navigation(status(root), root).strip() in (root/"_quarto.yml").read_text(encoding="utf-8"), "run make sync"
 
