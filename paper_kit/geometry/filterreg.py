@@ -1496,7 +1496,7 @@ SIZES = {
     "cpu": {"exhibit": dict(count=2000, shown=420, lines=40, outliers=0.2), "sweep_seeds": {"outliers": 10, "noise": 5},
             "own_seeds": 30, "outliers": dict(levels=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0], count=2000),
             "noise": dict(levels=[0.015, 0.03, 0.045, 0.06], count=2000),
-            "controls": dict(count=1200), "control_seeds": 6, "noise_more": 100, "clean": dict(count=3500),
+            "controls": dict(count=1200), "control_seeds": 6, "noise_more": 30, "clean": dict(count=3500),
             "clean_seeds": 5, "scaling": dict(grid=[500, 1000, 2000, 3500, 8000, 16000], sigma=0.05, repeats=3),
             "scaling_seeds": 3,
             "lattice": dict(count=3500, sigmas=[0.12, 0.05, 0.02, 0.008]), "theory": dict(count=200),
