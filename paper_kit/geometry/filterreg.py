@@ -36,7 +36,7 @@ __all__ = ['MIX', 'FILTERS', 'RIVALS', 'CONTROLS', 'SIZES', 'SETTINGS', 'LOOKS',
            'embedding', 'gain', 'Lattice', 'augmented_filter', 'plain_filter', 'lattice_filter', 'torch_filter',
            'Moments', 'EStep', 'outlier_constant', 'log_likelihood', 'twist_sums', 'twist_step', 'kabsch_step',
            'Registered', 'em', 'weighing', 'em_in_steps', 'filterreg', 'icp', 'em_icp', 'mixture_sums', 'cpd',
-           'alignment_error', 'gmmreg', 'ransac', 'Case', 'bunny_case', 'Joint', 'Tree', 'factored_equations',
+           'alignment_error', 'gmmreg', 'ransac', 'Case', 'bunny_case', 'joined', 'Joint', 'Tree', 'factored_equations',
            'direct_equations', 'Body', 'track_frame', 'filter_of', 'nearest_of', 'mixture_of', 'NodeGraph',
            'dual_quaternions', 'blend', 'rigidity', 'graph_equations', 'generic_equations', 'follow_frame',
            'projective_of', 'trimmed_icp', 'methods_of', 'sweep_stage', 'fixed_share_stage', 'control_stage',
@@ -48,9 +48,9 @@ __all__ = ['MIX', 'FILTERS', 'RIVALS', 'CONTROLS', 'SIZES', 'SETTINGS', 'LOOKS',
            'figure_7', 'figure_e4', 'tracking_figure', 'figure_8', 'figure_1', 'lattice_plane', 'figure_2', 'figure_e1',
            'thin_exhibit', 'step_exhibit', 'lattice_toy', 'at_level', 'scaling_values', 'clean_values', 'joint_values',
            'room_values', 'successes', 'feature_values', 'weight_values', 'dancer_values', 'View', 'as_view', 'thinned',
-           'room_views', 'LoungeViews', 'FeatureView', 'descriptor', 'feature_views', 'joined', 'DescriptorViews',
-           'tube', 'block', 'robot', 'robot_pose', 'robot_views', 'humanoid', 'humanoid_clip', 'humanoid_views',
-           'ScanCase', 'scan_case', 'dancer', 'danced', 'dancer_views']
+           'room_views', 'LoungeViews', 'FeatureView', 'descriptor', 'feature_views', 'DescriptorViews', 'tube',
+           'block', 'robot', 'robot_pose', 'robot_views', 'humanoid', 'humanoid_clip', 'humanoid_views', 'ScanCase',
+           'scan_case', 'dancer', 'danced', 'dancer_views']
 
 # %% ../../nbs/geometry/filterreg.ipynb #665bf9a3
 def clouds(*arrays) -> list[Float[ndarray, "n d"]]:
@@ -733,6 +733,13 @@ def bunny_case(count: int, seed: int, outliers: float = 0.0, noise: float = 0.0,
         stray = (low + high)/2 + 1.2*(high - low)*(rng.random((round(outliers*count), 3)) - 0.5)
         return np.concatenate([points + noise*rng.normal(size=points.shape), stray])
     return Case(spoil(model.numpy()), move(T, spoil(seen.numpy())), T, model.numpy())
+
+# %% ../../nbs/geometry/filterreg.ipynb #836a9a37
+def joined(parts: list[Mesh]) -> tuple[Mesh, Int[ndarray, "f"]]:
+    "One mesh of several, and the part of each face."
+    offsets = np.cumsum([0, *(len(p.vertices) for p in parts)])
+    return (Mesh(torch.cat([p.vertices for p in parts]), torch.cat([p.faces + int(o) for p, o in zip(parts, offsets)])),
+            np.repeat(np.arange(len(parts)), [len(p.faces) for p in parts]))
 
 # %% ../../nbs/geometry/filterreg.ipynb #c3291c40
 class Joint(NamedTuple):
@@ -2357,12 +2364,6 @@ def feature_views(count: int, seed: int, noise: float, ambiguous: float, hidden:
     return model, of(model), found
 
 # %% ../../nbs/geometry/filterreg.ipynb #6ca42ad6
-def joined(parts: list[Mesh]) -> tuple[Mesh, Int[ndarray, "f"]]:
-    "One mesh of several, and the part of each face."
-    offsets = np.cumsum([0, *(len(p.vertices) for p in parts)])
-    return (Mesh(torch.cat([p.vertices for p in parts]), torch.cat([p.faces + int(o) for p, o in zip(parts, offsets)])),
-            np.repeat(np.arange(len(parts)), [len(p.faces) for p in parts]))
-
 def _ball() -> Mesh: return tube([(0, 0, -1), (0, 0, 1)], 1.0, rings=2, around=16, caps=6, pull=0.0)
 
 # %% ../../nbs/geometry/filterreg.ipynb #985af3d4
