@@ -1654,7 +1654,7 @@ def _cloud(ax, points, colour, size=1.5, elevation=12, azimuth=-70, **options):
     ax.axis("off"); ax.view_init(elevation, azimuth)
     ax.set_box_aspect([np.ptp(limits) for limits in (ax.get_xlim(), ax.get_ylim(), ax.get_zlim())], zoom=1.45)
 
-def surfaces(parts: list, size: tuple = (300, 300), extent: float = 1.05,
+def surfaces(parts: list, size: tuple = (220, 220), extent: float = 1.05,
              eye: tuple = (0.35, -1.0, 0.35)) -> Float[ndarray, "h w 3"]:
     "A shaded picture of the bunny's surface in several poses: `parts` are (motion, colour)."
     from paper_kit.kit.render import orthographic, rasterize
@@ -1664,7 +1664,7 @@ def surfaces(parts: list, size: tuple = (300, 300), extent: float = 1.05,
     vector = lambda *v: torch.tensor(v, dtype=torch.float64)
     camera = orthographic(size, look_at(3*vector(*eye), vector(0, 0, 0), vector(0, 0, 1)), extent)
     face, light = rasterize(whole, camera, size).face[..., 0].numpy(), np.array([0.3, -0.6, 0.74])
-    shade = 0.35 + 0.65*abs(face_normals(whole).numpy() @ light)
+    shade = np.round(6*(0.35 + 0.65*abs(face_normals(whole).numpy() @ light)))/6
     return np.where((face >= 0)[..., None], shade[face][..., None]*np.array([c for _, c in parts])[owner[face]], 1.0)
 
 def surface_panel(ax, pose, truth, title: str):
@@ -1762,10 +1762,10 @@ def figure_6(run: dict):
                                                             for n in names]
     for (title, T), (row, column) in zip(panels, ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2))):
         ax = figure.add_axes([0.01 + 0.33*column, 0.5 - 0.48*row, 0.32, 0.44])
-        p, m = np.array(e["points"])[::3], np.array(e["model"])[::3]
-        ax.scatter(p[:, 0], p[:, 1], s=4, c=tint(e["colours"])[::3], linewidths=0)
+        p, m = np.array(e["points"])[::6], np.array(e["model"])[::4]
+        ax.scatter(p[:, 0], p[:, 1], s=7, c=tint(e["colours"])[::6], linewidths=0)
         x = m @ [[1, 0, 0], [0, 0, 1], [0, 1, 0]] - [1.1, 0, 0] if T is None else move(T, m)
-        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::3] if T is None else "#1F2933", linewidths=0,
+        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::4] if T is None else "#1F2933", linewidths=0,
                    alpha=1 if T is None else 0.5)
         ax.set(aspect="equal", xlim=(-1.7 if T is None else -0.75, 0.75), ylim=(-0.75, 0.75))
         ax.set_title(title, fontsize=8)
@@ -1800,7 +1800,7 @@ def tracking_figure(robot: list, shots: list, timed: bool, seen_from: tuple = (2
         ax = figure.add_axes([0.01 + 0.33*k, 0.49, 0.32, 0.45], projection="3d")
         y = np.array(s["cloud"])
         if reach: y = y[np.sqrt(((y - np.mean(s["model"], 0))**2).sum(1)) < reach]
-        _cloud(ax, y[::2], "#9AA5B1", 1.8, *seen_from)
+        _cloud(ax, y[::5], "#9AA5B1", 2.6, *seen_from)
         _cloud(ax, s["model"], tints[np.array(s["body"])], 3, *seen_from)
         ax.set_title(s["title"], fontsize=9, y=1.07)
     one, two = figure.add_axes([0.08, 0.1, 0.36, 0.33]), figure.add_axes([0.64, 0.1, 0.34, 0.33])
@@ -1838,7 +1838,8 @@ def figure_8(dancer: list):
     worst = max(dancer, key=lambda r: r["methods"]["projective ICP"]["error"][-1])
     for k, (title, points) in enumerate((("truth", worst["true"]), ("proposed", worst["ends"]["proposed"]),
                                          ("projective ICP", worst["ends"]["projective ICP"]))):
-        ax, p, y = figure.add_axes([0.01 + 0.33*k, 0.5, 0.32, 0.44]), np.array(points), np.array(worst["cloud"])
+        ax = figure.add_axes([0.01 + 0.33*k, 0.5, 0.32, 0.44])
+        p, y = np.array(points)[::2], np.array(worst["cloud"])[::3]
         ax.scatter(y[:, 1], y[:, 2], s=3, color="#9AA5B1", linewidths=0)
         ax.scatter(p[:, 1], p[:, 2], s=3, color=palette[("green", "blue", "vermilion")[k]], linewidths=0)
         ax.set(aspect="equal"); ax.set_title(title, fontsize=9); ax.axis("off")
