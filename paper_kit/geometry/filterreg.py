@@ -1762,10 +1762,10 @@ def figure_6(run: dict):
                                                             for n in names]
     for (title, T), (row, column) in zip(panels, ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2))):
         ax = figure.add_axes([0.01 + 0.33*column, 0.5 - 0.48*row, 0.32, 0.44])
-        p, m = np.array(e["points"])[::6], np.array(e["model"])[::4]
-        ax.scatter(p[:, 0], p[:, 1], s=7, c=tint(e["colours"])[::6], linewidths=0)
+        p, m = np.array(e["points"])[::12], np.array(e["model"])[::8]
+        ax.scatter(p[:, 0], p[:, 1], s=11, c=tint(e["colours"])[::12], linewidths=0)
         x = m @ [[1, 0, 0], [0, 0, 1], [0, 1, 0]] - [1.1, 0, 0] if T is None else move(T, m)
-        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::4] if T is None else "#1F2933", linewidths=0,
+        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::8] if T is None else "#1F2933", linewidths=0,
                    alpha=1 if T is None else 0.5)
         ax.set(aspect="equal", xlim=(-1.7 if T is None else -0.75, 0.75), ylim=(-0.75, 0.75))
         ax.set_title(title, fontsize=8)
@@ -1800,8 +1800,8 @@ def tracking_figure(robot: list, shots: list, timed: bool, seen_from: tuple = (2
         ax = figure.add_axes([0.01 + 0.33*k, 0.49, 0.32, 0.45], projection="3d")
         y = np.array(s["cloud"])
         if reach: y = y[np.sqrt(((y - np.mean(s["model"], 0))**2).sum(1)) < reach]
-        _cloud(ax, y[::5], "#9AA5B1", 2.6, *seen_from)
-        _cloud(ax, s["model"], tints[np.array(s["body"])], 3, *seen_from)
+        _cloud(ax, y[::8], "#9AA5B1", 3.0, *seen_from)
+        _cloud(ax, s["model"][::2], tints[np.array(s["body"])][::2], 4, *seen_from)
         ax.set_title(s["title"], fontsize=9, y=1.07)
     one, two = figure.add_axes([0.08, 0.1, 0.36, 0.33]), figure.add_axes([0.64, 0.1, 0.34, 0.33])
     names = list(robot[0]["methods"])
@@ -1839,7 +1839,7 @@ def figure_8(dancer: list):
     for k, (title, points) in enumerate((("truth", worst["true"]), ("proposed", worst["ends"]["proposed"]),
                                          ("projective ICP", worst["ends"]["projective ICP"]))):
         ax = figure.add_axes([0.01 + 0.33*k, 0.5, 0.32, 0.44])
-        p, y = np.array(points)[::2], np.array(worst["cloud"])[::3]
+        p, y = np.array(points)[::4], np.array(worst["cloud"])[::6]
         ax.scatter(y[:, 1], y[:, 2], s=3, color="#9AA5B1", linewidths=0)
         ax.scatter(p[:, 1], p[:, 2], s=3, color=palette[("green", "blue", "vermilion")[k]], linewidths=0)
         ax.set(aspect="equal"); ax.set_title(title, fontsize=9); ax.axis("off")
@@ -1968,7 +1968,7 @@ def _bytes(draw, *arguments):
 # %% ../../nbs/geometry/filterreg.ipynb #e403a1a5
 #| code-fold: true
 #| code-summary: "Exported source: the stepping exhibit"
-def thin_exhibit(exhibit: dict, points: int = 260, lines: int = 12, frames: int = 31) -> dict:
+def thin_exhibit(exhibit: dict, points: int = 170, lines: int = 9, frames: int = 21) -> dict:
     "The exhibit, small enough for a page: fewer points, and from the later iterations only every other, to the last."
     count = len(exhibit["source"])
     chosen = (list(range(count)) if count <= points
