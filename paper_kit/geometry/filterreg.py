@@ -1654,7 +1654,7 @@ def _cloud(ax, points, colour, size=1.5, elevation=12, azimuth=-70, **options):
     ax.axis("off"); ax.view_init(elevation, azimuth)
     ax.set_box_aspect([np.ptp(limits) for limits in (ax.get_xlim(), ax.get_ylim(), ax.get_zlim())], zoom=1.45)
 
-def surfaces(parts: list, size: tuple = (220, 220), extent: float = 1.05,
+def surfaces(parts: list, size: tuple = (150, 150), extent: float = 1.05,
              eye: tuple = (0.35, -1.0, 0.35)) -> Float[ndarray, "h w 3"]:
     "A shaded picture of the bunny's surface in several poses: `parts` are (motion, colour)."
     from paper_kit.kit.render import orthographic, rasterize
@@ -1664,7 +1664,7 @@ def surfaces(parts: list, size: tuple = (220, 220), extent: float = 1.05,
     vector = lambda *v: torch.tensor(v, dtype=torch.float64)
     camera = orthographic(size, look_at(3*vector(*eye), vector(0, 0, 0), vector(0, 0, 1)), extent)
     face, light = rasterize(whole, camera, size).face[..., 0].numpy(), np.array([0.3, -0.6, 0.74])
-    shade = np.round(6*(0.35 + 0.65*abs(face_normals(whole).numpy() @ light)))/6
+    shade = np.round(4*(0.35 + 0.65*abs(face_normals(whole).numpy() @ light)))/4
     return np.where((face >= 0)[..., None], shade[face][..., None]*np.array([c for _, c in parts])[owner[face]], 1.0)
 
 def surface_panel(ax, pose, truth, title: str):
@@ -1762,10 +1762,10 @@ def figure_6(run: dict):
                                                             for n in names]
     for (title, T), (row, column) in zip(panels, ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2))):
         ax = figure.add_axes([0.01 + 0.33*column, 0.5 - 0.48*row, 0.32, 0.44])
-        p, m = np.array(e["points"])[::12], np.array(e["model"])[::8]
-        ax.scatter(p[:, 0], p[:, 1], s=11, c=tint(e["colours"])[::12], linewidths=0)
+        p, m = np.array(e["points"])[::16], np.array(e["model"])[::10]
+        ax.scatter(p[:, 0], p[:, 1], s=14, c=tint(e["colours"])[::16], linewidths=0)
         x = m @ [[1, 0, 0], [0, 0, 1], [0, 1, 0]] - [1.1, 0, 0] if T is None else move(T, m)
-        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::8] if T is None else "#1F2933", linewidths=0,
+        ax.scatter(x[:, 0], x[:, 1], s=4, c=tint(e["model colours"])[::10] if T is None else "#1F2933", linewidths=0,
                    alpha=1 if T is None else 0.5)
         ax.set(aspect="equal", xlim=(-1.7 if T is None else -0.75, 0.75), ylim=(-0.75, 0.75))
         ax.set_title(title, fontsize=8)
@@ -1868,7 +1868,7 @@ def figure_1():
     for ax, centres, title in ((axes[0], y, "here: the observation is the mixture"),
                                (axes[1], model, "CPD: the model is the mixture")):
         field = naive_filter(np.c_[gx.ravel(), gy.ravel()]/0.1, centres/0.1, np.ones((9, 1))).reshape(gx.shape)
-        ax.contourf(gx, gy, field, 12, cmap="Greys", alpha=0.7)
+        ax.contourf(gx, gy, field, 5, cmap="Greys", alpha=0.7)
         ax.scatter(*model.T, color=palette["blue"], s=22, label="model (moves)", zorder=3)
         ax.scatter(*y.T, color=palette["vermilion"], s=22, label="observation (fixed)", zorder=3)
         ax.set(title=title, aspect="equal", xticks=[], yticks=[]); ax.title.set_fontsize(10); ax.grid(False)
