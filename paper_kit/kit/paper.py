@@ -102,7 +102,7 @@ def _check_entry(fault, where, kind, entry):
     if kind == "claims":
         if entry.get("needs") not in needs_levels:
             fault((*where, "needs"), f"needs is {entry.get('needs')!r}; expected one of {', '.join(needs_levels)}")
-        if "kind" in entry and entry["kind"] not in claim_kinds:
+        if "kind" in entry and entry["kind"] not in list(claim_kinds):
             fault((*where, "kind"), f"kind is {entry['kind']!r}; expected one of {', '.join(claim_kinds)}")
         looks = entry.get("looks", [2])
         if not (isinstance(looks, list) and looks and all(type(n) is int and n > 1 for n in looks)

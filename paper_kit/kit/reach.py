@@ -765,7 +765,7 @@ def _cell_module(name: str, cells) -> Module:
     for cell in cells:
         before = len(module.statements)
         try: module.add_all(_magic_free(cell))
-        except SyntaxError: module.spans.append([cell])
+        except (SyntaxError, ValueError): module.spans.append([cell])
         else: module.spans.append([at.form for at in module.statements[before:]])
     return module
 
