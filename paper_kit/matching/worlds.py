@@ -403,9 +403,11 @@ class MovingObjects3D:
         lacking = [k for k in ("color", "depth", "object_mask", "pose", "object_poses", "object_visible_frames",
                                "calib") if not isinstance(info, dict) or k not in info]
         if lacking:
-            raise PaperKitError("a description is not complete", file=str(file), expected="color, depth, object_mask, "
-                                                                                          "pose, object_poses, "
-                                                                                          "object_visible_frames, calib", found="without " + ", ".join(lacking), next_step="unpack the data set again")
+            raise PaperKitError("a description is not complete", file=str(file),
+                                expected="color, depth, object_mask, "
+                                "pose, object_poses, "
+                                "object_visible_frames, calib", found="without " + ", ".join(lacking),
+                                next_step="unpack the data set again")
         return info
 
     def __len__(self): return len(self.pairs)
