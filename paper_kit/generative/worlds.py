@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from ..kit.datasets import find
-from ..kit.files import PaperKitError
+from ..kit.files import PaperKitError, reading
+from ..kit.readers import read_json, read_lines
+from ..kit.readers import read_picture as picture_in
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
@@ -229,11 +231,8 @@ def portrait_set(split: str, n: int, size: int = 32, seed: int = 0, hole: float 
 # %% ../../nbs/generative/worlds.ipynb #9c6924d3
 def read_picture(path, size: int) -> Float[Tensor, "3 size size"]:
     "An RGB picture averaged down to `size` pixels, in -1..1. Raises `PaperKitError` for what cannot be read or is not square."
-    from PIL import Image
-    try:
-        with Image.open(path) as file: image = np.asarray(file.convert("RGB"), np.float32)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise PaperKitError("a picture cannot be read", file=str(path), expected="a PNG or JPEG file", found=type(error).__name__, next_step="download it again") from None
+    said = dict(what="a picture cannot be read", next_step="download it again")
+    image = picture_in(path, "RGB", expected="a PNG or JPEG file", **said).astype(np.float32)
     if image.shape[0] != image.shape[1] or image.shape[0] % size:
         raise PaperKitError("a picture has another size", file=str(path), expected=f"a square with a side divisible by {size}", found=f"{image.shape[1]} x {image.shape[0]}", next_step="use the aligned pictures")
     block = image.shape[0]//size
@@ -254,11 +253,10 @@ def load_ffhq(data_root, size: int = 32, split: str | None = None, most: int | N
 
 def ffhq_numbers(path, split: str) -> list[int]:
     "The numbers of the pictures of one category in FFHQ's metadata file."
-    import json
-    try: entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PaperKitError("FFHQ's metadata cannot be read", file=str(path), expected="JSON: {number: {category: ...}}", found=type(error).__name__, next_step="download ffhq-dataset-v2.json") from None
-    found = sorted(int(k) for k, entry in entries.items() if entry.get("category") == split)
+    said = dict(what="FFHQ's metadata cannot be read", next_step="download ffhq-dataset-v2.json")
+    entries = read_json(path, "JSON: {number: {category: ...}}", dict, **said)
+    with reading(path, "JSON: {number: {category: ...}}", **said):
+        found = sorted(int(k) for k, entry in entries.items() if entry.get("category") == split)
     if not found: raise PaperKitError("no picture has this category", file=str(path), expected="training or validation", found=repr(split), next_step="split='training'")
     return found
 
@@ -266,7 +264,8 @@ def ffhq_numbers(path, split: str) -> list[int]:
 def read_attributes(path) -> tuple:
     """(names, {file name: list of 1 and -1}) of CelebA's list_attr_celeba.txt: a count, a line of names, then a line a picture.
     Raises `PaperKitError` naming the line that is cut or holds something else."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    next_step = "download list_attr_celeba.txt again"
+    lines = read_lines(path, "a count, a line of names, then a line a picture", next_step=next_step)
     names = lines[1].split() if len(lines) > 1 else []
     table = {}
     for number, line in enumerate(lines[2:], 3):
@@ -282,8 +281,11 @@ def load_celeba_hq(data_root, size: int = 32, most: int | None = None) -> tuple:
     CelebA-HQ-to-CelebA-mapping.txt (index, CelebA index, CelebA file) leads to its attributes."""
     root = find("celeba_hq", data_root)
     names, table = read_attributes(root/"list_attr_celeba.txt")
-    rows = [line.split() for line in (root/"CelebA-HQ-to-CelebA-mapping.txt").read_text(encoding="utf-8").splitlines()[1:] if line.strip()][:most]
-    pictures, labels = [], []
+    mapping, pictures, labels = root/"CelebA-HQ-to-CelebA-mapping.txt", [], []
+    rows = [line.split() for line in read_lines(mapping, "index, CelebA index, CelebA file")[1:] if line.strip()][:most]
+    if odd := [r for r in rows if len(r) != 3]:
+        raise PaperKitError("a line of the mapping cannot be read", file=str(mapping), found=" ".join(odd[0])[:60],
+                            expected="index, CelebA index, CelebA file", next_step="download the mapping")
     for index, _, file in rows:
         if file not in table: raise PaperKitError("a picture has no attributes", file=str(root/"list_attr_celeba.txt"), expected=f"a line for {file}", found="none", next_step="check that both lists belong together")
         pictures.append(read_picture(root/"CelebA-HQ-img"/f"{index}.jpg", size))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..kit.files import PaperKitError, need
+from ..kit.files import PaperKitError, need, reading
 from ..kit.geometry import intrinsics, invert, look_at, random_rotations, rigid, transform, unproject
 from ..kit.mesh import Mesh, face_normals, read_mesh, sample_surface
 from ..kit.points import nearest, toward
@@ -205,7 +205,8 @@ def read_log(file: Path) -> list[tuple[int, int, Float[Tensor, "4 4"]]]:
     def wrong(line, found): return PaperKitError("a log of motions cannot be read", file=f"{file}:{line}", expected="blocks of 'i j n' and four lines of a rigid 4 x 4 matrix", found=found,
                                                  next_step="get gt.log again from the data set's page")
     if not file.is_file(): raise PaperKitError("a log of motions is missing", file=str(file), expected="SCENE/gt.log", found="nothing", next_step="get it from the data set's page")
-    lines, found = [l.split() for l in file.read_text(encoding="utf-8", errors="replace").splitlines() if l.strip()], []
+    with reading(file, "SCENE/gt.log", 50_000_000): text = file.read_text(encoding="utf-8", errors="replace")
+    lines, found = [l.split() for l in text.splitlines() if l.strip()], []
     for at in range(0, len(lines), 5):
         block = lines[at:at + 5]
         try:
@@ -237,9 +238,9 @@ class RedwoodFragments:
         file, next_step = self.folder/f"cloud_bin_{number}.ply", "unpack the fragments of the scene again"
         if not file.is_file(): raise PaperKitError("a fragment is missing", file=str(file), expected="cloud_bin_K.ply", found="nothing", next_step=next_step)
         trimesh = need("trimesh", "meshes")
-        try: points = torch.from_numpy(np.array(trimesh.load(str(file), process=False).vertices, dtype=np.float64))
-        except Exception as error:
-            raise PaperKitError("a fragment cannot be read", file=str(file), expected="a PLY file of points", found=f"{type(error).__name__}: {error}"[:120], next_step=next_step) from None
+        with reading(file, "a PLY file of points", 1 << 29, next_step=next_step, what="a fragment cannot be read"):
+            with open(file, "rb") as content: loaded = trimesh.load(content, file_type="ply", process=False)
+            points = torch.from_numpy(np.array(loaded.vertices, dtype=np.float64))
         if points.ndim != 2 or len(points) == 0: raise PaperKitError("a fragment is empty", file=str(file), expected="points", found=list(points.shape), next_step=next_step)
         if not torch.isfinite(points).all():
             raise PaperKitError("a fragment is not finite", file=str(file), expected="finite coordinates", found=f"{int((~torch.isfinite(points)).any(1).sum())} points with NaN or infinity", next_step=next_step)

@@ -17,9 +17,10 @@ from torch import nn
 
 from .worlds import JOINTS, PART_OF_JOINT, PARTS, Body, coarser, corrupt_parts, dressed, free_body, picture_people, pose_bank, projected
 from ..kit.claims import Predicate, above, all_of, below, custom, less, more, near, near_ratio
-from ..kit.files import PaperKitError, patch
+from ..kit.files import PaperKitError, patch, reading
 from ..kit.geometry import align, axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
 from ..kit.nn import Residual, ResNet, parameter_count, seeded
+from ..kit.readers import read_npz, read_picture
 from ..kit.scenes import texture_bank
 from ..kit.train import Batches, cosine, train
 
@@ -707,17 +708,19 @@ def read_index(path, layout: str | None = None) -> Index:
     if layout is not None and layout not in LAYOUTS: raise PaperKitError("there is no such layout", expected=", ".join(LAYOUTS), found=repr(layout), next_step="choose one")
     if not path.is_file(): raise wrong("an .npz file", "no such file")
     shapes = {"center": (2,), "scale": (), "part": (24, 3), "S": (24, 4), "pose": (72,), "shape": (10,), "imgname": (), "maskname": (), "partname": ()}
-    try:
-        with np.load(path, allow_pickle=False) as file: a = {k: np.asarray(file[k]) for k in shapes if k in file.files}
-    except Exception as error: raise wrong("plain arrays", f"{type(error).__name__}: {str(error)[:80]}") from None
+    a = read_npz(path, "plain arrays", shapes, what="this is no index of pictures", next_step=wrong("", "").next_step)
     need = ("imgname", "center", "scale", *LAYOUTS.get(layout, ()))
     if missing := [k for k in need if k not in a]: raise wrong(", ".join(need), f"no {', '.join(missing)}")
-    n = len(a["imgname"])
+    n = a["imgname"].size
     for k, x in a.items():
-        if x.shape != (n, *shapes[k]): raise wrong(f"{k} of shape {[n, *shapes[k]]}", list(x.shape))
+        kinds, kind = ("US", "names") if k.endswith("name") else ("fiu", "numbers")
+        if x.shape != (n, *shapes[k]) or x.dtype.kind not in kinds:
+            raise wrong(f"{kind}: {k} of shape {[n, *shapes[k]]}", f"{list(x.shape)} of {x.dtype}")
         if x.dtype.kind == "f" and not np.isfinite(x).all(): raise wrong("finite numbers", f"NaN or infinity in {k}, first at entry {int(np.argwhere(~np.isfinite(x))[0][0])}")
     if n and not (a["scale"] > 0).all(): raise wrong("scales above 0", f"{a['scale'].min()} at entry {int(a['scale'].argmin())}")
-    return Index(path, *(a[k].astype(str).tolist() if k in a and k.endswith("name") else a.get(k) for k in Index.__dataclass_fields__ if k != "file"))
+    with reading(path, "names in ASCII"):
+        names = {k: x.astype(str).tolist() for k, x in a.items() if k.endswith("name")}
+    return Index(path, *(names.get(k, a.get(k)) for k in Index.__dataclass_fields__ if k != "file"))
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #8d1a447b
 def crop(image: Float[Tensor, "3 h w"], center: Float[np.ndarray, "2"], scale: float, size: int = 224, part: Float[np.ndarray, "24 3"] | None = None) -> tuple[Tensor, Tensor | None]:
@@ -736,10 +739,9 @@ def load_item(index: Index, k: int, root, size: int = 224) -> tuple[Float[Tensor
     "Picture `k` of an index, cropped, with its joints. Raises `PaperKitError` for a picture that is missing or cannot be read."
     path = Path(root).expanduser()/index.imgname[k]
     if not path.is_file(): raise PaperKitError("a picture of the index is not there", file=str(path), expected="an image file", found="no such file", next_step="check the data root and unpack the pictures")
-    from PIL import Image
-    try:
-        with Image.open(path) as file: image = torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1).float()/255
-    except OSError as error: raise PaperKitError("a picture cannot be read", file=str(path), expected="an image file", found=f"{type(error).__name__}: {error}"[:120], next_step="fetch it again") from None
+    said = dict(what="a picture cannot be read", next_step="fetch it again")
+    pixels = read_picture(path, "RGB", expected="an image file", **said)
+    image = torch.from_numpy(pixels).permute(2, 0, 1).float()/255
     return crop(image, index.center[k], float(index.scale[k]), size, None if index.part is None else index.part[k])
 
 def read_sampling(path) -> dict:
@@ -748,11 +750,13 @@ def read_sampling(path) -> dict:
     def wrong(found): return PaperKitError("these are no sampling matrices", file=str(path), expected="U0, U1, D0, D1 as _data, _indices, _indptr, _shape", found=found,
                                            next_step="once, where you trust the file: numpy.savez(out, **{f'{n}{i}_{k}': getattr(m, k) for n in 'UD' for i, m in enumerate(f[n]) for k in ('data', 'indices', 'indptr', 'shape')})")
     if not path.is_file(): raise wrong("no such file")
-    try:
-        with np.load(path, allow_pickle=False) as f: a = {k: np.asarray(f[k]) for k in f.files}
+    said = dict(what="these are no sampling matrices", next_step=wrong("").next_step)
+    a = read_npz(path, "U0, U1, D0, D1 as _data, _indices, _indptr, _shape", **said)
+    with reading(path, "U0, U1, D0, D1 as _data, _indices, _indptr, _shape", **said):
+        vast = any(max(map(int, a[f"{n}_shape"])) > 1_000_000 for n in ("U0", "U1", "D0", "D1"))
+        if vast: raise ValueError("more than a million rows")
         rows = lambda n: np.repeat(np.arange(len(a[f"{n}_indptr"]) - 1), np.diff(a[f"{n}_indptr"]))
         found = {n: torch.sparse_coo_tensor(torch.from_numpy(np.stack([rows(n), a[f"{n}_indices"]]).astype(np.int64)), torch.from_numpy(a[f"{n}_data"].astype(np.float32)), tuple(map(int, a[f"{n}_shape"])), check_invariants=True).coalesce() for n in ("U0", "U1", "D0", "D1")}
-    except Exception as error: raise wrong(f"{type(error).__name__}: {str(error)[:100]}") from None
     if any(not bool(torch.isfinite(m.values()).all()) for m in found.values()): raise wrong("NaN or infinity")
     return found
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..kit.files import PaperKitError
+from ..kit.files import PaperKitError, reading
 from ..kit.geometry import axis_angle_to_matrix
 from ..kit.mesh import Mesh
 from ..kit.motion import BODIES, read_clip
+from ..kit.readers import read_npz
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -395,16 +396,19 @@ def read_smpl(path, shapes: int = 10) -> Body:
                                                      next_step="with the licensed file: numpy.savez(path, **{k: numpy.asarray(model[k].todense() if hasattr(model[k], 'todense') else model[k]) for k in keys})")
     if not path.is_file(): raise wrong("an .npz file", "no such file")
     keys = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table")
-    try:
-        with np.load(path, allow_pickle=False) as file: a = {k: np.asarray(file[k]) for k in keys}
-    except Exception as error: raise wrong(", ".join(keys), f"{type(error).__name__}: {str(error)[:100]}") from None
+    a = read_npz(path, ", ".join(keys), keys, what=wrong("", "").what, next_step=wrong("", "").next_step)
+    odd = [k for k in keys if k not in a or a[k].dtype.kind not in "fiub" or a[k].ndim == 0]
+    if odd: raise wrong(f"numbers in {', '.join(keys)}", f"none in {', '.join(odd)}")
     v, j = a["v_template"].shape[0], a["weights"].shape[-1]
     for k, shape in (("v_template", (v, 3)), ("J_regressor", (j, v)), ("weights", (v, j)), ("kintree_table", (2, j)), ("posedirs", (v, 3, 9*(j - 1)))):
         if a[k].shape != shape: raise wrong(f"{k} of shape {list(shape)}", list(a[k].shape))
-    if a["shapedirs"].shape[:2] != (v, 3) or a["shapedirs"].shape[2] < shapes: raise wrong(f"shapedirs of shape [{v}, 3, {shapes} or more]", list(a["shapedirs"].shape))
+    if a["shapedirs"].ndim != 3 or a["shapedirs"].shape[:2] != (v, 3) or a["shapedirs"].shape[2] < shapes:
+        raise wrong(f"shapedirs of shape [{v}, 3, {shapes} or more]", list(a["shapedirs"].shape))
     bad = [k for k in keys if not np.isfinite(a[k].astype(float)).all()]
     if bad: raise wrong("finite numbers", f"NaN or infinity in {', '.join(bad)}")
-    if a["f"].ndim != 2 or a["f"].shape[1] != 3 or a["f"].min() < 0 or a["f"].max() >= v: raise wrong(f"faces [*, 3] within 0..{v - 1}", f"{list(a['f'].shape)}, {int(a['f'].min())}..{int(a['f'].max())}")
+    if a["f"].ndim != 2 or a["f"].shape[1] != 3 or not len(a["f"]): raise wrong("faces [*, 3]", str(list(a["f"].shape)))
+    low, high = int(a["f"].min()), int(a["f"].max())
+    if low < 0 or high >= v: raise wrong(f"faces within 0..{v - 1}", f"{low}..{high}")
     t = lambda k: torch.from_numpy(a[k].astype(np.float32))
     parents = [-1, *a["kintree_table"][0, 1:].astype(np.int64).tolist()]
     if any(not 0 <= p < k for k, p in enumerate(parents[1:], 1)): raise wrong("parents before their children", str(parents))

@@ -181,6 +181,7 @@ def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60
     path = Path(path)
     def wrong(found): return PaperKitError(what, file=str(path), expected=expected, found=found, next_step=next_step)
     try: about = path.stat()
+    except FileNotFoundError: raise wrong("no such file") from None
     except (OSError, ValueError) as error: raise wrong(getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(about.st_mode): raise wrong("no regular file")
     if about.st_size > limit: raise wrong(f"{about.st_size:,} bytes, more than {limit:,}")

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
-from .files import PaperKitError, need, write_atomic
+from .files import PaperKitError, need, reading, write_atomic
+from .kernels import compiled, runs_compiled
+from .kernels import compiled as _compiled             # papers still say it so
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -71,9 +73,9 @@ def _safe_length(x: Tensor) -> Tensor:
     zero = squared == 0
     return torch.where(zero, torch.zeros_like(squared), torch.where(zero, torch.ones_like(squared), squared).sqrt())
 
-def _double_areas(mesh: Mesh) -> Float[Tensor, "*b f 3"]:
-    a, b, c = mesh.triangles.unbind(-2)
-    return torch.linalg.cross(b - a, c - a)
+def _cross(a: Tensor, b: Tensor, c: Tensor) -> Tensor: return torch.linalg.cross(b - a, c - a)
+
+def _double_areas(mesh: Mesh) -> Float[Tensor, "*b f 3"]: return _cross(*mesh.triangles.unbind(-2))
 
 def face_areas(mesh: Mesh) -> Float[Tensor, "*b f"]:
     "Area of each face, in squared units of the vertices."
@@ -81,7 +83,9 @@ def face_areas(mesh: Mesh) -> Float[Tensor, "*b f"]:
 
 def face_normals(mesh: Mesh) -> Float[Tensor, "*b f 3"]:
     "Unit normal of each face; zero for a face without area."
-    n = _double_areas(mesh)
+    return _unit(_double_areas(mesh))
+
+def _unit(n: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3"]:
     n = n/n.detach().abs().amax(-1, keepdim=True).clamp(min=torch.finfo(n.dtype).tiny)         # tiny faces have normals too
     length = _safe_length(n)[..., None]
     return n/torch.where(length == 0, torch.ones_like(length), length)
@@ -91,6 +95,35 @@ def volume(mesh: Mesh) -> Float[Tensor, "*b"]:
     a, b, c = mesh.triangles.unbind(-2)
     return (a*torch.linalg.cross(b, c)).sum(-1).sum(-1)/6
 
+# %% ../../nbs/kit/mesh.ipynb #93a14777
+def _face_of(cumulative, at, total, table, found):
+    "Fills found [n] with the first face whose cumulative area exceeds `at`; `table` [faces + 2] is scratch."
+    faces, scale = len(cumulative), (len(table) - 2)/total
+    k = 0
+    for i in range(faces):
+        step = min(int(cumulative[i]*scale), faces)
+        while k <= step: table[k] = i; k += 1                       # the first face of at least k steps
+    while k < len(table): table[k] = faces; k += 1
+    for j in range(len(at)):
+        k = min(int(at[j]*scale), faces)
+        low, high = table[k], table[k + 1]
+        while low < high:
+            middle = (low + high)//2
+            if cumulative[middle] > at[j]: high = middle
+            else: low = middle + 1
+        found[j] = low
+
+def _choose_faces(areas: Float[Tensor, "*b f"], which: Float[Tensor, "*b n"]) -> Int[Tensor, "*b n"]:
+    "The face of each number `which` from 0 to 1, each face with a probability proportional to its area."
+    cumulative, last = areas.cumsum(-1), areas.shape[-1] - 1
+    at = which*cumulative[..., -1:]
+    if runs_compiled(areas):
+        face, table = torch.empty(at.shape, dtype=torch.long), np.empty(last + 3, np.int64)
+        for c, x, f in zip(*(t.reshape(-1, t.shape[-1]).numpy() for t in (cumulative, at, face))):
+            compiled(_face_of)(c, x, c[-1], table, f)
+    else: face = torch.searchsorted(cumulative, at, right=True)
+    return torch.minimum(face, last - (areas.flip(-1) > 0).int().argmax(-1, keepdim=True))      # never a face without area
+
 # %% ../../nbs/kit/mesh.ipynb #24ae3739
 class Sample(NamedTuple):
     "Points of a surface with their unit normals and faces."
@@ -98,25 +131,42 @@ class Sample(NamedTuple):
     normals: Float[Tensor, "*b n 3"]
     faces: Int[Tensor, "*b n"]
 
+def _rows(x: Tensor, index: Int[Tensor, "*b n"]) -> Tensor:
+    "Rows [*b, n, c] of x [*b, m, c], without a gradient."
+    if x.ndim == 2: return x.index_select(0, index.flatten()).reshape(*index.shape, x.shape[-1])
+    start = torch.arange(0, x[..., 0].numel(), x.shape[-2], device=x.device).reshape(*x.shape[:-2], *[1]*(index.ndim - x.ndim + 2))
+    return _rows(x.reshape(-1, x.shape[-1]), index + start)
+
+def _of_faces(mesh: Mesh, across: Float[Tensor, "*b f 3"], face: Int[Tensor, "*b n"]) -> tuple[Tensor, Tensor]:
+    "Corners [*b, n, 3, 3] and unit normals [*b, n, 3] of the faces named; `across` are the cross products of their edges."
+    if mesh.vertices.requires_grad and torch.is_grad_enabled():      # by way of all faces: gradients are summed face by face
+        index = face[..., None].expand(*face.shape, 3)
+        triangles = mesh.triangles.gather(face.ndim - 1, index[..., None].expand(*index.shape, 3))
+        return triangles, face_normals(mesh).gather(face.ndim - 1, index)
+    triangles = _rows(mesh.vertices, _rows(mesh.faces, face))
+    few = face.shape[-1] < across.shape[-2]
+    return triangles, _unit(_rows(across, face)) if few else _rows(_unit(across), face)
+
 def sample_surface(mesh: Mesh, count: int, generator: Generator | None = None) -> Sample:
     """`count` points uniformly by area. Differentiable in the vertices. Raises `PaperKitError` for a mesh without area, or NaN.
 
     Numbers are drawn on the generator's device in double precision, so a seed gives the same points in every dtype."""
-    areas = face_areas(mesh).detach().double()
+    with torch.no_grad():
+        across = _cross(*(mesh.vertices.index_select(-2, corner) for corner in mesh.faces.T))
+        areas = (0.5*across.square().sum(-1).sqrt()).double()
     total = areas.sum(-1)
     if areas.shape[-1] == 0 or not bool((torch.isfinite(total) & (total > 0)).all()):
         raise PaperKitError("the mesh has no surface to draw from", expected="faces with a finite, positive area",
-                            found=f"{areas.shape[-1]} faces of total area {total.reshape(-1)[:3].tolist()}", next_step="check the level of the extraction, or the file")
+                            found=f"{areas.shape[-1]} faces of total area {total.reshape(-1)[:3].tolist()}",
+                            next_step="check the level of the extraction, or the file")
     at = generator.device if generator is not None else areas.device
-    which, u, v = torch.rand(3, *areas.shape[:-1], count, generator=generator, dtype=torch.float64, device=at).to(areas.device)
-    cumulative = areas.cumsum(-1)
-    face = torch.searchsorted(cumulative, which*cumulative[..., -1:], right=True)
-    last = areas.shape[-1] - 1 - (areas.flip(-1) > 0).int().argmax(-1, keepdim=True)           # never a face without area
-    face = torch.minimum(face, last)
-    u = u.sqrt()
-    weights = torch.stack([1 - u, u*(1 - v), u*v], -1).to(mesh.vertices.dtype)
-    pick = lambda x: x.gather(len(face.shape) - 1, face.reshape(*face.shape, *[1]*(x.ndim - face.ndim)).expand(*face.shape, *x.shape[face.ndim:]))
-    return Sample((weights[..., None]*pick(mesh.triangles)).sum(-2), pick(face_normals(mesh)), face)
+    numbers = torch.rand(3, *areas.shape[:-1], count, generator=generator, dtype=torch.float64, device=at)
+    which, u, v = numbers.to(areas.device)
+    face, u = _choose_faces(areas, which), u.sqrt()
+    triangles, n = _of_faces(mesh, across, face)
+    a, b, c = triangles.unbind(-2)
+    wa, wb, wc = (w.to(a.dtype)[..., None] for w in (1 - u, u*(1 - v), u*v))
+    return Sample(wa*a + wb*b + wc*c, n, face)
 
 # %% ../../nbs/kit/mesh.ipynb #ea8bcf60
 def _directed_edges(faces: Tensor) -> Tensor:
@@ -284,17 +334,6 @@ def _nearest_triangle(points, corners, boxes, starts, levels):
     return found
 
 # %% ../../nbs/kit/mesh.ipynb #95d07877
-@functools.cache
-def _compiled(kernel, *helpers):
-    import numba, types
-    scope = dict(kernel.__globals__)
-    again = lambda f: types.FunctionType(f.__code__, scope, f.__name__, f.__defaults__)
-    for helper in helpers: scope[helper.__name__] = numba.njit(again(helper))
-    try: return numba.njit(again(kernel), cache="__file__" in globals())
-    except RuntimeError: return numba.njit(again(kernel))                                        # nowhere to write
-
-def _with_numba(x: Tensor) -> bool: return x.device.type == "cpu" and importlib.util.find_spec("numba") is not None
-
 def _slabs(function, points: Tensor, faces: int, budget: int = 1 << 21) -> Tensor:
     "`function` of a few points at a time, so that points x faces stays below `budget`."
     return torch.cat([function(part) for part in points.split(max(1, budget // max(faces, 1)))])
@@ -326,8 +365,8 @@ def closest(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Closest:
 
     Raises `PaperKitError` for a mesh without faces, and for what is not finite."""
     x = _flat(mesh, points)
-    if _with_numba(x):
-        tree, kernel = _tree(mesh), _compiled(_nearest_triangle, _to_box, _to_segment, _to_triangle)
+    if runs_compiled(x):
+        tree, kernel = _tree(mesh), compiled(_nearest_triangle, _to_box, _to_segment, _to_triangle)
         face = torch.from_numpy(tree.order[kernel(x.double().numpy(), tree.corners, tree.boxes, tree.starts, tree.levels)])
     else:
         triangles = mesh.triangles.detach()
@@ -413,8 +452,8 @@ def winding_number(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "
 
     No gradient: it is constant away from an open surface's boundary. Raises `PaperKitError` as `closest` does."""
     x = _flat(mesh, points)
-    if _with_numba(x):
-        tree, kernel = _tree(mesh), _compiled(_winding, _to_box, _turn)
+    if runs_compiled(x):
+        tree, kernel = _tree(mesh), compiled(_winding, _to_box, _turn)
         w = torch.from_numpy(kernel(x.double().numpy(), tree.vertices, tree.faces, tree.boxes, tree.starts, tree.levels, *_cones(tree)))
     else:
         triangles = mesh.triangles.detach().double()
@@ -467,8 +506,8 @@ def inside(mesh: Mesh, points: Float[Tensor, "*n 3"], method: str = "winding") -
     if not tree.watertight:
         raise PaperKitError("crossings mean nothing on an open mesh", expected="each edge in two faces", found="a mesh that is not watertight",
                             next_step="merge_vertices, or method='winding'")
-    if not _with_numba(x): need("numba", "meshes"); x = x.cpu()
-    count = _compiled(_crossings, _above)(x.double().numpy(), tree.vertices, tree.faces, tree.boxes, tree.starts, tree.levels)
+    if not runs_compiled(x): need("numba", "meshes"); x = x.cpu()
+    count = compiled(_crossings, _above)(x.double().numpy(), tree.vertices, tree.faces, tree.boxes, tree.starts, tree.levels)
     return torch.from_numpy(count % 2 == 1).to(points.device).reshape(points.shape[:-1])
 
 # %% ../../nbs/kit/mesh.ipynb #92932951
@@ -517,16 +556,15 @@ def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: 
     if kind not in (".ply", ".obj"): raise wrong("not a mesh format that is read here", kind or "no suffix")
     if not file.is_file(): raise wrong("there is no such mesh", "no such file")
     trimesh = need("trimesh", "meshes")
-    try:
+    said = dict(what="the mesh cannot be read", next_step="check where the file came from")
+    with reading(file, "a PLY or OBJ file with faces", **said):
         _check_size(file, kind, max_bytes, max_faces)
         options = dict(skip_materials=True) if kind == ".obj" else {}
         loaded = trimesh.load(io.BytesIO(file.read_bytes()), file_type=kind[1:], force="mesh", process=False, **options)
         vertices, faces = np.asarray(loaded.vertices, np.float64).reshape(-1, 3), np.asarray(loaded.faces, np.int64).reshape(-1, 3)
-    except PaperKitError: raise
-    except Exception as error: raise wrong("the mesh cannot be read", f"{type(error).__name__}: {str(error)[:120]}") from error
     if len(faces) == 0: raise wrong("the mesh has no faces", f"{len(vertices)} vertices")
     if len(faces) > max_faces: raise wrong("the mesh has too many faces", f"{len(faces):,}", f"at most {max_faces:,}")
-    bad = int((~np.isfinite(vertices)).any(1).sum())
+    bad = int((~(np.abs(vertices) < 1e30)).any(1).sum())
     if bad: raise wrong("the mesh has vertices that are no places", f"{bad} with NaN or infinity", "finite coordinates")
     if faces.min() < 0 or faces.max() >= len(vertices): raise wrong("a face names a vertex that is not there", f"{faces.min()} to {faces.max()}", f"0 to {len(vertices) - 1}")
     mesh = Mesh(torch.as_tensor(vertices, dtype=dtype or torch.get_default_dtype()), torch.as_tensor(faces))

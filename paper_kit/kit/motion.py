@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from .files import PaperKitError
+from .files import PaperKitError, reading
 from .geometry import axis_angle_to_matrix, quaternion_to_matrix
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ def read_clip(name: str) -> Clip | None:
     if not file.is_file():
         there = sorted(f.stem.removeprefix("humanoid3d_") for f in file.parent.glob("humanoid3d_*.txt"))
         raise PaperKitError("no such clip", file=str(file), expected=", ".join(there), found=repr(name), next_step="choose one that the package holds")
-    try: rows = torch.tensor(json.loads(file.read_text(encoding="utf-8"))["Frames"], dtype=torch.float64)
-    except (ValueError, KeyError, TypeError) as error: raise PaperKitError("a clip cannot be read", file=str(file), expected="JSON with Frames of 44 numbers", found=f"{type(error).__name__}: {error}"[:100], next_step="install pybullet again") from None
+    said = dict(what="a clip cannot be read", next_step="install pybullet again")
+    with reading(file, "JSON with Frames of 44 numbers", 50_000_000, **said):
+        rows = torch.tensor(json.loads(file.read_text(encoding="utf-8"))["Frames"], dtype=torch.float64)
+        if rows.shape[1:] != (44,) or not (rows.abs() < 1e9).all(): raise ValueError(f"shape {list(rows.shape)}")
     R, at = [], 4
     for width in (4, 4, 4, 4, 1, 4, 4, 1, 4, 1, 4, 4, 1):
         value = rows[:, at:at + width]

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm as normalise_weight
-from .files import PaperKitError, patch
+from .files import PaperKitError, patch, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +79,7 @@ def read_weights(path) -> dict:
     wrong = lambda found: PaperKitError("the checkpoint cannot be read", file=str(path), expected="safetensors, or a file of torch.save with tensors and plain containers",
                                         found=found, next_step="fetch it again from its source; one that needs code to be opened is not opened here")
     if not path.is_file(): raise wrong("no such file")
-    try:
+    with reading(path, wrong("").expected, 20_000_000_000, 600, what=wrong("").what, next_step=wrong("").next_step):
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
             found = load_file(path)
@@ -87,7 +87,6 @@ def read_weights(path) -> dict:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error: raise wrong(f"{type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
     if not isinstance(found, dict): raise wrong(f"a {type(found).__name__}")
     return found
 

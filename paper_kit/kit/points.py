@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from .files import PaperKitError
 from .geometry import unproject
+from .kernels import compiled, runs_compiled
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -51,6 +52,30 @@ def _all_pairs_search(a: Tensor, b: Tensor, k: int, budget: int = 1 << 26) -> Te
         found.append(squared.argmin(2, keepdim=True) if k == 1 else squared.topk(k, dim=2, largest=False).indices)
     return torch.cat(found, 1) if found else a.new_empty((a.shape[0], 0, k), dtype=torch.long)
 
+# %% ../../nbs/kit/points.ipynb #e41e56cd
+def _product_search(a: Tensor, b: Tensor, k: int, budget: int = 1 << 24) -> Tensor:
+    "As `_all_pairs_search`, by a matrix product and a bound on its rounding: for many dimensions."
+    found = torch.empty(*a.shape[:2], k, dtype=torch.long, device=a.device)
+    for a, b, index in zip(a, b, found):
+        x, y = a - b.mean(0), b - b.mean(0)
+        lengths = y.square().sum(1)
+        slack = (4*a.shape[1] + 32)*torch.finfo(a.dtype).eps*(x.square().sum(1) + lengths.max())
+        for rows in torch.arange(len(a), device=a.device).split(max(1, budget // len(b))):
+            near = torch.addmm(lengths, x[rows], y.mT, alpha=-2).topk(min(k + 1, len(b)), dim=1, largest=False)
+            index[rows] = _in_order(a[rows], b, near.indices[:, :k])
+            if k == len(b): continue
+            unsure = rows[~(near.values[:, k] - near.values[:, k - 1] > slack[rows])]
+            index[unsure] = _all_pairs_search(a[None, unsure], b[None], k)[0]
+    return found
+
+def _in_order(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
+    "The candidates [n, k] of each point, nearest first."
+    if index.shape[1] < 2: return index
+    index = index.sort(1).values                                     # of equal distances the first point
+    squared = torch.zeros_like(index, dtype=a.dtype)
+    for axis in range(a.shape[1]): squared += (a[:, axis, None] - b[index, axis]).square_()
+    return index.gather(1, squared.argsort(dim=1, stable=True))
+
 def _search(a: Tensor, b: Tensor, k: int) -> Tensor:
     "Indices [*batch, n, k] of the k nearest, by whatever is fastest here."
     with torch.no_grad():
@@ -58,6 +83,7 @@ def _search(a: Tensor, b: Tensor, k: int) -> Tensor:
         few_axes = a.shape[-1] <= 8                                     # a k-d tree is no help with many
         if a.device.type == "cpu" and few_axes and importlib.util.find_spec("scipy"):
             index = torch.from_numpy(_tree_search(x.numpy(), y.numpy(), k)).long()
+        elif a.device.type == "cpu" and not few_axes: index = _product_search(x, y, k)
         else: index = _all_pairs_search(x, y, k)
         return index.reshape(*a.shape[:-1], k)
 
@@ -84,7 +110,43 @@ def k_nearest(a: Float[Tensor, "*b n d"], b: Float[Tensor, "*b m d"], k: int) ->
     picked = gather(b, index.flatten(-2)).reshape(*index.shape, b.shape[-1])
     return (a[..., None, :] - picked).square().sum(-1), index
 
+# %% ../../nbs/kit/points.ipynb #82ae245d
+def _farthest(x, start, bits, chosen, block=512):
+    "Fills chosen [batch, count] for x [batch, d, n] from the points `start`; `bits` has the integer type of x's width."
+    batch, d, n = x.shape
+    squared, least = np.empty(block, x.dtype), np.empty(n, x.dtype)
+    new, kept, top = squared.view(bits.dtype), least.view(bits.dtype), np.empty((n + block - 1)//block, bits.dtype)
+    for b in range(batch):
+        now, least[:] = start[b], np.inf
+        for c in range(chosen.shape[1]):
+            chosen[b, c] = now
+            for k in range(len(top)):
+                first, size = k*block, min(n - k*block, block)
+                for axis in range(d):
+                    row, at = x[b, axis, first:first + size], x[b, axis, now]
+                    if axis == 0:
+                        for i in range(size): squared[i] = (row[i] - at)*(row[i] - at)
+                    else:
+                        for i in range(size): squared[i] += (row[i] - at)*(row[i] - at)
+                old, most = kept[first:first + size], new[0]*0
+                for i in range(size):
+                    less = min(old[i], new[i])
+                    old[i], most = less, max(most, less)
+                top[k] = most
+            k = top.argmax()
+            now = k*block
+            while kept[now] != top[k]: now += 1
+
 # %% ../../nbs/kit/points.ipynb #b8378369
+def _farthest_in_torch(x: Tensor, start: Tensor, count: int) -> Int[Tensor, "b count"]:
+    rows, now, chosen = torch.arange(len(x), device=x.device), start, [start]
+    least = torch.full_like(x[..., 0], float("inf"))
+    for _ in range(count - 1):
+        least = torch.minimum(least, (x - x[rows, now][:, None]).square().sum(-1))
+        now = least.argmax(1)
+        chosen.append(now)
+    return torch.stack(chosen, 1)
+
 def farthest_points(cloud: Float[Tensor, "*b n d"], count: int, generator: Generator | None = None) -> Int[Tensor, "*b count"]:
     """Indices of `count` points by farthest point sampling, in the order of choice.
 
@@ -93,15 +155,15 @@ def farthest_points(cloud: Float[Tensor, "*b n d"], count: int, generator: Gener
     if not 1 <= count <= n:
         raise PaperKitError(f"{count} points cannot be chosen", expected=f"1 to {n}, the points there are", found=count, next_step="ask for fewer")
     x = cloud.detach().reshape(-1, n, cloud.shape[-1])
-    if generator is None: now = (x - x.mean(1, keepdim=True)).square().sum(-1).argmax(1)
-    else: now = torch.randint(n, (len(x),), generator=generator, device=generator.device).to(x.device)
-    rows, chosen = torch.arange(len(x), device=x.device), [now]
-    least = torch.full_like(x[..., 0], float("inf"))
-    for _ in range(count - 1):
-        least = torch.minimum(least, (x - x[rows, now][:, None]).square().sum(-1))
-        now = least.argmax(1)
-        chosen.append(now)
-    return torch.stack(chosen, 1).reshape(*cloud.shape[:-2], count)
+    if generator is None: start = (x - x.mean(1, keepdim=True)).square().sum(-1).argmax(1)
+    else: start = torch.randint(n, (len(x),), generator=generator, device=generator.device).to(x.device)
+    bits = {torch.float32: np.int32, torch.float64: np.int64}.get(x.dtype)
+    if bits and runs_compiled(x):
+        chosen = np.empty((len(x), count), np.int64)
+        compiled(_farthest)(x.mT.contiguous().numpy(), start.numpy(), np.empty(0, bits), chosen)
+        chosen = torch.from_numpy(chosen)
+    else: chosen = _farthest_in_torch(x, start, count)
+    return chosen.reshape(*cloud.shape[:-2], count)
 
 # %% ../../nbs/kit/points.ipynb #2476c108
 def normals(cloud: Float[Tensor, "*b n 3"], k: int = 16, viewpoint: Float[Tensor, "*b 3"] | None = None) -> Float[Tensor, "*b n 3"]:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
-from .files import PaperKitError, need
+from .kernels import compiled
+from .kernels import compiled as _compiled             # papers still say it so
+from .files import PaperKitError, need, reading
 from .geometry import intrinsics, invert, look_at, transform
 from .mesh import Mesh, from_trimesh
 
@@ -377,16 +379,6 @@ def _pull_weights(c, px, py, perspective, gz, to_weights, pull):
     pull[2, 1] += g0*bx - g1*ax
 
 # %% ../../nbs/kit/render.ipynb #c2dea172
-@functools.cache
-def _compiled(kernel, *helpers):
-    "The function compiled by numba, kept on disk between processes where there is room; it runs without Python's lock."
-    import numba, types
-    scope = dict(kernel.__globals__)
-    again = lambda f: types.FunctionType(f.__code__, scope, f.__name__, f.__defaults__)
-    for helper in helpers: scope[helper.__name__] = numba.njit(again(helper))
-    try: return numba.njit(again(kernel), cache="__file__" in globals(), nogil=True)
-    except RuntimeError: return numba.njit(again(kernel), nogil=True)
-
 def _bands(images: int, height: int) -> list[tuple[int, int, int]]:
     "(image, first row, row after the last) of the pieces of work for torch's number of threads."
     threads = torch.get_num_threads()
@@ -406,7 +398,7 @@ def _find_numba(t: _Triangles, size, k: int, blur: float, cull: bool, perspectiv
     (height, width), images = size, len(t.first) - 1
     corners, first = t.corners.detach().double().contiguous().numpy(), t.first.tolist()
     found, depths = np.empty((images, height, width, k), np.int64), np.empty((images, height, width, k))
-    kernel = _compiled(_find, _edges, _to_side, _inside, _barycentric, _signed, _box)
+    kernel = compiled(_find, _edges, _to_side, _inside, _barycentric, _signed, _box)
     _share(lambda _, band: kernel(corners, first[band[0]], first[band[0] + 1], band[1], band[2], float(min(size)), blur, cull, perspective, found[band[0]], depths[band[0]]),
            _bands(images, height))
     return torch.from_numpy(found)
@@ -416,7 +408,7 @@ class _MeasureNumba(torch.autograd.Function):
     def forward(ctx, corners, found, perspective):
         images, height, width, k = found.shape
         depth, weights, squared = (torch.empty(*found.shape, *more, dtype=corners.dtype) for more in ((), (3,), ()))
-        exact, kernel = corners.detach().double().contiguous(), _compiled(_measure, _edges, _to_side, _inside, _barycentric, _signed)
+        exact, kernel = corners.detach().double().contiguous(), compiled(_measure, _edges, _to_side, _inside, _barycentric, _signed)
         arrays = [x.numpy() for x in (exact, found, depth, weights, squared)]
         _share(lambda _, b: kernel(arrays[0], arrays[1][b[0]], b[1], b[2], float(min(height, width)), perspective, *(x[b[0]] for x in arrays[2:])), _bands(images, height))
         ctx.save_for_backward(exact, found)
@@ -428,7 +420,7 @@ class _MeasureNumba(torch.autograd.Function):
     def backward(ctx, *pulls):
         (exact, found), (images, height, width, k) = ctx.saved_tensors, ctx.saved_tensors[1].shape
         gradients = np.zeros((torch.get_num_threads(), *exact.shape))
-        kernel = _compiled(_pull, _edges, _to_side, _inside, _barycentric, _pull_squared, _pull_weights)
+        kernel = compiled(_pull, _edges, _to_side, _inside, _barycentric, _pull_squared, _pull_weights)
         arrays = [x.contiguous().numpy() for x in (exact, found, *pulls)]
         _share(lambda worker, b: kernel(arrays[0], arrays[1][b[0]], b[1], b[2], float(min(height, width)), ctx.perspective, *(x[b[0]] for x in arrays[2:]), gradients[worker]),
                _bands(images, height))
@@ -616,7 +608,7 @@ class _CoverNumba(torch.autograd.Function):
     @staticmethod
     def forward(ctx, corners, first, size, sigma, blur, cull):
         ctx.exact, ctx.first, ctx.options, ctx.dtype = corners.detach().double().contiguous().numpy(), first.tolist(), (float(min(size)), blur, sigma, cull), corners.dtype
-        total, kernel = np.zeros((len(first) - 1, *size)), _compiled(_cover, _edges, _to_side, _inside, _signed, _box)
+        total, kernel = np.zeros((len(first) - 1, *size)), compiled(_cover, _edges, _to_side, _inside, _signed, _box)
         _share(lambda _, b: kernel(ctx.exact, ctx.first[b[0]], ctx.first[b[0] + 1], b[1], b[2], *ctx.options, total[b[0]]), _bands(len(total), size[0]))
         return torch.from_numpy(total).to(corners.dtype)
 
@@ -624,7 +616,7 @@ class _CoverNumba(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, pull):
         pull, gradients = pull.double().contiguous().numpy(), np.zeros((torch.get_num_threads(), *ctx.exact.shape))
-        kernel = _compiled(_uncover, _edges, _to_side, _inside, _signed, _box, _pull_squared)
+        kernel = compiled(_uncover, _edges, _to_side, _inside, _signed, _box, _pull_squared)
         _share(lambda worker, b: kernel(ctx.exact, ctx.first[b[0]], ctx.first[b[0] + 1], b[1], b[2], *ctx.options, pull[b[0]], gradients[worker]), _bands(*pull.shape[:2]))
         return torch.from_numpy(gradients.sum(0)).to(ctx.dtype), None, None, None, None, None
 
@@ -693,7 +685,7 @@ class _MixNumba(torch.autograd.Function):
     @staticmethod
     def forward(ctx, face, weights, table, start):
         ctx.save_for_backward(face, weights, table, start)
-        kernel, out = _compiled(_mix), weights.new_zeros(*face.shape, table.shape[-1])
+        kernel, out = compiled(_mix), weights.new_zeros(*face.shape, table.shape[-1])
         pieces, arrays = _MixNumba.pieces(face, start), [x.numpy() for x in (face.reshape(-1), weights.detach().reshape(-1, 3), table.detach().contiguous(), out.view(-1, table.shape[-1]))]
         _share(lambda _, p: kernel(arrays[0][p[0]:p[1]], arrays[1][p[0]:p[1]], arrays[2], p[2], arrays[3][p[0]:p[1]]), pieces)
         return out
@@ -707,7 +699,7 @@ class _MixNumba(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, pull):
         face, weights, table, start = ctx.saved_tensors
-        kernel, to_weights, to_table = _compiled(_unmix), torch.zeros_like(weights.contiguous()), np.zeros((torch.get_num_threads(), *table.shape))
+        kernel, to_weights, to_table = compiled(_unmix), torch.zeros_like(weights.contiguous()), np.zeros((torch.get_num_threads(), *table.shape))
         arrays = [x.numpy() for x in (face.reshape(-1), weights.detach().reshape(-1, 3), table.detach().contiguous(), pull.reshape(-1, table.shape[-1]).contiguous(), to_weights.view(-1, 3))]
         _share(lambda worker, p: kernel(arrays[0][p[0]:p[1]], arrays[1][p[0]:p[1]], arrays[2], p[2], arrays[3][p[0]:p[1]], arrays[4][p[0]:p[1]], to_table[worker]), _MixNumba.pieces(face, start))
         return None, to_weights, torch.from_numpy(to_table.sum(0)).to(table.dtype), None
@@ -738,18 +730,21 @@ class Picture(NamedTuple):
     image: Float[Tensor, "*b h w c"]
     alpha: Float[Tensor, "*b h w"]
 
-def render(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int], shade: Callable[[Fragments], Tensor], *, sigma: float = 1e-4, gamma: float = 1e-4,
-           k: int = 8, background: float | Float[Tensor, "c"] = 1.0, depths: tuple[float, float] = (1.0, 100.0), **options) -> Picture:
-    """A picture of a mesh: `rasterize`, colours [*b, h, w, k, c] by `shade(fragments)`, `softmax_blend` of the nearest k, and `silhouette` of all faces.
+def render(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int], shade: Callable[[Fragments], Tensor], *,
+           sigma: float = 1e-4, gamma: float = 1e-4, k: int = 8, background: float | Float[Tensor, "c"] = 1.0,
+           depths: tuple[float, float] = (1.0, 100.0), **options) -> Picture:
+    """A picture of a mesh: `rasterize`, colours [*b, h, w, k, c] by `shade(fragments)`, `softmax_blend` of the nearest k, and `silhouette`
+    of all faces, which is ours whoever rasterises.
 
-    `sigma=0` draws hard edges (the nearest face's colour, alpha 0 or 1). `depths`: the near and far of the blend. `options` as for `rasterize`."""
+    `sigma=0` draws hard edges (the nearest face's colour, alpha 0 or 1). `depths`: the near and far of the blend. `options` as for
+    `rasterize`."""
     if sigma == 0:
         fragments = rasterize(mesh, camera, size, **options)
         return Picture(hard_blend(fragments, shade(fragments), background), (fragments.face[..., 0] >= 0).to(fragments.depth))
     fragments = rasterize(mesh, camera, size, k, options.pop("blur", blur_of(sigma)), **options)
-    backend = options.pop("backend", "auto")
     options.pop("perspective", None)
-    alpha = soft_silhouette(fragments, sigma) if backend == "pytorch3d" else silhouette(mesh, camera, size, sigma, backend=backend, **options)
+    backend = "torch" if options.pop("backend", "auto") == "torch" else "native"
+    alpha = silhouette(mesh, camera, size, sigma, backend=backend, **options)
     return Picture(softmax_blend(fragments, shade(fragments), sigma, gamma, background, *depths), alpha)
 
 # %% ../../nbs/kit/render.ipynb #90599508
@@ -808,15 +803,14 @@ def read_textured(path, *, largest: int | None = None, dtype=None) -> Textured:
     file, dtype = Path(path), dtype or torch.get_default_dtype()
     wrong = lambda what, found: PaperKitError(what, file=str(file), expected="a mesh with places on an image", found=found, next_step="read_mesh reads it without colours")
     if not file.is_file(): raise wrong("there is no such mesh", "no such file")
-    try:
+    said = dict(what="the mesh cannot be read", next_step=wrong("", "").next_step)
+    with reading(file, wrong("", "").expected, 1 << 29, **said):
         loaded = need("trimesh", "meshes").load(str(file), process=False, force="mesh")
         material = getattr(loaded.visual, "material", None)
         image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
         if image is not None:
             image = image.convert("RGB")
             if largest is not None: image.thumbnail((largest, largest))
-    except PaperKitError: raise
-    except Exception as error: raise wrong("the mesh cannot be read", f"{type(error).__name__}: {str(error)[:120]}") from error
     uv = getattr(loaded.visual, "uv", None)
     if uv is None or image is None or not np.isfinite(uv).all(): raise wrong("the mesh has no texture", f"uv: {uv is not None}, image: {image is not None}")
     return Textured(from_trimesh(loaded, dtype=dtype), torch.as_tensor(np.array(uv), dtype=dtype), torch.as_tensor(np.array(image), dtype=dtype)/255)

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
 import torch
-from ..kit.files import PaperKitError
+from ..kit.files import PaperKitError, reading
+from ..kit.readers import read_json, read_lines, read_picture
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, UInt8
@@ -842,7 +843,7 @@ def pictures(world: Patches, count: int, rng: Generator) -> list[dict]:
 # %% ../../nbs/language/worlds.ipynb #6c56110a
 def _lines(path: Path) -> list[str]:
     if not path.is_file(): raise PaperKitError("a file of Abstract Scenes is missing", file=str(path), expected=path.name, found="no such file", next_step="point data_root at AbstractScenes_v1.1")
-    return path.read_text().splitlines()
+    return read_lines(path, path.name, next_step="point data_root at AbstractScenes_v1.1")
 
 def clip_of_file(name: str) -> tuple:
     "(category name, pose, expression) of a clip-art's file name; pose and expression are -1 unless it is a child."
@@ -895,34 +896,37 @@ def read_coco(root, split: str = "val2017") -> dict:
     documents = {}
     for what in ("instances", "captions"):
         path = Path(root)/"annotations"/f"{what}_{split}.json"
-        try: documents[what] = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise PaperKitError("an annotation file of COCO cannot be read", file=str(path), expected="the published json", found=type(error).__name__, next_step="get it from cocodataset.org") from error
+        said = dict(what="an annotation file of COCO cannot be read", next_step="get it from cocodataset.org")
+        documents[what] = read_json(path, "the published json", dict, 2_000_000_000, **said)
         missing = {"images", "annotations"} - set(documents[what])
         if missing: raise PaperKitError("an annotation file of COCO is not complete", file=str(path), expected="images and annotations", found=f"no {', '.join(sorted(missing))}", next_step="get it again")
-    order = {c["id"]: i for i, c in enumerate(sorted(documents["instances"].get("categories", []), key=lambda c: c["id"]))}
-    size = {i["id"]: (i["width"], i["height"]) for i in documents["instances"]["images"]}
+    path = Path(root)/"annotations"/f"instances_{split}.json"
+    with reading(path, "the published json", **said):
+        return _coco_images(documents, split)
+
+def _coco_images(documents: dict, split: str) -> dict:
+    categories = sorted(documents["instances"].get("categories", []), key=lambda c: c["id"])
+    order = {c["id"]: i for i, c in enumerate(categories)}
+    size = {i["id"]: (float(i["width"]), float(i["height"])) for i in documents["instances"]["images"]}
+    if not all(1 <= side <= 1e6 for sides in size.values() for side in sides): raise ValueError("a picture of no size")
     images, left_out = {i: {"image": i, "boxes": [], "captions": []} for i in size}, 0
     for a in documents["instances"]["annotations"]:
         if a["image_id"] not in size or a["category_id"] not in order:
             raise PaperKitError("an annotation of COCO points nowhere", file=f"instances_{split}.json", expected="a known image and category", found=f"image {a['image_id']}, category {a['category_id']}", next_step="get the file again")
         x, y, w, h = (float("nan") if v is None else float(v) for v in a["bbox"])
         W, H = size[a["image_id"]]
-        if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0: left_out += 1
+        if not (all(-1e9 < v < 1e9 for v in (x, y, w, h)) and w > 0 and h > 0): left_out += 1
         else: images[a["image_id"]]["boxes"].append([order[a["category_id"]], (x + w/2)/W, (y + h/2)/H, w/W, h/H])
     for a in documents["captions"]["annotations"]:
         if a["image_id"] in images: images[a["image_id"]]["captions"].append(a["caption"].strip())
     found = [{**v, "boxes": np.array(sorted(v["boxes"], key=lambda c: (-(c[2] + c[4]/2), c[1], c[0])))} for v in images.values() if v["boxes"] and v["captions"]]
-    names = [c["name"] for c in sorted(documents["instances"].get("categories", []), key=lambda c: c["id"])]
+    names = [c["name"] for c in categories]
     return {"images": found, "categories": names, "left_out": left_out}
 
 def read_stuff(path, least: float = 0.01) -> list[tuple]:
     "[(label, mask [h, w])]: connected components of a COCO-Stuff label map with at least `least` of its area. Raises `PaperKitError` for a file that is no label map."
-    from PIL import Image
     from scipy import ndimage
-    try: labels = np.asarray(Image.open(path))
-    except (OSError, SyntaxError) as error:
-        raise PaperKitError("a stuff map cannot be read", file=str(path), expected="a PNG of labels", found=type(error).__name__, next_step="get it again") from error
+    labels = read_picture(path, expected="a PNG of labels", what="a stuff map cannot be read", next_step="get it again")
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise PaperKitError("a stuff map has no labels", file=str(path), expected="one channel of 8 bits", found=f"shape {list(labels.shape)}, {labels.dtype}", next_step="use the *_pixelmaps of COCO-Stuff")
     found = []

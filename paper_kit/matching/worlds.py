@@ -5,9 +5,7 @@
 # %% ../../nbs/matching/worlds.ipynb #3cf3053d
 from __future__ import annotations
 
-import io
 import math
-import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..kit.files import PaperKitError
+from ..kit.files import PaperKitError, reading
 from ..kit.geometry import axis_angle_to_matrix, intrinsics, invert, look_at, quaternion_to_matrix, rays, rigid
+from ..kit.readers import plain_pickle, read_picture
 from ..kit.scenes import LABELS, Part, Scene, Thing, assemble, draw, room
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['PATTERNS', 'ALONG_X', 'ALONG_Y', 'FAMILIES', 'pattern', 'patterns', 'aeroplane', 'bicycle', 'bus', 'car', 'boat',
            'motorbike', 'walker', 'part_poses', 'Clip', 'wander', 'joined', 'shoot', 'kinect', 'expose', 'object_clip',
-           'camera_clip', 'plain_pickle', 'MovingObjects3D', 'BundleFusion', 'TumRGBD']
+           'camera_clip', 'MovingObjects3D', 'BundleFusion', 'TumRGBD']
 
 # %% ../../nbs/matching/worlds.ipynb #bb1fbba4
 def pattern(name: str, size: int, random: np.random.Generator) -> Float[Tensor, "3 size size"]:
@@ -262,64 +261,21 @@ def camera_clip(random: np.random.Generator, frames: int = 9, height: int = 48, 
     depth = shot["depth"] if noise == 0 else kinect(shot["depth"], shot["normal"], torch.stack([rays(K, t, height, width)[1] for t in T]), random, noise)
     return _finished(shot | {"color": expose(shot["color"], random, gain, blur)}, depth, shot["label"] != LABELS.index("person"), T, K)
 
-# %% ../../nbs/matching/worlds.ipynb #d94892a9
-class _Array:
-    "What stands in for NumPy's array while a pickle is read."
-    def __init__(self, *a): self.state = None
-    def __setstate__(self, state): self.state = state
-
-class _Type(_Array):
-    def __init__(self, code="f8", *a): self.code, self.order = code, "<"
-    def __setstate__(self, state): self.order = state[1] if state[1] in "<>|=" else "<"
-
-class _Plain(pickle.Unpickler):
-    "Reads data and refuses code."
-    def find_class(self, module: str, name: str):
-        if name == "_reconstruct" and module.startswith("numpy"): return lambda *a: _Array()
-        if module == "numpy" and name in ("ndarray", "dtype"): return {"ndarray": _Array, "dtype": _Type}[name]
-        if name == "scalar" and module.startswith("numpy"): return lambda kind, data: _number(kind, data, ())
-        if (module, name) == ("_codecs", "encode"): return lambda text, coding: text.encode("latin1")
-        raise pickle.UnpicklingError(f"{module}.{name} is not data")
-    def persistent_load(self, pid): raise pickle.UnpicklingError("persistent ids are not read")
-
-def _number(kind: _Type, data, shape: tuple, fortran: bool = False):
-    data = data.encode("latin1") if isinstance(data, str) else data
-    if str(kind.code).lstrip("<>|=")[0] not in "fiub": raise pickle.UnpicklingError(f"an array of {kind.code}")
-    return np.frombuffer(data, np.dtype(kind.code).newbyteorder(kind.order)).reshape(shape, order="F" if fortran else "C")
-
-def _plain(value):
-    if isinstance(value, _Array):
-        _, shape, kind, fortran, data = value.state
-        return _number(kind, data, shape, fortran)
-    if isinstance(value, dict): return {_plain(k): _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-def plain_pickle(file) -> object:
-    "Lists, dictionaries, numbers, text and arrays of numbers from a pickle; nothing in it is run. Raises `PaperKitError` for anything else."
-    file = Path(file)
-    try: return _plain(_Plain(io.BytesIO(file.read_bytes()), encoding="latin1").load())
-    except Exception as error:
-        raise PaperKitError("a file of plain data cannot be read", file=str(file), expected="a pickle of lists, dictionaries, numbers, text and arrays", found=f"{type(error).__name__}: {error}"[:120],
-                            next_step="unpack the data set again") from None
-
 # %% ../../nbs/matching/worlds.ipynb #5b288520
 def _picture(file: Path, size: tuple[int, int], depth: float | None = None) -> Tensor:
     "Colour [3, h, w] in 0..1, or with `depth` units a metre depth [h, w] in metres, nearest pixel. Raises `PaperKitError`."
-    from PIL import Image
     wanted = "a 16-bit picture of depth" if depth else "a colour picture"
     if not file.is_file(): raise PaperKitError("a frame is missing", file=str(file), expected=wanted, found="nothing", next_step="unpack the data set again")
-    try:
-        with Image.open(file) as image:
-            height, width = size
-            pixels = np.array(image.resize((width, height), Image.Resampling.NEAREST) if depth else image.convert("RGB").resize((width, height), Image.Resampling.BOX))
-    except Exception as error:
-        raise PaperKitError("a frame cannot be read", file=str(file), expected=wanted, found=f"{type(error).__name__}: {error}"[:100], next_step="unpack the data set again") from None
+    mode, filter = (None, "nearest") if depth else ("RGB", "box")
+    said = dict(what="a frame cannot be read", next_step="unpack the data set again")
+    pixels = read_picture(file, mode, size, filter, wanted, **said)
     if depth and pixels.ndim != 2: raise PaperKitError("a picture of depth has colours", file=str(file), expected=wanted, found=f"shape {list(pixels.shape)}", next_step="unpack the data set again")
     return torch.from_numpy(pixels.astype(np.float32)/depth) if depth else torch.from_numpy(pixels.astype(np.float32)/255).permute(2, 0, 1)
 
 def _rigid(values, file: Path, what: str = "a pose") -> Float[Tensor, "4 4"]:
     "A checked rigid matrix. Raises `PaperKitError` for a wrong shape, NaN, or what is no rigid motion."
-    T = torch.from_numpy(np.array(values, dtype=np.float64))
+    with reading(file, "a 4 x 4 matrix", what=f"{what} cannot be read"):
+        T = torch.from_numpy(np.array(values, dtype=np.float64))
     sound = T.shape == (4, 4) and bool(torch.isfinite(T).all()) and bool((T[:3, :3] @ T[:3, :3].mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-2)
     if not sound: raise PaperKitError(f"{what} is not rigid", file=str(file), expected="a finite rigid 4 x 4 matrix", found=f"shape {list(T.shape)}, {int((~torch.isfinite(T)).sum())} not finite", next_step="leave that frame out")
     return T
@@ -343,8 +299,9 @@ class MovingObjects3D:
         for category, (start, stop) in self.splits[split].items():
             for folder in sorted(p for p in (self.base/category).glob("[0-9]*") if p.is_dir() and start <= int(p.name) < stop):
                 info = self.info(folder)
-                seen = info["object_visible_frames"]["Model_1"][::interval]
-                self.pairs += [(folder, info, int(a), int(b)) for a, b in zip(seen, seen[1:])]
+                with reading(folder/"info.pkl", "frames of Model_1", what="a description cannot be read"):
+                    seen = info["object_visible_frames"]["Model_1"][::interval]
+                    self.pairs += [(folder, info, int(a), int(b)) for a, b in zip(seen, seen[1:])]
         if not self.pairs: raise PaperKitError("no sequence was found", file=str(self.base), expected="CATEGORY/NNNNNN/info.pkl of " + ", ".join(self.splits[split]), found="none", next_step="unpack the data set")
 
     @staticmethod
@@ -363,10 +320,16 @@ class MovingObjects3D:
         folder, info, *two = self.pairs[k]
         path = lambda name: self.base/str(name).split("final/")[-1]
         size, file = (120, 160), folder/"info.pkl"
-        color, depth = [_picture(path(info["color"][f]), size) for f in two], [_picture(path(info["depth"][f]), size, 1000.0) for f in two]
-        mask = [_picture(path(info["object_mask"][f]), size, 1.0) == 1 for f in two]
-        (c0, c1), (o0, o1) = ([_rigid(values[f], file) for f in two] for values in (info["pose"], info["object_poses"]["Model_1"]))
-        return _pair(color, depth, mask, torch.linalg.inv(c1) @ o1 @ torch.linalg.inv(o0) @ c0, _camera(*(float(v) for v in np.ravel(info["calib"])[:4]), 0.5))
+        with reading(file, "color, depth, object_mask, pose, object_poses, calib", what="a description cannot be read"):
+            color = [_picture(path(info["color"][f]), size) for f in two]
+            depth = [_picture(path(info["depth"][f]), size, 1000.0) for f in two]
+            mask = [_picture(path(info["object_mask"][f]), size, 1.0) == 1 for f in two]
+            poses = (info["pose"], info["object_poses"]["Model_1"])
+            (c0, c1), (o0, o1) = ([_rigid(values[f], file) for f in two] for values in poses)
+            camera = [float(v) for v in np.ravel(info["calib"])[:4]]
+            if not np.isfinite(camera).all(): raise ValueError("a camera that is not finite")
+            motion = torch.linalg.inv(c1) @ o1 @ torch.linalg.inv(o0) @ c0
+            return _pair(color, depth, mask, motion, _camera(*camera, 0.5))
 
 # %% ../../nbs/matching/worlds.ipynb #c0d81f00
 class BundleFusion:
@@ -385,8 +348,9 @@ class BundleFusion:
     @staticmethod
     def pose(file: Path) -> Float[Tensor, "4 4"] | None:
         "Camera to world, None where tracking was lost. Raises `PaperKitError` for a file that is not a matrix."
-        try: values = np.array([[float(v) for v in line.split()] for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()])
-        except ValueError as error: raise PaperKitError("a pose cannot be read", file=str(file), expected="4 x 4 numbers", found=str(error)[:80], next_step="unpack the scene again") from None
+        with reading(file, "4 x 4 numbers", 100_000, what="a pose cannot be read", next_step="unpack the scene again"):
+            lines = file.read_text(encoding="utf-8").splitlines()
+            values = np.array([[float(v) for v in line.split()] for line in lines if line.strip()])
         return None if values.shape == (4, 4) and not np.isfinite(values).all() else _rigid(values, file)
 
     def __len__(self): return len(self.pairs)
@@ -419,7 +383,8 @@ class TumRGBD:
         "The rows of a list. Raises `PaperKitError` naming the line that is torn or not finite."
         if not file.is_file(): raise PaperKitError("a list is missing", file=str(file), expected="rgb.txt, depth.txt, groundtruth.txt", found="nothing", next_step="unpack the sequence again")
         found = []
-        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        with reading(file, f"{width} columns", 50_000_000): text = file.read_text(encoding="utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
             row = line.split()
             if not row or row[0].startswith("#"): continue
             try: sound = len(row) >= width and np.isfinite([float(v) for v in (row[:width] if width > 2 else row[:1])]).all()
@@ -432,6 +397,9 @@ class TumRGBD:
     def pose(row: list[str]) -> Float[Tensor, "4 4"]:
         "Camera to world of a row: time tx ty tz qx qy qz qw."
         x = torch.tensor([float(v) for v in row[1:8]], dtype=torch.float64)
+        if not 0.5 < x[3:].norm() < 2:
+            raise PaperKitError("a pose is no rotation", expected="a unit quaternion", found=" ".join(row[4:8])[:80],
+                                next_step="unpack the sequence again")
         return rigid(quaternion_to_matrix(x[[6, 3, 4, 5]]), x[:3])
 
     def __len__(self): return len(self.pairs)

@@ -17,9 +17,11 @@ from torch import nn
 
 from ..kit.claims import (Predicate, above, all_below, all_of, custom, falls,
                                   less, more, near, replicates, share_above)
-from ..kit.files import PaperKitError, patch
+from ..kit.files import PaperKitError, patch, reading
 from ..kit.geometry import axis_angle_to_matrix, intrinsics, invert, look_at, matrix_to_quaternion, quaternion_to_matrix, rigid
 from ..kit.nn import Residual, ResNet, parameter_count, seeded
+from ..kit.readers import read_json, read_lines
+from ..kit.readers import read_picture as picture_in
 from ..kit.scenes import Part, Thing, assemble, draw, room, texture_bank
 from ..kit.train import Batches, cosine, train
 from ..kit.voxels import grid_points
@@ -1120,7 +1122,7 @@ def _camera(numbers: Sequence[str], where: str) -> Float[Tensor, "4 4"]:
     "Camera to world from tx ty tz qw qx qy qz."
     try: x = torch.tensor([float(n) for n in numbers], dtype=torch.float64)
     except ValueError: x = torch.full((7,), math.nan)
-    if not x.isfinite().all() or abs(x[3:].norm() - 1) > 0.05:
+    if len(x) != 7 or not (x.abs() < 1e9).all() or abs(x[3:].norm() - 1) > 0.05:
         raise PaperKitError("a camera cannot be read", file=where, expected="tx ty tz qw qx qy qz, finite, a unit quaternion", found=" ".join(numbers)[:80], next_step="drop the line, or read with skip=True")
     return rigid(quaternion_to_matrix(F.normalize(x[3:], dim=0)), x[:3]).float()
 
@@ -1132,7 +1134,7 @@ def read_pairs(path, skip: bool = False) -> tuple[list[ImagePair], list[str]]:
     path = Path(path)
     if not path.is_file(): raise PaperKitError("a split file is missing", file=str(path), expected="three header lines, then one pair a line", found="no such file", next_step="put the split of the released code there")
     pairs, left_out = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[3:], 4):
+    for number, line in enumerate(read_lines(path, "three header lines, then one pair a line")[3:], 4):
         if not line.strip(): continue
         words, where = line.split(), f"{path}:{number}"
         try:
@@ -1149,13 +1151,9 @@ def read_pairs(path, skip: bool = False) -> tuple[list[ImagePair], list[str]]:
 def read_picture(path, size: tuple[int, int] | None = None) -> Tensor:
     "An image as bytes [3, h, w], resized to `size` (height, width). Raises `PaperKitError` for a missing or damaged file."
     from pathlib import Path
-    from PIL import Image
     if not Path(path).is_file(): raise PaperKitError("an image is missing", file=str(path), expected="a PNG or JPEG", found="no such file", next_step="complete the data set, or read with skip=True")
-    try:
-        with Image.open(path) as image: image = image.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR) if size else image.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise PaperKitError("an image cannot be read", file=str(path), expected="a whole PNG or JPEG", found=f"{type(error).__name__}"[:80], next_step="fetch it again, or read with skip=True") from None
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    said = dict(what="an image cannot be read", next_step="fetch it again, or read with skip=True")
+    return torch.from_numpy(picture_in(path, "RGB", size, "bilinear", "a whole PNG or JPEG", **said)).permute(2, 0, 1)
 
 def load_suncg_pairs(root, split: str = "test", size: tuple[int, int] = (480, 640), skip: bool = False) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[str]]:
     "(image 1, image 2, P) of a split: splits/<split>.txt names images such as <house>/<view>, which are renderings_ldr/<house>/<view>_mlt.png; and what was left out."
@@ -1174,16 +1172,17 @@ def load_nyu_proposals(root, size: tuple[int, int] = (480, 640), skip: bool = Fa
     """{name: (image, boxes [k, 4] in its pixels, scores [k])} from images/<name>.png and boxes.json, {name: [[left, top, right, bottom, score], ...]} as a COCO detector gives them; and what was left out.
 
     Raises `PaperKitError` for boxes that are no numbers, have no area, or whose image is missing, unless `skip`."""
-    import json
     from pathlib import Path
     path, found, left_out = Path(root)/"boxes.json", {}, []
     if not path.is_file(): raise PaperKitError("the proposals are missing", file=str(path), expected="{name: [[left, top, right, bottom, score], ...]}", found="no such file", next_step="run a detector and write its boxes there")
-    try: listed = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error: raise PaperKitError("the proposals cannot be read", file=str(path), expected="JSON", found=str(error)[:80], next_step="write the file again") from None
+    said = dict(what="the proposals cannot be read", next_step="write the file again")
+    listed = read_json(path, "JSON: {name: [[left, top, right, bottom, score], ...]}", dict, **said)
     for name, rows in listed.items():
         try:
-            boxes = torch.tensor(rows, dtype=torch.float32) if rows and all(isinstance(r, list) and len(r) == 5 for r in rows) else torch.zeros(0, 5)
-            if len(boxes) == 0 or not boxes.isfinite().all() or not (boxes[:, 2:4] > boxes[:, :2]).all():
+            with reading(path, f"rows of five numbers for {name}"[:80], **said):
+                fives = rows and all(isinstance(r, list) and len(r) == 5 for r in rows)
+                boxes = torch.tensor(rows, dtype=torch.float32) if fives else torch.zeros(0, 5)
+            if len(boxes) == 0 or not (boxes.abs() < 1e6).all() or not (boxes[:, 2:4] > boxes[:, :2]).all():
                 raise PaperKitError(f"the boxes of {name} are no boxes", file=str(path), expected="[left, top, right, bottom, score], finite, with an area", found=str(rows)[:80], next_step="drop the entry, or read with skip=True")
             image = read_picture(Path(root)/"images"/f"{name}.png")
             scale = torch.tensor([size[1]/image.shape[2], size[0]/image.shape[1]]).repeat(2)

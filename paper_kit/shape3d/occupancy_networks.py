@@ -18,12 +18,13 @@ import torch
 from torch import nn
 
 from ..kit.claims import above, all_above, below, less, more, none_of, sign_test, within
-from ..kit.files import PaperKitError, patch
+from ..kit.files import PaperKitError, patch, reading
 from ..kit.mesh import Mesh, components, edges, face_normals, inside, is_watertight, sample_surface, volume
 from ..kit.metrics import intersection_over_union
 from ..kit.nn import Residual, ResNet, load_strict, parameter_count, read_weights, seeded
 from ..kit.points import gather, nearest
 from ..kit.rays import mesh_picture, viewpoint
+from ..kit.readers import read_json, read_lines, read_npz, read_picture
 from ..kit.train import cosine, step_seed, train
 from ..kit.voxels import grid_points, lookup, marching_cubes
 from .worlds import build, camera_matrix, camera_pose, family, photograph, sample_family
@@ -1213,9 +1214,8 @@ def _arrays(path, shapes: dict[str, tuple]) -> dict[str, np.ndarray]:
     path, expected = Path(path), ", ".join(f"{k} {list(s)}" for k, s in shapes.items())
     wrong = lambda found: PaperKitError("the file cannot be used", file=str(path), expected=f"an npz with {expected}", found=found, next_step="fetch it again, or leave the model out")
     if not path.is_file(): raise wrong("no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file: found = {k: file[k] for k in shapes if k in file.files}
-    except Exception as error: raise wrong(f"{type(error).__name__}: {str(error)[:80]}") from None
+    said = dict(what="the file cannot be used", next_step=wrong("").next_step)
+    found = read_npz(path, f"an npz with {expected}", shapes, **said)
     for name, shape in shapes.items():
         a = found.get(name)
         if a is None or a.dtype.kind not in "fiub" or a.ndim != len(shape) or any(s not in (-1, n) for s, n in zip(shape, a.shape)):
@@ -1225,7 +1225,7 @@ def _arrays(path, shapes: dict[str, tuple]) -> dict[str, np.ndarray]:
 def models_of(root, synset: str, split: str = "train") -> list[str]:
     "Model names of a split, in its order. Raises `PaperKitError` for a list that is missing or empty, and for names that lead elsewhere."
     path = Path(root)/synset/f"{split}.lst"
-    names = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    names = " ".join(read_lines(path, "one model a line")).split() if path.is_file() else []
     odd = [n for n in names if "/" in n or "\\" in n or n in (".", "..")]
     if not names or odd:
         raise PaperKitError("the split cannot be used", file=str(path), expected="one model a line", found=odd[0] if odd else "no such file" if not path.is_file() else "nothing", next_step="take it from the published archive")
@@ -1247,8 +1247,8 @@ def read_occupancies(path, generator: Generator | None = None) -> Occupancies:
     a = _arrays(path, {"points": (-1, 3), "occupancies": (-1,), "loc": (3,)}) | _arrays(path, {"scale": ()})
     points, bits = a["points"], a["occupancies"]
     full = np.unpackbits(bits)[:len(points)].astype(bool) if bits.dtype == np.uint8 and len(bits) != len(points) else bits.astype(bool)
-    good, scale = np.isfinite(points).all(1), float(a["scale"])
-    if len(full) != len(points) or not good.any() or not np.isfinite(a["loc"]).all() or not (math.isfinite(scale) and scale > 0):
+    good, scale = (np.abs(points) < 1e30).all(1), float(a["scale"])
+    if len(full) != len(points) or not good.any() or not (np.abs(a["loc"]) < 1e30).all() or not 0 < scale < 1e30:
         raise PaperKitError("the points cannot be used", file=str(path), expected="finite points, a bit for each, a finite loc, a positive scale",
                             found=f"{int(good.sum())} finite of {len(points)} points, {len(full)} bits, loc {a['loc']}, scale {scale}", next_step="leave the model out")
     x = torch.from_numpy(points[good].astype(np.float32))
@@ -1258,7 +1258,9 @@ def read_occupancies(path, generator: Generator | None = None) -> Occupancies:
 def read_pointcloud(path) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
     "Points and normals of a `pointcloud.npz`, finite ones. Raises `PaperKitError` as above."
     a = _arrays(path, {"points": (-1, 3), "normals": (-1, 3)})
-    good = np.isfinite(a["points"]).all(1) & np.isfinite(a["normals"]).all(1) if len(a["points"]) == len(a["normals"]) else np.zeros(0, bool)
+    pairs = len(a["points"]) == len(a["normals"])
+    small = [np.abs(a[k]) < 1e30 for k in ("points", "normals")]
+    good = np.concatenate(small, 1).all(1) if pairs else np.zeros(0, bool)
     if not good.any(): raise PaperKitError("the cloud cannot be used", file=str(path), expected="as many finite points as normals", found=f"{len(a['points'])} and {len(a['normals'])}", next_step="leave the model out")
     return tuple(torch.from_numpy(a[k][good].astype(np.float32)) for k in ("points", "normals"))
 
@@ -1270,10 +1272,11 @@ def read_binvox(path, largest: int = 512) -> Bool[Tensor, "x y z"]:
     path, expected = Path(path), "#binvox 1, dim, translate, scale, data, then pairs of value and count"
     wrong = lambda found: PaperKitError("the voxels cannot be read", file=str(path), expected=expected, found=found, next_step="fetch it again, or leave the model out")
     if not path.is_file(): raise wrong("no such file")
-    head, mark, body = path.read_bytes().partition(b"\ndata\n")
+    with reading(path, expected, 200_000_000): head, mark, body = path.read_bytes().partition(b"\ndata\n")
     lines = head.decode("ascii", "replace").split("\n")
     dim = next((l.split()[1:] for l in lines if l.startswith("dim")), [])
-    if not mark or not lines[0].startswith("#binvox") or len(dim) != 3 or not all(d.isdigit() and 0 < int(d) <= largest for d in dim): raise wrong(f"header {lines[:2]}")
+    sized = len(dim) == 3 and all(d.isdecimal() and len(d) < 9 and 0 < int(d) <= largest for d in dim)
+    if not mark or not lines[0].startswith("#binvox") or not sized: raise wrong(f"header {lines[:2]}")
     x, z, y = map(int, dim)
     runs = np.frombuffer(body[:len(body)//2*2], np.uint8).reshape(-1, 2)
     if len(body) % 2 or runs[:, 1].astype(np.int64).sum() != x*y*z or (runs[:, 0] > 1).any(): raise wrong(f"{int(runs[:, 1].astype(np.int64).sum())} values for {x*y*z}")
@@ -1284,7 +1287,11 @@ def read_views(folder, size: int = 224) -> tuple[Float[Tensor, "v 3 size size"],
     folder = Path(folder)
     files = sorted(folder.glob("*.jpg"))
     if not files: raise PaperKitError("there are no renderings", file=str(folder), expected="000.jpg, 001.jpg, ...", found="none", next_step="fetch the folder again")
-    a = _arrays(folder/"cameras.npz", {f"{k}_{i}": s for i in range(len(files)) for k, s in (("world_mat", (-1, 4)), ("camera_mat", (-1, 3)))})
+    shapes = {f"{k}_{i}": s for i in range(len(files)) for k, s in (("world_mat", (-1, 4)), ("camera_mat", (-1, 3)))}
+    a = _arrays(folder/"cameras.npz", shapes)
+    if short := [k for k in shapes if len(a[k]) < 3]:
+        raise PaperKitError("a camera has too few rows", file=str(folder/"cameras.npz"), expected="at least 3",
+                            found=short[0], next_step="leave the model out")
     world = np.stack([a[f"world_mat_{i}"][:3] for i in range(len(files))]).astype(np.float32)
     camera = np.stack([a[f"camera_mat_{i}"][:3] for i in range(len(files))]).astype(np.float32)
     bad = [i for i in range(len(files)) if not (np.isfinite(world[i]).all() and np.isfinite(camera[i]).all())]
@@ -1293,13 +1300,8 @@ def read_views(folder, size: int = 224) -> tuple[Float[Tensor, "v 3 size size"],
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #f5389459
 def _picture(path, mode: str) -> np.ndarray:
-    from PIL import Image
-    path = Path(path)
-    try:
-        with Image.open(path) as image: return np.array(image.convert(mode) if mode else image)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise PaperKitError("the image cannot be read", file=str(path), expected="a JPEG or PNG file", found="no such file" if not path.is_file() else f"{type(error).__name__}: {str(error)[:80]}",
-                            next_step="fetch it again, or leave it out") from None
+    said = dict(what="the image cannot be read", next_step="fetch it again, or leave it out")
+    return read_picture(path, mode or None, expected="a JPEG or PNG file", **said)
 
 def framed(image: Float[Tensor, "3 h w"], mask: Float[Tensor, "h w"] | None = None, size: int = 224, margin: float = 0.1) -> Float[Tensor, "3 size size"]:
     """The image as the networks expect it: white where the mask is 0, the mask's box (or the whole) in the middle of a white square, resized.
@@ -1352,7 +1354,7 @@ def kitti_cars(root, frame: str, least: int = 1000, size: int = 224) -> list[Flo
 def online_products(root, split: str = "test", kind: str = "chair", size: int = 224, limit: int | None = None, skip: bool = False) -> tuple[list[tuple[str, Tensor]], list[tuple[str, str]]]:
     "(path, image) of the photos of a super-class, and those left out with the reason. Raises `PaperKitError` for a list without such photos, and for a faulty photo unless `skip`."
     path = Path(root)/f"Ebay_{split}.txt"
-    rows = [l.split() for l in path.read_text(encoding="utf-8").splitlines()[1:]] if path.is_file() else []
+    rows = [l.split() for l in read_lines(path, "image_id class_id super_class_id path")[1:]] if path.is_file() else []
     names = [r[3] for r in rows if len(r) == 4 and r[3].startswith(f"{kind}_final/") and ".." not in r[3]]
     if not names: raise PaperKitError("the list cannot be used", file=str(path), expected=f"image_id class_id super_class_id path, some paths in {kind}_final", found=f"{len(rows)} rows", next_step="see the data set's README")
     found, left = [], []
@@ -1364,23 +1366,34 @@ def online_products(root, split: str = "test", kind: str = "chair", size: int = 
     return found, left
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #8407eb8a
+def _pix3d_entry(root, row: dict, size: int) -> dict:
+    leave, pose = "leave it out", {}
+    parts = (("rotation", "rot_mat", (3, 3)), ("translation", "trans_mat", (3,)), ("focal", "focal_length", ()))
+    for key, name, shape in parts:
+        pose[key] = torch.tensor(row[name], dtype=torch.float32)
+        if pose[key].shape != shape or not (pose[key].abs() < 1e9).all():
+            raise PaperKitError("a pose is not finite", file=str(row["img"]), expected=f"finite numbers, {list(shape)}",
+                                found=name, next_step=leave)
+    image, mask = _picture(Path(root)/row["img"], "RGB"), _picture(Path(root)/row["mask"], "L")
+    if mask.shape != image.shape[:2]:
+        raise PaperKitError("the mask does not fit", file=str(row["mask"]), expected=list(image.shape[:2]),
+                            found=list(mask.shape), next_step=leave)
+    pixels, inside = (torch.from_numpy(x.copy()).float()/255 for x in (image, mask))
+    return {"image": framed(pixels.movedim(-1, 0), inside, size), "model": str(Path(root)/row["model"])} | pose
+
 def pix3d_entries(root, category: str = "chair", size: int = 224, limit: int | None = None, skip: bool = False) -> tuple[list[dict], list[tuple[str, str]]]:
     """[{"image" on white, "model" path, "rotation" [3, 3], "translation" [3], "focal" in mm}] of a category, and entries left out with the reason.
 
     Raises `PaperKitError` for a faulty entry unless `skip`."""
-    import json
     path = Path(root)/"pix3d.json"
-    try: rows = [r for r in json.loads(path.read_text(encoding="utf-8")) if r["category"] == category]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise PaperKitError("the list cannot be used", file=str(path), expected="entries with category, img, mask, model, rot_mat, trans_mat, focal_length", found=f"{type(error).__name__}: {str(error)[:80]}", next_step="fetch it again") from None
+    expected = "entries with category, img, mask, model, rot_mat, trans_mat, focal_length"
+    said = dict(what="the list cannot be used", next_step="fetch it again")
+    listed = read_json(path, expected, list, **said)
+    with reading(path, expected, **said): rows = [r for r in listed if r["category"] == category]
     found, left = [], []
     for row in rows[:limit]:
         try:
-            pose = {k: torch.tensor(row[n], dtype=torch.float32) for k, n in (("rotation", "rot_mat"), ("translation", "trans_mat"), ("focal", "focal_length"))}
-            if not all(bool(torch.isfinite(t).all()) for t in pose.values()): raise PaperKitError("a pose is not finite", file=str(path), expected="finite numbers", found=str(row["img"]), next_step="leave it out")
-            image, mask = _picture(Path(root)/row["img"], "RGB"), _picture(Path(root)/row["mask"], "L")
-            if mask.shape != image.shape[:2]: raise PaperKitError("the mask does not fit", file=str(row["mask"]), expected=list(image.shape[:2]), found=list(mask.shape), next_step="leave it out")
-            found.append({"image": framed(torch.from_numpy(image.copy()).movedim(-1, 0).float()/255, torch.from_numpy(mask.copy()).float()/255, size), "model": str(Path(root)/row["model"])} | pose)
+            with reading(path, expected, **said): found.append(_pix3d_entry(root, row, size))
         except PaperKitError as error:
             if not skip: raise
             left.append((str(row.get("img")), str(error)))

@@ -20,11 +20,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..kit.claims import above, below, custom, falls, less, more
-from ..kit.files import PaperKitError, need, patch
+from ..kit.files import PaperKitError, need, patch, reading
 from ..kit.geometry import transform
 from ..kit.mesh import Mesh, inside, sample_surface
 from ..kit.nn import PointwiseTranspose, Residual, UNet, load_strict, parameter_count, read_weights, seeded
 from ..kit.points import nearest
+from ..kit.readers import read_json, read_lines, read_mat, read_npy, read_picture
 from ..kit.render import Camera, orbit, rasterize, silhouette
 from ..kit.scenes import texture_bank
 from ..kit.train import Batches, cosine, train, warmup
@@ -37,15 +38,15 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 # %% auto #0
-__all__ = ['DOMAINS', 'TARGETS', 'VARIANTS', 'RATES', 'RANGES', 'SIZES', 'WANTED', 'predicates', 'viewer_html', 'viewer_css',
-           'viewer_js', 'WHY', 'azimuth_labels', 'polar_labels', 'decode_azimuth', 'decode_polar', 'azimuth_error',
-           'Encoder', 'Transposed', 'Decoder', 'head', 'Sketch', 'View', 'as_view', 'SketchNet', 'divergence',
-           'sketch_loss', 'voxel_decoder', 'sketch_input', 'VoxelNet', 'Critic', 'gradient_penalty', 'Alignment',
-           'PointEmbedding', 'contrastive', 'jitter', 'name_means', 'Transferred', 'transfer_names', 'camera_matrix',
-           'camera_pose', 'voxel_mesh', 'Refined', 'silhouette_loss', 'refine', 'project_points', 'hidden_points',
-           'Score', 'mirrored_names', 'score', 'Domain', 'Views', 'draw_views', 'Drawn', 'world_mesh', 'draw_shape',
-           'rooms', 'on_background', 'solid_voxels', 'named_points', 'training_stage', 'patch_over', 'cover',
-           'shift_off', 'test_images', 'domain_stage', 'augmented', 'backgrounds', 'true_sketch', 'sketch_of',
+__all__ = ['DOMAINS', 'TARGETS', 'VARIANTS', 'RATES', 'RANGES', 'SIZES', 'WANTED', 'again', 'predicates', 'viewer_html',
+           'viewer_css', 'viewer_js', 'WHY', 'azimuth_labels', 'polar_labels', 'decode_azimuth', 'decode_polar',
+           'azimuth_error', 'Encoder', 'Transposed', 'Decoder', 'head', 'Sketch', 'View', 'as_view', 'SketchNet',
+           'divergence', 'sketch_loss', 'voxel_decoder', 'sketch_input', 'VoxelNet', 'Critic', 'gradient_penalty',
+           'Alignment', 'PointEmbedding', 'contrastive', 'jitter', 'name_means', 'Transferred', 'transfer_names',
+           'camera_matrix', 'camera_pose', 'voxel_mesh', 'Refined', 'silhouette_loss', 'refine', 'project_points',
+           'hidden_points', 'Score', 'mirrored_names', 'score', 'Domain', 'Views', 'draw_views', 'Drawn', 'world_mesh',
+           'draw_shape', 'rooms', 'on_background', 'solid_voxels', 'named_points', 'training_stage', 'patch_over',
+           'cover', 'shift_off', 'test_images', 'domain_stage', 'augmented', 'backgrounds', 'true_sketch', 'sketch_of',
            'sketch_stage', 'sketch_net', 'voxel_stage', 'voxel_net', 'critic_stage', 'natural_stage', 'embedding_stage',
            'embedding_net', 'Cycle', 'in_parts', 'Seen', 'best_iou', 'cycle_of', 'cycle_stage', 'feature_levels',
            'imagenet_network', 'hyperpixels', 'hough_matching', 'move_points', 'choose_layers', 'draw_pairs',
@@ -1213,16 +1214,20 @@ class Pair(NamedTuple):
 def _wrong(what: str, file, expected: str, found) -> PaperKitError:
     return PaperKitError(what, file=str(file), expected=expected, found=str(found)[:120], next_step="fetch the file again, or pass skip=True to leave it out")
 
-def _json(path: Path, layout: str):
-    if not path.is_file(): raise PaperKitError("a file is missing", file=str(path), expected=layout, found="no such file", next_step="unpack the data set as published")
-    try: return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error: raise _wrong("a file cannot be read", path, layout, error) from None
+again = "fetch the file again, or pass skip=True to leave it out"
+
+def _json(path: Path, layout: str, kind):
+    if not path.is_file():
+        raise PaperKitError("a file is missing", file=str(path), expected=layout, found="no such file",
+                            next_step="unpack the data set as published")
+    return read_json(path, layout, kind, next_step=again)
 
 def _finite(values, shape: tuple, what: str, file) -> Float[Tensor, "..."]:
     try: array = np.asarray(values, np.float64)
     except (TypeError, ValueError) as error: raise _wrong(f"{what} is no array of numbers", file, f"shape {list(shape)}", error) from None
     if array.ndim != len(shape) or any(a not in (-1, b) for a, b in zip(shape, array.shape)): raise _wrong(f"{what} has another shape", file, f"{list(shape)}", list(array.shape))
-    if not np.isfinite(array).all(): raise _wrong(f"{what} is not finite", file, "finite numbers", "NaN or infinity")
+    finite = (np.abs(array) < 1e30).all()
+    if not finite: raise _wrong(f"{what} is not finite", file, "finite numbers", "NaN or infinity")
     return torch.from_numpy(array).float()
 
 def _each(entries, read: Callable, skip: bool) -> tuple[list, list]:
@@ -1240,23 +1245,28 @@ def read_pcd(path) -> Float[Tensor, "n 3"]:
     "Positions of an ASCII point cloud file. Raises `PaperKitError` for another format and for what is not finite."
     path, layout = Path(path), "an ASCII .pcd with FIELDS x y z ..."
     if not path.is_file(): raise PaperKitError("a file is missing", file=str(path), expected=layout, found="no such file", next_step="unpack the data set as published")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_lines(path, layout, next_step=again)
     head = {l.split()[0].upper(): l.split()[1:] for l in lines[:12] if l.strip()}
     start = next((i + 1 for i, l in enumerate(lines[:12]) if l.upper().startswith("DATA")), None)
     if start is None or head.get("DATA", [""])[0].lower() != "ascii" or head.get("FIELDS", [])[:3] != ["x", "y", "z"]: raise _wrong("the point cloud has another format", path, layout, " ".join(lines[:2]))
     rows = [l.split()[:3] for l in lines[start:] if l.strip()]
-    if len(rows) != int(head.get("POINTS", [len(rows)])[0]): raise _wrong("the point cloud is cut short", path, f"{head['POINTS'][0]} points", len(rows))
+    points = (head.get("POINTS") or [str(len(rows))])[0]
+    if not rows or points != str(len(rows)):
+        raise _wrong("the point cloud is cut short", path, f"{points[:20]} points", len(rows))
     return _finite(rows, (-1, 3), "the cloud", path)
 
 def load_keypointnet(root, synset: str, skip: bool = False) -> tuple[list[Annotated], list]:
     "KeypointNet models of a class: annotations/all.json and pcds/<synset>/<model>.pcd."
     root = Path(root)
-    entries = [e for e in _json(root/"annotations"/"all.json", "annotations/all.json: a list of {class_id, model_id, keypoints}") if isinstance(e, dict) and e.get("class_id") == synset]
+    layout = "annotations/all.json: a list of {class_id, model_id, keypoints}"
+    listed = _json(root/"annotations"/"all.json", layout, list)
+    entries = [e for e in listed if isinstance(e, dict) and e.get("class_id") == synset]
     if not entries: raise _wrong("no model of this class", root/"annotations"/"all.json", f"class_id {synset}", "none")
     def read(e):
-        points = read_pcd(root/"pcds"/synset/f"{e['model_id']}.pcd")
-        try: index = {int(k["semantic_id"]): int(k["pcd_info"]["point_index"]) for k in e["keypoints"]}
-        except (KeyError, TypeError, ValueError) as error: raise _wrong("the keypoints have another layout", root/"annotations"/"all.json", "semantic_id and pcd_info.point_index", error) from None
+        said = dict(what="the keypoints have another layout", next_step=again)
+        with reading(root/"annotations"/"all.json", "semantic_id and pcd_info.point_index of keypoints", **said):
+            points = read_pcd(root/"pcds"/synset/f"{e['model_id']}.pcd")
+            index = {int(k["semantic_id"]): int(k["pcd_info"]["point_index"]) for k in e["keypoints"]}
         if any(not 0 <= i < len(points) for i in index.values()): raise _wrong("a keypoint names no point", root/"annotations"/"all.json", f"indices below {len(points)}", max(index.values()))
         return Annotated(e["model_id"], points, index)
     return _each(entries, read, skip)
@@ -1265,12 +1275,20 @@ def load_pix3d(root, category: str = "chair", skip: bool = False) -> tuple[list[
     "Pix3D images of a category: pix3d.json with img, mask, model, voxel, keypoints, rot_mat, trans_mat, focal_length, img_size, bbox."
     root = Path(root)
     def read(e):
+        with reading(root/"pix3d.json", "entries with img, mask, model, voxel, rot_mat and the like", next_step=again):
+            return photo(e)
+    def photo(e):
         for key in ("img", "mask"):
-            if not (root/e[key]).is_file(): raise PaperKitError("a file is missing", file=str(root/e[key]), expected=f"{key} of pix3d.json", found="no such file", next_step="unpack the data set as published")
-        pose = {"R": _finite(e["rot_mat"], (3, 3), "rot_mat", root/e["img"]), "t": _finite(e["trans_mat"], (3,), "trans_mat", root/e["img"]), "focal_length": float(_finite(e["focal_length"], (), "focal_length", root/e["img"])), "model": e["model"], "voxel": e["voxel"]}
-        box = _finite(e["bbox"], (4,), "bbox", root/e["img"])
-        return Photo(root/e["img"], tuple(e["img_size"]), torch.zeros(0, 2), [], box, pose)
-    entries = [e for e in _json(root/"pix3d.json", "pix3d.json: a list of entries") if e.get("category") == category]
+            if not (root/e[key]).is_file():
+                raise PaperKitError("a file is missing", file=str(root/e[key]), expected=f"{key} of pix3d.json",
+                                    found="no such file", next_step="unpack the data set as published")
+        one = lambda key, *shape: _finite(e[key], shape, key, root/e["img"])
+        pose = {"R": one("rot_mat", 3, 3), "t": one("trans_mat", 3), "focal_length": float(one("focal_length"))}
+        names = {key: str(e[key]) for key in ("model", "voxel")}
+        size = tuple(int(n) for n in one("img_size", 2))
+        return Photo(root/e["img"], size, torch.zeros(0, 2), [], one("bbox", 4), pose | names)
+    listed = _json(root/"pix3d.json", "pix3d.json: a list of entries", list)
+    entries = [e for e in listed if isinstance(e, dict) and e.get("category") == category]
     if not entries: raise _wrong("no image of this category", root/"pix3d.json", category, "none")
     return _each(entries, read, skip)
 
@@ -1280,15 +1298,22 @@ def load_spair(root, category: str, split: str = "test", skip: bool = False) -> 
     root = Path(root)
     layout = root/"Layout"/"large"/f"{split}.txt"
     if not layout.is_file(): raise PaperKitError("a file is missing", file=str(layout), expected="Layout/large/<split>.txt: one pair a line", found="no such file", next_step="unpack the data set as published")
-    names = [l.strip() for l in layout.read_text().splitlines() if l.strip().endswith(f":{category}") or l.strip().split(":")[-1] == category]
+    listed = [l.strip() for l in read_lines(layout, "one pair a line", next_step=again)]
+    names = [l for l in listed if l.split(":")[-1] == category]
     if not names: raise _wrong("no pair of this category", layout, category, "none")
     def read(name):
         path = root/"PairAnnotation"/split/f"{name}.json"
         if not path.is_file(): path = root/"PairAnnotation"/split/f"{name.replace(':', '_')}.json"
-        e = _json(path, "PairAnnotation/<split>/<pair>.json with src_kps, trg_kps, src_bndbox, trg_bndbox")
+        e = _json(path, "PairAnnotation/<split>/<pair>.json with src_kps, trg_kps, src_bndbox, trg_bndbox", dict)
         if missing := [k for k in ("src_imname", "trg_imname", "src_kps", "trg_kps", "src_bndbox", "trg_bndbox") if k not in e]: raise _wrong("the annotation has another layout", path, "src_kps and the like", f"no {missing[0]}")
-        sides = [Photo(root/"JPEGImages"/category/e[f"{s}_imname"], tuple(e[f"{s}_imsize"][:2]) if f"{s}_imsize" in e else None, _finite(e[f"{s}_kps"], (-1, 2), f"{s}_kps", path), list(e.get("kps_ids", range(len(e[f"{s}_kps"])))),
-                       _finite(e[f"{s}_bndbox"], (4,), f"{s}_bndbox", path), {}) for s in ("src", "trg")]
+        with reading(path, "names of images, their sizes and keypoints", next_step=again):
+            sides = []
+            for s in ("src", "trg"):
+                points = _finite(e[f"{s}_kps"], (-1, 2), f"{s}_kps", path)
+                box = _finite(e[f"{s}_bndbox"], (4,), f"{s}_bndbox", path)
+                size = tuple(int(n) for n in e[f"{s}_imsize"][:2]) if f"{s}_imsize" in e else None
+                ids = list(e.get("kps_ids", range(len(points))))
+                sides.append(Photo(root/"JPEGImages"/category/e[f"{s}_imname"], size, points, ids, box, {}))
         if len(sides[0].keypoints) != len(sides[1].keypoints): raise _wrong("the keypoints do not pair up", path, "as many in both", f"{len(sides[0].keypoints)} and {len(sides[1].keypoints)}")
         for side in sides:
             if not side.image.is_file(): raise PaperKitError("a file is missing", file=str(side.image), expected="JPEGImages/<category>/<image>", found="no such file", next_step="unpack the data set as published")
@@ -1301,7 +1326,8 @@ def load_pf_pascal(root, category: int, split: str = "test", skip: bool = False)
     root = Path(root)
     path = root/f"{split}_pairs_pf_pascal.csv"
     if not path.is_file(): raise PaperKitError("a file is missing", file=str(path), expected="source_image, target_image, class, XA, YA, XB, YB", found="no such file", next_step="take the pair lists of Rocco and others' weakalign")
-    with open(path, newline="", encoding="utf-8") as file: rows = list(csv.DictReader(file))
+    with reading(path, "source_image, target_image, class, XA, YA, XB, YB", 200_000_000, next_step=again):
+        with open(path, newline="", encoding="utf-8") as file: rows = list(csv.DictReader(file))
     if not rows or any(k not in rows[0] for k in ("source_image", "target_image", "class", "XA", "YA", "XB", "YB")): raise _wrong("the pair list has another layout", path, "columns source_image, target_image, class, XA, YA, XB, YB", list(rows[0]) if rows else "empty")
     def read(row):
         def line(key):
@@ -1310,7 +1336,9 @@ def load_pf_pascal(root, category: int, split: str = "test", skip: bool = False)
         numbers = {k: line(k) for k in ("XA", "YA", "XB", "YB")}
         if len({len(v) for v in numbers.values()}) != 1: raise _wrong("the keypoints do not pair up", path, "as many in all four lists", [len(v) for v in numbers.values()])
         points = [_finite(list(zip(numbers[x], numbers[y])), (-1, 2), x, path) for x, y in (("XA", "YA"), ("XB", "YB"))]
-        files = [root/row[k] if (root/row[k]).is_file() else root/"JPEGImages"/Path(row[k]).name for k in ("source_image", "target_image")]
+        with reading(path, "names of images", next_step=again):
+            names = [Path(row[k]) for k in ("source_image", "target_image")]
+            files = [root/n if (root/n).is_file() else root/"JPEGImages"/n.name for n in names]
         for f in files:
             if not f.is_file(): raise PaperKitError("a file is missing", file=str(f), expected="JPEGImages/<image>", found="no such file", next_step="unpack the data set as published")
         return Pair(*(Photo(f, None, p, list(range(len(p))), torch.cat([p.amin(0), p.amax(0)]), {}) for f, p in zip(files, points)), {"class": int(row["class"])})
@@ -1318,23 +1346,23 @@ def load_pf_pascal(root, category: int, split: str = "test", skip: bool = False)
 
 def load_shapehd_view(root, synset: str, model: str, view: int) -> dict:
     "One rendering of ShapeHD: colours, normals, depth, silhouette, azimuth and elevation in degrees, and the voxels."
-    from scipy.io import loadmat
-    from PIL import Image
     folder = Path(root)/synset/model
     stem = folder/f"{synset}_{model}_view{view:03d}"
     layout, found = "<synset>/<model>/<synset>_<model>_viewNNN_{rgb,depth,normal,silhouette}.png, _azimuth.npy, _elevation.npy", {}
     for kind in ("rgb", "depth", "normal", "silhouette"):
         path = Path(f"{stem}_{kind}.png")
         if not path.is_file(): raise PaperKitError("a file is missing", file=str(path), expected=layout, found="no such file", next_step="unpack the data set as published")
-        try: found[kind] = torch.from_numpy(np.asarray(Image.open(path)).astype(np.float32))
-        except OSError as error: raise _wrong("an image cannot be read", path, "a PNG", error) from None
+        said = dict(what="an image cannot be read", next_step=again)
+        found[kind] = torch.from_numpy(read_picture(path, expected="a PNG", **said).astype(np.float32))
     for kind in ("azimuth", "elevation"):
         path = Path(f"{stem}_{kind}.npy")
-        try: found[kind] = float(_finite(np.load(path, allow_pickle=False).reshape(()), (), kind, path))
-        except (OSError, ValueError) as error: raise _wrong("an angle cannot be read", path, layout, error) from None
+        said = dict(what="an angle cannot be read", next_step=again)
+        with reading(path, layout, **said):
+            found[kind] = float(_finite(read_npy(path, layout, **said).reshape(()), (), kind, path))
     path = folder/f"{synset}_{model}_voxel_normalized_128.mat"
-    try: found["voxels"] = torch.from_numpy(loadmat(path)["voxel"] > 0)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error: raise _wrong("the voxels cannot be read", path, "a MATLAB file with the array voxel", error) from None
+    expected, said = "a MATLAB file with the array voxel", dict(what="the voxels cannot be read", next_step=again)
+    with reading(path, expected, **said):
+        found["voxels"] = torch.from_numpy(np.asarray(read_mat(path, expected, ["voxel"], **said)["voxel"]) > 0)
     return found
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #8eb91f8f

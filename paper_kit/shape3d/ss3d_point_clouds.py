@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from ..kit.claims import above, all_of, at_least, below, custom, less, more, share_above
 from ..kit.files import PaperKitError, patch
+from ..kit.readers import read_npy, read_picture
 from ..kit.geometry import align, axis_angle_to_matrix, rotation_angle
 from ..kit.metrics import chamfer, earth_movers
 from ..kit.nn import load_strict, seeded
@@ -613,20 +614,24 @@ def read_renderings(root, synset: str, split: str = "train", size: int = 64, dra
     One random view a model (`draws`). Returns the collection, the models read, and those left out with the reason. Poses are not read. Raises `PaperKitError` when
     the list or the folder is missing, or no model can be read."""
     from pathlib import Path
-    from PIL import Image
     root, rng = Path(root), rng or np.random.default_rng(0)
     names, folder = root/f"images_list_{synset}_{split}.npy", root/"ShapeNet_rendered"/synset
     for path, what in ((names, "a list of models"), (folder, "<model>/render_0.png to render_9.png and mask_0.png to mask_9.png")):
         if not path.exists(): raise PaperKitError("the renderings are not as expected", file=str(path), expected=what, found="no such file or folder", next_step="download them, or correct data_root")
     images, masks, kept, left = [], [], [], []
-    for name in np.unique(np.load(names, allow_pickle=False).astype(str)):
+    listed = read_npy(names, "a list of models")
+    if listed.dtype.kind != "U":
+        raise PaperKitError("the list holds no names", file=str(names), expected="names", found=str(listed.dtype),
+                            next_step="download it again")
+    for name in np.unique(listed):
         model, views = name.split("_")[0], rng.choice(10, draws, replace=False)
         try:
-            pair = [[np.asarray(Image.open(folder/model/f"{kind}_{k}.png").convert(mode), np.float32)/255 for kind, mode in (("render", "RGB"), ("mask", "L"))] for k in views]
+            read = lambda kind, k, mode: read_picture(folder/model/f"{kind}_{k}.png", mode).astype(np.float32)/255
+            pair = [[read("render", k, "RGB"), read("mask", k, "L")] for k in views]
             if any(x.shape[:2] != (size, size) for p in pair for x in p): raise ValueError(f"size {pair[0][0].shape[:2]}, expected {size}")
             if any(not (p[1] > 0.5).any() for p in pair): raise ValueError("an empty silhouette")
-        except (OSError, ValueError, SyntaxError) as error:
-            left.append((model, f"{type(error).__name__}: {error}"[:160]))
+        except (PaperKitError, ValueError) as error:
+            left.append((model, " ".join(str(error).split())[:160]))
             continue
         cut = [(p[1] > 0.5).astype(np.float32) for p in pair]
         images.append(torch.from_numpy(np.stack([p[0]*m[..., None] for p, m in zip(pair, cut)])).movedim(-1, 1)); masks.append(torch.from_numpy(np.stack(cut))); kept.append(model)
@@ -641,10 +646,11 @@ def read_clouds(root, synset: str, models: list[str], points: int = 1024) -> tup
     for model in models:
         path = Path(root)/"ShapeNet_v1"/synset/model/"pcl_1024_fps_trimesh.npy"
         try:
-            x = np.load(path, allow_pickle=False)
-            if x.shape != (points, 3) or not np.isfinite(x).all(): raise ValueError(f"{x.shape}, {int((~np.isfinite(x)).sum())} numbers not finite")
+            x = read_npy(path, f"{points} points")
+            if x.dtype.kind not in "fiu" or x.shape != (points, 3): raise ValueError(f"{list(x.shape)} of {x.dtype}")
+            if odd := int((~(np.abs(x) < 1e30)).sum()): raise ValueError(f"{odd} numbers not finite")
             found.append(torch.from_numpy(x.astype(np.float32)))
-        except (OSError, ValueError, EOFError) as error: left.append((model, f"{type(error).__name__}: {error}"[:160]))
+        except (PaperKitError, ValueError) as error: left.append((model, " ".join(str(error).split())[:160]))
     if not found: raise PaperKitError("no true cloud could be read", file=str(Path(root)/"ShapeNet_v1"/synset), expected=f"arrays [{points}, 3]", found=f"{len(left)} left out", next_step="check the download")
     return torch.stack(found), left
 

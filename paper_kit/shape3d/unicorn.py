@@ -16,12 +16,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..kit.claims import above, all_below, below, custom, falls, less, more, near_ratio, none_of, shared
-from ..kit.files import PaperKitError, need, patch, write_atomic
+from ..kit.files import PaperKitError, need, patch, reading, write_atomic
 from ..kit.geometry import align, nearest_rotation, rigid, rotation_angle
 from ..kit.mesh import Mesh, face_normals, sample_surface
 from ..kit.nn import Residual, load_strict, parameter_count, read_weights, seeded
 from ..kit.points import nearest
 from ..kit.rays import composite_alpha, depth_map
+from ..kit.readers import read_lines, read_mat, read_npz, read_picture
 from ..kit.render import Camera, Fragments, blur_of, interpolate, rasterize, sample_texture
 from ..kit.train import Batches, portion, train
 
@@ -750,13 +751,8 @@ def collection_stage(family: str, count: int, size: int, views: int, setting: st
 # %% ../../nbs/shape3d/unicorn.ipynb #a300260b
 def read_image(path, size: int | None = None, mode: str = "RGB", pad: bool = False) -> Float[Tensor, "c h w"]:
     "An image file in 0..1, with `pad` first made square by its mean border colour, then `size` pixels wide and high. Raises `PaperKitError` for what is missing or broken."
-    from PIL import Image
-    path = Path(path)
-    wrong = lambda found: PaperKitError("an image cannot be read", file=str(path), expected="a PNG or JPEG file", found=found, next_step="fetch it again, or leave it out with skip=True")
-    if not path.is_file(): raise wrong("no such file")
-    try:
-        with Image.open(path) as image: array = np.array(image.convert(mode))
-    except Exception as error: raise wrong(f"{type(error).__name__}: {str(error)[:100]}") from None
+    said = dict(what="an image cannot be read", next_step="fetch it again, or leave it out with skip=True")
+    array = read_picture(path, mode, expected="a PNG, JPEG or WebP file", **said)
     x = torch.from_numpy(array).float().div(255).reshape(*array.shape[:2], -1).movedim(-1, 0)
     if pad: x = squared(x)
     return x if size is None or x.shape[-2:] == (size, size) else F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
@@ -790,21 +786,25 @@ def load_nmr(root, synset: str, split: str = "train", size: int = 64, skip: bool
     listing = folder/f"softras_{split}.lst"
     wrong = lambda path, expected, found: PaperKitError("a model cannot be read", file=str(path), expected=expected, found=found, next_step="fetch it again, or leave it out with skip=True")
     if not listing.is_file(): raise PaperKitError("there is no such split", file=str(listing), expected="softras_train.lst, softras_val.lst or softras_test.lst in the synset's folder", found="no such file", next_step="see the layout in this loader's docstring")
-    def arrays(path, names):
-        if not path.is_file(): raise wrong(path, ", ".join(names), "no such file")
-        try:
-            with np.load(path, allow_pickle=False) as file: found = [torch.from_numpy(np.asarray(file[n], np.float32)) for n in names]
-        except Exception as error: raise wrong(path, ", ".join(names), f"{type(error).__name__}: {str(error)[:100]}") from None
-        if not all(torch.isfinite(x).all() for x in found): raise wrong(path, "finite numbers", "NaN or infinity")
+    def arrays(path, names, width):
+        said = dict(what="a model cannot be read", next_step="fetch it again, or leave it out with skip=True")
+        inside = read_npz(path, ", ".join(names)[:80], names, **said)
+        with reading(path, ", ".join(names)[:80], **said):
+            found = [torch.from_numpy(np.asarray(inside[n], np.float32)) for n in names]
+        odd = [list(x.shape) for x in found if x.shape[-1:] != (width,)]
+        if odd: raise wrong(path, f"rows of {width} numbers", str(odd[0]))
+        if not all((x.abs() < 1e30).all() for x in found): raise wrong(path, "finite numbers", "NaN or infinity")
         return found
     def read(model):
         at = folder/model
-        points, normals = arrays(at/"pointcloud.npz", ["points", "normals"])
+        points, normals = arrays(at/"pointcloud.npz", ["points", "normals"], 3)
         return {"images": torch.stack([read_image(at/"image"/f"{i:04d}.png", size) for i in range(24)]), "masks": torch.stack([read_image(at/"mask"/f"{i:04d}.png", size, "L")[0] for i in range(24)]),
-                "cameras": torch.stack(arrays(at/"cameras.npz", [f"world_mat_{i}" for i in range(24)])), "points": points, "normals": normals}
-    kept, left = each(listing.read_text().split(), read, skip)
+                "cameras": torch.stack(arrays(at/"cameras.npz", [f"world_mat_{i}" for i in range(24)], 4)),
+                "points": points, "normals": normals}
+    kept, left = each(" ".join(read_lines(listing, "a model a line")).split(), read, skip)
     if not kept: raise wrong(folder, "at least one whole model", "none")
-    return {name: torch.stack([k[name] for k in kept]) for name in kept[0]}, left
+    with reading(listing, "models of the same shapes"):
+        return {name: torch.stack([k[name] for k in kept]) for name in kept[0]}, left
 
 # %% ../../nbs/shape3d/unicorn.ipynb #f783f052
 def load_folder(root, size: int = 64, skip: bool = False) -> tuple[Float[Tensor, "n 3 size size"], list]:
@@ -826,16 +826,23 @@ def load_boxed(root, listing, images: str = "images", size: int = 64, margin: fl
     path = Path(root)/listing
     wrong = lambda what, expected, found: PaperKitError(what, file=str(path), expected=expected, found=found, next_step="use the lists that CMR prepared, or leave the entry out with skip=True")
     if not path.is_file(): raise wrong("there is no such list", "a .mat file with a struct array images", "no such file")
-    try: entries = np.atleast_1d(need("scipy.io", "shapes").loadmat(str(path), struct_as_record=False, squeeze_me=True)["images"])
-    except Exception as error: raise wrong("a list cannot be read", "a .mat file with a struct array images", f"{type(error).__name__}: {str(error)[:100]}") from None
+    expected = "a .mat file with a struct array images"
+    said = dict(what="a list cannot be read", next_step=wrong("", "", "").next_step)
+    entries = read_mat(path, expected, ["images"], **said)["images"]
     def read(entry):
-        b = entry.bbox
-        x1, y1, x2, y2 = (float(v) for v in ((b.x1, b.y1, b.x2, b.y2) if hasattr(b, "x1") else np.ravel(b)))
-        if not all(map(math.isfinite, (x1, y1, x2, y2))) or x2 <= x1 or y2 <= y1: raise wrong(f"the box of {entry.rel_path} is none", "finite x1 < x2, y1 < y2", f"{x1}, {y1}, {x2}, {y2}")
-        whole, mask = read_image(Path(root)/images/str(entry.rel_path)), torch.from_numpy(np.asarray(entry.mask, np.float32))[None]
-        if mask.shape[1:] != whole.shape[1:]: raise wrong(f"the mask of {entry.rel_path} does not fit", list(whole.shape[1:]), list(mask.shape[1:]))
+        with reading(path, "rel_path, bbox and mask of each image", **said):
+            name, b = str(entry["rel_path"]), entry["bbox"]
+            corners = [b[k] for k in ("x1", "y1", "x2", "y2")] if isinstance(b, dict) else np.ravel(b)
+            x1, y1, x2, y2 = (float(np.ravel(v)[0]) for v in corners)
+            mask = torch.from_numpy(np.asarray(entry["mask"], np.float32))[None]
+        if not all(abs(v) < 1e6 for v in (x1, y1, x2, y2)) or x2 <= x1 or y2 <= y1:
+            raise wrong(f"the box of {name} is none", "finite x1 < x2, y1 < y2", f"{x1}, {y1}, {x2}, {y2}")
+        whole = read_image(Path(root)/images/name)
+        if mask.shape[1:] != whole.shape[1:]:
+            raise wrong(f"the mask of {name} does not fit", list(whole.shape[1:]), list(mask.shape[1:]))
+        if not mask.isfinite().all(): raise wrong(f"the mask of {name} is not finite", "0 or 1", "NaN or infinity")
         return box_cut(torch.cat([whole, mask]), (x1 - 1, y1 - 1, x2, y2), size, margin)
-    kept, left = each(list(entries), read, skip)
+    kept, left = each(entries if isinstance(entries, list) else [entries], read, skip)
     if not kept: raise wrong("nothing is left of this list", "at least one whole entry", f"{len(left)} faulty ones")
     both = torch.stack(kept)
     return {"images": both[:, :3], "masks": (both[:, 3] >= 0.5).float()}, left

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
-from ..kit.files import PaperKitError, need, patch, write_atomic
+from ..kit.files import PaperKitError, need, patch, reading, write_atomic
+from ..kit.readers import read_json, read_npz
 from ..kit import mesh as meshes
 from ..kit.geometry import look_at, unproject
 from ..kit.rays import depth_map
@@ -1232,10 +1233,8 @@ class SdfSamples(NamedTuple):
 
 def _arrays(path: Path, shapes: dict[str, tuple]) -> list[ndarray]:
     "The named arrays of an npz file, checked; -1 in a shape stands for any number."
-    try:
-        with np.load(path, allow_pickle=False) as file: found = {name: file[name] for name in shapes if name in file.files}
-    except Exception as error:
-        raise PaperKitError("the file cannot be read", file=str(path), expected=f"an npz with {', '.join(shapes)}", found=f"{type(error).__name__}: {str(error)[:100]}", next_step="fetch it again") from error
+    said = dict(what="the file cannot be read", next_step="fetch it again")
+    found = read_npz(path, f"an npz with {', '.join(shapes)}", shapes, **said)
     for name, shape in shapes.items():
         array = found.get(name)
         if array is None or array.dtype.kind not in "fiu" or array.ndim != len(shape) or any(a not in (-1, b) for a, b in zip(shape, array.shape)):
@@ -1248,7 +1247,7 @@ def read_sdf_samples(root, dataset: str, synset: str, model: str) -> SdfSamples:
     path = _there(root, "SdfSamples", dataset, synset, model + ".npz", layout="SdfSamples/<data set>/<synset>/<model>.npz with pos and neg [n, 4]")
     arrays, kept, dropped = _arrays(path, {"pos": (-1, 4), "neg": (-1, 4)}), [], 0
     for name, array, sign in zip(("pos", "neg"), arrays, (1, -1)):
-        good = array[np.isfinite(array).all(1)]
+        good = array[(np.abs(array) < 1e30).all(1)]
         dropped += len(array) - len(good)
         wrong = int((sign*good[:, 3] < -1e-6).sum())
         if len(good) == 0 or wrong:
@@ -1267,11 +1266,10 @@ def write_sdf_samples(root, dataset: str, synset: str, model: str, samples: SdfS
 def read_surface_samples(root, dataset: str, synset: str, model: str) -> Float[Tensor, "n 3"]:
     "Points of `SurfaceSamples`, in metres or whatever the mesh had, finite ones only. Raises `PaperKitError` as above. Needs trimesh."
     path = _there(root, "SurfaceSamples", dataset, synset, model + ".ply", layout="SurfaceSamples/<data set>/<synset>/<model>.ply")
-    try: points = np.asarray(need("trimesh", "meshes").load(io.BytesIO(path.read_bytes()), file_type="ply").vertices, np.float64).reshape(-1, 3)
-    except PaperKitError: raise
-    except Exception as error:
-        raise PaperKitError("the file cannot be read", file=str(path), expected="a PLY file of points", found=f"{type(error).__name__}: {str(error)[:100]}", next_step="fetch it again") from error
-    points = points[np.isfinite(points).all(1)]
+    with reading(path, "a PLY file of points", 1 << 29, what="the file cannot be read", next_step="fetch it again"):
+        loaded = need("trimesh", "meshes").load(io.BytesIO(path.read_bytes()), file_type="ply")
+        points = np.asarray(loaded.vertices, np.float64).reshape(-1, 3)
+    points = points[(np.abs(points) < 1e30).all(1)]
     if len(points) == 0: raise PaperKitError("the file has no points", file=str(path), expected="finite points", found="none", next_step="fetch it again")
     return torch.from_numpy(points.astype(np.float32))
 
@@ -1281,7 +1279,7 @@ def read_normalization(root, dataset: str, synset: str, model: str) -> tuple[Flo
     with_shape = lambda shape: _arrays(path, {"offset": (3,), "scale": shape})
     try: offset, scale = with_shape((1,))
     except PaperKitError: offset, scale = with_shape(())
-    if not (np.isfinite(offset).all() and np.isfinite(scale).all() and float(scale.reshape(-1)[0]) > 0):
+    if not ((np.abs(offset) < 1e30).all() and 0 < float(scale.reshape(-1)[0]) < 1e30):
         raise PaperKitError("this is no normalisation", file=str(path), expected="a finite offset, a positive scale", found=f"{offset}, {scale}", next_step="leave the model out")
     return offset.astype(np.float64), float(scale.reshape(-1)[0])
 
@@ -1289,11 +1287,12 @@ def read_split(path) -> list[tuple[str, str, str]]:
     "All (data set, synset, model) of a split file, in its order. Raises `PaperKitError` when it is no such file."
     path, layout = Path(path), "{data set: {synset: [model, ...]}}"
     if not path.is_file(): raise PaperKitError("there is no such split", file=str(path), expected=f"JSON: {layout}", found="no such file", next_step="take it from DeepSDF's examples/splits")
-    try:
-        found = [(d, s, m) for d, classes in json.loads(path.read_text(encoding="utf-8")).items() for s, models in classes.items() for m in models]
-        if not all(isinstance(m, str) for *_, m in found) or any(not isinstance(models, list) for classes in json.loads(path.read_text()).values() for models in classes.values()): raise ValueError("models are no lists of names")
-    except Exception as error:
-        raise PaperKitError("the split cannot be read", file=str(path), expected=f"JSON: {layout}", found=f"{type(error).__name__}: {str(error)[:100]}", next_step="take it from DeepSDF's examples/splits") from error
+    said = dict(what="the split cannot be read", next_step="take it from DeepSDF's examples/splits")
+    document = read_json(path, f"JSON: {layout}", dict, **said)
+    with reading(path, f"JSON: {layout}", **said):
+        found = [(d, s, m) for d, classes in document.items() for s, models in classes.items() for m in models]
+        lists = all(isinstance(models, list) for classes in document.values() for models in classes.values())
+        if not lists or not all(isinstance(m, str) for *_, m in found): raise ValueError("models are no lists of names")
     if not found: raise PaperKitError("the split is empty", file=str(path), expected="at least one model", found="none", next_step="take another")
     return found
 

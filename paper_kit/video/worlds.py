@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from ..kit import audio
-from ..kit.files import PaperKitError, need
+from ..kit.files import PaperKitError, need, reading
+from ..kit.readers import read_hdf5, read_lines, read_picture
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int16, UInt8
@@ -333,25 +334,23 @@ def _read_wav(path: Path, channels: int, rate: int) -> Float[ndarray, "channels 
     from scipy.signal import resample_poly
     next_step = "restore it from the published archive, or take it out of the split"
     if not path.is_file(): raise PaperKitError("a sound is missing", file=str(path), expected="a wav file", found="nothing", next_step=next_step)
-    try: sound, own = need("soundfile", "audio").read(path, dtype="float32", always_2d=True)
-    except Exception as error:
-        raise PaperKitError("a sound cannot be read", file=str(path), expected="a wav file", found=f"{type(error).__name__}: {error}"[:120], next_step=next_step) from None
+    with reading(path, "a wav file", 500_000_000, what="a sound cannot be read", next_step=next_step):
+        sound, own = need("soundfile", "audio").read(path, dtype="float32", always_2d=True)
     if sound.shape[1] < channels or len(sound) == 0:
         raise PaperKitError("a sound has another form", file=str(path), expected=f"{channels} channels", found=f"{sound.shape[1]} channels, {len(sound)} samples", next_step=next_step)
-    if not np.isfinite(sound).all():
-        raise PaperKitError("a sound is not finite", file=str(path), expected="finite samples", found=f"{int((~np.isfinite(sound)).sum())} NaN or infinite", next_step=next_step)
+    if odd := int((~(np.abs(sound) < 1e6)).sum()):
+        raise PaperKitError("a sound is not finite", file=str(path), expected="finite samples",
+                            found=f"{odd} NaN, infinite or vast", next_step=next_step)
     if not 1000 <= own <= 384000:
         raise PaperKitError("a sound has no rate to play it at", file=str(path), expected="1,000 to 384,000 samples a second", found=f"{own}", next_step=next_step)
     common = math.gcd(own, rate)
     return resample_poly(sound[:, :channels].T, rate//common, own//common, axis=-1).astype(np.float32)
 
 def _read_frame(path: Path) -> UInt8[Tensor, "3 height width"]:
-    from PIL import Image
     next_step = "extract the frames again: ffmpeg -i videos/NAME.mp4 -r 10 frames/NAME.mp4/%06d.png"
     if not path.is_file(): raise PaperKitError("a frame is missing", file=str(path), expected="a picture", found="nothing", next_step=next_step)
-    try: return torch.from_numpy(np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1).copy())
-    except Exception as error:
-        raise PaperKitError("a frame cannot be read", file=str(path), expected="a picture", found=f"{type(error).__name__}: {error}"[:120], next_step=next_step) from None
+    pixels = read_picture(path, "RGB", expected="a picture", what="a frame cannot be read", next_step=next_step)
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 class FairPlay:
     "Clips of one split and subset (train, val, test): `data[i]` is {name, binaural [2, samples] at `rate`, frame_at: seconds to an 8-bit frame}."
@@ -360,11 +359,9 @@ class FairPlay:
         listing = self.root/"splits"/f"split{split}"/f"{subset}.h5"
         if not listing.is_file():
             raise PaperKitError("FAIR-Play has no such split here", file=str(listing), expected="splits/split1..10/{train,val,test}.h5", found="nothing", next_step="unpack splits.tar.gz of FAIR-Play into the data root")
-        try:
-            with need("h5py", "audio").File(listing, "r") as file: paths = [p.decode() if isinstance(p, bytes) else str(p) for p in file["audio"][:]]
-        except (OSError, KeyError) as error:
-            raise PaperKitError("a split cannot be read", file=str(listing), expected="HDF5 with the key 'audio'", found=f"{type(error).__name__}: {error}"[:120], next_step="unpack splits.tar.gz again") from None
-        self.names = [Path(p).stem for p in paths]
+        said = dict(what="a split cannot be read", next_step="unpack splits.tar.gz again")
+        found = read_hdf5(listing, "HDF5 with the key 'audio'", ["audio"], **said)["audio"]
+        with reading(listing, "names of sounds", **said): self.names = [Path(p).stem for p in found]
 
     def __len__(self): return len(self.names)
 
@@ -384,7 +381,7 @@ class Ambisonics360:
         if not listing.is_file():
             raise PaperKitError(f"{name} has no such list here", file=str(listing), expected="meta/subsets/NAME.{train,test}.{1,2,3}.lst", found="nothing", next_step="get the lists from github.com/pedro-morgado/spatialaudiogen")
         self.pieces = []
-        for video in listing.read_text().split():
+        for video in " ".join(read_lines(listing, "a name a line")).split():
             count = len(list((self.root/"data"/"frames"/video/"ambix").glob("*.wav")))
             self.pieces += [(video, k*seconds) for k in range(count//seconds)]
         if not self.pieces:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..kit.files import PaperKitError
+from ..kit.files import PaperKitError, reading
 from ..kit.geometry import intrinsics, invert, look_at, project, rays
+from ..kit.readers import read_picture
 from ..kit.scenes import MAKERS, Part, Scene, Thing, assemble, cast, draw, footprint, mask_bank, texture_bank
 
 if TYPE_CHECKING:
@@ -154,18 +155,21 @@ def read_cameras(path) -> tuple[str, Int[Tensor, "n"], Float[Tensor, "n 3 3"], F
     "Address, time stamps (microseconds), camera matrices in units of the image size, world-to-camera transforms of a clip's text file. Raises `PaperKitError` with file and line."
     path = Path(path)
     if not path.is_file(): raise PaperKitError("a clip is missing", file=str(path), expected="a text file of RealEstate10K", found="no such file", next_step="unpack the data set as published")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    with reading(path, _row, 50_000_000): lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     if len(lines) < 2: raise PaperKitError("a clip has no frame", file=str(path), expected=f"an address, then lines of {_row}", found=f"{len(lines)} lines", next_step="fetch it again")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         if not line.strip(): continue
         try: row = np.array([float(word) for word in line.split()])
         except ValueError: row = np.zeros(0)
-        if len(row) != 19 or not np.isfinite(row).all():
+        if len(row) != 19 or not np.isfinite(row).all() or not 0 <= row[0] < 2**62 or np.abs(row[1:]).max() > 1e6:
             raise PaperKitError("a camera cannot be read", file=f"{path}:{number}", expected=_row, found=line[:60], next_step="fetch the file again, or leave the clip out")
         R = row[7:].reshape(3, 4)[:, :3]
         if np.abs(R @ R.T - np.eye(3)).max() > 1e-2: raise PaperKitError("a camera is not turned by a rotation", file=f"{path}:{number}", expected="orthogonal rows", found=str(np.round(R, 2).tolist()), next_step="leave the clip out")
         rows.append(row)
+    if not rows:
+        raise PaperKitError("a clip has no frame", file=str(path), expected=f"lines of {_row}", found="none",
+                            next_step="fetch it again")
     table = np.stack(rows)
     K, T = np.zeros((len(table), 3, 3)), np.tile(np.eye(4), (len(table), 1, 1))
     K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2], K[:, 2, 2] = *table[:, 1:5].T, 1
@@ -194,11 +198,9 @@ class RealEstate10K:
         return Clip(color, torch.zeros(len(rows), h, w).half(), matrix, T[rows])
 
 def _picture(path: Path, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
-    from PIL import Image
-    try:
-        with Image.open(path) as image: array = np.array(image.convert("RGB").resize((width, height), Image.Resampling.BOX))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise PaperKitError("a frame is missing" if not path.is_file() else "a frame cannot be read", file=str(path), expected="an image, extracted from the video at that time stamp", found=type(error).__name__, next_step="extract the frame again") from None
+    what = "a frame cannot be read" if path.is_file() else "a frame is missing"
+    said = dict(expected="an image, extracted from the video at that time", next_step="extract the frame again")
+    array = read_picture(path, "RGB", (height, width), what=what, **said)
     return torch.from_numpy(array).permute(2, 0, 1)
 
 # %% ../../nbs/views/worlds.ipynb #b447db86

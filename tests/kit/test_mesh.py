@@ -138,6 +138,33 @@ def test_samples_are_uniform_by_area(dtype):
     assert stats.kstest(u[:, 0].numpy(), lambda t: 1 - (1 - t)**2).pvalue > 1e-3 and stats.kstest(u[:, 1].numpy(), lambda t: 1 - (1 - t)**2).pvalue > 1e-3
 
 
+def test_faces_by_the_table_are_those_of_a_binary_search(monkeypatch):
+    "With areas over twelve orders of magnitude, many of them zero, and numbers at the ends."
+    areas = torch.rand(3, 500, generator=seeded(), dtype=torch.float64)**12
+    areas[0, :100] = areas[1, 200:] = areas[2, ::2] = 0
+    which = torch.rand(3, 4000, generator=seeded(1), dtype=torch.float64)
+    which[:, :3] = torch.tensor([0.0, 1 - 2**-53, 1.0], dtype=torch.float64)
+    found = m._choose_faces(areas, which)
+    cumulative, table = areas[0].cumsum(0).numpy(), np.empty(502, np.int64)
+    plain = np.empty(4000, np.int64)
+    m._face_of(cumulative, which[0].numpy()*cumulative[-1], cumulative[-1], table, plain)
+    monkeypatch.setattr(m, "runs_compiled", lambda x: False)
+    assert torch.equal(found, m._choose_faces(areas, which)) and (np.minimum(plain, 499) == found[0].numpy()).all()
+    assert (areas.gather(1, found) > 0).all()
+
+
+@pytest.mark.parametrize("count", [7, 1000])
+def test_a_sample_is_the_same_with_a_gradient_and_without(count):
+    "Bit for bit: few points and many, one mesh and a batch."
+    ball = make("ball", torch.float32)
+    for v in (ball.vertices, torch.stack([ball.vertices, 3*ball.vertices + 1]), torch.stack([ball.vertices]*6).reshape(2, 3, -1, 3)):
+        plain = m.sample_surface(m.Mesh(v, ball.faces), count, seeded())
+        drawn = m.sample_surface(m.Mesh(v.clone().requires_grad_(), ball.faces), count, seeded())
+        assert drawn.points.requires_grad and all(torch.equal(a, b) for a, b in zip(plain, drawn))
+        normal = m.face_normals(m.Mesh(v, ball.faces))
+        torch.testing.assert_close(plain.normals, normal.gather(-2, plain.faces[..., None].expand_as(plain.normals)), rtol=0, atol=0)
+
+
 def test_samples_follow_seed_batch_and_vertices():
     mesh = make("ball")
     a, b = m.sample_surface(mesh, 100, seeded(3)), m.sample_surface(mesh.to(torch.float32), 100, seeded(3))

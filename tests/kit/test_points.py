@@ -69,6 +69,35 @@ def test_features_of_many_dimensions():
     np.testing.assert_allclose(p.nearest(a, b)[0], cdist(a, b, "sqeuclidean").min(1))
 
 
+def axis_by_axis(a, b, index):
+    "Squared distances to the points named, summed in the order of the axes."
+    total = torch.zeros(index.shape, dtype=a.dtype)
+    batch = torch.arange(len(a))[:, None, None]
+    for axis in range(a.shape[-1]): total += (a[..., axis, None] - b[..., axis][batch, index]).square()
+    return total
+
+
+@both
+@pytest.mark.parametrize("k", [1, 2, 7, 90])
+def test_neighbours_by_a_product_are_those_of_all_pairs(dtype, k):
+    "Also far from the origin, for points that coincide, and where numbers overflow."
+    a, b = cloud(2, 70, 32, dtype=dtype), cloud(2, 90, 32, seed=1, dtype=dtype)
+    twice = torch.cat([b[:, :45], b[:, :45]], 1)
+    for x, y in ((a, b), (1e-3*a + 100, 1e-3*b + 100), (a, twice), (a.round(), b.round()), (1e19*a, 1e19*b)):
+        found, truth = p._product_search(x, y, k, budget=2000), p._all_pairs_search(x, y, k)
+        assert torch.equal(axis_by_axis(x, y, found), axis_by_axis(x, y, truth))
+        if k == 1: assert torch.equal(found, truth)
+
+
+def test_a_matrix_product_alone_would_take_wrong_neighbours():
+    "So that the test above can fail: without the check of the gap, far from zero and close together."
+    x, y = 1e-3*cloud(70, 32), 1e-3*cloud(90, 32, seed=1)
+    x, y = torch.cat([x, x + 10]), torch.cat([y, y + 10])
+    bare = torch.addmm(y.square().sum(1), x, y.T, alpha=-2).argmin(1)
+    assert (bare != p._all_pairs_search(x[None], y[None], 1)[0, :, 0]).any()
+    assert torch.equal(p._product_search(x[None], y[None], 1), p._all_pairs_search(x[None], y[None], 1))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 40), st.integers(1, 40), st.integers(1, 5), st.integers(0, 1000))
 def test_nearest_of_any_size_with_ties(n, m, d, seed):
@@ -93,6 +122,20 @@ def test_farthest_points_against_a_naive_version(dtype):
             assert len(set(picks)) == 20
     a, b = (p.farthest_points(x, 5, torch.Generator().manual_seed(7)) for _ in range(2))
     assert torch.equal(a, b) and torch.equal(p.farthest_points(x, 100).sort(1).values, torch.arange(100).expand(2, 100))
+
+
+@both
+@pytest.mark.parametrize("d", [2, 3, 4, 30])
+def test_farthest_points_by_the_kernel_are_those_of_torch(dtype, d):
+    "The same indices, ties included, for clouds of less than a block, of a block, and of more."
+    for n in (1, 5, 512, 1100):
+        count = min(n, 60)
+        for x in (cloud(2, n, d, dtype=dtype), cloud(2, n, d, dtype=dtype).round()):
+            chosen, start = p.farthest_points(x, count), p._farthest_in_torch(x, p.farthest_points(x, 1)[:, 0], count)
+            if d <= 4 or (x == x.round()).all(): assert torch.equal(chosen, start)             # else torch sums in another order
+            kernel = np.empty((2, count), np.int64)
+            p._farthest(x.mT.numpy(), chosen[:, 0].numpy(), np.empty(0, np.int32 if dtype == torch.float32 else np.int64), kernel)
+            assert (kernel == chosen.numpy()).all()
 
 
 @both

@@ -533,19 +533,40 @@ def documented_rasterize(meshes, image_size, blur_radius, faces_per_pixel, persp
     return out[..., 0].long(), out[..., 1], out[..., 2:5], out[..., 5]
 
 
+@pytest.fixture
+def stand_in(monkeypatch):
+    "A stand-in that keeps to PyTorch3D's documented conventions."
+    renderer, structures = types.ModuleType("pytorch3d.renderer.mesh"), types.ModuleType("pytorch3d.structures")
+    renderer.rasterize_meshes, structures.Meshes = documented_rasterize, lambda verts, faces: (verts, faces)
+    packages = [types.ModuleType("pytorch3d"), types.ModuleType("pytorch3d.renderer")]
+    for m in (*packages, renderer, structures): monkeypatch.setitem(sys.modules, m.__name__, m)
+
+
 @pytest.mark.parametrize("kind", ["pinhole", "orthographic"])
-def test_pytorch3d_is_called_as_documented(monkeypatch, kind):
-    "With a stand-in that keeps to PyTorch3D's documented conventions, `backend='pytorch3d'` gives the native fragments."
-    module = types.ModuleType("pytorch3d.renderer.mesh"); module.rasterize_meshes = documented_rasterize
-    structures = types.ModuleType("pytorch3d.structures"); structures.Meshes = lambda verts, faces: (verts, faces)
-    for name, m in {"pytorch3d": types.ModuleType("pytorch3d"), "pytorch3d.renderer": types.ModuleType("r"), "pytorch3d.renderer.mesh": module, "pytorch3d.structures": structures}.items():
-        monkeypatch.setitem(sys.modules, name, m)
+def test_pytorch3d_is_called_as_documented(stand_in, kind):
+    "`backend='pytorch3d'` gives the native fragments."
     size, meshes = (7, 9), [soup(1, 12, 6), soup(2, 20, 10)]
     cam = camera(size, kind)
     ours, theirs = (R.rasterize(meshes, cam, size, 4, 0.03, cull=True, backend=b) for b in ("native", "pytorch3d"))
     assert (ours.face >= 0).sum() > 30
     assert torch.equal(ours.face, theirs.face)
     for a, b in zip(ours[1:], theirs[1:]): torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [1e-2, 0])
+def test_a_picture_is_the_same_whoever_rasterises(stand_in, sigma):
+    "Alpha too, where more faces touch a pixel than the k nearest that are blended."
+    size, mesh = (7, 9), soup(1, 30, 40)
+    cam, colours = camera(size), torch.rand(30, 3, dtype=DOUBLE, generator=torch.Generator().manual_seed(0))
+    draw = lambda backend: R.render(mesh, cam, size, R.coloured(mesh, colours), sigma=sigma, k=2, backend=backend)
+    ours, theirs, plain = draw("native"), draw("pytorch3d"), draw("torch")
+    for a, b, c in zip(ours, theirs, plain):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(a, c, rtol=1e-9, atol=1e-12)
+    if not sigma: return
+    torch.testing.assert_close(ours.alpha, R.silhouette(mesh, cam, size, sigma), rtol=1e-9, atol=1e-12)
+    few = R.soft_silhouette(R.rasterize(mesh, cam, size, 2, R.blur_of(sigma)), sigma)
+    assert ((ours.alpha - few).abs() > 0.01).float().mean() > 0.1
 
 
 def test_the_faster_engine_is_chosen_by_the_clock(monkeypatch):
@@ -572,6 +593,10 @@ def test_parity_with_pytorch3d():
     assert same.float().mean() > 0.99
     for a, b in zip(ours[1:], theirs[1:]): torch.testing.assert_close(a[same], b[same], rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(gradient, other, rtol=1e-2, atol=1e-2*float(other.abs().max()))
+    shade = R.coloured(ball, (ball.vertices + 1)/2)
+    a, b = (R.render(ball, cam, (64, 64), shade, backend=backend) for backend in ("native", "pytorch3d"))
+    torch.testing.assert_close(a.alpha, b.alpha)
+    assert ((a.image - b.image).abs().amax(-1) < 1e-3).float().mean() > 0.99
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

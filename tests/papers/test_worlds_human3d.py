@@ -67,6 +67,46 @@ def test_at_rest_nothing_moves_and_a_turn_of_the_whole_body_is_rigid(body):
     torch.testing.assert_close(body(R, shape).vertices, (v - J[:, :1]) @ turn.mT + J[:, :1], atol=1e-5, rtol=0)
 
 
+def test_regressed_joints_follow_poses_that_the_fit_never_saw(body):
+    g = torch.Generator().manual_seed(7)
+    bank = w.pose_bank("test", g)
+    posed = body(bank[torch.randperm(len(bank), generator=g)[:200]], torch.randn(200, 10, generator=g))
+    off = (body.joints_of(posed.vertices) - posed.joints).norm(dim=-1)
+    assert off.mean() < 0.003 and off.max() < 0.015, (off.mean(), w.JOINTS[off.amax(0).argmax()])
+
+
+def test_the_regressor_averages_near_vertices_and_damps_their_noise(body):
+    assert (body.regressor >= 0).all()
+    noise = torch.randn(2000, 6890, generator=torch.Generator().manual_seed(0))
+    assert ((noise @ body.regressor.T).std(0) < 0.8).all()
+    reach = (body.mean[None] - body.joints_of(body.mean)[:, None]).norm(dim=-1)*(body.regressor > 0)
+    assert reach.max() < 0.2, w.JOINTS[reach.amax(1).argmax()]
+
+
+@pytest.mark.parametrize("joint", ["hip", "knee", "ankle", "shoulder", "elbow"])
+def test_a_limb_leaves_the_joints_of_the_other_side_where_they_are(body, joint):
+    R = rest()
+    R[0, w.JOINTS.index(f"right {joint}")] = axis_angle_to_matrix(torch.tensor([1.05, 0.3, 0.0]))
+    moved = (body.joints_of(body(R).vertices) - body.joints_of(body.mean))[0].norm(dim=-1)
+    left = [k for k, name in enumerate(w.JOINTS) if name.startswith("left")]
+    assert moved[left].max() < 1e-3 and moved.max() > 0.03
+
+
+def test_a_bent_knee_leaves_the_thigh_as_long_as_it_was(body):
+    hip, knee, R = w.JOINTS.index("left hip"), w.JOINTS.index("left knee"), rest(3)
+    R[1:, knee] = axis_angle_to_matrix(torch.tensor([[1.0, 0, 0], [1.9, 0, 0]]))
+    J = body.joints_of(body(R).vertices)
+    length = (J[:, hip] - J[:, knee]).norm(dim=-1)
+    assert (length - length[0]).abs().max() < 0.01
+
+
+def test_the_hand_s_joints_follow_bent_fingers():
+    hand, g = w.free_hand(), torch.Generator().manual_seed(3)
+    posed = hand(axis_angle_to_matrix(0.4*torch.randn(100, 16, 3, generator=g)), torch.randn(100, 5, generator=g))
+    off = (hand.joints_of(posed.vertices) - posed.joints).norm(dim=-1)
+    assert off.mean() < 0.001 and off.max() < 0.006 and (hand.regressor >= 0).all()
+
+
 def test_the_body_is_differentiable_and_follows_its_dtype(body):
     small = w.Body(body.mean[:40], body.directions[:, :40], torch.softmax(torch.randn(24, 40, generator=torch.Generator().manual_seed(0)), 1), body.skinning[:40], body.faces[:1]*0, body.parents).to(torch.float64)
     turns, shape = (0.2*torch.randn(1, 24, 3, dtype=torch.float64)).requires_grad_(), torch.randn(1, 10, dtype=torch.float64, requires_grad=True)
