@@ -15,7 +15,7 @@ import torch
 from ..kit.claims import above, all_of, below, falls, more, none_of, rises, share_above
 from ..kit.files import PaperKitError
 from ..kit.mesh import Mesh, closest
-from ..kit.render import _compiled
+from ..kit.kernels import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 __all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'LOBES', 'PITCH', 'GALLERY', 'FIVE', 'SIZES', 'KIND_COLOURS', 'predicates',
            'WHY', 'Patch', 'Scene', 'cells', 'triangulated', 'rectangle', 'disc', 'cap', 'turned', 'ribbon', 'tube',
            'Bins', 'transients', 'sampled_transient', 'circle_in_triangle', 'exact_area', 'Fermat', 'fermat_paths',
-           'hidden', 'wall', 'scenes', 'transient_2d', 'hidden_curve', 'stationary_2d', 'quadric', 'solve_specular',
-           'curvature_check', 'flow_check', 'first_photon_check', 'local_forms', 'Instrument', 'measure',
-           'local_forms_at', 'kind_of', 'only_rises', 'blurred', 'templates', 'Found', 'scores', 'Explainer',
+           'hidden', 'wall', 'scenes', 'first_less_nearest', 'transient_2d', 'hidden_curve', 'stationary_2d', 'quadric',
+           'solve_specular', 'curvature_check', 'flow_check', 'first_photon_check', 'local_forms', 'Instrument',
+           'measure', 'local_forms_at', 'kind_of', 'only_rises', 'blurred', 'templates', 'Found', 'scores', 'Explainer',
            'explainer', 'candidates', 'detect', 'detect_scales', 'matched', 'Sheets', 'linked', 'sheets',
            'local_gradient', 'Cloud', 'full_gradient', 'gradient_on', 'fermat_flow', 'fermat_flow_pair', 'reconstruct',
            'judged', 'completeness', 'poisson_surface', 'largest', 'vertex_normals', 'refine', 'light_cone',
@@ -38,9 +38,10 @@ __all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'LOBES', 'PITCH', 'GALLERY',
            'material_stage', 'kind_stage', 'two_steps', 'resolution_stage', 'foil_stage', 'scan_stage', 'edge_stage',
            'profiles', 'line_stage', 'relief', 'coin_stage', 'playground', 'scan_exhibit_stage', 'figure_e1',
            'scan_view', 'sizes_of', 'stages', 'figure_1', 'figure_2', 'figure_3', 'figure_4', 'turned_to_us',
-           'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8', 'averaged', 'table_e1', 'table_e2', 'table_e3',
-           'table_e4', 'singular_values', 'material_values', 'kind_values', 'curvature_values', 'flow_values',
-           'by_draw', 'first_values', 'line_values', 'rough_values', 'edge_values', 'coin_values', 'sampling_values']
+           'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8', 'figure_e2', 'averaged', 'table_e1',
+           'table_e2', 'table_e3', 'table_e4', 'singular_values', 'material_values', 'kind_values', 'curvature_values',
+           'flow_values', 'by_draw', 'first_values', 'line_values', 'rough_values', 'edge_values', 'coin_values',
+           'sampling_values']
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #d12e3e5e
 class Patch(NamedTuple):
@@ -252,7 +253,7 @@ def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins, detecto
     double = np.linalg.norm(cross, axis=1)
     kept = double > 1e-12
     normal = np.where(kept[:, None], cross/np.maximum(double, 1e-12)[:, None], 0)
-    kernel = _compiled(_light, _reflectance, _throughput, _spread, _shadow)
+    kernel = compiled(_light, _reflectance, _throughput, _spread, _shadow)
     flat = np.ascontiguousarray
     kind, rough = MATERIALS[material]
     sources = flat(np.asarray(sources, float))
@@ -272,7 +273,7 @@ def sampled_transient(scene: Scene, v: Float[ndarray, "3"], bins: Bins, count: i
     rho = np.linalg.norm(x - v, axis=1)
     cosine = np.abs(((v - x)*cross[face]).sum(1))/double[face]/rho
     kind, rough = MATERIALS[material]
-    kernel = _compiled(_reflectances, _reflectance)
+    kernel = compiled(_reflectances, _reflectance)
     w = kernel(kind, rough, cosine/rho*rho)*cosine**2*(x[:, 2]/rho)**2/rho**4*double.sum()/2/count
     return np.histogram(2*rho, bins.count, (bins.first, bins.first + bins.width*bins.count), weights=w)[0]
 
@@ -402,7 +403,7 @@ def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[
     "The set F(v) of Definition 1 by search on the patches: critical vertices of the length by sign changes around their ring (S), extrema along edges (B). What faces away or lies in shadow is left out."
     sources = np.ascontiguousarray(sources, float)
     detectors = sources if detectors is None else np.ascontiguousarray(detectors, float)
-    kernel, rows = _compiled(_stationary, _length, _on_edges, _edge_point), []
+    kernel, rows = compiled(_stationary, _length, _on_edges, _edge_point), []
     found, places = np.empty((256, 4)), np.empty((256, 3))
     for k, patch in enumerate(scene.patches):
         grid, sides = np.ascontiguousarray(patch.grid()), np.array([int(c) for c in patch.sides])
@@ -430,7 +431,7 @@ def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[
 def hidden(scene: Scene, eyes: Float[ndarray, "n 3"], places: Float[ndarray, "n 3"], slack: float) -> Bool[ndarray, "n"]:
     "Whether something stands between wall points (equal ones in a row) and places, more than `slack` before the place."
     corners = np.ascontiguousarray(triangulated(scene)[0].triangles.numpy())
-    return _compiled(_in_shadow, _shadow)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners, np.ascontiguousarray(corners.mean(1)), slack)
+    return compiled(_in_shadow, _shadow)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners, np.ascontiguousarray(corners.mean(1)), slack)
 
 def _in_shadow(eyes, places, corners, middle, slack):
     out, count = np.zeros(len(eyes), np.bool_), 192
@@ -466,6 +467,14 @@ def scenes() -> dict[str, Scene]:
         "kettle": Scene((cap((0, -20, 800), 100, 100, stretch=(1.1, 0.85, 1)), tube(lambda p: (95 + 75*p, -25 + 70*(p + 0.01)**1.3, 790 + 0*p), lambda p: 20 - 8*p, 120, thick=16), ribbon(arc(95, 0, 40, 790, 0.35, 2.79), 14, 240)), True),
         "blob": Scene((cap((0, 0, 800), 115, 100, bump=lambda x, y, z: 1 + _ripple(x, y)),)),
         "ball and board": Scene((cap((-95, 0, 800), 70, 100), rectangle(120, 160, 830, x=90)), True)}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #00eaf27c
+def first_less_nearest(scene: Scene, walls: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
+    "The shortest Fermat length less twice the distance to the surface (mm), by wall point; infinite where no path was found."
+    paths, mesh = fermat_paths(scene, walls), triangulated(scene)[0]
+    first = np.full(len(walls), np.inf)
+    np.minimum.at(first, paths.wall, paths.tau)
+    return first - 2*closest(mesh, torch.from_numpy(walls)).squared.sqrt().numpy()
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #57c41278
 def transient_2d(curve: Float[ndarray, "n 2"], v: float, bins: Bins, shine: float = 0.0) -> Float[ndarray, "bins"]:
@@ -877,7 +886,7 @@ def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, 
     model = model._replace(shapes=model.shapes[:forms], rising=model.rising[:forms])
     spread = math.sqrt((kernel*(np.arange(len(kernel)) - (kernel*np.arange(len(kernel))).sum())**2).sum())
     apart, rows, out = apart or max(4, round(1.5*spread)), [], np.empty((2, 4))
-    explain = _compiled(_explain, _best_pair, _scan_place, _best_form, _energy, _join)
+    explain = compiled(_explain, _best_pair, _scan_place, _best_form, _energy, _join)
     for v, row in enumerate(counts):
         found = []
         for b in candidates(row, filters, least, apart):
@@ -1173,7 +1182,7 @@ def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, dep
 
 def back_projection(counts: Float[ndarray, "v bins"], bins: Bins, walls: Float[ndarray, "v 3"], axis: Float[ndarray, "n"], depths: Float[ndarray, "k"]) -> Float[ndarray, "n n k"]:
     "Filtered elliptic back-projection: every count is spread over the sphere it came from, then minus the second difference in depth."
-    volume = _compiled(_project)(np.ascontiguousarray(counts), np.ascontiguousarray(walls), axis, depths, bins.first, bins.width)
+    volume = compiled(_project)(np.ascontiguousarray(counts), np.ascontiguousarray(walls), axis, depths, bins.first, bins.width)
     filtered = np.zeros_like(volume)
     filtered[..., 1:-1] = 2*volume[..., 1:-1] - volume[..., :-2] - volume[..., 2:]
     return np.maximum(filtered, 0)
@@ -1208,21 +1217,20 @@ def read_scan(path) -> Scan:
     """A MAT file with transients [n, m], temporalBinCenters [1, m] or [n, m] (cm of path), detLocs [n, 3] (cm), detGridSize, whetherConfocal (or isConfocal), srcLoc. Lengths come out in mm.
 
     Raises `PaperKitError` naming file, field and finding for what is missing, of the wrong shape, or not finite."""
-    from scipy.io import loadmat
+    from paper_kit.kit.files import reading
+    from paper_kit.kit.readers import read_mat
     path = Path(path)
     bad = lambda what, expected, found, step="download the file again": PaperKitError(f"{path}: {what}", expected=expected, found=found, next_step=step)
     if not path.is_file(): raise bad("no such file", "a MAT file of the Fermat-path data", "nothing", "see data/datasets.yaml for its home and layout")
-    try: fields = loadmat(path)
-    except NotImplementedError:
-        import h5py
-        try:
-            with h5py.File(path) as f: fields = {k: np.array(f[k]).T for k in f if isinstance(f[k], h5py.Dataset)}
-        except OSError as error: raise bad("cannot be read as HDF5", "MAT v7.3", str(error)[:60]) from None
-    except Exception as error: raise bad("cannot be read", "a MAT file", f"{type(error).__name__}: {error}"[:80]) from None
+    fields = read_mat(path, "a MAT file of the Fermat-path data", next_step="download the file again")
     for name in ("transients", "temporalBinCenters", "detLocs", "detGridSize"):
         if name not in fields: raise bad(f"no field {name}", "transients, temporalBinCenters, detLocs, detGridSize", ", ".join(sorted(k for k in fields if not k.startswith("_"))) or "no field")
-    counts, where = np.asarray(fields["transients"], float), np.asarray(fields["detLocs"], float)
-    centres, shape = np.atleast_2d(np.asarray(fields["temporalBinCenters"], float)), tuple(int(x) for x in np.ravel(fields["detGridSize"]))
+    with reading(path, "arrays of numbers", what="a scan cannot be read"):
+        counts, where = (np.asarray(fields[k], float) for k in ("transients", "detLocs"))
+        centres = np.atleast_2d(np.asarray(fields["temporalBinCenters"], float))
+        shape = tuple(int(x) for x in np.ravel(fields["detGridSize"]))
+        confocal = bool(np.ravel(fields.get("whetherConfocal", fields.get("isConfocal", [1])))[0])
+        source = None if confocal else np.ravel(np.asarray(fields.get("srcLoc", []), float))*10
     n, m = counts.shape if counts.ndim == 2 else (0, 0)
     if n == 0 or where.shape != (n, 3): raise bad("transients and wall points do not fit", "[n, bins] and [n, 3]", f"{counts.shape} and {where.shape}")
     if len(shape) != 2 or shape[0]*shape[1] != n: raise bad("the grid does not fit", f"two numbers whose product is {n}", str(shape))
@@ -1233,9 +1241,7 @@ def read_scan(path) -> Scan:
     if np.abs(where[:, 2]).max() > 1e-6: raise bad("the wall is not z = 0", "detLocs with z = 0", f"|z| up to {np.abs(where[:, 2]).max():.3g}", "rotate the scan first")
     if np.ptp(centres, axis=0).max() > 0:                                                        # every wall point has its own bins: bring them onto the first one's
         counts = np.stack([np.interp(centres[0], c, row, left=0, right=0) for c, row in zip(centres, counts)])
-    confocal = bool(np.ravel(fields.get("whetherConfocal", fields.get("isConfocal", [1])))[0])
-    source = None if confocal else np.ravel(np.asarray(fields.get("srcLoc", []), float))*10
-    if source is not None and source.shape != (3,): raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
+    if source is not None and (source.shape != (3,) or not np.isfinite(source).all()): raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
     return Scan(counts, centres[0]*10, where*10, shape, source)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8ec49f3a
@@ -1267,7 +1273,7 @@ def singular_stage(names: list, count: int, seed: int, progress=None) -> dict:
         confusion = np.zeros((4, 4), int)
         np.add.at(confusion, (truth.kind[j], detections.kind[i]), 1)
         found[name] = {"detections": len(detections.tau), "right": len(i), "specular": int(specular.sum()), "specular found": int(specular[j].sum()), "boundary": int((~specular).sum()),
-                       "boundary found": int((~specular[j]).sum()), "error": np.abs(detections.tau[i] - truth.tau[j]), "confusion": confusion}
+                       "boundary found": int((~specular[j]).sum()), "corners": int(truth.corner.sum()), "corners found": int(truth.corner[j].sum()), "error": np.abs(detections.tau[i] - truth.tau[j]), "confusion": confusion}
         if progress is not None: progress((n + 1)/len(names))
     return found
 
@@ -1317,7 +1323,7 @@ def kind_stage(photons: list, draws: int, v: list, seed: int, alone: bool = Fals
     return found
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3a83c69d
-def two_steps(separation: float, photons: float, count: int = 300, at: float = 120.3, fall: float = 0.004) -> Float[ndarray, "bins"]:
+def two_steps(separation: float, count: int = 300, at: float = 120.3, fall: float = 0.004) -> Float[ndarray, "bins"]:
     "Expected counts of two equal steps `separation` bins apart that fall off slowly, before the blur; 2 percent of ambient light."
     u = (np.arange(count*32) + 0.5)/32
     light = sum(np.where(u > a, np.exp(-fall*(u - a)), 0) for a in (at, at + separation)).reshape(count, 32).mean(1)
@@ -1328,11 +1334,11 @@ def resolution_stage(separations: list, photons: list, draws: int, seed: int, ji
     what it costs (energy, in squared standard errors) to explain the expected counts by one singularity: the resolution limit."""
     instrument, at, bins = Instrument(jitter=jitter), 120.3, Bins(0.0, 1.0, 300)
     kernel, rng, half = instrument.kernel(PITCH), np.random.default_rng([seed, 11]), 24
-    model, scan = explainer(kernel, half), _compiled(_scan_place, _best_form, _energy, _join)
+    model, scan = explainer(kernel, half), compiled(_scan_place, _best_form, _energy, _join)
     rows = []
     for n in photons:
         for d in separations:
-            light = np.convolve(two_steps(d, n, at=at), kernel, "same")
+            light = np.convolve(two_steps(d, at=at), kernel, "same")
             expected = 0.98*n*light/light.sum() + 0.02*n/bins.count
             middle = round(at + d/2 - 0.5)
             window = expected[middle - half:middle + half + 1]
@@ -1897,6 +1903,33 @@ def figure_8(results: dict):
             pictures.append(picture_of(mesh, -75 if how != "side" else -140, 18, 150))
     return grid(pictures, columns=len(names), titles=[*names, *[""]*(2*len(names))])
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #5f7aeff4
+#| code-fold: true
+#| code-summary: "Exported source: the figure of the resolution"
+def figure_e2(results: dict):
+    "Share of draws in which both of two equal steps are found against their separation, by photons; the resolution limit; separation at one half against photons."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    rows = results["resolution"]["rows"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.0), width_ratios=[1.5, 1])
+    half, limits = {"two": [], "one": []}, []
+    photons = sorted({r["photons"] for r in rows})
+    for n, colour in zip(photons, palette.values()):
+        mine = sorted((r for r in rows if r["photons"] == n), key=lambda r: r["separation"])
+        d = [r["separation"] for r in mine]
+        exponent = round(math.log10(n))
+        left.plot(d, [r["two"] for r in mine], "o-", color=colour, ms=3, label=f"$10^{{{exponent}}}$ photons")
+        left.plot(d, [r["one"] for r in mine], ":", color=colour, lw=1)
+        limits.append(limit := next((r["separation"] for r in mine if r["energy"] > 30), math.nan))
+        left.axvline(limit, color=colour, lw=0.8, ls="--")
+        for name in half: half[name].append(next((r["separation"] for r in mine if r[name] >= 0.5), math.nan))
+    left.set(xlabel="separation (bins of 1.2 mm)", ylabel="both found", ylim=(-0.03, 1.03)); left.legend(fontsize=8)
+    right.semilogx(photons, half["two"], "o-", color=palette["blue"], label="found in half, two forms")
+    right.semilogx(photons, half["one"], "s:", color=palette["grey"], label="found in half, one form")
+    right.semilogx(photons, limits, "--", color=palette["vermilion"], label="resolution limit")
+    right.set(xlabel="photons", ylabel="separation (bins)", ylim=(0, None)); right.legend(fontsize=8)
+    return figure
+
 # %% ../../nbs/geometry/fermat_paths.ipynb #30cf59a6
 def averaged(rows: list, key: str) -> float:
     "Mean over draws, without what could not be measured."
@@ -1919,7 +1952,7 @@ def table_e2(results: dict):
         of = lambda a, b: total(name, a)/total(name, b) if total(name, b) else float("nan")
         error = np.concatenate([run[name]["error"] for run in results["singular"]])
         rows.append({"scene": name, "specular paths": total(name, "specular"), "found": of("specular found", "specular"), "boundary paths": total(name, "boundary"), "boundary found": of("boundary found", "boundary"),
-                     "detections": total(name, "detections"), "of them right": of("right", "detections"), "median error (mm)": float(np.median(error)) if len(error) else float("nan")})
+                     "of these corners": total(name, "corners"), "corners found": of("corners found", "corners"), "detections": total(name, "detections"), "of them right": of("right", "detections"), "median error (mm)": float(np.median(error)) if len(error) else float("nan")})
     return pd.DataFrame(rows)
 
 def table_e3(results: dict):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from paper_kit.geometry.fermat_paths import (MATERIALS, TYPES, Bins, Cloud, Fermat, Found, Instrument, Scene, _reflectance, back_projection, cap, circle_in_triangle, curvature_check, detect,
+from paper_kit.geometry.fermat_paths import (first_less_nearest, foil_stage, two_steps, MATERIALS, TYPES, Bins, Cloud, Fermat, Found, Instrument, Scene, _reflectance, back_projection, cap, circle_in_triangle, curvature_check, detect,
                                              exact_area, fermat_flow, fermat_flow_pair, fermat_paths, front, full_gradient, gradient_on, hidden, light_cone, linked, matched, measure, poisson_surface, predicates, read_scan,
                                              reconstruct, rectangle, refine, sampled_transient, scenes, sheets, stages, templates, transients, triangulated, wall)
 from paper_kit.kit.files import PaperKitError, project_root
@@ -95,7 +95,30 @@ def test_a_ball_a_bowl_a_plate():
     assert top.sum() == 20 and np.abs(hollow.tau[top] - 2*(np.linalg.norm(v - [0, 0, 300], axis=1) + 100)).max() < 1e-3
     plate = fermat_paths(scenes()["plane"], np.array([[15.0, 10, 0]]))                               # between four samples of equal length
     assert (plate.kind == 0).sum() == 1 and plate.tau[0] == pytest.approx(800, abs=1e-9)
-    assert sorted(plate.tau[plate.kind == 3]) == pytest.approx(sorted(2*math.hypot(400, d) for d in (85, 115, 90, 110)))
+    edges, corners = plate.tau[(plate.kind == 3) & ~plate.corner], plate.tau[plate.corner]
+    assert sorted(edges) == pytest.approx(sorted(2*math.hypot(400, d) for d in (85, 115, 90, 110)))
+    assert sorted(corners) == pytest.approx(sorted(2*math.hypot(400, a, b) for a in (85, 115) for b in (90, 110)))
+
+
+@pytest.mark.parametrize("name,width", [("bowl", 800), ("paraboloid", 300), ("ball and board", 800)])
+def test_the_shortest_path_is_twice_the_distance_to_the_surface(name, width):
+    "On the bowl it was up to 282 mm longer where the nearest point of the rim is a corner of the patch's parameters."
+    assert np.abs(first_less_nearest(scenes()[name], wall(12, width))).max() < 0.02
+
+
+def test_no_extremum_of_a_rim_is_missed():
+    "The rim of the bowl as a dense closed curve, from its formula: each extremum of the distance is a boundary path, also at the four corners of the patch."
+    angle = np.linspace(0, 2*math.pi, 20_001)[:-1]
+    r, z = 140*math.sin(math.radians(60)), 760 + 0.8*140*math.cos(math.radians(60))
+    rim = np.stack([r*np.cos(angle), r*np.sin(angle), 0*angle + z], 1)
+    turns = np.radians([44.9, 45, 45.1, 135, 225, 315, 20, 100])
+    v = np.stack([350*np.cos(turns), 350*np.sin(turns), 0*turns], 1)
+    paths = fermat_paths(scenes()["bowl"], v)
+    for k, eye in enumerate(v):
+        t = 2*np.linalg.norm(rim - eye, axis=1)
+        expected = np.sort(t[(t < np.roll(t, 1)) == (t <= np.roll(t, -1))])
+        mine = paths.tau[(paths.wall == k) & (paths.kind == 3)]
+        assert all(np.abs(expected - x).min() < 0.05 for x in mine) and np.abs(mine - expected[0]).min() < 0.05
 
 
 def test_saddle_and_normals():
@@ -139,6 +162,35 @@ def test_known_forms_are_found_where_they_are(form, kind):
     assert TYPES[d.kind[best]] == kind and abs(d.tau[best] - at) < 0.6
 
 
+def steps(separation, photons, draws, jitter=50.0):
+    instrument = Instrument(jitter=jitter)
+    kernel = instrument.kernel(1.2)
+    light = np.convolve(two_steps(separation), kernel, "same")
+    expected = 0.98*photons*light/light.sum() + 0.02*photons/300
+    counts = np.random.default_rng(0).poisson(np.repeat(expected[None], draws, 0)).astype(float)
+    return detect(counts, Bins(0, 1, 300), kernel, least=60)
+
+
+def test_a_step_is_found_without_bias():
+    "At 1e5 photons and 50 ps of jitter the bias was 0.64 bins and the spread 1.03."
+    d = steps(1000, 1e5, 60)
+    off = d.tau[np.abs(d.tau - 120.3) < 6] - 120.3
+    assert len(off) == 60 and abs(off.mean()) < 0.3 and off.std() < 0.6 and (d.kind[np.abs(d.tau - 120.3) < 6] == 0).mean() > 0.95
+
+
+def test_two_steps_ten_bins_apart_are_two():
+    "Without jitter always (78 percent before), with 50 ps of jitter where the photons suffice (never before)."
+    for photons, jitter, least in ((1e5, 0.0, 0.95), (1e7, 50.0, 0.9)):
+        d = steps(10, photons, 20, jitter)
+        both = [all(np.abs(d.tau[d.wall == k] - a).min(initial=99) < 2 for a in (120.3, 130.3)) for k in range(20)]
+        assert np.mean(both) >= least
+
+
+def test_a_narrow_lobe_is_found_with_one_window():
+    found = foil_stage(["blob"], 12, 0)
+    assert found["with lobes"] > 0.95 and found["without"] < 0.8
+
+
 def test_nothing_is_found_in_a_smooth_transient():
     t = np.arange(400)
     counts = np.random.default_rng(0).poisson(2000*np.exp(-(t - 200)**2/(2*120**2)) + 50, (20, 400)).astype(float)
@@ -157,7 +209,7 @@ def test_lengths_do_not_depend_on_the_material():
 
 def test_matching_is_one_to_one():
     f = Found(np.array([0, 0, 1]), np.array([10.0, 10.5, 30]), np.zeros(3, int), np.ones(3), np.ones(3))
-    t = Fermat(np.array([0, 1]), np.array([10.4, 50.0]), np.zeros(2, int), np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(2, int))
+    t = Fermat(np.array([0, 1]), np.array([10.4, 50.0]), np.zeros(2, int), np.zeros((2, 3)), np.zeros((2, 3)), np.zeros(2, int), np.zeros(2, bool))
     i, j = matched(f, t, 2)
     assert i.tolist() == [1] and j.tolist() == [0]
 
@@ -228,7 +280,7 @@ def test_volumes_find_a_plate():
 
 def test_templates_are_antisymmetric_where_the_forms_are():
     t = templates(np.ones(1), 10)
-    assert t.shape == (4, 4, 21) and np.allclose(t[2, 0], t[3, 3][::-1]) and np.allclose(t[1, 1], t[1, 2][::-1])
+    assert t.shape == (8, 4, 21) and np.allclose(t[2, 0], t[3, 3][::-1]) and np.allclose(t[1, 1], t[1, 2][::-1])
 
 
 # predicates
@@ -241,12 +293,12 @@ GOOD = {
     "C4": {"patches_against_the_corrected_inequalities": 0, "convex_patches_that_are_no_minimum": 0, "planes against the printed inequality, in percent": 100},
     "C5": {"norm of the gradient, distance from 2": 1e-9, "place (mm)": 1e-8, "normal (degrees)": 1e-8},
     "C6": {"norm of either gradient, distance from 1": 1e-9, "place from either gradient (mm)": 1e-8, "pair at one place against confocal (mm)": 1e-9},
-    "C7": {"global minimum less twice the distance (mm)": 1e-9, **{f"gain in completeness, {n}": [0.3, 0.31, 0.29] for n in ("bowl", "vase", "jug")}, **{f"gain in completeness, {n}": [0.0, 0.001, 0.0] for n in ("ball", "blob")}},
+    "C7": {"global minimum less twice the distance (mm)": 1e-9, **{f"gain in completeness, {n}": [0.3, 0.31, 0.29] for n in ("bowl", "vase", "jug")}, "largest gain in completeness on ball and blob": 0.001},
     "C8": {"largest median (mm)": [0.5, 0.51, 0.5], "largest 95th percentile (mm)": [1.5, 1.51, 1.5], "largest share rejected": [0.1, 0.11, 0.1]},
     "C9": {"relative change of Fermat flow, diffuse to foil": [0.1, 0.12, 0.1], "relative change of the light-cone transform": [0.9, 0.95, 0.9]},
     "C10": {"median angle at edges": 40, "median angle at specular points": 0.5, "share of boundary types on the handle": [0.9, 0.91, 0.9]},
     "C11": {"RMS of coins below the bound (um)": [1.0, 1.1, 0.9], "median of coins above the bound": 20.0, "median of coins below the bound": 1.0},
-    "C12": {"error by density": [[4, 3, 2, 1.0], [4.1, 3.1, 2, 1], [4, 3, 2.1, 1]], "error by jitter": [[1, 2, 3.0], [1, 2, 3.1], [1, 2.1, 3]], "objects that refinement improves": [5.0, 6, 5]}}
+    "C12": {"error by density": [[4, 3, 2, 1.0], [4.1, 3.1, 2, 1], [4, 3, 2.1, 1]], "error by jitter": [[1, 2, 3.0], [1, 2, 3.1], [1, 2.1, 3]], "objects that refinement improves, of 6": 5}}
 BAD = {"C1": {"detections that are true": [1.0]*200 + [0.0]*200}, "C2": {"largest peak over smallest": 2}, "C3": {"right types, paraboloid": [1.0]*20 + [0.0]*80}, "C4": {"patches_against_the_corrected_inequalities": 1},
        "C5": {"place (mm)": 1e-3}, "C6": {"norm of either gradient, distance from 1": 1e-3}, "C7": {"gain in completeness, vase": [0.01, 0.02, 0.01]}, "C8": {"largest 95th percentile (mm)": [5.0, 5.1, 5]},
        "C9": {"relative change of the light-cone transform": [0.0, 0.01, 0.0]}, "C10": {"share of boundary types on the handle": [0.1, 0.12, 0.1]}, "C11": {"median of coins above the bound": 1.5},
