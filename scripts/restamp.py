@@ -2,9 +2,10 @@
 
     python scripts/restamp.py COMMIT
 
-COMMIT is the last one with the old algorithm. A record is stamped again only when it was fresh there: its digest is the one that the code of
-COMMIT computes for the sources of COMMIT. It gets the digest that the present algorithm computes for those same sources, so that a paper
-which has changed since is stale, as it should be. A record that was stale stays as it is."""
+COMMIT is the last one with the old algorithm. A record is stamped again only when it was fresh there: its digest is the
+one that the code of COMMIT computes for the sources of COMMIT. It gets the digest that the present algorithm computes
+for those same sources, so that a paper which has changed since is stale, as it should be. A record that was stale stays
+as it is."""
 import json
 import subprocess
 import sys
@@ -20,13 +21,15 @@ ALL = "import json, glob\nprint(json.dumps({f: d(f) for f in sorted(glob.glob('n
 def digests(folder, code, package):
     "{notebook: digest} of the sources in `folder`, by the algorithm of `package`."
     code = f"import sys\nsys.path.insert(0, {str(package)!r})\n{code}{ALL}"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True, env={"OMP_NUM_THREADS": "1"})
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True,
+                          env={"OMP_NUM_THREADS": "1"})
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main(commit):
     with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(["git", "archive", commit, "nbs", "paper_kit", "settings.ini"], cwd=ROOT, capture_output=True, check=True).stdout
+        archive = subprocess.run(["git", "archive", commit, "nbs", "paper_kit", "settings.ini"], cwd=ROOT,
+                                 capture_output=True, check=True).stdout
         subprocess.run(["tar", "-x"], input=archive, cwd=folder, check=True)
         old, new = digests(folder, OLD, folder), digests(folder, NEW, ROOT)
     sys.path.insert(0, str(ROOT))

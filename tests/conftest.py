@@ -37,7 +37,8 @@ def refuse_strided_pointwise():
 def browser():
     "Headless Chromium, where k3d can draw."
     from playwright.sync_api import sync_playwright
-    arguments = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking",
+    arguments = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+                 "--disable-background-networking",
                  "--disable-component-update"]
     with sync_playwright() as p:
         running = p.chromium.launch(executable_path=chromium(), args=arguments)

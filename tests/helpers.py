@@ -36,9 +36,11 @@ class Clone:
         return self.python("-m", "paper_kit.kit.cli", *arguments, check=check, cwd=cwd)
 
     def python(self, *arguments, check=True, cwd=None):
-        done = subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd or self.root, env=self.env, capture_output=True, text=True, timeout=600)
+        done = subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd or self.root, env=self.env,
+                              capture_output=True, text=True, timeout=600)
         if check and done.returncode != 0:
-            raise AssertionError(f"{arguments} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+            raise AssertionError(f"{arguments} ended with "
+                                 f"{done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return done
 
 
@@ -66,22 +68,30 @@ CELLS = [
     ("markdown", "# A demonstration\n\n> One sentence.", []),
     ("code", "#| default_exp learning.demo", []),
     ("code", 'profile = "smoke"\nseed = 0\ndata_root = ""', ["parameters"]),
-    ("code", 'from paper_kit.kit.paper import Paper\nfrom paper_kit.kit.claims import less, below\npaper = Paper("demo", profile=profile, seed=seed, data_root=data_root)\npaper.header()', []),
-    ("code", "#| export\ndef measure(steps, seed):\n    'An error that falls with the steps.'\n    return {'ours': 1.0/(steps + seed), 'theirs': 2.0/(steps + seed)}", []),
+    ("code", 'from paper_kit.kit.paper import Paper\nfrom paper_kit.kit.claims import less, below\npaper = '
+             'Paper("demo", profile=profile, seed=seed, data_root=data_root)\npaper.header()', []),
+    ("code", "#| export\ndef measure(steps, seed):\n    'An error that falls with the steps.'\n    return {'ours': "
+             "1.0/(steps + seed), 'theirs': 2.0/(steps + seed)}", []),
     ("code", "results = [paper.stage(measure, steps=paper.pick(smoke=4, cpu=8), seed=s) for s in paper.seeds()]", []),
     ("markdown", "## Experiments", []),
-    ("code", 'import pandas as pd\npaper.table("Table 1", pd.DataFrame({"method": ["theirs", "ours"], "error": [results[0]["theirs"], results[0]["ours"]]}))', []),
-    ("code", 'import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 1)); ax.plot([0, 1])\npaper.figure("Figure 1", fig)', []),
-    ("code", 'paper.claim("C1", values={k: [r[k] for r in results] for k in ("ours", "theirs")}, test=less("ours", "theirs"))\n'
+    ("code", 'import pandas as pd\npaper.table("Table 1", pd.DataFrame({"method": ["theirs", "ours"], "error": '
+             '[results[0]["theirs"], results[0]["ours"]]}))', []),
+    ("code", 'import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(2, 1)); ax.plot([0, '
+             '1])\npaper.figure("Figure 1", fig)', []),
+    ("code", 'paper.claim("C1", values={k: [r[k] for r in results] for k in ("ours", "theirs")}, test=less("ours", '
+             '"theirs"))\n'
              'paper.claim("C2", values={"error": 0.0}, test=below("error", 1e-6, exact=True))', []),
     ("code", "paper.finish()", []),
 ]
 
 
 def notebook(cells=CELLS):
-    body = [{"cell_type": kind, "id": f"cell{i}", "metadata": {"tags": tags} if tags else {}, "source": text.splitlines(keepends=True),
-             **({"execution_count": None, "outputs": []} if kind == "code" else {})} for i, (kind, text, tags) in enumerate(cells)]
-    return json.dumps({"cells": body, "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}},
+    body = [{"cell_type": kind, "id": f"cell{i}", "metadata": {"tags": tags} if tags else {},
+             "source": text.splitlines(keepends=True),
+             **({"execution_count": None, "outputs": []} if kind == "code" else {})} for i,
+            (kind, text, tags) in enumerate(cells)]
+    return json.dumps({"cells": body, "metadata": {"kernelspec": {"display_name": "python3", "language": "python",
+                                                                  "name": "python3"}},
                        "nbformat": 4, "nbformat_minor": 5})
 
 
@@ -93,7 +103,8 @@ def chromium() -> str:
 
 
 def eventually(page, check, seconds: float = 20):
-    "Whether `check()` becomes true before the time is over; the page lives on while we wait. For machines that are busy."
+    """Whether `check()` becomes true before the time is over; the page lives on while we wait. For machines that are
+    busy."""
     import time
     end = time.monotonic() + seconds
     while not check():
@@ -113,6 +124,7 @@ def varied(values: dict, seeds: int = 9) -> dict:
         cases = len(array.ravel()) >= 20 and set(array.ravel()) <= {0.0, 1.0}
         if array.ndim and len(array) >= 3 and not cases:
             array = np.concatenate([array]*-(-seeds//len(array)))
-            array = array + np.random.default_rng(zlib.crc32(name.encode())).normal(0, 1e-3, array.shape)*(np.abs(array) + 1e-15)
+            array = array + np.random.default_rng(zlib.crc32(name.encode())).normal(0, 1e-3, array.shape)*(
+                np.abs(array) + 1e-15)
         found[name] = array.tolist()
     return found

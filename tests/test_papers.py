@@ -12,7 +12,7 @@ import pytest
 
 from paper_kit.kit.expected import compare, is_time
 from paper_kit.kit.paper import load_record
-from paper_kit.kit.workflow import begun, notebook_of, run_folder
+from paper_kit.kit.records import begun, notebook_of, run_folder
 
 from helpers import ROOT, copy_project
 
@@ -85,8 +85,9 @@ def test_every_optimisation_step_ran_under_a_checked_heap(smoke):
     assert smoke[1].items() >= CHECKED.items()
     code = "import ctypes; c = ctypes.pythonapi; c.PyMem_RawMalloc.restype = ctypes.c_void_p\n" \
            "p = c.PyMem_RawMalloc(ctypes.c_size_t(20)); ctypes.memset(p, 1, 22)\n" \
-           "c.PyMem_RawFree(ctypes.c_void_p(p)); print('alive')"        # two bytes too far, which nobody else would notice
-    call = lambda environment: subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+           "c.PyMem_RawFree(ctypes.c_void_p(p)); print('alive')"     # two bytes too far, which nobody else would notice
+    call = lambda environment: subprocess.run([sys.executable, "-c", code], env=environment,
+                                              capture_output=True, text=True)
     plain = {k: v for k, v in smoke[1].items() if k not in CHECKED}
     assert call(plain).stdout.strip() == "alive"
     done = call(smoke[1])
@@ -101,10 +102,12 @@ def but_for_times(record):
         if len(kept) < len(table["columns"]): timed.add(name.lower().replace(" ", "-") + ".csv")
         tables[name] = [table["columns"], [[row[i] for i in kept] for row in table["rows"]]]
     values = lambda claim: {n: v for n, v in claim["values"].items() if not is_time(n)}
-    judged = lambda claim: {k: v for k, v in claim.items() if len(values(claim)) == len(claim["values"]) or k == "source"}
+    judged = lambda claim: {k: v for k, v in claim.items() if len(values(claim)) == len(claim["values"])
+                            or k == "source"}
     claims = {name: judged(claim) | {"values": values(claim)} for name, claim in record["claims"].items()}
     files = {k: v for k, v in record["files"].items() if k not in timed}
-    return {"digest": record["digest"], "tables": tables, "claims": claims, "figures": record["figures"], "files": files}
+    return {"digest": record["digest"], "tables": tables, "claims": claims,
+            "figures": record["figures"], "files": files}
 
 
 def test_all_run(smoke):
@@ -126,7 +129,8 @@ def test_smoke_keeps_its_budget_and_leaves_no_trace(smoke, slug, tmp_path):
     for cell in executed["cells"]:
         for output in cell.get("outputs", []):
             assert output["output_type"] != "error"
-            text = "".join(output.get("text", "")) if output["output_type"] == "stream" else "".join(output.get("data", {}).get("text/plain", ""))
+            text = ("".join(output.get("text", "")) if output["output_type"] == "stream"
+                    else "".join(output.get("data", {}).get("text/plain", "")))
             assert len(text.splitlines()) < 80, "a wall of text: " + "".join(cell["source"])[:80]
             assert "Traceback" not in text and "Warning" not in text, text[:500]
 
@@ -158,7 +162,8 @@ def test_a_seed_is_a_record(smoke, again, slug):
     assert again[2].returncode == 0, again[2].stderr[-3000:]
     first, second = (load_record(run_folder(root, slug, "smoke")/"record.json") for root, *_ in (smoke, again))
     computed = [{stage["key"] for stage in record["stages"] if not stage["cached"]} for record in (first, second)]
-    assert computed[0] == computed[1] == {stage["key"] for stage in second["stages"]}, "both computed every stage themselves"
+    assert computed[0] == computed[1] == {stage["key"]
+                                          for stage in second["stages"]}, "both computed every stage themselves"
     one, other = but_for_times(first), but_for_times(second)
     assert len(one["files"]) >= 0.8*len(first["files"]) and one["tables"]
     for part in one:
@@ -169,11 +174,13 @@ def test_a_seed_is_a_record(smoke, again, slug):
 def test_plain_papermill_from_another_folder(smoke, slug, tmp_path):
     root, environment, _ = smoke
     before = load_record(run_folder(root, slug, "smoke")/"record.json")
-    done = subprocess.run([sys.executable, "-m", "papermill", str(notebook_of(root, slug)), "out.ipynb", "-p", "profile", "smoke", "-p", "seed", "5", "--no-progress-bar", "-k", "python3"],
+    done = subprocess.run([sys.executable, "-m", "papermill", str(notebook_of(root, slug)), "out.ipynb", "-p",
+                           "profile", "smoke", "-p", "seed", "5", "--no-progress-bar", "-k", "python3"],
                           cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     after = load_record(run_folder(root, slug, "smoke")/"record.json")
-    assert after["seed"] == 5 and after["digest"] == before["digest"] and after["tables"] != before["tables"] and after["files"] != before["files"], "another seed gives other numbers"
+    assert after["seed"] == 5 and after["digest"] == before["digest"] and after["tables"] != before["tables"] and after[
+        "files"] != before["files"], "another seed gives other numbers"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.ipynb"], "a run writes only under runs/"
 
 

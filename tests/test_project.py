@@ -10,7 +10,8 @@ import pytest
 
 from paper_kit.kit.files import sha256
 from paper_kit.kit.paper import load_manifest, load_record
-from paper_kit.kit.workflow import begun, catalogue, clean_notebook, notebook_of, torn_files
+from paper_kit.kit.records import catalogue, torn_files
+from paper_kit.kit.workflow import clean_notebook
 
 from helpers import ROOT, project_files
 
@@ -25,7 +26,8 @@ def ours(path):
     parts = ("paper_kit", *path.relative_to(ROOT/"paper_kit").with_suffix("").parts)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            base = ".".join(parts[:-node.level] + ((node.module,) if node.module else ())) if node.level else node.module or ""
+            base = (".".join(parts[:-node.level] + ((node.module,) if node.module else ())) if node.level
+                    else node.module or "")
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -46,9 +48,43 @@ def test_floors_arrows_point_downwards_only(module):
             assert parts[1] == "kit" or parts[1:3] == [wing, "worlds"], f"{module.stem} imports {target}"
 
 
-@pytest.mark.parametrize("module", [p for p in sorted((ROOT/"paper_kit").glob("*/*.py")) if p.parent.name != "kit" and p.name != "__init__.py"], ids=name)
+KIT = sorted(p for p in (ROOT/"paper_kit"/"kit").glob("*.py") if p.stem != "__init__")
+
+
+def circles(graph):
+    "Groups of modules of {module: modules it imports} that import each other, at any depth."
+    import networkx
+    edges = networkx.DiGraph([(one, other) for one, others in graph.items() for other in others])
+    return [sorted(found) for found in networkx.strongly_connected_components(edges) if len(found) > 1]
+
+
+def test_no_two_rooms_of_the_kit_import_each_other():
+    rooms = {p.stem for p in KIT}
+    graph = {p.stem: {parts[2] for t in ours(p) if (parts := t.split("."))[:2] == ["paper_kit", "kit"] and parts[2:]
+                      and parts[2] in rooms} for p in KIT}
+    assert circles(graph) == []
+    assert circles(graph | {"files": {"workflow"}}), "a circle would be seen"
+
+
+def purpose(text):
+    "What is wrong with a module's first sentence, or nothing."
+    said = " ".join((ast.get_docstring(ast.parse(text)) or "").split())
+    if not said: return "none"
+    if not said.endswith(".") or not 30 <= len(said) <= 160: return f"no sentence of 30 to 160 characters: {said}"
+    return f"more than one sentence: {said}" if len(re.findall(r"[.!?](?=\s|$)", said)) > 1 else ""
+
+
+@pytest.mark.parametrize("module", KIT, ids=name)
+def test_a_room_of_the_kit_has_a_purpose_of_one_sentence(module):
+    assert not (wrong := purpose(module.read_text())), wrong
+    assert purpose('"Loops."') and purpose('"Runs loops over arrays. Says how long they took, too."') and purpose("x = 1")
+
+
+@pytest.mark.parametrize("module", [p for p in sorted((ROOT/"paper_kit").glob("*/*.py")) if p.parent.name != "kit"
+                                    and p.name != "__init__.py"], ids=name)
 def test_a_paper_imports_where_there_is_nothing_but_torch(module):
-    blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill", "jsonschema", "nbformat", "jaxtyping", "typer", "skimage", "sklearn"]
+    blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill",
+               "jsonschema", "nbformat", "jaxtyping", "typer", "skimage", "sklearn"]
     code = f"import sys\nfor n in {blocked}: sys.modules[n] = None\nimport paper_kit.{module.parent.name}.{module.stem} as m\nassert callable(getattr(m, 'stages', len))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-800:]
@@ -70,10 +106,12 @@ def test_sync_names_a_module_edited_by_hand(clone):
 def test_notebooks_are_clean_and_have_the_kernel(path):
     nb = json.loads(path.read_text())
     assert nb["metadata"]["kernelspec"]["name"] == "python3"
-    assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", c["id"]) for c in nb["cells"]) and len({c["id"] for c in nb["cells"]}) == len(nb["cells"])
+    assert (all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", c["id"]) for c in nb["cells"])
+            and len({c["id"] for c in nb["cells"]}) == len(nb["cells"]))
     assert clean_notebook(nb, keep_outputs=path not in PAPERS) == nb
     if path in PAPERS:
-        assert not any(c.get("outputs") or c.get("execution_count") for c in nb["cells"]), "paper notebooks are committed without outputs"
+        assert not any(c.get("outputs") or c.get("execution_count")
+                       for c in nb["cells"]), "paper notebooks are committed without outputs"
     else:
         assert not any(o.get("output_type") == "error" for c in nb["cells"] for o in c.get("outputs", []))
 
@@ -81,21 +119,25 @@ def test_notebooks_are_clean_and_have_the_kernel(path):
 def test_nbdev_clean_changes_nothing(clone):
     before = {p: p.read_bytes() for p in (clone.root/"nbs").rglob("*.ipynb")}
     clone.python("-c", "from nbdev.clean import nbdev_clean; nbdev_clean()")
-    assert len(before) > 40 and [str(p.relative_to(clone.root)) for p, text in before.items() if p.read_bytes() != text] == []
+    assert len(before) > 40 and [str(p.relative_to(clone.root)) for p, text in before.items()
+                                 if p.read_bytes() != text] == []
 
 
 @pytest.mark.parametrize("shown, passes", [("2", True), ("3", False)])
 def test_nbval_compares_the_outputs_of_notebooks_stored_without_counts(shown, passes, tmp_path):
     import nbformat
     from nbformat.v4 import new_code_cell, new_notebook, new_output
-    cells = [new_code_cell("a = 1"), new_code_cell("a + 1", outputs=[new_output("execute_result", {"text/plain": shown})])]
+    cells = [new_code_cell("a = 1"),
+             new_code_cell("a + 1", outputs=[new_output("execute_result", {"text/plain": shown})])]
     kernel = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
     (tmp_path/"nbs").mkdir()
     nbformat.write(new_notebook(cells=cells, metadata=kernel), tmp_path/"nbs/small.ipynb")
     shutil.copy(ROOT/"nbs/conftest.py", tmp_path/"nbs/conftest.py")
-    command = [sys.executable, "-m", "pytest", "--nbval", "nbs/small.ipynb", "--nbval-sanitize-with", str(ROOT/"tests/nbval.cfg"), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "--nbval", "nbs/small.ipynb", "--nbval-sanitize-with",
+               str(ROOT/"tests/nbval.cfg"), "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == (0 if passes else 1) and ("2 passed" if passes else "1 failed, 1 passed") in done.stdout, done.stdout
+    assert done.returncode == (0 if passes else 1) and ("2 passed" if passes
+                                                        else "1 failed, 1 passed") in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=name)
@@ -104,13 +146,17 @@ def test_the_parameters_survive_nbdev_clean_and_reach_paper(path, tmp_path):
     shutil.copy(ROOT/"settings.ini", tmp_path)
     copy = tmp_path/"nbs"/path.name
     shutil.copy(path, copy)
-    done = subprocess.run([sys.executable, "-c", f"from nbdev.clean import nbdev_clean; nbdev_clean.__wrapped__({str(copy)!r})"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", f"from nbdev.clean import nbdev_clean; "
+                                                 f"nbdev_clean.__wrapped__({str(copy)!r})"], cwd=tmp_path,
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     import papermill.iorw
     import papermill.parameterize
-    nb = papermill.parameterize.parameterize_notebook(papermill.iorw.load_notebook_node(str(copy)), {"profile": "cpu", "seed": 7})
+    nb = papermill.parameterize.parameterize_notebook(papermill.iorw.load_notebook_node(str(copy)),
+                                                      {"profile": "cpu", "seed": 7})
     tagged = [c for c in nb.cells if "parameters" in c.metadata.get("tags", [])]
-    assert len(tagged) == 1 and {t.targets[0].id for t in ast.parse(tagged[0].source).body} == {"profile", "seed", "data_root"}
+    assert (len(tagged) == 1 and {t.targets[0].id for t in ast.parse(tagged[0].source).body}
+            == {"profile", "seed", "data_root"})
     scope, said = {}, {}
     for cell in nb.cells:
         if cell.cell_type != "code":
@@ -133,7 +179,8 @@ def test_one_name_everywhere(path):
     assert f"#| default_exp {wing}.{slug}" in text
     manifest = load_manifest(ROOT/"data/papers"/f"{slug}.yaml")
     assert manifest["slug"] == slug and manifest["wing"] == wing and wing in catalogue(ROOT)["wings"]
-    for there in (ROOT/"paper_kit"/wing/f"{slug}.py", ROOT/"tests/papers"/f"test_{slug}.py", ROOT/"data/refs"/f"{slug}.bib"):
+    for there in (ROOT/"paper_kit"/wing/f"{slug}.py", ROOT/"tests/papers"/f"test_{slug}.py",
+                  ROOT/"data/refs"/f"{slug}.bib"):
         assert there.is_file(), there
     source = "".join(json.loads(text)["cells"][-1]["source"])
     assert source.strip().endswith("paper.finish()"), "the last cell is paper.finish()"
@@ -182,7 +229,8 @@ def test_a_published_verdict_is_what_its_predicate_says_of_the_published_numbers
     assert record["judged"] == engine_version
     for claim, result in record["claims"].items():
         again = judged(manifest.entry("claims", claim), module.predicates[claim], result["values"], record["profile"],
-                       result.get("source", record["data"]), result.get("why", ""), result.get("evidence", ""), record["harness"] < curves_since)
+                       result.get("source", record["data"]), result.get("why", ""), result.get("evidence", ""),
+                       record["harness"] < curves_since)
         assert result | {"source": ""} == again | {"source": ""}, claim
 
 
@@ -193,14 +241,17 @@ def test_published_cards_speak_the_readers_language(path):
     record = load_record(path)
     notebook = json.loads((ROOT/"figures"/path.stem/f"{path.stem}.ipynb").read_text())
     about = lambda output: output.get("metadata", {}).get("paper_kit", {})
-    cards = {about(o)["claim"]: "".join(o["data"]["text/html"]) for c in notebook["cells"] for o in c.get("outputs", ()) if "claim" in about(o)}
+    cards = {about(o)["claim"]: "".join(o["data"]["text/html"]) for c in notebook["cells"] for o in c.get("outputs", ())
+             if "claim" in about(o)}
     assert set(cards) == set(record["claims"])
     for claim, card in cards.items():
         words = html.unescape(re.sub(r"<[^>]*>", " ", card))
-        assert not re.search(r"\bbriefs?\b|\bsubstitutes? [A-D]\b|: ;|standard error of the paired", words), (claim, words)
+        assert not re.search(r"\bbriefs?\b|\bsubstitutes? [A-D]\b|: ;|standard error of the paired",
+                             words), (claim, words)
         result = record["claims"][claim]
         assert len(result["measured"]) < 400 and "\n" not in result["measured"], (claim, result["measured"])
-        assert card.count("<tr>") == len(result["rows"]) + 1 and all(row["condition"] in words for row in result["rows"])
+        assert card.count("<tr>") == len(result["rows"]) + 1 and all(row["condition"] in words
+                                                                     for row in result["rows"])
         if result.get("why"): assert "not tested" in words or result.get("evidence")
 
 
@@ -210,7 +261,8 @@ def test_no_paper_keeps_rules_of_its_own():
         if path.parent.name == "kit" or path.stem == "worlds": continue
         text = path.read_text()
         assert not re.search(r"class \w+\(Predicate\):(?:(?!\nclass |\ndef ).)*\bOutcome\(", text, re.S), path.name
-        for word in ("bootstrap_interval", "by_two_errors", "beyond_error", "up_to_one_error", "rank_correlation(", "_se(", "mean_interval(v"):
+        for word in ("bootstrap_interval", "by_two_errors", "beyond_error", "up_to_one_error", "rank_correlation(",
+                     "_se(", "mean_interval(v"):
             assert word not in text, (path.name, word)
 
 
@@ -224,7 +276,8 @@ def test_away_from_a_clone_modules_import_and_paper_says_to_clone(tmp_path):
 
 
 def test_published_folders_have_records():
-    assert {p.name for p in (ROOT/"figures").iterdir() if p.is_dir() and p.name != "lib" and not p.name.startswith(".")} == {p.name.split(".")[0] for p in RECORDS}
+    assert {p.name for p in (ROOT/"figures").iterdir() if p.is_dir() and p.name != "lib"
+            and not p.name.startswith(".")} == {p.name.split(".")[0] for p in RECORDS}
 
 
 def test_the_working_tree_is_small_and_says_nothing_of_machines():
@@ -232,7 +285,8 @@ def test_the_working_tree_is_small_and_says_nothing_of_machines():
     assert sum(f.stat().st_size for f in files) < 48_000_000
     homes = re.compile(r"/home/\w+/|/Users/\w+/|/root/|/" + r"work/main|/tmp/scratch")
     for f in files:
-        if f.suffix in (".py", ".ipynb", ".md", ".yaml", ".yml", ".json", ".ini", ".toml", ".txt", ".sh", ".html", ".css", ".js", ".bib") and f != ROOT/"tests/test_project.py":
+        if f.suffix in (".py", ".ipynb", ".md", ".yaml", ".yml", ".json", ".ini", ".toml", ".txt", ".sh", ".html",
+                        ".css", ".js", ".bib") and f != ROOT/"tests/test_project.py":
             found = homes.search(f.read_text(encoding="utf-8", errors="replace"))
             assert not found, f"{f.relative_to(ROOT)}: {found.group(0)}"
 
@@ -253,14 +307,16 @@ def test_constraints_are_names_and_versions_and_pin_what_is_required():
 
 
 def test_pins_suit_every_python_that_is_promised():
-    """Debian 12 has Python 3.11.2; a pin that wants 3.11.5 stops `make reproduce` there. What is installed here says which versions it takes."""
+    """Debian 12 has Python 3.11.2; a pin that wants 3.11.5 stops `make reproduce` there. What is installed here says
+    which versions it takes."""
     from importlib.metadata import distributions
     from packaging.specifiers import SpecifierSet
     pinned = dict(line.lower().replace("_", "-").split("==") for line in (ROOT/"constraints.txt").read_text().split())
     known = {re.sub(r"[-_.]+", "-", d.metadata["Name"]).lower(): d.metadata["Requires-Python"] for d in distributions()}
     found = {name: known[name] for name in pinned if known.get(name)}
     assert len(found) > 150, "most pins are installed, and say what they need"
-    assert not {name: needs for name, needs in found.items() if not all(version in SpecifierSet(needs) for version in ("3.11.2", "3.12.3"))}
+    assert not {name: needs for name, needs in found.items()
+                if not all(version in SpecifierSet(needs) for version in ("3.11.2", "3.12.3"))}
 
 
 def test_readme_commands_exist():
@@ -273,7 +329,8 @@ def test_readme_commands_exist():
     from typer.main import get_command
     from paper_kit.kit.cli import app
     commands = get_command(app).commands
-    assert {"list", "status", "run", "reproduce", "expect", "publish", "power", "pages", "site", "new", "remove", "sync", "doctor", "queue",
+    assert {"list", "status", "run", "reproduce", "expect", "publish", "power", "pages", "site", "new", "remove",
+            "sync", "doctor", "queue",
             "stages"} == set(commands)
     for command in re.findall(r"paper-kit ([a-z]+)", text):
         assert command in commands, command
@@ -283,7 +340,8 @@ def test_readme_commands_exist():
 
 @pytest.mark.slow
 def test_a_new_paper_shows_up_everywhere_and_goes_without_a_trace(clone):
-    tree = lambda: {str(p.relative_to(clone.root)): sha256(p) for p in clone.root.rglob("*") if p.is_file() and "__pycache__" not in p.parts and
+    tree = lambda: {str(p.relative_to(clone.root)): sha256(p) for p in clone.root.rglob("*") if p.is_file()
+                    and "__pycache__" not in p.parts and
                     p.relative_to(clone.root).parts[0] not in ("runs", "site-src", "_site") and "lib" not in p.parts}
     before = tree()
     clone.run("new", "my_paper", "--wing", "geometry", "--title", "A paper of mine", "--venue", "nowhere yet")
@@ -298,10 +356,12 @@ def test_a_new_paper_shows_up_everywhere_and_goes_without_a_trace(clone):
     clone.run("publish", "my_paper")
     clone.run("site")
     page = (clone.root/"_site/site-src/geometry/my_paper.html").read_text()
-    assert "A paper of mine" in page and "my_paper" in (clone.root/"_site/site-src/geometry/index.html").read_text() and "my_paper" in (clone.root/"_site/site-src/index.html").read_text()
+    assert ("A paper of mine" in page and "my_paper" in (clone.root/"_site/site-src/geometry/index.html").read_text()
+            and "my_paper" in (clone.root/"_site/site-src/index.html").read_text())
     gone = clone.run("remove", "my_paper", "--yes").stdout
     assert "figures/my_paper" in gone and "data/results/my_paper.json" in gone
     assert tree() == before
     clone.run("site")
-    left = [str(p.relative_to(clone.root)) for p in clone.root.rglob("*my_paper*") if ".git" not in p.parts and "__pycache__" not in p.parts]
+    left = [str(p.relative_to(clone.root)) for p in clone.root.rglob("*my_paper*") if ".git" not in p.parts
+            and "__pycache__" not in p.parts]
     assert left == []

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .worlds import ATTRIBUTES, FACTORS, GROUPS, NUMBER, attributes, draw_details, draw_factors, in_hole, portrait_set, portraits
+from .worlds import (ATTRIBUTES, FACTORS, GROUPS, NUMBER, attributes, draw_details,
+                                         draw_factors, in_hole, portrait_set, portraits)
 from ..kit.claims import above, all_of, below, custom, less, more, near_ratio, rises
 from ..kit.files import PaperKitError, patch
 from ..kit.nn import load_strict, parameter_count, seeded
@@ -67,22 +68,27 @@ class Config:
     def layers(self, resolution: int) -> int:
         "Synthesis layers up to `resolution`: two for each from 4 x 4 on."
         return 2*(int(math.log2(resolution)) - 1)
-
 TRADITIONAL = {"mapping": 0, "styles": False, "constant": False, "noise": False, "mixing": 0.}
 SWITCHES = {"A": TRADITIONAL | {"blur": False, "loss": "wgan-gp"}, "B": TRADITIONAL,
-            "C": {"constant": False, "noise": False, "mixing": 0.}, "D": {"noise": False, "mixing": 0.}, "E": {"mixing": 0.}, "F": {},
-            "mixing 50%": {"mixing": 0.5}, "mixing 100%": {"mixing": 1.}, "traditional 8": TRADITIONAL | {"mapping": 8},
-            "style 0": {"mapping": 0}, "style 1": {"mapping": 1}, "style 2": {"mapping": 2}}
+            "C": {"constant": False, "noise": False, "mixing": 0.}, "D": {"noise": False, "mixing": 0.},
+            "E": {"mixing": 0.}, "F": {}, "mixing 50%": {"mixing": 0.5}, "mixing 100%": {"mixing": 1.},
+            "traditional 8": TRADITIONAL | {"mapping": 8}, "style 0": {"mapping": 0},
+            "style 1": {"mapping": 1}, "style 2": {"mapping": 2}}
 
+# %% ../../nbs/generative/stylegan.ipynb #343362ad
 def configuration(name: str, **changes) -> Config:
     "A configuration of Tables 1 to 4 by name (`SWITCHES`), with other sizes or switches where given."
-    if name not in SWITCHES: raise PaperKitError("there is no such configuration", expected=", ".join(SWITCHES), found=repr(name), next_step="configuration('F')")
+    if name not in SWITCHES:
+        raise PaperKitError("there is no such configuration", expected=", ".join(SWITCHES), found=repr(name),
+                            next_step="configuration('F')")
     return Config(**(SWITCHES[name] | changes))
 
 # %% ../../nbs/generative/stylegan.ipynb #b8de7965
 class EqualLinear(nn.Module):
-    "A fully connected layer with run-time He constant: weights N(0, 1/m^2), used as w m gain/sqrt(inputs), bias b m, where m is the learning-rate multiplier."
-    def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2), multiplier: float = 1., bias: bool = True):
+    """A fully connected layer with run-time He constant: weights N(0, 1/m^2), used as w m gain/sqrt(inputs), bias b m,
+    where m is the learning-rate multiplier."""
+    def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2), multiplier: float = 1.,
+                 bias: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs)/multiplier)
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
@@ -93,8 +99,10 @@ class EqualLinear(nn.Module):
 
 # %% ../../nbs/generative/stylegan.ipynb #99b1fb85
 class EqualConv(nn.Module):
-    "A convolution with run-time He constant; `up` doubles, `down` halves the size. The bias, if any, is added by the caller."
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, gain: float = math.sqrt(2), up: bool = False, down: bool = False, bias: bool = True):
+    """A convolution with run-time He constant; `up` doubles, `down` halves the size. The bias, if any, is added by the
+    caller."""
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, gain: float = math.sqrt(2), up: bool = False,
+                 down: bool = False, bias: bool = True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
@@ -120,7 +128,8 @@ def tridiagonal(n: int, like: Tensor) -> Float[Tensor, "n n"]:
     return torch.eye(n, device=like.device, dtype=like.dtype)/2 + torch.diag(side, 1) + torch.diag(side, -1)
 
 def blur(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    "Binomial filter [1 2 1] in both directions, zeros outside; small pictures by two matrix products, which is faster there."
+    """Binomial filter [1 2 1] in both directions, zeros outside; small pictures by two matrix products, which is faster
+    there."""
     h, w = x.shape[2:]
     if max(h, w) <= 32: return tridiagonal(h, x) @ (x @ tridiagonal(w, x))
     k = x.new_tensor([[1., 2, 1], [2, 4, 2], [1, 2, 1]])/16
@@ -144,13 +153,15 @@ def instance_norm(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     x = x - x.mean((2, 3), keepdim=True)
     return x*torch.rsqrt(x.square().mean((2, 3), keepdim=True) + 1e-8)
 
-def adain(x: Float[Tensor, "n c h w"], scale: Float[Tensor, "n c"], shift: Float[Tensor, "n c"]) -> Float[Tensor, "n c h w"]:
+def adain(x: Float[Tensor, "n c h w"], scale: Float[Tensor, "n c"],
+          shift: Float[Tensor, "n c"]) -> Float[Tensor, "n c h w"]:
     "Eq. 1: instance normalisation, then the style's scale y_s and bias y_b."
     return instance_norm(x)*scale[..., None, None] + shift[..., None, None]
 
 # %% ../../nbs/generative/stylegan.ipynb #a8647e90
 class Mapping(nn.Module):
-    "f: Z to W. Pixel norm of z, then `depth` fully connected layers of constant width with leaky ReLU 0.2, learning-rate multiplier 0.01."
+    """f: Z to W. Pixel norm of z, then `depth` fully connected layers of constant width with leaky ReLU 0.2,
+    learning-rate multiplier 0.01."""
     def __init__(self, latent: int, depth: int, multiplier: float = 0.01):
         super().__init__()
         self.layers = nn.ModuleList(EqualLinear(latent, latent, multiplier=multiplier) for _ in range(depth))
@@ -162,7 +173,8 @@ class Mapping(nn.Module):
 
 # %% ../../nbs/generative/stylegan.ipynb #c05c04fd
 class SynthesisLayer(nn.Module):
-    "Convolution, noise, bias, leaky ReLU, normalisation, style. `inputs=None`: no convolution (the layer behind the learned constant or the dense input)."
+    """Convolution, noise, bias, leaky ReLU, normalisation, style. `inputs=None`: no convolution (the layer behind the
+    learned constant or the dense input)."""
     def __init__(self, inputs: int | None, outputs: int, config: Config, up: bool = False):
         super().__init__()
         self.conv = EqualConv(inputs, outputs, up=up, bias=False) if inputs else None
@@ -199,7 +211,8 @@ class Generator(nn.Module):
         self.register_buffer("w_mean", torch.zeros(config.latent))
 
 @patch
-def draw_noise(self: Generator, n: int, generator: torch.Generator | None = None, resolution: int | None = None) -> list:
+def draw_noise(self: Generator, n: int, generator: torch.Generator | None = None,
+               resolution: int | None = None) -> list:
     "One normal image [n, 1, r, r] for each synthesis layer up to `resolution`."
     like = self.to_rgb[0].weight
     return [torch.randn(n, 1, r, r, generator=generator, device=like.device, dtype=like.dtype)
@@ -207,9 +220,10 @@ def draw_noise(self: Generator, n: int, generator: torch.Generator | None = None
 
 # %% ../../nbs/generative/stylegan.ipynb #c1b7167c
 @patch
-def synthesise(self: Generator, w: Float[Tensor, "n layers latent"], noise: list | None = None, resolution: int | None = None, fade: float = 1.) -> Float[Tensor, "n 3 r r"]:
-    """g: one w for each layer to a picture. `noise`: a list as of `draw_noise` (entries may be None), None for no noise. `fade` < 1 blends
-    with the upsampled picture of the next lower resolution."""
+def synthesise(self: Generator, w: Float[Tensor, "n layers latent"], noise: list | None = None,
+               resolution: int | None = None, fade: float = 1.) -> Float[Tensor, "n 3 r r"]:
+    """g: one w for each layer to a picture. `noise`: a list as of `draw_noise` (entries may be None), None for no
+    noise. `fade` < 1 blends with the upsampled picture of the next lower resolution."""
     config = self.config
     resolution = resolution or config.resolution
     x = self.constant.expand(len(w), -1, -1, -1) if config.constant else self.dense(w[:, 0]).view(len(w), -1, 4, 4)
@@ -223,7 +237,8 @@ def synthesise(self: Generator, w: Float[Tensor, "n layers latent"], noise: list
 
 # %% ../../nbs/generative/stylegan.ipynb #52e59c4c
 @patch
-def styles(self: Generator, w: Float[Tensor, "n latent"], psi: float = 1., below: int | None = None, resolution: int | None = None) -> Float[Tensor, "n layers latent"]:
+def styles(self: Generator, w: Float[Tensor, "n latent"], psi: float = 1., below: int | None = None,
+           resolution: int | None = None) -> Float[Tensor, "n layers latent"]:
     "One w for each layer, truncated: w_mean + psi (w - w_mean), in the first `below` layers only where given."
     count = self.config.layers(resolution or self.config.resolution)
     every = w[:, None].expand(-1, count, -1)
@@ -233,11 +248,14 @@ def styles(self: Generator, w: Float[Tensor, "n latent"], psi: float = 1., below
     return self.w_mean + strength[None, :, None]*(every - self.w_mean)
 
 @patch
-def forward(self: Generator, z: Float[Tensor, "n latent"], noise: list | None = None, resolution: int | None = None, fade: float = 1., psi: float = 1., below: int | None = None) -> Float[Tensor, "n 3 r r"]:
+def forward(self: Generator, z: Float[Tensor, "n latent"], noise: list | None = None,
+            resolution: int | None = None, fade: float = 1., psi: float = 1.,
+            below: int | None = None) -> Float[Tensor, "n 3 r r"]:
     return self.synthesise(self.styles(self.mapping(z), psi, below, resolution), noise, resolution, fade)
 
 def mixed(ws: list, crossovers: list) -> Float[Tensor, "n layers latent"]:
-    "Styles from several sources: ws[0] [n, layers, latent] before crossovers[0], ws[1] from there to crossovers[1], and so on."
+    """Styles from several sources: ws[0] [n, layers, latent] before crossovers[0], ws[1] from there to crossovers[1],
+    and so on."""
     out = ws[0].clone()
     for source, start in zip(ws[1:], crossovers): out[:, start:] = source[:, start:]
     return out
@@ -248,24 +266,31 @@ def figure_1(config: Config):
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     with torch.device("meta"): old, new = Generator(replace(config, **TRADITIONAL)), Generator(config)
-    def count(*modules): return f"{sum(p.numel() for m in modules for p in (m.parameters() if isinstance(m, nn.Module) else [m])):,}"
+    def count(*modules):
+        return f"{sum(p.numel() for m in modules for p in (m.parameters() if isinstance(m, nn.Module) else [m])):,}"
     left = [("latent z, pixel norm", f"{config.latent}"), ("dense to 4 x 4", count(old.dense))]
     right = [("learned constant 4 x 4", count(new.constant))]
     for k, r in enumerate(config.resolutions):
         left.append((f"{r} x {r}: 2 layers, {config.width(r)} maps", count(old.layers[2*k], old.layers[2*k + 1])))
         right.append((f"{r} x {r}: 2 layers, {config.width(r)} maps", count(new.layers[2*k], new.layers[2*k + 1])))
-    left.append(("1 x 1 to RGB, one a resolution", count(old.to_rgb))); right.append(("1 x 1 to RGB, one a resolution", count(new.to_rgb)))
-    f = [("latent z, pixel norm", f"{config.latent}")] + [("fully connected", count(layer)) for layer in new.mapping.layers] + [(f"w, to every layer", f"{config.latent}")]
+    left.append(("1 x 1 to RGB, one a resolution", count(old.to_rgb)))
+    right.append(("1 x 1 to RGB, one a resolution", count(new.to_rgb)))
+    f = ([("latent z, pixel norm", f"{config.latent}")]
+         + [("fully connected", count(layer)) for layer in new.mapping.layers]
+         + [(f"w, to every layer", f"{config.latent}")])
     figure, axes = plt.subplots(figsize=(7.4, 4.4), layout="constrained")
     def column(x, wide, boxes, colour, title):
         axes.text(x + wide/2, -1.1, title, ha="center", fontsize=9, weight="bold")
         for i, (name, number) in enumerate(boxes):
             axes.add_patch(plt.Rectangle((x, i), wide, 0.78, color=colour, alpha=0.25, linewidth=0))
-            axes.text(x + 0.05, i + 0.4, name, va="center", fontsize=7.5); axes.text(x + wide - 0.05, i + 0.4, number, va="center", ha="right", fontsize=7.5)
+            axes.text(x + 0.05, i + 0.4, name, va="center", fontsize=7.5)
+            axes.text(x + wide - 0.05, i + 0.4, number, va="center", ha="right", fontsize=7.5)
     column(0, 3.1, left, palette["blue"], f"traditional (B), {parameter_count(old):,}")
     column(3.5, 2.2, f, palette["vermilion"], "mapping network f")
     column(6.1, 3.5, right, palette["green"], f"style-based (F), {parameter_count(new):,}")
-    for i in range(1, len(config.resolutions) + 1): axes.annotate("", (6.08, i + 0.4), (5.72, len(f) - 0.6), arrowprops={"arrowstyle": "->", "lw": 0.6, "color": "0.4"})
+    for i in range(1, len(config.resolutions) + 1):
+        axes.annotate("", (6.08, i + 0.4), (5.72, len(f) - 0.6),
+                      arrowprops={"arrowstyle": "->", "lw": 0.6, "color": "0.4"})
     axes.set(xlim=(0, 9.7), ylim=(max(len(left), len(right)) + 0.2, -1.6)); axes.axis("off")
     return figure
 
@@ -274,14 +299,17 @@ def batch_deviation(x: Float[Tensor, "n c h w"], group: int = 4) -> Float[Tensor
     "Minibatch standard deviation: its mean over a group's features and places, as one more feature map."
     n, c, h, w = x.shape
     group = min(group, n)
-    if n % group: raise PaperKitError("the batch does not divide into groups", expected=f"a multiple of {group}", found=str(n), next_step="change the batch size")
+    if n % group:
+        raise PaperKitError("the batch does not divide into groups", expected=f"a multiple of {group}",
+                            found=str(n), next_step="change the batch size")
     y = x.view(group, n//group, c, h, w)
     y = (y - y.mean(0)).square().mean(0).add(1e-8).sqrt().mean((1, 2, 3))
     return torch.cat([x, y.repeat(group)[:, None, None, None].expand(-1, 1, h, w)], 1)
 
 # %% ../../nbs/generative/stylegan.ipynb #554fdbad
 class Discriminator(nn.Module):
-    "The discriminator of all configurations; with `outputs` > 1 and `group` = 0 the attribute classifier. Ends in dense layers at 4 x 4."
+    """The discriminator of all configurations; with `outputs` > 1 and `group` = 0 the attribute classifier. Ends in
+    dense layers at 4 x 4."""
     def __init__(self, config: Config, outputs: int = 1, group: int = 4):
         super().__init__()
         self.config, self.group = config, group
@@ -332,28 +360,35 @@ def discriminator_loss(kind: str, discriminate, reals, fakes, gamma: float, gene
         reals = reals.detach().requires_grad_()
         real = discriminate(reals)
         return F.softplus(discriminate(fakes)).mean() + F.softplus(-real).mean() + gamma/2*r1_penalty(real, reals)
-    if kind != "wgan-gp": raise PaperKitError("there is no such loss", expected="logistic or wgan-gp", found=repr(kind), next_step="Config(loss='logistic')")
+    if kind != "wgan-gp":
+        raise PaperKitError("there is no such loss", expected="logistic or wgan-gp", found=repr(kind),
+                            next_step="Config(loss='logistic')")
     real = discriminate(reals)
-    return discriminate(fakes).mean() - real.mean() + 10*wgan_penalty(discriminate, reals, fakes, generator) + 0.001*real.square().mean()
+    return (discriminate(fakes).mean() - real.mean() + 10*wgan_penalty(discriminate, reals, fakes, generator)
+            + 0.001*real.square().mean())
 
 def generator_loss(kind: str, scores) -> Tensor:
     "softplus(-D(G(z))), or -D(G(z))."
     return F.softplus(-scores).mean() if kind == "logistic" else -scores.mean()
 
 # %% ../../nbs/generative/stylegan.ipynb #a55d8fa5
-def random_styles(g: Generator, n: int, mixing: float, resolution: int, generator: torch.Generator, decay: float | None = None) -> Float[Tensor, "n layers latent"]:
-    "Styles of n random latents; with probability `mixing` (drawn once a batch) a second set takes over at a random crossover. `decay` updates w_mean."
+def random_styles(g: Generator, n: int, mixing: float, resolution: int, generator: torch.Generator,
+                  decay: float | None = None) -> Float[Tensor, "n layers latent"]:
+    """Styles of n random latents; with probability `mixing` (drawn once a batch) a second set takes over at a random
+    crossover. `decay` updates w_mean."""
     device = g.w_mean.device
     def draw(): return torch.randn(n, g.config.latent, generator=generator, device=device)
     w, count = g.mapping(draw()), g.config.layers(resolution)
     if decay is not None:
         with torch.no_grad(): g.w_mean.lerp_(w.mean(0), 1 - decay)
-    chance, cut = torch.rand((), generator=generator, device=device), torch.randint(1, count, (), generator=generator, device=device)
+    chance, cut = (torch.rand((), generator=generator, device=device),
+                   torch.randint(1, count, (), generator=generator, device=device))
     ws = g.styles(w, resolution=resolution)
     return mixed([ws, g.styles(g.mapping(draw()), resolution=resolution)], [int(cut)]) if float(chance) < mixing else ws
 
 def phases(start: int, end: int, images: int, fade: int) -> list:
-    "[(resolution, images, fading)] of progressive growing: `images` at the first resolution, then for each next one `fade` of transition and `images`."
+    """[(resolution, images, fading)] of progressive growing: `images` at the first resolution, then for each next one
+    `fade` of transition and `images`."""
     out, r = [(start, images, False)], start
     while r < end:
         r *= 2
@@ -367,7 +402,8 @@ def faded_reals(pictures: Float[Tensor, "n 3 r r"], fade: float) -> Float[Tensor
 
 # %% ../../nbs/generative/stylegan.ipynb #1607e5ab
 class Players:
-    "Generator, its moving average, discriminator and their optimisers; `resolution` and `fade` say how far they have grown."
+    """Generator, its moving average, discriminator and their optimisers; `resolution` and `fade` say how far they have
+    grown."""
     def __init__(self, config: Config, rate: float, gamma: float, half_life: float, seed: int, device="cpu"):
         with seeded(seed): g, d = Generator(config), Discriminator(config)
         self.g, self.d = g.to(device), d.to(device)
@@ -384,7 +420,8 @@ class Players:
 
     def draw(self, n: int, decay=None):
         ws = random_styles(self.g, n, self.config.mixing, self.resolution, self.generator, decay)
-        return self.g.synthesise(ws, self.g.draw_noise(n, self.generator, self.resolution) if self.config.noise else None, self.resolution, self.fade)
+        return self.g.synthesise(ws, self.g.draw_noise(n, self.generator, self.resolution) if self.config.noise
+                                 else None, self.resolution, self.fade)
 
 # %% ../../nbs/generative/stylegan.ipynb #f0106530
 @patch
@@ -400,7 +437,8 @@ def step(self: Players, reals: Float[Tensor, "n 3 r r"], fade: float = 1.) -> tu
     self.best_g.zero_grad(); loss_g.backward(); self.best_g.step()
     self.d.requires_grad_(True)
     with torch.no_grad():
-        for slow, fast in zip(self.average.parameters(), self.g.parameters()): slow.lerp_(fast, 1 - 0.5**(n/self.half_life))
+        for slow, fast in zip(self.average.parameters(), self.g.parameters()):
+            slow.lerp_(fast, 1 - 0.5**(n/self.half_life))
         self.average.w_mean.copy_(self.g.w_mean)
     return loss_d.detach(), loss_g.detach()
 
@@ -419,14 +457,19 @@ def resume(players: Players, weights: dict) -> None:
     for module, name in ((players.g, "g"), (players.average, "average"), (players.d, "d")):
         own = module.state_dict()
         unknown = [k for k in weights[name] if k not in own or own[k].shape != weights[name][k].shape]
-        if unknown: raise PaperKitError("these weights are of another network", expected="the same widths at a lower resolution", found=unknown[0], next_step="keep fmap_base, fmap_max and latent")
+        if unknown:
+            raise PaperKitError("these weights are of another network",
+                                expected="the same widths at a lower resolution", found=unknown[0],
+                                next_step="keep fmap_base, fmap_max and latent")
         module.load_state_dict(own | weights[name])
 
 # %% ../../nbs/generative/stylegan.ipynb #b64ed780
 def train_gan(name: str, sizes: dict, seed: int, start: dict | None = None, device="cpu", progress=None) -> dict:
-    """Train one configuration by progressive growing. `sizes`: config (a dict of `Config` fields), start, images, fade (pictures shown a phase),
-    batch, rate, gamma, half_life, world (number of training portraits). `start`: weights of a training that ended at sizes["start"]/2 (a transition comes first) or, with fade 0, at sizes["start"].
-    Returns {g, average, d: state dicts, losses [steps, 2], progress: pictures of the averaged generator, shown: images at which}."""
+    """Train one configuration by progressive growing. `sizes`: config (a dict of `Config` fields), start, images, fade
+    (pictures shown a phase), batch, rate, gamma, half_life, world (number of training portraits). `start`: weights
+    of a training that ended at sizes["start"]/2 (a transition comes first) or, with fade 0, at sizes["start"].
+    Returns {g, average, d: state dicts, losses [steps, 2], progress: pictures of the averaged generator, shown:
+    images at which}."""
     config = configuration(name, **sizes["config"])
     players = Players(config, sizes["rate"], sizes["gamma"], sizes["half_life"], seed, device)
     if start: resume(players, start); players.generator.manual_seed(seed + 7919)
@@ -434,7 +477,9 @@ def train_gan(name: str, sizes: dict, seed: int, start: dict | None = None, devi
     if start and sizes["fade"]: plan = [(sizes["start"], sizes["fade"], True), *plan]
     shown, total, losses, pictures, at = 0, sum(p[1] for p in plan), [], [], []
     def look():
-        pictures.append(as_bytes(F.interpolate(samples(players.average.cpu(), 8, 5, players.resolution), size=config.resolution))); at.append(shown)
+        pictures.append(as_bytes(F.interpolate(samples(players.average.cpu(), 8, 5, players.resolution),
+                                               size=config.resolution)))
+        at.append(shown)
         players.average.to(device)
     for resolution, images, fading in plan:
         if players.resolution != resolution: players.grow(resolution)
@@ -444,28 +489,36 @@ def train_gan(name: str, sizes: dict, seed: int, start: dict | None = None, devi
             rows = torch.randint(len(reals), (sizes["batch"],), generator=players.generator, device=device).cpu()
             batch = reals[rows].to(device)
             mirror = torch.rand(len(rows), 1, 1, 1, generator=players.generator, device=device) < 0.5
-            losses.append(torch.stack(players.step(torch.where(mirror, batch.flip(3), batch), (k + 1)/images if fading else 1.)))
+            losses.append(torch.stack(players.step(torch.where(mirror, batch.flip(3), batch),
+                                                   (k + 1)/images if fading else 1.)))
             shown += len(rows)
             if len(losses) % 50 == 0 and not bool(torch.isfinite(losses[-1]).all()):
-                raise PaperKitError("the losses are no numbers any more", expected="finite losses", found=f"step {len(losses)}", next_step="lower the rate")
+                raise PaperKitError("the losses are no numbers any more", expected="finite losses",
+                                    found=f"step {len(losses)}", next_step="lower the rate")
             if progress and len(losses) % 20 == 0: progress(shown/total, f"{name}, {resolution} px")
     look()
-    return {"g": players.g.state_dict(), "average": players.average.state_dict(), "d": players.d.state_dict(), "losses": torch.stack(losses),
-            "progress": torch.stack(pictures), "shown": at}
+    return {"g": players.g.state_dict(), "average": players.average.state_dict(), "d": players.d.state_dict(),
+            "losses": torch.stack(losses), "progress": torch.stack(pictures), "shown": at}
 
 # %% ../../nbs/generative/stylegan.ipynb #afb9b78a
 def figure_e1(trainings: list):
-    "Pictures of the averaged generator from training to training: `(title, result of train_gan, which of its moments)`. A matplotlib figure."
+    """Pictures of the averaged generator from training to training: `(title, result of train_gan, which of its
+    moments)`. A matplotlib figure."""
     import matplotlib.pyplot as plt
     rows, names, shown, size = [], [], 0, trainings[-1][1]["progress"].shape[-1]
     for title, found, moments in trainings:
         for k in moments:
-            rows.append(F.interpolate(found["progress"][k].float()/127.5 - 1, size=size)); names.append(f"{(shown + found['shown'][k])/1000:.1f}k: {title[k]}")
+            rows.append(F.interpolate(found["progress"][k].float()/127.5 - 1, size=size))
+            names.append(f"{(shown + found['shown'][k])/1000:.1f}k: {title[k]}")
         shown += found["shown"][-1]
     figure, axes = plt.subplots(figsize=(6.4, 0.62*len(rows)), layout="constrained")
     sheet = tiles(torch.cat(rows), rows[0].shape[0], 2)
     step = sheet.shape[0]/len(rows)
-    axes.imshow(sheet); axes.set_yticks([step*(i + 0.5) for i in range(len(rows))], names, fontsize=7); axes.set_xticks([]); axes.tick_params(length=0); axes.grid(False)
+    axes.imshow(sheet)
+    axes.set_yticks([step*(i + 0.5) for i in range(len(rows))], names, fontsize=7)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.grid(False)
     axes.set_title("after so many portraits", loc="left", fontsize=9)
     return figure
 
@@ -473,7 +526,8 @@ def figure_e1(trainings: list):
 def tiles(pictures: Float[Tensor, "n 3 r r"], columns: int, zoom: int = 1) -> np.ndarray:
     "Pictures side by side, bytes [h, w, 3], every pixel `zoom` times."
     n, _, r, _ = pictures.shape
-    sheet = as_bytes(pictures).view(n//columns, columns, 3, r, r).permute(0, 3, 1, 4, 2).reshape(n//columns*r, columns*r, 3)
+    sheet = as_bytes(pictures).view(n//columns, columns, 3, r, r).permute(0, 3, 1, 4, 2).reshape(n//columns*r,
+        columns*r, 3)
     return sheet.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1).numpy()
 
 def figure_7(n: int = 48):
@@ -485,13 +539,17 @@ def figure_7(n: int = 48):
     ax = top.subplots()
     ax.imshow(tiles(pictures[:n], 16, 2)); ax.axis("off")
     for ax, name in zip(bottom.subplots(2, 8).flat, FACTORS):
-        ax.hist(factors[:, NUMBER[name]], bins=10, range=(0, 1)); ax.set_title(name.replace("_", " "), fontsize=7); ax.set(xticks=[], yticks=[])
+        ax.hist(factors[:, NUMBER[name]], bins=10, range=(0, 1))
+        ax.set_title(name.replace("_", " "), fontsize=7)
+        ax.set(xticks=[], yticks=[])
     return figure
 
 # %% ../../nbs/generative/stylegan.ipynb #9305ae06
-def train_reader(size: int, widths: dict, steps: int, batch: int, rate: float, world: int, seed: int, device="cpu", progress=None) -> dict:
-    """Train the factor CNN: the discriminator's architecture without batch statistics, one head for the 16 factors and one for the 12
-    attributes, on rendered portraits with their true labels. {weights, r2 [16], accuracy [12] on held-out portraits}."""
+def train_reader(size: int, widths: dict, steps: int, batch: int, rate: float, world: int, seed: int,
+                 device="cpu", progress=None) -> dict:
+    """Train the factor CNN: the discriminator's architecture without batch statistics, one head for the 16 factors and
+    one for the 12 attributes, on rendered portraits with their true labels. {weights, r2 [16], accuracy [12] on
+    held-out portraits}."""
     with seeded(seed): net = reader(size, widths).to(device)
     pictures, factors = portrait_set("train", world, size)
     labels = attributes(factors)
@@ -500,13 +558,15 @@ def train_reader(size: int, widths: dict, steps: int, batch: int, rate: float, w
         for group in best.param_groups: group["lr"] = rate*0.5*(1 + math.cos(math.pi*k/steps))
         rows = torch.randint(world, (batch,), generator=generator)
         out = net(pictures[rows].to(device))
-        loss = F.mse_loss(out[:, :16], factors[rows].to(device)) + 0.2*F.binary_cross_entropy_with_logits(out[:, 16:], labels[rows].to(device))
+        loss = (F.mse_loss(out[:, :16], factors[rows].to(device))
+                + 0.2*F.binary_cross_entropy_with_logits(out[:, 16:], labels[rows].to(device)))
         best.zero_grad(); loss.backward(); best.step()
         if progress and k % 20 == 0: progress(k/steps, "factor CNN")
     pictures, factors = portrait_set("validation", min(world, 2048), size)
     with torch.no_grad(): out = torch.cat([net(p.to(device)) for p in pictures.split(256)]).cpu()
     error = (out[:, :16] - factors).square().mean(0)/factors.var(0, correction=0)
-    return {"weights": net.cpu().state_dict(), "r2": 1 - error, "accuracy": ((out[:, 16:] > 0).float() == attributes(factors)).float().mean(0)}
+    return {"weights": net.cpu().state_dict(), "r2": 1 - error,
+            "accuracy": ((out[:, 16:] > 0).float() == attributes(factors)).float().mean(0)}
 
 def reader(size: int, widths: dict) -> Discriminator:
     "An untrained factor CNN: outputs 0 to 15 are the factors, 16 to 27 the attributes' logits."
@@ -547,8 +607,10 @@ def frechet_distance(a: Float[Tensor, "n c"], b: Float[Tensor, "m c"]) -> float:
 
 # %% ../../nbs/generative/stylegan.ipynb #11857ae4
 @torch.no_grad()
-def generate(g: Generator, n: int, seed: int, latents: int = 1, psi: float = 1., batch: int = 256) -> Float[Tensor, "n 3 r r"]:
-    "Pictures from random latents and noises; with `latents` > 1 every picture mixes that many at its own random crossovers."
+def generate(g: Generator, n: int, seed: int, latents: int = 1, psi: float = 1.,
+             batch: int = 256) -> Float[Tensor, "n 3 r r"]:
+    """Pictures from random latents and noises; with `latents` > 1 every picture mixes that many at its own random
+    crossovers."""
     generator, out, layers = torch.Generator().manual_seed(seed), [], g.config.layers(g.config.resolution)
     for start in range(0, n, batch):
         m = min(batch, n - start)
@@ -569,8 +631,8 @@ def read_by(size: int, widths: dict, weights: dict) -> Discriminator:
 
 # %% ../../nbs/generative/stylegan.ipynb #3be75cb6
 def judge_fid(name: str, config: dict, weights: dict, cnn: dict, n: int, latents, seed: int) -> dict:
-    """{fid: by number of mixed latents, forbidden: share of portraits read as long-haired and bearded}: `n` generated pictures against
-    `n` training portraits, feature network: the factor CNN; no truncation."""
+    """{fid: by number of mixed latents, forbidden: share of portraits read as long-haired and bearded}: `n` generated
+    pictures against `n` training portraits, feature network: the factor CNN; no truncation."""
     g, net = built(name, config, weights), read_by(**cnn)
     real = deep_features(net, portrait_set("train", n, g.config.resolution)[0])
     fids, forbidden = [], None
@@ -615,29 +677,37 @@ def perceptual(net: Discriminator, pictures: Float[Tensor, "n 3 r r"]) -> list:
     return found
 
 def perceptual_distance(a: list, b: list) -> Float[Tensor, "n"]:
-    "Squared differences of normalised features, summed over channels, averaged over places, summed over layers: quadratic near zero."
+    """Squared differences of normalised features, summed over channels, averaged over places, summed over layers:
+    quadratic near zero."""
     return sum((x - y).square().sum(1).mean((1, 2)) for x, y in zip(a, b))
 
+# %% ../../nbs/generative/stylegan.ipynb #a79ed20d
 @torch.no_grad()
-def path_length(g: Generator, net: Discriminator, space: str, n: int, seed: int, end: bool = False, epsilon: float = 1e-4, batch: int = 250) -> float:
-    """Eq. 2 (`space` "Z", slerp) or Eq. 3 ("W", lerp), in float64: mean perceptual distance over epsilon^2 between neighbours on a path, the
-    same noise for both, t uniform or, with `end`, 0; below the 1st and above the 99th percentile left out."""
+def path_length(g: Generator, net: Discriminator, space: str, n: int, seed: int, end: bool = False,
+                epsilon: float = 1e-4, batch: int = 250) -> float:
+    """Eq. 2 (`space` "Z", slerp) or Eq. 3 ("W", lerp), in float64: mean perceptual distance over epsilon^2 between
+    neighbours on a path, the same noise for both, t uniform or, with `end`, 0; below the 1st and above the 99th
+    percentile left out."""
     g, net = copy.deepcopy(g).double(), copy.deepcopy(net).double()
     generator, found = torch.Generator().manual_seed(seed), []
     for start in range(0, n, batch):
         m = min(batch, n - start)
         z = [torch.randn(m, g.config.latent, generator=generator, dtype=torch.float64) for _ in range(2)]
-        t = torch.zeros(m, 1, dtype=torch.float64) if end else torch.rand(m, 1, generator=generator, dtype=torch.float64)
+        t = (torch.zeros(m, 1, dtype=torch.float64) if end
+             else torch.rand(m, 1, generator=generator, dtype=torch.float64))
         noise = g.draw_noise(m, generator)
-        ws = [g.mapping(slerp(*z, u)) if space == "Z" else torch.lerp(g.mapping(z[0]), g.mapping(z[1]), u) for u in (t, t + epsilon)]
+        ws = [g.mapping(slerp(*z, u)) if space == "Z" else torch.lerp(g.mapping(z[0]), g.mapping(z[1]), u)
+              for u in (t, t + epsilon)]
         a, b = (perceptual(net, g.synthesise(g.styles(w), noise)) for w in ws)
         found.append(perceptual_distance(a, b)/epsilon**2)
     d = torch.cat(found)
     return float(d[(d >= d.quantile(0.01)) & (d <= d.quantile(0.99))].mean())
 
 # %% ../../nbs/generative/stylegan.ipynb #9e7fbe22
-def linear_svm(x: Float[Tensor, "n d"], y: Float[Tensor, "n"], cost: float = 1., steps: int = 30) -> Float[Tensor, "d1"]:
-    "Weights and bias of the linear support vector machine with squared hinge loss, |v|^2/2 + cost sum max(0, 1 - y f)^2, by Newton steps; y is 1 or -1. The bias is regularised too."
+def linear_svm(x: Float[Tensor, "n d"], y: Float[Tensor, "n"], cost: float = 1., steps: int = 30) -> Float[Tensor,
+    "d1"]:
+    """Weights and bias of the linear support vector machine with squared hinge loss, |v|^2/2 + cost sum max(0, 1 - y
+    f)^2, by Newton steps; y is 1 or -1. The bias is regularised too."""
     x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
     v = torch.zeros(x.shape[1], dtype=x.dtype)
     def value(v): return 0.5*v @ v + cost*(1 - y*(x @ v)).clamp(min=0).square().sum()
@@ -666,7 +736,8 @@ def conditional_entropy(x: Float[Tensor, "n"], y: Float[Tensor, "n"]) -> float:
 # %% ../../nbs/generative/stylegan.ipynb #f59777d3
 @torch.no_grad()
 def separability(g: Generator, net: Discriminator, space: str, n: int, seed: int) -> dict:
-    "{score: exp of the sum of H(Y|X), entropies [12]}: linear machines on z or w predict the factor CNN's attributes; the least confident half is left out."
+    """{score: exp of the sum of H(Y|X), entropies [12]}: linear machines on z or w predict the factor CNN's attributes;
+    the least confident half is left out."""
     generator = torch.Generator().manual_seed(seed)
     codes, logits = [], []
     for start in range(0, n, 500):
@@ -684,8 +755,11 @@ def separability(g: Generator, net: Discriminator, space: str, n: int, seed: int
         entropies.append(conditional_entropy((x @ v[:-1] + v[-1] > 0).double(), label))
     return {"score": math.exp(sum(entropies)), "entropies": entropies}
 
-def judge_spaces(name: str, config: dict, weights: dict, cnn: dict, spaces, pairs: int, labelled: int, seed: int) -> dict:
-    "{space: {full, end, separability, entropies}} of one generator; and `scale_free`, the full length at eps 1e-3 over that at 1e-4 in the first space."
+# %% ../../nbs/generative/stylegan.ipynb #9526c0f2
+def judge_spaces(name: str, config: dict, weights: dict, cnn: dict, spaces, pairs: int, labelled: int,
+                 seed: int) -> dict:
+    """{space: {full, end, separability, entropies}} of one generator; and `scale_free`, the full length at eps 1e-3
+    over that at 1e-4 in the first space."""
     g, net = built(name, config, weights), read_by(**cnn)
     out = {}
     for space in spaces:
@@ -693,23 +767,27 @@ def judge_spaces(name: str, config: dict, weights: dict, cnn: dict, spaces, pair
         found = separability(g, net, space, labelled, seed)
         out[space] = lengths | {"separability": found["score"], "entropies": found["entropies"]}
     few = min(pairs, 200)
-    out["scale_free"] = path_length(g, net, spaces[0], few, seed, epsilon=1e-3)/path_length(g, net, spaces[0], few, seed)
+    out["scale_free"] = (path_length(g, net, spaces[0], few, seed, epsilon=1e-3)/path_length(g, net, spaces[0],
+            few, seed))
     return out
 
 # %% ../../nbs/generative/stylegan.ipynb #6a296f9e
 def layer_groups(resolution: int) -> dict:
-    "Layers of the coarse, middle and fine styles: the lowest two ninths of the resolutions, the next two ninths, the rest (at 1024: 0-3, 4-7, 8-17)."
+    """Layers of the coarse, middle and fine styles: the lowest two ninths of the resolutions, the next two ninths, the
+    rest (at 1024: 0-3, 4-7, 8-17)."""
     count = int(math.log2(resolution)) - 1
     step = max(1, round(2*count/9))
     return {"coarse": range(2*step), "middle": range(2*step, 4*step), "fine": range(4*step, 2*count)}
 
 def noise_groups(resolution: int) -> dict:
-    "Layers whose noise counts as coarse (the lowest four ninths of the resolutions; at 1024: 4 to 32 pixels) and as fine."
+    """Layers whose noise counts as coarse (the lowest four ninths of the resolutions; at 1024: 4 to 32 pixels) and as
+    fine."""
     count = int(math.log2(resolution)) - 1
     step = max(1, round(4*count/9))
     return {"coarse": range(2*step), "fine": range(2*step, 2*count)}
 
-def copied(target: Float[Tensor, "n layers latent"], source: Float[Tensor, "n layers latent"], layers) -> Float[Tensor, "n layers latent"]:
+def copied(target: Float[Tensor, "n layers latent"], source: Float[Tensor, "n layers latent"],
+           layers) -> Float[Tensor, "n layers latent"]:
     "The target's styles with the source's in `layers`."
     out = target.clone()
     out[:, list(layers)] = source[:, list(layers)]
@@ -722,13 +800,15 @@ def only(noise: list, layers) -> list:
 # %% ../../nbs/generative/stylegan.ipynb #9e1f6b28
 @torch.no_grad()
 def transfer_matrix(g: Generator, net: Discriminator, n: int, seed: int) -> Float[Tensor, "3 16"]:
-    "For each group of layers copied from B to A, how far each factor moves from A's value to B's: least-squares share over `n` pairs, same noise."
+    """For each group of layers copied from B to A, how far each factor moves from A's value to B's: least-squares share
+    over `n` pairs, same noise."""
     generator, r = torch.Generator().manual_seed(seed), g.config.resolution
     a, b = (g.styles(g.mapping(torch.randn(n, g.config.latent, generator=generator))) for _ in range(2))
     noise = g.draw_noise(n, generator)
     def read(w): return read_factors(net, g.synthesise(w, noise))[:, :len(FACTORS)]
     pa, pb = read(a), read(b)
-    rows = [((read(copied(a, b, layers)) - pa)*(pb - pa)).sum(0)/(pb - pa).square().sum(0) for layers in layer_groups(r).values()]
+    rows = [((read(copied(a, b, layers)) - pa)*(pb - pa)).sum(0)/(pb - pa).square().sum(0)
+            for layers in layer_groups(r).values()]
     return torch.stack(rows)
 
 # %% ../../nbs/generative/stylegan.ipynb #d3c54094
@@ -742,10 +822,12 @@ def centroid_frequency(difference: Float[Tensor, "n 3 r r"]) -> float:
 
 @torch.no_grad()
 def noise_study(g: Generator, net: Discriminator, n: int, draws: int, seed: int) -> dict:
-    "{leakage [16]: variance of the read factors over noises / over latents; centroid_coarse, centroid_fine: of the difference of two noises in those layers only; strength [layers]: rms change by one layer's noise}"
+    """{leakage [16]: variance of the read factors over noises / over latents; centroid_coarse, centroid_fine: of the
+    difference of two noises in those layers only; strength [layers]: rms change by one layer's noise}"""
     generator, r = torch.Generator().manual_seed(seed), g.config.resolution
     w = g.styles(g.mapping(torch.randn(n, g.config.latent, generator=generator)))
-    reads = torch.stack([read_factors(net, g.synthesise(w, g.draw_noise(n, generator)))[:, :len(FACTORS)] for _ in range(draws)])
+    reads = torch.stack([read_factors(net, g.synthesise(w, g.draw_noise(n, generator)))[:, :len(FACTORS)]
+                         for _ in range(draws)])
     one, two = g.draw_noise(n, generator), g.draw_noise(n, generator)
     def change(layers): return g.synthesise(w, only(one, layers)) - g.synthesise(w, only(two, layers))
     out = {f"centroid_{key}": centroid_frequency(change(layers)) for key, layers in noise_groups(r).items()}
@@ -757,7 +839,8 @@ PSIS = (1., 0.7, 0.5, 0., -0.5, -1.)
 
 @torch.no_grad()
 def truncation_study(g: Generator, net: Discriminator, n: int, seed: int) -> dict:
-    "By psi of `PSIS`: variance [6] of the read factors (sum over factors), distance [6] to the nearest of 2,048 held-out portraits in features, spread at psi = 0 with one noise; means [6, 16] of the factors."
+    """By psi of `PSIS`: variance [6] of the read factors (sum over factors), distance [6] to the nearest of 2,048
+    held-out portraits in features, spread at psi = 0 with one noise; means [6, 16] of the factors."""
     generator = torch.Generator().manual_seed(seed)
     w = g.mapping(torch.randn(n, g.config.latent, generator=generator))
     noise = [x.expand(n, -1, -1, -1) for x in g.draw_noise(1, generator)]
@@ -774,11 +857,13 @@ def truncation_study(g: Generator, net: Discriminator, n: int, seed: int) -> dic
 def judge_styles(name: str, config: dict, weights: dict, cnn: dict, n: int, draws: int, seed: int) -> dict:
     "Style transfer matrix, noise study and truncation study of one generator."
     g, net = built(name, config, weights), read_by(**cnn)
-    return {"transfer": transfer_matrix(g, net, n, seed), "noise": noise_study(g, net, n, draws, seed), "truncation": truncation_study(g, net, n, seed)}
+    return {"transfer": transfer_matrix(g, net, n, seed), "noise": noise_study(g, net, n, draws, seed),
+            "truncation": truncation_study(g, net, n, seed)}
 
 # %% ../../nbs/generative/stylegan.ipynb #a7f25a89
 def toy_features(k: int, n: int, holes: Float[Tensor, "k"], generator: torch.Generator) -> Float[Tensor, "k n 2"]:
-    "Two features, uniform over [-1, 1]^2 without the corner of mass holes[i] where both are large; drawn again until none is inside."
+    """Two features, uniform over [-1, 1]^2 without the corner of mass holes[i] where both are large; drawn again until
+    none is inside."""
     x = torch.rand(k, n, 2, generator=generator)*2 - 1
     edge = (1 - 2*holes.sqrt())[:, None]
     while bool((bad := (x > edge[..., None]).all(-1) & (holes > 0)[:, None]).any()):
@@ -786,7 +871,8 @@ def toy_features(k: int, n: int, holes: Float[Tensor, "k"], generator: torch.Gen
     return x
 
 class ManyMLP(nn.Module):
-    "K independent multilayer perceptrons with leaky ReLU 0.2 between the layers, equalised learning rate and a multiplier."
+    """K independent multilayer perceptrons with leaky ReLU 0.2 between the layers, equalised learning rate and a
+    multiplier."""
     def __init__(self, count: int, sizes, multiplier: float = 1.):
         super().__init__()
         self.weights = nn.ParameterList(torch.randn(count, a, b)/multiplier for a, b in zip(sizes, sizes[1:]))
@@ -796,7 +882,8 @@ class ManyMLP(nn.Module):
     def forward(self, x: Float[Tensor, "k n inputs"]) -> Float[Tensor, "k n outputs"]:
         for i, (w, b) in enumerate(zip(self.weights, self.biases)):
             last = i == len(self.weights) - 1
-            x = torch.baddbmm(b*self.multiplier, x, w*(self.multiplier*(1. if last else math.sqrt(2))/math.sqrt(w.shape[1])))
+            x = torch.baddbmm(b*self.multiplier, x,
+                              w*(self.multiplier*(1. if last else math.sqrt(2))/math.sqrt(w.shape[1])))
             if not last: x = F.leaky_relu(x, 0.2)
         return x
 
@@ -811,8 +898,10 @@ def toy_networks(count: int, mapping: bool, width: int, seed: int) -> nn.ModuleD
     return nn.ModuleDict(parts)
 
 # %% ../../nbs/generative/stylegan.ipynb #6fdd4a6a
-def train_toys(holes, seeds: int, mapping: bool, width: int, steps: int, batch: int, rate: float, gamma: float, seed: int, progress=None) -> dict:
-    "Train a toy GAN for every hole and seed at once (logistic loss with R1). State dict; toy i * seeds + s has holes[i]."
+def train_toys(holes, seeds: int, mapping: bool, width: int, steps: int, batch: int, rate: float, gamma: float,
+               seed: int, progress=None) -> dict:
+    """Train a toy GAN for every hole and seed at once (logistic loss with R1). State dict; toy i * seeds + s has
+    holes[i]."""
     mass = torch.tensor(holes).repeat_interleave(seeds)
     nets, generator = toy_networks(len(mass), mapping, width, seed), torch.Generator().manual_seed(seed)
     f, g, d = (nets["f"] if mapping else nn.Identity()), nets["g"], nets["d"]
@@ -825,7 +914,8 @@ def train_toys(holes, seeds: int, mapping: bool, width: int, steps: int, batch: 
         score = d(real)
         slope = torch.autograd.grad(score.sum(), real, create_graph=True)[0]
         with torch.no_grad(): fake = g(f(z()))
-        each = F.softplus(d(fake)).mean((1, 2)) + F.softplus(-score).mean((1, 2)) + gamma/2*slope.square().sum(2).mean(1)
+        each = (F.softplus(d(fake)).mean((1, 2)) + F.softplus(-score).mean((1, 2))
+                + gamma/2*slope.square().sum(2).mean(1))
         best_d.zero_grad(); each.sum().backward(); best_d.step()
         loss = F.softplus(-d(g(f(z())))).mean((1, 2)).sum()
         best_g.zero_grad(); loss.backward(); best_g.step()
@@ -842,7 +932,8 @@ def bending(curves: Float[Tensor, "k n points 2"]) -> Float[Tensor, "k"]:
 
 @torch.no_grad()
 def judge_toys(weights: dict, holes, seeds: int, mapping: bool, width: int, segments: int, seed: int) -> dict:
-    "{Z, W: bending [holes, seeds] of the feature curves along straight latent segments; forbidden: share of samples in the hole; path_Z, path_W: mean squared feature speed}"
+    """{Z, W: bending [holes, seeds] of the feature curves along straight latent segments; forbidden: share of samples
+    in the hole; path_Z, path_W: mean squared feature speed}"""
     count = len(holes)*seeds
     nets = load_strict(toy_networks(count, mapping, width, 0), weights)
     f, g = (nets["f"] if mapping else nn.Identity()), nets["g"]
@@ -854,34 +945,52 @@ def judge_toys(weights: dict, holes, seeds: int, mapping: bool, width: int, segm
     samples_ = g(f(torch.randn(count, 4000, 2, generator=generator)))
     edge = (1 - 2*torch.tensor(holes).sqrt()).repeat_interleave(seeds)
     out = {key: bending(c).view(len(holes), seeds) for key, c in curves.items()}
-    out |= {f"path_{key}": (c.diff(dim=2).square().sum(-1)*64**2).mean((1, 2)).view(len(holes), seeds) for key, c in curves.items()}
+    out |= {f"path_{key}": (c.diff(dim=2).square().sum(-1)*64**2).mean((1, 2)).view(len(holes), seeds)
+            for key, c in curves.items()}
     return out | {"forbidden": (samples_ > edge[:, None, None]).all(-1).float().mean(1).view(len(holes), seeds)}
 
 # %% ../../nbs/generative/stylegan.ipynb #30e8855f
-SIZES = {
-    "smoke": {"gan": {"config": {"resolution": 16, "latent": 16, "fmap_base": 64, "fmap_max": 16, "multiplier": 0.1}, "start": 8, "images": 32, "fade": 32, "batch": 16, "rate": 3e-3, "gamma": 10., "half_life": 100., "world": 128},
-              "reader": {"size": 16, "widths": {"fmap_base": 64, "fmap_max": 16}, "steps": 60, "batch": 32, "rate": 5e-3, "world": 512},
-              "toy": {"holes": (0.06, 0.25), "seeds": 3, "width": 16, "steps": 40, "batch": 64, "rate": 3e-3, "gamma": 1.}, "segments": 50,
-              "fid": 128, "pairs": 40, "labelled": 160, "styles": 48, "draws": 3, "seeds": 3, "longer": 32, "showcase": {"images": 32, "fade": 32}},
-    "cpu": {"gan": {"config": {"resolution": 16, "latent": 64, "fmap_base": 128, "fmap_max": 48, "multiplier": 0.1}, "start": 8, "images": 5600, "fade": 2800, "batch": 16, "rate": 4e-3, "gamma": 10., "half_life": 1000., "world": 8192},
-            "reader": {"size": 16, "widths": {"fmap_base": 256, "fmap_max": 64}, "steps": 1000, "batch": 64, "rate": 5e-3, "world": 8192},
-            "toy": {"holes": (0.06, 0.15, 0.25), "seeds": 5, "width": 32, "steps": 3000, "batch": 128, "rate": 3e-3, "gamma": 1.}, "segments": 500,
-            "fid": 2048, "pairs": 500, "labelled": 3000, "styles": 512, "draws": 12, "seeds": 3, "longer": 24000, "showcase": {"images": 9600, "fade": 4800}},
-    "gpu": {"gan": {"config": {"resolution": 64, "latent": 256, "fmap_base": 4096, "fmap_max": 256, "multiplier": 0.01}, "start": 8, "images": 120000, "fade": 60000, "batch": 64, "rate": 1e-3, "gamma": 10., "half_life": 5000., "world": 70000},
-            "reader": {"size": 64, "widths": {"fmap_base": 2048, "fmap_max": 128}, "steps": 6000, "batch": 128, "rate": 3e-3, "world": 70000},
-            "toy": {"holes": (0.06, 0.15, 0.25), "seeds": 5, "width": 64, "steps": 10000, "batch": 256, "rate": 2e-3, "gamma": 1.}, "segments": 2000,
-            "fid": 20000, "pairs": 20000, "labelled": 50000, "styles": 2048, "draws": 12, "seeds": 3, "longer": 240000, "showcase": {"images": 120000, "fade": 60000}}}
+SIZES = {"smoke": {"gan": {"config": {"resolution": 16, "latent": 16, "fmap_base": 64, "fmap_max": 16,
+                                      "multiplier": 0.1}, "start": 8, "images": 32, "fade": 32, "batch": 16,
+                           "rate": 3e-3, "gamma": 10., "half_life": 100., "world": 128},
+                   "reader": {"size": 16, "widths": {"fmap_base": 64, "fmap_max": 16}, "steps": 60, "batch": 32,
+                              "rate": 5e-3, "world": 512},
+                   "toy": {"holes": (0.06, 0.25), "seeds": 3, "width": 16, "steps": 40, "batch": 64,
+                           "rate": 3e-3, "gamma": 1.}, "segments": 50, "fid": 128, "pairs": 40,
+                   "labelled": 160, "styles": 48, "draws": 3, "seeds": 3, "longer": 32,
+                   "showcase": {"images": 32, "fade": 32}},
+         "cpu": {"gan": {"config": {"resolution": 16, "latent": 64, "fmap_base": 128, "fmap_max": 48,
+                                    "multiplier": 0.1}, "start": 8, "images": 5600, "fade": 2800, "batch": 16,
+                         "rate": 4e-3, "gamma": 10., "half_life": 1000., "world": 8192},
+                 "reader": {"size": 16, "widths": {"fmap_base": 256, "fmap_max": 64}, "steps": 1000, "batch": 64,
+                            "rate": 5e-3, "world": 8192},
+                 "toy": {"holes": (0.06, 0.15, 0.25), "seeds": 5, "width": 32, "steps": 3000, "batch": 128,
+                         "rate": 3e-3, "gamma": 1.}, "segments": 500, "fid": 2048, "pairs": 500,
+                 "labelled": 3000, "styles": 512, "draws": 12, "seeds": 3, "longer": 24000,
+                 "showcase": {"images": 9600, "fade": 4800}},
+         "gpu": {"gan": {"config": {"resolution": 64, "latent": 256, "fmap_base": 4096, "fmap_max": 256,
+                                    "multiplier": 0.01}, "start": 8, "images": 120000, "fade": 60000,
+                         "batch": 64, "rate": 1e-3, "gamma": 10., "half_life": 5000., "world": 70000},
+                 "reader": {"size": 64, "widths": {"fmap_base": 2048, "fmap_max": 128}, "steps": 6000,
+                            "batch": 128, "rate": 3e-3, "world": 70000},
+                 "toy": {"holes": (0.06, 0.15, 0.25), "seeds": 5, "width": 64, "steps": 10000, "batch": 256,
+                         "rate": 2e-3, "gamma": 1.}, "segments": 2000, "fid": 20000, "pairs": 20000,
+                 "labelled": 50000, "styles": 2048, "draws": 12, "seeds": 3, "longer": 240000,
+                 "showcase": {"images": 120000, "fade": 60000}}}
 
 # %% ../../nbs/generative/stylegan.ipynb #a7c5ee0d
-MAIN, REST, WASSERSTEIN = ("F", "B", "E"), ("D", "C", "A", "mixing 50%", "traditional 8", "style 0", "mixing 100%", "style 1", "style 2"), ("B", "E")
+MAIN, REST, WASSERSTEIN = ("F", "B", "E"), ("D", "C", "A", "mixing 50%", "traditional 8", "style 0",
+                                            "mixing 100%", "style 1", "style 2"), ("B", "E")
 
 def train_stages(run, sizes: dict) -> dict:
-    "The expensive half, in the order of the budget: factor CNN, toys; ours and the tuned baseline at all seeds; F trained on at all seeds, then grown one resolution further; the ablations of Tables 1 to 4."
+    """The expensive half, in the order of the budget: factor CNN, toys; ours and the tuned baseline at all seeds; F
+    trained on at all seeds, then grown one resolution further; the ablations of Tables 1 to 4."""
     gan, seeds = sizes["gan"], run.seeds(sizes["seeds"])
     resolution = gan["config"]["resolution"]
     def kept(found): return {k: found[k] for k in ("g", "average", "d")}
     out = {"reader": run.stage(train_reader, **sizes["reader"], seed=run.seed)}
-    out["toys"] = {mapping: run.stage(train_toys, **sizes["toy"], mapping=mapping, seed=run.seed) for mapping in (True, False)}
+    out["toys"] = {mapping: run.stage(train_toys, **sizes["toy"], mapping=mapping, seed=run.seed)
+                   for mapping in (True, False)}
     out["gans"] = gans = {(name, s): run.stage(train_gan, name=name, sizes=gan, seed=s) for name in MAIN for s in seeds}
     on = gan | {"start": resolution, "images": sizes["longer"], "fade": 0}
     out["longer"] = [run.stage(train_gan, name="F", sizes=on, seed=s, start=kept(gans["F", s])) for s in seeds]
@@ -894,20 +1003,27 @@ def train_stages(run, sizes: dict) -> dict:
 
 # %% ../../nbs/generative/stylegan.ipynb #15fc3962
 def exact_checks(seed: int) -> dict:
-    """What no training can change. {mean, deviation: largest errors of the channel statistics behind AdaIN against y_b and |y_s|;
-    invariance: largest change by a positive affine map of the channels before it; spread: largest difference between the pictures of
-    many z in configuration D whose affine weights are zero; parameters: at 1024 x 1024}."""
+    """What no training can change. {mean, deviation: largest errors of the channel statistics behind AdaIN against y_b
+    and |y_s|; invariance: largest change by a positive affine map of the channels before it; spread: largest
+    difference between the pictures of many z in configuration D whose affine weights are zero; parameters: at 1024 x
+    1024}."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(8, 32, 16, 16, generator=generator, dtype=torch.float64)*3 + 1
     scale, shift = (torch.randn(8, 32, generator=generator, dtype=torch.float64) for _ in range(2))
     y = adain(x, scale, shift)
-    moved = adain(x*torch.rand(1, 32, 1, 1, generator=generator, dtype=torch.float64).add(0.1)*4 + torch.randn(1, 32, 1, 1, generator=generator, dtype=torch.float64), scale, shift)
-    with seeded(seed): g = Generator(configuration("D", resolution=32, latent=32, fmap_base=128, fmap_max=32)).requires_grad_(False)
+    moved = adain(x*torch.rand(1, 32, 1, 1, generator=generator, dtype=torch.float64).add(0.1)*4
+                  + torch.randn(1, 32, 1, 1, generator=generator, dtype=torch.float64), scale, shift)
+    with seeded(seed):
+        g = Generator(configuration("D", resolution=32, latent=32, fmap_base=128, fmap_max=32)).requires_grad_(False)
     for layer in g.layers: layer.style.weight.zero_()
     pictures = g(torch.randn(16, 32, generator=generator))
-    with torch.device("meta"): counts = {name: parameter_count(Generator(configuration(name))) for name in SWITCHES} | {"discriminator": parameter_count(Discriminator(Config()))}
-    return {"mean": float((y.mean((2, 3)) - shift).abs().max()), "deviation": float((y.std((2, 3), correction=0) - scale.abs()).abs().max()),
-            "invariance": float((moved - y).abs().max()), "spread": float((pictures - pictures[:1]).abs().max()), "parameters": counts}
+    with torch.device("meta"):
+        counts = ({name: parameter_count(Generator(configuration(name))) for name in SWITCHES}
+                  | {"discriminator": parameter_count(Discriminator(Config()))})
+    return {"mean": float((y.mean((2, 3)) - shift).abs().max()),
+            "deviation": float((y.std((2, 3), correction=0) - scale.abs()).abs().max()),
+            "invariance": float((moved - y).abs().max()),
+            "spread": float((pictures - pictures[:1]).abs().max()), "parameters": counts}
 
 # %% ../../nbs/generative/stylegan.ipynb #5afddb82
 def judge_stages(run, sizes: dict, trained: dict) -> dict:
@@ -915,17 +1031,24 @@ def judge_stages(run, sizes: dict, trained: dict) -> dict:
     r, config, seed = trained["reader"], sizes["gan"]["config"], run.seed
     cnn = {"size": sizes["reader"]["size"], "widths": sizes["reader"]["widths"], "weights": r["weights"]}
     common = {"config": config, "cnn": cnn, "seed": seed}
-    out = {"fid": {}, "spaces": {}, "styles": [], "real": run.stage(judge_real, cnn=cnn, size=config["resolution"], n=sizes["fid"])}
+    out = {"fid": {}, "spaces": {}, "styles": [],
+           "real": run.stage(judge_real, cnn=cnn, size=config["resolution"], n=sizes["fid"])}
     for (name, s), found in trained["gans"].items():
         latents = (1, 2, 3, 4) if name in ("E", "F", "mixing 50%", "mixing 100%") else (1,)
-        out["fid"][name, s] = run.stage(judge_fid, name=name, weights=found["average"], n=sizes["fid"], latents=latents, **common)
+        out["fid"][name, s] = run.stage(judge_fid, name=name, weights=found["average"], n=sizes["fid"],
+                                        latents=latents, **common)
         spaces = ("Z",) if name in ("B", "style 0") else ("W", "Z")
-        if name != "A": out["spaces"][name, s] = run.stage(judge_spaces, name=name, weights=found["average"], spaces=spaces, pairs=sizes["pairs"], labelled=sizes["labelled"], **common)
-    out["wasserstein"] = {name: run.stage(judge_fid, name=name, weights=found["average"], n=sizes["fid"], latents=(1,), **common) for name, found in trained["wasserstein"].items()}
+        if name != "A":
+            out["spaces"][name, s] = run.stage(judge_spaces, name=name, weights=found["average"], spaces=spaces,
+                                               pairs=sizes["pairs"], labelled=sizes["labelled"], **common)
+    out["wasserstein"] = {name: run.stage(judge_fid, name=name, weights=found["average"], n=sizes["fid"],
+                                          latents=(1,), **common) for name, found in trained["wasserstein"].items()}
     for k in range(sizes["seeds"]):
-        out["styles"].append(run.stage(judge_styles, name="F", weights=trained["longer"][k]["average"], n=sizes["styles"], draws=sizes["draws"], **common))
+        out["styles"].append(run.stage(judge_styles, name="F", weights=trained["longer"][k]["average"],
+                                       n=sizes["styles"], draws=sizes["draws"], **common))
     toy = {k: sizes["toy"][k] for k in ("holes", "seeds", "width")}
-    out["toys"] = {mapping: run.stage(judge_toys, weights=trained["toys"][mapping], mapping=mapping, segments=sizes["segments"], seed=seed, **toy) for mapping in (True, False)}
+    out["toys"] = {mapping: run.stage(judge_toys, weights=trained["toys"][mapping], mapping=mapping,
+                                      segments=sizes["segments"], seed=seed, **toy) for mapping in (True, False)}
     return out | {"exact": run.stage(exact_checks, seed=seed)}
 
 def stages(run) -> dict:
@@ -946,7 +1069,9 @@ def space_of(results: dict, name: str, space: str, key: str) -> list:
     return over_seeds(results, name, lambda n, s: results["judged"]["spaces"][n, s][space][key])
 
 # %% ../../nbs/generative/stylegan.ipynb #002d02b8
-TABLE_1 = {"A": "A Baseline Progressive GAN", "B": "B + Tuning (bilinear up/down)", "C": "C + Add mapping and styles", "D": "D + Remove traditional input", "E": "E + Add noise inputs", "F": "F + Mixing regularization"}
+TABLE_1 = {"A": "A Baseline Progressive GAN", "B": "B + Tuning (bilinear up/down)",
+           "C": "C + Add mapping and styles", "D": "D + Remove traditional input", "E": "E + Add noise inputs",
+           "F": "F + Mixing regularization"}
 
 def table_1(results: dict):
     "FID with factor-CNN features, both losses, and the share of generated portraits read as long-haired and bearded."
@@ -956,15 +1081,19 @@ def table_1(results: dict):
         fids = fid_of(results, name)
         wasserstein = float(np.mean(fids)) if name == "A" else other[name]["fid"][0] if name in other else None
         forbidden = over_seeds(results, name, lambda n, s: results["judged"]["fid"][n, s]["forbidden"])
-        rows.append([title, wasserstein, float(np.mean(fids)), f"{min(fids):.3f} to {max(fids):.3f}" if len(fids) > 1 else "one seed", float(np.mean(forbidden))])
-    return pd.DataFrame(rows, columns=["method", "WGAN-GP for all", "WGAN-GP for A, R1 for B-F", "over seeds", "in the hole"])
+        rows.append([title, wasserstein, float(np.mean(fids)),
+                     f"{min(fids):.3f} to {max(fids):.3f}" if len(fids) > 1 else "one seed", float(np.mean(forbidden))])
+    return pd.DataFrame(rows,
+                        columns=["method", "WGAN-GP for all", "WGAN-GP for A, R1 for B-F", "over seeds", "in the hole"])
 
 # %% ../../nbs/generative/stylegan.ipynb #69cb302d
 def figure_2(g: Generator, rows: int = 4, columns: int = 12):
     "Uncurated pictures, truncation 0.7 in the lower half of the layers; bytes."
     generator = torch.Generator().manual_seed(11)
     z = torch.randn(rows*columns, g.config.latent, generator=generator)
-    with torch.no_grad(): return tiles(g(z, g.draw_noise(len(z), generator), psi=0.7, below=g.config.layers(g.config.resolution)//2), columns, 64//g.config.resolution or 1)
+    with torch.no_grad():
+        return tiles(g(z, g.draw_noise(len(z), generator), psi=0.7,
+                       below=g.config.layers(g.config.resolution)//2), columns, 64//g.config.resolution or 1)
 
 # %% ../../nbs/generative/stylegan.ipynb #b8f85f66
 def table_2(results: dict):
@@ -976,26 +1105,32 @@ def table_2(results: dict):
 # %% ../../nbs/generative/stylegan.ipynb #169cd9d2
 @torch.no_grad()
 def mixing_grid(g: Generator, columns: int = 6, rows: int = 2, seed: int = 3) -> tuple:
-    "(sources A [columns], sources B [3 rows], mixtures [3 rows, columns]) for coarse, middle and fine styles taken from B; one noise."
+    """(sources A [columns], sources B [3 rows], mixtures [3 rows, columns]) for coarse, middle and fine styles taken
+    from B; one noise."""
     generator, r = torch.Generator().manual_seed(seed), g.config.resolution
     def draw(n): return g.styles(g.mapping(torch.randn(n, g.config.latent, generator=generator)), 0.8)
     a, b = draw(columns), draw(3*rows)
     noise = g.draw_noise(1, generator)
     def paint(w): return g.synthesise(w, [x.expand(len(w), -1, -1, -1) for x in noise])
     groups = [layers for layers in layer_groups(r).values() for _ in range(rows)]
-    return paint(a), paint(b), torch.stack([paint(copied(a, b[i:i + 1].expand(columns, -1, -1), layers)) for i, layers in enumerate(groups)])
+    return (paint(a), paint(b),
+            torch.stack([paint(copied(a, b[i:i + 1].expand(columns, -1, -1), layers))
+                         for i, layers in enumerate(groups)]))
 
+# %% ../../nbs/generative/stylegan.ipynb #b0fe107f
 def figure_3(g: Generator):
     "Style mixing: source A in the top row, source B in the left column. A matplotlib figure."
     import matplotlib.pyplot as plt
     a, b, mixtures = mixing_grid(g)
     blank = torch.ones_like(a[:1])
-    sheet = tiles(torch.cat([blank, a] + [x for i in range(len(b)) for x in (b[i:i + 1], mixtures[i])]), len(a) + 1, 96//g.config.resolution or 1)
+    sheet = tiles(torch.cat([blank, a] + [x for i in range(len(b)) for x in (b[i:i + 1], mixtures[i])]), len(a) + 1,
+                  96//g.config.resolution or 1)
     figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")
     axes.imshow(sheet)
     step = sheet.shape[0]/7
     r = g.config.resolution
-    axes.set_yticks([step*0.5] + [step*(2 + 2*i) for i in range(3)], ["source A"] + [f"{k} styles\nfrom B" for k in layer_groups(r)])
+    axes.set_yticks([step*0.5] + [step*(2 + 2*i) for i in range(3)],
+                    ["source A"] + [f"{k} styles\nfrom B" for k in layer_groups(r)])
     axes.set_xticks([step*0.5, step*4], ["source B", "B's styles in these layers, A's in all others"])
     axes.tick_params(length=0); axes.grid(False)
     for edge in (1, 3, 5): axes.axhline(edge*step - 0.5, color="white", linewidth=3)
@@ -1007,8 +1142,8 @@ BOARD_PSI, BOARD_FACES = (-1., -0.5, 0., 0.5, 0.7, 1.), 3
 
 @torch.no_grad()
 def board_pictures(g: Generator, net: Discriminator, seed: int = 8) -> dict:
-    """{mixtures [A, B, crossover, psi] and noises [face, layers + 2, draw], both as pictures; bars: what the factor CNN reads in the
-    mixtures}. Noise choice 0 is none, 1 to `layers` one layer alone, the last all."""
+    """{mixtures [A, B, crossover, psi] and noises [face, layers + 2, draw], both as pictures; bars: what the factor CNN
+    reads in the mixtures}. Noise choice 0 is none, 1 to `layers` one layer alone, the last all."""
     generator, k, layers = torch.Generator().manual_seed(seed), BOARD_FACES, g.config.layers(g.config.resolution)
     w = g.mapping(torch.randn(2*k, g.config.latent, generator=generator))
     noise = g.draw_noise(1, generator)
@@ -1079,7 +1214,8 @@ async (root, data) => {
 
 # %% ../../nbs/generative/stylegan.ipynb #158e3c24
 def board(g: Generator, net: Discriminator):
-    "Style-mixing board with sliders for the sources, the crossover layer, psi, and the noise of each layer, over pictures drawn beforehand. A `View`."
+    """Style-mixing board with sliders for the sources, the crossover layer, psi, and the noise of each layer, over
+    pictures drawn beforehand. A `View`."""
     import base64
     from paper_kit.kit.show import bespoke, png, webp
     found, columns, layers, r = board_pictures(g, net), 32, g.config.layers(g.config.resolution), g.config.resolution
@@ -1087,11 +1223,17 @@ def board(g: Generator, net: Discriminator):
     pictures = torch.cat([pictures, pictures.new_zeros(-len(pictures) % columns, 3, r, r)])
     place = [f"{res} px, {which}" for res in g.config.resolutions for which in ("first", "second")]
     faces = [str(i + 1) for i in range(BOARD_FACES)]
-    sliders = [["source A", faces, 0], ["source B", faces, 1], ["crossover layer", [str(i) for i in range(layers + 1)], 3], ["truncation ψ", [f"{p:g}" for p in BOARD_PSI], 4],
-               ["noise in", ["no layer", *[f"layer {i} ({p})" for i, p in enumerate(place)], "all layers"], layers + 1], ["noise draw", ["1", "2", "3"], 0]]
-    data = {"sheet": base64.b64encode(webp(tiles(pictures, columns), quality=72)).decode(), "tile": r, "columns": columns, "layers": layers, "faces": BOARD_FACES, "sliders": sliders,
-            "noises": len(found["mixtures"]), "factors": [f.replace("_", " ")[:9] for f in FACTORS], "bars": (found["bars"]*100).round().int().tolist()}
-    return bespoke("Style-mixing board", BOARD_JS, data, png(tiles(pictures[:columns*6], columns, 1)), html=BOARD_HTML, css=BOARD_CSS, height=470)
+    sliders = [["source A", faces, 0], ["source B", faces, 1],
+               ["crossover layer", [str(i) for i in range(layers + 1)], 3],
+               ["truncation ψ", [f"{p:g}" for p in BOARD_PSI], 4],
+               ["noise in", ["no layer", *[f"layer {i} ({p})" for i, p in enumerate(place)], "all layers"],
+                layers + 1], ["noise draw", ["1", "2", "3"], 0]]
+    data = {"sheet": base64.b64encode(webp(tiles(pictures, columns), quality=72)).decode(), "tile": r,
+            "columns": columns, "layers": layers, "faces": BOARD_FACES, "sliders": sliders,
+            "noises": len(found["mixtures"]), "factors": [f.replace("_", " ")[:9] for f in FACTORS],
+            "bars": (found["bars"]*100).round().int().tolist()}
+    return bespoke("Style-mixing board", BOARD_JS, data, png(tiles(pictures[:columns*6], columns, 1)),
+                   html=BOARD_HTML, css=BOARD_CSS, height=470)
 
 # %% ../../nbs/generative/stylegan.ipynb #36c0202d
 def figure_4(g: Generator):
@@ -1126,7 +1268,8 @@ def figure_5(g: Generator, n: int = 6):
 # %% ../../nbs/generative/stylegan.ipynb #b0832e68
 @torch.no_grad()
 def figure_6(weights: dict, holes, seeds: int, width: int, which: int = 0):
-    "The toy with the largest hole: training density, grid lines of Z and of W carried to the features. A matplotlib figure."
+    """The toy with the largest hole: training density, grid lines of Z and of W carried to the features. A matplotlib
+    figure."""
     import matplotlib.pyplot as plt
     nets = load_strict(toy_networks(len(holes)*seeds, True, width, 0), weights)
     one = (len(holes) - 1)*seeds + which
@@ -1147,7 +1290,8 @@ def figure_6(weights: dict, holes, seeds: int, width: int, which: int = 0):
     values, vectors = torch.linalg.eigh(torch.cov(w.T))
     lines(axes[1], torch.zeros(2), torch.eye(2), lambda p: through(nets["g"], through(nets["f"], p)))
     lines(axes[2], w.mean(0), (vectors*values.clamp(min=0).sqrt()).T, lambda p: through(nets["g"], p))
-    for ax, title in zip(axes, ("features of the training set", "grid of Z", "grid of W")): ax.set_title(title, fontsize=9)
+    for ax, title in zip(axes, ("features of the training set", "grid of Z", "grid of W")):
+        ax.set_title(title, fontsize=9)
     axes[0].set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), xlabel="feature 1", ylabel="feature 2")
     return figure
 
@@ -1157,30 +1301,41 @@ def _space_row(results, title, name, space):
 
 def table_3(results: dict):
     import pandas as pd
-    rows = [("B Traditional generator Z", "B", "Z"), ("D Style-based generator W", "D", "W"), ("E + Add noise inputs W", "E", "W"), ("+ Mixing 50% W", "mixing 50%", "W"), ("F + Mixing 90% W", "F", "W")]
-    return pd.DataFrame([_space_row(results, *row) for row in rows], columns=["method", "path length full", "path length end", "separability"])
+    rows = [("B Traditional generator Z", "B", "Z"), ("D Style-based generator W", "D", "W"),
+            ("E + Add noise inputs W", "E", "W"), ("+ Mixing 50% W", "mixing 50%", "W"), ("F + Mixing 90% W", "F", "W")]
+    return pd.DataFrame([_space_row(results, *row) for row in rows],
+                        columns=["method", "path length full", "path length end", "separability"])
 
 # %% ../../nbs/generative/stylegan.ipynb #80f478ff
 def table_4(results: dict):
     import pandas as pd
-    rows = [("B Traditional 0 Z", "B", "Z"), ("Traditional 8 Z", "traditional 8", "Z"), ("Traditional 8 W", "traditional 8", "W"), ("Style-based 0 Z", "style 0", "Z"),
+    rows = [("B Traditional 0 Z", "B", "Z"), ("Traditional 8 Z", "traditional 8", "Z"),
+            ("Traditional 8 W", "traditional 8", "W"), ("Style-based 0 Z", "style 0", "Z"),
             ("Style-based 1 W", "style 1", "W"), ("Style-based 2 W", "style 2", "W"), ("F Style-based 8 W", "F", "W")]
-    made = [[(row := _space_row(results, *given))[0], float(np.mean(fid_of(results, given[1]))), *row[1:]] for given in rows]
+    made = [[(row := _space_row(results, *given))[0], float(np.mean(fid_of(results, given[1]))), *row[1:]]
+            for given in rows]
     return pd.DataFrame(made, columns=["method", "FID", "path length full", "path length end", "separability"])
 
 # %% ../../nbs/generative/stylegan.ipynb #57639aae
 @torch.no_grad()
-def figure_8(g: Generator, net: Discriminator, n: int = 4, shown=("yaw", "hair_length", "skin", "background", "smile", "light_side")):
-    "Truncation from psi 1 to -1 for `n` codes and one noise, and what the factor CNN reads on the way for the first of them. A matplotlib figure."
+def figure_8(g: Generator, net: Discriminator, n: int = 4,
+             shown=("yaw", "hair_length", "skin", "background", "smile", "light_side")):
+    """Truncation from psi 1 to -1 for `n` codes and one noise, and what the factor CNN reads on the way for the first
+    of them. A matplotlib figure."""
     import matplotlib.pyplot as plt
     generator = torch.Generator().manual_seed(31)
     w = g.mapping(torch.randn(n, g.config.latent, generator=generator))
     noise = g.draw_noise(1, generator)
-    def at(x, psis): return g.synthesise(torch.cat([g.styles(x, p) for p in psis]), [e.expand(len(psis), -1, -1, -1) for e in noise])
+    def at(x, psis):
+        return g.synthesise(torch.cat([g.styles(x, p) for p in psis]), [e.expand(len(psis), -1, -1, -1) for e in noise])
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.1), layout="constrained", width_ratios=(1.4, 1))
     sheet = tiles(torch.cat([at(x[None], PSIS) for x in w]), len(PSIS), 3)
     step = sheet.shape[1]/len(PSIS)
-    left.imshow(sheet); left.set_xticks([step*(i + 0.5) for i in range(len(PSIS))], [f"ψ = {p:g}" for p in PSIS]); left.set_yticks([]); left.grid(False); left.tick_params(length=0)
+    left.imshow(sheet)
+    left.set_xticks([step*(i + 0.5) for i in range(len(PSIS))], [f"ψ = {p:g}" for p in PSIS])
+    left.set_yticks([])
+    left.grid(False)
+    left.tick_params(length=0)
     psis = [round(1 - 0.1*i, 1) for i in range(21)]
     read = read_factors(net, at(w[:1], psis))
     for name in shown: right.plot(psis, read[:, NUMBER[name]], label=name.replace("_", " "))
@@ -1218,7 +1373,8 @@ def claim_values(results: dict) -> dict:
     "{claim: raw numbers by seed} for every predicate."
     judged, sizes = results["judged"], results["sizes"]
     exact, toy = judged["exact"], judged["toys"][True]
-    def count(name): return sum(p.numel() for p in Generator(configuration(name, **sizes["gan"]["config"])).parameters())
+    def count(name):
+        return sum(p.numel() for p in Generator(configuration(name, **sizes["gan"]["config"])).parameters())
     def first(values): return values[:1]
     gap = toy["Z"] - toy["W"]
     coarse, fine = ([NUMBER[f] for f in GROUPS[k]] for k in ("coarse", "fine"))
@@ -1226,18 +1382,37 @@ def claim_values(results: dict) -> dict:
     def steps(v): return min(v[2] - v[3], v[1] - v[2], v[0] - v[1], v[4] - v[3], v[5] - v[4])
     cut = [s["truncation"] for s in judged["styles"]]
     mixing = {"0%": "E", "50%": "mixing 50%", "90%": "F", "100%": "mixing 100%"}
-    return {
-        "C1": {"FID of E": fid_of(results, "E"), "FID of B": fid_of(results, "B"), "parameters of E": count("E"), "parameters of B": count("B")},
-        "C2": {"FID of D": fid_of(results, "D"), "FID of C": fid_of(results, "C"), "spread": exact["spread"]},
-        "C3": {f"{rate}, {k}": first(fid_of(results, name, k)) for rate, name in mixing.items() for k in (1, 2, 3, 4)},
-        "C4": {"W of E": space_of(results, "E", "W", "full"), "W of E, end": space_of(results, "E", "W", "end"), "Z of B": space_of(results, "B", "Z", "full"), "Z of B, end": space_of(results, "B", "Z", "end")},
-        "C5": {"W, depth 8": first(space_of(results, "F", "W", "separability")), "Z, depth 8": first(space_of(results, "F", "Z", "separability")), "depth 0": space_of(results, "style 0", "Z", "separability")},
-        "C6": {"Z with mapping": space_of(results, "traditional 8", "Z", "full"), "W with mapping": space_of(results, "traditional 8", "W", "full"), "Z without": first(space_of(results, "B", "Z", "full"))},
-        "C7": {"bending in Z": toy["Z"][-1].tolist(), "bending in W": toy["W"][-1].tolist(), "gap at the largest hole": gap[-1].tolist(), "gap at the smallest hole": gap[0].tolist()},
-        "C8": {"coarse factors, coarse styles": share(0, coarse), "fine factors, coarse styles": share(0, fine), "coarse factors, fine styles": share(2, coarse), "fine factors, fine styles": share(2, fine)},
-        "C9": {"largest leakage": [float(s["noise"]["leakage"].max()) for s in judged["styles"]], "centroid of fine noise": [s["noise"]["centroid_fine"] for s in judged["styles"]], "centroid of coarse noise": [s["noise"]["centroid_coarse"] for s in judged["styles"]]},
-        "C10": {key: exact[key] for key in ("mean", "deviation", "invariance")},
-        "C11": {"spread": max(c["spread"] for c in cut), "smallest step of variance": [steps(c["variance"]) for c in cut], "distance at 0.5": [c["distance"][2] for c in cut], "distance at 1": [c["distance"][0] for c in cut]}}
+    return {"C1": {"FID of E": fid_of(results, "E"), "FID of B": fid_of(results, "B"),
+                   "parameters of E": count("E"), "parameters of B": count("B")},
+            "C2": {"FID of D": fid_of(results, "D"), "FID of C": fid_of(results, "C"), "spread": exact["spread"]},
+            "C3": {f"{rate}, {k}": first(fid_of(results, name, k)) for rate, name in mixing.items()
+                   for k in (1, 2, 3, 4)},
+            "C4": {"W of E": space_of(results, "E", "W", "full"),
+                   "W of E, end": space_of(results, "E", "W", "end"),
+                   "Z of B": space_of(results, "B", "Z", "full"),
+                   "Z of B, end": space_of(results, "B", "Z", "end")},
+            "C5": {"W, depth 8": first(space_of(results, "F", "W", "separability")),
+                   "Z, depth 8": first(space_of(results, "F", "Z", "separability")),
+                   "depth 0": space_of(results, "style 0", "Z", "separability")},
+            "C6": {"Z with mapping": space_of(results, "traditional 8", "Z", "full"),
+                   "W with mapping": space_of(results, "traditional 8", "W", "full"),
+                   "Z without": first(space_of(results, "B", "Z", "full"))},
+            "C7": {"bending in Z": toy["Z"][-1].tolist(),
+                   "bending in W": toy["W"][-1].tolist(),
+                   "gap at the largest hole": gap[-1].tolist(), "gap at the smallest hole": gap[0].tolist()},
+            "C8": {"coarse factors, coarse styles": share(0, coarse),
+                   "fine factors, coarse styles": share(0, fine),
+                   "coarse factors, fine styles": share(2, coarse), "fine factors, fine styles": share(2, fine)},
+            "C9": {"largest leakage": [float(s["noise"]["leakage"].max())
+                                       for s in judged["styles"]],
+                   "centroid of fine noise": [s["noise"]["centroid_fine"]
+                                              for s in judged["styles"]],
+                   "centroid of coarse noise": [s["noise"]["centroid_coarse"] for s in judged["styles"]]},
+            "C10": {key: exact[key] for key in ("mean", "deviation", "invariance")},
+            "C11": {"spread": max(c["spread"] for c in cut),
+                    "smallest step of variance": [steps(c["variance"]) for c in cut],
+                    "distance at 0.5": [c["distance"][2] for c in cut],
+                    "distance at 1": [c["distance"][0] for c in cut]}}
 
 # %% ../../nbs/generative/stylegan.ipynb #a815559b
 def reasons(values: dict) -> dict:
@@ -1247,47 +1422,71 @@ def reasons(values: dict) -> dict:
     gaps = np.subtract(c7["gap at the largest hole"], c7["gap at the smallest hole"])
     def lead(a, b, layers): return np.subtract(c8[f"{a} factors, {layers} styles"], c8[f"{b} factors, {layers} styles"])
     return {
-        "C7": f"At the largest hole W bends less in {int(np.less(c7['bending in W'], c7['bending in Z']).sum())} of {len(gaps)} seeds. Whether the gap grows with the hole is not settled: from the smallest to the largest it changes by {each(gaps)}. "
-              "A gap of the same order is there at the smallest hole already; a likely reason is that a mapping network bends Z by its random start, whatever the data.",
-        "C8": f"By seed, coarse styles carry coarse factors more than colours by {each(lead('coarse', 'fine', 'coarse'))}, fine styles carry colours more than coarse factors by {each(lead('fine', 'coarse', 'fine'))}. "
-              "The tendency is the paper's, but with three resolutions and short training each network divides the work in its own way.",
-        "C9": f"The largest leakage is {each(c9['largest leakage'], 3)} by seed. Where it is large, the noise of the last layer is strong, and the factor CNN, which never saw such grain, is disturbed by it.",
-        "C11": f"The variance shrinks as it should, but the distance to the portraits goes from {each(c11['distance at 1'])} at psi 1 to {each(c11['distance at 0.5'])} at psi 0.5: after so short a training the centre of W draws a blurred face, "
-               "farther from any portrait than a typical sample is."}
+            "C7": f"At the largest hole W bends less in {int(np.less(c7['bending in W'], c7['bending in Z']).sum())} "
+            f"of {len(gaps)} seeds. Whether the gap grows with the hole is not settled: from the "
+            f"smallest to the largest it changes by {each(gaps)}. "
+            "A gap of the same order is there at the smallest hole already; a likely reason "
+            "is that a mapping network bends Z by its random start, whatever the data.",
+            "C8": f"By seed, coarse styles carry coarse factors more than colours by "
+            f"{each(lead('coarse', 'fine', 'coarse'))}, fine styles carry colours more than coarse "
+            f"factors by {each(lead('fine', 'coarse', 'fine'))}. "
+            "The tendency is the paper's, but with three resolutions and short training each "
+            "network divides the work in its own way.",
+            "C9": f"The largest leakage is {each(c9['largest leakage'], 3)} by seed. Where it is "
+            f"large, the noise of the last layer is strong, and the factor CNN, which never saw such "
+            f"grain, is disturbed by it.",
+            "C11": f"The variance shrinks as it should, but the distance to the portraits goes from "
+            f"{each(c11['distance at 1'])} at psi 1 to {each(c11['distance at 0.5'])} at psi 0.5: after "
+            f"so short a training the centre of W draws a blurred face, "
+            "farther from any portrait than a typical sample is."}
 
 # %% ../../nbs/generative/stylegan.ipynb #29d155ab
 def official_names(config: Config) -> dict:
-    """{our name: (name in the released network, kind)} for configurations D to F. Kinds: "dense" [in, out], "conv" [k, k, in, out], "fused"
-    (a convolution whose kernel the released code applies mirrored, since from 128 pixels on it doubles by a transposed convolution), "plain"."""
+    """{our name: (name in the released network, kind)} for configurations D to F. Kinds: "dense" [in, out], "conv" [k,
+    k, in, out], "fused" (a convolution whose kernel the released code applies mirrored, since from 128 pixels on it
+    doubles by a transposed convolution), "plain"."""
     names = {"w_mean": ("dlatent_avg", "plain"), "constant": ("G_synthesis/4x4/Const/const", "plain")}
     for i in range(config.mapping):
-        for key, kind in (("weight", "dense"), ("bias", "plain")): names[f"mapping.layers.{i}.{key}"] = (f"G_mapping/Dense{i}/{key}", kind)
+        for key, kind in (("weight", "dense"), ("bias", "plain")):
+            names[f"mapping.layers.{i}.{key}"] = (f"G_mapping/Dense{i}/{key}", kind)
     for k, r in enumerate(config.resolutions):
         for j, part in enumerate(("Const", "Conv") if r == 4 else ("Conv0_up", "Conv1")):
             ours, theirs = f"layers.{2*k + j}", f"G_synthesis/{r}x{r}/{part}"
-            if part != "Const": names[f"{ours}.conv.weight"] = (f"{theirs}/weight", "fused" if part == "Conv0_up" and r >= 128 else "conv")
+            if part != "Const":
+                names[f"{ours}.conv.weight"] = (f"{theirs}/weight",
+                                                "fused" if part == "Conv0_up" and r >= 128 else "conv")
             names[f"{ours}.bias"] = (f"{theirs}/bias", "plain")
             if config.noise: names[f"{ours}.noise_scale"] = (f"{theirs}/Noise/weight", "plain")
-            for key, kind in (("weight", "dense"), ("bias", "plain")): names[f"{ours}.style.{key}"] = (f"{theirs}/StyleMod/{key}", kind)
+            for key, kind in (("weight", "dense"), ("bias", "plain")):
+                names[f"{ours}.style.{key}"] = (f"{theirs}/StyleMod/{key}", kind)
         lod = len(config.resolutions) - 1 - k
-        for key, kind in (("weight", "conv"), ("bias", "plain")): names[f"to_rgb.{k}.{key}"] = (f"G_synthesis/ToRGB_lod{lod}/{key}", kind)
+        for key, kind in (("weight", "conv"), ("bias", "plain")):
+            names[f"to_rgb.{k}.{key}"] = (f"G_synthesis/ToRGB_lod{lod}/{key}", kind)
     return names
 
 # %% ../../nbs/generative/stylegan.ipynb #9f638e06
 def load_official(state: dict, config: Config = Config()) -> Generator:
-    """The generator with weights of the released network, given as tensors under its variable names (a converted file: nothing is
-    unpickled here). Variables `lod` and `noise0` ... `noise17` are not used. Raises `PaperKitError` for missing names, other shapes and
-    values that are not finite."""
-    turn = {"plain": lambda x: x, "dense": lambda x: x.T, "conv": lambda x: x.permute(3, 2, 0, 1), "fused": lambda x: x.permute(3, 2, 0, 1).flip(2, 3)}
+    """The generator with weights of the released network, given as tensors under its variable names (a converted file:
+    nothing is unpickled here). Variables `lod` and `noise0` ... `noise17` are not used. Raises `PaperKitError` for
+    missing names, other shapes and values that are not finite."""
+    turn = {"plain": lambda x: x, "dense": lambda x: x.T, "conv": lambda x: x.permute(3, 2, 0, 1),
+            "fused": lambda x: x.permute(3, 2, 0, 1).flip(2, 3)}
     names, ours = official_names(config), {}
     if missing := [theirs for theirs, _ in names.values() if theirs not in state]:
-        raise PaperKitError("the converted network is not complete", expected=missing[0], found=f"{len(missing)} names missing", next_step="convert every variable of Gs, under its own name")
+        raise PaperKitError("the converted network is not complete", expected=missing[0],
+                            found=f"{len(missing)} names missing",
+                            next_step="convert every variable of Gs, under its own name")
     for name, (theirs, kind) in names.items():
         value = torch.as_tensor(state[theirs], dtype=torch.float32)
-        if not bool(value.isfinite().all()): raise PaperKitError("a variable is not finite", expected="finite numbers", found=theirs, next_step="convert it again")
+        if not bool(value.isfinite().all()):
+            raise PaperKitError("a variable is not finite", expected="finite numbers", found=theirs,
+                                next_step="convert it again")
         ours[name] = turn[kind](value).contiguous()
     with torch.device("meta"): g = Generator(config)
     for name, value in g.state_dict().items():
-        if ours[name].shape != value.shape: raise PaperKitError("a variable has another shape", expected=f"{list(value.shape)} for {name}", found=f"{list(ours[name].shape)} in {names[name][0]}", next_step="pass the config of that network")
+        if ours[name].shape != value.shape:
+            raise PaperKitError("a variable has another shape", expected=f"{list(value.shape)} for {name}",
+                                found=f"{list(ours[name].shape)} in {names[name][0]}",
+                                next_step="pass the config of that network")
     g.load_state_dict(ours, assign=True)
     return g

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..kit.readers import read_json, read_lines
 from ..kit.readers import read_picture as picture_in
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, UInt8
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
 # %% auto #0
@@ -36,7 +35,8 @@ GROUPS = {"coarse": ("yaw", "width", "length", "hair_length", "glasses", "hat"),
 FACTORS = tuple(name for names in GROUPS.values() for name in names)
 NUMBER = {name: i for i, name in enumerate(FACTORS)}
 ACCESSORIES = {"glasses": 0.35, "hat": 0.25}
-ATTRIBUTES = {"looks right": "yaw", "wide face": "width", "long face": "length", "long hair": "hair_length", "glasses": "glasses",
+ATTRIBUTES = {"looks right": "yaw", "wide face": "width", "long face": "length", "long hair": "hair_length",
+              "glasses": "glasses",
               "hat": "hat", "smiles": "smile", "open mouth": "mouth_open", "beard": "beard", "light skin": "skin",
               "light hair": "hair_colour", "light from the right": "light_side"}
 
@@ -51,10 +51,11 @@ def in_hole(hair_length: Float[Tensor, "*n"], beard: Float[Tensor, "*n"], hole: 
     return (hair_length > edge) & (beard > edge)
 
 def draw_factors(n: int, generator: torch.Generator, hole: float = 0.25) -> Float[Tensor, "n 16"]:
-    """`n` rows of factors in the order of `FACTORS`. `hole`: mass of the missing corner of (hair length, beard), 0 to 0.25.
-    Raises `PaperKitError` for a hole outside that range."""
+    """`n` rows of factors in the order of `FACTORS`. `hole`: mass of the missing corner of (hair length, beard), 0 to
+    0.25. Raises `PaperKitError` for a hole outside that range."""
     if not 0 <= hole <= 0.25:
-        raise PaperKitError("the hole has no such size", expected="a mass between 0 and 0.25", found=str(hole), next_step="hole=0.25 removes every portrait with long hair and beard")
+        raise PaperKitError("the hole has no such size", expected="a mass between 0 and 0.25", found=str(hole),
+                            next_step="hole=0.25 removes every portrait with long hair and beard")
     f = torch.rand(n, len(FACTORS), generator=generator)
     hair, beard = NUMBER["hair_length"], NUMBER["beard"]
     while hole and (bad := in_hole(f[:, hair], f[:, beard], hole)).any():
@@ -76,7 +77,8 @@ def blurred(field: Float[Tensor, "n 1 h w"], tall: int, wide: int) -> Float[Tens
     return F.avg_pool2d(padded, (tall, wide), stride=1)*math.sqrt(tall*wide)
 
 def textures(details: Float[Tensor, "n 3 32 32"], size: int) -> list:
-    "Strands (long in the direction in which hair falls), spots, and a 1/f-like sum of three octaves; [n, size, size] each."
+    """Strands (long in the direction in which hair falls), spots, and a 1/f-like sum of three octaves; [n, size, size]
+    each."""
     strands = blurred(details[:, :1], 9, 1)
     spots = details[:, 1:2]
     octaves = sum(w*blurred(details[:, 2:], k, k) for k, w in ((11, 0.7), (5, 0.5), (1, 0.3)))
@@ -88,7 +90,8 @@ def textures(details: Float[Tensor, "n 3 32 32"], size: int) -> list:
 
 # %% ../../nbs/generative/worlds.ipynb #fb0fe355
 class Pen:
-    "Pixel coordinates of an n x size x size stack, and the shapes that can be drawn on it; all arguments are [n, 1, 1] or numbers."
+    """Pixel coordinates of an n x size x size stack, and the shapes that can be drawn on it; all arguments are [n, 1,
+    1] or numbers."""
     def __init__(self, n: int, size: int, like: Tensor):
         axis = (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5)*2/size - 1
         self.x, self.y, self.pixel = axis[None, None, :], axis[None, :, None], 2/size
@@ -117,6 +120,7 @@ def mix(a, b, t):
     first, second = (torch.tensor(c, dtype=t.dtype, device=t.device)[None, :, None, None] for c in (a, b))
     return first + (second - first)*t[:, None]
 
+# %% ../../nbs/generative/worlds.ipynb #27d7c8e3
 def hue(t):
     "A colour circle of moderate saturation, from t in 0..1 [n, 1, 1]: [n, 3, 1, 1]."
     phase = torch.tensor([0., 1/3, 2/3], dtype=t.dtype, device=t.device)[None, :, None, None]
@@ -133,7 +137,8 @@ def head(pen: Pen, f: dict) -> dict:
     nx, ny = (pen.x - cx)/near, (pen.y - cy)/ry
     nz = (1 - nx*nx - ny*ny).clamp(min=0).sqrt()
     distance = ((nx*nx + ny*ny).sqrt() - 1)*(rx*ry).sqrt()
-    return {"cx": cx, "cy": cy, "rx": rx, "ry": ry, "shift": 0.15*turn, "normal": (nx, ny, nz), "face": pen.cover(distance), "turn": turn}
+    return {"cx": cx, "cy": cy, "rx": rx, "ry": ry, "shift": 0.15*turn, "normal": (nx, ny, nz),
+            "face": pen.cover(distance), "turn": turn}
 
 def shade(h: dict, f: dict):
     "Lambert light on the head: brightness and colour, [n, 3, h, w]."
@@ -142,6 +147,7 @@ def shade(h: dict, f: dict):
     lambert = (nx*s - 0.45*ny + nz)/(s*s + 0.45**2 + 1).sqrt()
     return (0.45 + 0.65*lambert.clamp(min=0))[:, None]*mix((0.92, 1.0, 1.12), (1.1, 1.0, 0.85), f["light_warmth"])
 
+# %% ../../nbs/generative/worlds.ipynb #f1e0c9e3
 def paint_back(pen, f, h, strands, grain):
     "Background, hair behind the head, neck and shoulders; also the colour of the hair, [n, 3, h, w]."
     canvas = hue(f["background"])*(1 - 0.18*pen.y)[:, None] + 0.06*grain[:, None]
@@ -151,7 +157,8 @@ def paint_back(pen, f, h, strands, grain):
     canvas = over(canvas, fall, 0.8*hair)
     skin = mix((0.36, 0.22, 0.15), (0.97, 0.80, 0.68), f["skin"])
     canvas = over(canvas, pen.ellipse(0., 1.15, 0.85, 0.42), mix((0.25, 0.27, 0.33), (0.25, 0.27, 0.33), f["skin"]))
-    canvas = over(canvas, pen.cover((pen.x - h["cx"]*0.5).abs() - 0.2)*(1 - pen.above(h["cy"] + 0.2))*pen.above(0.85 + 0*f["skin"]), 0.7*skin)
+    canvas = over(canvas, pen.cover((pen.x - h["cx"]*0.5).abs()
+                                    - 0.2)*(1 - pen.above(h["cy"] + 0.2))*pen.above(0.85 + 0*f["skin"]), 0.7*skin)
     return canvas, hair, skin
 
 # %% ../../nbs/generative/worlds.ipynb #42f1f8c6
@@ -169,6 +176,7 @@ def paint_face(canvas, pen, f, h, hair, skin, spots):
     nose = pen.curve(x0 + 0.05*h["turn"], h["cy"] + 0.2*h["ry"], 0.07, 0.03, 0.035)
     return over(canvas, nose, 0.72*skin*light)
 
+# %% ../../nbs/generative/worlds.ipynb #22137ac6
 def paint_features(canvas, pen, f, h, hair):
     "Eyes, brows, glasses."
     x0, ey, gap = h["cx"] + h["shift"], h["cy"] - 0.12*h["ry"], 0.44*h["rx"]
@@ -177,32 +185,42 @@ def paint_features(canvas, pen, f, h, hair):
         ex = x0 + sign*gap*(1 - 0.14*(h["turn"]*sign).clamp(min=0))
         white = pen.ellipse(ex, ey, 0.115 + 0*gap, 0.025 + 0.065*f["eye_open"])
         canvas = over(canvas, white, torch.full_like(dark, 0.95))
-        canvas = over(canvas, white*pen.ellipse(ex + 0.04*h["turn"], ey, 0.055 + 0*gap, 0.06 + 0*gap), torch.full_like(dark, 0.12))
+        canvas = over(canvas, white*pen.ellipse(ex + 0.04*h["turn"], ey, 0.055 + 0*gap, 0.06 + 0*gap),
+                      torch.full_like(dark, 0.12))
         brow = pen.curve(ex, ey - 0.17, 0.13, -0.02, 0.028, tilt=-sign*0.09*(2*f["brow_tilt"] - 1))
         canvas = over(canvas, brow, 0.6*hair)
-        ring = (pen.ellipse(ex, ey, 0.185 + 0*gap, 0.16 + 0*gap) - pen.ellipse(ex, ey, 0.125 + 0*gap, 0.105 + 0*gap)).clamp(0, 1)
+        ring = (pen.ellipse(ex, ey, 0.185 + 0*gap, 0.16 + 0*gap)
+                - pen.ellipse(ex, ey, 0.125 + 0*gap, 0.105 + 0*gap)).clamp(0, 1)
         canvas = over(canvas, ring*f["glasses"], dark)
     bridge = pen.cover((pen.x - x0).abs() - gap + 0.15)*pen.cover((pen.y - ey).abs() - 0.03)
     return over(canvas, bridge*f["glasses"], dark)
 
+# %% ../../nbs/generative/worlds.ipynb #3b66f4d3
 def paint_top(canvas, pen, f, h, hair):
     "Hair on top of the head, then the hat."
     crown = pen.ellipse(h["cx"], h["cy"] - 0.08, 1.1*h["rx"], 1.1*h["ry"])
     inner = pen.ellipse(h["cx"] + 0.6*h["shift"], h["cy"] + 0.22, 0.98*h["rx"], 0.98*h["ry"])
     canvas = over(canvas, (crown - inner).clamp(0, 1)*pen.above(h["cy"] - 0.1*h["ry"]), hair)
     line = h["cy"] - 0.48*h["ry"]
-    cap = torch.maximum(pen.ellipse(h["cx"], line, 1.08*h["rx"], 0.42 + 0*line)*pen.above(line + 0.03), pen.cover((pen.x - h["cx"] - h["shift"]).abs() - 1.25*h["rx"])*pen.cover((pen.y - line).abs() - 0.055))
+    cap = torch.maximum(pen.ellipse(h["cx"], line, 1.08*h["rx"], 0.42 + 0*line)*pen.above(line + 0.03),
+                        pen.cover((pen.x - h["cx"] - h["shift"]).abs()
+                                  - 1.25*h["rx"])*pen.cover((pen.y - line).abs() - 0.055))
     colour = torch.tensor([0.18, 0.32, 0.62], dtype=canvas.dtype, device=canvas.device)[None, :, None, None]
     return over(canvas, cap*f["hat"], colour)
 
 # %% ../../nbs/generative/worlds.ipynb #33563640
-def portraits(factors: Float[Tensor, "n 16"], details: Float[Tensor, "n 3 32 32"], size: int = 32) -> Float[Tensor, "n 3 size size"]:
-    """Portraits with values in -1..1. Device and dtype follow `factors`. Raises `PaperKitError` where the two stacks do not fit or
-    a factor is not a number between 0 and 1."""
+def portraits(factors: Float[Tensor, "n 16"], details: Float[Tensor, "n 3 32 32"],
+              size: int = 32) -> Float[Tensor, "n 3 size size"]:
+    """Portraits with values in -1..1. Device and dtype follow `factors`. Raises `PaperKitError` where the two stacks do
+    not fit or a factor is not a number between 0 and 1."""
     if factors.shape[1:] != (len(FACTORS),) or details.shape != (len(factors), 3, GRID, GRID):
-        raise PaperKitError("factors and details do not fit", expected=f"[n, {len(FACTORS)}] and [n, 3, {GRID}, {GRID}]", found=f"{list(factors.shape)} and {list(details.shape)}", next_step="draw_factors(n, generator), draw_details(n, generator)")
+        raise PaperKitError("factors and details do not fit",
+                            expected=f"[n, {len(FACTORS)}] and [n, 3, {GRID}, {GRID}]",
+                            found=f"{list(factors.shape)} and {list(details.shape)}",
+                            next_step="draw_factors(n, generator), draw_details(n, generator)")
     if not bool(((factors >= 0) & (factors <= 1)).all()):
-        raise PaperKitError("a factor is out of range", expected="numbers between 0 and 1", found="others, or NaN", next_step="factors.clamp(0, 1)")
+        raise PaperKitError("a factor is out of range", expected="numbers between 0 and 1", found="others, or NaN",
+                            next_step="factors.clamp(0, 1)")
     f = {name: factors[:, i, None, None] for i, name in enumerate(FACTORS)}
     pen = Pen(len(factors), size, factors)
     strands, spots, grain = textures(details.to(factors), size)
@@ -217,10 +235,14 @@ SPLITS = {"train": 0, "validation": 1, "test": 2}
 
 @functools.lru_cache(maxsize=6)
 def portrait_set(split: str, n: int, size: int = 32, seed: int = 0, hole: float = 0.25) -> tuple:
-    """(pictures [n, 3, size, size] in -1..1, factors [n, 16]) of a split. Raises `PaperKitError` for an unknown split or a size
-    that is neither a multiple nor a divisor of 32."""
-    if split not in SPLITS: raise PaperKitError("there is no such split", expected=", ".join(SPLITS), found=repr(split), next_step="portrait_set('train', n)")
-    if size < 4 or (size % GRID and GRID % size): raise PaperKitError("a portrait has no such size", expected="4, 8, 16, 32 or a multiple of 32 pixels", found=str(size), next_step="size=32")
+    """(pictures [n, 3, size, size] in -1..1, factors [n, 16]) of a split. Raises `PaperKitError` for an unknown split
+    or a size that is neither a multiple nor a divisor of 32."""
+    if split not in SPLITS:
+        raise PaperKitError("there is no such split", expected=", ".join(SPLITS), found=repr(split),
+                            next_step="portrait_set('train', n)")
+    if size < 4 or (size % GRID and GRID % size):
+        raise PaperKitError("a portrait has no such size", expected="4, 8, 16, 32 or a multiple of 32 pixels",
+                            found=str(size), next_step="size=32")
     generator = torch.Generator().manual_seed(1_000_003*seed + 7919*SPLITS[split] + 17)
     pictures, factors = [], draw_factors(n, generator, hole)
     for part in factors.split(64):
@@ -230,15 +252,20 @@ def portrait_set(split: str, n: int, size: int = 32, seed: int = 0, hole: float 
 
 # %% ../../nbs/generative/worlds.ipynb #9c6924d3
 def read_picture(path, size: int) -> Float[Tensor, "3 size size"]:
-    "An RGB picture averaged down to `size` pixels, in -1..1. Raises `PaperKitError` for what cannot be read or is not square."
+    """An RGB picture averaged down to `size` pixels, in -1..1. Raises `PaperKitError` for what cannot be read or is not
+    square."""
     said = dict(what="a picture cannot be read", next_step="download it again")
     image = picture_in(path, "RGB", expected="a PNG or JPEG file", **said).astype(np.float32)
     if image.shape[0] != image.shape[1] or image.shape[0] % size:
-        raise PaperKitError("a picture has another size", file=str(path), expected=f"a square with a side divisible by {size}", found=f"{image.shape[1]} x {image.shape[0]}", next_step="use the aligned pictures")
+        raise PaperKitError("a picture has another size", file=str(path),
+                            expected=f"a square with a side divisible by {size}",
+                            found=f"{image.shape[1]} x {image.shape[0]}", next_step="use the aligned pictures")
     block = image.shape[0]//size
     return torch.from_numpy(image).view(size, block, size, block, 3).mean((1, 3)).permute(2, 0, 1)/127.5 - 1
 
-def load_ffhq(data_root, size: int = 32, split: str | None = None, most: int | None = None) -> Float[Tensor, "n 3 size size"]:
+# %% ../../nbs/generative/worlds.ipynb #7c8f2f05
+def load_ffhq(data_root, size: int = 32, split: str | None = None,
+              most: int | None = None) -> Float[Tensor, "n 3 size size"]:
     """FFHQ pictures in the order of their numbers. `split`: 'training' or 'validation' takes those of that category in
     ffhq-dataset-v2.json; None takes all. Raises `PaperKitError` for a missing, unreadable or wrongly sized picture."""
     root = find("ffhq", data_root)
@@ -247,23 +274,30 @@ def load_ffhq(data_root, size: int = 32, split: str | None = None, most: int | N
     if split is not None: wanted = ffhq_numbers(root/"ffhq-dataset-v2.json", split)
     wanted = wanted[:most]
     for k in wanted:
-        if k not in files: raise PaperKitError("a picture is missing", file=str(root/"images1024x1024"/f"{k:05d}.png"), expected="every picture of the list", found="no file", next_step="download it again")
-    if not wanted: raise PaperKitError("there are no pictures", file=str(root/"images1024x1024"), expected="NNNNN.png", found="none", next_step="unpack the archive here")
+        if k not in files:
+            raise PaperKitError("a picture is missing", file=str(root/"images1024x1024"/f"{k:05d}.png"),
+                                expected="every picture of the list", found="no file", next_step="download it again")
+    if not wanted:
+        raise PaperKitError("there are no pictures", file=str(root/"images1024x1024"), expected="NNNNN.png",
+                            found="none", next_step="unpack the archive here")
     return torch.stack([read_picture(files[k], size) for k in wanted])
 
+# %% ../../nbs/generative/worlds.ipynb #6a7053f4
 def ffhq_numbers(path, split: str) -> list[int]:
     "The numbers of the pictures of one category in FFHQ's metadata file."
     said = dict(what="FFHQ's metadata cannot be read", next_step="download ffhq-dataset-v2.json")
     entries = read_json(path, "JSON: {number: {category: ...}}", dict, **said)
     with reading(path, "JSON: {number: {category: ...}}", **said):
         found = sorted(int(k) for k, entry in entries.items() if entry.get("category") == split)
-    if not found: raise PaperKitError("no picture has this category", file=str(path), expected="training or validation", found=repr(split), next_step="split='training'")
+    if not found:
+        raise PaperKitError("no picture has this category", file=str(path), expected="training or validation",
+                            found=repr(split), next_step="split='training'")
     return found
 
 # %% ../../nbs/generative/worlds.ipynb #b5537f6e
 def read_attributes(path) -> tuple:
-    """(names, {file name: list of 1 and -1}) of CelebA's list_attr_celeba.txt: a count, a line of names, then a line a picture.
-    Raises `PaperKitError` naming the line that is cut or holds something else."""
+    """(names, {file name: list of 1 and -1}) of CelebA's list_attr_celeba.txt: a count, a line of names, then a line a
+    picture. Raises `PaperKitError` naming the line that is cut or holds something else."""
     next_step = "download list_attr_celeba.txt again"
     lines = read_lines(path, "a count, a line of names, then a line a picture", next_step=next_step)
     names = lines[1].split() if len(lines) > 1 else []
@@ -272,13 +306,16 @@ def read_attributes(path) -> tuple:
         if not line.strip(): continue
         name, *values = line.split()
         if len(values) != len(names) or set(values) - {"1", "-1"}:
-            raise PaperKitError("an attribute line cannot be read", file=f"{path}:{number}", expected=f"a file name and {len(names)} values 1 or -1", found=line[:60], next_step="download list_attr_celeba.txt again")
+            raise PaperKitError("an attribute line cannot be read", file=f"{path}:{number}",
+                                expected=f"a file name and {len(names)} values 1 or -1", found=line[:60],
+                                next_step="download list_attr_celeba.txt again")
         table[name] = [int(v) for v in values]
     return names, table
 
+# %% ../../nbs/generative/worlds.ipynb #2c64ea47
 def load_celeba_hq(data_root, size: int = 32, most: int | None = None) -> tuple:
-    """(pictures [n, 3, size, size], attributes [n, 40] of 0 and 1, attribute names). Picture k is CelebA-HQ-img/k.jpg; line k of
-    CelebA-HQ-to-CelebA-mapping.txt (index, CelebA index, CelebA file) leads to its attributes."""
+    """(pictures [n, 3, size, size], attributes [n, 40] of 0 and 1, attribute names). Picture k is CelebA-HQ-img/k.jpg;
+    line k of CelebA-HQ-to-CelebA-mapping.txt (index, CelebA index, CelebA file) leads to its attributes."""
     root = find("celeba_hq", data_root)
     names, table = read_attributes(root/"list_attr_celeba.txt")
     mapping, pictures, labels = root/"CelebA-HQ-to-CelebA-mapping.txt", [], []
@@ -287,8 +324,14 @@ def load_celeba_hq(data_root, size: int = 32, most: int | None = None) -> tuple:
         raise PaperKitError("a line of the mapping cannot be read", file=str(mapping), found=" ".join(odd[0])[:60],
                             expected="index, CelebA index, CelebA file", next_step="download the mapping")
     for index, _, file in rows:
-        if file not in table: raise PaperKitError("a picture has no attributes", file=str(root/"list_attr_celeba.txt"), expected=f"a line for {file}", found="none", next_step="check that both lists belong together")
+        if file not in table:
+            raise PaperKitError("a picture has no attributes", file=str(root/"list_attr_celeba.txt"),
+                                expected=f"a line for {file}", found="none",
+                                next_step="check that both lists belong together")
         pictures.append(read_picture(root/"CelebA-HQ-img"/f"{index}.jpg", size))
         labels.append(table[file])
-    if not pictures: raise PaperKitError("there are no pictures", file=str(root/"CelebA-HQ-to-CelebA-mapping.txt"), expected="index, CelebA index, CelebA file", found="no row", next_step="download the mapping")
+    if not pictures:
+        raise PaperKitError("there are no pictures", file=str(root/"CelebA-HQ-to-CelebA-mapping.txt"),
+                            expected="index, CelebA index, CelebA file", found="no row",
+                            next_step="download the mapping")
     return torch.stack(pictures), (torch.tensor(labels) > 0).float(), names

@@ -42,7 +42,8 @@ class Pair(NamedTuple):
 
 def random_motion(generator: Generator, shift: float = 0.5) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
     "A uniformly distributed rotation and a translation uniform in the cube of half side `shift`."
-    return random_rotations(generator=generator, dtype=torch.float64), shift*(2*torch.rand(3, generator=generator, dtype=torch.float64) - 1)
+    return (random_rotations(generator=generator, dtype=torch.float64),
+            shift*(2*torch.rand(3, generator=generator, dtype=torch.float64) - 1))
 
 # %% ../../nbs/geometry/worlds.ipynb #5be9ce95
 def creature(rows: int = 90) -> Mesh:
@@ -50,7 +51,8 @@ def creature(rows: int = 90) -> Mesh:
     polar, around = np.meshgrid(np.linspace(0, np.pi, rows + 1)[1:-1], np.arange(2*rows)*np.pi/rows, indexing="ij")
     d = np.stack([np.sin(polar)*np.cos(around), np.sin(polar)*np.sin(around), np.cos(polar)], -1).reshape(-1, 3)
     d = np.concatenate([[[0, 0, 1.]], d, [[0, 0, -1.]]])
-    bumps = [((0.9, 0, 0.55), 0.55, 9), ((0.5, 0.22, 1), 0.75, 60), ((0.45, -0.28, 1), 0.6, 60), ((-1, 0, 0.1), 0.25, 40), ((0.6, 0.5, -1), 0.3, 30),
+    bumps = [((0.9, 0, 0.55), 0.55, 9), ((0.5, 0.22, 1), 0.75, 60), ((0.45, -0.28, 1), 0.6, 60),
+             ((-1, 0, 0.1), 0.25, 40), ((0.6, 0.5, -1), 0.3, 30),
              ((0.65, -0.45, -1), 0.35, 30), ((-0.5, 0.5, -1), 0.3, 25), ((-0.5, -0.6, -1), 0.25, 25)]
     radius = 0.5 + sum(h*np.exp(k*(d @ (np.array(c)/np.linalg.norm(c)) - 1)) for c, h, k in bumps)
     ring, n = 2*rows, len(d)
@@ -58,8 +60,11 @@ def creature(rows: int = 90) -> Mesh:
     j = np.arange(rows - 2)[:, None]*ring + (np.arange(ring) + 1) % ring + 1
     first, after = np.arange(ring) + 1, (np.arange(ring) + 1) % ring + 1
     low = n - 1 - ring
-    faces = np.concatenate([np.stack([np.zeros(ring, int), first, after], 1), np.stack([i, i + ring, j], -1).reshape(-1, 3), np.stack([j, i + ring, j + ring], -1).reshape(-1, 3),
-                            np.stack([np.full(ring, n - 1), low + np.arange(ring)[::-1], low + (np.arange(ring)[::-1] - 1) % ring], 1)])
+    faces = np.concatenate([np.stack([np.zeros(ring, int), first, after], 1),
+                            np.stack([i, i + ring, j], -1).reshape(-1, 3),
+                            np.stack([j, i + ring, j + ring], -1).reshape(-1, 3),
+                            np.stack([np.full(ring, n - 1), low + np.arange(ring)[::-1],
+                                      low + (np.arange(ring)[::-1] - 1) % ring], 1)])
     return Mesh(torch.from_numpy(d*radius[:, None]*[1.2, 0.8, 1]), torch.from_numpy(faces))
 
 def boxed(mesh: Mesh) -> Mesh:
@@ -67,22 +72,30 @@ def boxed(mesh: Mesh) -> Mesh:
     low, high = mesh.vertices.amin(0), mesh.vertices.amax(0)
     return Mesh((mesh.vertices - (low + high)/2)/(high - low).max(), mesh.faces)
 
+# %% ../../nbs/geometry/worlds.ipynb #7d34a56f
 def scanned_object(name: str = "bunny") -> Mesh:
-    "The Stanford bunny (upright: +z) in a box of side 1, float64; the creature where pymeshlab or trimesh is missing, or by that name. Raises `PaperKitError` for another name."
-    if name not in ("bunny", "creature"): raise PaperKitError("no such object", expected="bunny, creature", found=repr(name), next_step="choose one")
+    """The Stanford bunny (upright: +z) in a box of side 1, float64; the creature where pymeshlab or trimesh is missing,
+    or by that name. Raises `PaperKitError` for another name."""
+    if name not in ("bunny", "creature"):
+        raise PaperKitError("no such object", expected="bunny, creature", found=repr(name), next_step="choose one")
     spec = importlib.util.find_spec("pymeshlab") if name == "bunny" and importlib.util.find_spec("trimesh") else None
     if spec is None: return boxed(creature())
-    raw = read_mesh(Path(next(iter(spec.submodule_search_locations)))/"tests"/"sample_meshes"/"bunny.obj", dtype=torch.float64)
+    raw = read_mesh(Path(next(iter(spec.submodule_search_locations)))/"tests"/"sample_meshes"/"bunny.obj",
+                    dtype=torch.float64)
     return boxed(Mesh(raw.vertices[:, [0, 2, 1]]*raw.vertices.new_tensor([1., -1, 1]), raw.faces))
 
 # %% ../../nbs/geometry/worlds.ipynb #01dcde93
-MESHES = {"face": ("pymeshlab", "tests/sample_meshes/rangemaps/face000.ply"), "temple": ("pybullet_data", "samurai_monastry.obj"), "airplane": ("pymeshlab", "tests/sample_meshes/airplane.obj")}
+MESHES = {"face": ("pymeshlab", "tests/sample_meshes/rangemaps/face000.ply"),
+          "temple": ("pybullet_data", "samurai_monastry.obj"),
+          "airplane": ("pymeshlab", "tests/sample_meshes/airplane.obj")}
 
 def package_mesh(name: str) -> Mesh | None:
-    """A mesh that ships in a Python package, upright (+z), in a box of side 1, float64: `face` (a range scan, open), `temple`, `airplane`; None where the package or trimesh is missing.
+    """A mesh that ships in a Python package, upright (+z), in a box of side 1, float64: `face` (a range scan, open),
+    `temple`, `airplane`; None where the package or trimesh is missing.
 
     Raises `PaperKitError` for another name."""
-    if name not in MESHES: raise PaperKitError("no such mesh", expected=", ".join(MESHES), found=repr(name), next_step="choose one")
+    if name not in MESHES:
+        raise PaperKitError("no such mesh", expected=", ".join(MESHES), found=repr(name), next_step="choose one")
     package, file = MESHES[name]
     spec = importlib.util.find_spec(package) if importlib.util.find_spec("trimesh") else None
     if spec is None: return None
@@ -90,8 +103,10 @@ def package_mesh(name: str) -> Mesh | None:
     return boxed(Mesh(raw.vertices[:, [0, 2, 1]]*raw.vertices.new_tensor([1., -1, 1]), raw.faces))
 
 # %% ../../nbs/geometry/worlds.ipynb #7507db41
-def corrupt(points: Float[Tensor, "n 3"], generator: Generator, noise: float = 0.0, outliers: float = 0.0) -> Float[Tensor, "m 3"]:
-    "Gaussian noise of this standard deviation a coordinate, then outliers * n stray points, uniform in the box of the cloud."
+def corrupt(points: Float[Tensor, "n 3"], generator: Generator, noise: float = 0.0,
+            outliers: float = 0.0) -> Float[Tensor, "m 3"]:
+    """Gaussian noise of this standard deviation a coordinate, then outliers * n stray points, uniform in the box of the
+    cloud."""
     moved = points + noise*torch.randn(points.shape, generator=generator, dtype=points.dtype)
     low, high = points.amin(0), points.amax(0)
     stray = low + (high - low)*torch.rand(round(outliers*len(points)), 3, generator=generator, dtype=points.dtype)
@@ -102,11 +117,14 @@ def crop(points: Float[Tensor, "n 3"], share: float, generator: Generator) -> Fl
     direction = torch.nn.functional.normalize(torch.randn(3, generator=generator, dtype=points.dtype), dim=0)
     return points[(points @ direction).argsort()[:len(points) - round(share*len(points))].sort().values]
 
-def object_pair(mesh: Mesh, count: int, generator: Generator, removed: float = 0.0, noise: float = 0.0, shared: bool = True, cropped: bool = False,
+def object_pair(mesh: Mesh, count: int, generator: Generator, removed: float = 0.0, noise: float = 0.0,
+                shared: bool = True, cropped: bool = False,
                 outliers: float = 0.0) -> Pair:
-    """`count` source points of the surface; the target is the same points, or as many others (`shared=False`), less the share `removed`, at random or on one
-    side (`cropped`), then moved, noisy, with stray points. Raises `PaperKitError` for a share outside 0..1 (1 excluded)."""
-    if not 0 <= removed < 1: raise PaperKitError("no such share", expected="0 <= removed < 1", found=removed, next_step="correct it")
+    """`count` source points of the surface; the target is the same points, or as many others (`shared=False`), less the
+    share `removed`, at random or on one side (`cropped`), then moved, noisy, with stray points. Raises `PaperKitError`
+    for a share outside 0..1 (1 excluded)."""
+    if not 0 <= removed < 1:
+        raise PaperKitError("no such share", expected="0 <= removed < 1", found=removed, next_step="correct it")
     source = sample_surface(mesh, count, generator).points
     target = source if shared else sample_surface(mesh, count, generator).points
     if cropped: target = crop(target, removed, generator)
@@ -120,10 +138,11 @@ class Scan(NamedTuple):
     points: Float[Tensor, "n 3"]
     normals: Float[Tensor, "n 3"]
 
-def depth_scan(mesh: Mesh, T: Float[Tensor, "4 4"], generator: Generator, size: int = 96, fov: float = 60.0, noise: float = 0.0, grazing: float = 0.15,
+def depth_scan(mesh: Mesh, T: Float[Tensor, "4 4"], generator: Generator, size: int = 96, fov: float = 60.0,
+               noise: float = 0.0, grazing: float = 0.15,
                holes: float = 0.02) -> Scan:
-    """One view by the camera T (world to camera). The depth z gets Gaussian noise of standard deviation `noise` z^2; surfaces whose cosine to the ray is below
-    `grazing` and a share `holes` of the rest return nothing."""
+    """One view by the camera T (world to camera). The depth z gets Gaussian noise of standard deviation `noise` z^2;
+    surfaces whose cosine to the ray is below `grazing` and a share `holes` of the rest return nothing."""
     K = intrinsics(size, size, fov, dtype=mesh.vertices.dtype)
     z, face = depth_map(mesh, K, T, size, size)
     seen = face >= 0
@@ -142,15 +161,19 @@ def _patch(corner, u, v, cell: float = 0.5) -> tuple:
     rows, columns = (max(1, math.ceil(np.linalg.norm(a)/cell)) for a in (u, v))
     s, r = np.meshgrid(np.linspace(0, 1, rows + 1), np.linspace(0, 1, columns + 1), indexing="ij")
     i = (np.arange(rows)[:, None]*(columns + 1) + np.arange(columns)).ravel()
-    return corner + s.reshape(-1, 1)*u + r.reshape(-1, 1)*v, np.concatenate([np.stack([i, i + 1, i + columns + 1], 1), np.stack([i + 1, i + columns + 2, i + columns + 1], 1)])
+    return (corner + s.reshape(-1, 1)*u + r.reshape(-1, 1)*v,
+            np.concatenate([np.stack([i, i + 1, i + columns + 1], 1),
+                            np.stack([i + 1, i + columns + 2, i + columns + 1], 1)]))
 
 def _box(centre, sides, turn: float) -> list:
     "Six patches of a box on the floor (centre x, y; bottom z; sides), turned about z."
     c, s = math.cos(turn), math.sin(turn)
     ex, ey, ez = sides[0]*np.array([c, s, 0]), sides[1]*np.array([-s, c, 0]), np.array([0, 0, sides[2]])
     o = np.array(centre, float) - (ex + ey)/2
-    return [_patch(o, ex, ey), _patch(o + ez, ex, ey), _patch(o, ex, ez), _patch(o + ey, ex, ez), _patch(o, ey, ez), _patch(o + ex, ey, ez)]
+    return [_patch(o, ex, ey), _patch(o + ez, ex, ey), _patch(o, ex, ez), _patch(o + ey, ex, ez), _patch(o, ey, ez),
+            _patch(o + ex, ey, ez)]
 
+# %% ../../nbs/geometry/worlds.ipynb #3f044875
 def room(rng: np.random.Generator, furniture: int = 7) -> Mesh:
     "A room of about 5 x 4 x 2.6 m, its floor at z = 0 around the origin, with tables, cupboards and boxes; float64."
     w, d, h = rng.uniform(4.4, 5.6), rng.uniform(3.6, 4.6), 2.6
@@ -163,13 +186,18 @@ def room(rng: np.random.Generator, furniture: int = 7) -> Mesh:
         turn = rng.uniform(0, np.pi)
         if kind == "cupboard": parts += _box([*at, 0], rng.uniform([0.5, 0.3, 1.2], [1.2, 0.6, 2.0]), turn)
         elif kind == "box": parts += _box([*at, 0], rng.uniform(0.25, 0.8, 3), turn)
-        else: parts += _box([*at, 0.7], [1.3, 0.8, 0.05], turn) + _box([*at, 0], [0.12, 0.12, 0.7], turn) + _box([*(at + 0.2), 0.75], rng.uniform(0.15, 0.4, 3), turn + 0.5)
+        else:
+            parts += (_box([*at, 0.7], [1.3, 0.8, 0.05], turn) + _box([*at, 0], [0.12, 0.12, 0.7], turn)
+                      + _box([*(at + 0.2), 0.75], rng.uniform(0.15, 0.4, 3), turn + 0.5))
     offset = np.cumsum([0] + [len(v) for v, _ in parts])
-    return Mesh(torch.from_numpy(np.concatenate([v for v, _ in parts])), torch.from_numpy(np.concatenate([f + o for (_, f), o in zip(parts, offset)])))
+    return Mesh(torch.from_numpy(np.concatenate([v for v, _ in parts])),
+                torch.from_numpy(np.concatenate([f + o for (_, f), o in zip(parts, offset)])))
 
 # %% ../../nbs/geometry/worlds.ipynb #eb4f3fd4
-def fragment(mesh: Mesh, eye, heading: float, generator: Generator, views: int = 3, sweep: float = 50.0, size: int = 72, noise: float = 0.003) -> Float[Tensor, "n 3"]:
-    "`views` depth scans from about `eye` (m) that turn through `sweep` degrees around `heading` (degrees, in the xy plane), fused, world coordinates."
+def fragment(mesh: Mesh, eye, heading: float, generator: Generator, views: int = 3, sweep: float = 50.0, size: int = 72,
+             noise: float = 0.003) -> Float[Tensor, "n 3"]:
+    """`views` depth scans from about `eye` (m) that turn through `sweep` degrees around `heading` (degrees, in the xy
+    plane), fused, world coordinates."""
     eye, points = torch.as_tensor(eye, dtype=torch.float64), []
     for k in range(views):
         a = math.radians(heading + sweep*(k/max(views - 1, 1) - 0.5))
@@ -178,10 +206,14 @@ def fragment(mesh: Mesh, eye, heading: float, generator: Generator, views: int =
         points.append(depth_scan(mesh, look_at(at, at + toward_here), generator, size, noise=noise, holes=0.05).points)
     return torch.cat(points)
 
-def room_pair(index: int, count: int, seed: int = 0, noise: float = 0.003, within: tuple[float, float] = (0.4, 0.8), epsilon: float = 0.1) -> Pair:
-    """Two fragments of room `index` with an overlap in `within` (share of source points with a target point within `epsilon`), `count` points of each. In metres.
+# %% ../../nbs/geometry/worlds.ipynb #0a266bad
+def room_pair(index: int, count: int, seed: int = 0, noise: float = 0.003, within: tuple[float, float] = (0.4, 0.8),
+              epsilon: float = 0.1) -> Pair:
+    """Two fragments of room `index` with an overlap in `within` (share of source points with a target point within
+    `epsilon`), `count` points of each. In metres.
 
-    The target is moved at random about its own middle. The first of up to 60 drawn camera pairs that fits is taken; raises `PaperKitError` if none does."""
+    The target is moved at random about its own middle. The first of up to 60 drawn camera pairs that fits is taken;
+    raises `PaperKitError` if none does."""
     rng, generator = np.random.default_rng([seed, index]), torch.Generator().manual_seed(1000*seed + index)
     mesh = room(rng)
     for _ in range(60):
@@ -192,7 +224,9 @@ def room_pair(index: int, count: int, seed: int = 0, noise: float = 0.003, withi
         clouds = [c[torch.randperm(len(c), generator=generator)[:count]] for c in clouds]
         share = (nearest(clouds[0], clouds[1])[0] <= epsilon**2).double().mean()
         if within[0] <= share <= within[1]: break
-    else: raise PaperKitError("no pair of cameras fits", expected=f"overlap in {within}", found=f"{share:.2f} at last", next_step="widen the range")
+    else:
+        raise PaperKitError("no pair of cameras fits", expected=f"overlap in {within}", found=f"{share:.2f} at last",
+                            next_step="widen the range")
     R, t = random_motion(generator)
     middle = clouds[1].mean(0)
     T = rigid(R, t - R @ middle)
@@ -200,11 +234,16 @@ def room_pair(index: int, count: int, seed: int = 0, noise: float = 0.003, withi
 
 # %% ../../nbs/geometry/worlds.ipynb #65a556ee
 def read_log(file: Path) -> list[tuple[int, int, Float[Tensor, "4 4"]]]:
-    "Blocks (i, j, T) of a Redwood log. Raises `PaperKitError` naming the line for a missing file, a torn block, NaN, or a matrix that is not rigid."
+    """Blocks (i, j, T) of a Redwood log. Raises `PaperKitError` naming the line for a missing file, a torn block, NaN,
+    or a matrix that is not rigid."""
     file = Path(file)
-    def wrong(line, found): return PaperKitError("a log of motions cannot be read", file=f"{file}:{line}", expected="blocks of 'i j n' and four lines of a rigid 4 x 4 matrix", found=found,
-                                                 next_step="get gt.log again from the data set's page")
-    if not file.is_file(): raise PaperKitError("a log of motions is missing", file=str(file), expected="SCENE/gt.log", found="nothing", next_step="get it from the data set's page")
+    def wrong(line, found):
+        return PaperKitError("a log of motions cannot be read", file=f"{file}:{line}",
+                             expected="blocks of 'i j n' and four lines of a rigid 4 x 4 matrix", found=found,
+                             next_step="get gt.log again from the data set's page")
+    if not file.is_file():
+        raise PaperKitError("a log of motions is missing", file=str(file), expected="SCENE/gt.log", found="nothing",
+                            next_step="get it from the data set's page")
     with reading(file, "SCENE/gt.log", 50_000_000): text = file.read_text(encoding="utf-8", errors="replace")
     lines, found = [l.split() for l in text.splitlines() if l.strip()], []
     for at in range(0, len(lines), 5):
@@ -215,12 +254,15 @@ def read_log(file: Path) -> list[tuple[int, int, Float[Tensor, "4 4"]]]:
         except (ValueError, IndexError) as error: raise wrong(at + 1, f"{type(error).__name__}: {error}"[:80]) from None
         if T.shape != (4, 4): raise wrong(at + 1, f"a matrix of shape {list(T.shape)}")
         if not torch.isfinite(T).all(): raise wrong(at + 2, "NaN or infinity")
-        if (T[:3, :3] @ T[:3, :3].mT - torch.eye(3)).abs().max() > 1e-3 or torch.linalg.det(T[:3, :3]) < 0: raise wrong(at + 2, "a matrix that is not rigid")
+        if (T[:3, :3] @ T[:3, :3].mT - torch.eye(3)).abs().max() > 1e-3 or torch.linalg.det(T[:3, :3]) < 0:
+            raise wrong(at + 2, "a matrix that is not rigid")
         found.append((i, j, T))
     return found
 
+# %% ../../nbs/geometry/worlds.ipynb #ca46d7dd
 class RedwoodFragments:
-    "Pairs of fragments of one scene: `data[k]` is a `Pair` with `count` points of each, drawn with `seed`; `data.find(i, j)` gives k."
+    """Pairs of fragments of one scene: `data[k]` is a `Pair` with `count` points of each, drawn with `seed`;
+    `data.find(i, j)` gives k."""
     def __init__(self, data_root, scene: str = "livingroom1", count: int = 10_000, seed: int = 0):
         self.folder, self.count, self.seed = Path(data_root).expanduser()/scene, count, seed
         self.log = read_log(self.folder/"gt.log")
@@ -231,19 +273,27 @@ class RedwoodFragments:
         "The place of the pair (i, j), in either order. Raises `PaperKitError` when the log has none."
         for k, (a, b, _) in enumerate(self.log):
             if {a, b} == {i, j}: return k
-        raise PaperKitError("no such pair", file=str(self.folder/"gt.log"), expected=f"a block {i} {j}", found=f"{len(self.log)} others", next_step="choose one of the log")
+        raise PaperKitError("no such pair", file=str(self.folder/"gt.log"), expected=f"a block {i} {j}",
+                            found=f"{len(self.log)} others", next_step="choose one of the log")
 
     def cloud(self, number: int) -> Float[Tensor, "n 3"]:
-        "All points of a fragment. Raises `PaperKitError` for a file that is missing, cannot be read, is empty or not finite."
+        """All points of a fragment. Raises `PaperKitError` for a file that is missing, cannot be read, is empty or not
+        finite."""
         file, next_step = self.folder/f"cloud_bin_{number}.ply", "unpack the fragments of the scene again"
-        if not file.is_file(): raise PaperKitError("a fragment is missing", file=str(file), expected="cloud_bin_K.ply", found="nothing", next_step=next_step)
+        if not file.is_file():
+            raise PaperKitError("a fragment is missing", file=str(file), expected="cloud_bin_K.ply", found="nothing",
+                                next_step=next_step)
         trimesh = need("trimesh", "meshes")
         with reading(file, "a PLY file of points", 1 << 29, next_step=next_step, what="a fragment cannot be read"):
             with open(file, "rb") as content: loaded = trimesh.load(content, file_type="ply", process=False)
             points = torch.from_numpy(np.array(loaded.vertices, dtype=np.float64))
-        if points.ndim != 2 or len(points) == 0: raise PaperKitError("a fragment is empty", file=str(file), expected="points", found=list(points.shape), next_step=next_step)
+        if points.ndim != 2 or len(points) == 0:
+            raise PaperKitError("a fragment is empty", file=str(file), expected="points", found=list(points.shape),
+                                next_step=next_step)
         if not torch.isfinite(points).all():
-            raise PaperKitError("a fragment is not finite", file=str(file), expected="finite coordinates", found=f"{int((~torch.isfinite(points)).any(1).sum())} points with NaN or infinity", next_step=next_step)
+            raise PaperKitError("a fragment is not finite", file=str(file), expected="finite coordinates",
+                                found=f"{int((~torch.isfinite(points)).any(1).sum())} points with NaN or infinity",
+                                next_step=next_step)
         return points
 
     def __getitem__(self, k: int) -> Pair:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,11 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from .worlds import JOINTS, PART_OF_JOINT, PARTS, Body, coarser, corrupt_parts, dressed, free_body, picture_people, pose_bank, projected
+from .worlds import (JOINTS, PART_OF_JOINT, PARTS, Body, coarser, corrupt_parts, dressed,
+                                      free_body, picture_people, pose_bank, projected)
 from ..kit.claims import Predicate, above, all_of, below, custom, less, more, near, near_ratio
 from ..kit.files import PaperKitError, patch, reading
 from ..kit.geometry import align, axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
-from ..kit.nn import Residual, ResNet, parameter_count, seeded
+from ..kit.nn import Residual, ResNet, load_strict, parameter_count, read_weights, seeded
 from ..kit.readers import read_npz, read_picture
 from ..kit.scenes import texture_bank
 from ..kit.train import Batches, cosine, train
@@ -35,9 +37,9 @@ __all__ = ['F', 'TARGETS', 'KINDS', 'SWAP', 'SWAP_PARTS', 'FOURTEEN', 'LAYOUTS',
            'TITLES', 'predicates', 'WHY', 'adjacency', 'Topology', 'restricted', 'topology', 'PerVertex',
            'GraphConvolution', 'normal', 'GraphBlock', 'GraphCNN', 'Encoder', 'rotations_from', 'at_rest',
            'ResidualLayer', 'ParameterMLP', 'FullyConnected', 'IterativeRegressor', 'matched', 'Network',
-           'corrupt_surface', 'network_input', 'prepared', 'turned', 'stage_one', 'stage_two', 'balanced', 'mpjpe',
-           'reconstruction', 'roughness', 'upright_poses', 'scenery', 'world_stage', 'frontal', 'both', 'some',
-           'pretrain_stage', 'build', 'network_loss', 'train_stage', 'tune_stage', 'predict', 'judged',
+           'load_official', 'corrupt_surface', 'network_input', 'prepared', 'turned', 'stage_one', 'stage_two',
+           'balanced', 'mpjpe', 'reconstruction', 'roughness', 'upright_poses', 'scenery', 'world_stage', 'frontal',
+           'both', 'some', 'pretrain_stage', 'build', 'network_loss', 'train_stage', 'tune_stage', 'predict', 'judged',
            'evaluate_stage', 'meshes', 'read_off', 'mlp_stage', 'feed_stage', 'together_stage', 'Mixture', 'pose_prior',
            'detected', 'smplify', 'fit_stage', 'scores', 'segment_stage', 'Index', 'read_index', 'crop', 'load_item',
            'read_sampling', 'world_stages', 'stages', 'Bench', 'studio_runs', 'equal_runs', 'reading_runs',
@@ -57,7 +59,8 @@ def adjacency(faces: Int[Tensor, "f 3"], count: int, loops: bool = True) -> Floa
 
 @dataclass
 class Topology:
-    "A coarse template: places [N, 3] in the unit cube, faces, A~, the vertices kept, U [v, N] and joints [24, N] = J U; `body`: the kept vertices as a body, its joints exact."
+    """A coarse template: places [N, 3] in the unit cube, faces, A~, the vertices kept, U [v, N] and joints [24, N] = J
+    U; `body`: the kept vertices as a body, its joints exact."""
     template: Float[Tensor, "N 3"]
     faces: Int[Tensor, "f 3"]
     adjacency: Float[Tensor, "N N"]
@@ -77,11 +80,14 @@ class Topology:
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #29267ef1
 def restricted(body: Body, kept: Int[Tensor, "N"]) -> Body:
-    "A body of only some vertices, with the joints of the whole: 24 points are appended that are the joints at rest, and the regressor picks them."
+    """A body of only some vertices, with the joints of the whole: 24 points are appended that are the joints at rest,
+    and the regressor picks them."""
     j = len(body.parents)
     joined = lambda x, y: torch.cat([x[..., kept, :], y], -2)
     regressor = torch.cat([torch.zeros(j, len(kept)), torch.eye(j)], 1).to(body.mean)
-    return Body(joined(body.mean, body.joints_of(body.mean)), joined(body.directions, body.joints_of(body.directions)), regressor, joined(body.skinning, torch.eye(j).to(body.mean)), body.faces[:0], body.parents)
+    return Body(joined(body.mean, body.joints_of(body.mean)),
+                joined(body.directions, body.joints_of(body.directions)), regressor,
+                joined(body.skinning, torch.eye(j).to(body.mean)), body.faces[:0], body.parents)
 
 @functools.cache
 def topology(count: int, middle: int = 1723) -> Topology:
@@ -95,24 +101,30 @@ def topology(count: int, middle: int = 1723) -> Topology:
     low, high = vertices.amin(0), vertices.amax(0)
     centred = vertices - (low + high)/2
     joints = torch.sparse.mm(up.t(), body.regressor.T).T
-    return Topology(centred/centred.abs().max(), faces, adjacency(faces, len(kept)), kept, up.coalesce(), joints, restricted(body, kept), body)
+    return Topology(centred/centred.abs().max(), faces, adjacency(faces, len(kept)), kept, up.coalesce(),
+                    joints, restricted(body, kept), body)
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #fa2efafb
 class PerVertex(nn.Module):
-    "The same linear map at each vertex: [b, k, N] -> [b, l, N]. `published`: weights in +-1/(k l), as released; else Xavier's."
+    """The same linear map at each vertex: [b, k, N] -> [b, l, N]. `published`: weights in +-1/(k l), as released; else
+    Xavier's."""
     def __init__(self, inputs: int, outputs: int, published: bool = False):
         super().__init__()
         bound = 1/(inputs*outputs) if published else math.sqrt(6/(inputs + outputs))
-        self.weight, self.bias = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound)), nn.Parameter(torch.zeros(outputs) if not published else torch.empty(outputs).uniform_(-bound, bound))
+        self.weight, self.bias = (nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound)),
+                                  nn.Parameter(torch.zeros(outputs) if not published
+                                               else torch.empty(outputs).uniform_(-bound, bound)))
 
-    def forward(self, x: Float[Tensor, "b k N"]) -> Float[Tensor, "b l N"]: return torch.bmm(self.weight.expand(len(x), -1, -1), x) + self.bias[:, None]
+    def forward(self, x: Float[Tensor, "b k N"]) -> Float[Tensor, "b l N"]:
+        return torch.bmm(self.weight.expand(len(x), -1, -1), x) + self.bias[:, None]
 
 class GraphConvolution(nn.Module):
     "Eq. 1: Y = A~ X W, here with channels first."
     def __init__(self, inputs: int, outputs: int, A: Float[Tensor, "N N"]):
         super().__init__()
         bound = math.sqrt(6/(inputs + outputs))
-        self.weight, self.bias = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound)), nn.Parameter(torch.zeros(outputs))
+        self.weight, self.bias = (nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound)),
+                                  nn.Parameter(torch.zeros(outputs)))
         self.register_buffer("A", A.T.contiguous() if len(A) < 100 else A.to_sparse(), persistent=False)
 
     def forward(self, x: Float[Tensor, "b k N"]) -> Float[Tensor, "b l N"]:
@@ -124,16 +136,22 @@ class GraphConvolution(nn.Module):
 # %% ../../nbs/human3d/graph_cmr.ipynb #e7cd77ce
 def normal(kind: str, channels: int) -> nn.Module:
     "Norm over a graph's channels: `group` (8 channels a group), `batch`, or `none`."
-    if kind not in ("group", "batch", "none"): raise PaperKitError("there is no such norm", expected="group, batch, none", found=repr(kind), next_step="choose one")
-    return nn.GroupNorm(max(1, channels//8), channels) if kind == "group" else nn.BatchNorm1d(channels) if kind == "batch" else nn.Identity()
+    if kind not in ("group", "batch", "none"):
+        raise PaperKitError("there is no such norm", expected="group, batch, none", found=repr(kind),
+                            next_step="choose one")
+    return (nn.GroupNorm(max(1, channels//8), channels) if kind == "group" else nn.BatchNorm1d(channels)
+            if kind == "batch" else nn.Identity())
 
 class GraphBlock(nn.Module):
-    "Bottleneck of a graph: norm, ReLU, linear to half; norm, ReLU, graph convolution; norm, ReLU, linear; plus x (through a linear map where widths differ)."
-    def __init__(self, inputs: int, outputs: int, A: Float[Tensor, "N N"], norm: str = "group", published: bool = False):
+    """Bottleneck of a graph: norm, ReLU, linear to half; norm, ReLU, graph convolution; norm, ReLU, linear; plus x
+    (through a linear map where widths differ)."""
+    def __init__(self, inputs: int, outputs: int, A: Float[Tensor, "N N"], norm: str = "group",
+                 published: bool = False):
         super().__init__()
         half = outputs//2
         self.norm1, self.norm2, self.norm3 = normal(norm, inputs), normal(norm, half), normal(norm, half)
-        self.first, self.middle, self.last = PerVertex(inputs, half, published), GraphConvolution(half, half, A), PerVertex(half, outputs, published)
+        self.first, self.middle, self.last = (PerVertex(inputs, half, published),
+                                              GraphConvolution(half, half, A), PerVertex(half, outputs, published))
         self.skip = PerVertex(inputs, outputs, published) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b k N"]) -> Float[Tensor, "b l N"]:
@@ -143,16 +161,22 @@ class GraphBlock(nn.Module):
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #68e2337d
 class GraphCNN(nn.Module):
-    "Image feature -> vertices [b, N, 3] in metres and camera (s, tx, ty). `width` 256 is the published size. `layers`: how many residual blocks."
-    def __init__(self, features: int, top: Topology, width: int = 256, layers: int = 5, norm: str = "group", published: bool = False):
+    """Image feature -> vertices [b, N, 3] in metres and camera (s, tx, ty). `width` 256 is the published size.
+    `layers`: how many residual blocks."""
+    def __init__(self, features: int, top: Topology, width: int = 256, layers: int = 5, norm: str = "group",
+                 published: bool = False):
         super().__init__()
         A, N = top.adjacency, len(top.template)
         self.register_buffer("template", top.template.T.contiguous(), persistent=False)
         quarter, eighth = max(8, width//4), max(8, width//8)
         self.start = PerVertex(3 + features, 2*width, published)
-        self.blocks = nn.ModuleList([GraphBlock(2*width, width, A, norm, published), *(GraphBlock(width, width, A, norm, published) for _ in range(layers))])
-        self.shape = nn.Sequential(GraphBlock(width, quarter, A, norm, published), GraphBlock(quarter, eighth, A, norm, published), normal(norm, eighth), nn.ReLU(), PerVertex(eighth, 3, published))
-        self.view = nn.Sequential(normal(norm, width), nn.ReLU(), PerVertex(width, 1, published), nn.ReLU(), nn.Flatten(), nn.Linear(N, 3))
+        self.blocks = nn.ModuleList([GraphBlock(2*width, width, A, norm, published),
+                                     *(GraphBlock(width, width, A, norm, published) for _ in range(layers))])
+        self.shape = nn.Sequential(GraphBlock(width, quarter, A, norm, published),
+                                   GraphBlock(quarter, eighth, A, norm, published), normal(norm, eighth),
+                                   nn.ReLU(), PerVertex(eighth, 3, published))
+        self.view = nn.Sequential(normal(norm, width), nn.ReLU(), PerVertex(width, 1, published), nn.ReLU(),
+                                  nn.Flatten(), nn.Linear(N, 3))
         with torch.no_grad():
             self.view[-1].bias.copy_(torch.tensor([1.0, 0, 0]))
             if not published: self.start.weight[:, :3] *= 8
@@ -175,11 +199,13 @@ class GraphCNN(nn.Module):
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #95f0a0f5
 class Encoder(nn.Module):
-    "ResNet without its last layer: [b, 3, h, w] -> [b, outputs]. Width 64 is the published one; `layers` 18 or 50. `centre` and `spread` bring the features of a pretrained one to mean 0 and spread 1; at first they do nothing."
+    """ResNet without its last layer: [b, 3, h, w] -> [b, outputs]. Width 64 is the published one; `layers` 18 or 50.
+    `centre` and `spread` bring the features of a pretrained one to mean 0 and spread 1; at first they do nothing."""
     def __init__(self, layers: int = 50, width: int = 64):
         super().__init__()
         counts, deep = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}[layers], layers >= 50
-        self.conv1, self.bn1, inputs, groups = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), width, []
+        self.conv1, self.bn1, inputs, groups = (nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width),
+                                                width, [])
         for level, count in enumerate(counts):
             for k in range(count):
                 groups.append(Residual(inputs, width*2**level, 2 if level and k == 0 else 1, deep, nn.BatchNorm2d))
@@ -190,34 +216,45 @@ class Encoder(nn.Module):
             if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b outputs"]:
-        return (self.groups(F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)).mean((-2, -1)) - self.centre)/self.spread
+        return (self.groups(F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)).mean((-2, -1))
+                - self.centre)/self.spread
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #b1172861
 def rotations_from(raw: Float[Tensor, "b p"], kind: str) -> Float[Tensor, "b 24 3 3"]:
-    "24 rotations: `matrix`, 216 numbers projected by SVD; `axis-angle`, 72 numbers through Rodrigues' formula."
-    return nearest_rotation(raw.unflatten(-1, (24, 3, 3))) if kind == "matrix" else axis_angle_to_matrix(raw.unflatten(-1, (24, 3)))
+    """24 rotations: `matrix`, 216 numbers projected by SVD; `axis-angle`, 72 numbers through Rodrigues' formula.
+
+    `released`: as the authors' code projects, U V^T times its determinant: -1 times a reflection is a rotation, but not
+    the nearest one."""
+    if kind == "axis-angle": return axis_angle_to_matrix(raw.unflatten(-1, (24, 3)))
+    M = raw.unflatten(-1, (24, 3, 3))
+    if kind == "matrix": return nearest_rotation(M)
+    U, _, Vh = torch.linalg.svd(M)
+    return U @ Vh*torch.linalg.det(U @ Vh)[..., None, None]
 
 def at_rest(kind: str) -> Float[Tensor, "p"]:
     "The numbers of a person who stands upright before the camera (y down, z away: half a turn about x)."
     R = torch.eye(3).repeat(24, 1, 1); R[0] = torch.diag(torch.tensor([1.0, -1, -1]))
     v = torch.zeros(24, 3); v[0, 0] = math.pi
-    return R.flatten() if kind == "matrix" else v.flatten()
+    return v.flatten() if kind == "axis-angle" else R.flatten()
 
 class ResidualLayer(nn.Module):
     "x + two fully connected layers with batch norm."
     def __init__(self, width: int):
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width), nn.BatchNorm1d(width))
+        self.body = nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width),
+                                  nn.BatchNorm1d(width))
 
     def forward(self, x: Float[Tensor, "b width"]) -> Float[Tensor, "b width"]: return F.relu(x + self.body(x))
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #18e81718
 class ParameterMLP(nn.Module):
     "Coarse mesh [b, N, 3] -> rotations [b, 24, 3, 3] and shape [b, 10] (Sec. 3.3). Width 1024 is the published size."
     def __init__(self, top: Topology, width: int = 1024, kind: str = "matrix"):
         super().__init__()
         self.kind, rest = kind, at_rest(kind)
         self.register_buffer("template", top.template, persistent=False)
-        self.body = nn.Sequential(nn.Linear(6*len(top.template), width), nn.BatchNorm1d(width), nn.ReLU(), ResidualLayer(width), ResidualLayer(width))
+        self.body = nn.Sequential(nn.Linear(6*len(top.template), width), nn.BatchNorm1d(width), nn.ReLU(),
+                                  ResidualLayer(width), ResidualLayer(width))
         self.last = nn.Linear(width, len(rest) + 10)
         with torch.no_grad():
             self.last.weight.mul_(0.1)
@@ -241,13 +278,15 @@ class FullyConnected(nn.Module):
         return x[:, :-3].unflatten(1, (-1, 3)), x[:, -3:]
 
 class IterativeRegressor(nn.Module):
-    "HMR: (feature, parameters) -> correction, `rounds` times from the mean. `kind` as in `rotations_from`; NBF is one round with matrices."
+    """HMR: (feature, parameters) -> correction, `rounds` times from the mean. `kind` as in `rotations_from`; NBF is one
+    round with matrices."""
     def __init__(self, features: int, hidden: int, kind: str = "axis-angle", rounds: int = 3):
         super().__init__()
         start = torch.cat([at_rest(kind), torch.zeros(10), torch.tensor([1.0, 0, 0])])
         self.kind, self.rounds = kind, rounds
         self.register_buffer("start", start, persistent=False)
-        self.body = nn.Sequential(nn.Linear(features + len(start), hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.body = nn.Sequential(nn.Linear(features + len(start), hidden), nn.ReLU(), nn.Linear(hidden, hidden),
+                                  nn.ReLU())
         self.last = nn.Linear(hidden, len(start))
         with torch.no_grad(): self.last.weight.mul_(0.1); self.last.bias.zero_()
 
@@ -271,17 +310,82 @@ def matched(build, goal: int) -> nn.Module:
 
 class Network(nn.Module):
     "Encoder and head. `target`: graph, fc (meshes) or hmr, nbf (parameters)."
-    def __init__(self, target: str, top: Topology, width: int, encoder: tuple = (18, 16), norm: str = "group", published: bool = False):
+    def __init__(self, target: str, top: Topology, width: int, encoder: tuple = (18, 16), norm: str = "group",
+                 published: bool = False):
         super().__init__()
-        if target not in TARGETS: raise PaperKitError("there is no such target", expected=", ".join(TARGETS), found=repr(target), next_step="choose one")
+        if target not in TARGETS:
+            raise PaperKitError("there is no such target", expected=", ".join(TARGETS), found=repr(target),
+                                next_step="choose one")
         self.target, self.encoder = target, Encoder(*encoder)
         k = self.encoder.outputs
         self.head = GraphCNN(k, top, width, norm=norm, published=published)
         goal = parameter_count(self.head)
         if target == "fc": self.head = matched(lambda h: FullyConnected(k, top, h), goal)
-        if target in ("hmr", "nbf"): self.head = matched(lambda h: IterativeRegressor(k, h, *(("axis-angle", 3) if target == "hmr" else ("matrix", 1))), goal)
+        if target in ("hmr", "nbf"):
+            self.head = matched(lambda h: IterativeRegressor(k, h,
+                                                             *(("axis-angle", 3) if target == "hmr"
+                                                               else ("matrix", 1))), goal)
 
     def forward(self, x: Float[Tensor, "b 3 h w"]): return self.head(self.encoder(x))
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #a2497e7d
+_official = (("graph_cnn.resnet.", "encoder."), ("graph_cnn.gc.0.", "head.start."), ("graph_cnn.gc.", "head.blocks."),
+             ("graph_cnn.shape.", "head.shape."), ("graph_cnn.camera_fc.4.", "head.view.5."),
+             ("graph_cnn.camera_fc.", "head.view."), ("smpl_param_regressor.layers.0.fc_block.", "body."),
+             ("smpl_param_regressor.layers.3.", "last."))
+_inside = ((".lin1.", ".first."), (".conv.", ".middle."), (".lin2.", ".last."), (".skip_conv.", ".skip."),
+           (".norm2.", ".norm3."), (".norm1.", ".norm2."), (".pre_norm.", ".norm1."))
+
+def _from_official(name: str) -> str | None:
+    "Our name for a tensor of the authors' networks; None for the classifier that they leave out."
+    start, new = next(((old, new) for old, new in _official if name.startswith(old)), ("", ""))
+    rest = name[len(start):]
+    if start.startswith("smpl") or not start:
+        deep = re.fullmatch(r"smpl_param_regressor\.layers\.([12])\.fc_block\.(.*)", name)
+        return f"body.{int(deep[1]) + 2}.body.{deep[2]}" if deep else new + rest
+    if rest.startswith("fc."): return None
+    if deep := re.fullmatch(r"layer([1-4])\.(\d+)\.(.*)", rest):
+        return f"{new}groups.{(0, 3, 7, 13)[int(deep[1]) - 1] + int(deep[2])}.{deep[3]}"
+    if start == "graph_cnn.gc.":
+        k, rest = rest.split(".", 1)
+        rest = f"{int(k) - 1}.{rest}"
+    for old, own in _inside:
+        if old in "." + rest:
+            rest = ("." + rest).replace(old, own)[1:]
+            break
+    return new + {"W": "weight", "b": "bias"}.get(rest, re.sub(r"\.W$", ".weight", re.sub(r"\.b$", ".bias", rest)))
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #148f3012
+def _fill(module: nn.Module, state: dict) -> nn.Module:
+    "Weights into a module in evaluation mode; counters and scales of ours that the file does not know keep their values."
+    own = module.state_dict()
+    ours = {k: v for k, v in own.items() if k.endswith(("num_batches_tracked", "encoder.centre", "encoder.spread"))}
+    idle = [k for k in state if ".skip." in k and k not in own]
+    return load_strict(module, {**ours, **{k: v for k, v in state.items() if k not in idle}}).eval()
+
+def load_official(path, top: Topology) -> tuple[Network, ParameterMLP]:
+    """Graph network and parameter perceptron with the weights of a checkpoint of the authors' code, on their mesh `top`.
+
+    Pictures go in as `network_input(..., "rgb")` at 224 pixels; their camera is s (J + t), and their perceptron projects
+    matrices as kind `released` does. Nothing in the file is run. Raises `PaperKitError` naming what does not fit."""
+    found = read_weights(path)
+    missing = [k for k in ("graph_cnn", "smpl_param_regressor") if not isinstance(found.get(k), dict)]
+    if missing or "gc.0.W" not in found["graph_cnn"]:
+        raise PaperKitError("this is no checkpoint of Graph CMR", file=str(path),
+                            expected="graph_cnn (with gc.0.W) and smpl_param_regressor",
+                            found=", ".join(sorted(map(str, found))[:6]) or "nothing",
+                            next_step="take one that nkolot/GraphCMR wrote")
+    flat = {f"{part}.{k.removeprefix('module.')}": v for part in ("graph_cnn", "smpl_param_regressor")
+            for k, v in found[part].items()}
+    state = {ours: v for k, v in flat.items() if (ours := _from_official(k))}
+    state = {k: v.T.contiguous() if k.endswith("middle.weight") else v for k, v in state.items()}
+    width = len(state["head.start.weight"])//2
+    net = Network("graph", top, width, (50, 64), published=True)
+    net.head = GraphCNN(2048, top, width, len({k.split(".")[2] for k in state if k.startswith("head.blocks.")}) - 1)
+    reader = ParameterMLP(top, len(state["body.0.weight"]), "released")
+    graph = ("encoder.", "head.")
+    return (_fill(net, {k: v for k, v in state.items() if k.startswith(graph)}),
+            _fill(reader, {k: v for k, v in state.items() if not k.startswith(graph)}))
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #fa4438d7
 KINDS = ("rgb", "parts", "dense")
@@ -294,19 +398,27 @@ def _other_side(names) -> list[int]:
 SWAP, SWAP_PARTS = _other_side(JOINTS), _other_side(PARTS)
 
 def corrupt_surface(surface: Tensor, said: Int[Tensor, "b h w"]) -> Tensor:
-    "Dense correspondences that follow a spoilt part map: pixels whose part was lost or moved take the nearest meaning, empty or the mirrored bone."
+    """Dense correspondences that follow a spoilt part map: pixels whose part was lost or moved take the nearest
+    meaning, empty or the mirrored bone."""
     owner, out = surface[:, 0].long(), surface.clone()
     true = (torch.tensor((0,) + PART_OF_JOINT))[owner]
     mirrored = torch.tensor([0] + [k + 1 for k in SWAP])[owner]
     flipped = said == torch.tensor(SWAP_PARTS)[true]
-    out[:, 0] = torch.where(said == true, owner, torch.where(flipped & (said > 0), mirrored, torch.zeros_like(owner))).to(surface.dtype)
+    out[:, 0] = torch.where(said == true, owner,
+                            torch.where(flipped & (said > 0), mirrored, torch.zeros_like(owner))).to(surface.dtype)
     return out*(out[:, :1] > 0)
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #28904f43
 def network_input(data: dict, kind: str, mirror: Tensor | None = None) -> Float[Tensor, "b 3 h w"]:
-    "Numbers around 0 from bytes: RGB by ImageNet's mean and spread, part colours, or (bone/24, u, v). `mirror`: which pictures to reflect, labels included."
-    if kind not in KINDS: raise PaperKitError("there is no such input", expected=", ".join(KINDS), found=repr(kind), next_step="choose one")
+    """Numbers around 0 from bytes: RGB by ImageNet's mean and spread, part colours, or (bone/24, u, v). `mirror`: which
+    pictures to reflect, labels included."""
+    if kind not in KINDS:
+        raise PaperKitError("there is no such input", expected=", ".join(KINDS), found=repr(kind),
+                            next_step="choose one")
     m = torch.zeros(len(data["image"]), dtype=torch.bool) if mirror is None else mirror
-    if kind == "rgb": x = (data["image"].float()/255 - torch.tensor([0.485, 0.456, 0.406])[:, None, None])/torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    if kind == "rgb":
+        x = (data["image"].float()/255 - torch.tensor([0.485, 0.456, 0.406])[:, None, None])/torch.tensor([0.229,
+                0.224, 0.225])[:, None, None]
     elif kind == "parts":
         label = data["said"].long()
         x = _colours[torch.where(m[:, None, None], torch.tensor(SWAP_PARTS)[label], label)].movedim(-1, 1)
@@ -320,63 +432,80 @@ def network_input(data: dict, kind: str, mirror: Tensor | None = None) -> Float[
 # %% ../../nbs/human3d/graph_cmr.ipynb #c6b4a50f
 _reflect = torch.diag(torch.tensor([-1.0, 1, 1]))
 
-def prepared(data: dict, kind: str, top: Topology, generator: Generator | None = None, fine: bool = False, turns: bool = True) -> dict:
-    "Network input and truth of a batch; with a generator, augmented (mirror and colour gain alone without `turns`). Vertices are the coarse ones, or all with `fine`."
+def prepared(data: dict, kind: str, top: Topology, generator: Generator | None = None, fine: bool = False,
+             turns: bool = True) -> dict:
+    """Network input and truth of a batch; with a generator, augmented (mirror and colour gain alone without `turns`).
+    Vertices are the coarse ones, or all with `fine`."""
     n, R, camera, joints = len(data["image"]), data["rotations"], data["camera"], data["joints"]
     mirror = torch.zeros(n, dtype=torch.bool)
     if generator is not None:
         mirror = torch.rand(n, generator=generator) < 0.5
         W = _reflect @ R[:, SWAP] @ _reflect
-        R, joints = torch.where(mirror[:, None, None, None], W, R), torch.where(mirror[:, None, None], joints[:, SWAP]*_reflect.diagonal(), joints)
+        R, joints = (torch.where(mirror[:, None, None, None], W, R),
+                     torch.where(mirror[:, None, None], joints[:, SWAP]*_reflect.diagonal(), joints))
         camera = torch.where(mirror[:, None], camera*torch.tensor([1.0, -1, 1]), camera)
     x = network_input(data, kind, mirror)
     if generator is not None:
         if kind == "rgb": x = x*(0.6 + 0.8*torch.rand(n, 3, 1, 1, generator=generator))
     if generator is not None and turns:
-        angle = (torch.randn(n, generator=generator)*30).clamp(-60, 60).deg2rad()*(torch.rand(n, generator=generator) < 0.4)
+        angle = (torch.randn(n, generator=generator)*30).clamp(-60,
+                                                               60).deg2rad()*(torch.rand(n, generator=generator) < 0.4)
         zoom = (1 + 0.25*torch.randn(n, generator=generator)).clamp(0.75, 1.25)
         x, R, joints, camera = turned(x, kind, R, joints, camera, data["pelvis"], angle, zoom)
     posed = (top.full if fine else top.body)(R, data["shape"])
-    return {"x": x, "rotations": R, "shape": data["shape"], "camera": camera, "joints": joints, "keypoints": projected(joints, camera),
-            "vertices": posed.vertices if fine else posed.vertices[:, :len(top.kept)], "known": data.get("known", torch.ones(n))}
+    return {"x": x, "rotations": R, "shape": data["shape"], "camera": camera, "joints": joints,
+            "keypoints": projected(joints, camera),
+            "vertices": posed.vertices if fine else posed.vertices[:, :len(top.kept)],
+            "known": data.get("known", torch.ones(n))}
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #1de8b321
 def turned(x, kind, R, joints, camera, pelvis, angle, zoom):
     "Pictures turned and scaled about their centre, with rotations, joints and camera to match."
     Q = axis_angle_to_matrix(torch.stack([0*angle, 0*angle, angle], -1))
-    grid = F.affine_grid(torch.cat([Q[:, :2, :2].mT/zoom[:, None, None], torch.zeros(len(x), 2, 1)], -1), x.shape, align_corners=False)
+    grid = F.affine_grid(torch.cat([Q[:, :2, :2].mT/zoom[:, None, None], torch.zeros(len(x), 2, 1)], -1),
+                         x.shape, align_corners=False)
     x = F.grid_sample(x, grid, mode="bilinear" if kind == "rgb" else "nearest", align_corners=False)
     R = torch.cat([(Q @ R[:, 0])[:, None], R[:, 1:]], 1)
     turn = lambda p: (Q[:, None] @ p[..., None])[..., 0]
     moved = turn(joints - pelvis[:, None]) + pelvis[:, None]
-    centre = (Q[:, :2, :2] @ (camera[:, :1]*pelvis[:, :2] + camera[:, 1:])[..., None])[..., 0] - camera[:, :1]*pelvis[:, :2]
+    centre = (Q[:, :2, :2] @ (camera[:, :1]*pelvis[:, :2] + camera[:, 1:])[..., None])[..., 0] - camera[:,
+        :1]*pelvis[:, :2]
     return x, R, moved, torch.cat([camera[:, :1], centre], 1)*zoom[:, None]
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #71fa119e
-def stage_one(vertices: Float[Tensor, "b N 3"], camera: Float[Tensor, "b 3"], truth: dict, top: Topology, power: int = 1) -> dict[str, Tensor]:
+def stage_one(vertices: Float[Tensor, "b N 3"], camera: Float[Tensor, "b 3"], truth: dict, top: Topology,
+              power: int = 1) -> dict[str, Tensor]:
     "Eqs. 2 to 4; `power` 2 squares the vertex errors (the ablation). Joints come from the upsampled mesh."
     joints = top.joints @ vertices
     if vertices.shape[1] != truth["vertices"].shape[1]: vertices = top.upsample(vertices)
     gap = (vertices - truth["vertices"]).abs().pow(power).mean((1, 2))
     known = truth["known"].to(gap)
-    return {"shape": (gap*known).sum()/known.sum().clamp(min=1), "keypoints": (projected(joints, camera) - truth["keypoints"]).abs().mean()}
+    return {"shape": (gap*known).sum()/known.sum().clamp(min=1),
+            "keypoints": (projected(joints, camera) - truth["keypoints"]).abs().mean()}
 
-def stage_two(R: Float[Tensor, "b 24 3 3"], shape: Float[Tensor, "b 10"], camera: Float[Tensor, "b 3"], truth: dict, top: Topology, weight: float = 0.1) -> dict[str, Tensor]:
-    "Eq. 5, with `weight` lambda: vertices and joints of the posed body, squared errors of rotation matrices and of shape. Pictures without 3D truth have the keypoint term alone."
+def stage_two(R: Float[Tensor, "b 24 3 3"], shape: Float[Tensor, "b 10"], camera: Float[Tensor, "b 3"], truth: dict,
+              top: Topology, weight: float = 0.1) -> dict[str, Tensor]:
+    """Eq. 5, with `weight` lambda: vertices and joints of the posed body, squared errors of rotation matrices and of
+    shape. Pictures without 3D truth have the keypoint term alone."""
     fine = truth["vertices"].shape[1] != len(top.kept)
     posed = (top.full if fine else top.body)(R, shape)
     vertices = posed.vertices if fine else posed.vertices[:, :len(top.kept)]
     joints = top.full.joints_of(vertices) if fine else top.joints @ vertices
     known = truth["known"].to(R)
     mean = lambda e: (e.flatten(1).mean(1)*known).sum()/known.sum().clamp(min=1)
-    return {"shape": mean((vertices - truth["vertices"]).abs()), "keypoints": (projected(joints, camera) - truth["keypoints"]).abs().mean(),
+    return {"shape": mean((vertices - truth["vertices"]).abs()),
+            "keypoints": (projected(joints, camera) - truth["keypoints"]).abs().mean(),
             "pose": mean((R - truth["rotations"]).square()), "betas": weight*mean((shape - truth["shape"]).square())}
 
 def balanced(losses: dict[str, Tensor], truth: dict) -> dict[str, Tensor]:
-    "The keypoint term with its weight in the sums of Eqs. 2 to 4, relative to the mean over vertices: 48 numbers against three a vertex."
+    """The keypoint term with its weight in the sums of Eqs. 2 to 4, relative to the mean over vertices: 48 numbers
+    against three a vertex."""
     return losses | {"keypoints": losses["keypoints"]*(48/truth["vertices"][0].numel())}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #3cd8ea7f
-FOURTEEN = [JOINTS.index(n) for n in ("right ankle", "right knee", "right hip", "left hip", "left knee", "left ankle", "right wrist", "right elbow", "right shoulder", "left shoulder", "left elbow", "left wrist", "neck", "head")]
+FOURTEEN = [JOINTS.index(n) for n in ("right ankle", "right knee", "right hip", "left hip", "left knee",
+                                      "left ankle", "right wrist", "right elbow", "right shoulder",
+                                      "left shoulder", "left elbow", "left wrist", "neck", "head")]
 
 def mpjpe(joints: Float[Tensor, "b 24 3"], truth: Float[Tensor, "b 24 3"]) -> Float[Tensor, "b"]:
     "Mean distance of the 14 joints with both pelvises at the origin, in mm."
@@ -397,35 +526,49 @@ def roughness(vertices: Float[Tensor, "b N 3"], truth: Float[Tensor, "b N 3"], t
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #64ebe03a
 def upright_poses(split: str, count: int, generator: Generator) -> Tensor:
-    "Poses of a split, half from its clips and half random within joint limits, whose pelvis stands within 60 degrees of upright."
+    """Poses of a split, half from its clips and half random within joint limits, whose pelvis stands within 60 degrees
+    of upright."""
     poses = pose_bank(split, generator, spread=0.9, share=0.5, count=3*count)
     return poses[poses[:, 0, 1, 1] > 0.5][:count]
 
 def scenery(split: str, domain: str, count: int, size: int, seed: int) -> tuple:
-    "Shapes, colours of vertices, backgrounds: 12 people and 6 backgrounds in the studio, one person and background for every four pictures in the wild. The studio's backgrounds are the same for both splits."
-    rng, g = np.random.default_rng([seed, split == "test", domain == "wild"]), torch.Generator().manual_seed(2*seed + (split == "test"))
+    """Shapes, colours of vertices, backgrounds: 12 people and 6 backgrounds in the studio, one person and background
+    for every four pictures in the wild. The studio's backgrounds are the same for both splits."""
+    rng, g = (np.random.default_rng([seed, split == "test", domain == "wild"]),
+              torch.Generator().manual_seed(2*seed + (split == "test")))
     people_, places = (12, 6) if domain == "studio" else (max(8, count//4), max(8, count//4))
     clothes = texture_bank(split, 16, 64, rng)
-    behind = texture_bank("train" if domain == "studio" else split, places, 2*size, np.random.default_rng([seed, 7]) if domain == "studio" else rng)
+    behind = texture_bank("train" if domain == "studio" else split, places, 2*size,
+                          np.random.default_rng([seed, 7]) if domain == "studio" else rng)
     shapes = torch.randn(people_, 10, generator=g).clamp(-2, 2)
     return shapes, torch.stack([dressed(free_body(), rng, clothes) for _ in range(people_)]), behind, clothes, rng, g
 
-def world_stage(count: int, split: str, domain: str, size: int, facing: float, seed: int, occluded: float = 0.15, batch: int = 64) -> dict:
-    "Rendered people with truth, spoilt part maps and correspondences; joints are regressed from the vertices. `facing`: the person is turned from the camera by up to so many degrees. Raises `PaperKitError` for another domain."
-    if domain not in ("studio", "wild"): raise PaperKitError("there is no such domain", expected="studio, wild", found=repr(domain), next_step="choose one")
+# %% ../../nbs/human3d/graph_cmr.ipynb #73fc3e66
+def world_stage(count: int, split: str, domain: str, size: int, facing: float, seed: int, occluded: float = 0.15,
+                batch: int = 64) -> dict:
+    """Rendered people with truth, spoilt part maps and correspondences; joints are regressed from the vertices.
+    `facing`: the person is turned from the camera by up to so many degrees. Raises `PaperKitError` for another
+    domain."""
+    if domain not in ("studio", "wild"):
+        raise PaperKitError("there is no such domain", expected="studio, wild", found=repr(domain),
+                            next_step="choose one")
     body, (shapes, dresses, places, clothes, rng, g) = free_body(), scenery(split, domain, count, size, seed)
     poses, found = upright_poses(split, max(count, 200), g), []
     for start in range(0, count, batch):
         n = min(batch, count - start)
-        who, yaw, tilt = torch.from_numpy(rng.integers(len(shapes), size=n)), np.radians(rng.uniform(-facing, facing, n)), rng.normal(0, 0.12, n)
+        who, yaw, tilt = (torch.from_numpy(rng.integers(len(shapes), size=n)),
+                          np.radians(rng.uniform(-facing, facing, n)), rng.normal(0, 0.12, n))
         R, b = poses[torch.from_numpy(rng.integers(len(poses), size=n))].clone(), shapes[who]
         ahead = np.arctan2(R[:, 0, 0, 2].numpy(), R[:, 0, 2, 2].numpy())
-        R[:, 0] = (axis_angle_to_matrix(torch.tensor(np.stack([math.pi + tilt, 0*yaw, 0*yaw], 1))) @ axis_angle_to_matrix(torch.tensor(np.stack([0*yaw, yaw - ahead, 0*yaw], 1)))).float() @ R[:, 0]
+        R[:, 0] = (axis_angle_to_matrix(torch.tensor(np.stack([math.pi + tilt, 0*yaw, 0*yaw], 1)))
+                   @ axis_angle_to_matrix(torch.tensor(np.stack([0*yaw, yaw - ahead, 0*yaw], 1)))).float() @ R[:, 0]
         posed = body(R, b)
         low, high = posed.vertices[..., :2].amin(1), posed.vertices[..., :2].amax(1)
         s = torch.from_numpy(rng.uniform(1.5, 1.85, n)).float()/(high - low).amax(1)
         camera = torch.cat([s[:, None], -s[:, None]*(low + high)/2 + 0.08*torch.randn(n, 2, generator=g)], 1)
-        behind = torch.stack([places[k][:, r:r + size, c:c + size] for k, r, c in zip(rng.integers(len(places), size=n), *rng.integers(size + 1, size=(2, n)))])
+        behind = torch.stack([places[k][:, r:r + size, c:c + size]
+                              for k, r, c in zip(rng.integers(len(places), size=n),
+                                                 *rng.integers(size + 1, size=(2, n)))])
         lamp = torch.from_numpy(rng.normal(size=(n, 3)) + [0, -1, -1.5]).float() if domain == "wild" else None
         seen = picture_people(body, posed.vertices, dresses[who], camera, size, behind, lamp)
         for k in np.flatnonzero(rng.random(n) < occluded):
@@ -433,11 +576,14 @@ def world_stage(count: int, split: str, domain: str, size: int, facing: float, s
             r, c = (int(rng.integers(size - x)) for x in (h, w))
             seen.image[k, :, r:r + h, c:c + w] = clothes[rng.integers(len(clothes))][:, :h, :w]
         surface = torch.cat([seen.surface[:, :1], seen.surface[:, 1:]*255], 1).round().byte()
-        found.append({"image": (seen.image*255).round().byte(), "parts": seen.parts.byte(), "surface": surface, "rotations": R, "shape": b, "camera": camera, "joints": body.joints_of(posed.vertices), "pelvis": posed.joints[:, 0], "person": who})
+        found.append({"image": (seen.image*255).round().byte(), "parts": seen.parts.byte(),
+                      "surface": surface, "rotations": R, "shape": b, "camera": camera,
+                      "joints": body.joints_of(posed.vertices), "pelvis": posed.joints[:, 0], "person": who})
     data = {k: torch.cat([f[k] for f in found]) for k in found[0]}
     said = corrupt_parts(data["parts"].long(), np.random.default_rng([seed, 3, split == "test"]))
     return data | {"said": said.byte(), "seen": corrupt_surface(data.pop("surface"), said)}
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #5a056e41
 def frontal(data: dict) -> Tensor:
     "P2: the pelvis looks at the camera within 45 degrees."
     return data["rotations"][:, 0, 2, 2] < -0.707
@@ -447,28 +593,37 @@ def both(a: dict, b: dict) -> dict: return {k: torch.cat([a[k], b[k]]) for k in 
 def some(data: dict, index) -> dict: return {k: v[index] for k, v in data.items()}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #a9bef4fc
-def _fit(parts, loss, data: dict, kind: str, top: Topology, steps: int, batch: int, rate: float, seed: int, fine=False, turns=False, **kit) -> dict:
+def _fit(parts, loss, data: dict, kind: str, top: Topology, steps: int, batch: int, rate: float, seed: int,
+         fine=False, turns=False, **kit) -> dict:
     "Adam on augmented batches, its rate falling as a cosine to 0; the loss curve comes back."
     def one(picked, generator): return loss(prepared(picked, kind, top, generator, fine, turns=fine or turns))
-    return train(parts, one, steps, Batches(data, batch, seed), rate=rate, seed=seed, schedule=cosine(), options={"fused": True}, log_every=max(1, steps//10), **kit)
+    return train(parts, one, steps, Batches(data, batch, seed), rate=rate, seed=seed, schedule=cosine(),
+                 options={"fused": True}, log_every=max(1, steps//10), **kit)
 
-def pretrain_stage(data: dict, kind: str, count: int, encoder: tuple, steps: int, batch: int, rate: float, seed: int, turns: bool = True, progress=None, checkpoint=None, device=None) -> dict:
-    "An encoder that knows the joints: in the picture, and in space relative to the pelvis (a linear layer reads both). The start of all methods."
+def pretrain_stage(data: dict, kind: str, count: int, encoder: tuple, steps: int, batch: int, rate: float,
+                   seed: int, turns: bool = True, progress=None, checkpoint=None, device=None) -> dict:
+    """An encoder that knows the joints: in the picture, and in space relative to the pelvis (a linear layer reads
+    both). The start of all methods."""
     top = topology(count)
     with seeded(seed):
         net = Encoder(*encoder)
         model = nn.ModuleDict({"encoder": net, "last": nn.Linear(net.outputs, 120)})
     def loss(truth):
         out = model["last"](net(truth["x"])).unflatten(1, (24, 5))
-        return {"plane": (out[..., :2] - truth["keypoints"]).abs().mean(), "space": 2*(out[..., 2:] - truth["joints"] + truth["joints"][:, :1]).abs().mean()}
-    history = _fit(model, loss, data, kind, top, steps, batch, rate, seed, turns=turns, progress=progress, checkpoint=checkpoint)
+        return {"plane": (out[..., :2] - truth["keypoints"]).abs().mean(),
+                "space": 2*(out[..., 2:] - truth["joints"] + truth["joints"][:, :1]).abs().mean()}
+    history = _fit(model, loss, data, kind, top, steps, batch, rate, seed, turns=turns, progress=progress,
+                   checkpoint=checkpoint)
     net.eval()
     with torch.no_grad():
-        seen = torch.cat([net(network_input(some(data, slice(k, k + 100)), kind)) for k in range(0, min(1000, len(data["image"])), 100)])
+        seen = torch.cat([net(network_input(some(data, slice(k, k + 100)), kind))
+                          for k in range(0, min(1000, len(data["image"])), 100)])
         net.centre.copy_(seen.mean(0)); net.spread.copy_(seen.std(0).clamp(min=1e-2))
     return {"state": net.state_dict(), "loss": history["loss"]}
 
-def build(target: str, count: int, width: int, encoder: tuple, norm: str, start: dict | None, seed: int) -> tuple[Network, Topology]:
+# %% ../../nbs/human3d/graph_cmr.ipynb #20915eeb
+def build(target: str, count: int, width: int, encoder: tuple, norm: str, start: dict | None,
+          seed: int) -> tuple[Network, Topology]:
     "A network with its encoder loaded."
     top = topology(count)
     with seeded(seed): net = Network(target, top, width, tuple(encoder), norm)
@@ -481,8 +636,12 @@ def network_loss(net: Network, truth: dict, top: Topology, power: int = 1) -> di
     out = net(truth["x"])
     return balanced(stage_one(*out, truth, top, power) if len(out) == 2 else stage_two(*out, truth, top), truth)
 
-def train_stage(data: dict, start: dict, kind: str, target: str, count: int, width: int, encoder: tuple, steps: int, batch: int, rate: float, seed: int, norm: str = "group", power: int = 1, looks: int = 0, fine: bool = False, progress=None, checkpoint=None, device=None) -> dict:
-    "One network from the pretrained encoder, which learns at a tenth of the head's rate (at the same with `fine`). `looks`: how many snapshots of the weights on the way, each with its vertex loss on 160 training pictures as they are."
+def train_stage(data: dict, start: dict, kind: str, target: str, count: int, width: int, encoder: tuple,
+                steps: int, batch: int, rate: float, seed: int, norm: str = "group", power: int = 1,
+                looks: int = 0, fine: bool = False, progress=None, checkpoint=None, device=None) -> dict:
+    """One network from the pretrained encoder, which learns at a tenth of the head's rate (at the same with `fine`).
+    `looks`: how many snapshots of the weights on the way, each with its vertex loss on 160 training pictures as they
+    are."""
     net, top = build(target, count, width, encoder, norm, start["state"], seed)
     probe, kept = prepared(some(data, slice(0, 160)), kind, top), []
     def look():
@@ -493,17 +652,23 @@ def train_stage(data: dict, start: dict, kind: str, target: str, count: int, wid
     def one(picked, generator, step):
         if looks and step and step % max(1, steps//looks) == 0: look()
         return network_loss(net, prepared(picked, kind, top, generator, fine, turns=fine), top, power)
-    history = train({"encoder": net.encoder, "head": net.head}, one, steps, Batches(data, batch, seed), rate={"encoder": rate if fine else rate/10, "head": rate}, seed=seed, schedule=cosine(), options={"fused": True}, log_every=max(1, steps//10), progress=progress)
+    history = train({"encoder": net.encoder, "head": net.head}, one, steps, Batches(data, batch, seed),
+                    rate={"encoder": rate if fine else rate/10, "head": rate}, seed=seed, schedule=cosine(),
+                    options={"fused": True}, log_every=max(1, steps//10), progress=progress)
     if looks: look()
     return {"state": net.state_dict(), "loss": history["loss"], "snapshots": kept}
 
-def tune_stage(data: dict, start: dict, kind: str, target: str, count: int, width: int, encoder: tuple, steps: int, batch: int, rates: tuple, seed: int, norm: str = "group", progress=None) -> dict:
+# %% ../../nbs/human3d/graph_cmr.ipynb #35a76be6
+def tune_stage(data: dict, start: dict, kind: str, target: str, count: int, width: int, encoder: tuple,
+               steps: int, batch: int, rates: tuple, seed: int, norm: str = "group", progress=None) -> dict:
     "The reconstruction error on held-out pictures after a short training at each rate, and the rate with the least."
     cut = round(0.85*len(data["image"]))
     found = []
     for rate in rates:
-        trained = train_stage(some(data, slice(0, cut)), start, kind, target, count, width, encoder, steps, batch, rate, seed, norm)
-        found.append(float(evaluate_stage(some(data, slice(cut, cut + 300)), trained["state"], kind, target, count, width, encoder, norm)["rec"].mean()))
+        trained = train_stage(some(data, slice(0, cut)), start, kind, target, count, width, encoder, steps, batch,
+                              rate, seed, norm)
+        found.append(float(evaluate_stage(some(data, slice(cut, cut + 300)), trained["state"], kind, target,
+                                          count, width, encoder, norm)["rec"].mean()))
     return {"rates": list(rates), "rec": found, "best": rates[int(np.argmin(found))]}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #f5b47df5
@@ -513,23 +678,31 @@ def predict(net: Network, data: dict, kind: str, top: Topology, batch: int = 64)
     found = []
     for k in range(0, len(data["image"]), batch):
         out = net(network_input(some(data, slice(k, k + batch)), kind))
-        found.append({"vertices": out[0], "camera": out[1]} if len(out) == 2 else
-                     {"vertices": top.body(out[0], out[1]).vertices[:, :len(top.kept)], "camera": out[2], "rotations": out[0], "shape": out[1]})
+        found.append({"vertices": out[0], "camera": out[1]} if len(out) == 2
+                     else {"vertices": top.body(out[0], out[1]).vertices[:, :len(top.kept)],
+                           "camera": out[2], "rotations": out[0], "shape": out[1]})
     return {k: torch.cat([f[k] for f in found]) for k in found[0]}
 
 def judged(made: dict, data: dict, top: Topology, batch: int = 64) -> dict:
-    "Errors in mm of each picture: mpjpe, rec, vertex (mean over the fine mesh), rough; and `median`, over all vertices of all pictures. Parametric predictions are posed at full size."
+    """Errors in mm of each picture: mpjpe, rec, vertex (mean over the fine mesh), rough; and `median`, over all
+    vertices of all pictures. Parametric predictions are posed at full size."""
     found = {k: [] for k in ("mpjpe", "rec", "vertex", "rough", "each")}
     for k in range(0, len(data["image"]), batch):
         own, here = some(made, slice(k, k + batch)), some(data, slice(k, k + batch))
         truth = top.full(here["rotations"], here["shape"]).vertices
-        fine = top.full(own["rotations"], own["shape"]).vertices if "rotations" in own else top.upsample(own["vertices"])
+        fine = (top.full(own["rotations"], own["shape"]).vertices if "rotations" in own
+                else top.upsample(own["vertices"]))
         joints, gap = top.full.joints_of(fine), (fine - truth).norm(dim=-1)*1000
-        for name, value in zip(found, (mpjpe(joints, here["joints"]), reconstruction(joints, here["joints"]), gap.mean(1), roughness(own["vertices"], truth[:, top.kept], top), gap[:, ::7])): found[name].append(value)
+        for name, value in zip(found,
+                               (mpjpe(joints, here["joints"]), reconstruction(joints, here["joints"]),
+                                gap.mean(1), roughness(own["vertices"], truth[:, top.kept], top), gap[:, ::7])):
+            found[name].append(value)
     found = {k: torch.cat(v) for k, v in found.items()}
     return {**{k: v for k, v in found.items() if k != "each"}, "median": found["each"].median()}
 
-def evaluate_stage(data: dict, state: dict, kind: str, target: str, count: int, width: int, encoder: tuple, norm: str = "group", statistics: str = "stored") -> dict:
+# %% ../../nbs/human3d/graph_cmr.ipynb #e6c33d78
+def evaluate_stage(data: dict, state: dict, kind: str, target: str, count: int, width: int, encoder: tuple,
+                   norm: str = "group", statistics: str = "stored") -> dict:
     "Predictions and errors; `statistics` \"batch\" lets the graph's batch norm use the test batch instead of what it stored."
     net, top = build(target, count, width, encoder, norm, None, 0)
     net.load_state_dict(state)
@@ -543,7 +716,8 @@ def evaluate_stage(data: dict, state: dict, kind: str, target: str, count: int, 
 # %% ../../nbs/human3d/graph_cmr.ipynb #65af6153
 def meshes(data: dict, top: Topology) -> Float[Tensor, "n N 3"]:
     "True coarse meshes."
-    return torch.cat([top.body(R, b).vertices[:, :len(top.kept)] for R, b in zip(data["rotations"].split(256), data["shape"].split(256))])
+    return torch.cat([top.body(R, b).vertices[:, :len(top.kept)]
+                      for R, b in zip(data["rotations"].split(256), data["shape"].split(256))])
 
 @torch.no_grad()
 def read_off(mlp: ParameterMLP, vertices: Tensor, camera: Tensor, top: Topology) -> dict:
@@ -552,11 +726,16 @@ def read_off(mlp: ParameterMLP, vertices: Tensor, camera: Tensor, top: Topology)
     R, b = mlp(vertices)
     return {"vertices": top.body(R, b).vertices[:, :len(top.kept)], "camera": camera, "rotations": R, "shape": b}
 
-def mlp_stage(data: dict, inputs: dict, held: dict, held_inputs: dict, count: int, hidden: int, steps: int, batch: int, rate: float, seed: int, rotation: str = "matrix", looks: int = 0, progress=None, checkpoint=None, device=None) -> dict:
-    "Eq. 5 on meshes `inputs` (vertices, camera) of `data`; errors of every picture of `held`, and the curve of its vertex error in mm at `looks` equal distances."
+# %% ../../nbs/human3d/graph_cmr.ipynb #03e7a7c6
+def mlp_stage(data: dict, inputs: dict, held: dict, held_inputs: dict, count: int, hidden: int, steps: int,
+              batch: int, rate: float, seed: int, rotation: str = "matrix", looks: int = 0, progress=None,
+              checkpoint=None, device=None) -> dict:
+    """Eq. 5 on meshes `inputs` (vertices, camera) of `data`; errors of every picture of `held`, and the curve of its
+    vertex error in mm at `looks` equal distances."""
     top = topology(count)
     with seeded(seed): mlp = ParameterMLP(top, hidden, rotation)
-    truth = {"vertices": meshes(data, top), "keypoints": projected(data["joints"], data["camera"]), "rotations": data["rotations"], "shape": data["shape"], "known": torch.ones(len(data["shape"]))}
+    truth = {"vertices": meshes(data, top), "keypoints": projected(data["joints"], data["camera"]),
+             "rotations": data["rotations"], "shape": data["shape"], "known": torch.ones(len(data["shape"]))}
     goal, curve = meshes(held, top), []
     def look():
         made = read_off(mlp, held_inputs["vertices"], held_inputs["camera"], top)
@@ -564,13 +743,17 @@ def mlp_stage(data: dict, inputs: dict, held: dict, held_inputs: dict, count: in
     def one(picked, step):
         if looks and step and step % (steps//looks) == 0: look()
         return balanced(stage_two(*mlp(picked["input"]), picked["view"], picked, top), picked)
-    train(mlp, one, steps, Batches(truth | {"input": inputs["vertices"], "view": inputs["camera"]}, batch, seed), rate=rate, seed=seed, schedule=cosine(), options={"fused": True}, log_every=max(1, steps//10), progress=progress, checkpoint=checkpoint)
+    train(mlp, one, steps, Batches(truth | {"input": inputs["vertices"], "view": inputs["camera"]}, batch, seed),
+          rate=rate, seed=seed, schedule=cosine(), options={"fused": True}, log_every=max(1, steps//10),
+          progress=progress, checkpoint=checkpoint)
     look()
     made = read_off(mlp, held_inputs["vertices"], held_inputs["camera"], top)
     R = made["rotations"].double()
     off = (R @ R.mT - torch.eye(3)).abs().max()
-    return {"state": mlp.state_dict(), "curve": curve, "orthonormal": float(off), "determinant": float(R.det().min()), **made, **judged(made, held, top)}
+    return {"state": mlp.state_dict(), "curve": curve, "orthonormal": float(off),
+            "determinant": float(R.det().min()), **made, **judged(made, held, top)}
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #53c5a52f
 def feed_stage(data: dict, state: dict, kind: str, count: int, width: int, encoder: tuple) -> dict:
     "What a frozen mesh network makes of pictures as they are: the food of the second stage."
     net, top = build("graph", count, width, encoder, "group", None, 0)
@@ -578,21 +761,29 @@ def feed_stage(data: dict, state: dict, kind: str, count: int, width: int, encod
     return predict(net.eval(), data, kind, top)
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #3ae8a367
-def together_stage(data: dict, start: dict, kind: str, held: dict, count: int, width: int, encoder: tuple, hidden: int, steps: int, batch: int, rate: float, seed: int, fine: bool = False, progress=None, checkpoint=None, device=None) -> dict:
-    "End to end: both stages from the same pretrained encoder at once, the gradient of the parameters flowing back into the mesh."
+def together_stage(data: dict, start: dict, kind: str, held: dict, count: int, width: int, encoder: tuple,
+                   hidden: int, steps: int, batch: int, rate: float, seed: int, fine: bool = False,
+                   progress=None, checkpoint=None, device=None) -> dict:
+    """End to end: both stages from the same pretrained encoder at once, the gradient of the parameters flowing back
+    into the mesh."""
     net, top = build("graph", count, width, encoder, "group", start["state"], seed)
     with seeded(seed): mlp = ParameterMLP(top, hidden)
     def loss(truth):
         vertices, camera = net(truth["x"])
-        first, second = balanced(stage_one(vertices, camera, truth, top), truth), balanced(stage_two(*mlp(vertices), camera, truth, top), truth)
+        first, second = (balanced(stage_one(vertices, camera, truth, top), truth),
+                         balanced(stage_two(*mlp(vertices), camera, truth, top), truth))
         return first | {f"parametric {k}": v for k, v in second.items()}
-    _fit({"encoder": net.encoder, "head": net.head, "mlp": mlp}, loss, data, kind, top, steps, batch, {"encoder": rate if fine else rate/10, "head": rate, "mlp": 1e-3}, seed, fine, progress=progress, checkpoint=checkpoint)
+    _fit({"encoder": net.encoder, "head": net.head, "mlp": mlp}, loss, data, kind, top, steps, batch,
+         {"encoder": rate if fine else rate/10, "head": rate, "mlp": 1e-3}, seed, fine, progress=progress,
+         checkpoint=checkpoint)
     made = predict(net.eval(), held, kind, top)
-    return {"mesh": judged(made, held, top), "parametric": judged(read_off(mlp, made["vertices"], made["camera"], top), held, top)}
+    return {"mesh": judged(made, held, top),
+            "parametric": judged(read_off(mlp, made["vertices"], made["camera"], top), held, top)}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #f7ad1a74
 class Mixture(NamedTuple):
-    "A mixture of Gaussians: means [k, d], Cholesky factors of the precisions [k, d, d], and minus log of weight and norm [k]."
+    """A mixture of Gaussians: means [k, d], Cholesky factors of the precisions [k, d, d], and minus log of weight and
+    norm [k]."""
     mean: Tensor
     factor: Tensor
     offset: Tensor
@@ -626,12 +817,17 @@ def detected(keypoints: Float[Tensor, "b 24 2"], generator: Generator) -> tuple[
     swap = torch.rand(n, 1, 1, generator=generator) < 0.05
     x = torch.where(swap, x[:, SWAP], x)
     lost = torch.rand(n, 24, generator=generator) < 1/12
-    return torch.where(lost[..., None], x + 0.25*torch.randn(x.shape, generator=generator), x), torch.where(lost, 0.3, 1.0)
+    return (torch.where(lost[..., None], x + 0.25*torch.randn(x.shape, generator=generator), x),
+            torch.where(lost, 0.3, 1.0))
 
-_hinges = ((4, 0, 1.0), (5, 0, 1.0), (18, 1, -1.0), (19, 1, 1.0))             # knees bend about +x; elbows about -y (left) and +y (right)
+# knees bend about +x; elbows about -y (left) and +y (right)
+_hinges = ((4, 0, 1.0), (5, 0, 1.0), (18, 1, -1.0), (19, 1, 1.0))
 
-def smplify(keypoints: Float[Tensor, "b 24 2"], confidence: Float[Tensor, "b 24"], prior: Mixture, body: Body, steps: int, rho: float = 0.1, weights: tuple = (0.0004, 0.02, 0.002)) -> dict:
-    "Rotations, shape and camera of each picture: Geman-McClure errors of 14 joints plus pose prior, hinges and shape, weighted by `weights`; four facings, the best one kept."
+# %% ../../nbs/human3d/graph_cmr.ipynb #e0792853
+def smplify(keypoints: Float[Tensor, "b 24 2"], confidence: Float[Tensor, "b 24"], prior: Mixture, body: Body,
+            steps: int, rho: float = 0.1, weights: tuple = (0.0004, 0.02, 0.002)) -> dict:
+    """Rotations, shape and camera of each picture: Geman-McClure errors of 14 joints plus pose prior, hinges and shape,
+    weighted by `weights`; four facings, the best one kept."""
     only, n = restricted(body, torch.zeros(0, dtype=torch.long)), len(keypoints)
     yaw = (torch.arange(4)*math.pi/2).repeat(n)
     up, turn = torch.tensor([math.pi, 0, 0]), torch.stack([0*yaw, yaw, 0*yaw], 1)
@@ -641,7 +837,8 @@ def smplify(keypoints: Float[Tensor, "b 24 2"], confidence: Float[Tensor, "b 24"
     tall = (goal[..., 1].amax(1) - goal[..., 1].amin(1)).clamp(min=0.3)
     camera = torch.cat([(tall/1.4)[:, None], goal[:, 0]], 1)
     x = [t.clone().requires_grad_() for t in (root, theta, torch.zeros(4*n, 10), camera)]
-    optimizer = torch.optim.Adam([{"params": x[:2], "lr": 0.05}, {"params": x[2:3], "lr": 0.05}, {"params": x[3:], "lr": 0.02}])
+    optimizer = torch.optim.Adam([{"params": x[:2], "lr": 0.05}, {"params": x[2:3], "lr": 0.05},
+                                  {"params": x[3:], "lr": 0.02}])
     for step in range(steps):
         root, theta, shape, camera = x
         R = axis_angle_to_matrix(torch.cat([root[:, None], theta.unflatten(1, (23, 3))], 1))
@@ -655,6 +852,7 @@ def smplify(keypoints: Float[Tensor, "b 24 2"], confidence: Float[Tensor, "b 24"
     pick = lambda t: t.detach().unflatten(0, (n, 4))[torch.arange(n), best]
     return {"rotations": pick(R), "shape": pick(x[2]), "camera": pick(x[3])}
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #d700c541
 def fit_stage(data: dict, oracle: bool, count: int, steps: int, components: int, seed: int) -> dict:
     "SMPLify on all pictures, and its errors."
     top, g = topology(count), torch.Generator().manual_seed(seed)
@@ -666,8 +864,10 @@ def fit_stage(data: dict, oracle: bool, count: int, steps: int, components: int,
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #e5799516
 def scores(said: Int[Tensor, "n h w"], truth: Int[Tensor, "n h w"], classes: int) -> tuple[float, float]:
-    "Pixel accuracy in percent, and F1 averaged over the classes (background included) of counts pooled over the whole set."
-    table = torch.bincount((truth.long()*classes + said.long()).flatten(), minlength=classes**2).reshape(classes, classes).double()
+    """Pixel accuracy in percent, and F1 averaged over the classes (background included) of counts pooled over the whole
+    set."""
+    table = torch.bincount((truth.long()*classes + said.long()).flatten(),
+                           minlength=classes**2).reshape(classes, classes).double()
     right = table.diagonal()
     return float(right.sum()/table.sum()*100), float((2*right/(table.sum(0) + table.sum(1)).clamp(min=1)).mean())
 
@@ -676,7 +876,8 @@ def segment_stage(data: dict, made: dict, count: int) -> dict:
     top, size, said = topology(count), data["image"].shape[-1], []
     for k in range(0, len(data["image"]), 64):
         own = some(made, slice(k, k + 64))
-        fine = top.full(own["rotations"], own["shape"]).vertices if "rotations" in own else top.upsample(own["vertices"])
+        fine = (top.full(own["rotations"], own["shape"]).vertices if "rotations" in own
+                else top.upsample(own["vertices"]))
         said.append(picture_people(top.full, fine, torch.ones_like(fine), own["camera"], size).parts)
     said, truth = torch.cat(said), data["parts"].long()
     figure, part = scores(said > 0, truth > 0, 2), scores(said, truth, len(PARTS))
@@ -698,16 +899,24 @@ class Index:
     partname: list | None
 
     def __len__(self) -> int: return len(self.imgname)
+LAYOUTS = {"h36m": ("part", "S"), "up-3d": ("part", "pose", "shape"), "lsp": ("part", "maskname", "partname"),
+           "coco": ("part",)}
 
-LAYOUTS = {"h36m": ("part", "S"), "up-3d": ("part", "pose", "shape"), "lsp": ("part", "maskname", "partname"), "coco": ("part",)}
-
+# %% ../../nbs/human3d/graph_cmr.ipynb #cff360d7
 def read_index(path, layout: str | None = None) -> Index:
-    "An `.npz` of one of `LAYOUTS` (h36m, up-3d, lsp, coco). Raises `PaperKitError` for a missing file or key, pickled content, shapes that do not fit, NaN, or a scale that is not positive."
+    """An `.npz` of one of `LAYOUTS` (h36m, up-3d, lsp, coco). Raises `PaperKitError` for a missing file or key, pickled
+    content, shapes that do not fit, NaN, or a scale that is not positive."""
     path = Path(path).expanduser()
-    def wrong(expected, found): return PaperKitError("this is no index of pictures", file=str(path), expected=expected, found=found, next_step="use the .npz files of the SPIN or GraphCMR data releases, saved as plain arrays")
-    if layout is not None and layout not in LAYOUTS: raise PaperKitError("there is no such layout", expected=", ".join(LAYOUTS), found=repr(layout), next_step="choose one")
+    def wrong(expected, found):
+        return PaperKitError("this is no index of pictures", file=str(path), expected=expected, found=found,
+                             next_step="use the .npz files of the SPIN or GraphCMR data releases, saved as plain "
+                             "arrays")
+    if layout is not None and layout not in LAYOUTS:
+        raise PaperKitError("there is no such layout", expected=", ".join(LAYOUTS), found=repr(layout),
+                            next_step="choose one")
     if not path.is_file(): raise wrong("an .npz file", "no such file")
-    shapes = {"center": (2,), "scale": (), "part": (24, 3), "S": (24, 4), "pose": (72,), "shape": (10,), "imgname": (), "maskname": (), "partname": ()}
+    shapes = {"center": (2,), "scale": (), "part": (24, 3), "S": (24, 4), "pose": (72,), "shape": (10,),
+              "imgname": (), "maskname": (), "partname": ()}
     a = read_npz(path, "plain arrays", shapes, what="this is no index of pictures", next_step=wrong("", "").next_step)
     need = ("imgname", "center", "scale", *LAYOUTS.get(layout, ()))
     if missing := [k for k in need if k not in a]: raise wrong(", ".join(need), f"no {', '.join(missing)}")
@@ -716,15 +925,21 @@ def read_index(path, layout: str | None = None) -> Index:
         kinds, kind = ("US", "names") if k.endswith("name") else ("fiu", "numbers")
         if x.shape != (n, *shapes[k]) or x.dtype.kind not in kinds:
             raise wrong(f"{kind}: {k} of shape {[n, *shapes[k]]}", f"{list(x.shape)} of {x.dtype}")
-        if x.dtype.kind == "f" and not np.isfinite(x).all(): raise wrong("finite numbers", f"NaN or infinity in {k}, first at entry {int(np.argwhere(~np.isfinite(x))[0][0])}")
-    if n and not (a["scale"] > 0).all(): raise wrong("scales above 0", f"{a['scale'].min()} at entry {int(a['scale'].argmin())}")
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise wrong(
+                        "finite numbers",
+                        f"NaN or infinity in {k}, first at entry {int(np.argwhere(~np.isfinite(x))[0][0])}")
+    if n and not (a["scale"] > 0).all():
+        raise wrong("scales above 0", f"{a['scale'].min()} at entry {int(a['scale'].argmin())}")
     with reading(path, "names in ASCII"):
         names = {k: x.astype(str).tolist() for k, x in a.items() if k.endswith("name")}
     return Index(path, *(names.get(k, a.get(k)) for k in Index.__dataclass_fields__ if k != "file"))
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #8d1a447b
-def crop(image: Float[Tensor, "3 h w"], center: Float[np.ndarray, "2"], scale: float, size: int = 224, part: Float[np.ndarray, "24 3"] | None = None) -> tuple[Tensor, Tensor | None]:
-    "The square of side 200 scale around `center`, resized, black outside the picture; joints in -1..1 of it, with their confidence."
+def crop(image: Float[Tensor, "3 h w"], center: Float[np.ndarray, "2"], scale: float, size: int = 224,
+         part: Float[np.ndarray, "24 3"] | None = None) -> tuple[Tensor, Tensor | None]:
+    """The square of side 200 scale around `center`, resized, black outside the picture; joints in -1..1 of it, with
+    their confidence."""
     h, w = image.shape[-2:]
     half = 100*float(scale)
     place = (torch.arange(size).float() + 0.5)/size*2 - 1
@@ -736,19 +951,28 @@ def crop(image: Float[Tensor, "3 h w"], center: Float[np.ndarray, "2"], scale: f
     return out, torch.cat([(p[:, :2] - torch.from_numpy(np.asarray(center, np.float32)))/half, p[:, 2:]], 1)
 
 def load_item(index: Index, k: int, root, size: int = 224) -> tuple[Float[Tensor, "3 size size"], Tensor | None]:
-    "Picture `k` of an index, cropped, with its joints. Raises `PaperKitError` for a picture that is missing or cannot be read."
+    """Picture `k` of an index, cropped, with its joints. Raises `PaperKitError` for a picture that is missing or cannot
+    be read."""
     path = Path(root).expanduser()/index.imgname[k]
-    if not path.is_file(): raise PaperKitError("a picture of the index is not there", file=str(path), expected="an image file", found="no such file", next_step="check the data root and unpack the pictures")
+    if not path.is_file():
+        raise PaperKitError("a picture of the index is not there", file=str(path), expected="an image file",
+                            found="no such file", next_step="check the data root and unpack the pictures")
     said = dict(what="a picture cannot be read", next_step="fetch it again")
     pixels = read_picture(path, "RGB", expected="an image file", **said)
     image = torch.from_numpy(pixels).permute(2, 0, 1).float()/255
     return crop(image, index.center[k], float(index.scale[k]), size, None if index.part is None else index.part[k])
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #78872f8e
 def read_sampling(path) -> dict:
-    "`mesh_downsampling.npz` as plain arrays: U0, U1, D0, D1 each as name_data, name_indices, name_indptr, name_shape (CSR). Raises `PaperKitError` for pickled objects, missing arrays or numbers out of range."
+    """`mesh_downsampling.npz` as plain arrays: U0, U1, D0, D1 each as name_data, name_indices, name_indptr, name_shape
+    (CSR). Raises `PaperKitError` for pickled objects, missing arrays or numbers out of range."""
     path = Path(path).expanduser()
-    def wrong(found): return PaperKitError("these are no sampling matrices", file=str(path), expected="U0, U1, D0, D1 as _data, _indices, _indptr, _shape", found=found,
-                                           next_step="once, where you trust the file: numpy.savez(out, **{f'{n}{i}_{k}': getattr(m, k) for n in 'UD' for i, m in enumerate(f[n]) for k in ('data', 'indices', 'indptr', 'shape')})")
+    def wrong(found):
+        return PaperKitError("these are no sampling matrices", file=str(path),
+                             expected="U0, U1, D0, D1 as _data, _indices, _indptr, _shape", found=found,
+                             next_step="once, where you trust the file: numpy.savez(out, **{f'{n}{i}_{k}': "
+                             "getattr(m, k) for n in 'UD' for i, m in enumerate(f[n]) for k in ('data', 'indices', "
+                             "'indptr', 'shape')})")
     if not path.is_file(): raise wrong("no such file")
     said = dict(what="these are no sampling matrices", next_step=wrong("").next_step)
     a = read_npz(path, "U0, U1, D0, D1 as _data, _indices, _indptr, _shape", **said)
@@ -756,41 +980,81 @@ def read_sampling(path) -> dict:
         vast = any(max(map(int, a[f"{n}_shape"])) > 1_000_000 for n in ("U0", "U1", "D0", "D1"))
         if vast: raise ValueError("more than a million rows")
         rows = lambda n: np.repeat(np.arange(len(a[f"{n}_indptr"]) - 1), np.diff(a[f"{n}_indptr"]))
-        found = {n: torch.sparse_coo_tensor(torch.from_numpy(np.stack([rows(n), a[f"{n}_indices"]]).astype(np.int64)), torch.from_numpy(a[f"{n}_data"].astype(np.float32)), tuple(map(int, a[f"{n}_shape"])), check_invariants=True).coalesce() for n in ("U0", "U1", "D0", "D1")}
+        found = {
+                 n: torch.sparse_coo_tensor(
+                                            torch.from_numpy(np.stack([rows(n),
+                a[f"{n}_indices"]]).astype(np.int64)), torch.from_numpy(a[f"{n}_data"].astype(np.float32)),
+                                            tuple(map(int, a[f"{n}_shape"])), check_invariants=True).coalesce()
+                 for n in ("U0", "U1", "D0", "D1")}
     if any(not bool(torch.isfinite(m.values()).all()) for m in found.values()): raise wrong("NaN or infinity")
     return found
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #177168d8
-SIZES = {
-    "smoke": {"size": 32, "facing": 75, "fine": False, "count": 216, "width": 16, "encoder": [18, 4], "studio": 48, "wild": 48, "test": 24, "batch": 8, "pretrain": 3, "steps": 4, "tune": 2, "rates": [1e-3], "seeds": 1, "hidden": 32, "mlp": 6, "true": 12, "looks": 2, "fit": 6, "fit_images": 6, "labelled": 16, "components": 2, "joint_seeds": 1, "rival_seeds": {"rgb": 1, "parts": 1, "dense": 1}, "input_pretrain": 3, "input_steps": 4, "mixed": True, "input_seeds": {"rgb": 1, "parts": 1, "dense": 1}, "turns": True},
-    "cpu": {"size": 64, "facing": 75, "fine": False, "count": 216, "width": 64, "encoder": [18, 16], "studio": 6000, "wild": 4000, "test": 300, "batch": 16, "pretrain": 3000, "steps": 600, "tune": 100, "rates": [5e-4, 1.5e-3, 4e-3, 1e-2, 2.5e-2], "seeds": 3, "hidden": 256, "mlp": 600, "true": 1500, "looks": 25, "fit": 80, "fit_images": 60, "labelled": 300, "components": 4, "joint_seeds": 3, "rival_seeds": {"rgb": 3, "parts": 1, "dense": 1}, "input_pretrain": 3000, "input_steps": 600, "mixed": True, "input_seeds": {"rgb": 3, "parts": 3, "dense": 1}, "turns": False},
-    "gpu": {"size": 128, "facing": 180, "fine": True, "count": 1723, "width": 256, "encoder": [50, 64], "studio": 40000, "wild": 40000, "test": 2000, "batch": 32, "pretrain": 20000, "steps": 15000, "tune": 1000, "rates": [1e-4, 3e-4, 1e-3], "seeds": 3, "hidden": 1024, "mlp": 8000, "true": 12000, "looks": 40, "fit": 300, "fit_images": 500, "labelled": 2000, "components": 8, "joint_seeds": 3, "rival_seeds": {"rgb": 3, "parts": 3, "dense": 3}, "input_pretrain": 20000, "input_steps": 15000, "mixed": True, "input_seeds": {"rgb": 3, "parts": 3, "dense": 3}, "turns": True}}
+SIZES = {"smoke": {"size": 32, "facing": 75, "fine": False, "count": 216, "width": 16, "encoder": [18, 4],
+                   "studio": 48, "wild": 48, "test": 24, "batch": 8, "pretrain": 3, "steps": 4, "tune": 2,
+                   "rates": [1e-3], "seeds": 1, "hidden": 32, "mlp": 6, "true": 12, "looks": 2, "fit": 6,
+                   "fit_images": 6, "labelled": 16, "components": 2, "joint_seeds": 1,
+                   "rival_seeds": {"rgb": 1, "parts": 1, "dense": 1}, "input_pretrain": 3, "input_steps": 4,
+                   "mixed": True, "input_seeds": {"rgb": 1, "parts": 1, "dense": 1}, "turns": True},
+         "cpu": {"size": 64, "facing": 75, "fine": False, "count": 216, "width": 64, "encoder": [18, 16],
+                 "studio": 6000, "wild": 4000, "test": 300, "batch": 16, "pretrain": 3000, "steps": 600,
+                 "tune": 100, "rates": [5e-4, 1.5e-3, 4e-3, 1e-2, 2.5e-2], "seeds": 3, "hidden": 256, "mlp": 600,
+                 "true": 1500, "looks": 25, "fit": 80, "fit_images": 60, "labelled": 300, "components": 4,
+                 "joint_seeds": 3, "rival_seeds": {"rgb": 3, "parts": 1, "dense": 1},
+                 "input_pretrain": 3000, "input_steps": 600, "mixed": True,
+                 "input_seeds": {"rgb": 3, "parts": 3, "dense": 1}, "turns": False},
+         "gpu": {"size": 128, "facing": 180, "fine": True, "count": 1723, "width": 256, "encoder": [50, 64],
+                 "studio": 40000, "wild": 40000, "test": 2000, "batch": 32, "pretrain": 20000, "steps": 15000,
+                 "tune": 1000, "rates": [1e-4, 3e-4, 1e-3], "seeds": 3, "hidden": 1024, "mlp": 8000,
+                 "true": 12000, "looks": 40, "fit": 300, "fit_images": 500, "labelled": 2000,
+                 "components": 8, "joint_seeds": 3, "rival_seeds": {"rgb": 3, "parts": 3, "dense": 3},
+                 "input_pretrain": 20000, "input_steps": 15000, "mixed": True,
+                 "input_seeds": {"rgb": 3, "parts": 3, "dense": 3}, "turns": True}}
 
 def world_stages(run) -> dict:
     "Training and test pictures of both domains."
     s = run.pick(**SIZES)
-    one = lambda count, split, domain: run.stage(world_stage, count=count, split=split, domain=domain, size=s["size"], facing=s["facing"])
-    return {"studio": one(s["studio"], "train", "studio"), "wild": one(s["wild"], "train", "wild"), "studio test": one(s["test"], "test", "studio"), "wild test": one(s["test"], "test", "wild")}
+    one = lambda count, split, domain: run.stage(world_stage, count=count, split=split, domain=domain,
+                                                 size=s["size"], facing=s["facing"])
+    return {"studio": one(s["studio"], "train", "studio"), "wild": one(s["wild"], "train", "wild"),
+            "studio test": one(s["test"], "test", "studio"), "wild test": one(s["test"], "test", "wild")}
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #9f98f437
 def stages(run) -> dict:
     "All expensive work of this paper."
     s, data = run.pick(**SIZES), world_stages(run)
     data["mixed"] = both(data["studio"], data["wild"])
     shape = dict(count=s["count"], width=s["width"], encoder=tuple(s["encoder"]))
-    start = lambda domain, kind, steps=s["pretrain"]: run.stage(pretrain_stage, data=data[domain], kind=kind, count=s["count"], encoder=shape["encoder"], steps=steps, batch=2*s["batch"], rate=2e-3, turns=s["turns"])
+    start = lambda domain, kind, steps=s["pretrain"]: run.stage(pretrain_stage, data=data[domain], kind=kind,
+                                                                count=s["count"], encoder=shape["encoder"],
+                                                                steps=steps, batch=2*s["batch"], rate=2e-3,
+                                                                turns=s["turns"])
     studio = start("studio", "rgb")
-    tuned = {t: run.stage(tune_stage, data=data["studio"], start=studio, kind="rgb", target=t, steps=s["tune"], batch=s["batch"], rates=tuple(s["rates"]), seed=run.seed + 90, **shape) for t in ("graph", "fc", "hmr", "nbf")}
-    tuned |= {f"graph, norm {norm}": run.stage(tune_stage, data=data["studio"], start=studio, kind="rgb", target="graph", steps=s["tune"], batch=s["batch"], rates=tuple(s["rates"]), seed=run.seed + 90, norm=norm, **shape) for norm in ("none", "batch")}
+    tuned = {t: run.stage(tune_stage, data=data["studio"], start=studio, kind="rgb", target=t, steps=s["tune"],
+                          batch=s["batch"], rates=tuple(s["rates"]), seed=run.seed + 90, **shape)
+             for t in ("graph", "fc", "hmr", "nbf")}
+    tuned |= {f"graph, norm {norm}": run.stage(tune_stage, data=data["studio"], start=studio, kind="rgb",
+                                               target="graph", steps=s["tune"], batch=s["batch"],
+                                               rates=tuple(s["rates"]), seed=run.seed + 90, norm=norm, **shape)
+              for norm in ("none", "batch")}
     bench = Bench(run, s, shape, data, {t: v["best"] for t, v in tuned.items()})
-    found = {"data": data, "tuned": tuned, "shape": shape, "sizes": s, "seeds": [studio_runs(bench, studio, seed) for seed in run.seeds(s["seeds"])]}
+    found = {"data": data, "tuned": tuned, "shape": shape, "sizes": s,
+             "seeds": [studio_runs(bench, studio, seed) for seed in run.seeds(s["seeds"])]}
     found["reading"] = reading_runs(bench)
     found["ablations"] = [norm_runs(bench, studio, seed) for seed in run.seeds(s["seeds"])]
     found["weak"] = [weak_runs(bench, studio, seed) for seed in run.seeds(s["seeds"])]
-    found["together"] = [run.stage(together_stage, data=data["studio"], start=studio, kind="rgb", held=data["studio test"], hidden=s["hidden"], steps=s["steps"], batch=s["batch"], rate=bench.rate["graph"], seed=seed, fine=s["fine"], **shape) for seed in run.seeds(s["joint_seeds"])]
-    found["learned"] = run.stage(true_stage, data=data["mixed"], held=some(data["studio"], slice(0, s["test"])), count=s["count"], hidden=s["hidden"], steps=s["true"], batch=2*s["batch"], rate=1e-3, rotation="matrix", looks=1, seed=run.seed)
+    found["together"] = [run.stage(together_stage, data=data["studio"], start=studio, kind="rgb",
+                                   held=data["studio test"], hidden=s["hidden"], steps=s["steps"],
+                                   batch=s["batch"], rate=bench.rate["graph"], seed=seed, fine=s["fine"], **shape)
+                         for seed in run.seeds(s["joint_seeds"])]
+    found["learned"] = run.stage(true_stage, data=data["mixed"], held=some(data["studio"], slice(0, s["test"])),
+                                 count=s["count"], hidden=s["hidden"], steps=s["true"], batch=2*s["batch"],
+                                 rate=1e-3, rotation="matrix", looks=1, seed=run.seed)
     kinds = KINDS if s["mixed"] else KINDS[1:]
     found["inputs"] = input_runs(bench, {kind: start(INPUTS[kind][0], kind, s["input_pretrain"]) for kind in kinds})
-    if not s["mixed"]: found["inputs"]["rgb"] = [{**x, "parameters": x["hmr"], "trained": x["trained"]["graph"], "rival": x["trained"]["hmr"]} for x in found["seeds"]]
+    if not s["mixed"]:
+        found["inputs"]["rgb"] = [{**x, "parameters": x["hmr"], "trained": x["trained"]["graph"],
+                                   "rival": x["trained"]["hmr"]} for x in found["seeds"]]
     found["fits"] = fit_runs(bench)
     found["segments"] = segment_runs(bench, found)
     return found
@@ -806,25 +1070,39 @@ class Bench(NamedTuple):
 
     def train(self, domain, start, kind, target, seed, steps=None, **more):
         data = self.data[domain] if isinstance(domain, str) else domain
-        return self.run.stage(train_stage, data=data, start=start, kind=kind, target=target, steps=steps or self.s["steps"], batch=self.s["batch"], rate=self.rate[f"graph, norm {more['norm']}" if "norm" in more else target], seed=seed, fine=self.s["fine"], **self.shape, **more)
+        return self.run.stage(train_stage, data=data, start=start, kind=kind, target=target,
+                              steps=steps or self.s["steps"], batch=self.s["batch"],
+                              rate=self.rate[f"graph, norm {more['norm']}" if "norm" in more else target],
+                              seed=seed, fine=self.s["fine"], **self.shape, **more)
 
-    def judge(self, data, state, kind, target, **more): return self.run.stage(evaluate_stage, data=data, state=state, kind=kind, target=target, **self.shape, **more)
+    def judge(self, data, state, kind, target, **more):
+        return self.run.stage(evaluate_stage, data=data, state=state, kind=kind, target=target, **self.shape, **more)
 
     def second(self, domain, test, trained, kind, seed, made):
         "The second stage on a frozen first one, judged on `test`, whose meshes are `made`."
         food = self.run.stage(feed_stage, data=self.data[domain], state=trained["state"], kind=kind, **self.shape)
-        return self.run.stage(mlp_stage, data=self.data[domain], inputs=food, held=test, held_inputs={"vertices": made["vertices"], "camera": made["camera"]}, count=self.s["count"], hidden=self.s["hidden"], steps=self.s["mlp"], batch=2*self.s["batch"], rate=1e-3, seed=seed)
+        return self.run.stage(mlp_stage, data=self.data[domain], inputs=food, held=test,
+                              held_inputs={"vertices": made["vertices"], "camera": made["camera"]},
+                              count=self.s["count"], hidden=self.s["hidden"], steps=self.s["mlp"],
+                              batch=2*self.s["batch"], rate=1e-3, seed=seed)
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #0c5c452d
 def studio_runs(bench: Bench, start: dict, seed: int) -> dict:
     "Table 1 and Figure 4: graph, FC and parameters on studio pictures, and the second stage."
     test = bench.data["studio test"]
-    trained = {t: bench.train("studio", start, "rgb", t, seed, looks=0 if t == "hmr" else 6) for t in ("graph", "fc", "hmr")}
+    trained = {t: bench.train("studio", start, "rgb", t, seed, looks=0 if t == "hmr" else 6)
+               for t in ("graph", "fc", "hmr")}
     found = {t: bench.judge(test, x["state"], "rgb", t) for t, x in trained.items()}
-    return {"trained": trained, **found, "graph + parameters": bench.second("studio", test, trained["graph"], "rgb", seed, found["graph"]),
-            "on training pictures": bench.judge(some(bench.data["studio"], slice(0, len(test["image"]))), trained["graph"]["state"], "rgb", "graph"), "equal loss": equal_runs(bench, trained)}
+    return {"trained": trained, **found,
+            "graph + parameters": bench.second("studio", test, trained["graph"], "rgb", seed,
+                                               found["graph"]),
+            "on training pictures": bench.judge(some(bench.data["studio"], slice(0, len(test["image"]))),
+                                                trained["graph"]["state"], "rgb", "graph"),
+            "equal loss": equal_runs(bench, trained)}
 
 def equal_runs(bench: Bench, trained: dict) -> dict:
-    "Roughness at equal training loss: the last FC weights, or the last graph weights, whichever loss is higher, and of the other the snapshot nearest in loss."
+    """Roughness at equal training loss: the last FC weights, or the last graph weights, whichever loss is higher, and
+    of the other the snapshot nearest in loss."""
     last = {t: trained[t]["snapshots"][-1]["loss"] for t in ("graph", "fc")}
     worse = max(last, key=last.get)
     chosen = {t: min(trained[t]["snapshots"], key=lambda x: abs(x["loss"] - last[worse])) for t in last}
@@ -835,12 +1113,18 @@ def equal_runs(bench: Bench, trained: dict) -> dict:
 def reading_runs(bench: Bench) -> dict:
     "C4 and C9: the second stage fed true meshes, with rotation matrices and with axis-angle."
     run, s = bench.run, bench.s
-    return {kind: [run.stage(true_stage, data=bench.data["mixed"], held=bench.data["studio test"], count=s["count"], hidden=s["hidden"], steps=s["true"], batch=2*s["batch"], rate=1e-3, rotation=kind, looks=s["looks"], seed=seed) for seed in run.seeds(s["seeds"])] for kind in ("matrix", "axis-angle")}
+    return {kind: [run.stage(true_stage, data=bench.data["mixed"], held=bench.data["studio test"],
+                             count=s["count"], hidden=s["hidden"], steps=s["true"], batch=2*s["batch"],
+                             rate=1e-3, rotation=kind, looks=s["looks"], seed=seed)
+                   for seed in run.seeds(s["seeds"])] for kind in ("matrix", "axis-angle")}
 
-def true_stage(data: dict, held: dict, count: int, hidden: int, steps: int, batch: int, rate: float, rotation: str, looks: int, seed: int, progress=None, checkpoint=None) -> dict:
+def true_stage(data: dict, held: dict, count: int, hidden: int, steps: int, batch: int, rate: float,
+               rotation: str, looks: int, seed: int, progress=None, checkpoint=None) -> dict:
     "`mlp_stage` on true meshes; without its weights and meshes."
     top = topology(count)
-    found = mlp_stage(data, {"vertices": meshes(data, top), "camera": data["camera"]}, held, {"vertices": meshes(held, top), "camera": held["camera"]}, count, hidden, steps, batch, rate, seed, rotation, looks, progress, checkpoint)
+    found = mlp_stage(data, {"vertices": meshes(data, top), "camera": data["camera"]}, held,
+                      {"vertices": meshes(held, top), "camera": held["camera"]}, count, hidden, steps, batch, rate,
+                      seed, rotation, looks, progress, checkpoint)
     return {k: found[k] for k in ("curve", "orthonormal", "determinant", "vertex", "rec", "mpjpe")}
 
 def norm_runs(bench: Bench, start: dict, seed: int) -> dict:
@@ -850,21 +1134,26 @@ def norm_runs(bench: Bench, start: dict, seed: int) -> dict:
         trained = bench.train("studio", start, "rgb", "graph", seed, **options)
         norm = {k: v for k, v in options.items() if k == "norm"}
         found[name] = bench.judge(test, trained["state"], "rgb", "graph", **norm)
-        if name == "batch": found["batch statistics"] = bench.judge(test, trained["state"], "rgb", "graph", statistics="batch", **norm)
+        if name == "batch":
+            found["batch statistics"] = bench.judge(test, trained["state"], "rgb", "graph", statistics="batch", **norm)
     return found
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #4d3698a1
 def weak_runs(bench: Bench, start: dict, seed: int) -> dict:
-    "C11: a few wild pictures with 3D truth, alone and with the rest as 2D-only pictures; the encoder starts from studio pictures."
+    """C11: a few wild pictures with 3D truth, alone and with the rest as 2D-only pictures; the encoder starts from
+    studio pictures."""
     wild, k = bench.data["wild"], bench.s["labelled"]
     known = (torch.arange(len(wild["image"])) < k).float()
     arms = {"3D only": some(wild, slice(0, k)), "with 2D-only": wild | {"known": known}}
-    return {name: bench.judge(bench.data["wild test"], bench.train(x, start, "rgb", "graph", seed)["state"], "rgb", "graph") for name, x in arms.items()}
+    return {name: bench.judge(bench.data["wild test"], bench.train(x, start, "rgb", "graph", seed)["state"],
+                              "rgb", "graph") for name, x in arms.items()}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #471ffe10
 INPUTS = {"rgb": ("mixed", "hmr"), "parts": ("studio", "nbf"), "dense": ("studio", "hmr")}
 
 def input_runs(bench: Bench, starts: dict) -> dict:
-    "Tables 2 and 3: each input with parameters, mesh, and parameters from the mesh. RGB learns from studio and wild pictures, the others from studio alone, as in the paper."
+    """Tables 2 and 3: each input with parameters, mesh, and parameters from the mesh. RGB learns from studio and wild
+    pictures, the others from studio alone, as in the paper."""
     test, s, found = bench.data["studio test"], bench.s, {kind: [] for kind in starts}
     for k, seed in enumerate(bench.run.seeds(max(s["input_seeds"].values()))):
         for kind in starts:
@@ -872,8 +1161,10 @@ def input_runs(bench: Bench, starts: dict) -> dict:
             domain, rival = INPUTS[kind]
             graph = bench.train(domain, starts[kind], kind, "graph", seed, s["input_steps"])
             made = bench.judge(test, graph["state"], kind, "graph")
-            one = {"graph": made, "graph + parameters": bench.second(domain, test, graph, kind, seed, made), "trained": graph,
-                   "on training pictures": bench.judge(some(bench.data["studio"], slice(0, len(test["image"]))), graph["state"], kind, "graph")}
+            one = {"graph": made, "graph + parameters": bench.second(domain, test, graph, kind, seed, made),
+                   "trained": graph,
+                   "on training pictures": bench.judge(some(bench.data["studio"], slice(0, len(test["image"]))),
+                                                       graph["state"], kind, "graph")}
             if k < s["rival_seeds"][kind]:
                 other = bench.train(domain, starts[kind], kind, rival, seed, s["input_steps"])
                 one |= {"parameters": bench.judge(test, other["state"], kind, rival), "rival": other}
@@ -883,19 +1174,25 @@ def input_runs(bench: Bench, starts: dict) -> dict:
 def fit_runs(bench: Bench) -> dict:
     "Tables 4 and 5: SMPLify on the first pictures of both tests."
     s, n = bench.s, bench.s["fit_images"]
-    one = lambda data, oracle: bench.run.stage(fit_stage, data=some(data, slice(0, n)), oracle=oracle, count=s["count"], steps=s["fit"], components=s["components"])
+    one = lambda data, oracle: bench.run.stage(fit_stage, data=some(data, slice(0, n)), oracle=oracle,
+                                               count=s["count"], steps=s["fit"], components=s["components"])
     studio, wild = bench.data["studio test"], bench.data["wild test"]
     return {"studio": one(studio, False), "wild": one(wild, False), "wild oracle": one(wild, True)}
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #332ccb08
 def segment_runs(bench: Bench, found: dict) -> dict:
     "Table 5: silhouettes and parts on wild test pictures."
     run, s, test = bench.run, bench.s, some(bench.data["wild test"], slice(0, bench.s["fit_images"]))
-    one = lambda made: run.stage(segment_stage, data=test, made={k: made[k] for k in ("vertices", "camera", "rotations", "shape") if k in made}, count=s["count"])
-    rows = {"SMPLify oracle": [one(found["fits"]["wild oracle"])], "SMPLify": [one(found["fits"]["wild"])], "HMR": [], "Ours": [], "Ours, parametric": []}
+    one = lambda made: run.stage(segment_stage, data=test,
+                                 made={k: made[k] for k in ("vertices", "camera", "rotations", "shape")
+                                       if k in made}, count=s["count"])
+    rows = {"SMPLify oracle": [one(found["fits"]["wild oracle"])], "SMPLify": [one(found["fits"]["wild"])],
+            "HMR": [], "Ours": [], "Ours, parametric": []}
     for seed, x in zip(run.seeds(s["rival_seeds"]["rgb"]), found["inputs"]["rgb"]):
         made = bench.judge(test, x["trained"]["state"], "rgb", "graph")
         rows["HMR"].append(one(bench.judge(test, x["rival"]["state"], "rgb", "hmr"))); rows["Ours"].append(one(made))
-        rows["Ours, parametric"].append(one(bench.second("mixed" if s["mixed"] else "studio", test, x["trained"], "rgb", seed, made)))
+        rows["Ours, parametric"].append(one(bench.second("mixed" if s["mixed"] else "studio", test, x["trained"],
+                                                         "rgb", seed, made)))
     return rows
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #ee3dc9f6
@@ -906,14 +1203,18 @@ PINK, BLUE, GREY = (0.95, 0.62, 0.62), (0.45, 0.64, 0.9), (0.62, 0.66, 0.62)
 def whole(made: dict, k: int, top: Topology) -> Float[Tensor, "v 3"]:
     "Prediction `k` as a fine mesh: upsampled, or posed where it has parameters."
     one = {name: made[name][k:k + 1] for name in ("vertices", "rotations", "shape") if name in made}
-    return (top.full(one["rotations"], one["shape"]).vertices if "rotations" in one else top.upsample(one["vertices"]))[0]
+    return (top.full(one["rotations"], one["shape"]).vertices if "rotations" in one
+            else top.upsample(one["vertices"]))[0]
 
-def true_mesh(data: dict, k: int, top: Topology) -> Float[Tensor, "v 3"]: return top.full(data["rotations"][k:k + 1], data["shape"][k:k + 1]).vertices[0]
+def true_mesh(data: dict, k: int, top: Topology) -> Float[Tensor, "v 3"]:
+    return top.full(data["rotations"][k:k + 1], data["shape"][k:k + 1]).vertices[0]
 
-def drawn(vertices: Float[Tensor, "v 3"], camera: Float[Tensor, "3"], top: Topology, size: int, colour=PINK, behind: Tensor | None = None) -> Float[Tensor, "3 size size"]:
+def drawn(vertices: Float[Tensor, "v 3"], camera: Float[Tensor, "3"], top: Topology, size: int, colour=PINK,
+          behind: Tensor | None = None) -> Float[Tensor, "3 size size"]:
     "A mesh under its camera, on white or on a picture [3, h, w]."
     paint = vertices.new_tensor(colour).expand(len(vertices), 3) if not isinstance(colour, torch.Tensor) else colour
-    background = None if behind is None else F.interpolate(behind[None], (size, size), mode="bilinear", align_corners=False)
+    background = (None if behind is None
+                  else F.interpolate(behind[None], (size, size), mode="bilinear", align_corners=False))
     return picture_people(top.full, vertices[None], paint[None], camera[None], size, background).image[0]
 
 def picture(data: dict, k: int, size: int) -> Tensor:
@@ -926,6 +1227,9 @@ def side(vertices: Float[Tensor, "v 3"], camera: Float[Tensor, "3"], angle: floa
     v = (vertices - vertices.mean(0)) @ Q.T
     return v, torch.stack([camera[0], 0*camera[0], 0*camera[0]])
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #620379cc
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def shown_cases(data: dict, made: dict, count: int, best: bool = True) -> list[int]:
     "Pictures to show, one a person where possible: from the better half by reconstruction error, or the worst."
     order = made["rec"].argsort(descending=not best).tolist()
@@ -949,7 +1253,8 @@ def cover_cases(r: dict) -> list[int]:
 def triple(data: dict, made: dict, parametric: dict, k: int, top: Topology, size: int = 150) -> list[Tensor]:
     "Picture, regressed mesh over it, the same from the side, the body model over it, from the side."
     a, b, camera, behind = whole(made, k, top), whole(parametric, k, top), made["camera"][k], picture(data, k, size)
-    return [behind, drawn(a, camera, top, size, PINK, behind), drawn(*side(a, camera), top, size, PINK), drawn(b, camera, top, size, BLUE, behind), drawn(*side(b, camera), top, size, BLUE)]
+    return [behind, drawn(a, camera, top, size, PINK, behind), drawn(*side(a, camera), top, size, PINK),
+            drawn(b, camera, top, size, BLUE, behind), drawn(*side(b, camera), top, size, BLUE)]
 
 TITLES = ("picture", "regressed mesh", "from the side", "body model", "from the side")
 
@@ -957,7 +1262,8 @@ def figure_1(r: dict):
     "Picture, non-parametric mesh, parametric mesh."
     from paper_kit.kit.show import grid
     top, x = topology(r["shape"]["count"]), rgb_of(r)
-    return grid(triple(r["data"]["studio test"], x["graph"], x["graph + parameters"], cover_cases(r)[0], top, 200), columns=5, titles=TITLES, width=7.5)
+    return grid(triple(r["data"]["studio test"], x["graph"], x["graph + parameters"], cover_cases(r)[0], top,
+                       200), columns=5, titles=TITLES, width=7.5)
 
 def gallery(r: dict, cases: list[tuple], titles=TITLES):
     "Rows of `triple` for (data, made, parametric, k)."
@@ -974,7 +1280,17 @@ _viewer_html = """<div class="cmr"><div class="left"><canvas class="flat" width=
 <div class="row"><label><input type="radio" name="m" value="mesh" checked>mesh</label><label><input type="radio" name="m" value="body">parameters</label><label><input type="radio" name="m" value="truth">truth</label>
 <label><input type="checkbox" class="err" checked>colour by error (0 to 20 cm)</label></div>
 <label class="row">graph layer <input type="range" class="layer" min="0" step="1"><output></output></label></div></div>"""
-_viewer_css = ".cmr{display:flex;gap:14px;flex-wrap:wrap;font-size:14px}.cmr canvas{display:block;max-width:100%;border-radius:6px}.cmr .flat{image-rendering:auto;background:#888}.cmr .solid{background:#f6f6f4;touch-action:none;cursor:grab}.cmr .left{display:flex;flex-direction:column;gap:6px}.cmr .row{display:flex;gap:12px;align-items:center;flex-wrap:wrap;margin-top:6px}.cmr .layer{flex:1;max-width:230px}"
+_viewer_css = (
+               ".cmr{display:flex;gap:14px;flex-wrap:wrap;font-size:14px}.cmr "
+    "canvas{display:block;max-width:100%;border-radius:6px}.cmr .flat{image-rendering:auto;background:#888}.cmr "
+    ".solid{background:#f6f6f4;touch-action:none;cursor:grab}.cmr "
+    ".left{display:flex;flex-direction:column;gap:6px}.cmr "
+    ".row{display:flex;gap:12px;align-items:center;flex-wrap:wrap;margin-top:6px}.cmr "
+    ".layer{flex:1;max-width:230px}")
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #b60a03f2
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit"
 _viewer_js = """async (root, data) => {
   const find = (q) => root.querySelector(q), flat = find(".flat"), solid = find(".solid"), which = find(".which"), layer = find(".layer"), told = find("output");
   const numbers = (text, type) => new type(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
@@ -1025,20 +1341,31 @@ def _text(array) -> str:
     import base64
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #e9ee5a93
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit"
 def cover_view(r: dict):
     "The exhibit at the top: picture with overlay, mesh to turn, three meshes, error, graph layers."
     import base64
     from paper_kit.kit.show import bespoke, webp
     top, middle, x, data = topology(r["shape"]["count"]), topology(1723), rgb_of(r), r["data"]["studio test"]
-    net = Network("graph", top, r["shape"]["width"], r["shape"]["encoder"]); net.load_state_dict(x["trained"]["state"]); net.eval()
+    net = Network("graph", top, r["shape"]["width"], r["shape"]["encoder"])
+    net.load_state_dict(x["trained"]["state"])
+    net.eval()
     def part(vertices, level, truth=None):
         xyz = (vertices.detach().numpy()*16000).clip(-32000, 32000).astype(np.int16)
-        return {"xyz": _text(xyz), "level": level} | ({} if truth is None else {"error": _text(((vertices - truth).norm(dim=-1)/0.2*255).clamp(0, 255).byte().numpy())})
+        return ({"xyz": _text(xyz), "level": level}
+                | ({} if truth is None
+                   else {"error": _text(((vertices - truth).norm(dim=-1)/0.2*255).clamp(0, 255).byte().numpy())}))
     cases = []
     for k in cover_cases(r):
-        truth, made, body = (f[middle.kept] for f in (true_mesh(data, k, top), whole(x["graph"], k, top), whole(x["graph + parameters"], k, top)))
+        truth, made, body = (f[middle.kept]
+                             for f in (true_mesh(data, k, top), whole(x["graph"], k, top),
+                                       whole(x["graph + parameters"], k, top)))
         with torch.no_grad(): steps = net.head.layers(net.encoder(network_input(some(data, slice(k, k + 1)), "rgb")))
-        cases.append({"image": base64.b64encode(webp(picture(data, k, 256), None)).decode(), "camera": x["graph"]["camera"][k].tolist(), "layers": [part(v[0], 0, true_mesh(data, k, top)[top.kept]) for v in steps[:-1]],
+        cases.append({"image": base64.b64encode(webp(picture(data, k, 256), None)).decode(),
+                      "camera": x["graph"]["camera"][k].tolist(),
+                      "layers": [part(v[0], 0, true_mesh(data, k, top)[top.kept]) for v in steps[:-1]],
                       "mesh": part(made, 1, truth), "body": part(body, 1, truth), "truth": part(truth, 1)})
     js = {"faces": [_text(t.faces.numpy().astype(np.uint16)) for t in (top, middle)], "cases": cases}
     return bespoke("From picture to mesh", _viewer_js, js, figure_1(r), html=_viewer_html, css=_viewer_css, height=520)
@@ -1054,7 +1381,8 @@ def table_1(r: dict):
     "Four targets: MPJPE and reconstruction error on P2, with all pictures and the error of all vertices beside them."
     import pandas as pd
     p2 = frontal(r["data"]["studio test"])
-    names = {"SMPL Parameter Regression [15]": "hmr", "Mesh Regression (FC)": "fc", "Mesh Regression (Graph)": "graph", "Mesh Regression (Graph + SMPL)": "graph + parameters"}
+    names = {"SMPL Parameter Regression [15]": "hmr", "Mesh Regression (FC)": "fc",
+             "Mesh Regression (Graph)": "graph", "Mesh Regression (Graph + SMPL)": "graph + parameters"}
     rows = []
     for name, key in names.items():
         runs = [x[key] for x in r["seeds"]]
@@ -1062,7 +1390,9 @@ def table_1(r: dict):
     return pd.DataFrame([*rows, {"method": "mean training mesh, no picture"} | six_errors([mean_mesh(r)], p2)])
 
 def six_errors(runs: list[dict], p2) -> dict:
-    return {"MPJPE": average(runs, "mpjpe", p2), "Reconst. error": average(runs, "rec", p2), "MPJPE, all": average(runs, "mpjpe"), "Reconst. error, all": average(runs, "rec"), "per vertex, all": average(runs, "vertex")}
+    return {"MPJPE": average(runs, "mpjpe", p2), "Reconst. error": average(runs, "rec", p2),
+            "MPJPE, all": average(runs, "mpjpe"), "Reconst. error, all": average(runs, "rec"),
+            "per vertex, all": average(runs, "vertex")}
 
 def mean_mesh(r: dict) -> dict:
     "The floor: the mean of the training meshes as the answer to every studio test picture."
@@ -1070,23 +1400,32 @@ def mean_mesh(r: dict) -> dict:
     mean = meshes(r["data"]["studio"], top).mean(0)
     return judged({"vertices": mean.expand(len(test["image"]), -1, -1), "camera": test["camera"]}, test, top)
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #d7662d55
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def table_2(r: dict):
     "Three inputs, two targets, both protocols."
     import pandas as pd
     p2, rows = frontal(r["data"]["studio test"]), []
-    for kind, names in (("rgb", ("RGB: Parameter [15]", "RGB: Mesh (Graph + SMPL)")), ("parts", ("Parts: Parameter [28]", "Parts: Mesh (Graph + SMPL)")), ("dense", ("DP: Parameter [15]", "DP: Mesh (Graph + SMPL)"))):
-        for name, key in zip(names, ("parameters", "graph + parameters")): rows.append({"input and target": name} | four_errors([x[key] for x in r["inputs"][kind] if key in x], p2))
+    for kind, names in (("rgb", ("RGB: Parameter [15]", "RGB: Mesh (Graph + SMPL)")),
+                        ("parts", ("Parts: Parameter [28]", "Parts: Mesh (Graph + SMPL)")),
+                        ("dense", ("DP: Parameter [15]", "DP: Mesh (Graph + SMPL)"))):
+        for name, key in zip(names, ("parameters", "graph + parameters")):
+            rows.append({"input and target": name} | four_errors([x[key] for x in r["inputs"][kind] if key in x], p2))
     return pd.DataFrame(rows)
 
 def four_errors(runs: list[dict], p2) -> dict:
-    return {"MPJPE P1": average(runs, "mpjpe"), "MPJPE P2": average(runs, "mpjpe", p2), "Rec P1": average(runs, "rec"), "Rec P2": average(runs, "rec", p2)}
+    return {"MPJPE P1": average(runs, "mpjpe"), "MPJPE P2": average(runs, "mpjpe", p2),
+            "Rec P1": average(runs, "rec"), "Rec P2": average(runs, "rec", p2)}
 
 def table_3(r: dict):
     "Three inputs, both outputs of the mesh regression."
     import pandas as pd
     p2, rows = frontal(r["data"]["studio test"]), []
     for kind, label in (("rgb", "RGB"), ("parts", "Parts"), ("dense", "DP")):
-        for name, key in (("non parametric", "graph"), ("parametric", "graph + parameters")): rows.append({"input and output": f"{label}: {name}"} | four_errors([x[key] for x in r["inputs"][kind] if key in x], p2))
+        for name, key in (("non parametric", "graph"), ("parametric", "graph + parameters")):
+            rows.append({"input and output": f"{label}: {name}"}
+                        | four_errors([x[key] for x in r["inputs"][kind] if key in x], p2))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #ee626fe5
@@ -1099,16 +1438,26 @@ def table_4(r: dict):
     n = len(fit["rec"])
     where = p2[:n] if bool(p2[:n].any()) else torch.ones(n, dtype=torch.bool)
     inputs = r["inputs"]
-    return pd.DataFrame([{"method": "SMPLify", "Reconst. error": average([fit], "rec", where)}, {"method": "NBF", "Reconst. error": average([x["parameters"] for x in inputs["parts"] if "parameters" in x], "rec", p2)},
-                         {"method": "HMR", "Reconst. error": average([x["parameters"] for x in inputs["rgb"] if "parameters" in x], "rec", p2)}, {"method": "Ours", "Reconst. error": average([x["graph + parameters"] for x in inputs["rgb"]], "rec", p2)}])
+    return pd.DataFrame([{"method": "SMPLify", "Reconst. error": average([fit], "rec", where)},
+                         {"method": "NBF",
+                          "Reconst. error": average([x["parameters"] for x in inputs["parts"]
+                                                     if "parameters" in x], "rec", p2)},
+                         {"method": "HMR",
+                          "Reconst. error": average([x["parameters"] for x in inputs["rgb"] if "parameters" in x],
+                                                    "rec", p2)},
+                         {"method": "Ours",
+                          "Reconst. error": average([x["graph + parameters"] for x in inputs["rgb"]], "rec", p2)}])
 
 def table_5(r: dict):
     "Accuracy and F1 of figure and parts on wild test pictures, mean over seeds."
     import pandas as pd
     rows = []
-    for name, key in (("SMPLify oracle", "SMPLify oracle"), ("SMPLify", "SMPLify"), ("HMR", "HMR"), ("Ours", "Ours, parametric"), ("Ours, non-parametric mesh", "Ours")):
+    for name, key in (("SMPLify oracle", "SMPLify oracle"), ("SMPLify", "SMPLify"), ("HMR", "HMR"),
+                      ("Ours", "Ours, parametric"), ("Ours, non-parametric mesh", "Ours")):
         mean = lambda k: float(np.mean([x[k] for x in r["segments"][key]]))
-        rows.append({"method": name, "FB acc": round(mean("figure acc"), 2), "FB f1": round(mean("figure f1"), 3), "Part acc": round(mean("part acc"), 2), "Part f1": round(mean("part f1"), 3)})
+        rows.append({"method": name, "FB acc": round(mean("figure acc"), 2),
+                     "FB f1": round(mean("figure f1"), 3), "Part acc": round(mean("part acc"), 2),
+                     "Part f1": round(mean("part f1"), 3)})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #f0f53729
@@ -1119,14 +1468,22 @@ def figure_2(r: dict):
     from paper_kit.kit.show import grid
     top, x, data = topology(r["shape"]["count"]), rgb_of(r), r["data"]["studio test"]
     k = cover_cases(r)[0]
-    net = Network("graph", top, r["shape"]["width"], r["shape"]["encoder"]); net.load_state_dict(x["trained"]["state"]); net.eval()
+    net = Network("graph", top, r["shape"]["width"], r["shape"]["encoder"])
+    net.load_state_dict(x["trained"]["state"])
+    net.eval()
     with torch.no_grad(): steps = net.head.layers(net.encoder(network_input(some(data, slice(k, k + 1)), "rgb")))
     rest = top.full.mean*torch.tensor([1.0, -1, -1])
     flat = torch.tensor([1.0, 0.0, 0.0])
     camera = x["graph"]["camera"][k]
-    panels = [picture(data, k, 150), drawn(rest, flat, top, 150, GREY)] + [drawn(top.upsample(steps[j])[0], camera, top, 150) for j in (0, 2, len(steps) - 1)]
-    return grid(panels, columns=5, titles=("picture", "template", "after block 1", "after block 3", f"after block {len(steps)}"), width=8.5)
+    panels = ([picture(data, k, 150), drawn(rest, flat, top, 150, GREY)]
+              + [drawn(top.upsample(steps[j])[0], camera, top, 150) for j in (0, 2, len(steps) - 1)])
+    return grid(panels, columns=5,
+                titles=("picture", "template", "after block 1", "after block 3", f"after block {len(steps)}"),
+                width=8.5)
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #d4fa2329
+#| code-fold: true
+#| code-summary: "Exported source: figures"
 def figure_3(r: dict):
     "Regressed mesh, parametric mesh, and how far apart they are on the surface, for three pictures."
     import matplotlib.pyplot as plt
@@ -1136,8 +1493,15 @@ def figure_3(r: dict):
         a, b, camera = whole(x["graph"], k, top), whole(x["graph + parameters"], k, top), x["graph"]["camera"][k]
         gap = (a - b).norm(dim=1)*1000
         paint = torch.from_numpy(plt.get_cmap("viridis")((gap/100).clamp(0, 1).numpy())[:, :3]).float()
-        for ax, p, title in zip(row, (drawn(a, camera, top, 170), drawn(b, camera, top, 170, BLUE), drawn(b, camera, top, 170, paint)), ("regressed mesh", "MLP → parameters → body", f"distance, mean {gap.mean():.0f} mm")):
-            ax.imshow(p.permute(1, 2, 0).numpy()); ax.set_title(title, fontsize=10); ax.set(xticks=[], yticks=[]); ax.spines[:].set_visible(False); ax.grid(False)
+        for ax, p, title in zip(row,
+                                (drawn(a, camera, top, 170), drawn(b, camera, top, 170, BLUE),
+                                 drawn(b, camera, top, 170, paint)),
+                                ("regressed mesh", "MLP → parameters → body", f"distance, mean {gap.mean():.0f} mm")):
+            ax.imshow(p.permute(1, 2, 0).numpy())
+            ax.set_title(title, fontsize=10)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            ax.grid(False)
     bar = fig.colorbar(plt.cm.ScalarMappable(plt.Normalize(0, 100), "viridis"), ax=axes[:, 2], shrink=0.6)
     bar.set_label("mm")
     plt.close(fig)
@@ -1152,7 +1516,9 @@ def figure_4(r: dict):
     top, x, data = topology(r["shape"]["count"]), r["seeds"][0], r["data"]["studio test"]
     panels, titles = [], []
     for k in shown_cases(data, x["graph"], 3):
-        panels += [picture(data, k, 170), drawn(whole(x["fc"], k, top), x["fc"]["camera"][k], top, 170, GREY), drawn(whole(x["graph"], k, top), x["graph"]["camera"][k], top, 170), drawn(true_mesh(data, k, top), data["camera"][k], top, 170, BLUE)]
+        panels += [picture(data, k, 170), drawn(whole(x["fc"], k, top), x["fc"]["camera"][k], top, 170, GREY),
+                   drawn(whole(x["graph"], k, top), x["graph"]["camera"][k], top, 170),
+                   drawn(true_mesh(data, k, top), data["camera"][k], top, 170, BLUE)]
         titles += ["picture", f"FC: {x['fc']['rough'][k]:.1f} mm", f"graph: {x['graph']['rough'][k]:.1f} mm", "truth"]
     return grid(panels, columns=4, titles=titles, width=7.5)
 
@@ -1164,7 +1530,9 @@ def blend_view(r: dict):
     a, b = x["fc"]["vertices"][k], x["graph"]["vertices"][k]
     values = [0.0, 0.25, 0.5, 0.75, 1.0]
     flip = torch.tensor([1.0, -1, -1])
-    return mesh_slider([(((1 - t)*a + t*b)*flip).numpy() for t in values], [top.faces.numpy()]*5, "graph share", values, title="From the FC mesh (0) to the graph mesh (1)", start=0.0, up="y", azimuth=20, elevation=8, smooth=False)
+    return mesh_slider([(((1 - t)*a + t*b)*flip).numpy() for t in values], [top.faces.numpy()]*5, "graph share",
+                       values, title="From the FC mesh (0) to the graph mesh (1)", start=0.0, up="y",
+                       azimuth=20, elevation=8, smooth=False)
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #6f05bafb
 #| code-fold: true
@@ -1187,6 +1555,9 @@ def figure_5(r: dict):
     worst = shown_cases(data, x["graph"], 3, best=False)
     return gallery(r, [(data, x["graph"], x["graph + parameters"], k) for k in worst] + [(*crowded(r), 0)])
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #2edb6ede
+#| code-fold: true
+#| code-summary: "Exported source: figures"
 def figure_6(r: dict):
     "Pictures of both domains that went well."
     data, x = r["data"]["studio test"], rgb_of(r)
@@ -1208,17 +1579,27 @@ def ablations(r: dict):
     "Norms, loss, schedule, 2D-only pictures."
     import pandas as pd
     rows = []
-    def add(group, name, runs): rows.append({"question": group, "variant": name, "MPJPE": average(runs, "mpjpe"), "Reconst. error": average(runs, "rec"), "per vertex": average(runs, "vertex")})
+    def add(group, name, runs):
+        rows.append({"question": group, "variant": name, "MPJPE": average(runs, "mpjpe"),
+                     "Reconst. error": average(runs, "rec"), "per vertex": average(runs, "vertex")})
     seeds, off = r["seeds"], r["ablations"]
     add("norm", "group", [x["graph"] for x in seeds])
-    for name, key in (("none", "none"), ("batch, stored statistics", "batch"), ("batch, statistics of the test batch", "batch statistics")): add("norm", name, [x[key] for x in off])
-    add("vertex loss", "L1", [x["graph"] for x in seeds]); add("vertex loss", "L2 (squared)", [x["squared"] for x in off])
+    for name, key in (("none", "none"), ("batch, stored statistics", "batch"),
+                      ("batch, statistics of the test batch", "batch statistics")):
+        add("norm", name, [x[key] for x in off])
+    add("vertex loss", "L1", [x["graph"] for x in seeds])
+    add("vertex loss", "L2 (squared)", [x["squared"] for x in off])
     for name, key, other in (("mesh", "graph", "mesh"), ("parametric", "graph + parameters", "parametric")):
         add(f"schedule, {name}", "two steps", [x[key] for x in seeds])
         if r["together"]: add(f"schedule, {name}", "end to end", [x[other] for x in r["together"]])
-    for name in ("3D only", "with 2D-only"): add("wild pictures", f"{r['sizes']['labelled']} {name}" if name == "3D only" else "the rest as 2D-only as well", [x[name] for x in r["weak"]])
+    for name in ("3D only", "with 2D-only"):
+        add("wild pictures", f"{r['sizes']['labelled']} {name}" if name == "3D only"
+            else "the rest as 2D-only as well", [x[name] for x in r["weak"]])
     return pd.DataFrame(rows)
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #e981d8e8
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def curves(r: dict):
     "Vertex error of the second stage on true meshes over the steps, both kinds of rotation."
     import matplotlib.pyplot as plt
@@ -1226,7 +1607,8 @@ def curves(r: dict):
     for kind, colour in (("matrix", "C0"), ("axis-angle", "C1")):
         for j, x in enumerate(r["reading"][kind]):
             y = x["curve"]
-            ax.plot(np.linspace(r["sizes"]["true"]/len(y), r["sizes"]["true"], len(y)), y, color=colour, lw=1.2, label=kind if j == 0 else None)
+            ax.plot(np.linspace(r["sizes"]["true"]/len(y), r["sizes"]["true"], len(y)), y, color=colour, lw=1.2,
+                    label=kind if j == 0 else None)
     ax.set(xlabel="steps", ylabel="vertex error (mm)", yscale="log"); ax.legend()
     plt.close(fig)
     return fig
@@ -1260,31 +1642,61 @@ def steps_to(curve, goal: float, steps: int) -> float:
     if k == 0 or not (y <= goal).any(): return float(x[k])
     return float(x[k - 1] + (y[k - 1] - goal)/max(y[k - 1] - y[k], 1e-9)*(x[k] - x[k - 1]))
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #eaf2e054
 def claim_values(r: dict) -> dict:
     "The raw numbers of every claim, one a seed."
     mean = lambda x, key="rec": float(x[key].mean())
     column = lambda rows, name, key="rec": [mean(x[name], key) for x in rows]
     seeds, inputs = r["seeds"], r["inputs"]
-    head = {t: parameter_count(Network(t, topology(r["shape"]["count"]), r["shape"]["width"], r["shape"]["encoder"]).head) for t in ("graph", "fc")}
+    head = {t: parameter_count(Network(t, topology(r["shape"]["count"]), r["shape"]["width"],
+                                       r["shape"]["encoder"]).head) for t in ("graph", "fc")}
     pairs = {k: [x for x in inputs[k] if "parameters" in x] for k in KINDS}
     label = {"rgb": "RGB", "parts": "parts", "dense": "dense"}
-    reach = [1.1*max(a["curve"][-1], b["curve"][-1]) for a, b in zip(r["reading"]["matrix"], r["reading"]["axis-angle"])]
-    reading = {kind: {"steps": [steps_to(x["curve"], g, r["sizes"]["true"]) for x, g in zip(r["reading"][kind], reach)], "final": [x["curve"][-1] for x in r["reading"][kind]]} for kind in r["reading"]}
+    reach = [1.1*max(a["curve"][-1], b["curve"][-1])
+             for a, b in zip(r["reading"]["matrix"], r["reading"]["axis-angle"])]
+    reading = {kind: {"steps": [steps_to(x["curve"], g, r["sizes"]["true"])
+                                for x, g in zip(r["reading"][kind], reach)],
+                      "final": [x["curve"][-1] for x in r["reading"][kind]]} for kind in r["reading"]}
     gap = lambda rows, name: [mean(x[name]) - mean(x["on training pictures"]) for x in rows]
     segments = lambda name: [x["part f1"] for x in r["segments"][name]]
-    found = {
-        "C1": {"graph: MPJPE": column(seeds, "graph", "mpjpe"), "FC: MPJPE": column(seeds, "fc", "mpjpe"), "graph: rec": column(seeds, "graph"), "FC: rec": column(seeds, "fc"), "graph: parameters": [head["graph"]], "FC: parameters": [head["fc"]]},
-        "C2": {"graph: rec": column(seeds, "graph"), "graph + parameters: rec": column(seeds, "graph + parameters"), "parameters: rec": column(seeds, "hmr"), "graph: MPJPE": column(seeds, "graph", "mpjpe"), "parameters: MPJPE": column(seeds, "hmr", "mpjpe")},
-        "C3": {f"{label[k]}: {name}": column(pairs[k], key) for k in KINDS for name, key in (("ours", "graph + parameters"), ("parameters", "parameters"))},
-        "C4": {f"{label[k]}: {name}": column(inputs[k], key) for k in KINDS for name, key in (("mesh", "graph"), ("parametric", "graph + parameters"))} | {"true meshes: vertex error": [mean(x, "vertex") for x in r["reading"]["matrix"]]},
-        "C5": {"graph: roughness": [mean(x["equal loss"]["graph"], "rough") for x in seeds], "FC: roughness": [mean(x["equal loss"]["fc"], "rough") for x in seeds], "graph: training loss": [x["equal loss"]["graph"]["loss"] for x in seeds], "FC: training loss": [x["equal loss"]["fc"]["loss"] for x in seeds]},
-        "C6": {"group: rec": column(seeds, "graph")} | {f"{k}: rec": column(r["ablations"], k) for k in ("none", "batch")} | {"batch norm with batch statistics: rec": column(r["ablations"], "batch statistics")},
-        "C7": {"L1: median vertex error": column(seeds, "graph", "median"), "L2: median vertex error": column(r["ablations"], "squared", "median")},
-        "C8": {"two steps: mesh": column(seeds, "graph")[:len(r["together"])], "two steps: parametric": column(seeds, "graph + parameters")[:len(r["together"])], "end to end: mesh": column(r["together"], "mesh"), "end to end: parametric": column(r["together"], "parametric")},
-        "C9": {f"{k}: {name}": reading[k][key] for k in reading for name, key in (("steps", "steps"), ("final error", "final"))} | {"distance from orthonormal": [max(x["orthonormal"] for x in r["reading"]["matrix"])], "smallest determinant": [min(x["determinant"] for x in r["reading"]["matrix"])]},
-        "C10": {"ours: part F1": segments("Ours, parametric"), "HMR: part F1": segments("HMR"), "SMPLify: part F1": segments("SMPLify")*len(segments("HMR"))},
-        "C11": {f"{k}: rec": column(r["weak"], k) for k in ("3D only", "with 2D-only")},
-        "C12": {"RGB: gap": gap(seeds, "graph"), "parts: gap": gap(inputs["parts"], "graph"), "RGB with wild: gap": gap(inputs["rgb"], "graph")}}
+    found = {"C1": {"graph: MPJPE": column(seeds, "graph", "mpjpe"),
+                    "FC: MPJPE": column(seeds, "fc", "mpjpe"), "graph: rec": column(seeds, "graph"),
+                    "FC: rec": column(seeds, "fc"), "graph: parameters": [head["graph"]],
+                    "FC: parameters": [head["fc"]]},
+             "C2": {"graph: rec": column(seeds, "graph"),
+                    "graph + parameters: rec": column(seeds, "graph + parameters"),
+                    "parameters: rec": column(seeds, "hmr"),
+                    "graph: MPJPE": column(seeds, "graph", "mpjpe"),
+                    "parameters: MPJPE": column(seeds, "hmr", "mpjpe")},
+             "C3": {f"{label[k]}: {name}": column(pairs[k], key) for k in KINDS
+                    for name, key in (("ours", "graph + parameters"), ("parameters", "parameters"))},
+             "C4": {f"{label[k]}: {name}": column(inputs[k], key) for k in KINDS
+                    for name, key in (("mesh", "graph"), ("parametric", "graph + parameters"))}
+             | {"true meshes: vertex error": [mean(x, "vertex") for x in r["reading"]["matrix"]]},
+             "C5": {"graph: roughness": [mean(x["equal loss"]["graph"], "rough") for x in seeds],
+                    "FC: roughness": [mean(x["equal loss"]["fc"], "rough") for x in seeds],
+                    "graph: training loss": [x["equal loss"]["graph"]["loss"] for x in seeds],
+                    "FC: training loss": [x["equal loss"]["fc"]["loss"] for x in seeds]},
+             "C6": {"group: rec": column(seeds, "graph")}
+             | {f"{k}: rec": column(r["ablations"], k) for k in ("none", "batch")}
+             | {"batch norm with batch statistics: rec": column(r["ablations"], "batch statistics")},
+             "C7": {"L1: median vertex error": column(seeds, "graph", "median"),
+                    "L2: median vertex error": column(r["ablations"], "squared", "median")},
+             "C8": {"two steps: mesh": column(seeds, "graph")[:len(r["together"])],
+                    "two steps: parametric": column(seeds,
+                                                    "graph + parameters")[:len(r["together"])],
+                    "end to end: mesh": column(r["together"], "mesh"),
+                    "end to end: parametric": column(r["together"], "parametric")},
+             "C9": {f"{k}: {name}": reading[k][key] for k in reading
+                    for name, key in (("steps", "steps"), ("final error", "final"))}
+             | {"distance from orthonormal": [max(x["orthonormal"]
+                                                  for x in r["reading"]["matrix"])],
+                "smallest determinant": [min(x["determinant"] for x in r["reading"]["matrix"])]},
+             "C10": {"ours: part F1": segments("Ours, parametric"), "HMR: part F1": segments("HMR"),
+                     "SMPLify: part F1": segments("SMPLify")*len(segments("HMR"))},
+             "C11": {f"{k}: rec": column(r["weak"], k) for k in ("3D only", "with 2D-only")},
+             "C12": {"RGB: gap": gap(seeds, "graph"), "parts: gap": gap(inputs["parts"], "graph"),
+                     "RGB with wild: gap": gap(inputs["rgb"], "graph")}}
     left = (() if r["together"] else ("C8",)) + (() if r["sizes"]["mixed"] else ("C12",))
     return {k: v for k, v in found.items() if k not in left}
 
@@ -1292,11 +1704,36 @@ def claim_values(r: dict) -> dict:
 #| code-fold: true
 #| code-summary: "Exported source: reasons"
 _short = "600 steps of 16 pictures are 1.6 passes over the data; the paper makes 10 to 25 over a far larger set."
-WHY = dict.fromkeys(predicates, "") | {
-    "C1": "FC is the better of the two here, in both errors and for every seed. It learns faster: in the trials of 100 steps it is far ahead at every rate, and at the end of training the graph network has caught up with most of that, not all. The image feature is the same at all vertices, and what each has to do with it must be worked out by layers that average over neighbours; FC has a weight for every vertex. Which of the two would win at the paper's length is open. " + _short,
-    "C4": "The perceptron fed true meshes stays far from 10 mm on test meshes, whose actions are new to it; on training meshes it is much closer (the line above the curves), so that more varied poses are wanting more than steps. From regressed meshes the parameters cost nothing: the reconstruction error even falls. Inputs with fewer than three seeds are undecided in their part whatever their numbers.",
-    "C5": "FC is ragged only while it is new. Once trained, its last layer mixes directions learned from true meshes, and it is somewhat closer to the truth's Laplacian than the graph network. At 216 vertices, centimetres apart, there is also little fine structure to be ragged in.",
-    "C6": "Without a norm the training is slow and uneven: worse for every seed, but by 30 to 260 mm, too unequal for three seeds to settle it. Batch norm does as well as group norm; with the statistics of the test batch it is slightly worse than with the stored ones. Each norm has its own rate.",
-    "C7": "",
-    "C9": "Matrices reach the common error sooner for two seeds of three and later for one; the curves cross. The final errors differ by less than 10 percent in the mean, that of axis-angle being the lower, but not safely so over three seeds; all outputs of the matrix kind are rotations to rounding.",
-    "C11": "With the same number of steps, pictures without 3D truth take the place of pictures with it: in the arm with 2D-only pictures about one of the 16 in a step has a true mesh, while the other arm sees each of its 300 pictures 32 times. The mean is worse for every seed, but the difference varies too much for three."}
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #b0622c13
+#| code-fold: true
+#| code-summary: "Exported source: reasons"
+WHY = dict.fromkeys(predicates,
+                    "") | {
+                           "C1": "FC is the better of the two here, in both errors and for every seed. It "
+    "learns faster: in the trials of 100 steps it is far ahead at every rate, and at the end of "
+    "training the graph network has caught up with most of that, not all. The image feature is the "
+    "same at all vertices, and what each has to do with it must be worked out by layers that "
+    "average over neighbours; FC has a weight for every vertex. Which of the two would win at the "
+    "paper's length is open. " + _short,
+    "C4": "The perceptron fed true meshes stays far from 10 mm on test meshes, whose actions "
+    "are new to it; on training meshes it is much closer (the line above the curves), so that more "
+    "varied poses are wanting more than steps. From regressed meshes the parameters cost nothing: "
+    "the reconstruction error even falls. Inputs with fewer than three seeds are undecided in their "
+    "part whatever their numbers.",
+    "C5": "FC is ragged only while it is new. Once trained, its last layer mixes directions "
+    "learned from true meshes, and it is somewhat closer to the truth's Laplacian than the graph "
+    "network. At 216 vertices, centimetres apart, there is also little fine structure to be ragged "
+    "in.",
+    "C6": "Without a norm the training is slow and uneven: worse for every seed, but by 30 to "
+    "260 mm, too unequal for three seeds to settle it. Batch norm does as well as group norm; with "
+    "the statistics of the test batch it is slightly worse than with the stored ones. Each norm has "
+    "its own rate.", "C7": "",
+    "C9": "Matrices reach the common error sooner for two seeds of three and later for one; the "
+    "curves cross. The final errors differ by less than 10 percent in the mean, that of axis-angle "
+    "being the lower, but not safely so over three seeds; all outputs of the matrix kind are "
+    "rotations to rounding.",
+    "C11": "With the same number of steps, pictures without 3D truth take the place of pictures "
+    "with it: in the arm with 2D-only pictures about one of the 16 in a step has a true mesh, while "
+    "the other arm sees each of its 300 pictures 32 times. The mean is worse for every seed, but "
+    "the difference varies too much for three."}

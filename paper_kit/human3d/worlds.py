@@ -11,10 +11,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import torch
 
-from ..kit.files import PaperKitError, reading
+from ..kit.files import PaperKitError
 from ..kit.geometry import axis_angle_to_matrix
 from ..kit.mesh import Mesh
 from ..kit.motion import BODIES, read_clip
@@ -31,31 +29,42 @@ __all__ = ['JOINTS', 'CLIPS', 'LIMITS', 'PARTS', 'PART_OF_JOINT', 'Posed', 'Body
            'picture_people', 'People', 'pose_bank', 'people', 'corrupt_parts', 'read_smpl']
 
 # %% ../../nbs/human3d/worlds.ipynb #19764005
-JOINTS = ("pelvis", "left hip", "right hip", "spine 1", "left knee", "right knee", "spine 2", "left ankle", "right ankle", "spine 3", "left foot", "right foot", "neck", "left collar", "right collar", "head",
-          "left shoulder", "right shoulder", "left elbow", "right elbow", "left wrist", "right wrist", "left hand", "right hand")
+JOINTS = ("pelvis", "left hip", "right hip", "spine 1", "left knee", "right knee", "spine 2", "left ankle",
+          "right ankle", "spine 3", "left foot", "right foot", "neck", "left collar", "right collar", "head",
+          "left shoulder", "right shoulder", "left elbow", "right elbow", "left wrist", "right wrist",
+          "left hand", "right hand")
 
 class Posed(NamedTuple):
     "Vertices and joints of a batch of bodies, in metres; +y up, +z ahead at rest."
     vertices: Float[Tensor, "*b v 3"]
     joints: Float[Tensor, "*b j 3"]
 
+# %% ../../nbs/human3d/worlds.ipynb #3d3b8a6c
 class Body:
-    """A linear body model: mean shape, shape directions, joint regressor, skinning weights, kinematic tree. `pose_directions` are SMPL's pose-dependent corrections, where there are any.
+    """A linear body model: mean shape, shape directions, joint regressor, skinning weights, kinematic tree.
+    `pose_directions` are SMPL's pose-dependent corrections, where there are any.
 
     `body(rotations, shape)` poses a batch. Device and dtype follow `to`; everything is differentiable."""
-    def __init__(self, mean: Float[Tensor, "v 3"], directions: Float[Tensor, "k v 3"], regressor: Float[Tensor, "j v"], skinning: Float[Tensor, "v j"], faces: Int[Tensor, "f 3"], parents, pose_directions: Float[Tensor, "p v 3"] | None = None):
-        self.mean, self.directions, self.regressor, self.skinning, self.faces, self.parents, self.pose_directions = mean, directions, regressor, skinning, faces, tuple(int(p) for p in parents), pose_directions
+    def __init__(self, mean: Float[Tensor, "v 3"], directions: Float[Tensor, "k v 3"], regressor: Float[Tensor, "j v"],
+                 skinning: Float[Tensor, "v j"], faces: Int[Tensor, "f 3"], parents,
+                 pose_directions: Float[Tensor, "p v 3"] | None = None):
+        self.mean, self.directions, self.regressor, self.skinning, self.faces, self.parents, self.pose_directions = (
+            mean, directions, regressor, skinning, faces, tuple(int(p) for p in parents), pose_directions)
 
-    def __repr__(self): return f"Body of {len(self.mean):,} vertices, {len(self.parents)} joints, {len(self.directions)} shape directions"
+    def __repr__(self):
+        return f"Body of {len(self.mean):,} vertices, {len(self.parents)} joints, {len(self.directions)} shape directions"
 
     def to(self, *target) -> Body:
         move = lambda x: None if x is None else x.to(*target)
         faces = self.faces.to(self.mean.to(*target).device)
-        return Body(move(self.mean), move(self.directions), move(self.regressor), move(self.skinning), faces, self.parents, move(self.pose_directions))
+        return Body(move(self.mean), move(self.directions), move(self.regressor), move(self.skinning), faces,
+                    self.parents, move(self.pose_directions))
 
     def at_rest(self, shape: Float[Tensor, "*b k"]) -> Float[Tensor, "*b v 3"]:
         "Vertices before posing; `shape` in standard deviations."
-        if shape.shape[-1] != len(self.directions): raise PaperKitError("these shape numbers do not fit the body", expected=f"[*, {len(self.directions)}]", found=list(shape.shape), next_step="pad with zeros")
+        if shape.shape[-1] != len(self.directions):
+            raise PaperKitError("these shape numbers do not fit the body", expected=f"[*, {len(self.directions)}]",
+                                found=list(shape.shape), next_step="pad with zeros")
         return self.mean + torch.einsum("...k,kvc->...vc", shape, self.directions)
 
     def joints_of(self, vertices: Float[Tensor, "*b v 3"]) -> Float[Tensor, "*b j 3"]:
@@ -64,8 +73,11 @@ class Body:
 
     def __call__(self, rotations: Float[Tensor, "*b j 3 3"], shape: Float[Tensor, "*b k"] | None = None) -> Posed:
         "Linear blend skinning. `rotations` are relative to the parent joint; the first is that of the whole body."
-        if rotations.shape[-3:] != (len(self.parents), 3, 3): raise PaperKitError("these rotations do not fit the body", expected=f"[*, {len(self.parents)}, 3, 3]", found=list(rotations.shape), next_step="one matrix a joint")
-        rest = self.at_rest(rotations.new_zeros(*rotations.shape[:-3], len(self.directions)) if shape is None else shape)
+        if rotations.shape[-3:] != (len(self.parents), 3, 3):
+            raise PaperKitError("these rotations do not fit the body", expected=f"[*, {len(self.parents)}, 3, 3]",
+                                found=list(rotations.shape), next_step="one matrix a joint")
+        rest = self.at_rest(rotations.new_zeros(*rotations.shape[:-3], len(self.directions))
+                            if shape is None else shape)
         J = self.joints_of(rest)
         if self.pose_directions is not None:
             off = (rotations[..., 1:, :, :] - torch.eye(3).to(rotations)).flatten(-3)
@@ -79,31 +91,39 @@ class Body:
         blended = torch.einsum("vj,...jd->...vd", self.skinning, torch.cat([R.flatten(-2), shift], -1))
         return Posed((blended[..., :9].unflatten(-1, (3, 3)) @ rest[..., None])[..., 0] + blended[..., 9:], t)
 
+# %% ../../nbs/human3d/worlds.ipynb #53adfe58
 def _packed_body(file: str) -> Body:
     import paper_kit
     from safetensors.torch import load_file
     a = load_file(str(Path(paper_kit.__file__).parent/"assets"/file))
     basis = a["basis"].float()/32767*a["scale"][:, None, None]
-    regressor = torch.zeros(len(a["joint_vertices"]), basis.shape[1]).scatter_(1, a["joint_vertices"].long(), a["joint_weights"])
+    regressor = torch.zeros(len(a["joint_vertices"]), basis.shape[1]).scatter_(1, a["joint_vertices"].long(),
+                                                                               a["joint_weights"])
     weights = a["skin_weights"].to(torch.int32).float()
-    skinning = torch.zeros(basis.shape[1], len(regressor)).scatter_(1, a["skin_joints"].long(), weights/weights.sum(1, keepdim=True))
+    skinning = torch.zeros(basis.shape[1], len(regressor)).scatter_(1, a["skin_joints"].long(),
+                                                                    weights/weights.sum(1, keepdim=True))
     return Body(basis[0], basis[1:], regressor, skinning, a["faces"].long(), a["parents"].tolist())
 
 @functools.cache
 def free_body() -> Body:
-    "The free body: 6,890 vertices, 24 joints in SMPL's order (`JOINTS`), 10 shape directions; float32, pelvis near the origin. Arms hang at 45 degrees at rest."
+    """The free body: 6,890 vertices, 24 joints in SMPL's order (`JOINTS`), 10 shape directions; float32, pelvis near
+    the origin. Arms hang at 45 degrees at rest."""
     return _packed_body("body.safetensors")
 
 @functools.cache
 def free_hand() -> Body:
-    "The left hand of the same material: wrist and three joints for each finger (thumb first), 5 shape directions; the wrist at the origin."
+    """The left hand of the same material: wrist and three joints for each finger (thumb first), 5 shape directions; the
+    wrist at the origin."""
     return _packed_body("hand.safetensors")
 
 # %% ../../nbs/human3d/worlds.ipynb #b73a50a9
-def decimate(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], count: int) -> tuple[Int[ndarray, "n"], Int[ndarray, "g 3"]]:
-    """Collapse edges into one of their ends until `count` vertices are left: the vertices kept, in order, and faces in their numbers.
+def decimate(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], count: int) -> tuple[Int[ndarray, " n"],
+                                                                                               Int[ndarray, "g 3"]]:
+    """Collapse edges into one of their ends until `count` vertices are left: the vertices kept, in order, and faces in
+    their numbers.
 
-    Borders keep their place by extra quadrics; a collapse that would turn a face over or join what is apart is refused, so more may be left than asked. Raises `PaperKitError` for a count below 4."""
+    Borders keep their place by extra quadrics; a collapse that would turn a face over or join what is apart is refused,
+    so more may be left than asked. Raises `PaperKitError` for a count below 4."""
     if count < 4: raise PaperKitError("too few vertices", expected="4 or more", found=count, next_step="ask for more")
     P = np.asarray(vertices, float)
     alive, corner = [True]*len(faces), [list(map(int, f)) for f in faces]
@@ -168,9 +188,11 @@ def decimate(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], count:
     new[kept] = np.arange(len(kept))
     return kept, new[found]
 
+# %% ../../nbs/human3d/worlds.ipynb #262ebe1a
 class Level(NamedTuple):
-    "A coarser mesh of a body: which vertices it keeps, its faces, and sparse D [n, v] (selects) and U [v, n] (barycentric)."
-    kept: Int[Tensor, "n"]
+    """A coarser mesh of a body: which vertices it keeps, its faces, and sparse D [n, v] (selects) and U [v, n]
+    (barycentric)."""
+    kept: Int[Tensor, " n"]
     faces: Int[Tensor, "g 3"]
     down: Float[Tensor, "n v"]
     up: Float[Tensor, "v n"]
@@ -183,14 +205,21 @@ def coarser(vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"], count: in
     fine = vertices.detach().cpu().double()
     near = closest(Mesh(fine[kept], few), fine)
     rows = torch.arange(len(fine))[:, None].expand(-1, 3)
-    U = torch.sparse_coo_tensor(torch.stack([rows.flatten(), few[near.face].flatten()]), near.weights.flatten(), (len(fine), len(kept)), check_invariants=True).coalesce()
-    D = torch.sparse_coo_tensor(torch.stack([torch.arange(len(kept)), kept]), torch.ones(len(kept), dtype=torch.float64), (len(kept), len(fine)), check_invariants=True).coalesce()
+    U = torch.sparse_coo_tensor(torch.stack([rows.flatten(), few[near.face].flatten()]), near.weights.flatten(),
+                                (len(fine), len(kept)), check_invariants=True).coalesce()
+    D = torch.sparse_coo_tensor(torch.stack([torch.arange(len(kept)), kept]),
+                                torch.ones(len(kept), dtype=torch.float64), (len(kept), len(fine)),
+                                check_invariants=True).coalesce()
     return Level(kept.to(faces.device), few.to(faces.device), D.to(vertices), U.to(vertices))
 
 # %% ../../nbs/human3d/worlds.ipynb #ce704982
-CLIPS = {"train": ("walk", "run", "dance_a", "kick", "jump", "crawl", "getup_faceup", "spin", "roll"), "test": ("dance_b", "punch", "spinkick", "cartwheel", "getup_facedown")}
-_CARRIED = {"left hip": ("left hip", "left knee"), "right hip": ("right hip", "right knee"), "left knee": ("left knee", "left ankle"), "right knee": ("right knee", "right ankle"), "left shoulder": ("left shoulder", "left elbow"),
-            "right shoulder": ("right shoulder", "right elbow"), "left elbow": ("left elbow", "left wrist"), "right elbow": ("right elbow", "right wrist")}
+CLIPS = {"train": ("walk", "run", "dance_a", "kick", "jump", "crawl", "getup_faceup", "spin", "roll"),
+         "test": ("dance_b", "punch", "spinkick", "cartwheel", "getup_facedown")}
+_CARRIED = {"left hip": ("left hip", "left knee"), "right hip": ("right hip", "right knee"),
+            "left knee": ("left knee", "left ankle"), "right knee": ("right knee", "right ankle"),
+            "left shoulder": ("left shoulder", "left elbow"),
+            "right shoulder": ("right shoulder", "right elbow"), "left elbow": ("left elbow", "left wrist"),
+            "right elbow": ("right elbow", "right wrist")}
 
 def _between(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
     "The smallest rotation that takes direction a to b (not opposite)."
@@ -198,23 +227,28 @@ def _between(a: Float[Tensor, "3"], b: Float[Tensor, "3"]) -> Float[Tensor, "3 3
     axis = torch.linalg.cross(a, b)
     return axis_angle_to_matrix(axis/axis.norm().clamp(min=1e-12)*torch.atan2(axis.norm(), a @ b))
 
+# %% ../../nbs/human3d/worlds.ipynb #09a14218
 def clip_poses(name: str, body: Body | None = None) -> Float[Tensor, "t 24 3 3"] | None:
-    "A clip as rotations of a body's 24 joints; the first turns the whole person, +y up and +z ahead. None where pybullet_data is missing."
+    """A clip as rotations of a body's 24 joints; the first turns the whole person, +y up and +z ahead. None where
+    pybullet_data is missing."""
     found = read_clip(name)
     if found is None: return None
     body, R = (body or free_body()).to(torch.float64), found.rotations
     joints = body.joints_of(body.mean)
     G = dict(zip(BODIES, found.world().unbind(1)))
-    turn = R.new_tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])                        # +x ahead, +z right  ->  +z ahead, +x left
+    turn = R.new_tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])                # +x ahead, +z right  ->  +z ahead, +x left
     G = {part: turn @ g @ turn.T for part, g in G.items()}
     bend = _log(G["root"].mT @ G["chest"])
     third = axis_angle_to_matrix(bend/3)
-    world = {"pelvis": G["root"], "spine 1": G["root"] @ third, "spine 2": G["root"] @ third @ third, "spine 3": G["chest"], "left collar": G["chest"], "right collar": G["chest"], "neck": G["neck"], "head": G["neck"]}
+    world = {"pelvis": G["root"], "spine 1": G["root"] @ third, "spine 2": G["root"] @ third @ third,
+             "spine 3": G["chest"], "left collar": G["chest"], "right collar": G["chest"], "neck": G["neck"],
+             "head": G["neck"]}
     for name_, (at, end) in _CARRIED.items():
         a, b = (joints[JOINTS.index(j)] for j in (at, end))
         world[name_] = G[at] @ _between(b - a, R.new_tensor([0.0, -1, 0]))
     for side in ("left", "right"):
-        world |= {f"{side} ankle": G[f"{side} ankle"], f"{side} foot": G[f"{side} ankle"], f"{side} wrist": world[f"{side} elbow"], f"{side} hand": world[f"{side} elbow"]}
+        world |= {f"{side} ankle": G[f"{side} ankle"], f"{side} foot": G[f"{side} ankle"],
+                  f"{side} wrist": world[f"{side} elbow"], f"{side} hand": world[f"{side} elbow"]}
     W = torch.stack([world[j] for j in JOINTS], 1)
     local = W.clone()
     for j, p in enumerate(body.parents[1:], 1): local[:, j] = W[:, p].mT @ W[:, j]
@@ -224,52 +258,69 @@ def _log(R: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3"]:
     from paper_kit.kit.geometry import matrix_to_axis_angle
     return matrix_to_axis_angle(R)
 
-LIMITS = {"spine 1": (25, 15, 12), "spine 2": (20, 15, 10), "spine 3": (15, 15, 10), "neck": (25, 30, 15), "head": (20, 30, 15), "hip": (60, 25, 25), "knee": (60, 5, 5), "ankle": (20, 10, 10), "foot": (10, 0, 0),
-          "collar": (5, 10, 10), "shoulder": (50, 50, 50), "elbow": (15, 60, 15), "wrist": (25, 20, 15), "hand": (10, 5, 5)}        # degrees, three standard deviations, about x, y, z at rest
-_BENDS = {"hip": (-25, 0, 0), "left knee": (55, 0, 0), "right knee": (55, 0, 0), "left elbow": (0, -55, 0), "right elbow": (0, 55, 0)}
+# %% ../../nbs/human3d/worlds.ipynb #d411a8aa
+LIMITS = {"spine 1": (25, 15, 12), "spine 2": (20, 15, 10), "spine 3": (15, 15, 10), "neck": (25, 30, 15),
+          "head": (20, 30, 15), "hip": (60, 25, 25), "knee": (60, 5, 5), "ankle": (20, 10, 10), "foot": (10, 0, 0),
+          # degrees, three standard deviations, about x, y, z at rest
+          "collar": (5, 10, 10), "shoulder": (50, 50, 50), "elbow": (15, 60, 15), "wrist": (25, 20, 15),
+          "hand": (10, 5, 5)}
+_BENDS = {"hip": (-25, 0, 0), "left knee": (55, 0, 0), "right knee": (55, 0, 0), "left elbow": (0, -55, 0),
+          "right elbow": (0, 55, 0)}
 
 def random_poses(count: int, generator: Generator, spread: float = 1.0) -> Float[Tensor, "count 24 3 3"]:
-    "Poses with every joint turned at random within `LIMITS` times `spread`; knees and elbows bend their own way only; upright, ahead. float64."
+    """Poses with every joint turned at random within `LIMITS` times `spread`; knees and elbows bend their own way only;
+    upright, ahead. float64."""
     turns = torch.zeros(count, 24, 3, dtype=torch.float64)
     for k, joint in enumerate(JOINTS[1:], 1):
         kind = joint if joint in LIMITS else joint.split(" ")[-1]
         middle = turns.new_tensor(_BENDS.get(joint, _BENDS.get(kind, (0, 0, 0))))*spread
-        turns[:, k] = middle + torch.randn(count, 3, generator=generator, dtype=torch.float64).clamp(-3, 3)*turns.new_tensor(LIMITS[kind])*(spread/3)
+        turns[:, k] = middle + torch.randn(count, 3, generator=generator,
+                                           dtype=torch.float64).clamp(-3, 3)*turns.new_tensor(LIMITS[kind])*(spread/3)
         for axis in range(3):
-            if joint in _BENDS and middle[axis] != 0: turns[:, k, axis] = torch.where(middle[axis] > 0, turns[:, k, axis].clamp(min=0), turns[:, k, axis].clamp(max=0))
+            if joint in _BENDS and middle[axis] != 0:
+                turns[:, k, axis] = torch.where(middle[axis] > 0, turns[:, k, axis].clamp(min=0),
+                                                turns[:, k, axis].clamp(max=0))
     return axis_angle_to_matrix(torch.deg2rad(turns))
 
 # %% ../../nbs/human3d/worlds.ipynb #b78f3005
 PARTS = ("background", "head", "torso", "left arm", "right arm", "left leg", "right leg")
-PART_OF_JOINT = tuple({"pelvis": 2, "neck": 1, "head": 1}.get(j, 2 if "spine" in j or "collar" in j else (3 if "left" in j else 4) if j.split()[-1] in ("shoulder", "elbow", "wrist", "hand") else (5 if "left" in j else 6)) for j in JOINTS)
+PART_OF_JOINT = tuple({"pelvis": 2, "neck": 1, "head": 1}.get(j, 2 if "spine" in j or "collar" in j
+                                                              else (3 if "left" in j else 4)
+                                                              if j.split()[-1] in ("shoulder", "elbow", "wrist", "hand")
+                                                              else (5 if "left" in j else 6)) for j in JOINTS)
 
 def projected(points: Float[Tensor, "*b n 3"], camera: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b n 2"]:
     "Weak perspective, camera (s, tx, ty): s (x, y) + t, in -1..1 with y down."
     return camera[..., None, :1]*points[..., :2] + camera[..., None, 1:]
 
-def surface_coordinates(body: Body) -> tuple[Int[Tensor, "v"], Float[Tensor, "v 2"]]:
+def surface_coordinates(body: Body) -> tuple[Int[Tensor, " v"], Float[Tensor, "v 2"]]:
     "The joint that owns each vertex, and two numbers in 0..1: along its bone, and around it."
     owner, J = body.skinning.argmax(1), body.joints_of(body.mean)
     end = J.clone()
     for j, p in enumerate(body.parents[1:], 1): end[p] = J[j]
-    axis = torch.nn.functional.normalize(torch.where((end - J).norm(dim=-1, keepdim=True) > 1e-6, end - J, J.new_tensor([0.0, 1, 0])), dim=-1)[owner]
+    axis = torch.nn.functional.normalize(torch.where((end - J).norm(dim=-1, keepdim=True) > 1e-6, end - J,
+                                                     J.new_tensor([0.0, 1, 0])), dim=-1)[owner]
     off = body.mean - J[owner]
     along = (off*axis).sum(-1)
-    side = torch.nn.functional.normalize(torch.linalg.cross(axis, axis.new_tensor([0.0, 0, 1]).expand_as(axis), dim=-1), dim=-1)
+    side = torch.nn.functional.normalize(torch.linalg.cross(axis, axis.new_tensor([0.0, 0, 1]).expand_as(axis), dim=-1),
+                                         dim=-1)
     around = torch.atan2((off*torch.linalg.cross(axis, side, dim=-1)).sum(-1), (off*side).sum(-1))/(2*math.pi) + 0.5
     for j in range(len(body.parents)):
         own = owner == j
         if own.any(): along[own] = (along[own] - along[own].min())/(along[own].max() - along[own].min()).clamp(min=1e-6)
     return owner, torch.stack([along, around], -1).clamp(0, 1)
 
+# %% ../../nbs/human3d/worlds.ipynb #353273d4
 def dressed(body: Body, rng: np.random.Generator, textures: Float[Tensor, "t 3 s s"]) -> Float[Tensor, "v 3"]:
-    "Colours of vertices: skin, hair, shirt, trousers and shoes of random cut and pattern; `textures` as from `kit.scenes.texture_bank`."
+    """Colours of vertices: skin, hair, shirt, trousers and shoes of random cut and pattern; `textures` as from
+    `kit.scenes.texture_bank`."""
     owner, _ = surface_coordinates(body)
     v = body.mean.numpy()
     colour = np.tile(rng.uniform([0.35, 0.22, 0.15], [0.95, 0.75, 0.62])*rng.uniform(0.75, 1.0), (len(v), 1))
     def cloth(own):
         kind = rng.integers(4)
-        a, b, turn, pitch = rng.uniform(0.05, 0.95, 3), rng.uniform(0.05, 0.95, 3), rng.normal(size=3), rng.uniform(0.03, 0.12)
+        a, b, turn, pitch = (rng.uniform(0.05, 0.95, 3), rng.uniform(0.05, 0.95, 3), rng.normal(size=3),
+                             rng.uniform(0.03, 0.12))
         x = v[own] @ (turn/np.linalg.norm(turn))
         if kind == 0: return np.tile(a, (own.sum(), 1))
         if kind == 1: return np.where((np.floor(x/pitch) % 2 == 0)[:, None], a, b)
@@ -283,25 +334,33 @@ def dressed(body: Body, rng: np.random.Generator, textures: Float[Tensor, "t 3 s
     for own in (shirt, trousers, ends("ankle", "foot")): colour[own] = cloth(own)
     head = ends("head")
     top = np.quantile(v[head, 1], rng.uniform(0.5, 0.8)) if head.any() else 9
-    colour[head & ((v[:, 1] > top) | (v[:, 2] < np.quantile(v[head, 2], 0.3)))] = rng.uniform(0.02, 0.6)*np.array([1.0, rng.uniform(0.6, 0.95), rng.uniform(0.3, 0.8)])
+    colour[head & ((v[:, 1] > top) | (v[:, 2] < np.quantile(v[head, 2], 0.3)))] = rng.uniform(0.02, 0.6)*np.array(
+        [1.0, rng.uniform(0.6, 0.95), rng.uniform(0.3, 0.8)])
     return torch.from_numpy(colour).float()
 
+# %% ../../nbs/human3d/worlds.ipynb #58f6d8a9
 class Seen(NamedTuple):
-    "Pictures of people: RGB in 0..1, the mask, part of each pixel (`PARTS`), and dense correspondences (joint that owns the surface + 1, two coordinates), zero on the background."
+    """Pictures of people: RGB in 0..1, the mask, part of each pixel (`PARTS`), and dense correspondences (joint that
+    owns the surface + 1, two coordinates), zero on the background."""
     image: Float[Tensor, "b 3 h w"]
     mask: Bool[Tensor, "b h w"]
     parts: Int[Tensor, "b h w"]
     surface: Float[Tensor, "b 3 h w"]
 
-def picture_people(body: Body, vertices: Float[Tensor, "b v 3"], colours: Float[Tensor, "b v 3"], camera: Float[Tensor, "b 3"], size: int, background: Float[Tensor, "b 3 h w"] | None = None, light: Float[Tensor, "b 3"] | None = None, ambient: float = 0.45) -> Seen:
-    "Z-buffer pictures of `size` x `size`, y down, z away; `light`: direction towards a lamp. Lambert shading, no shadows."
+# %% ../../nbs/human3d/worlds.ipynb #a82de81d
+def picture_people(body: Body, vertices: Float[Tensor, "b v 3"], colours: Float[Tensor, "b v 3"],
+                   camera: Float[Tensor, "b 3"], size: int, background: Float[Tensor, "b 3 h w"] | None = None,
+                   light: Float[Tensor, "b 3"] | None = None, ambient: float = 0.45) -> Seen:
+    """Z-buffer pictures of `size` x `size`, y down, z away; `light`: direction towards a lamp. Lambert shading, no
+    shadows."""
     from paper_kit.kit.render import interpolate, orthographic, rasterize, vertex_normals
     placed = torch.cat([projected(vertices, camera), vertices[..., 2:]*camera[:, None, :1] + 20], -1)
     mesh = Mesh(placed, body.faces)
     f = rasterize(mesh, orthographic((size, size), torch.eye(4).to(placed)), (size, size))
     owner, uv = surface_coordinates(body)
     normal = vertex_normals(Mesh(vertices, body.faces))
-    light = torch.nn.functional.normalize(vertices.new_tensor([[-0.4, -0.5, -0.8]]).expand(len(vertices), 3) if light is None else light, dim=-1)
+    light = torch.nn.functional.normalize(vertices.new_tensor([[-0.4, -0.5, -0.8]]).expand(len(vertices), 3)
+                                          if light is None else light, dim=-1)
     lit = colours*(ambient + (1 - ambient)*(normal*light[:, None]).sum(-1, keepdim=True).clamp(min=0))
     values = torch.cat([lit, uv.to(lit).expand(len(lit), -1, -1)], -1)
     found = interpolate(f, values[:, body.faces])[..., 0, :].movedim(-1, 1)
@@ -310,34 +369,47 @@ def picture_people(body: Body, vertices: Float[Tensor, "b v 3"], colours: Float[
     own = owner[corner][f.face[..., 0].clamp(min=0)]
     parts = torch.tensor(PART_OF_JOINT)[own]*mask
     behind = found.new_ones(len(found), 3, size, size) if background is None else background
-    return Seen(torch.where(mask[:, None], found[:, :3], behind).clamp(0, 1), mask, parts, torch.cat([((own + 1)*mask)[:, None].float(), found[:, 3:]*mask[:, None]], 1))
+    return Seen(torch.where(mask[:, None], found[:, :3], behind).clamp(0, 1), mask, parts,
+                torch.cat([((own + 1)*mask)[:, None].float(), found[:, 3:]*mask[:, None]], 1))
 
 # %% ../../nbs/human3d/worlds.ipynb #43f2f130
 class People(NamedTuple):
-    "A data set of rendered people with their truth. Pictures are bytes; rotations hold the turn towards the camera (y down, z away) in the first joint."
+    """A data set of rendered people with their truth. Pictures are bytes; rotations hold the turn towards the camera (y
+    down, z away) in the first joint."""
     image: Tensor
     parts: Tensor
     surface: Tensor
     rotations: Float[Tensor, "n 24 3 3"]
     shape: Float[Tensor, "n 10"]
     camera: Float[Tensor, "n 3"]
-    person: Int[Tensor, "n"]
+    person: Int[Tensor, " n"]
 
-def pose_bank(split: str, generator: Generator, spread: float = 0.9, share: float = 0.7, count: int = 2000) -> Float[Tensor, "count 24 3 3"]:
-    """`count` poses: the `share` from clips of the split ("train", "test"), the rest random; float32. Only random ones where pybullet_data is missing. Raises `PaperKitError` for another split."""
-    if split not in CLIPS: raise PaperKitError("there is no such split", expected="train, test", found=repr(split), next_step="choose one")
+def pose_bank(split: str, generator: Generator, spread: float = 0.9, share: float = 0.7,
+              count: int = 2000) -> Float[Tensor, "count 24 3 3"]:
+    """`count` poses: the `share` from clips of the split ("train", "test"), the rest random; float32. Only random ones
+    where pybullet_data is missing. Raises `PaperKitError` for another split."""
+    if split not in CLIPS:
+        raise PaperKitError("there is no such split", expected="train, test", found=repr(split), next_step="choose one")
     clips = [p for name in CLIPS[split] if (p := clip_poses(name)) is not None]
     moved = torch.cat(clips) if clips else torch.zeros(0, 24, 3, 3, dtype=torch.float64)
     first = round(share*count) if len(moved) else 0
-    return torch.cat([moved[torch.randint(len(moved), (first,), generator=generator)] if first else moved[:0], random_poses(count - first, generator, spread)]).float()
+    return torch.cat([moved[torch.randint(len(moved), (first,), generator=generator)] if first else moved[:0],
+                      random_poses(count - first, generator, spread)]).float()
 
-def people(count: int, split: str, domain: str, size: int, seed: int, body: Body | None = None, occluded: float = 0.2, batch: int = 64) -> People:
-    """Rendered people. `domain`: "studio" (5 subjects, 4 backgrounds, clips alone) or "wild" (another subject, background and lamp in every picture, clips and random poses); test subjects, clips and backgrounds are never those of training.
+# %% ../../nbs/human3d/worlds.ipynb #877f9943
+def people(count: int, split: str, domain: str, size: int, seed: int, body: Body | None = None, occluded: float = 0.2,
+           batch: int = 64) -> People:
+    """Rendered people. `domain`: "studio" (5 subjects, 4 backgrounds, clips alone) or "wild" (another subject,
+    background and lamp in every picture, clips and random poses); test subjects, clips and backgrounds are never those
+    of training.
 
     `occluded`: share of pictures with a box before the person. Raises `PaperKitError` for another domain or split."""
     from paper_kit.kit.scenes import texture_bank
-    if domain not in ("studio", "wild"): raise PaperKitError("there is no such domain", expected="studio, wild", found=repr(domain), next_step="choose one")
-    body, rng, generator = body or free_body(), np.random.default_rng([seed, split == "test", domain == "wild"]), torch.Generator().manual_seed(2*seed + (split == "test"))
+    if domain not in ("studio", "wild"):
+        raise PaperKitError("there is no such domain", expected="studio, wild", found=repr(domain),
+                            next_step="choose one")
+    body, rng, generator = (body or free_body(), np.random.default_rng([seed, split == "test", domain == "wild"]),
+                            torch.Generator().manual_seed(2*seed + (split == "test")))
     poses = pose_bank(split, generator, share=1.0 if domain == "studio" else 0.6, count=max(count, 200))
     subjects, scenes = (5, 4) if domain == "studio" else (max(8, count//8), max(8, count//8))
     shapes = torch.randn(subjects, len(body.directions), generator=generator).clamp(-2, 2)
@@ -349,29 +421,39 @@ def people(count: int, split: str, domain: str, size: int, seed: int, body: Body
         who = torch.from_numpy(rng.integers(subjects, size=n))
         R, b = poses[torch.from_numpy(rng.integers(len(poses), size=n))].clone(), shapes[who]
         yaw, tilt = rng.uniform(-math.pi, math.pi, n), rng.normal(0, 0.15, (n, 2))
-        turn = axis_angle_to_matrix(torch.tensor(np.stack([math.pi + tilt[:, 0], 0*yaw, tilt[:, 1]], 1))) @ axis_angle_to_matrix(torch.tensor(np.stack([0*yaw, yaw, 0*yaw], 1)))
+        turn = (axis_angle_to_matrix(torch.tensor(np.stack([math.pi + tilt[:, 0], 0*yaw, tilt[:, 1]], 1)))
+                @ axis_angle_to_matrix(torch.tensor(np.stack([0*yaw, yaw, 0*yaw], 1))))
         R[:, 0] = turn.float() @ R[:, 0]
         v, J = body(R, b)
         low, high = v[..., :2].amin(1), v[..., :2].amax(1)
         s = torch.from_numpy(rng.uniform(1.5, 1.85, n)).float()/(high - low).amax(1)
         camera = torch.cat([s[:, None], -s[:, None]*(low + high)/2 + 0.08*torch.randn(n, 2, generator=generator)], 1)
         row, column = rng.integers(size + 1, size=(2, n))
-        behind = torch.stack([places[k][:, r:r + size, c:c + size] for k, r, c in zip(rng.integers(scenes, size=n), row, column)])
+        behind = torch.stack([places[k][:, r:r + size, c:c + size] for k, r,
+                              c in zip(rng.integers(scenes, size=n), row, column)])
         lamp = torch.from_numpy(rng.normal(size=(n, 3)) + [0, -1, -1.5]).float() if domain == "wild" else None
         seen = picture_people(body, v, dresses[who], camera, size, behind, lamp)
         image = seen.image
         for k in np.flatnonzero(rng.random(n) < occluded):
             h, w = (rng.uniform(0.15, 0.4, 2)*size).astype(int)
             r, c = (int(rng.integers(size - x)) for x in (h, w))
-            image[k, :, r:r + h, c:c + w] = clothes[rng.integers(len(clothes))][:, :h, :w] if max(h, w) <= 64 else torch.from_numpy(rng.uniform(0, 1, 3)).float()[:, None, None]
-        values = {"image": (image*255).round().byte(), "parts": seen.parts.byte(), "surface": torch.cat([seen.surface[:, :1], seen.surface[:, 1:]*255], 1).round().byte(), "rotations": R, "shape": b, "camera": camera, "person": who}
+            image[k, :, r:r + h, c:c + w] = (clothes[rng.integers(len(clothes))][:, :h, :w] if max(h, w) <= 64
+                                             else torch.from_numpy(rng.uniform(0, 1, 3)).float()[:, None, None])
+        values = {"image": (image*255).round().byte(), "parts": seen.parts.byte(),
+                  "surface": torch.cat([seen.surface[:, :1], seen.surface[:, 1:]*255], 1).round().byte(),
+                  "rotations": R, "shape": b, "camera": camera, "person": who}
         for k, x in values.items(): found[k].append(x)
     return People(**{k: torch.cat(x) for k, x in found.items()})
 
-def corrupt_parts(parts: Int[Tensor, "b h w"], rng: np.random.Generator, swap: float = 0.15, drop: float = 0.15, jitter: float = 1.5) -> Int[Tensor, "b h w"]:
-    "What a segmentation network might have said: edges moved by about `jitter` pixels, arms or legs swapped left and right, a part missing."
+# %% ../../nbs/human3d/worlds.ipynb #2b117cc4
+def corrupt_parts(parts: Int[Tensor, "b h w"], rng: np.random.Generator, swap: float = 0.15, drop: float = 0.15,
+                  jitter: float = 1.5) -> Int[Tensor, "b h w"]:
+    """What a segmentation network might have said: edges moved by about `jitter` pixels, arms or legs swapped left and
+    right, a part missing."""
     b, h, w = parts.shape
-    flow = torch.nn.functional.interpolate(torch.from_numpy(rng.normal(0, jitter, (b, 2, max(2, h//6), max(2, w//6)))).float(), (h, w), mode="bilinear", align_corners=True)
+    flow = torch.nn.functional.interpolate(torch.from_numpy(rng.normal(0, jitter, (b, 2, max(2, h//6),
+                                                                                   max(2, w//6)))).float(), (h, w),
+                                           mode="bilinear", align_corners=True)
     y = (torch.arange(h)[:, None] + flow[:, 0]).round().long().clamp(0, h - 1)
     x = (torch.arange(w) + flow[:, 1]).round().long().clamp(0, w - 1)
     said = parts[torch.arange(b)[:, None, None], y, x].clone()
@@ -388,19 +470,25 @@ def _swapped(x, left):
 
 # %% ../../nbs/human3d/worlds.ipynb #65f3cb77
 def read_smpl(path, shapes: int = 10) -> Body:
-    """SMPL from an `.npz` of plain arrays: v_template [6890, 3], shapedirs [6890, 3, 10 or more], posedirs [6890, 3, 207], J_regressor [24, 6890], weights [6890, 24], f [13776, 3], kintree_table [2, 24].
+    """SMPL from an `.npz` of plain arrays: v_template [6890, 3], shapedirs [6890, 3, 10 or more], posedirs [6890, 3,
+    207], J_regressor [24, 6890], weights [6890, 24], f [13776, 3], kintree_table [2, 24].
 
-    Layout: the keys of the model's own files. Raises `PaperKitError` for a missing file, key, pickle, shape that does not fit, or NaN."""
+    Layout: the keys of the model's own files. Raises `PaperKitError` for a missing file, key, pickle, shape that does
+    not fit, or NaN."""
     path = Path(path).expanduser()
-    def wrong(expected, found): return PaperKitError("this is no SMPL model in plain arrays", file=str(path), expected=expected, found=found,
-                                                     next_step="with the licensed file: numpy.savez(path, **{k: numpy.asarray(model[k].todense() if hasattr(model[k], 'todense') else model[k]) for k in keys})")
+    def wrong(expected, found):
+        return PaperKitError("this is no SMPL model in plain arrays", file=str(path), expected=expected, found=found,
+                             next_step="with the licensed file: numpy.savez(path, **{k: "
+                                       "numpy.asarray(model[k].todense() if hasattr(model[k], 'todense') else "
+                                       "model[k]) for k in keys})")
     if not path.is_file(): raise wrong("an .npz file", "no such file")
     keys = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "f", "kintree_table")
     a = read_npz(path, ", ".join(keys), keys, what=wrong("", "").what, next_step=wrong("", "").next_step)
     odd = [k for k in keys if k not in a or a[k].dtype.kind not in "fiub" or a[k].ndim == 0]
     if odd: raise wrong(f"numbers in {', '.join(keys)}", f"none in {', '.join(odd)}")
     v, j = a["v_template"].shape[0], a["weights"].shape[-1]
-    for k, shape in (("v_template", (v, 3)), ("J_regressor", (j, v)), ("weights", (v, j)), ("kintree_table", (2, j)), ("posedirs", (v, 3, 9*(j - 1)))):
+    for k, shape in (("v_template", (v, 3)), ("J_regressor", (j, v)), ("weights", (v, j)), ("kintree_table", (2, j)),
+                     ("posedirs", (v, 3, 9*(j - 1)))):
         if a[k].shape != shape: raise wrong(f"{k} of shape {list(shape)}", list(a[k].shape))
     if a["shapedirs"].ndim != 3 or a["shapedirs"].shape[:2] != (v, 3) or a["shapedirs"].shape[2] < shapes:
         raise wrong(f"shapedirs of shape [{v}, 3, {shapes} or more]", list(a["shapedirs"].shape))
@@ -411,5 +499,7 @@ def read_smpl(path, shapes: int = 10) -> Body:
     if low < 0 or high >= v: raise wrong(f"faces within 0..{v - 1}", f"{low}..{high}")
     t = lambda k: torch.from_numpy(a[k].astype(np.float32))
     parents = [-1, *a["kintree_table"][0, 1:].astype(np.int64).tolist()]
-    if any(not 0 <= p < k for k, p in enumerate(parents[1:], 1)): raise wrong("parents before their children", str(parents))
-    return Body(t("v_template"), t("shapedirs").permute(2, 0, 1)[:shapes].contiguous(), t("J_regressor"), t("weights"), torch.from_numpy(a["f"].astype(np.int64)), parents, t("posedirs").permute(2, 0, 1).contiguous())
+    if any(not 0 <= p < k for k, p in enumerate(parents[1:], 1)):
+        raise wrong("parents before their children", str(parents))
+    return Body(t("v_template"), t("shapedirs").permute(2, 0, 1)[:shapes].contiguous(), t("J_regressor"), t("weights"),
+                torch.from_numpy(a["f"].astype(np.int64)), parents, t("posedirs").permute(2, 0, 1).contiguous())

@@ -12,20 +12,23 @@ __all__ = ['pairs', 'ratios', 'share_near', 'ratio_chart']
 
 # %% ../../nbs/kit/charts.ipynb #d88c8a69
 def pairs(reported: dict, measured: dict) -> list[tuple]:
-    "(row, column, reported, measured) for every cell of a table that both have as a number, joined as the manifest says."
+    """(row, column, reported, measured) for every cell of a table that both have as a number, joined as the manifest
+    says."""
     groups = [("reported", reported["columns"], reported["rows"]), ("measured", measured["columns"], measured["rows"])]
     both = lambda part, keys: [(o[0], o[1]) for o in joined(groups, reported.get(keys), part) if 0 in o and 1 in o]
     columns, known = both(1, "column_keys"), [{str(r[0]): r for r in g[2]} for g in groups]
     at = [[str(c) for c in g[1]] for g in groups]
     def number(g, row, column):
         value = known[g][row][at[g].index(column, 1)]
-        return value if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
+        return (value if isinstance(value, (int, float)) and not isinstance(value, bool)
+                and math.isfinite(value) else None)
     found = [(row, column, number(0, row, column), number(1, mine, theirs))
              for row, mine in both(2, "row_keys") for column, theirs in columns]
     return [p for p in found if p[2] is not None and p[3] is not None]
 
 def ratios(manifest: dict, record: dict) -> dict[str, list[float]]:
-    "Measured divided by reported, for each table of a paper; pairs in which either is not positive have no ratio and are left out."
+    """Measured divided by reported, for each table of a paper; pairs in which either is not positive have no ratio and
+    are left out."""
     out = {}
     for name, reported in (manifest.get("reported") or {}).items():
         measured = (record.get("tables") or {}).get(name)
@@ -59,8 +62,8 @@ def _scale(height: int) -> str:
 
 # %% ../../nbs/kit/charts.ipynb #af305c6f
 def ratio_chart(rows: list[tuple], what: str, name: str = "chart") -> str:
-    """A chart of `rows`, each (label, address or '', ratios): one dot a ratio, grey band within a quarter of equal, arrows beyond
-    sixteen times. `what` says in words what it shows. Empty where there is no ratio."""
+    """A chart of `rows`, each (label, address or '', ratios): one dot a ratio, grey band within a quarter of equal,
+    arrows beyond sixteen times. `what` says in words what it shows. Empty where there is no ratio."""
     rows = [r for r in rows if r[2]]
     if not rows: return ""
     height, lines, table = _line*len(rows) + 34, [], []
@@ -69,11 +72,14 @@ def ratio_chart(rows: list[tuple], what: str, name: str = "chart") -> str:
         shown = html.escape(label if len(label) < 27 else label[:25] + "…")
         text = f'<text class="label" x="{_left - 24}" y="{y + 4}">{shown}</text>'
         lines.append((f'<a href="{html.escape(address)}">{text}</a>' if address else text)
-                     + "".join(_dot(v, y) for v in values) + f'<text class="near" x="{_width - 4}" y="{y + 4}">{near}</text>')
+                     + "".join(_dot(v, y) for v in values)
+                     + f'<text class="near" x="{_width - 4}" y="{y + 4}">{near}</text>')
         table.append(f"<li>{html.escape(label)}: {near} within a factor of 1.25</li>")
     every = [v for r in rows for v in r[2]]
-    words = (f"{html.escape(what)} Each dot is one number: measured divided by reported. {share_near(every)} lie within a factor of "
-             "1.25 (the band; counted at the right). Where our world is not the paper's data, equal numbers are not to be expected.")
+    words = (f"{html.escape(what)} Each dot is one number: measured divided by reported. {share_near(every)} lie "
+             f"within a factor of "
+             "1.25 (the band; counted at the right). Where our world is not the paper's data, equal numbers are not to "
+             "be expected.")
     return (f'<figure class="ratio-chart" id="{name}"><svg viewBox="0 0 {_width} {height}" role="group" '
             f'aria-label="{html.escape(what, quote=True)}">{_scale(height)}{"".join(lines)}</svg>'
             f'<ul class="unseen">{"".join(table)}</ul><figcaption>{words}</figcaption></figure>')

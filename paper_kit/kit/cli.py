@@ -9,15 +9,17 @@ __all__ = ['app', 'Profile', 'Seed', 'Slugs', 'list_papers', 'status', 'Board', 
 # %% ../../nbs/kit/cli.ipynb #7fb2b00e
 import contextlib, sys, threading, time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 import typer
 from .files import PaperKitError, disk_full, project_root
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="paper_kit: 48 computer-vision papers, measured again. Run a notebook, look at what holds, build the site.")
-Profile = Annotated[str, typer.Option("--profile", "-p", help="smoke (seconds, proves the code), cpu (within an hour) or gpu.")]
+                  help="paper_kit: 48 computer-vision papers, measured again. Run a notebook, look at what holds, "
+                       "build the site.")
+Profile = Annotated[str, typer.Option("--profile", "-p",
+                                      help="smoke (seconds, proves the code), cpu (within an hour) or gpu.")]
 Seed = Annotated[int, typer.Option("--seed", help="The seed of the run; papers use it and the two that follow.")]
-Slugs = Annotated[Optional[list[str]], typer.Argument(help="Papers, as in `paper-kit list`.")]
+Slugs = Annotated[list[str] | None, typer.Argument(help="Papers, as in `paper-kit list`.")]
 
 # %% ../../nbs/kit/cli.ipynb #eaba5b26
 def _console():
@@ -32,7 +34,7 @@ def _seconds(s) -> str:
 @app.command("list")
 def list_papers(begun_only: Annotated[bool, typer.Option("--begun", help="Only papers that have a notebook.")] = False):
     "The papers, wing by wing; a star marks those that have begun."
-    from paper_kit.kit.workflow import status
+    from paper_kit.kit.records import status
     wing = None
     for row in status():
         if begun_only and row["state"] == "not begun": continue
@@ -43,15 +45,17 @@ def _say_bits(slugs):
     "Whether this machine's smoke runs give the same bits as expected."
     from paper_kit.kit.expected import comparisons
     found = comparisons(project_root(), slugs)
-    if found: print(f"the same bits as expected: {sum(not c.differ for c in found)} of {len(found)} papers run here at smoke")
+    if found:
+        print(f"the same bits as expected: {sum(not c.differ for c in found)} of {len(found)} papers run here at smoke")
     for c in found:
         if c.differ: print(f"  {c}" + ("" if c.binding else " (another instruction set or version)"))
 
+# %% ../../nbs/kit/cli.ipynb #fa948fd0
 @app.command()
 def status(all_papers: Annotated[bool, typer.Option("--all", help="Also papers that have not begun.")] = False,
            as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with every field.")] = False):
     "What is published, fresh or stale, and how the claims stand. Ends with 1 when something is broken."
-    from paper_kit.kit.workflow import status as rows_of
+    from paper_kit.kit.records import status as rows_of
     rows = rows_of()
     if as_json:
         import json
@@ -94,10 +98,13 @@ class Board:
         for row in rows:
             colour = {"done": "green", "failed": "red", "running": "cyan", "up to date": "green"}.get(row["state"], "")
             stage = row.get("stage")
-            where = row.get("heading", "") + (f" · {stage['stage']} {stage['fraction']:.0%} {stage['text']}" if stage and stage.get("stage") else "")
+            where = row.get("heading", "") + (f" · {stage['stage']} {stage['fraction']:.0%} {stage['text']}" if stage
+                                              and stage.get("stage") else "")
             left = remaining(self.root, row) if row["state"] == "running" else None
-            table.add_row(row["slug"], f"[{colour}]{row['state']}[/]" if colour else row["state"], where if row["state"] == "running" else row.get("job", ""),
-                          _seconds(row["seconds"]) if row["seconds"] else "", f"{_seconds(left)}" if left is not None else "")
+            table.add_row(row["slug"], f"[{colour}]{row['state']}[/]" if colour else row["state"],
+                          where if row["state"] == "running" else row.get("job", ""),
+                          _seconds(row["seconds"]) if row["seconds"] else "", f"{_seconds(left)}"
+                          if left is not None else "")
         return table
 
     def close(self):
@@ -108,23 +115,30 @@ class Board:
 def run(slugs: Slugs = None, profile: Profile = "smoke", seed: Seed = 0,
         all_papers: Annotated[bool, typer.Option("--all", help="Every paper that has begun.")] = False,
         cores: Annotated[int, typer.Option("--cores", help="Papers at the same time; 0: one a core.")] = 0,
-        data_root: Annotated[str, typer.Option("--data-root", help="Folder of the real data sets; empty: our worlds.")] = "",
+        data_root: Annotated[str, typer.Option("--data-root",
+                                               help="Folder of the real data sets; empty: our worlds.")] = "",
         again: Annotated[bool, typer.Option("--again", help="Run even if nothing has changed.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", help="Only errors.")] = False,
-        executor: Annotated[str, typer.Option("--executor", help="A Snakemake executor such as slurm; empty: this machine.")] = ""):
-    "Execute notebooks under a profile. One paper runs directly, several are scheduled; what is up to date is left alone."
+        executor: Annotated[str, typer.Option("--executor", help="A Snakemake executor such as slurm; empty: this "
+                                                                 "machine.")] = ""):
+    """Execute notebooks under a profile. One paper runs directly, several are scheduled; what is up to date is left
+    alone."""
     from paper_kit.kit import workflow
     root = project_root()
     slugs = list(dict.fromkeys(slugs or []))
     if all_papers: slugs = workflow.begun(root)
-    if not slugs: raise PaperKitError("no paper was named", expected="slugs, or --all", found="neither", next_step="paper-kit list")
+    if not slugs:
+        raise PaperKitError("no paper was named", expected="slugs, or --all", found="neither",
+                            next_step="paper-kit list")
     try:
-        if len(slugs) == 1 and not executor and not all_papers: _run_one(root, slugs[0], profile, seed, data_root, again, quiet)
+        if len(slugs) == 1 and not executor and not all_papers:
+            _run_one(root, slugs[0], profile, seed, data_root, again, quiet)
         elif _run_several(root, slugs, profile, seed, cores, again, executor, quiet, data_root): raise typer.Exit(1)
     except KeyboardInterrupt:
         print("paper-kit: stopped; finished stages are kept, and the next run takes up from there", file=sys.stderr)
         raise typer.Exit(130) from None
 
+# %% ../../nbs/kit/cli.ipynb #5e5540ff
 @contextlib.contextmanager
 def _watching(root, slug, profile, real=False):
     "Show a board of one paper while it runs."
@@ -143,10 +157,12 @@ def _watching(root, slug, profile, real=False):
         workflow.look(root, row)
         board([row]); board.close()
 
+# %% ../../nbs/kit/cli.ipynb #357c8e66
 def _run_one(root, slug, profile, seed, data_root, again, quiet):
     from paper_kit.kit import workflow
     notebook = workflow.notebook_of(root, slug)
-    if not again and not data_root and notebook and workflow.is_done(root, slug, profile, workflow.notebook_digest(notebook), seed):
+    if not again and not data_root and notebook and workflow.is_done(root, slug, profile,
+                                                                     workflow.notebook_digest(notebook), seed):
         if not quiet: print(f"{slug} at {profile}: up to date (--again runs it all the same)")
         return
     begun = time.time()
@@ -157,22 +173,29 @@ def _run_one(root, slug, profile, seed, data_root, again, quiet):
     verdicts = {}
     for claim in record["claims"].values(): verdicts[claim["verdict"]] = verdicts.get(claim["verdict"], 0) + 1
     print(f"{slug} at {profile}: {len(record['tables'])} tables, {len(record['figures'])} figures, claims: "
-          f"{', '.join(f'{n} {v}' for v, n in verdicts.items()) or 'none'}; {_seconds(time.time() - begun)}, {record['peak_mb']:.0f} MB")
+          f"{', '.join(f'{n} {v}' for v, n in verdicts.items()) or 'none'}; {_seconds(time.time() - begun)}, "
+          f"{record['peak_mb']:.0f} MB")
     print(f"  {workflow.run_folder(root, slug, profile, bool(data_root))}/{slug}.ipynb")
 
 # %% ../../nbs/kit/cli.ipynb #55065d59
 def _executor_is_there(name: str):
     "Snakemake's own executors need nothing; others are a package."
     import importlib.util
-    if name in ("local", "dryrun", "touch") or importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}"): return
-    step = "pip install -c constraints.txt -e '.[cluster]'" if name == "slurm" else f"pip install snakemake-executor-plugin-{name}"
-    raise PaperKitError(f"there is no executor '{name}' here", expected=f"the package snakemake-executor-plugin-{name}", found="not installed",
+    if (name in ("local", "dryrun", "touch")
+        or importlib.util.find_spec(f"snakemake_executor_plugin_{name.replace('-', '_')}")):
+        return
+    step = ("pip install -c constraints.txt -e '.[cluster]'" if name == "slurm"
+            else f"pip install snakemake-executor-plugin-{name}")
+    raise PaperKitError(f"there is no executor '{name}' here", expected=f"the package snakemake-executor-plugin-{name}",
+                        found="not installed",
                         next_step=step)
 
 def _run_several(root, slugs, profile, seed, cores, again, executor, quiet, data_root) -> list:
     "Schedule them and print what failed. Returns the rows of the papers that did."
     from paper_kit.kit import workflow
-    if data_root: raise PaperKitError("real data runs one paper at a time", expected="one slug with --data-root", found=f"{len(slugs)} slugs", next_step=f"paper-kit run {slugs[0]} --data-root {data_root}")
+    if data_root:
+        raise PaperKitError("real data runs one paper at a time", expected="one slug with --data-root",
+                            found=f"{len(slugs)} slugs", next_step=f"paper-kit run {slugs[0]} --data-root {data_root}")
     if executor: _executor_is_there(executor)
     extra = ["--executor", executor, "--jobs", str(cores or 8)] if executor else []
     board = None if quiet else Board(root)
@@ -204,6 +227,7 @@ def reproduce(slugs: Slugs = None, profile: Profile = "smoke", seed: Seed = 0,
         for row in failed: print(f"  {row['slug']}: {row['error'].strip().splitlines()[0]}", file=sys.stderr)
     if failed: raise typer.Exit(1)
 
+# %% ../../nbs/kit/cli.ipynb #5bee3408
 @app.command()
 def expect(slugs: Slugs = None, cores: Annotated[int, typer.Option("--cores", help="Papers at the same time.")] = 0):
     "Keep in data/expected what papers measure at smoke, for other machines to compare; runs what is not up to date."
@@ -215,15 +239,20 @@ def expect(slugs: Slugs = None, cores: Annotated[int, typer.Option("--cores", he
     failed = {row["slug"] for row in _run_several(root, slugs, "smoke", 0, cores, False, "", False, "")}
     for slug in slugs:
         if slug in failed: continue
-        print(write_expected(root, load_record(workflow.run_folder(root, slug, "smoke")/"record.json")).relative_to(root))
+        print(write_expected(root, load_record(workflow.run_folder(root, slug, "smoke")/"record.json")).relative_to(
+            root))
     if failed: raise typer.Exit(1)
 
 # %% ../../nbs/kit/cli.ipynb #3c04a793
 @app.command()
 def publish(slugs: Annotated[list[str], typer.Argument(help="Papers to publish.")], profile: Profile = "cpu",
-            real: Annotated[bool, typer.Option("--real", help="The run on real data, beside what is published of our world.")] = False,
-            undecided: Annotated[bool, typer.Option("--undecided", help="Even if the budget could decide more claims.")] = False,
-            rejudge: Annotated[bool, typer.Option("--rejudge", help="Only judge the published numbers again, without a run.")] = False):
+            real: Annotated[bool, typer.Option("--real", help="The run on real data, beside what is published of our "
+                                                              "world.")] = False,
+            undecided: Annotated[bool,
+                                 typer.Option("--undecided",
+                                              help="Even if the budget could decide more claims.")] = False,
+            rejudge: Annotated[bool, typer.Option("--rejudge", help="Only judge the published numbers again, without a "
+                                                                    "run.")] = False):
     "Make complete runs the committed ones: figures/<slug>/ and data/results/<slug>.json. smoke is never published."
     from paper_kit.kit import workflow
     root = project_root()
@@ -234,7 +263,8 @@ def publish(slugs: Annotated[list[str], typer.Argument(help="Papers to publish."
             continue
         record = workflow.publish(slug, profile, root, real=real, undecided=undecided)
         if not real: print(workflow.power_text(workflow.power(slug)))
-        folder, file = (f(root, slug, real).relative_to(root) for f in (workflow.published_folder, workflow.record_file))
+        folder, file = (f(root, slug, real).relative_to(root)
+                        for f in (workflow.published_folder, workflow.record_file))
         print(f"{slug} at {profile}: {len(record['files'])} files in {folder}, record in {file}")
     workflow.sync()
 
@@ -244,6 +274,7 @@ def pages():
     from paper_kit.kit.site import pages as write
     print(write(project_root()))
 
+# %% ../../nbs/kit/cli.ipynb #4d5cab3d
 @app.command()
 def site():
     "Build the site in _site/: with Quarto where it is installed, else with pandoc."
@@ -259,7 +290,8 @@ def sync():
 
 @app.command()
 def doctor(data_root: Annotated[str, typer.Option("--data-root", help="Folder of the real data sets.")] = ""):
-    "What this machine has and lacks: Python, GPU, programs, extras, disk, data sets and what they open. Ends with 1 when something needed is missing."
+    """What this machine has and lacks: Python, GPU, programs, extras, disk, data sets and what they open. Ends with 1
+    when something needed is missing."""
     from paper_kit.kit.doctor import doctor as look
     found = look(data_root)
     print("\n".join(map(str, found)))
@@ -272,18 +304,23 @@ def doctor(data_root: Annotated[str, typer.Option("--data-root", help="Folder of
 def queue(slugs: Slugs = None, profile: Profile = "gpu", seed: Seed = 0,
           minutes: Annotated[float, typer.Option("--minutes", help="Stop in time; the next call goes on.")] = 30.0,
           out: Annotated[str, typer.Option("--out", help="Pack the results there, in files of at most 16 MiB.")] = "",
-          collect: Annotated[str, typer.Option("--collect", help="Unpack what another machine has packed, and nothing else.")] = "",
+          collect: Annotated[str, typer.Option("--collect", help="Unpack what another machine has packed, and nothing "
+                                                                 "else.")] = "",
           dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the order and stop.")] = False):
-    "Run stages in the order of headline claims decided a minute. Without the notebook stack: python -m paper_kit.kit.queue."
+    """Run stages in the order of headline claims decided a minute. Without the notebook stack: python -m
+    paper_kit.kit.queue."""
     from paper_kit.kit.queue import main as work
-    given = [*(slugs or []), "--profile", profile, "--seed", str(seed), "--minutes", str(minutes), "--out", out, "--collect", collect]
+    given = [*(slugs or []), "--profile", profile, "--seed", str(seed), "--minutes", str(minutes), "--out", out,
+             "--collect", collect]
     raise typer.Exit(work(given + ["--dry-run"] * dry_run))
 
 @app.command()
 def stages(slug: Annotated[str, typer.Argument(help="The paper.")],
-           requirements: Annotated[bool, typer.Option("--requirements", help="Name the packages that its stages import.")] = False,
+           requirements: Annotated[bool, typer.Option("--requirements",
+                                                      help="Name the packages that its stages import.")] = False,
            profile: Profile = "smoke", seed: Seed = 0):
-    "Run a paper's stages and nothing else, or say what they need. Without the notebook stack: python -m paper_kit.kit.stages."
+    """Run a paper's stages and nothing else, or say what they need. Without the notebook stack: python -m
+    paper_kit.kit.stages."""
     from paper_kit.kit import queue as order, stages as runs
     if requirements: print(" ".join(order.requirements(slug)))
     else: raise typer.Exit(runs.main([slug, "--profile", profile, "--seed", str(seed)]))
@@ -291,17 +328,19 @@ def stages(slug: Annotated[str, typer.Argument(help="The paper.")],
 # %% ../../nbs/kit/cli.ipynb #3c04a794
 @app.command()
 def power(slugs: Annotated[list[str], typer.Argument(help="Published papers.")]):
-    "For each undecided claim: effect and spread now, replicates needed, what they cost, whether that fits the budget left."
+    """For each undecided claim: effect and spread now, replicates needed, what they cost, whether that fits the budget
+    left."""
     from paper_kit.kit import workflow
     for slug in slugs: print(f"{slug}\n{workflow.power_text(workflow.power(slug))}")
-
 
 # %% ../../nbs/kit/cli.ipynb #1313898a
 @app.command()
 def new(slug: Annotated[str, typer.Argument(help="Its one name everywhere: small letters, digits, underscores.")],
         wing: Annotated[str, typer.Option("--wing", help="Needed when the catalogue does not know the paper.")] = "",
         title: Annotated[str, typer.Option("--title")] = "", venue: Annotated[str, typer.Option("--venue")] = "",
-        brief: Annotated[Optional[Path], typer.Option("--brief", help="A YAML file that lists tables, figures and claims: they begin as owed.")] = None):
+        brief: Annotated[Path | None,
+                         typer.Option("--brief", help="A YAML file that lists tables, figures and claims: they begin "
+                                                      "as owed.")] = None):
     "Begin a paper: a notebook, a manifest, references and a test that pass as they are."
     from paper_kit.kit.workflow import new as write
     print("\n".join(write(slug, wing, title, venue, brief)))

@@ -19,11 +19,14 @@ def _said(*command, seconds: float = 20) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 def slurm_options() -> list[str]:
-    "Options for Snakemake's Slurm plugin on this cluster. Raises `PaperKitError` where there is no Slurm, or nobody answers."
+    """Options for Snakemake's Slurm plugin on this cluster. Raises `PaperKitError` where there is no Slurm, or nobody
+    answers."""
     if not shutil.which("sbatch"):
-        raise PaperKitError("there is no Slurm here", expected="sbatch and squeue", found="not on the path", next_step="call it on the cluster's login node")
+        raise PaperKitError("there is no Slurm here", expected="sbatch and squeue", found="not on the path",
+                            next_step="call it on the cluster's login node")
     if _said("squeue", "--noheader") is None:
-        raise PaperKitError("Slurm does not answer", expected="squeue to list jobs", found="an error, or nothing in 20 s", next_step="squeue; scontrol ping")
+        raise PaperKitError("Slurm does not answer", expected="squeue to list jobs",
+                            found="an error, or nothing in 20 s", next_step="squeue; scontrol ping")
     quick = ["--seconds-between-status-checks", "10", "--slurm-init-seconds-before-status-checks", "5"]
     accounts = _said("sacct", "--noheader", "--allocations") is not None
     return quick + ([] if accounts else ["--slurm-status-command", "squeue", "--slurm-no-account"])
@@ -41,7 +44,8 @@ def slurm_jobs(listed: str) -> dict[tuple[str, str], tuple[int, str, str]]:
 
 # %% ../../nbs/kit/cluster.ipynb #923d85c9
 class Watch:
-    "Called with the rows of a board, notes every `every` seconds what Slurm says of each job that has not told of itself."
+    """Called with the rows of a board, notes every `every` seconds what Slurm says of each job that has not told of
+    itself."""
     def __init__(self, every: float = 5.0): self.every, self.asked, self.jobs = every, -float("inf"), {}
 
     def __call__(self, rows: list):
@@ -51,7 +55,8 @@ class Watch:
         for row in rows:
             if (job := self.jobs.get((row["profile"], row["slug"]))) is None: continue
             number, state, reason = job
-            row["job"] = f"Slurm job {number}: {state.lower().replace('_', ' ')}" + (f" ({reason})" if reason not in ("", "None") else "")
+            row["job"] = (f"Slurm job {number}: {state.lower().replace('_', ' ')}"
+                          + (f" ({reason})" if reason not in ("", "None") else ""))
             if row["state"] == "queued" and state == "RUNNING": row["state"] = "starting"
 
 def last_words(root, row: dict, lines: int = 12) -> str:

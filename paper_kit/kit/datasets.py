@@ -7,7 +7,8 @@ from __future__ import annotations
 import hashlib, json, re
 from dataclasses import dataclass
 from pathlib import Path
-from .files import PaperKitError, project_root
+from .files import PaperKitError, project_root, reading
+from .yaml_lines import read_yaml
 
 # %% auto #0
 __all__ = ['Need', 'DataSet', 'registry', 'inspect_layout', 'find', 'checksum', 'Source', 'source', 'read_by']
@@ -40,27 +41,33 @@ _keys = {"name", "title", "home", "licence", "papers", "layout"}
 def _odd(entry, known: dict) -> str:
     "What is wrong with an entry of data/datasets.yaml; nothing if it can be read."
     if not isinstance(entry, dict): return "no mapping"
-    if keys := (_keys - set(entry)) | (set(entry) - _keys - {"source"}): return f"missing or unknown: {', '.join(sorted(map(str, keys)))}"
-    if wrong := [k for k, v in entry.items() if not isinstance(v, list if k in ("papers", "layout") else str)]: return f"of another type: {', '.join(wrong)}"
+    if keys := (_keys - set(entry)) | (set(entry) - _keys - {"source"}):
+        return f"missing or unknown: {', '.join(sorted(map(str, keys)))}"
+    if wrong := [k for k, v in entry.items() if not isinstance(v, list if k in ("papers", "layout") else str)]:
+        return f"of another type: {', '.join(wrong)}"
     if not all(isinstance(p, str) for p in entry["papers"]): return "of another type: papers"
     for need in entry["layout"]:
-        whole = isinstance(need, dict) and set(need) - {"least"} == {"pattern", "holds"} and isinstance(need["pattern"], str) and isinstance(need["holds"], str)
+        whole = (isinstance(need, dict) and set(need) - {"least"} == {"pattern", "holds"}
+                 and isinstance(need["pattern"], str) and isinstance(need["holds"], str))
         if not whole or type(need.get("least", 1)) is not int: return f"of another shape: {need!r:.60} in layout"
-        if not need["pattern"] or Path(need["pattern"]).is_absolute() or ".." in Path(need["pattern"]).parts: return f"no pattern below the folder: {need['pattern']!r:.60}"
+        if not need["pattern"] or Path(need["pattern"]).is_absolute() or ".." in Path(need["pattern"]).parts:
+            return f"no pattern below the folder: {need['pattern']!r:.60}"
     return f"repeated: {entry['name']}" if entry["name"] in known else ""
 
+# %% ../../nbs/kit/datasets.ipynb #754971fc
 def registry(root=None) -> dict:
     "{name: DataSet} from data/datasets.yaml. Raises `PaperKitError` naming file and line."
-    from paper_kit.kit.paper import read_yaml
     path = Path(root or project_root())/"data"/"datasets.yaml"
     document, lines = read_yaml(path)
     listed, found = ((document or {}).get("datasets") or []) if isinstance(document or {}, dict) else None, {}
     if not isinstance(listed, list):
-        raise PaperKitError("the data sets cannot be read", file=str(path), expected="datasets: a list", found=type(document if listed is None else listed).__name__,
+        raise PaperKitError("the data sets cannot be read", file=str(path), expected="datasets: a list",
+                            found=type(document if listed is None else listed).__name__,
                             next_step="mend the file")
     for i, entry in enumerate(listed):
         if odd := _odd(entry, found):
-            raise PaperKitError("an entry of the data sets cannot be read", file=f"{path}:{lines[('datasets', i)]}", expected="name, title, home, licence, papers, layout, once each",
+            raise PaperKitError("an entry of the data sets cannot be read", file=f"{path}:{lines[('datasets', i)]}",
+                                expected="name, title, home, licence, papers, layout, once each",
                                 found=odd, next_step="mend that entry")
         layout = tuple(Need(n["pattern"], n["holds"], n.get("least", 1)) for n in entry["layout"])
         found[entry["name"]] = DataSet(**{**entry, "papers": tuple(entry["papers"]), "layout": layout})
@@ -82,15 +89,20 @@ def inspect_layout(dataset: DataSet, data_root, most: int = 100_000) -> list:
 def find(name: str, data_root, root=None) -> Path:
     "The data root, after its layout has been looked at. Raises `PaperKitError` saying what was expected where."
     known = registry(root)
-    if name not in known: raise PaperKitError(f"there is no data set '{name}'", expected=", ".join(known), found=name, next_step="see data/datasets.yaml")
+    if name not in known:
+        raise PaperKitError(f"there is no data set '{name}'", expected=", ".join(known), found=name,
+                            next_step="see data/datasets.yaml")
     dataset, base = known[name], Path(data_root).expanduser()
     if not data_root or not base.is_dir():
-        raise PaperKitError(f"{dataset.title} is not there", file=str(base), expected="a folder", found="no such folder" if data_root else "no data root",
+        raise PaperKitError(f"{dataset.title} is not there", file=str(base), expected="a folder", found="no such folder"
+                            if data_root else "no data root",
                             next_step=f"get it from {dataset.home}, then --data-root FOLDER")
     short = [(need, count) for need, count, _ in inspect_layout(dataset, base) if count < need.least]
     if short:
-        raise PaperKitError(f"{dataset.title} is not complete", file=str(base), expected="; ".join(f"{n.pattern} ({n.holds})" for n, _ in short),
-                            found="; ".join(f"{count} of at least {n.least}" for n, count in short), next_step=f"get what is missing from {dataset.home}")
+        raise PaperKitError(f"{dataset.title} is not complete", file=str(base),
+                            expected="; ".join(f"{n.pattern} ({n.holds})" for n, _ in short),
+                            found="; ".join(f"{count} of at least {n.least}" for n, count in short),
+                            next_step=f"get what is missing from {dataset.home}")
     return base
 
 # %% ../../nbs/kit/datasets.ipynb #c7b37ca5
@@ -118,11 +130,13 @@ class Source:
     def in_key(self) -> str: return str(self)
 
 def source(name: str, data_root, root=None) -> Source:
-    "The data set `name` below `data_root`, its layout looked at. Raises `PaperKitError` saying what was expected where."
+    """The data set `name` below `data_root`, its layout looked at. Raises `PaperKitError` saying what was expected
+    where."""
     return Source(name, find(name, data_root, root), checksum(name, data_root, root))
 
 def read_by(notebook) -> list:
     "Names of the data sets that a notebook asks for, in the order of its text."
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    with reading(notebook, "a Jupyter notebook (JSON)", 200_000_000, next_step="restore it: git checkout -- <file>"):
+        cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     return list(dict.fromkeys(re.findall(r"\.dataset\(\s*[\"']([a-z0-9_]+)[\"']", code)))

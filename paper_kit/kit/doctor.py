@@ -7,7 +7,7 @@ from __future__ import annotations
 import configparser, importlib.metadata, importlib.util, os, platform, shutil, subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from .files import PaperKitError, project_root
+from .files import PaperKitError, project_root, reading
 
 # %% auto #0
 __all__ = ['signs', 'Finding', 'look_at_machine', 'look_at_programs', 'extras', 'look_at_extras', 'readers', 'opens',
@@ -25,7 +25,8 @@ class Finding:
     next_step: str = ""
 
     def __str__(self) -> str:
-        return f"{signs[self.state]} {self.name:24}{self.found}" + (f"\n  {'':24}next step: {self.next_step}" if self.next_step else "")
+        return f"{signs[self.state]} {self.name:24}{self.found}" + (f"\n  {'':24}next step: {self.next_step}"
+                                                                    if self.next_step else "")
 
 # %% ../../nbs/kit/doctor.ipynb #3a324a1b
 def _said_by(*command) -> str:
@@ -38,55 +39,69 @@ def _version(package: str) -> str:
     try: return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError: return ""
 
+# %% ../../nbs/kit/doctor.ipynb #b9f1efd7
 def look_at_machine(root, least_gb: float = 4.0) -> list[Finding]:
     "Python, torch, GPU, memory, disk."
     import torch
     python = platform.python_version_tuple()[:2]
     right = (3, 11) <= tuple(map(int, python)) <= (3, 13)
-    found = [Finding("Python", "ok" if right else "missing", platform.python_version(), "" if right else "Python 3.11, 3.12 or 3.13, then make again")]
+    found = [Finding("Python", "ok" if right else "missing", platform.python_version(),
+                     "" if right else "Python 3.11, 3.12 or 3.13, then make again")]
     enough = tuple(int(x) for x in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 11)
-    found.append(Finding("torch", "ok" if enough else "missing", torch.__version__, "" if enough else "pip install -c constraints.txt torch"))
+    found.append(Finding("torch", "ok" if enough else "missing", torch.__version__,
+                         "" if enough else "pip install -c constraints.txt torch"))
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory/2**30
         found.append(Finding("GPU", "ok", f"{torch.cuda.get_device_name()}, {memory:.0f} GiB"))
-    else: found.append(Finding("GPU", "optional", "none; profiles smoke and cpu need none", "on a machine with one: python -m paper_kit.kit.stages SLUG --profile gpu"))
+    else:
+        found.append(Finding("GPU", "optional", "none; profiles smoke and cpu need none",
+                             "on a machine with one: python -m paper_kit.kit.stages SLUG --profile gpu"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES")/2**30 if hasattr(os, "sysconf") else 0.0
-    found.append(Finding("cores and memory", "ok" if memory >= 6 or not memory else "optional", f"{cores} cores, {memory:.0f} GiB",
+    found.append(Finding("cores and memory", "ok" if memory >= 6 or not memory else "optional",
+                         f"{cores} cores, {memory:.0f} GiB",
                          "" if memory >= 6 or not memory else "profile cpu may need 6 GiB a paper: --cores 1"))
     free = shutil.disk_usage(root).free/2**30
-    return found + [Finding("disk", "ok" if free >= least_gb else "missing", f"{free:.1f} GiB free at {root}", "" if free >= least_gb else f"make room: at least {least_gb:g} GiB")]
+    return found + [Finding("disk", "ok" if free >= least_gb else "missing", f"{free:.1f} GiB free at {root}",
+                            "" if free >= least_gb else f"make room: at least {least_gb:g} GiB")]
 
 # %% ../../nbs/kit/doctor.ipynb #1d01a5ea
 def look_at_programs() -> list[Finding]:
     "Quarto, pandoc, Chromium, PyTorch3D."
     quarto = _said_by("quarto", "--version")
-    found = [Finding("Quarto", "ok" if quarto else "optional", quarto or "not installed; pandoc builds the same pages", "" if quarto else "quarto.org, if you want Quarto's own pages")]
+    found = [Finding("Quarto", "ok" if quarto else "optional", quarto or "not installed; pandoc builds the same pages",
+                     "" if quarto else "quarto.org, if you want Quarto's own pages")]
     try:
         import pypandoc
         found.append(Finding("pandoc", "ok", str(pypandoc.get_pandoc_version())))
-    except (ImportError, OSError): found.append(Finding("pandoc", "missing", "not installed: the site cannot be built", "pip install -c constraints.txt pypandoc-binary"))
+    except (ImportError, OSError):
+        found.append(Finding("pandoc", "missing", "not installed: the site cannot be built",
+                             "pip install -c constraints.txt pypandoc-binary"))
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    found.append(Finding("Chromium", "ok" if chromium else "optional", chromium or "not installed; only the browser's tests need it", "" if chromium else "bash scripts/system.sh"))
+    found.append(Finding("Chromium", "ok" if chromium else "optional", chromium
+                         or "not installed; only the browser's tests need it",
+                         "" if chromium else "bash scripts/system.sh"))
     there = importlib.util.find_spec("pytorch3d") is not None
-    return found + [Finding("PyTorch3D", "ok" if there else "optional", _version("pytorch3d") or ("installed" if there else "not installed; kit.render has its own engine"))]
+    return found + [Finding("PyTorch3D", "ok" if there else "optional", _version("pytorch3d")
+                            or ("installed" if there else "not installed; kit.render has its own engine"))]
 
 # %% ../../nbs/kit/doctor.ipynb #9226ac8c
 def extras(root) -> dict[str, list[str]]:
     "{extra: names of its packages} from settings.ini. Raises `PaperKitError`."
     parser, path = configparser.ConfigParser(interpolation=None), Path(root)/"settings.ini"
-    try: parser.read_string(path.read_text(encoding="utf-8"))
-    except (OSError, configparser.Error) as error:
-        raise PaperKitError("settings.ini cannot be read", file=str(path), expected="nbdev's settings", found=str(error)[:150], next_step="git checkout -- settings.ini") from None
+    said = dict(what="settings.ini cannot be read", next_step="git checkout -- settings.ini")
+    with reading(path, "nbdev's settings", 1_000_000, **said): parser.read_string(path.read_text(encoding="utf-8"))
     bare = lambda name: name.split("[")[0].split("<")[0].split(">")[0].split("=")[0].split("!")[0].strip()
-    return {key.removesuffix("_requirements"): [bare(p) for p in value.split()] for key, value in parser["DEFAULT"].items() if key.endswith("_requirements")}
+    return {key.removesuffix("_requirements"): [bare(p) for p in value.split()] for key,
+            value in parser["DEFAULT"].items() if key.endswith("_requirements")}
 
 def look_at_extras(root) -> list[Finding]:
     "One finding an extra: complete, or the packages it lacks."
     found = []
     for name, packages in extras(root).items():
         lacking = [p for p in packages if not _version(p)]
-        found.append(Finding(f"extra {name}", "optional" if lacking else "ok", f"lacks {', '.join(lacking)}" if lacking else f"{len(packages)} packages",
+        found.append(Finding(f"extra {name}", "optional" if lacking else "ok", f"lacks {', '.join(lacking)}" if lacking
+                             else f"{len(packages)} packages",
                              f"pip install -c constraints.txt -e '.[{name}]'" if lacking else ""))
     return found
 
@@ -98,7 +113,8 @@ def readers(dataset, root) -> list[str]:
     return [slug for slug, notebook in notebooks.items() if notebook and dataset.name in read_by(notebook)]
 
 def opens(dataset, root) -> str:
-    "What a data set is good for: the papers that read it, with the claims that wait for it; else the papers whose wing has its loader."
+    """What a data set is good for: the papers that read it, with the claims that wait for it; else the papers whose
+    wing has its loader."""
     from paper_kit.kit.paper import load_manifest
     parts = []
     for slug in readers(dataset, root):
@@ -107,6 +123,7 @@ def opens(dataset, root) -> str:
         parts.append(f"read by {slug}" + (f" ({', '.join(waiting)} need it)" if waiting else ""))
     return ", ".join(parts) or f"loader only, for {', '.join(dataset.papers)}: no notebook reads it yet"
 
+# %% ../../nbs/kit/doctor.ipynb #4be49ca4
 def look_at_data(data_root, root) -> list[Finding]:
     "One finding a data set of data/datasets.yaml, looked for below `data_root`."
     from paper_kit.kit.datasets import find, inspect_layout, registry
@@ -116,7 +133,8 @@ def look_at_data(data_root, root) -> list[Finding]:
         try:
             base = find(name, data_root, root)
             count = sum(n for _, n, _ in inspect_layout(dataset, base, most=1000))
-            found.append(Finding(f"data {name}", "ok", f"{'over ' if count >= 1000 else ''}{count} files; {opens(dataset, root)}",
+            found.append(Finding(f"data {name}", "ok",
+                                 f"{'over ' if count >= 1000 else ''}{count} files; {opens(dataset, root)}",
                                  f"paper-kit run {read[0]} --profile cpu --data-root {data_root}" if read else ""))
         except PaperKitError as error:
             lacks = f"{error.found}; expected {error.expected}" if data_root else "not looked for"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib, json, math, re
 from dataclasses import dataclass
 from pathlib import Path
-from .files import PaperKitError, project_root, write_atomic
+from .files import PaperKitError, project_root, reading, write_atomic
 
 
 # %% auto #0
@@ -84,18 +84,15 @@ def compare(root, record: dict) -> Comparison:
     def wrong(found):
         return PaperKitError(f"what {slug} is expected to measure cannot be read", file=str(path), found=found,
                              expected="a file of paper-kit expect", next_step=f"paper-kit expect {slug}")
-    try: known = json.loads(path.read_text(encoding="utf-8"))
-    except OSError: raise wrong("no such file") from None
-    except ValueError as error: raise wrong(str(error)[:100]) from None
-    try:
+    said = dict(what=wrong("").what, next_step=wrong("").next_step)
+    with reading(path, wrong("").expected, 100_000_000, **said): known = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, wrong("").expected, **said):
         now, parts = measured(record), known["parts"]
         both = [n for n in parts if n in now]
         changed = [n for n in both if _hash(now[n]) != parts[n]["hash"]]
         sizes = [deviation(parts[n]["numbers"], _numbers(now[n])) for n in changed]
         alone = sorted(parts.keys() ^ now.keys())
         binding = all(record["versions"].get(k) == known["about"][k] for k in _about)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise wrong(f"{type(error).__name__}: {error}"[:100]) from None
     return Comparison(slug, (*changed, *alone), math.inf if alone else max(sizes, default=0.0), binding)
 
 

@@ -28,18 +28,23 @@ class PaperKitError(Exception):
 
 # %% ../../nbs/kit/files.ipynb #a1df3f89
 def check_slug(slug) -> str:
-    "The slug itself. Raises `PaperKitError` for anything else than small letters, digits and underscores: a path, a pattern, a number."
+    """The slug itself. Raises `PaperKitError` for anything else than small letters, digits and underscores: a path, a
+    pattern, a number."""
     if isinstance(slug, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,59}", slug): return slug
-    raise PaperKitError("that is no slug", expected="small letters, digits and underscores, at most 60", found=repr(slug)[:80],
+    raise PaperKitError("that is no slug", expected="small letters, digits and underscores, at most 60",
+                        found=repr(slug)[:80],
                         next_step="paper-kit list shows every paper's")
 
 # %% ../../nbs/kit/files.ipynb #177a380e
 def need(module: str, extra: str):
-    "Import and return `module`; raise `PaperKitError` naming what to install when it is missing: an extra, or ('meshes', 'audio', 'perceptual') the core."
+    """Import and return `module`; raise `PaperKitError` naming what to install when it is missing: an extra, or
+    ('meshes', 'audio', 'perceptual') the core."""
     if importlib.util.find_spec(module.split(".")[0]) is None:
         core = extra in ("meshes", "audio", "perceptual")
-        raise PaperKitError(f"the package {module} is not installed", expected="a whole installation" if core else f"the extra '{extra}'",
-                            found="not installed", next_step="pip install -c constraints.txt -e " + ("." if core else f"'.[{extra}]'"))
+        raise PaperKitError(f"the package {module} is not installed", expected="a whole installation" if core
+                            else f"the extra '{extra}'",
+                            found="not installed",
+                            next_step="pip install -c constraints.txt -e " + ("." if core else f"'.[{extra}]'"))
     return importlib.import_module(module)
 
 # %% ../../nbs/kit/files.ipynb #ca2a2e96
@@ -52,29 +57,39 @@ def project_root(start=None) -> Path:
     named = os.environ.get("PAPER_KIT_ROOT")
     if named and start is None:
         if _is_root(Path(named)): return Path(named).resolve()
-        raise PaperKitError("PAPER_KIT_ROOT does not lead to the project", file=named, expected="a folder with settings.ini of paper_kit",
-                            found="a folder without it" if Path(named).is_dir() else "no such folder", next_step="correct or unset it")
+        raise PaperKitError("PAPER_KIT_ROOT does not lead to the project", file=named,
+                            expected="a folder with settings.ini of paper_kit",
+                            found="a folder without it" if Path(named).is_dir() else "no such folder",
+                            next_step="correct or unset it")
     here = Path(start or os.getcwd()).resolve()
     installed = Path(__file__).resolve().parents[2] if "__file__" in globals() else here
     for folder in [here, *here.parents, installed]:
         if _is_root(folder): return folder
-    raise PaperKitError("there is no paper_kit project here", file=str(here), expected="settings.ini of paper_kit here or above",
+    raise PaperKitError("there is no paper_kit project here", file=str(here),
+                        expected="settings.ini of paper_kit here or above",
                         found="none", next_step="clone the project, or set PAPER_KIT_ROOT to your clone")
 
 # %% ../../nbs/kit/files.ipynb #ea2cbcb3
-_cannot = {errno.EROFS: "the file system is read-only", errno.EACCES: "there is no permission", errno.EPERM: "there is no permission",
+_cannot = {errno.EROFS: "the file system is read-only", errno.EACCES: "there is no permission",
+           errno.EPERM: "there is no permission",
            errno.EFBIG: "a file would become larger than this process may write"}
 
 def disk_full(error: OSError, path, size: int | None = None) -> PaperKitError | None:
-    "What to say when `error` means that `path` has no room or may not be written (disk, quota, size limit, permission); None for another error."
+    """What to say when `error` means that `path` has no room or may not be written (disk, quota, size limit,
+    permission); None for another error."""
     if error.errno in _cannot:
-        return PaperKitError(_cannot[error.errno], file=str(error.filename or path), expected=f"room for {size:,} bytes" if size is not None else "a place to write",
-                             found=error.strerror, next_step="chmod, mount or ulimit -f, then say the same again: what is finished is kept")
+        return PaperKitError(_cannot[error.errno], file=str(error.filename or path), expected=f"room for {size:,} bytes"
+                             if size is not None else "a place to write",
+                             found=error.strerror,
+                             next_step="chmod, mount or ulimit -f, then say the same again: what is finished is kept")
     if error.errno not in (errno.ENOSPC, errno.EDQUOT): return None
     where = next((p for p in [Path(path), *Path(path).parents] if p.exists()), Path("."))
-    return PaperKitError("the disk is full", file=str(path), expected=f"room for {size:,} bytes" if size is not None else "room to write",
-                         found=f"{shutil.disk_usage(where).free:,} bytes free", next_step="make room, then say the same again: what is finished is kept")
+    return PaperKitError("the disk is full", file=str(path), expected=f"room for {size:,} bytes" if size is not None
+                         else "room to write",
+                         found=f"{shutil.disk_usage(where).free:,} bytes free",
+                         next_step="make room, then say the same again: what is finished is kept")
 
+# %% ../../nbs/kit/files.ipynb #931f4291
 def write_atomic(path, content, encoding="utf-8") -> Path:
     "Write `content` (str or bytes) to `path`: temporary file, fsync, rename. The folder is made if need be."
     path = Path(path)
@@ -125,6 +140,7 @@ def new_folder(target, swap: bool = True):
     if swap: swap_in(fresh, target)
     else: shutil.rmtree(fresh, ignore_errors=True)
 
+# %% ../../nbs/kit/files.ipynb #5068a508
 def swap_in(fresh, target) -> None:
     "Put the folder `fresh` in the place of `target`, whole."
     fresh, target = Path(fresh), Path(target)
@@ -142,9 +158,10 @@ def _mark() -> str:
     "Which machine and process a temporary name belongs to."
     return f"{hashlib.sha256(platform.node().encode()).hexdigest()[:6]}-{os.getpid()}"
 
+# %% ../../nbs/kit/files.ipynb #9449ba3e
 def _in_use(left: Path) -> bool:
-    """Whether the process that made a temporary file still lives; on another machine: whether it was written to within the hour.
-    A file whose name has no mark is not ours, and counts as in use."""
+    """Whether the process that made a temporary file still lives; on another machine: whether it was written to within
+    the hour. A file whose name has no mark is not ours, and counts as in use."""
     made = re.search(r"\.([0-9a-f]{6})-(\d+)\.", left.name)
     if made is None: return True
     if made.group(1) != _mark().split("-")[0]:
@@ -156,8 +173,8 @@ def _in_use(left: Path) -> bool:
     return True
 
 def sweep(folder, older: float = 0.0) -> None:
-    """Remove what an interrupted `new_folder` or `write_atomic` left in `folder`, if its process is gone and it is `older` than so many seconds;
-    put back a folder caught between its two renames."""
+    """Remove what an interrupted `new_folder` or `write_atomic` left in `folder`, if its process is gone and it is
+    `older` than so many seconds; put back a folder caught between its two renames."""
     for left in Path(folder).glob(".*.old.*"):
         if _in_use(left): continue
         target = left.with_name(left.name[1:].rsplit(".old.", 1)[0])
@@ -174,10 +191,11 @@ def sha256(path) -> str:
 
 # %% ../../nbs/kit/files.ipynb #faafd5ff
 @contextmanager
-def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60, next_step: str = "get it again from where it came",
+def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60,
+            next_step: str = "get it again from where it came",
             what: str = "a file cannot be read"):
-    """Read a file from outside in this block: it is a regular file of at most `limit` bytes, and whatever goes wrong in the block, or takes longer
-    than `seconds` (on the main thread), becomes one `PaperKitError` that names the file."""
+    """Read a file from outside in this block: it is a regular file of at most `limit` bytes, and whatever goes wrong in
+    the block, or takes longer than `seconds` (on the main thread), becomes one `PaperKitError` that names the file."""
     path = Path(path)
     def wrong(found): return PaperKitError(what, file=str(path), expected=expected, found=found, next_step=next_step)
     try: about = path.stat()
@@ -185,7 +203,8 @@ def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60
     except (OSError, ValueError) as error: raise wrong(getattr(error, "strerror", None) or str(error)) from None
     if not stat.S_ISREG(about.st_mode): raise wrong("no regular file")
     if about.st_size > limit: raise wrong(f"{about.st_size:,} bytes, more than {limit:,}")
-    timed = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer") and not signal.getitimer(signal.ITIMER_REAL)[0]
+    timed = (threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
+             and not signal.getitimer(signal.ITIMER_REAL)[0])
     def late(*_): raise TimeoutError(f"it takes longer than {seconds:g} s")
     if timed: before, _ = signal.signal(signal.SIGALRM, late), signal.setitimer(signal.ITIMER_REAL, seconds)
     try: yield path
@@ -194,30 +213,36 @@ def reading(path, expected: str, limit: int = 2_000_000_000, seconds: float = 60
     finally:
         if timed: signal.setitimer(signal.ITIMER_REAL, 0), signal.signal(signal.SIGALRM, before)
 
+# %% ../../nbs/kit/files.ipynb #072b34b7
 def mapping_in(path, kinds: dict | None = None, limit: int = 20_000_000) -> dict:
-    """The mapping in a JSON file of our own: empty where there is no such file, or it cannot be read, or it lacks one of the keys of `kinds`
-    with a value of its type (a number: finite)."""
+    """The mapping in a JSON file of our own: empty where there is no such file, or it cannot be read, or it lacks one
+    of the keys of `kinds` with a value of its type (a number: finite)."""
     try:
         with reading(path, "a mapping in JSON", limit) as file: found = json.loads(file.read_text(encoding="utf-8"))
     except PaperKitError: return {}
     def fits(value, kind): return isinstance(value, kind) and (isinstance(value, str) or abs(value) < 1e12)
-    return found if isinstance(found, dict) and all(fits(found.get(k), kind) for k, kind in (kinds or {}).items()) else {}
+    return found if isinstance(found, dict) and all(fits(found.get(k), kind) for k,
+                                                    kind in (kinds or {}).items()) else {}
 
 # %% ../../nbs/kit/files.ipynb #8c98a69b
 def _lock_file(path: Path):
-    "The lock file, open; never through a link, never another name of somebody's file, nothing of it cut off. Raises `PaperKitError`."
+    """The lock file, open; never through a link, never another name of somebody's file, nothing of it cut off. Raises
+    `PaperKitError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise disk_full(error, path) or PaperKitError("a lock file cannot be opened", file=str(path), expected="a file of our own", found=error.strerror,
+        raise disk_full(error, path) or PaperKitError("a lock file cannot be opened", file=str(path),
+                                                      expected="a file of our own", found=error.strerror,
                                                       next_step="look at it, and remove it") from None
     about = os.fstat(handle)
     if stat.S_ISREG(about.st_mode) and about.st_nlink == 1 and about.st_size <= 20: return os.fdopen(handle, "r+")
     os.close(handle)
-    raise PaperKitError("that is no lock file", file=str(path), expected="a small file of our own", found=f"{about.st_size:,} bytes, {about.st_nlink} names",
+    raise PaperKitError("that is no lock file", file=str(path), expected="a small file of our own",
+                        found=f"{about.st_size:,} bytes, {about.st_nlink} names",
                         next_step="look at it, and remove it")
 
+# %% ../../nbs/kit/files.ipynb #736a9284
 @contextmanager
 def lock(path, wait: bool = False, what: str = ""):
     "Hold the lock file `path`; raise `PaperKitError` when someone else does (or wait for it)."
@@ -228,16 +253,19 @@ def lock(path, wait: bool = False, what: str = ""):
         except BlockingIOError:
             file.seek(0)
             raise PaperKitError(f"{what or path.name} is in use", file=str(path), expected="no other run of it",
-                                found=f"one with process id {file.read().strip() or 'unknown'}", next_step="wait for it, or end it") from None
+                                found=f"one with process id {file.read().strip() or 'unknown'}",
+                                next_step="wait for it, or end it") from None
         file.seek(0); file.write(f"{os.getpid():<20}"); file.flush()
         try: yield path
         finally: file.seek(0); file.write(" " * 20); file.flush()
 
 # %% ../../nbs/kit/files.ipynb #9312bbf9
 def patch(f):
-    "Add function `f` to the class its first parameter is annotated with. Use `@patch` above `@property`-free functions."
+    """Add function `f` to the class its first parameter is annotated with. Use `@patch` above `@property`-free
+    functions."""
     annotation = next(iter(f.__annotations__.values()), None)
-    if annotation is None: raise TypeError(f"@patch: the first parameter of {f.__name__} needs a class as its annotation")
+    if annotation is None:
+        raise TypeError(f"@patch: the first parameter of {f.__name__} needs a class as its annotation")
     cls = eval(annotation, f.__globals__) if isinstance(annotation, str) else annotation
     f.__qualname__ = f"{cls.__name__}.{f.__name__}"
     setattr(cls, f.__name__, f)

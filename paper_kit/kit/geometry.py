@@ -51,7 +51,8 @@ def quaternion_to_axis_angle(q: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3"]:
     squared = (imaginary/real.clamp(min=1e-6)).square().sum(-1, keepdim=True)      # tan^2 of half the angle
     small = squared < 1e-6
     length = torch.where(small, torch.ones_like(squared), imaginary.square().sum(-1, keepdim=True)).sqrt()
-    scale = torch.where(small, 2/real.clamp(min=1e-6)*(1 - squared/3 + squared*squared/5), 2*torch.atan2(length, real)/length)
+    scale = torch.where(small, 2/real.clamp(min=1e-6)*(1 - squared/3 + squared*squared/5),
+                        2*torch.atan2(length, real)/length)
     return scale*imaginary
 
 # %% ../../nbs/kit/geometry.ipynb #cb86db48
@@ -69,7 +70,8 @@ def matrix_to_quaternion(R: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 4"]:
     d0, d1, d2 = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
     a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
     d, e, f = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
-    squares = torch.stack([1 + d0 + d1 + d2, 1 + d0 - d1 - d2, 1 - d0 + d1 - d2, 1 - d0 - d1 + d2], -1)      # 4 w^2, 4 x^2, ...
+    # 4 w^2, 4 x^2, ...
+    squares = torch.stack([1 + d0 + d1 + d2, 1 + d0 - d1 - d2, 1 - d0 + d1 - d2, 1 - d0 - d1 + d2], -1)
     rows = torch.stack([torch.stack([squares[..., 0], a, b, c], -1), torch.stack([a, squares[..., 1], d, e], -1),
                         torch.stack([b, d, squares[..., 2], f], -1), torch.stack([c, e, f, squares[..., 3]], -1)], -2)
     largest = squares.argmax(-1)[..., None, None].expand(*squares.shape[:-1], 1, 4)
@@ -116,21 +118,26 @@ class _NearestRotation(torch.autograd.Function):
         V = Vh.mT
         sums = S[..., :, None] + S[..., None, :]
         safe = sums.abs() > torch.finfo(S.dtype).eps*S[..., :1, None].abs()
-        K = torch.where(safe, (Vh @ R.mT @ gradient @ V)/torch.where(safe, sums, torch.ones_like(sums)), torch.zeros_like(sums))
+        K = torch.where(safe, (Vh @ R.mT @ gradient @ V)/torch.where(safe, sums, torch.ones_like(sums)),
+                        torch.zeros_like(sums))
         return R @ V @ (K - K.mT) @ Vh
 
 def nearest_rotation(M: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
     "The rotation nearest to `M` in the Frobenius norm, by SVD; differentiable once, also at a rotation."
     return _NearestRotation.apply(_check(M, 3, 3, what="the matrix"))
 
+# %% ../../nbs/kit/geometry.ipynb #8c4ad502
 def rotation_angle(R: Float[Tensor, "*b 3 3"], Q: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b"]:
-    "Angle in radians between two rotations, from |R - Q|_F = 2 sqrt(2) sin(angle/2): accurate near zero, where acos is not."
+    """Angle in radians between two rotations, from |R - Q|_F = 2 sqrt(2) sin(angle/2): accurate near zero, where acos
+    is not."""
     squared = (R - Q).square().sum((-2, -1))/8
     same = squared == 0
-    return torch.where(same, torch.zeros_like(squared), 2*torch.asin(torch.where(same, torch.ones_like(squared), squared).sqrt().clamp(max=1)))
+    return torch.where(same, torch.zeros_like(squared),
+                       2*torch.asin(torch.where(same, torch.ones_like(squared), squared).sqrt().clamp(max=1)))
 
 # %% ../../nbs/kit/geometry.ipynb #1722d36f
-def random_rotations(*shape: int, generator: Generator | None = None, dtype=None, device=None) -> Float[Tensor, "*shape 3 3"]:
+def random_rotations(*shape: int, generator: Generator | None = None, dtype=None,
+                     device=None) -> Float[Tensor, "*shape 3 3"]:
     "Uniformly distributed rotation matrices [*shape, 3, 3]; `device` is the generator's when none is given."
     device = device if device is not None else generator.device if generator is not None else None
     return quaternion_to_matrix(torch.randn(*shape, 4, generator=generator, dtype=dtype, device=device))
@@ -155,7 +162,8 @@ def rotate(T: Float[Tensor, "*b 4 4"], directions: Float[Tensor, "*b n 3"]) -> F
 
 def compose(*transforms: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
     "The transform that applies the last argument first: compose(A, B)(x) = A(B(x))."
-    if not transforms: raise PaperKitError("nothing to compose", expected="one transform or more", found="none", next_step="pass some")
+    if not transforms:
+        raise PaperKitError("nothing to compose", expected="one transform or more", found="none", next_step="pass some")
     product = transforms[0]
     for T in transforms[1:]: product = product @ T
     return product
@@ -168,25 +176,33 @@ def invert(T: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
 # %% ../../nbs/kit/geometry.ipynb #32a1280b
 def intrinsics(height: int, width: int, fov: float = 50.0, *, dtype=None, device=None) -> Float[Tensor, "3 3"]:
     "Camera matrix K in pixels of an image of this size whose *vertical* field of view is `fov` degrees, centred."
-    if not 0 < fov < 180: raise PaperKitError("no such field of view", expected="between 0 and 180 degrees", found=fov, next_step="correct it")
+    if not 0 < fov < 180:
+        raise PaperKitError("no such field of view", expected="between 0 and 180 degrees", found=fov,
+                            next_step="correct it")
     focal = 0.5*height/math.tan(math.radians(fov)/2)
-    return torch.tensor([[focal, 0, width/2], [0, focal, height/2], [0, 0, 1]], dtype=dtype or torch.get_default_dtype(), device=device)
+    return torch.tensor([[focal, 0, width/2], [0, focal, height/2], [0, 0, 1]], dtype=dtype
+                        or torch.get_default_dtype(), device=device)
 
-def look_at(eye: Float[Tensor, "*b 3"], target: Float[Tensor, "*b 3"], up: Float[Tensor, "*b 3"] | None = None) -> Float[Tensor, "*b 4 4"]:
-    "World-to-camera transform of a camera at `eye` looking at `target`; `up` (default: +z) appears upwards in the image."
+def look_at(eye: Float[Tensor, "*b 3"], target: Float[Tensor, "*b 3"],
+            up: Float[Tensor, "*b 3"] | None = None) -> Float[Tensor, "*b 4 4"]:
+    """World-to-camera transform of a camera at `eye` looking at `target`; `up` (default: +z) appears upwards in the
+    image."""
     unit = torch.nn.functional.normalize
     forward = unit(_check(target, 3, what="the target") - _check(eye, 3, what="the eye"), dim=-1)
     up = (eye.new_tensor([0., 0., 1.]) if up is None else up).expand_as(forward)
     right = torch.linalg.cross(forward, up)
-    spare = torch.linalg.cross(forward, torch.where(forward[..., 1:2].abs() < 0.9, forward.new_tensor([0., 1., 0.]), forward.new_tensor([1., 0., 0.])))
+    spare = torch.linalg.cross(forward, torch.where(forward[..., 1:2].abs() < 0.9, forward.new_tensor([0., 1., 0.]),
+                                                    forward.new_tensor([1., 0., 0.])))
     along = right.square().sum(-1, keepdim=True) < 1e-8*up.square().sum(-1, keepdim=True)
     right = unit(torch.where(along, spare, right), dim=-1)
     R = torch.stack([right, torch.linalg.cross(forward, right), forward], -2)
     return rigid(R, -(R @ eye.expand_as(forward)[..., None]).squeeze(-1))
 
 # %% ../../nbs/kit/geometry.ipynb #9eb6cc38
-def project(points: Float[Tensor, "*b n 3"], K: Float[Tensor, "*b 3 3"], T: Float[Tensor, "*b 4 4"]) -> tuple[Float[Tensor, "*b n 2"], Float[Tensor, "*b n"]]:
-    "Pixels (column, row) and depths of world points; where the depth is not positive the pixel means nothing, but is finite."
+def project(points: Float[Tensor, "*b n 3"], K: Float[Tensor, "*b 3 3"],
+            T: Float[Tensor, "*b 4 4"]) -> tuple[Float[Tensor, "*b n 2"], Float[Tensor, "*b n"]]:
+    """Pixels (column, row) and depths of world points; where the depth is not positive the pixel means nothing, but is
+    finite."""
     x = transform(T, points)
     z = x[..., 2]
     tiny = torch.finfo(z.dtype).eps
@@ -196,17 +212,22 @@ def project(points: Float[Tensor, "*b n 3"], K: Float[Tensor, "*b 3 3"], T: Floa
 
 def pixel_centres(height: int, width: int, *, dtype=None, device=None) -> Float[Tensor, "height width 2"]:
     "(column + 0.5, row + 0.5) of every pixel."
-    rows, columns = (torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device) + 0.5 for n in (height, width))
+    rows, columns = (torch.arange(n, dtype=dtype or torch.get_default_dtype(), device=device) + 0.5
+                     for n in (height, width))
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)
 
-def rays(K: Float[Tensor, "*b 3 3"], T: Float[Tensor, "*b 4 4"], height: int, width: int) -> tuple[Float[Tensor, "*b 3"], Float[Tensor, "*b height width 3"]]:
-    "World position of the camera, and the world direction of each pixel's ray with *unit depth*: origin + depth * direction."
+# %% ../../nbs/kit/geometry.ipynb #0f8f1bf4
+def rays(K: Float[Tensor, "*b 3 3"], T: Float[Tensor, "*b 4 4"], height: int,
+         width: int) -> tuple[Float[Tensor, "*b 3"], Float[Tensor, "*b height width 3"]]:
+    """World position of the camera, and the world direction of each pixel's ray with *unit depth*: origin + depth *
+    direction."""
     pixels = pixel_centres(height, width, dtype=K.dtype, device=K.device).reshape(-1, 2)
     pixels = torch.cat([pixels, torch.ones_like(pixels[:, :1])], -1)
     directions = pixels @ torch.linalg.inv(_check(K, 3, 3, what="the camera matrix")).mT @ T[..., :3, :3]
     return invert(T)[..., :3, 3], directions.reshape(*directions.shape[:-2], height, width, 3)
 
-def unproject(depth: Float[Tensor, "*b height width"], K: Float[Tensor, "*b 3 3"], T: Float[Tensor, "*b 4 4"] | None = None) -> Float[Tensor, "*b height width 3"]:
+def unproject(depth: Float[Tensor, "*b height width"], K: Float[Tensor, "*b 3 3"],
+              T: Float[Tensor, "*b 4 4"] | None = None) -> Float[Tensor, "*b height width 3"]:
     "World points (camera coordinates without `T`) seen by the pixels of a depth map."
     height, width = _check(depth, None, None, what="the depth map").shape[-2:]
     T = torch.eye(4, dtype=depth.dtype, device=depth.device) if T is None else T
@@ -216,34 +237,41 @@ def unproject(depth: Float[Tensor, "*b height width"], K: Float[Tensor, "*b 3 3"
 # %% ../../nbs/kit/geometry.ipynb #d83b0c93
 def sphere_points(count: int, *, dtype=None, device=None) -> Float[Tensor, "count 3"]:
     "`count` nearly equally spaced points of the unit sphere (Fibonacci spiral)."
-    if count < 1: raise PaperKitError("no points", expected="a count of at least 1", found=count, next_step="ask for some")
+    if count < 1:
+        raise PaperKitError("no points", expected="a count of at least 1", found=count, next_step="ask for some")
     i = torch.arange(count, dtype=torch.float64, device=device)
     z = 1 - (2*i + 1)/count
     radius, azimuth = (1 - z*z).sqrt(), i*math.pi*(3 - math.sqrt(5))
     return torch.stack([radius*azimuth.cos(), radius*azimuth.sin(), z], -1).to(dtype or torch.get_default_dtype())
 
-def cameras_on_sphere(count: int, radius: float, target: Float[Tensor, "3"] | None = None, *, dtype=None, device=None) -> Float[Tensor, "count 4 4"]:
+def cameras_on_sphere(count: int, radius: float, target: Float[Tensor, "3"] | None = None, *, dtype=None,
+                      device=None) -> Float[Tensor, "count 4 4"]:
     "World-to-camera transforms of `count` cameras at this distance from `target` (default: the origin), looking at it."
     centre = torch.zeros(3, dtype=dtype, device=device) if target is None else target.to(dtype=dtype, device=device)
     return look_at(centre + radius*sphere_points(count, dtype=centre.dtype, device=device), centre)
 
 # %% ../../nbs/kit/geometry.ipynb #c7352a75
-def align(source: Float[Tensor, "*b n 3"], target: Float[Tensor, "*b n 3"], weights: Float[Tensor, "*b n"] | None = None,
+def align(source: Float[Tensor, "*b n 3"], target: Float[Tensor, "*b n 3"],
+          weights: Float[Tensor, "*b n"] | None = None,
           scale: bool = True) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b 3 3"], Float[Tensor, "*b 3"]]:
-    """Scale, rotation and translation that bring matched `source` points onto `target` with the least squared error (Umeyama 1991).
+    """Scale, rotation and translation that bring matched `source` points onto `target` with the least squared error
+    (Umeyama 1991).
 
-    `scale=False` fixes the scale at 1 (Procrustes, Kabsch). Never a reflection. Differentiable. Raises `PaperKitError` when the numbers of
-    points differ. Points that all coincide give scale 1."""
+    `scale=False` fixes the scale at 1 (Procrustes, Kabsch). Never a reflection. Differentiable. Raises `PaperKitError`
+    when the numbers of points differ. Points that all coincide give scale 1."""
     _check(source, None, 3, what="the source"); _check(target, None, 3, what="the target")
     if source.shape[-2] != target.shape[-2] or source.shape[-2] == 0:
         raise PaperKitError("the points do not match", expected="as many targets as sources, at least 1",
-                            found=f"{source.shape[-2]} and {target.shape[-2]}", next_step="pair them first, for instance with points.nearest")
-    w = torch.full_like(source[..., 0], 1/source.shape[-2]) if weights is None else weights/weights.sum(-1, keepdim=True)
+                            found=f"{source.shape[-2]} and {target.shape[-2]}",
+                            next_step="pair them first, for instance with points.nearest")
+    w = (torch.full_like(source[..., 0], 1/source.shape[-2]) if weights is None
+         else weights/weights.sum(-1, keepdim=True))
     x_mean, y_mean = (w[..., None]*source).sum(-2), (w[..., None]*target).sum(-2)
     x, y = source - x_mean[..., None, :], target - y_mean[..., None, :]
     R = nearest_rotation((w[..., None]*y).mT @ x)
     spread = (w*x.square().sum(-1)).sum(-1)
     flat = spread <= torch.finfo(x.dtype).tiny
-    s = torch.where(flat, torch.ones_like(spread), (w*(y*(x @ R.mT)).sum(-1)).sum(-1)/torch.where(flat, torch.ones_like(spread), spread))
+    s = torch.where(flat, torch.ones_like(spread),
+                    (w*(y*(x @ R.mT)).sum(-1)).sum(-1)/torch.where(flat, torch.ones_like(spread), spread))
     s = s if scale else torch.ones_like(s)
     return s, R, y_mean - s[..., None]*(R @ x_mean[..., None]).squeeze(-1)

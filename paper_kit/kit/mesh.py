@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/mesh.ipynb #d73a7326
 from __future__ import annotations
-import functools, importlib.util, io, math, re
+import io, math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from .files import PaperKitError, need, reading, write_atomic
 from .kernels import compiled, runs_compiled
-from .kernels import compiled as _compiled             # papers still say it so
+from .kernels import compiled as _compiled      # noqa: F401  (papers still import it from here)
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -26,19 +26,24 @@ __all__ = ['Mesh', 'from_trimesh', 'to_trimesh', 'face_areas', 'face_normals', '
 # %% ../../nbs/kit/mesh.ipynb #478af47e
 @dataclass(eq=False)
 class Mesh:
-    "Vertices [*batch, V, 3] and triangles [F, 3] of indices into them. Raises `PaperKitError` for faces that name no vertex."
+    """Vertices [*batch, V, 3] and triangles [F, 3] of indices into them. Raises `PaperKitError` for faces that name no
+    vertex."""
     vertices: Float[Tensor, "*b v 3"]
     faces: Int[Tensor, "f 3"]
     _kept: dict = field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         v, f = self.vertices, self.faces
-        if v.ndim < 2 or v.shape[-1] != 3 or not v.is_floating_point() or f.ndim != 2 or f.shape[1] != 3 or f.is_floating_point():
-            raise PaperKitError("this is no triangle mesh", expected="vertices [..., V, 3] of floats, faces [F, 3] of integers",
-                                found=f"{list(v.shape)} {v.dtype} and {list(f.shape)} {f.dtype}", next_step="triangulate or convert")
+        if (v.ndim < 2 or v.shape[-1] != 3 or not v.is_floating_point() or f.ndim != 2 or f.shape[1] != 3
+            or f.is_floating_point()):
+            raise PaperKitError("this is no triangle mesh",
+                                expected="vertices [..., V, 3] of floats, faces [F, 3] of integers",
+                                found=f"{list(v.shape)} {v.dtype} and {list(f.shape)} {f.dtype}",
+                                next_step="triangulate or convert")
         self.faces = f = f.long()
         if f.numel() and (int(f.min()) < 0 or int(f.max()) >= v.shape[-2]):
-            raise PaperKitError("a face names a vertex that is not there", expected=f"indices from 0 to {v.shape[-2] - 1}",
+            raise PaperKitError("a face names a vertex that is not there",
+                                expected=f"indices from 0 to {v.shape[-2] - 1}",
                                 found=f"{int(f.min())} to {int(f.max())}", next_step="look at what wrote the mesh")
 
     @property
@@ -60,11 +65,13 @@ def from_trimesh(mesh, *, dtype=None, device=None) -> Mesh:
 def to_trimesh(mesh: Mesh):
     "A `trimesh.Trimesh` of the same vertices and faces, nothing merged."
     _single(mesh)
-    return need("trimesh", "meshes").Trimesh(mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy(), process=False)
+    return need("trimesh", "meshes").Trimesh(mesh.vertices.detach().cpu().double().numpy(),
+                                             mesh.faces.cpu().numpy(), process=False)
 
 def _single(mesh: Mesh) -> Mesh:
     if mesh.vertices.ndim == 2: return mesh
-    raise PaperKitError("this needs one mesh", expected="vertices [V, 3]", found=list(mesh.vertices.shape), next_step="take the batch apart with Mesh(v, mesh.faces)")
+    raise PaperKitError("this needs one mesh", expected="vertices [V, 3]", found=list(mesh.vertices.shape),
+                        next_step="take the batch apart with Mesh(v, mesh.faces)")
 
 # %% ../../nbs/kit/mesh.ipynb #9397fe89
 def _safe_length(x: Tensor) -> Tensor:
@@ -86,7 +93,7 @@ def face_normals(mesh: Mesh) -> Float[Tensor, "*b f 3"]:
     return _unit(_double_areas(mesh))
 
 def _unit(n: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3"]:
-    n = n/n.detach().abs().amax(-1, keepdim=True).clamp(min=torch.finfo(n.dtype).tiny)         # tiny faces have normals too
+    n = n/n.detach().abs().amax(-1, keepdim=True).clamp(min=torch.finfo(n.dtype).tiny)     # tiny faces have normals too
     length = _safe_length(n)[..., None]
     return n/torch.where(length == 0, torch.ones_like(length), length)
 
@@ -122,7 +129,8 @@ def _choose_faces(areas: Float[Tensor, "*b f"], which: Float[Tensor, "*b n"]) ->
         for c, x, f in zip(*(t.reshape(-1, t.shape[-1]).numpy() for t in (cumulative, at, face))):
             compiled(_face_of)(c, x, c[-1], table, f)
     else: face = torch.searchsorted(cumulative, at, right=True)
-    return torch.minimum(face, last - (areas.flip(-1) > 0).int().argmax(-1, keepdim=True))      # never a face without area
+    # never a face without area
+    return torch.minimum(face, last - (areas.flip(-1) > 0).int().argmax(-1, keepdim=True))
 
 # %% ../../nbs/kit/mesh.ipynb #24ae3739
 class Sample(NamedTuple):
@@ -134,12 +142,15 @@ class Sample(NamedTuple):
 def _rows(x: Tensor, index: Int[Tensor, "*b n"]) -> Tensor:
     "Rows [*b, n, c] of x [*b, m, c], without a gradient."
     if x.ndim == 2: return x.index_select(0, index.flatten()).reshape(*index.shape, x.shape[-1])
-    start = torch.arange(0, x[..., 0].numel(), x.shape[-2], device=x.device).reshape(*x.shape[:-2], *[1]*(index.ndim - x.ndim + 2))
+    start = torch.arange(0, x[..., 0].numel(), x.shape[-2],
+                         device=x.device).reshape(*x.shape[:-2], *[1]*(index.ndim - x.ndim + 2))
     return _rows(x.reshape(-1, x.shape[-1]), index + start)
 
 def _of_faces(mesh: Mesh, across: Float[Tensor, "*b f 3"], face: Int[Tensor, "*b n"]) -> tuple[Tensor, Tensor]:
-    "Corners [*b, n, 3, 3] and unit normals [*b, n, 3] of the faces named; `across` are the cross products of their edges."
-    if mesh.vertices.requires_grad and torch.is_grad_enabled():      # by way of all faces: gradients are summed face by face
+    """Corners [*b, n, 3, 3] and unit normals [*b, n, 3] of the faces named; `across` are the cross products of their
+    edges."""
+    # by way of all faces: gradients are summed face by face
+    if mesh.vertices.requires_grad and torch.is_grad_enabled():
         index = face[..., None].expand(*face.shape, 3)
         triangles = mesh.triangles.gather(face.ndim - 1, index[..., None].expand(*index.shape, 3))
         return triangles, face_normals(mesh).gather(face.ndim - 1, index)
@@ -147,8 +158,10 @@ def _of_faces(mesh: Mesh, across: Float[Tensor, "*b f 3"], face: Int[Tensor, "*b
     few = face.shape[-1] < across.shape[-2]
     return triangles, _unit(_rows(across, face)) if few else _rows(_unit(across), face)
 
+# %% ../../nbs/kit/mesh.ipynb #c857b70c
 def sample_surface(mesh: Mesh, count: int, generator: Generator | None = None) -> Sample:
-    """`count` points uniformly by area. Differentiable in the vertices. Raises `PaperKitError` for a mesh without area, or NaN.
+    """`count` points uniformly by area. Differentiable in the vertices. Raises `PaperKitError` for a mesh without area,
+    or NaN.
 
     Numbers are drawn on the generator's device in double precision, so a seed gives the same points in every dtype."""
     with torch.no_grad():
@@ -173,12 +186,14 @@ def _directed_edges(faces: Tensor) -> Tensor:
     return torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
 
 def _unique_pairs(pairs: Int[Tensor, "n 2"], **options) -> tuple:
-    "Rows without repetition in lexicographic order, and what `torch.unique` adds to them. As one number each, because sorting rows is slow."
+    """Rows without repetition in lexicographic order, and what `torch.unique` adds to them. As one number each, because
+    sorting rows is slow."""
     base = int(pairs.max()) + 1 if len(pairs) else 1
-    key, *more = (found if isinstance(found := torch.unique(pairs[:, 0].long()*base + pairs[:, 1], **options), tuple) else (found,))
+    key, *more = (found if isinstance(found := torch.unique(pairs[:, 0].long()*base + pairs[:, 1], **options), tuple)
+                  else (found,))
     return torch.stack([key//base, key % base], 1).to(pairs.dtype), *more
 
-def edges(mesh: Mesh) -> tuple[Int[Tensor, "e 2"], Int[Tensor, "e"]]:
+def edges(mesh: Mesh) -> tuple[Int[Tensor, "e 2"], Int[Tensor, " e"]]:
     "Undirected edges, the smaller index first, and how many faces share each."
     return _unique_pairs(_directed_edges(mesh.faces).sort(1).values, return_counts=True)
 
@@ -195,13 +210,14 @@ def is_oriented(mesh: Mesh) -> bool:
     directed = _directed_edges(mesh.faces)
     return len(_unique_pairs(directed)[0]) == len(directed)
 
-def components(mesh: Mesh) -> tuple[int, Int[Tensor, "f"]]:
+# %% ../../nbs/kit/mesh.ipynb #9cbc5526
+def components(mesh: Mesh) -> tuple[int, Int[Tensor, " f"]]:
     "How many pieces hang together by shared vertices, and each face's piece (numbered from 0)."
     label, (one, other) = torch.arange(mesh.vertices.shape[-2], device=mesh.faces.device), _directed_edges(mesh.faces).T
     while len(one):
         least = torch.minimum(label[one], label[other])
         new = label.scatter_reduce(0, label[one], least, "amin").scatter_reduce(0, label[other], least, "amin")
-        new = new[new]                                                                         # halve the way to the root
+        new = new[new]                                                                       # halve the way to the root
         if torch.equal(new, label): break
         label = new
     names, piece = torch.unique(label[mesh.faces[:, 0]], return_inverse=True)
@@ -210,13 +226,15 @@ def components(mesh: Mesh) -> tuple[int, Int[Tensor, "f"]]:
 def genus(mesh: Mesh) -> int:
     "Number of handles of a watertight mesh, over all its pieces. Raises `PaperKitError` when it is not watertight."
     if not is_watertight(mesh):
-        raise PaperKitError("only a closed surface has a genus", expected="each edge in two faces", found=f"{int((edges(mesh)[1] != 2).sum())} edges with another number",
+        raise PaperKitError("only a closed surface has a genus", expected="each edge in two faces",
+                            found=f"{int((edges(mesh)[1] != 2).sum())} edges with another number",
                             next_step="merge_vertices, or close the holes")
     return components(mesh)[0] - euler_number(mesh)//2
 
 # %% ../../nbs/kit/mesh.ipynb #6a5ac25a
 def merge_vertices(mesh: Mesh) -> Mesh:
-    "One vertex where there were several at exactly the same place; unused ones and faces that lose a corner are dropped."
+    """One vertex where there were several at exactly the same place; unused ones and faces that lose a corner are
+    dropped."""
     places, index = torch.unique(_single(mesh).vertices.detach() + 0.0, dim=0, return_inverse=True)
     faces = index[mesh.faces]
     faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
@@ -226,12 +244,13 @@ def merge_vertices(mesh: Mesh) -> Mesh:
 # %% ../../nbs/kit/mesh.ipynb #1e2a8a4e
 def _dot(a: Tensor, b: Tensor) -> Tensor: return (a*b).sum(-1)
 
+# %% ../../nbs/kit/mesh.ipynb #fc520d7d
 @torch.no_grad()
 def _barycentric(p: Float[Tensor, "*b 3"], triangles: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3"]:
     "Weights of the corners at the point of each triangle nearest to p."
     corners = triangles.unbind(-2)
     best, squared = None, None
-    for i in range(3):                                                                          # the edge from corner i to the next
+    for i in range(3):                                                              # the edge from corner i to the next
         j = (i + 1) % 3
         along = corners[j] - corners[i]
         length = _dot(along, along)
@@ -239,7 +258,8 @@ def _barycentric(p: Float[Tensor, "*b 3"], triangles: Float[Tensor, "*b 3 3"]) -
         weights = torch.stack([{i: 1 - t, j: t}.get(k, torch.zeros_like(t)) for k in range(3)], -1)
         gap = p - corners[i] - t[..., None]*along
         here = _dot(gap, gap)
-        best, squared = (weights, here) if best is None else (torch.where((here < squared)[..., None], weights, best), torch.minimum(here, squared))
+        best, squared = (weights, here) if best is None else (torch.where((here < squared)[..., None], weights, best),
+                                                              torch.minimum(here, squared))
     a, ab, ac = corners[0], corners[1] - corners[0], corners[2] - corners[0]
     n = torch.linalg.cross(ab, ac)
     area = _dot(n, n)
@@ -249,7 +269,9 @@ def _barycentric(p: Float[Tensor, "*b 3"], triangles: Float[Tensor, "*b 3 3"]) -
     inner = torch.stack([1 - v - w, v, w], -1)
     return torch.where((~flat & (inner >= 0).all(-1))[..., None], inner, best)
 
-def point_triangle(p: Float[Tensor, "*b 3"], triangles: Float[Tensor, "*b 3 3"]) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b 3"]]:
+# %% ../../nbs/kit/mesh.ipynb #974f1865
+def point_triangle(p: Float[Tensor, "*b 3"], triangles: Float[Tensor, "*b 3 3"]) -> tuple[Float[Tensor, "*b"],
+                                                                                          Float[Tensor, "*b 3"]]:
     """Squared distance from each point to its triangle, and the (constant) barycentric weights of the nearest point.
 
     First derivatives in points and corners are exact; triangles without area are segments or points, never NaN."""
@@ -259,36 +281,43 @@ def point_triangle(p: Float[Tensor, "*b 3"], triangles: Float[Tensor, "*b 3 3"])
 
 # %% ../../nbs/kit/mesh.ipynb #4b0c222a
 class _Tree:
-    "Boxes [nodes, 2, 3] of a complete binary tree over triangles in `order`; leaf l holds order[starts[l]:starts[l + 1]]."
+    """Boxes [nodes, 2, 3] of a complete binary tree over triangles in `order`; leaf l holds order[starts[l]:starts[l +
+    1]]."""
     def __init__(self, vertices: np.ndarray, faces: np.ndarray, leaf: int = 6):
         triangles = vertices[faces]
         self.levels = max(0, math.ceil(math.log2(len(faces)/leaf)))
         low, high = triangles.min(1), triangles.max(1)
-        middle, order, starts, boxes, self.splits = (low + high)/2, np.arange(len(faces)), np.array([0, len(faces)]), [], []
+        middle, order, starts, boxes, self.splits = ((low + high)/2, np.arange(len(faces)),
+                                                     np.array([0, len(faces)]), [], [])
         for level in range(self.levels + 1):
             self.splits.append(starts)
-            box = np.stack([np.minimum.reduceat(low[order], starts[:-1]), np.maximum.reduceat(high[order], starts[:-1])], 1)
+            box = np.stack([np.minimum.reduceat(low[order], starts[:-1]),
+                            np.maximum.reduceat(high[order], starts[:-1])], 1)
             boxes.append(box)
             if level == self.levels: break
             node = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
             axis = (box[:, 1] - box[:, 0]).argmax(1)
             order = order[np.lexsort((middle[order, axis[node]], node))]
             starts = np.sort(np.concatenate([starts, (starts[:-1] + starts[1:])//2]))
-        self.cones = self.watertight = None                                                     # found when first asked for
-        self.vertices, self.faces, self.order, self.starts, self.boxes = vertices, np.ascontiguousarray(faces[order]), order, starts, np.concatenate(boxes)
+        self.cones = self.watertight = None                                                 # found when first asked for
+        self.vertices, self.faces, self.order, self.starts, self.boxes = (vertices, np.ascontiguousarray(faces[order]),
+                                                                          order, starts, np.concatenate(boxes))
         self.corners = vertices[self.faces]
 
+# %% ../../nbs/kit/mesh.ipynb #95a64f02
 def _tree(mesh: Mesh) -> _Tree:
     "The tree of a mesh, built once, and again when its vertices or faces have changed."
     v, f = mesh.vertices, mesh.faces
     kept = mesh._kept.get("of")
     if kept is None or kept[0] is not v or kept[1] is not f or kept[2:] != (v._version, f._version):
-        mesh._kept.update(of=(v, f, v._version, f._version), tree=_Tree(v.detach().cpu().double().numpy(), f.cpu().numpy()))
+        mesh._kept.update(of=(v, f, v._version, f._version),
+                          tree=_Tree(v.detach().cpu().double().numpy(), f.cpu().numpy()))
     return mesh._kept["tree"]
 
 # %% ../../nbs/kit/mesh.ipynb #e9eb9b06
 def _to_box(x, y, z, box):
-    dx, dy, dz = max(box[0, 0] - x, 0.0, x - box[1, 0]), max(box[0, 1] - y, 0.0, y - box[1, 1]), max(box[0, 2] - z, 0.0, z - box[1, 2])
+    dx, dy, dz = (max(box[0, 0] - x, 0.0, x - box[1, 0]), max(box[0, 1] - y, 0.0, y - box[1, 1]),
+                  max(box[0, 2] - z, 0.0, z - box[1, 2]))
     return dx*dx + dy*dy + dz*dz
 
 def _to_segment(x, y, z, dx, dy, dz):
@@ -301,15 +330,18 @@ def _to_segment(x, y, z, dx, dy, dz):
 def _to_triangle(x, y, z, t):
     "Squared distance from (x, y, z) to the triangle t [3, 3]: the same four candidates as in `_barycentric`."
     x, y, z = x - t[0, 0], y - t[0, 1], z - t[0, 2]
-    bx, by, bz, cx, cy, cz = t[1, 0] - t[0, 0], t[1, 1] - t[0, 1], t[1, 2] - t[0, 2], t[2, 0] - t[0, 0], t[2, 1] - t[0, 1], t[2, 2] - t[0, 2]
+    bx, by, bz, cx, cy, cz = (t[1, 0] - t[0, 0], t[1, 1] - t[0, 1], t[1, 2] - t[0, 2], t[2, 0] - t[0, 0],
+                              t[2, 1] - t[0, 1], t[2, 2] - t[0, 2])
     nx, ny, nz = by*cz - bz*cy, bz*cx - bx*cz, bx*cy - by*cx
     area = nx*nx + ny*ny + nz*nz
     if area > 3e-24*(bx*bx + by*by + bz*bz)*(cx*cx + cy*cy + cz*cz):
         v = (y*cz - z*cy)*nx + (z*cx - x*cz)*ny + (x*cy - y*cx)*nz
         w = (by*z - bz*y)*nx + (bz*x - bx*z)*ny + (bx*y - by*x)*nz
         if v >= 0 and w >= 0 and v + w <= area: return (x*nx + y*ny + z*nz)**2/area
-    return min(_to_segment(x, y, z, bx, by, bz), _to_segment(x, y, z, cx, cy, cz), _to_segment(x - bx, y - by, z - bz, cx - bx, cy - by, cz - bz))
+    return min(_to_segment(x, y, z, bx, by, bz), _to_segment(x, y, z, cx, cy, cz),
+               _to_segment(x - bx, y - by, z - bz, cx - bx, cy - by, cz - bz))
 
+# %% ../../nbs/kit/mesh.ipynb #b37425fe
 def _nearest_triangle(points, corners, boxes, starts, levels):
     "Place in the tree's order of the triangle nearest to each point: branch and bound, the nearer child first."
     found, inner = np.zeros(len(points), np.int64), (1 << levels) - 1
@@ -342,14 +374,17 @@ def _flat(mesh: Mesh, points: Tensor) -> Tensor:
     "The points as [n, 3]; mesh and points checked."
     v = _single(mesh).vertices
     if len(mesh.faces) == 0 or not torch.isfinite(v).all():
-        raise PaperKitError("the mesh has no surface", expected="at least one face, all vertices finite", found=repr(mesh) if len(mesh.faces) == 0 else "NaN or infinity",
+        raise PaperKitError("the mesh has no surface", expected="at least one face, all vertices finite",
+                            found=repr(mesh) if len(mesh.faces) == 0 else "NaN or infinity",
                             next_step="check the level of the extraction, or the file")
     if points.ndim < 1 or points.shape[-1] != 3 or points.dtype != v.dtype or points.device != v.device:
         raise PaperKitError("points and mesh do not fit together", expected=f"[..., 3] of {v.dtype} on {v.device}",
-                            found=f"{list(points.shape)} of {points.dtype} on {points.device}", next_step="points.to(mesh.vertices)")
+                            found=f"{list(points.shape)} of {points.dtype} on {points.device}",
+                            next_step="points.to(mesh.vertices)")
     x = points.detach().reshape(-1, 3)
     if not torch.isfinite(x).all():
-        raise PaperKitError("some points are not finite", expected="finite coordinates", found=f"{int((~torch.isfinite(x)).any(1).sum())} with NaN or infinity",
+        raise PaperKitError("some points are not finite", expected="finite coordinates",
+                            found=f"{int((~torch.isfinite(x)).any(1).sum())} with NaN or infinity",
                             next_step="drop them")
     return x
 
@@ -367,10 +402,12 @@ def closest(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Closest:
     x = _flat(mesh, points)
     if runs_compiled(x):
         tree, kernel = _tree(mesh), compiled(_nearest_triangle, _to_box, _to_segment, _to_triangle)
-        face = torch.from_numpy(tree.order[kernel(x.double().numpy(), tree.corners, tree.boxes, tree.starts, tree.levels)])
+        face = torch.from_numpy(tree.order[kernel(x.double().numpy(), tree.corners, tree.boxes,
+                                                  tree.starts, tree.levels)])
     else:
         triangles = mesh.triangles.detach()
-        each = lambda part: point_triangle(part[:, None].expand(-1, len(triangles), 3), triangles.expand(len(part), -1, 3, 3))[0].argmin(1)
+        each = lambda part: point_triangle(part[:, None].expand(-1, len(triangles), 3),
+                                           triangles.expand(len(part), -1, 3, 3))[0].argmin(1)
         with torch.no_grad(): face = _slabs(each, x, len(triangles)) if len(x) else x.new_empty(0, dtype=torch.long)
     face = face.reshape(points.shape[:-1])
     triangles = mesh.triangles[face]
@@ -379,7 +416,7 @@ def closest(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Closest:
     return Closest(_dot(gap, gap), face, weights)
 
 # %% ../../nbs/kit/mesh.ipynb #9a89b531
-def _winding_pairs(x: Float[Tensor, "n 3"], triangles: Float[Tensor, "f 3 3"]) -> Float[Tensor, "n"]:
+def _winding_pairs(x: Float[Tensor, "n 3"], triangles: Float[Tensor, "f 3 3"]) -> Float[Tensor, " n"]:
     "The sum above, term by term."
     a, b, c = (triangles - x[:, None, None]).unbind(-2)
     la, lb, lc = a.norm(dim=-1), b.norm(dim=-1), c.norm(dim=-1)
@@ -397,7 +434,7 @@ def _cones(tree: _Tree) -> tuple[np.ndarray, np.ndarray]:
     for starts in tree.splits[:-1]:
         node = np.repeat(np.arange(len(starts) - 1), 3*np.diff(starts))
         key, place = np.unique(node*len(pairs) + edge, return_inverse=True)
-        net = np.bincount(place.reshape(-1), weights=sign).round().astype(np.int64)              # an edge inside the part cancels
+        net = np.bincount(place.reshape(-1), weights=sign).round().astype(np.int64)    # an edge inside the part cancels
         key, net = np.repeat(key, abs(net)), np.repeat(net, abs(net))
         found.append(np.where((net > 0)[:, None], pairs[key % len(pairs)], pairs[key % len(pairs)][:, ::-1]))
         counts.append(np.bincount(key//len(pairs), minlength=len(starts) - 1))
@@ -407,7 +444,8 @@ def _cones(tree: _Tree) -> tuple[np.ndarray, np.ndarray]:
 
 # %% ../../nbs/kit/mesh.ipynb #fb5ac396
 def _turn(state, ax, ay, az, bx, by, bz, cx, cy, cz):
-    "Multiply the running product (real, imaginary, turns) by the number whose angle is half the triangle's solid angle."
+    """Multiply the running product (real, imaginary, turns) by the number whose angle is half the triangle's solid
+    angle."""
     real, imaginary, turns = state
     la, lb, lc = math.sqrt(ax*ax + ay*ay + az*az), math.sqrt(bx*bx + by*by + bz*bz), math.sqrt(cx*cx + cy*cy + cz*cz)
     y = ax*(by*cz - bz*cy) + ay*(bz*cx - bx*cz) + az*(bx*cy - by*cx)
@@ -421,6 +459,7 @@ def _turn(state, ax, ay, az, bx, by, bz, cx, cy, cz):
     size = abs(r) + abs(i)
     return (r/size, i/size, turns)
 
+# %% ../../nbs/kit/mesh.ipynb #364f417d
 def _winding(points, vertices, faces, boxes, starts, levels, cones, cone_starts):
     "Generalized winding number of each point; caps in place of parts whose box the point is outside of."
     result, inner, nodes = np.empty(len(points)), (1 << levels) - 1, np.empty(levels + 3, np.int64)
@@ -433,7 +472,8 @@ def _winding(points, vertices, faces, boxes, starts, levels, cones, cone_starts)
             if node >= inner:
                 for f in range(starts[node - inner], starts[node - inner + 1]):
                     a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-                    state = _turn(state, a[0] - x, a[1] - y, a[2] - z, b[0] - x, b[1] - y, b[2] - z, c[0] - x, c[1] - y, c[2] - z)
+                    state = _turn(state, a[0] - x, a[1] - y, a[2] - z, b[0] - x, b[1] - y, b[2] - z, c[0] - x,
+                                  c[1] - y, c[2] - z)
             elif _to_box(x, y, z, boxes[node]) > 0:
                 low, high = boxes[node, 0], boxes[node, 1]
                 ax, ay, az = (low[0] + high[0])/2 - x, (low[1] + high[1])/2 - y, (low[2] + high[2])/2 - z
@@ -448,13 +488,15 @@ def _winding(points, vertices, faces, boxes, starts, levels, cones, cone_starts)
 
 # %% ../../nbs/kit/mesh.ipynb #deb65f50
 def winding_number(mesh: Mesh, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
-    """Generalized winding number (Jacobson et al. 2013), exact to rounding: 1 inside and 0 outside a closed mesh, between them near a hole.
+    """Generalized winding number (Jacobson et al. 2013), exact to rounding: 1 inside and 0 outside a closed mesh,
+    between them near a hole.
 
     No gradient: it is constant away from an open surface's boundary. Raises `PaperKitError` as `closest` does."""
     x = _flat(mesh, points)
     if runs_compiled(x):
         tree, kernel = _tree(mesh), compiled(_winding, _to_box, _turn)
-        w = torch.from_numpy(kernel(x.double().numpy(), tree.vertices, tree.faces, tree.boxes, tree.starts, tree.levels, *_cones(tree)))
+        w = torch.from_numpy(kernel(x.double().numpy(), tree.vertices, tree.faces, tree.boxes, tree.starts,
+                                    tree.levels, *_cones(tree)))
     else:
         triangles = mesh.triangles.detach().double()
         w = _slabs(lambda part: _winding_pairs(part.double(), triangles), x, len(triangles)) if len(x) else x
@@ -476,9 +518,11 @@ def _crossings(points, vertices, faces, boxes, starts, levels):
                 nodes[top], nodes[top + 1] = 2*node + 1, 2*node + 2
                 top += 2
             else:
-                for f in range(starts[node - inner], starts[node - inner + 1]): result[i] += _above(x, y, z, vertices, faces[f])
+                for f in range(starts[node - inner], starts[node - inner + 1]):
+                    result[i] += _above(x, y, z, vertices, faces[f])
     return result
 
+# %% ../../nbs/kit/mesh.ipynb #88cbe245
 def _above(x, y, z, vertices, face):
     "1 when the triangle is met by the ray from (x, y, z) along z, else 0."
     right, left_x, left_z, right_x, right_z = 0, 0.0, 0.0, 0.0, 0.0
@@ -497,22 +541,26 @@ def _above(x, y, z, vertices, face):
 def inside(mesh: Mesh, points: Float[Tensor, "*n 3"], method: str = "winding") -> Bool[Tensor, "*n"]:
     """Whether each point is inside: winding number above one half, or an odd number of crossings (`method="parity"`).
 
-    Parity is some times faster, does not mind the direction of faces, and counts what lies in two pieces as outside. It raises
-    `PaperKitError` when the mesh is not watertight, or without numba."""
+    Parity is some times faster, does not mind the direction of faces, and counts what lies in two pieces as outside. It
+    raises `PaperKitError` when the mesh is not watertight, or without numba."""
     if method == "winding": return winding_number(mesh, points) > 0.5
-    if method != "parity": raise PaperKitError("no such test", expected="'winding' or 'parity'", found=method, next_step="choose one")
+    if method != "parity":
+        raise PaperKitError("no such test", expected="'winding' or 'parity'", found=method, next_step="choose one")
     x, tree = _flat(mesh, points), _tree(mesh)
     if tree.watertight is None: tree.watertight = is_watertight(mesh)
     if not tree.watertight:
-        raise PaperKitError("crossings mean nothing on an open mesh", expected="each edge in two faces", found="a mesh that is not watertight",
+        raise PaperKitError("crossings mean nothing on an open mesh", expected="each edge in two faces",
+                            found="a mesh that is not watertight",
                             next_step="merge_vertices, or method='winding'")
     if not runs_compiled(x): need("numba", "meshes"); x = x.cpu()
-    count = compiled(_crossings, _above)(x.double().numpy(), tree.vertices, tree.faces, tree.boxes, tree.starts, tree.levels)
+    count = compiled(_crossings, _above)(x.double().numpy(), tree.vertices, tree.faces, tree.boxes,
+                                         tree.starts, tree.levels)
     return torch.from_numpy(count % 2 == 1).to(points.device).reshape(points.shape[:-1])
 
 # %% ../../nbs/kit/mesh.ipynb #92932951
 def signed_distance(mesh: Mesh, points: Float[Tensor, "*n 3"], sign: str = "winding") -> Float[Tensor, "*n"]:
-    """Distance to the surface, negative inside (`inside` with method `sign`). Exact; differentiable once in points and vertices.
+    """Distance to the surface, negative inside (`inside` with method `sign`). Exact; differentiable once in points and
+    vertices.
 
     On the surface itself the gradient is zero. Raises `PaperKitError` as `closest` and `inside` do."""
     squared = closest(mesh, points).squared
@@ -527,7 +575,8 @@ def _ply_sizes(file: Path) -> list[tuple[str, int, int]]:
     end = head.find(b"end_header")
     if not head.startswith(b"ply") or end < 0: raise ValueError("no PLY header")
     lines, found = head[:end].decode("ascii", "replace").splitlines(), []
-    bytes_of = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "float": 4, "double": 8, "int8": 1, "uint8": 1, "int16": 2,
+    bytes_of = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "float": 4, "double": 8, "int8": 1,
+                "uint8": 1, "int16": 2,
                 "uint16": 2, "int32": 4, "uint32": 4, "float32": 4, "float64": 8}
     text = any(line.split()[:2] == ["format", "ascii"] for line in lines)
     for line in lines:
@@ -539,12 +588,16 @@ def _ply_sizes(file: Path) -> list[tuple[str, int, int]]:
 
 def _check_size(file: Path, kind: str, max_bytes: int, max_faces: int) -> None:
     size = file.stat().st_size
-    wrong = lambda what, expected, found: PaperKitError(what, file=str(file), expected=expected, found=found, next_step="check where the file came from, or raise the limit")
+    wrong = lambda what, expected, found: PaperKitError(what, file=str(file), expected=expected, found=found,
+                                                        next_step="check where the file came from, or raise the limit")
     if size > max_bytes: raise wrong("the mesh file is too large", f"at most {max_bytes:,} bytes", f"{size:,}")
     if kind != ".ply": return
     for name, count, least in _ply_sizes(file):
-        if count < 0 or count > max_faces: raise wrong(f"the mesh has too many elements '{name}'", f"at most {max_faces:,}", f"{count:,} declared")
-        if count*least > size: raise wrong(f"the file cannot hold its elements '{name}'", f"{count:,} of at least {least} bytes", f"a file of {size:,} bytes")
+        if count < 0 or count > max_faces:
+            raise wrong(f"the mesh has too many elements '{name}'", f"at most {max_faces:,}", f"{count:,} declared")
+        if count*least > size:
+            raise wrong(f"the file cannot hold its elements '{name}'", f"{count:,} of at least {least} bytes",
+                        f"a file of {size:,} bytes")
 
 # %% ../../nbs/kit/mesh.ipynb #9426daa8
 def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: int = 20_000_000, dtype=None) -> Mesh:
@@ -552,7 +605,10 @@ def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: 
 
     Raises `PaperKitError` for what is missing, too large, broken, empty or not finite. Needs trimesh."""
     file, kind = Path(path), Path(path).suffix.lower()
-    wrong = lambda what, found, expected="a PLY or OBJ file with faces": PaperKitError(what, file=str(file), expected=expected, found=found, next_step="check where the file came from")
+    wrong = lambda what, found, expected="a PLY or OBJ file with faces": PaperKitError(what, file=str(file),
+                                                                                       expected=expected, found=found,
+                                                                                       next_step="check where the file "
+                                                                                                 "came from")
     if kind not in (".ply", ".obj"): raise wrong("not a mesh format that is read here", kind or "no suffix")
     if not file.is_file(): raise wrong("there is no such mesh", "no such file")
     trimesh = need("trimesh", "meshes")
@@ -561,18 +617,24 @@ def read_mesh(path, *, merge: bool = True, max_bytes: int = 1 << 29, max_faces: 
         _check_size(file, kind, max_bytes, max_faces)
         options = dict(skip_materials=True) if kind == ".obj" else {}
         loaded = trimesh.load(io.BytesIO(file.read_bytes()), file_type=kind[1:], force="mesh", process=False, **options)
-        vertices, faces = np.asarray(loaded.vertices, np.float64).reshape(-1, 3), np.asarray(loaded.faces, np.int64).reshape(-1, 3)
+        vertices, faces = (np.asarray(loaded.vertices, np.float64).reshape(-1, 3),
+                           np.asarray(loaded.faces, np.int64).reshape(-1, 3))
     if len(faces) == 0: raise wrong("the mesh has no faces", f"{len(vertices)} vertices")
     if len(faces) > max_faces: raise wrong("the mesh has too many faces", f"{len(faces):,}", f"at most {max_faces:,}")
     bad = int((~(np.abs(vertices) < 1e30)).any(1).sum())
     if bad: raise wrong("the mesh has vertices that are no places", f"{bad} with NaN or infinity", "finite coordinates")
-    if faces.min() < 0 or faces.max() >= len(vertices): raise wrong("a face names a vertex that is not there", f"{faces.min()} to {faces.max()}", f"0 to {len(vertices) - 1}")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise wrong("a face names a vertex that is not there", f"{faces.min()} to {faces.max()}",
+                    f"0 to {len(vertices) - 1}")
     mesh = Mesh(torch.as_tensor(vertices, dtype=dtype or torch.get_default_dtype()), torch.as_tensor(faces))
     return merge_vertices(mesh) if merge else mesh
 
+# %% ../../nbs/kit/mesh.ipynb #9ffb0bd0
 def write_mesh(path, mesh: Mesh) -> Path:
     "Write a mesh as PLY (binary) or OBJ by its suffix, whole or not at all."
     kind = Path(path).suffix.lower()
-    if kind not in (".ply", ".obj"): raise PaperKitError("not a mesh format that is written here", file=str(path), expected=".ply or .obj", found=kind, next_step="change the suffix")
+    if kind not in (".ply", ".obj"):
+        raise PaperKitError("not a mesh format that is written here", file=str(path), expected=".ply or .obj",
+                            found=kind, next_step="change the suffix")
     content = to_trimesh(mesh).export(file_type=kind[1:], **(dict(digits=9) if kind == ".obj" else {}))
     return write_atomic(path, content)

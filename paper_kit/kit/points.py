@@ -24,20 +24,24 @@ __all__ = ['gather', 'nearest', 'k_nearest', 'farthest_points', 'normals', 'towa
 def _check_clouds(a: Tensor, b: Tensor) -> None:
     fits = a.ndim >= 2 and a.ndim == b.ndim and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-1]
     if not fits or a.dtype != b.dtype or a.device != b.device or not a.is_floating_point():
-        raise PaperKitError("the two clouds do not fit together", expected="[*batch, n, d] and [*batch, m, d] of one floating-point type on one device",
+        raise PaperKitError("the two clouds do not fit together",
+                            expected="[*batch, n, d] and [*batch, m, d] of one floating-point type on one device",
                             found=f"{list(a.shape)} {a.dtype} on {a.device} and {list(b.shape)} {b.dtype} on {b.device}", next_step="reshape or convert one")
     if b.shape[-2] == 0:
-        raise PaperKitError("there is nothing to be nearest to", expected="at least one point in the second cloud", found="none",
+        raise PaperKitError("there is nothing to be nearest to", expected="at least one point in the second cloud",
+                            found="none",
                             next_step="look at what produced it: an empty mesh has no surface to sample")
     for name, x in (("first", a), ("second", b)):
         if not torch.isfinite(x).all():
             bad = int((~torch.isfinite(x.detach())).any(-1).sum())
-            raise PaperKitError(f"the {name} cloud is not finite", expected="finite coordinates", found=f"{bad} points with NaN or infinity",
+            raise PaperKitError(f"the {name} cloud is not finite", expected="finite coordinates",
+                                found=f"{bad} points with NaN or infinity",
                                 next_step="drop those points before the search")
 
 def _tree_search(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
     from scipy.spatial import cKDTree
-    found = [cKDTree(y, balanced_tree=False, compact_nodes=False).query(x, k)[1].reshape(len(x), k) for x, y in zip(a, b)]
+    found = [cKDTree(y, balanced_tree=False, compact_nodes=False).query(x, k)[1].reshape(len(x), k)
+             for x, y in zip(a, b)]
     return np.stack(found) if found else np.empty((0, a.shape[1], k), np.int64)
 
 # %% ../../nbs/kit/points.ipynb #e41e56cb
@@ -68,6 +72,7 @@ def _product_search(a: Tensor, b: Tensor, k: int, budget: int = 1 << 24) -> Tens
             index[unsure] = _all_pairs_search(a[None, unsure], b[None], k)[0]
     return found
 
+# %% ../../nbs/kit/points.ipynb #758d38bd
 def _in_order(a: Tensor, b: Tensor, index: Tensor) -> Tensor:
     "The candidates [n, k] of each point, nearest first."
     if index.shape[1] < 2: return index
@@ -92,20 +97,24 @@ def gather(values: Float[Tensor, "*b m d"], index: Int[Tensor, "*b n"]) -> Float
     "Rows `index` of `values`, batch entry by batch entry; differentiable in `values`."
     return values.gather(-2, index[..., None].expand(*index.shape, values.shape[-1]))
 
-def nearest(a: Float[Tensor, "*b n d"], b: Float[Tensor, "*b m d"]) -> tuple[Float[Tensor, "*b n"], Int[Tensor, "*b n"]]:
+def nearest(a: Float[Tensor, "*b n d"], b: Float[Tensor, "*b m d"]) -> tuple[Float[Tensor, "*b n"],
+                                                                             Int[Tensor, "*b n"]]:
     """Squared distance of each point of `a` to its nearest point of `b`, and that point's index.
 
-    The distance is differentiable in both clouds, and its gradient is finite where two points coincide. Exact: k-d tree on the CPU
-    (all pairs without SciPy), all pairs in slabs on a GPU. Raises `PaperKitError` for an empty `b`, shapes that do not fit, NaN."""
+    The distance is differentiable in both clouds, and its gradient is finite where two points coincide. Exact: k-d tree
+    on the CPU (all pairs without SciPy), all pairs in slabs on a GPU. Raises `PaperKitError` for an empty `b`, shapes
+    that do not fit, NaN."""
     _check_clouds(a, b)
     index = _search(a, b, 1).squeeze(-1)
     return (a - gather(b, index)).square().sum(-1), index
 
-def k_nearest(a: Float[Tensor, "*b n d"], b: Float[Tensor, "*b m d"], k: int) -> tuple[Float[Tensor, "*b n k"], Int[Tensor, "*b n k"]]:
+def k_nearest(a: Float[Tensor, "*b n d"], b: Float[Tensor, "*b m d"], k: int) -> tuple[Float[Tensor, "*b n k"],
+                                                                                       Int[Tensor, "*b n k"]]:
     "As `nearest` for the `k` nearest, nearest first. Raises `PaperKitError` when `b` has fewer than k points."
     _check_clouds(a, b)
     if not 1 <= k <= b.shape[-2]:
-        raise PaperKitError(f"there are no {k} neighbours", expected=f"1 to {b.shape[-2]}, the points there are", found=k, next_step="ask for fewer")
+        raise PaperKitError(f"there are no {k} neighbours", expected=f"1 to {b.shape[-2]}, the points there are",
+                            found=k, next_step="ask for fewer")
     index = _search(a, b, k)
     picked = gather(b, index.flatten(-2)).reshape(*index.shape, b.shape[-1])
     return (a[..., None, :] - picked).square().sum(-1), index
@@ -147,13 +156,16 @@ def _farthest_in_torch(x: Tensor, start: Tensor, count: int) -> Int[Tensor, "b c
         chosen.append(now)
     return torch.stack(chosen, 1)
 
-def farthest_points(cloud: Float[Tensor, "*b n d"], count: int, generator: Generator | None = None) -> Int[Tensor, "*b count"]:
+def farthest_points(cloud: Float[Tensor, "*b n d"], count: int,
+                    generator: Generator | None = None) -> Int[Tensor, "*b count"]:
     """Indices of `count` points by farthest point sampling, in the order of choice.
 
-    Starts at a random point with a `generator`, else at the one farthest from the mean. Raises `PaperKitError` for more than there are."""
+    Starts at a random point with a `generator`, else at the one farthest from the mean. Raises `PaperKitError` for more
+    than there are."""
     n = cloud.shape[-2]
     if not 1 <= count <= n:
-        raise PaperKitError(f"{count} points cannot be chosen", expected=f"1 to {n}, the points there are", found=count, next_step="ask for fewer")
+        raise PaperKitError(f"{count} points cannot be chosen", expected=f"1 to {n}, the points there are", found=count,
+                            next_step="ask for fewer")
     x = cloud.detach().reshape(-1, n, cloud.shape[-1])
     if generator is None: start = (x - x.mean(1, keepdim=True)).square().sum(-1).argmax(1)
     else: start = torch.randint(n, (len(x),), generator=generator, device=generator.device).to(x.device)
@@ -166,11 +178,15 @@ def farthest_points(cloud: Float[Tensor, "*b n d"], count: int, generator: Gener
     return chosen.reshape(*cloud.shape[:-2], count)
 
 # %% ../../nbs/kit/points.ipynb #2476c108
-def normals(cloud: Float[Tensor, "*b n 3"], k: int = 16, viewpoint: Float[Tensor, "*b 3"] | None = None) -> Float[Tensor, "*b n 3"]:
-    """Unit normals from the `k` nearest neighbours, turned towards `viewpoint` (without it, of either sign). No gradient.
+def normals(cloud: Float[Tensor, "*b n 3"], k: int = 16,
+            viewpoint: Float[Tensor, "*b 3"] | None = None) -> Float[Tensor, "*b n 3"]:
+    """Unit normals from the `k` nearest neighbours, turned towards `viewpoint` (without it, of either sign). No
+    gradient.
 
     Raises `PaperKitError` when there are fewer than k points, or k < 3."""
-    if k < 3: raise PaperKitError("a plane needs three points", expected="k of at least 3", found=k, next_step="take more neighbours")
+    if k < 3:
+        raise PaperKitError("a plane needs three points", expected="k of at least 3", found=k,
+                            next_step="take more neighbours")
     x = cloud.detach()
     _, index = k_nearest(x, x, k)
     around = gather(x, index.flatten(-2)).reshape(*index.shape, 3).double()
@@ -184,7 +200,8 @@ def toward(n: Float[Tensor, "*b 3"], direction: Float[Tensor, "*b 3"]) -> Float[
 
 # %% ../../nbs/kit/points.ipynb #8c8ec62a
 def _slope(X: Tensor, z: Tensor, ok: Tensor, axis: int, jump: float) -> tuple[Tensor, Tensor]:
-    "Mean of the usable differences to both neighbours along image axis `axis` (0 rows, 1 columns), and where there is one."
+    """Mean of the usable differences to both neighbours along image axis `axis` (0 rows, 1 columns), and where there is
+    one."""
     d = ok.ndim - 2 + axis
     n = ok.shape[d]
     low, high = (lambda t: t.narrow(d, 0, n - 1)), (lambda t: t.narrow(d, 1, n - 1))
@@ -194,11 +211,12 @@ def _slope(X: Tensor, z: Tensor, ok: Tensor, axis: int, jump: float) -> tuple[Te
     count = torch.cat([use, edge], d).int() + torch.cat([edge, use], d).int()
     return (torch.cat([step, blank], d) + torch.cat([blank, step], d))/count.clamp(min=1)[..., None], count > 0
 
-def depth_normals(depth: Float[Tensor, "*b height width"], K: Float[Tensor, "*b 3 3"], jump: float = 0.05) -> tuple[Float[Tensor, "*b height width 3"], Bool[Tensor, "*b height width"]]:
+def depth_normals(depth: Float[Tensor, "*b height width"], K: Float[Tensor, "*b 3 3"],
+                  jump: float = 0.05) -> tuple[Float[Tensor, "*b height width 3"], Bool[Tensor, "*b height width"]]:
     """Unit normals in camera coordinates, towards the camera, and where they are known.
 
-    Pixels whose depth is not positive and finite are empty. Neighbours whose depth differs by more than `jump` times their depth do not
-    count. Zero where unknown. Differentiable in `depth`."""
+    Pixels whose depth is not positive and finite are empty. Neighbours whose depth differs by more than `jump` times
+    their depth do not count. Zero where unknown. Differentiable in `depth`."""
     ok = torch.isfinite(depth) & (depth > 0)
     z = torch.where(ok, depth, torch.ones_like(depth))
     X = unproject(z, K)
@@ -212,7 +230,8 @@ def depth_normals(depth: Float[Tensor, "*b height width"], K: Float[Tensor, "*b 
 # %% ../../nbs/kit/points.ipynb #e3a9663c
 def _box(cloud: Tensor) -> tuple[Tensor, Tensor]:
     if cloud.shape[-2] == 0 or not torch.isfinite(cloud).all():
-        raise PaperKitError("the cloud has no size", expected="at least one point, all finite", found=f"{list(cloud.shape)}" if cloud.shape[-2] == 0 else "NaN or infinity",
+        raise PaperKitError("the cloud has no size", expected="at least one point, all finite",
+                            found=f"{list(cloud.shape)}" if cloud.shape[-2] == 0 else "NaN or infinity",
                             next_step="look at what produced it")
     return cloud.amin(-2), cloud.amax(-2)
 
@@ -221,15 +240,21 @@ def _scaled(cloud: Tensor, offset: Tensor, size_squared: Tensor, target: float):
     scale = torch.where(size_squared > 0, target/torch.where(size_squared > 0, size_squared, one).sqrt(), one)
     return (cloud + offset[..., None, :])*scale[..., None, None], offset, scale
 
-def to_unit_sphere(cloud: Float[Tensor, "*b n 3"], buffer: float = 1.0) -> tuple[Float[Tensor, "*b n 3"], Float[Tensor, "*b 3"], Float[Tensor, "*b"]]:
-    """The cloud inside the sphere of radius 1/`buffer` (DeepSDF's code: 1.03), its box centred at the origin; offset, scale.
+def to_unit_sphere(cloud: Float[Tensor, "*b n 3"], buffer: float = 1.0) -> tuple[Float[Tensor, "*b n 3"],
+                                                                                 Float[Tensor, "*b 3"],
+                                                                                 Float[Tensor, "*b"]]:
+    """The cloud inside the sphere of radius 1/`buffer` (DeepSDF's code: 1.03), its box centred at the origin; offset,
+    scale.
 
     (x + offset)*scale is what was done. A single point keeps its scale. Raises `PaperKitError` for no points or NaN."""
     low, high = _box(cloud)
     offset = -(low + high)/2
     return _scaled(cloud, offset, (cloud + offset[..., None, :]).square().sum(-1).amax(-1), 1/buffer)
 
-def to_unit_cube(cloud: Float[Tensor, "*b n 3"], buffer: float = 1.0) -> tuple[Float[Tensor, "*b n 3"], Float[Tensor, "*b 3"], Float[Tensor, "*b"]]:
-    "As `to_unit_sphere` for the cube from -0.5 to 0.5, divided by `buffer`: the longest side of the box becomes 1/buffer."
+def to_unit_cube(cloud: Float[Tensor, "*b n 3"], buffer: float = 1.0) -> tuple[Float[Tensor, "*b n 3"],
+                                                                               Float[Tensor, "*b 3"],
+                                                                               Float[Tensor, "*b"]]:
+    """As `to_unit_sphere` for the cube from -0.5 to 0.5, divided by `buffer`: the longest side of the box becomes
+    1/buffer."""
     low, high = _box(cloud)
     return _scaled(cloud, -(low + high)/2, (high - low).amax(-1).square(), 1/buffer)

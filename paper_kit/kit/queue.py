@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse, ast, hashlib, io, json, re, signal, sys, tarfile, time
 from dataclasses import dataclass
 from pathlib import Path
-from .files import PaperKitError, mapping_in, project_root, write_atomic
+from .files import PaperKitError, mapping_in, project_root, reading, write_atomic
 from .stages import Runner, import_clock, module_name, paper_module, profiles
 
 # %% auto #0
@@ -25,24 +25,33 @@ class Place:
     @property
     def worth(self) -> float: return len(self.waiting)/max(self.minutes, 0.1)
 
+# %% ../../nbs/kit/queue.ipynb #ff7a74de
 def _place(root: Path, slug: str, profile: str) -> Place:
     import yaml
-    manifest = yaml.safe_load((root/"data"/"papers"/f"{slug}.yaml").read_text(encoding="utf-8"))
+    path = root/"data"/"papers"/f"{slug}.yaml"
+    with reading(path, "a manifest", 1_000_000, next_step="paper-kit status says what is wrong with it"):
+        return _place_of(root, yaml.safe_load(path.read_text(encoding="utf-8")), slug, profile)
+
+def _place_of(root: Path, manifest: dict, slug: str, profile: str) -> Place:
     records = [mapping_in(root/"data"/"results"/f"{slug}{end}.json") for end in ("", ".gpu")]
     verdicts = {k: c.get("verdict") for k, c in (records[0].get("claims") or {}).items()}
     def waits(claim):
         reached = claim.get("needs") in profiles[:profiles.index(profile) + 1]
-        return reached and claim.get("kind", "headline") == "headline" and verdicts.get(claim["id"]) not in ("holds", "fails")
+        return (reached and claim.get("kind", "headline") == "headline"
+                and verdicts.get(claim["id"]) not in ("holds", "fails"))
     known = [sum(s["wall_s"] for s in r.get("stages") or [])/60 for r in records if r.get("profile") == profile]
     minutes = max(known, default=0.0) or float((manifest.get("minutes") or {}).get(profile, 10.0))
     return Place(slug, tuple(c["id"] for c in manifest.get("claims") or [] if waits(c)), minutes)
 
+# %% ../../nbs/kit/queue.ipynb #4b4c38f3
 def places(slugs=(), profile: str = "gpu", root=None) -> list[Place]:
-    "The queue: most headline claims a minute first. Papers without a module or stages are left out. Raises `PaperKitError` for an unknown paper."
+    """The queue: most headline claims a minute first. Papers without a module or stages are left out. Raises
+    `PaperKitError` for an unknown paper."""
     root = Path(root or project_root())
     known = sorted(p.stem for p in (root/"data"/"papers").glob("*.yaml"))
     if odd := [s for s in slugs if s not in known]:
-        raise PaperKitError(f"there is no paper '{odd[0]}'", expected=", ".join(known), found=odd[0], next_step="paper-kit list")
+        raise PaperKitError(f"there is no paper '{odd[0]}'", expected=", ".join(known), found=odd[0],
+                            next_step="paper-kit list")
     return sorted((_place(root, s, profile) for s in slugs or known), key=lambda p: (-p.worth, p.slug))
 
 # %% ../../nbs/kit/queue.ipynb #24ca203b
@@ -59,16 +68,19 @@ class Timed(Runner):
 
 def _ring(number, frame): raise TimeIsOver
 
-def work(slugs=(), profile: str = "gpu", minutes: float = 30.0, seed: int = 0, root=None, reserve: float = 20.0) -> list[dict]:
-    """Run the stages of papers in the queue's order until `minutes` less `reserve` seconds are over. One row a paper: slug, state ('done',
-    'stopped', 'failed', 'not begun'), stages, seconds, error."""
+# %% ../../nbs/kit/queue.ipynb #d5e6bb05
+def work(slugs=(), profile: str = "gpu", minutes: float = 30.0, seed: int = 0, root=None,
+         reserve: float = 20.0) -> list[dict]:
+    """Run the stages of papers in the queue's order until `minutes` less `reserve` seconds are over. One row a paper:
+    slug, state ('done', 'stopped', 'failed', 'not begun'), stages, seconds, error."""
     root, begun, rows = Path(root or project_root()), time.monotonic(), []
     until = begun + 60*minutes - reserve
     before = signal.signal(signal.SIGALRM, _ring)
     import_clock.start()
     try:
         for place in places(slugs, profile, root):
-            row = {"slug": place.slug, "state": "not begun", "stages": 0, "seconds": 0.0, "error": "", "waiting": list(place.waiting)}
+            row = {"slug": place.slug, "state": "not begun", "stages": 0, "seconds": 0.0, "error": "",
+                   "waiting": list(place.waiting)}
             rows.append(row)
             left = until - time.monotonic()
             if left < 1: continue
@@ -101,12 +113,14 @@ part_bytes = 16 * 2**20
 def _stage_files(root: Path, since: float, slugs) -> list[Path]:
     "Stage files written since then, results before checkpoints, in the order of `slugs`."
     order = {s: i for i, s in enumerate(slugs)}
-    files = [f for f in (root/"runs"/"stages").glob("*/*") if f.is_file() and f.stat().st_mtime >= since and not f.name.startswith(".")]
-    return sorted(files, key=lambda f: (f.suffix != ".safetensors", order.get(f.parent.name, len(order)), f.stat().st_size))
+    files = [f for f in (root/"runs"/"stages").glob("*/*") if f.is_file() and f.stat().st_mtime >= since
+             and not f.name.startswith(".")]
+    return sorted(files, key=lambda f: (f.suffix != ".safetensors", order.get(f.parent.name, len(order)),
+                                        f.stat().st_size))
 
 def pack(out, since: float, slugs=(), root=None, parts: int = 8) -> tuple[list[Path], list[str]]:
-    """Write the stage files newer than `since` (Unix time) as `stages.00`, `stages.01`, ... of at most 16 MiB below `out`.
-    Returns (the parts, names of files left out because `parts` parts were full)."""
+    """Write the stage files newer than `since` (Unix time) as `stages.00`, `stages.01`, ... of at most 16 MiB below
+    `out`. Returns (the parts, names of files left out because `parts` parts were full)."""
     root, out, left = Path(root or project_root()), Path(out), []
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -124,20 +138,26 @@ def pack(out, since: float, slugs=(), root=None, parts: int = 8) -> tuple[list[P
 
 # %% ../../nbs/kit/queue.ipynb #97713f71
 def collect(folder, root=None) -> list[str]:
-    "Unpack the parts in `folder` into runs/stages/. Returns the names of the files. Raises `PaperKitError` when a part is missing, cut or not ours."
+    """Unpack the parts in `folder` into runs/stages/. Returns the names of the files. Raises `PaperKitError` when a
+    part is missing, cut or not ours."""
     root, folder = Path(root or project_root()), Path(folder)
     index = mapping_in(folder/"stages.json")
-    def wrong(found): return PaperKitError("the packed stages cannot be read", file=str(folder), expected="stages.json and all its parts, whole", found=found,
-                                           next_step="copy the folder again")
-    if not isinstance(index.get("parts"), int): raise wrong("no index")
+    def wrong(found):
+        return PaperKitError("the packed stages cannot be read", file=str(folder),
+                             expected="stages.json and all its parts, whole", found=found,
+                             next_step="copy the folder again")
+    if type(index.get("parts")) is not int or not 0 < index["parts"] < 100: raise wrong("no index")
     files = [folder/f"stages.{i:02d}" for i in range(index["parts"])]
     if lost := [f.name for f in files if not f.is_file()]: raise wrong(f"missing: {', '.join(lost[:4])}")
-    data = b"".join(f.read_bytes() for f in files)
+    data = b""
+    for file in files:
+        with reading(file, "a part of packed stages", part_bytes): data += file.read_bytes()
     if hashlib.sha256(data).hexdigest() != index.get("sha256"): raise wrong("other bytes than were packed")
     names = []
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+    with reading(folder/"stages.json", wrong("").expected), tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
-            if not member.isfile() or not re.fullmatch(r"[a-z][a-z0-9_]*/[A-Za-z0-9_][A-Za-z0-9_.-]*", member.name): raise wrong(f"a member {member.name!r}")
+            if not member.isfile() or not re.fullmatch(r"[a-z][a-z0-9_]*/[A-Za-z0-9_][A-Za-z0-9_.-]*", member.name):
+                raise wrong(f"a member {member.name!r}")
             names.append(member.name)
             write_atomic(root/"runs"/"stages"/member.name, tar.extractfile(member).read())
     return names
@@ -145,7 +165,8 @@ def collect(folder, root=None) -> list[str]:
 # %% ../../nbs/kit/queue.ipynb #e3b95730
 least = ("PyYAML", "numpy", "safetensors", "torch")
 never_alone = {"accelerate", "pytorch3d"}    # imported under `accelerate launch`, and for a backend that somebody chose
-_packages = {"PIL": "pillow", "cv2": "opencv-python-headless", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "PyYAML"}
+_packages = {"PIL": "pillow", "cv2": "opencv-python-headless", "skimage": "scikit-image",
+             "sklearn": "scikit-learn", "yaml": "PyYAML"}
 
 def _imported(node, found: set):
     "Top-level names of packages that a syntax tree imports, `need`s included, where nobody catches their absence."
@@ -157,7 +178,8 @@ def _imported(node, found: set):
     for child in ast.iter_child_nodes(node): _imported(child, found)
 
 def requirements(slug: str) -> list[str]:
-    "Packages, by their names on PyPI, that the stages of a paper import, `least` included. Raises `PaperKitError` for an unknown paper."
+    """Packages, by their names on PyPI, that the stages of a paper import, `least` included. Raises `PaperKitError` for
+    an unknown paper."""
     from paper_kit.kit.reach import Reach
     home = module_name(slug)
     reach, found = Reach(), set()
@@ -173,7 +195,8 @@ def requirements(slug: str) -> list[str]:
 # %% ../../nbs/kit/queue.ipynb #0ec86a88
 def report(rows: list) -> str:
     "The rows as a table of text."
-    lines = [f"{r['slug']:28}{r['state']:11}{r['stages']:4d} stages{r['seconds']:9.1f} s  {', '.join(r['waiting'])}" for r in rows]
+    lines = [f"{r['slug']:28}{r['state']:11}{r['stages']:4d} stages{r['seconds']:9.1f} s  {', '.join(r['waiting'])}"
+             for r in rows]
     return "\n".join(lines + [f"{r['slug']}: {r['error']}" for r in rows if r["error"]])
 
 def main(argv=None) -> int:
@@ -190,6 +213,7 @@ def main(argv=None) -> int:
     try: return _main(a)
     except PaperKitError as error: print(f"paper-kit: {error}", file=sys.stderr); return 2
 
+# %% ../../nbs/kit/queue.ipynb #c13b27ab
 def _main(a) -> int:
     if a.collect: print("\n".join(collect(a.collect))); return 0
     if a.dry_run:

@@ -23,11 +23,15 @@ __all__ = ['viewpoint', 'depth_map', 'sphere_trace', 'field_normals', 'shade', '
            'Composite', 'composite_alpha', 'composite_density', 'plane_homography', 'warp', 'multiplane']
 
 # %% ../../nbs/kit/rays.ipynb #7892c642
-def viewpoint(azimuth: float = 35., elevation: float = 22., radius: float = 3.0, up: str = "z", *, dtype=None, device=None) -> Float[Tensor, "4 4"]:
-    """World-to-camera transform of a camera at these angles (degrees; azimuth 0 is +x) that looks at the origin, `up` being "z" or "y".
+def viewpoint(azimuth: float = 35., elevation: float = 22., radius: float = 3.0, up: str = "z", *, dtype=None,
+              device=None) -> Float[Tensor, "4 4"]:
+    """World-to-camera transform of a camera at these angles (degrees; azimuth 0 is +x) that looks at the origin, `up`
+    being "z" or "y".
 
     Raises `PaperKitError` for another `up`."""
-    if up not in ("z", "y"): raise PaperKitError("no such direction", expected="up 'z' or 'y'", found=repr(up), next_step="turn the shape, or use geometry.look_at")
+    if up not in ("z", "y"):
+        raise PaperKitError("no such direction", expected="up 'z' or 'y'", found=repr(up),
+                            next_step="turn the shape, or use geometry.look_at")
     a, e = math.radians(azimuth), math.radians(elevation)
     across, above = (math.cos(e)*math.cos(a), math.cos(e)*math.sin(a)), math.sin(e)
     eye, axis = ([*across, above], [0., 0., 1.]) if up == "z" else ([across[0], above, across[1]], [0., 1., 0.])
@@ -37,10 +41,13 @@ def viewpoint(azimuth: float = 35., elevation: float = 22., radius: float = 3.0,
 # %% ../../nbs/kit/rays.ipynb #f6f2bdf2
 def depth_map(mesh: Mesh, K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], height: int,
               width: int) -> tuple[Float[Tensor, "height width"], Int[Tensor, "height width"]]:
-    """Depth of the nearest face (0 where nothing is seen) and the face's index (-1). Faces not wholly before the camera are left out.
+    """Depth of the nearest face (0 where nothing is seen) and the face's index (-1). Faces not wholly before the camera
+    are left out.
 
     Raises `PaperKitError` for a batch of meshes."""
-    if mesh.vertices.ndim != 2: raise PaperKitError("a picture shows one mesh", expected="vertices [v, 3]", found=list(mesh.vertices.shape), next_step="call it for each")
+    if mesh.vertices.ndim != 2:
+        raise PaperKitError("a picture shows one mesh", expected="vertices [v, 3]", found=list(mesh.vertices.shape),
+                            next_step="call it for each")
     pixel, z = project(mesh.vertices, K, T)
     p, z = pixel[mesh.faces], z[mesh.faces]
     limit = p.new_tensor([width - 1, height - 1])
@@ -65,17 +72,22 @@ def depth_map(mesh: Mesh, K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], heig
 
 # %% ../../nbs/kit/rays.ipynb #f53c3c9c
 @torch.no_grad()
-def sphere_trace(field: Callable, origin: Float[Tensor, "*#n 3"], direction: Float[Tensor, "*n 3"], longest: float = math.inf, steps: int = 100,
-                 close: float = 2e-3, bound: float = 1.05) -> tuple[Float[Tensor, "*n 3"], Bool[Tensor, "*n"], Int[Tensor, "*n"]]:
-    """End points of rays, whether |field| < `close` there, and the steps taken. `field` maps [m, 3] to signed distances [m].
+def sphere_trace(field: Callable, origin: Float[Tensor, "*#n 3"], direction: Float[Tensor, "*n 3"],
+                 longest: float = math.inf, steps: int = 100,
+                 close: float = 2e-3, bound: float = 1.05) -> tuple[Float[Tensor, "*n 3"], Bool[Tensor, "*n"],
+                                                                    Int[Tensor, "*n"]]:
+    """End points of rays, whether |field| < `close` there, and the steps taken. `field` maps [m, 3] to signed distances
+    [m].
 
-    Only inside the sphere of radius `bound` around the origin; steps have at most the length `longest`. Directions need not have unit length."""
+    Only inside the sphere of radius `bound` around the origin; steps have at most the length `longest`. Directions need
+    not have unit length."""
     d = torch.nn.functional.normalize(direction, dim=-1).reshape(-1, 3)
     o = origin.expand_as(direction).reshape(-1, 3)
     along = -(o*d).sum(-1)
     half = (bound**2 - (o + along[:, None]*d).square().sum(-1)).clamp(min=0).sqrt()
     t, end = (along - half).clamp(min=0), along + half
-    active, met, count = (half > 0) & (end > 0), torch.zeros_like(t, dtype=torch.bool), torch.zeros_like(t, dtype=torch.long)
+    active, met, count = ((half > 0) & (end > 0), torch.zeros_like(t, dtype=torch.bool),
+                          torch.zeros_like(t, dtype=torch.long))
     for _ in range(steps):
         rows = active.nonzero().squeeze(-1)
         if len(rows) == 0: break
@@ -97,19 +109,26 @@ def field_normals(field: Callable, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n 
 
 # %% ../../nbs/kit/rays.ipynb #fda1840a
 def shade(normals: Float[Tensor, "*n 3"], view: Float[Tensor, "*n 3"], colour: str = "lamp") -> Float[Tensor, "*n 3"]:
-    """Colours in [0, 1] of surface points with these unit normals, seen along the unit directions `view` towards the camera.
+    """Colours in [0, 1] of surface points with these unit normals, seen along the unit directions `view` towards the
+    camera.
 
     `colour`: lamp, or normal. Raises `PaperKitError` for another."""
-    if colour not in ("lamp", "normal"): raise PaperKitError("there is no such way to shade", expected="lamp, normal", found=repr(colour), next_step="choose one")
+    if colour not in ("lamp", "normal"):
+        raise PaperKitError("there is no such way to shade", expected="lamp, normal", found=repr(colour),
+                            next_step="choose one")
     if colour == "normal": return (normals + 1)/2
     lamp = torch.nn.functional.normalize(view + view.new_tensor([-0.4, 0.3, 0.8]), dim=-1)
-    return (0.25 + 0.75*(toward(normals, view)*lamp).sum(-1, keepdim=True).clamp(min=0))*view.new_tensor([0.62, 0.76, 0.92])
+    return (0.25 + 0.75*(toward(normals, view)*lamp).sum(-1, keepdim=True).clamp(min=0))*view.new_tensor(
+        [0.62, 0.76, 0.92])
 
 def _averaged(picture: Tensor, size: int, times: int) -> np.ndarray:
     return picture.view(size, times, size, times, 3).mean((1, 3)).clamp(0, 1).cpu().float().numpy()
 
-def mesh_picture(mesh: Mesh, T: Float[Tensor, "4 4"] | None = None, size: int = 160, fov: float = 42., colour: str = "lamp") -> np.ndarray:
-    "A mesh [size, size, 3] by z-buffer at twice the resolution, flat faces on white. `T`: `viewpoint()` unless given. Raises as `shade`."
+# %% ../../nbs/kit/rays.ipynb #8e1866a9
+def mesh_picture(mesh: Mesh, T: Float[Tensor, "4 4"] | None = None, size: int = 160, fov: float = 42.,
+                 colour: str = "lamp") -> np.ndarray:
+    """A mesh [size, size, 3] by z-buffer at twice the resolution, flat faces on white. `T`: `viewpoint()` unless given.
+    Raises as `shade`."""
     v = mesh.vertices.detach()
     T, n = viewpoint(dtype=v.dtype, device=v.device) if T is None else T.to(v), 2*size
     K = intrinsics(n, n, fov, dtype=v.dtype, device=v.device)
@@ -119,30 +138,37 @@ def mesh_picture(mesh: Mesh, T: Float[Tensor, "4 4"] | None = None, size: int = 
     picture[hit] = shade(toward(face_normals(Mesh(v, mesh.faces))[face[hit]], view), view, colour)
     return _averaged(picture, size, 2)
 
-def field_picture(field: Callable, T: Float[Tensor, "4 4"] | None = None, size: int = 160, fov: float = 42., colour: str = "lamp", longest: float = 0.1,
+# %% ../../nbs/kit/rays.ipynb #e5f757e7
+def field_picture(field: Callable, T: Float[Tensor, "4 4"] | None = None, size: int = 160, fov: float = 42.,
+                  colour: str = "lamp", longest: float = 0.1,
                   steps: int = 100, smooth: int = 1) -> np.ndarray:
-    "The zero level set of a field [size, size, 3] by sphere tracing, `smooth`^2 rays a pixel, on white. Arguments as above. Raises as `shade`."
+    """The zero level set of a field [size, size, 3] by sphere tracing, `smooth`^2 rays a pixel, on white. Arguments as
+    above. Raises as `shade`."""
     T, n = viewpoint() if T is None else T, smooth*size
     origin, direction = rays(intrinsics(n, n, fov, dtype=T.dtype, device=T.device), T, n, n)
     x, met, _ = sphere_trace(field, origin, direction, longest, steps)
     picture = T.new_ones(n, n, 3)
-    if met.any(): picture[met] = shade(field_normals(field, x[met]), -torch.nn.functional.normalize(direction[met], dim=-1), colour)
+    if met.any():
+        picture[met] = shade(field_normals(field, x[met]), -torch.nn.functional.normalize(direction[met], dim=-1),
+                             colour)
     return _averaged(picture, size, smooth)
 
 # %% ../../nbs/kit/rays.ipynb #1ebc49e4
 from typing import NamedTuple
 
 class Hits(NamedTuple):
-    "Where rays meet a surface: points, distances along the ray, and whether they do (elsewhere the points are where the walk ended)."
+    """Where rays meet a surface: points, distances along the ray, and whether they do (elsewhere the points are where
+    the walk ended)."""
     points: Float[Tensor, "*n 3"]
     distance: Float[Tensor, "*n"]
     met: Bool[Tensor, "*n"]
 
-def trace(field: Callable, origin: Float[Tensor, "*#n 3"], direction: Float[Tensor, "*n 3"], grazing: float = 0.02, **options) -> Hits:
+def trace(field: Callable, origin: Float[Tensor, "*#n 3"], direction: Float[Tensor, "*n 3"], grazing: float = 0.02,
+          **options) -> Hits:
     """`sphere_trace` (`options` are its own), differentiable in origin, direction and whatever the field depends on.
 
-    Where the cosine between ray and normal is below `grazing`, and where nothing is met, points do not move. Distances are lengths. The derivatives are as
-    exact as the option `close` is small."""
+    Where the cosine between ray and normal is below `grazing`, and where nothing is met, points do not move. Distances
+    are lengths. The derivatives are as exact as the option `close` is small."""
     d = torch.nn.functional.normalize(direction, dim=-1)
     o = origin.expand_as(d)
     x, met, _ = sphere_trace(field, o.detach(), d.detach(), **options)
@@ -174,23 +200,29 @@ def composite_alpha(colours: Float[Tensor, "*n s c"], alpha: Float[Tensor, "*n s
     through = torch.cat([torch.ones_like(alpha[..., :1]), (1 - alpha[..., :-1])], -1).cumprod(-1)
     return _composite(through, alpha, colours)
 
-def composite_density(colours: Float[Tensor, "*n s c"], density: Float[Tensor, "*n s"], lengths: Float[Tensor, "*n s"]) -> Composite:
-    "Samples of a fog with this `density` per unit of length, front to back, each crossed for its length (Max 1995, Eq. 14)."
+def composite_density(colours: Float[Tensor, "*n s c"], density: Float[Tensor, "*n s"],
+                      lengths: Float[Tensor, "*n s"]) -> Composite:
+    """Samples of a fog with this `density` per unit of length, front to back, each crossed for its length (Max 1995,
+    Eq. 14)."""
     thick = density*lengths
     return _composite(torch.exp(thick - thick.cumsum(-1)), -torch.expm1(-thick), colours)
 
 # %% ../../nbs/kit/rays.ipynb #1eecbb8a
-def plane_homography(K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], depths: Float[Tensor, "d"], K_to: Float[Tensor, "*b 3 3"],
+def plane_homography(K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], depths: Float[Tensor, " d"],
+                     K_to: Float[Tensor, "*b 3 3"],
                      T_to: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b d 3 3"]:
-    "For planes at `depths` before the camera K, T: the matrix from a pixel of the camera K_to, T_to to the pixel of K, T that shows the same point. Its last row gives a positive number where the plane is before both."
+    """For planes at `depths` before the camera K, T: the matrix from a pixel of the camera K_to, T_to to the pixel of
+    K, T that shows the same point. Its last row gives a positive number where the plane is before both."""
     M = T @ torch.linalg.inv(T_to)
     R, t = M[..., None, :3, :3], M[..., None, :3, 3:]
     gap = depths[:, None, None] - t[..., 2:, :]
     H = K @ (gap*R + t @ R[..., 2:, :]) @ torch.linalg.inv(K_to)[..., None, :, :]
     return H*gap.sign()
 
-def warp(images: Float[Tensor, "*b h w c"], H: Float[Tensor, "*b 3 3"], size: tuple[int, int]) -> Float[Tensor, "*b height width c"]:
-    "Pictures of `size` (height, width) whose pixel p shows the images at H p, bilinearly; 0 beyond the image and where the last coordinate is not positive."
+def warp(images: Float[Tensor, "*b h w c"], H: Float[Tensor, "*b 3 3"],
+         size: tuple[int, int]) -> Float[Tensor, "*b height width c"]:
+    """Pictures of `size` (height, width) whose pixel p shows the images at H p, bilinearly; 0 beyond the image and
+    where the last coordinate is not positive."""
     batch = torch.broadcast_shapes(images.shape[:-3], H.shape[:-2])
     pixels = pixel_centres(*size, dtype=H.dtype, device=H.device).reshape(-1, 2)
     at = torch.cat([pixels, torch.ones_like(pixels[:, :1])], 1) @ H.mT
@@ -202,14 +234,19 @@ def warp(images: Float[Tensor, "*b h w c"], H: Float[Tensor, "*b 3 3"], size: tu
     found = torch.nn.functional.grid_sample(source, grid, align_corners=False)
     return found.movedim(1, -1).reshape(*batch, *size, images.shape[-1])
 
-def multiplane(colours: Float[Tensor, "d h w c"], alpha: Float[Tensor, "d h w"], depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
+# %% ../../nbs/kit/rays.ipynb #26c0ddeb
+def multiplane(colours: Float[Tensor, "d h w c"], alpha: Float[Tensor, "d h w"], depths: Float[Tensor, " d"],
+               K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
                K_to: Float[Tensor, "*b 3 3"], T_to: Float[Tensor, "*b 4 4"], size: tuple[int, int]) -> Composite:
-    """A multiplane image of the camera K, T, nearest plane first, seen by other cameras. Colours and opacities [*b, height, width].
+    """A multiplane image of the camera K, T, nearest plane first, seen by other cameras. Colours and opacities [*b,
+    height, width].
 
     Differentiable in everything. Raises `PaperKitError` when the depths do not grow or are not positive."""
     if len(depths) == 0 or not bool((depths[1:] > depths[:-1]).all()) or not bool((depths > 0).all()):
-        raise PaperKitError("these are no planes", expected="positive depths that grow", found=depths.tolist(), next_step="sort the planes, the nearest first")
-    planes = torch.cat([colours*alpha[..., None], alpha[..., None]], -1)                   # premultiplied: no dark seams where opacity ends
+        raise PaperKitError("these are no planes", expected="positive depths that grow", found=depths.tolist(),
+                            next_step="sort the planes, the nearest first")
+    # premultiplied: no dark seams where opacity ends
+    planes = torch.cat([colours*alpha[..., None], alpha[..., None]], -1)
     seen = warp(planes, plane_homography(K, T, depths, K_to, T_to), size).movedim(-4, -2)
     kept = seen[..., -1]
     through = torch.cat([torch.ones_like(kept[..., :1]), 1 - kept[..., :-1]], -1).cumprod(-1)

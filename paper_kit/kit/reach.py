@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast, copy, functools, hashlib, json, re, sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from .files import PaperKitError
+from .files import PaperKitError, reading
 
 # %% auto #0
 __all__ = ['harness_modules', 'normal_form', 'Facts', 'At', 'Module', 'module_hash', 'find_module', 'asset_hashes', 'Reach',
@@ -74,6 +74,7 @@ def normal_form(code) -> str:
 _own_scope = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _comprehensions = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
+# %% ../../nbs/kit/reach.ipynb #65259de8
 def _bound(nodes) -> tuple[set, set]:
     "(names that these nodes bind in their own scope, names they declare to be global)."
     names, outside, outer, todo = set(), set(), set(), list(nodes)
@@ -95,6 +96,7 @@ def _bound(nodes) -> tuple[set, set]:
             todo += ast.iter_child_nodes(n)
     return names - outside - outer, outside
 
+# %% ../../nbs/kit/reach.ipynb #71724058
 def _own_imports(statement, module: str, package: bool = False) -> dict:
     "{bound name: (module, name or None)} for imports from paper_kit; relative ones are resolved against `module`."
     if isinstance(statement, ast.Import):
@@ -115,15 +117,17 @@ class Facts:
     changes: set = field(default_factory=set)
     calls: set = field(default_factory=set)
     passed: set = field(default_factory=set)
-    imports: list = field(default_factory=list)                     # (bound name, module, name or None), inside functions
+    imports: list = field(default_factory=list)                   # (bound name, module, name or None), inside functions
     inner: set = field(default_factory=set)                         # dotted names that start at such an import
     strings: set = field(default_factory=set)
-    flags: set = field(default_factory=set)                         # 'dynamic', 'docs', 'world', 'attributes', 'subclasses'
+    flags: set = field(default_factory=set)                     # 'dynamic', 'docs', 'world', 'attributes', 'subclasses'
 
 _dynamic = frozenset(("exec", "eval", "globals", "locals", "__import__", "import_module", "run_module", "run_path"))
-_reads_text = frozenset(("__doc__", "getdoc", "getsource", "getsourcelines", "__annotations__", "get_type_hints", "get_annotations"))
+_reads_text = frozenset(("__doc__", "getdoc", "getsource", "getsourcelines", "__annotations__", "get_type_hints",
+                         "get_annotations"))
 _sets_the_world = re.compile(r"^(set|use|seed|manual_seed|register|init|filterwarnings|simplefilter|enable|disable|putenv|chdir)(_|$|[a-z]*$)")
 
+# %% ../../nbs/kit/reach.ipynb #08bd6563
 def _dotted(node) -> tuple:
     "('a', 'b', 'c') of the expression `a.b.c`; empty for anything else."
     parts = []
@@ -135,7 +139,8 @@ def _dotted(node) -> tuple:
 def _root(node) -> tuple:
     "The dotted name at the bottom of what is stored through: ('a', 'b') for `a.b[0].c = 1`."
     while not (found := _dotted(node)):
-        if isinstance(node, ast.Call): node = node.args[0] if node.args and _dotted(node.func) == ("type",) else node.func
+        if isinstance(node, ast.Call):
+            node = node.args[0] if node.args and _dotted(node.func) == ("type",) else node.func
         elif isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred, ast.Await)): node = node.value
         else: return ()
     return found
@@ -199,14 +204,15 @@ def _function(self, node):
 def _class(self, node):
     for outer in [*node.decorator_list, *node.bases, *(k.value for k in node.keywords)]: self.visit(outer)
     self.classes.append(node.name)
-    for part in node.body: self.visit(part)                         # hides nothing: its names count as used, at worst one too many
+    for part in node.body: self.visit(part)              # hides nothing: its names count as used, at worst one too many
     self.classes.pop()
 
 def _comprehension(self, node):
     self.visit(node.generators[0].iter)
     targets = [g.target for g in node.generators]
     parts = [part for g in node.generators for part in (g.iter, *g.ifs)][1:]
-    self.scope(targets, set(), [*targets, *parts, *([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])])
+    self.scope(targets, set(),
+               [*targets, *parts, *([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])])
 
 def _import(self, node):
     own = _own_imports(node, self.module, self.package)
@@ -234,12 +240,14 @@ def _augmented(self, node):
     self.generic_visit(node)
 
 def _constant(self, node):
-    if isinstance(node.value, str) and len(node.value) < 100 and ("." in node.value or "assets" in node.value): self.facts.strings.add(node.value)
+    if isinstance(node.value, str) and len(node.value) < 100 and ("." in node.value or "assets" in node.value):
+        self.facts.strings.add(node.value)
 
 def _compare(self, node):
     "`'name' in globals()` asks for one name, not for all."
     called = node.comparators[0] if len(node.ops) == 1 and isinstance(node.ops[0], (ast.In, ast.NotIn)) else None
-    if isinstance(called, ast.Call) and _dotted(called.func) in (("globals",), ("locals",)) and isinstance(node.left, ast.Constant):
+    if (isinstance(called, ast.Call) and _dotted(called.func) in (("globals",), ("locals",))
+        and isinstance(node.left, ast.Constant)):
         if isinstance(node.left.value, str): self.use((node.left.value,))
     else: self.generic_visit(node)
 
@@ -251,7 +259,8 @@ def _call(self, node):
         if dotted[-1] in _dynamic or dotted == ("vars",) and not node.args: facts.flags.add("dynamic")
         if dotted[-1] in _reads_text: facts.flags.add("docs")
         if len(dotted) > 1 and _sets_the_world.match(dotted[-1]): facts.flags.add("world")
-    elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, (ast.Constant, ast.JoinedStr)): pass     # "a b".split()
+    # "a b".split()
+    elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, (ast.Constant, ast.JoinedStr)): pass
     else: facts.calls.add(("?",))
     for value in [*node.args, *(k.value for k in node.keywords)]:
         passed = _dotted(value.value if isinstance(value, ast.Starred) else value)
@@ -260,13 +269,18 @@ def _call(self, node):
         self.change(ast.Attribute(node.args[0], "", ast.Store()))
     self.generic_visit(node)
 
-_Scan.visitors = dict(FunctionDef=_function, AsyncFunctionDef=_function, Lambda=_function, ClassDef=_class, ListComp=_comprehension,
-                      SetComp=_comprehension, DictComp=_comprehension, GeneratorExp=_comprehension, Import=_import, ImportFrom=_import,
-                      Attribute=_attribute, Subscript=_subscript, AugAssign=_augmented, Constant=_constant, Compare=_compare, Call=_call,
+# %% ../../nbs/kit/reach.ipynb #282bd4b9
+_Scan.visitors = dict(FunctionDef=_function, AsyncFunctionDef=_function, Lambda=_function, ClassDef=_class,
+                      ListComp=_comprehension,
+                      SetComp=_comprehension, DictComp=_comprehension, GeneratorExp=_comprehension, Import=_import,
+                      ImportFrom=_import,
+                      Attribute=_attribute, Subscript=_subscript, AugAssign=_augmented, Constant=_constant,
+                      Compare=_compare, Call=_call,
                       Name=_Scan.name)
 
 def _scan(nodes, module: str, package: bool, imports) -> Facts:
-    "The facts of some nodes taken together, seen from the top of a module; `imports` are those among them, at any depth."
+    """The facts of some nodes taken together, seen from the top of a module; `imports` are those among them, at any
+    depth."""
     scan = _Scan(module, package)
     for n in imports: scan.own |= set(_own_imports(n, module, package))
     for node in nodes: scan.visit(node)
@@ -278,7 +292,7 @@ class At:
     "One top-level statement of a module."
     text: str
     form: str
-    kind: str                                                       # 'def', 'class', 'data', 'constant', 'import', 'run'
+    kind: str                                                      # 'def', 'class', 'data', 'constant', 'import', 'run'
     binds: frozenset
     facts: Facts
     early: Facts
@@ -286,7 +300,7 @@ class At:
     name: str = ""
     plain: bool = True                                              # no decorator that may register it
     bases: tuple = ()
-    record: bool = False                                            # a dataclass or NamedTuple whose making runs no code of ours
+    record: bool = False                                   # a dataclass or NamedTuple whose making runs no code of ours
 
 def _early(node) -> list:
     "The parts of a statement that run when it is executed."
@@ -294,9 +308,11 @@ def _early(node) -> list:
         return [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
     if isinstance(node, ast.ClassDef):
         outer = [*node.decorator_list, *node.bases, *(k.value for k in node.keywords)]
-        return outer + [part for inner in node.body for part in (_early(inner) if isinstance(inner, _own_scope) else [inner])]
+        return outer + [part for inner in node.body
+                        for part in (_early(inner) if isinstance(inner, _own_scope) else [inner])]
     return [node]
 
+# %% ../../nbs/kit/reach.ipynb #f9c823c4
 def _constant_value(node) -> bool:
     "Whether an expression is made of constants alone, and nobody can change its value."
     if isinstance(node, ast.Tuple): return all(map(_constant_value, node.elts))
@@ -307,9 +323,11 @@ _hooks = {"__init__", "__new__", "__post_init__", "__setattr__", "__init_subclas
 
 def _is_record(node) -> bool:
     if not isinstance(node, ast.ClassDef): return False
-    named = any(getattr(d, "id", getattr(d, "attr", "")) == "dataclass" for d in (getattr(d, "func", d) for d in node.decorator_list))
+    named = any(getattr(d, "id", getattr(d, "attr", "")) == "dataclass"
+                for d in (getattr(d, "func", d) for d in node.decorator_list))
     tuples = [getattr(b, "id", getattr(b, "attr", "")) for b in node.bases] == ["NamedTuple"]
-    return (named and not node.bases or tuples) and not _hooks & {getattr(n, "name", "") for n in node.body} and not node.keywords
+    return ((named and not node.bases or tuples) and not _hooks & {getattr(n, "name", "") for n in node.body}
+            and not node.keywords)
 
 # %% ../../nbs/kit/reach.ipynb #0f6516b1
 def _kind(node) -> str:
@@ -318,7 +336,8 @@ def _kind(node) -> str:
     if isinstance(node, (ast.Import, ast.ImportFrom)): return "import"
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if all(isinstance(n, (ast.Name, ast.Tuple, ast.List, ast.Starred)) for t in targets for n in [t, *getattr(t, "elts", [])]):
+        if all(isinstance(n, (ast.Name, ast.Tuple, ast.List, ast.Starred)) for t in targets
+               for n in [t, *getattr(t, "elts", [])]):
             if isinstance(node.value, ast.Lambda): return "def"
             return "constant" if node.value is None or _constant_value(node.value) else "data"
     return "run"
@@ -327,9 +346,11 @@ def _never_runs(node, script: bool) -> bool:
     "`if TYPE_CHECKING:`, and in a module (not in a script) `if __name__ == '__main__':`, without `else`."
     if not isinstance(node, ast.If) or node.orelse: return False
     test = node.test.values[0] if isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.And) else node.test
-    if isinstance(test, ast.Compare): return not script and _dotted(test.left) == ("__name__",) and isinstance(test.ops[0], ast.Eq)
+    if isinstance(test, ast.Compare):
+        return not script and _dotted(test.left) == ("__name__",) and isinstance(test.ops[0], ast.Eq)
     return _dotted(test)[-1:] == ("TYPE_CHECKING",)
 
+# %% ../../nbs/kit/reach.ipynb #76247730
 class Module:
     "The statements of one module, in order; what binds each name; its imports of our own."
     def __init__(self, name: str, text: str = "", package: bool = False, script: bool = False):
@@ -345,7 +366,9 @@ class Module:
 # %% ../../nbs/kit/reach.ipynb #343af568
 def _add(self, node, lines=()):
     "Take in one top-level statement."
-    if _never_runs(node, self.script) or isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", 0), str): return
+    if (_never_runs(node, self.script) or isinstance(node, ast.Expr)
+        and isinstance(getattr(node.value, "value", 0), str)):
+        return
     first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
     text = "\n".join(lines[first - 1:node.end_lineno]) if lines else ast.unparse(node)
     kind, owner, names = _kind(node), _patched_class(node), frozenset(_bound([node])[0])
@@ -359,14 +382,18 @@ def _add(self, node, lines=()):
     facts = _scan([stripped], self.name, self.package, imports)
     early = _scan(_early(stripped), self.name, self.package, imports) if kind in ("def", "class") else facts
     said = ast.walk(stripped) if kind == "run" else stripped.body if kind == "class" else ()
-    if any(isinstance(n, ast.Expr) and isinstance(n.value, (ast.Call, ast.Await)) for n in said): early.flags.add("world")
-    at = At(text, hashlib.sha256(_dump(stripped).encode()).hexdigest(), kind, frozenset() if owner else names, facts, early, owner,
-            getattr(node, "name", "").rsplit(".", 1)[-1], plain, tuple(filter(None, map(_dotted, getattr(node, "bases", [])))), _is_record(node))
+    if any(isinstance(n, ast.Expr) and isinstance(n.value, (ast.Call, ast.Await)) for n in said):
+        early.flags.add("world")
+    at = At(text, hashlib.sha256(_dump(stripped).encode()).hexdigest(), kind, frozenset() if owner else names,
+            facts, early, owner,
+            getattr(node, "name", "").rsplit(".", 1)[-1], plain,
+            tuple(filter(None, map(_dotted, getattr(node, "bases", [])))), _is_record(node))
     index = len(self.statements)
     self.statements.append(at)
     if owner: self.patches.setdefault(owner, []).append(index)
     for name in at.binds if kind != "import" else (): self.binders.setdefault(name, []).append(index)
 
+# %% ../../nbs/kit/reach.ipynb #caad98e5
 def _take_import(self, node):
     own = _own_imports(node, self.name, self.package)
     for bound, (target, name) in own.items():
@@ -376,15 +403,16 @@ def _take_import(self, node):
     for alias in node.names:
         bound = alias.asname or (alias.name.split(".")[0] if isinstance(node, ast.Import) else alias.name)
         base = f"{node.module}:" if isinstance(node, ast.ImportFrom) else ""
-        if bound not in own: self.imported.setdefault(bound, []).append((f"{base}{alias.name if alias.asname or base else bound}", None))
+        if bound not in own:
+            self.imported.setdefault(bound, []).append((f"{base}{alias.name if alias.asname or base else bound}", None))
     if isinstance(node, ast.Import): self.visits |= {a.name for a in node.names if a.name.split(".")[0] == "paper_kit"}
 
 Module.add, Module.take_import = _add, _take_import
 
 # %% ../../nbs/kit/reach.ipynb #b7d70456
 harness_modules = frozenset(f"paper_kit.kit.{name}" for name in
-                            ("paper", "workflow", "show", "datasets", "files", "stages", "reach", "site", "cli", "doctor",
-                             "machine", "expected"))
+                            ("paper", "workflow", "records", "show", "datasets", "files", "stages", "reach", "site",
+                             "cli", "doctor", "machine", "expected", "yaml_lines"))
 
 def _package_folder() -> Path:
     import paper_kit
@@ -399,6 +427,7 @@ def module_hash(name: str) -> str | None:
     try: return hashlib.sha256(_module_file(name).read_bytes()).hexdigest()
     except OSError: return None
 
+# %% ../../nbs/kit/reach.ipynb #27d03f6d
 @functools.lru_cache(maxsize=512)
 def _parsed(name: str, path: str, digest: str) -> Module:
     module = Module(name, package=path.endswith("__init__.py"))
@@ -416,7 +445,8 @@ def find_module(name: str) -> Module | None:
 def asset_hashes() -> dict:
     "{path below the package: hash} of every file of the package that is not Python."
     folder = _package_folder()
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in (".py", ".pyc") and "__pycache__" not in p.parts]
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in (".py", ".pyc")
+             and "__pycache__" not in p.parts]
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 # %% ../../nbs/kit/reach.ipynb #f4ca6477
@@ -424,6 +454,7 @@ _pure_calls = frozenset("""dict list tuple set frozenset sorted reversed len ran
     float bool bytes complex repr ord chr any all isinstance issubclass hash id type slice property staticmethod classmethod object super iter next
     callable getattr hasattr field replace Path compile""".split())
 
+# %% ../../nbs/kit/reach.ipynb #b02c73ce
 class Reach:
     "Collects every statement of ours that can have touched what some code uses."
     def __init__(self, home: Module | None = None):
@@ -437,7 +468,8 @@ class Reach:
         if name not in self.found:
             self.hashes[name] = module_hash(name)
             self.found[name] = self.hashes[name] and _parsed(name, str(_module_file(name)), self.hashes[name])
-            if self.found[name] is None and _module_file(name).parent.is_dir() and _module_file(name).name == "__init__.py":
+            if (self.found[name] is None and _module_file(name).parent.is_dir()
+                and _module_file(name).name == "__init__.py"):
                 self.found[name] = Module(name, package=True)       # a folder without __init__.py is a package too
         return self.found[name]
 
@@ -455,7 +487,8 @@ class Reach:
 
 # %% ../../nbs/kit/reach.ipynb #c4c897dc
 def _resolve(self, module: str, dotted: tuple, seen=()) -> list:
-    "What a dotted name means in a module: [('name', module, name), ('module', module), ('import', ...), ('harness', module)]."
+    """What a dotted name means in a module: [('name', module, name), ('module', module), ('import', ...), ('harness',
+    module)]."""
     name, rest = dotted[0], dotted[1:]
     if module in harness_modules: return [("harness", module, name)]
     found = self.visit(module)
@@ -464,17 +497,19 @@ def _resolve(self, module: str, dotted: tuple, seen=()) -> list:
     if name in found.binders: meant.append(("name", module, name))
     for target, attribute in found.imported.get(name, ()):
         meant.append(("import", module, name, target, attribute))
-        if ":" in target or not target.split(".")[0] == "paper_kit": continue
+        if ":" in target or target.split(".")[0] != "paper_kit": continue
         meant += self.resolve_in(target, ((attribute,) if attribute else ()) + rest, seen)
     if not meant:
         for star in found.stars:
             there = self.visit(star)
-            if star in harness_modules or there is None or (there.exports is not None and name not in there.exports): continue
+            if star in harness_modules or there is None or (there.exports is not None and name not in there.exports):
+                continue
             if there.exports is None and name.startswith("_"): continue
             meant += self.resolve(star, dotted, seen)
     if not meant and "__getattr__" in found.binders: meant.append(("name", module, "__getattr__"))
     return meant
 
+# %% ../../nbs/kit/reach.ipynb #9b9dceae
 def _resolve_in(self, module: str, rest: tuple, seen) -> list:
     "What `rest` means below a module object: a submodule is entered, the module itself ends it."
     while rest and self.visit(f"{module}.{rest[0]}") is not None or rest and f"{module}.{rest[0]}" in harness_modules:
@@ -503,6 +538,7 @@ def _whole(self, module: str):
     found = self.visit(module)
     if found is not None: self.todo += [(module, i) for i in range(len(found.statements))]
 
+# %% ../../nbs/kit/reach.ipynb #696e5fd2
 def _count(self, module: str, index: int):
     if index in self.counted.setdefault(module, set()): return
     self.counted[module].add(index)
@@ -513,7 +549,7 @@ def _count(self, module: str, index: int):
 def _follow(self, module: str, facts: Facts):
     "Follow everything that a piece of code of `module` uses."
     for dotted in sorted(facts.uses): self.reach(self.resolve(module, dotted))
-    for bound, target, attribute in facts.imports: self.visit(target)
+    for _, target, _ in facts.imports: self.visit(target)
     for meaning in self.inside(facts): self.reach(meaning)
     if "dynamic" in facts.flags: self.whole(module)
     self.docs |= "docs" in facts.flags
@@ -529,7 +565,9 @@ def _inside(self, facts: Facts) -> list:
     for bound, target, attribute in facts.imports:
         if not bound: continue
         used = [d for d in facts.inner if d[0] == bound] or ([(bound,)] if attribute else [])
-        for dotted in used: meant.append(self.resolve_in(target, ((attribute,) if attribute not in (None, "*") else ()) + dotted[1:], ()))
+        for dotted in used:
+            meant.append(self.resolve_in(target, ((attribute,) if attribute not in (None, "*") else ()) + dotted[1:],
+                                         ()))
         if attribute == "*": meant.append([("module", target)])
     return meant
 
@@ -542,9 +580,11 @@ def _settle(self):
         for module, found in sorted(self.visited.items()):
             if found is None or module in harness_modules: continue
             done = self.counted.get(module, set())
-            self.todo += [(module, i) for i, at in enumerate(found.statements) if i not in done and self.counts(found, i, at, tied)]
+            self.todo += [(module, i) for i, at in enumerate(found.statements) if i not in done
+                          and self.counts(found, i, at, tied)]
         if not self.todo: return
 
+# %% ../../nbs/kit/reach.ipynb #5942ffdb
 def _counts(self, found: Module, index: int, at: At, tied: set) -> bool:
     "Whether a statement can have changed what is reached (the names in `tied`)."
     if at.owner is not None:
@@ -558,7 +598,8 @@ def _is_subclass_that_tells(self, found: Module, at: At) -> bool:
     bases = [m[1:3] for b in at.bases for m in self.resolve(found.name, b) if m[0] == "name"]
     return bool(bases) and ("", "__subclasses__") in self.names and any(b in self.names for b in bases)
 
-Reach.inside, Reach.settle, Reach.counts, Reach.is_subclass_that_tells = _inside, _settle, _counts, _is_subclass_that_tells
+Reach.inside, Reach.settle, Reach.counts, Reach.is_subclass_that_tells = (_inside, _settle, _counts,
+                                                                          _is_subclass_that_tells)
 
 # %% ../../nbs/kit/reach.ipynb #73120734
 def _touches(self, found: Module, index: int, at: At) -> set | None:
@@ -578,12 +619,17 @@ def _touches(self, found: Module, index: int, at: At) -> set | None:
         else:
             touched |= deep
             for dotted in early.uses if calls or not at.plain else ():
-                touched |= {n for n in self.roots(found.name, dotted) if n[0] and self.changeable(n, attributes or ("?",) in calls and at.kind == "run")}
-            for dotted in early.passed: touched |= {n for n in self.roots(found.name, dotted) if self.kind_of(n) == "class"}
-            if registers: touched |= {(found.name, n) for n in at.binds} | {n for b in at.bases for n in self.roots(found.name, b)}
+                touched |= {n for n in self.roots(found.name, dotted) if n[0]
+                            and self.changeable(n, attributes or ("?",) in calls and at.kind == "run")}
+            for dotted in early.passed:
+                touched |= {n for n in self.roots(found.name, dotted) if self.kind_of(n) == "class"}
+            if registers:
+                touched |= {(found.name, n) for n in at.binds} | {n for b in at.bases
+                                                                  for n in self.roots(found.name, b)}
     self.judged[key] = touched
     return touched
 
+# %% ../../nbs/kit/reach.ipynb #f623bc96
 def _roots(self, module: str, dotted: tuple) -> set:
     meant = self.resolve(module, dotted)
     outside = any(m[0] == "harness" for m in meant) or meant and all(m[0] == "import" for m in meant)
@@ -601,7 +647,8 @@ Reach.touches, Reach.roots, Reach.kind_of, Reach.changeable = _touches, _roots, 
 
 # %% ../../nbs/kit/reach.ipynb #06607f76
 def _harmless(self, module: str, call: tuple) -> bool:
-    "Whether a call runs no code of ours and changes none of its arguments: a builtin that makes something, a plain record."
+    """Whether a call runs no code of ours and changes none of its arguments: a builtin that makes something, a plain
+    record."""
     meant = [m for m in self.resolve(module, call) if m[0] == "name"]
     if not meant: return call[-1] in _pure_calls or call[:1] == ("dict",)
     def record(name):
@@ -619,8 +666,10 @@ def _hooked(self, module: str, base: tuple, depth: int = 0) -> bool:
             if depth < 9 and any(self.hooked(name[0], b, depth + 1) for b in at.bases): return True
     return False
 
+# %% ../../nbs/kit/reach.ipynb #06acd100
 def _below(self, module: str, at: At) -> tuple:
-    "(names of data loaded or changed, may it set the world, may it set attributes) by what runs when the statement does."
+    """(names of data loaded or changed, may it set the world, may it set attributes) by what runs when the statement
+    does."""
     names, touched, world, attributes = set(), set(), False, False
     todo = [(module, at.early)]
     while todo:
@@ -635,7 +684,8 @@ def _below(self, module: str, at: At) -> tuple:
             ats = [found.statements[i] for i in found.binders[name[1]]]
             ats += [m.statements[i] for m in list(self.visited.values()) if m for i in m.patches.get(name[1], ())]
             todo += [(name[0], a.facts) for a in ats]
-    return touched - {("", "world")} | {n for n in names if self.changeable(n)}, world or ("", "world") in touched, attributes
+    return (touched - {("", "world")} | {n for n in names if self.changeable(n)}, world or ("", "world") in touched,
+            attributes)
 
 Reach.harmless, Reach.hooked, Reach.below = _harmless, _hooked, _below
 
@@ -658,6 +708,7 @@ def _tied(self) -> set:
         for statement in links.get(name, ()): todo += self.near[statement]
     return tied | self.names
 
+# %% ../../nbs/kit/reach.ipynb #b17fc86f
 def _digest(self, *extra) -> str:
     "Hex digest of all that was counted, and of `extra`."
     parts = []
@@ -667,7 +718,8 @@ def _digest(self, *extra) -> str:
         form = lambda at: _dump(ast.parse(at.text)) if self.docs else at.form
         def alone(at):
             "Whether it does not matter where in the module it stands."
-            if at.kind != "def" or not at.plain or at.owner or any(d[0] in found.binders for d in at.early.uses): return False
+            if at.kind != "def" or not at.plain or at.owner or any(d[0] in found.binders for d in at.early.uses):
+                return False
             return all(len(found.binders[n]) == 1 for n in at.binds)
         ats = [found.statements[i] for i in sorted(counted) if found.statements[i].kind != "import"]
         parts.append([module, sorted(form(a) for a in ats if alone(a)), [form(a) for a in ats if not alone(a)]])
@@ -677,18 +729,21 @@ def _digest(self, *extra) -> str:
 _for_pages = (".css", ".js", ".html", ".svg", ".lua")
 
 def _assets(self) -> dict:
-    "Hashes of the package's data files that the code may read: those it names, and where it names the folder all but what pages are made of."
+    """Hashes of the package's data files that the code may read: those it names, and where it names the folder all but
+    what pages are made of."""
     if not self.strings: return {}
     folder = any("assets" in s for s in self.strings)
     named = lambda path: any(s.endswith(Path(path).name) for s in self.strings)
-    return {path: digest for path, digest in asset_hashes().items() if named(path) or folder and not path.endswith(_for_pages)}
+    return {path: digest for path, digest in asset_hashes().items() if named(path) or folder
+            and not path.endswith(_for_pages)}
 
 Reach.tied, Reach.digest, Reach.assets = _tied, _digest, _assets
 
 # %% ../../nbs/kit/reach.ipynb #df4f2a1d
 def _magic_free(source: str) -> str:
     "A cell with its magics and shell lines written as calls."
-    lines = [l if not l.lstrip().startswith(("%", "!")) else f"{l[:len(l)-len(l.lstrip())]}magic({l.strip()!r})" for l in source.splitlines()]
+    lines = [l if not l.lstrip().startswith(("%", "!")) else f"{l[:len(l)-len(l.lstrip())]}magic({l.strip()!r})"
+             for l in source.splitlines()]
     return "\n".join(lines)
 
 def cell_form(source: str) -> str:
@@ -702,6 +757,7 @@ def notebook_cells(notebook: dict) -> list:
     return [text(c) for c in notebook["cells"] if c["cell_type"] == "code" and text(c).strip()
             and not {"parameters", "injected-parameters"} & set(c.get("metadata", {}).get("tags", []))]
 
+# %% ../../nbs/kit/reach.ipynb #9dce3b2b
 def _cell_module(name: str, cells) -> Module:
     "A module of cells; those that are not Python add nothing."
     module = Module(name, script=True)
@@ -722,8 +778,10 @@ def _all_cells(name: str, cells: tuple) -> Module: return _cell_module(name, cel
 def _copied(module: Module) -> Module:
     "The module again; what is added to it does not come into the first."
     new = copy.copy(module)
-    new.statements, new.stars, new.spans, new.visits = [*module.statements], [*module.stars], [*module.spans], {*module.visits}
-    for name in ("binders", "imported", "patches"): setattr(new, name, {k: [*v] for k, v in getattr(module, name).items()})
+    new.statements, new.stars, new.spans, new.visits = ([*module.statements], [*module.stars],
+                                                        [*module.spans], {*module.visits})
+    for name in ("binders", "imported", "patches"):
+        setattr(new, name, {k: [*v] for k, v in getattr(module, name).items()})
     return new
 
 def _exported(cell: str) -> bool: return any(l.replace(" ", "").startswith("#|export") for l in cell.splitlines()[:4])
@@ -750,6 +808,7 @@ def _drafts_out(cells: list) -> list:
 
 _changes_in_place = re.compile(r"\.(update|append|extend|insert|pop|popitem|setdefault|clear|remove|add|discard|sort|reverse)\(")
 
+# %% ../../nbs/kit/reach.ipynb #a04b7d12
 def notebook_module(name: str, file=None) -> Module:
     "The module that the cells run so far amount to; `file` is the notebook they may come from. Not to be changed."
     try: text = Path(file).read_text(encoding="utf-8") if file else ""
@@ -765,6 +824,7 @@ def _written(text: str) -> tuple:
 
 _form_of = functools.lru_cache(maxsize=4096)(cell_form)
 
+# %% ../../nbs/kit/reach.ipynb #0d12c077
 @functools.lru_cache(maxsize=16)
 def _notebook_module(name: str, history: tuple, text: str) -> Module:
     exported, others = [c for c in history if _exported(c)], [c for c in history if not _exported(c)]
@@ -774,7 +834,8 @@ def _notebook_module(name: str, history: tuple, text: str) -> Module:
     known, later = set(module.binders) | set(module.imported), _bound_later(name, history)
     for cell in _drafts_out(others):                                # new names, and what is done to the exported ones
         for at in _one_cell(name, cell).statements:
-            touched = {d[0] for d in at.early.changes} | ({d[0] for d in at.early.uses} if _changes_in_place.search(at.text) else set())
+            touched = {d[0] for d in at.early.changes} | ({d[0] for d in at.early.uses}
+                                                          if _changes_in_place.search(at.text) else set())
             known |= {bound for bound, target, _ in at.facts.imports if bound and target not in harness_modules}
             done = bool(at.owner or touched & known)
             if not done and (at.kind == "run" or at.binds & later[cell]): continue
@@ -804,13 +865,15 @@ def _home(fn, module: str | None, file) -> tuple:
     except (KeyError, AttributeError, TypeError, OSError, SyntaxError, ValueError): return where, None
 
 def code_digest(fn, module: str | None = None, file=None) -> str:
-    """Digest of all code of ours that `fn` can reach or that can have changed what it reaches. `module` is the paper's module: what `__main__`
-    is read as, and what is imported when the paper's stages run; `file` is its notebook."""
+    """Digest of all code of ours that `fn` can reach or that can have changed what it reaches. `module` is the paper's
+    module: what `__main__` is read as, and what is imported when the paper's stages run; `file` is its notebook."""
     where, home = _home(fn, module, file)
     root = fn.__qualname__.split(".")[0]
     ask = (where, root, module, home and tuple(at.form for at in home.statements))
     kept = _kept_digests.get(ask)
-    if kept and all(module_hash(name) == digest for name, digest in kept[1].items()) and kept[2] == (kept[2] and asset_hashes()): return kept[0]
+    if (kept and all(module_hash(name) == digest for name, digest in kept[1].items())
+        and kept[2] == (kept[2] and asset_hashes())):
+        return kept[0]
     reach = Reach(home)
     if module: reach.visit(module)
     reach.name(where, root)
@@ -819,12 +882,15 @@ def code_digest(fn, module: str | None = None, file=None) -> str:
     _kept_digests[ask] = digest, reach.hashes, asset_hashes() if reach.strings else {}
     return digest
 
+# %% ../../nbs/kit/reach.ipynb #95e23471
 def lambda_form(fn) -> str:
-    "Normal form of a function that no statement of its module binds: a lambda (the one with the same byte code), a function made by `exec`."
+    """Normal form of a function that no statement of its module binds: a lambda (the one with the same byte code), a
+    function made by `exec`."""
     import inspect, textwrap
     try: text = textwrap.dedent(inspect.getsource(fn))
     except (OSError, TypeError):
-        raise PaperKitError(f"the source of {fn.__qualname__} cannot be found", expected="a function in a file or a cell", found=repr(fn)[:80],
+        raise PaperKitError(f"the source of {fn.__qualname__} cannot be found",
+                            expected="a function in a file or a cell", found=repr(fn)[:80],
                             next_step="write it into the notebook") from None
     try: tree = ast.parse(text)
     except SyntaxError: return text
@@ -832,8 +898,11 @@ def lambda_form(fn) -> str:
     for node in ast.walk(tree) if fn.__name__ == "<lambda>" else ():
         if not isinstance(node, ast.Lambda): continue
         made = eval(compile(ast.Expression(node), "<lambda>", "eval"), {}).__code__ if not node.args.defaults else None
-        if made is None or (made.co_code, made.co_consts, made.co_names) == (fn.__code__.co_code, fn.__code__.co_consts, fn.__code__.co_names): same.append(node)
-    return _dump(_strip(same[0])) if len({_dump(n) for n in same}) == 1 else _dump(_strip(tree)) + fn.__code__.co_code.hex()
+        if made is None or (made.co_code, made.co_consts, made.co_names) == (fn.__code__.co_code, fn.__code__.co_consts,
+                                                                             fn.__code__.co_names):
+            same.append(node)
+    return (_dump(_strip(same[0])) if len({_dump(n) for n in same}) == 1
+            else _dump(_strip(tree)) + fn.__code__.co_code.hex())
 
 # %% ../../nbs/kit/reach.ipynb #ae37b5e7
 def notebook_digest(path) -> str:
@@ -841,12 +910,12 @@ def notebook_digest(path) -> str:
     return digest_and_sources(path)[0]
 
 def digest_and_sources(path) -> tuple[str, dict]:
-    "The digest of a notebook file, and the hashes of the modules and assets it was made of: while they and the notebook stay, so does the digest."
+    """The digest of a notebook file, and the hashes of the modules and assets it was made of: while they and the
+    notebook stay, so does the digest."""
     path = Path(path)
-    try: cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise PaperKitError("a notebook cannot be read", file=str(path), expected="a Jupyter notebook (JSON)", found=str(error)[:100],
-                            next_step="restore it: git checkout -- <file>") from None
+    said = dict(what="a notebook cannot be read", next_step="restore it: git checkout -- <file>")
+    with reading(path, "a Jupyter notebook (JSON)", 200_000_000, **said):
+        cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
     home = _cell_module(f"paper_kit.{path.parent.name}.{path.stem}", cells)
     reach = Reach(home)
     reach.whole(home.name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from .kernels import compiled
-from .kernels import compiled as _compiled             # papers still say it so
+from .kernels import compiled as _compiled      # noqa: F401  (papers still import it from here)
 from .files import PaperKitError, need, reading
 from .geometry import intrinsics, invert, look_at, transform
 from .mesh import Mesh, from_trimesh
@@ -34,7 +34,8 @@ __all__ = ['Camera', 'orbit', 'pinhole', 'orthographic', 'to_ndc', 'from_ndc', '
 # %% ../../nbs/kit/render.ipynb #d736e294
 @dataclass(eq=False)
 class Camera:
-    """A camera matrix `K` in pixels and a world-to-camera transform `T` (x right, y down, z forward), with any batch axes.
+    """A camera matrix `K` in pixels and a world-to-camera transform `T` (x right, y down, z forward), with any batch
+    axes.
 
     Orthographic cameras do not divide by the depth: their K holds pixels per unit of length. Differentiable in both."""
     K: Float[Tensor, "*b 3 3"]
@@ -48,7 +49,8 @@ class Camera:
     def centre(self) -> Float[Tensor, "*b 3"]: return invert(self.T)[..., :3, 3]
 
     def screen(self, points: Float[Tensor, "*b n 3"]) -> tuple[Float[Tensor, "*b n 2"], Float[Tensor, "*b n"]]:
-        "Pixels (column, row) and depths of world points; where a pinhole's depth is not positive the pixel means nothing, but is finite."
+        """Pixels (column, row) and depths of world points; where a pinhole's depth is not positive the pixel means
+        nothing, but is finite."""
         return self._pixels(transform(self.T, points))
 
     def _pixels(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,23 +63,31 @@ class Camera:
         "The same view on an image `factor` times as wide and high."
         return Camera(self.K*self.K.new_tensor([factor, factor, 1.0])[:, None], self.T, self.orthographic)
 
-    def to(self, *args, **kwargs) -> Camera: return Camera(self.K.to(*args, **kwargs), self.T.to(*args, **kwargs), self.orthographic)
+    def to(self, *args, **kwargs) -> Camera:
+        return Camera(self.K.to(*args, **kwargs), self.T.to(*args, **kwargs), self.orthographic)
 
     def __getitem__(self, which) -> Camera:
         "A part of the batch."
-        return Camera(self.K.expand(*self.batch, 3, 3)[which], self.T.expand(*self.batch, 4, 4)[which], self.orthographic)
+        return Camera(self.K.expand(*self.batch, 3, 3)[which], self.T.expand(*self.batch, 4, 4)[which],
+                      self.orthographic)
 
 # %% ../../nbs/kit/render.ipynb #41047908
-def orbit(distance: float | Tensor, elevation: float | Tensor = 0.0, azimuth: float | Tensor = 0.0, target: Float[Tensor, "3"] | None = None, up: str = "z", *,
+def orbit(distance: float | Tensor, elevation: float | Tensor = 0.0, azimuth: float | Tensor = 0.0,
+          target: Float[Tensor, "3"] | None = None, up: str = "z", *,
           dtype=None, device=None) -> Float[Tensor, "*b 4 4"]:
-    """World-to-camera transform of a camera that circles `target` and looks at it; angles in degrees, numbers or tensors.
+    """World-to-camera transform of a camera that circles `target` and looks at it; angles in degrees, numbers or
+    tensors.
 
-    Azimuth 0 is on the x axis, 90 on the y axis or, with `up="y"`, on the z axis. Differentiable. Raises `PaperKitError` for another axis."""
-    if up not in ("y", "z"): raise PaperKitError("no such axis", expected="up='y' or 'z'", found=up, next_step="turn the mesh")
+    Azimuth 0 is on the x axis, 90 on the y axis or, with `up="y"`, on the z axis. Differentiable. Raises
+    `PaperKitError` for another axis."""
+    if up not in ("y", "z"):
+        raise PaperKitError("no such axis", expected="up='y' or 'z'", found=up, next_step="turn the mesh")
     given = [x for x in (distance, elevation, azimuth, target) if torch.is_tensor(x) and x.is_floating_point()]
-    dtype, device = dtype or (given[0].dtype if given else torch.get_default_dtype()), device or (given[0].device if given else None)
+    dtype, device = (dtype or (given[0].dtype if given else torch.get_default_dtype()),
+                     device or (given[0].device if given else None))
     number = lambda x: torch.as_tensor(x, dtype=dtype, device=device)
-    r, e, a = torch.broadcast_tensors(number(distance), torch.deg2rad(number(elevation)), torch.deg2rad(number(azimuth)))
+    r, e, a = torch.broadcast_tensors(number(distance), torch.deg2rad(number(elevation)),
+                                      torch.deg2rad(number(azimuth)))
     along, aside, above = r*e.cos()*a.cos(), r*e.cos()*a.sin(), r*e.sin()
     offset = torch.stack([along, aside, above] if up == "z" else [along, above, aside], -1)
     target = torch.zeros_like(offset) if target is None else target.to(offset).expand_as(offset)
@@ -87,15 +97,19 @@ def pinhole(size: tuple[int, int], T: Float[Tensor, "*b 4 4"], fov: float = 50.0
     "A camera with the vertical field of view `fov` in degrees for images of `size` (height, width)."
     return Camera(intrinsics(*size, fov, dtype=T.dtype, device=T.device), T)
 
+# %% ../../nbs/kit/render.ipynb #a97fa53f
 def orthographic(size: tuple[int, int], T: Float[Tensor, "*b 4 4"], extent: float = 2.0) -> Camera:
-    "A camera without perspective that sees `extent` units of length from the top of an image of `size` (height, width) to the bottom."
+    """A camera without perspective that sees `extent` units of length from the top of an image of `size` (height,
+    width) to the bottom."""
     height, width = size
-    if not extent > 0: raise PaperKitError("nothing to see", expected="a positive extent", found=extent, next_step="correct it")
+    if not extent > 0:
+        raise PaperKitError("nothing to see", expected="a positive extent", found=extent, next_step="correct it")
     return Camera(T.new_tensor([[height/extent, 0, width/2], [0, height/extent, height/2], [0, 0, 1]]), T, True)
 
 # %% ../../nbs/kit/render.ipynb #a4f1d349
 def to_ndc(pixels: Float[Tensor, "*b 2"], size: tuple[int, int]) -> Float[Tensor, "*b 2"]:
-    "Normalised coordinates of pixels (column, row) of an image of `size` (height, width): the shorter side runs from -1 to 1, x right, y down."
+    """Normalised coordinates of pixels (column, row) of an image of `size` (height, width): the shorter side runs from
+    -1 to 1, x right, y down."""
     height, width = size
     return (2*pixels - pixels.new_tensor([width, height]))/min(size)
 
@@ -124,15 +138,19 @@ def to_opencv(camera: Camera) -> tuple[Float[Tensor, "*b 3 3"], Float[Tensor, "*
 
 def _pinhole_only(camera: Camera) -> Camera:
     if not camera.orthographic: return camera
-    raise PaperKitError("this needs a pinhole camera", expected="orthographic=False", found="an orthographic camera", next_step="convert it by hand")
+    raise PaperKitError("this needs a pinhole camera", expected="orthographic=False", found="an orthographic camera",
+                        next_step="convert it by hand")
 
 # %% ../../nbs/kit/render.ipynb #8d4f698a
-def to_opengl(camera: Camera, size: tuple[int, int], near: float = 0.1, far: float = 100.0) -> tuple[Float[Tensor, "*b 4 4"], Float[Tensor, "*b 4 4"]]:
+def to_opengl(camera: Camera, size: tuple[int, int], near: float = 0.1,
+              far: float = 100.0) -> tuple[Float[Tensor, "*b 4 4"], Float[Tensor, "*b 4 4"]]:
     "OpenGL's projection and view matrix (column vectors; the camera looks along -z, y is up, clip space from -1 to 1)."
     (height, width), K = size, camera.K.expand(*camera.batch, 3, 3)
     P = torch.zeros(*camera.batch, 4, 4, dtype=K.dtype, device=K.device)
-    sign = 1.0 if camera.orthographic else -1.0                                          # clip w is -z for a pinhole, 1 for the other
-    P[..., 0, 0], P[..., 0, 1], P[..., 0, 3 if camera.orthographic else 2] = 2*K[..., 0, 0]/width, -2*K[..., 0, 1]/width, sign*(2*K[..., 0, 2]/width - 1)
+    sign = 1.0 if camera.orthographic else -1.0                            # clip w is -z for a pinhole, 1 for the other
+    P[..., 0, 0], P[..., 0, 1], P[..., 0, 3 if camera.orthographic else 2] = (2*K[..., 0, 0]/width,
+                                                                              -2*K[..., 0, 1]/width,
+                                                                              sign*(2*K[..., 0, 2]/width - 1))
     P[..., 1, 1], P[..., 1, 3 if camera.orthographic else 2] = 2*K[..., 1, 1]/height, -sign*(2*K[..., 1, 2]/height - 1)
     if camera.orthographic: P[..., 2, 2], P[..., 2, 3], P[..., 3, 3] = -2/(far - near), -(far + near)/(far - near), 1.0
     else: P[..., 2, 2], P[..., 2, 3], P[..., 3, 2] = -(far + near)/(far - near), -2*far*near/(far - near), -1.0
@@ -144,22 +162,26 @@ def from_opengl(projection: Float[Tensor, "*b 4 4"], view: Float[Tensor, "*b 4 4
     parallel = bool((P[..., 3, 3] != 0).all())
     sign, column = (1.0, 3) if parallel else (-1.0, 2)
     K = torch.zeros(*P.shape[:-2], 3, 3, dtype=P.dtype, device=P.device)
-    K[..., 0, 0], K[..., 0, 1], K[..., 0, 2] = P[..., 0, 0]*width/2, -P[..., 0, 1]*width/2, (sign*P[..., 0, column] + 1)*width/2
+    K[..., 0, 0], K[..., 0, 1], K[..., 0, 2] = (P[..., 0, 0]*width/2, -P[..., 0, 1]*width/2,
+                                                (sign*P[..., 0, column] + 1)*width/2)
     K[..., 1, 1], K[..., 1, 2], K[..., 2, 2] = P[..., 1, 1]*height/2, (1 - sign*P[..., 1, column])*height/2, 1.0
     return Camera(K, _flip(view, 1, -1, -1, 1) @ view, parallel)
 
 # %% ../../nbs/kit/render.ipynb #66b459ad
 def to_pytorch3d(camera: Camera, size: tuple[int, int]) -> dict[str, Tensor]:
-    """The arguments R, T, focal_length, principal_point of PyTorch3D's `PerspectiveCameras` or `OrthographicCameras` in NDC.
+    """The arguments R, T, focal_length, principal_point of PyTorch3D's `PerspectiveCameras` or `OrthographicCameras` in
+    NDC.
 
     There x points left and y up, points are rows (X R + T), and the shorter side of the image runs from -1 to 1."""
-    flip, (height, width), scale = _flip(camera.T, -1, -1, 1), size, 2/min(size)
+    flip, scale = _flip(camera.T, -1, -1, 1), 2/min(size)
     K, T = camera.K, camera.T
     focal = torch.stack([K[..., 0, 0], K[..., 1, 1]], -1)*scale
     principal = -to_ndc(K[..., :2, 2], size)
-    return {"R": (flip @ T[..., :3, :3]).mT, "T": T[..., :3, 3] @ flip, "focal_length": focal, "principal_point": principal}
+    return {"R": (flip @ T[..., :3, :3]).mT, "T": T[..., :3, 3] @ flip, "focal_length": focal,
+            "principal_point": principal}
 
-def from_pytorch3d(R: Float[Tensor, "*b 3 3"], T: Float[Tensor, "*b 3"], focal_length: Float[Tensor, "*b 2"], principal_point: Float[Tensor, "*b 2"],
+def from_pytorch3d(R: Float[Tensor, "*b 3 3"], T: Float[Tensor, "*b 3"], focal_length: Float[Tensor, "*b 2"],
+                   principal_point: Float[Tensor, "*b 2"],
                    size: tuple[int, int], orthographic: bool = False) -> Camera:
     "The camera of PyTorch3D's `PerspectiveCameras` or `OrthographicCameras` in NDC."
     flip = _flip(R, -1, -1, 1)
@@ -172,13 +194,15 @@ def from_pytorch3d(R: Float[Tensor, "*b 3 3"], T: Float[Tensor, "*b 3"], focal_l
 
 # %% ../../nbs/kit/render.ipynb #2435dab3
 class _Triangles(NamedTuple):
-    "What an engine sees: corners [n, 3, (x, y in NDC, depth)], image by image; where each image's begin; and where they came from."
+    """What an engine sees: corners [n, 3, (x, y in NDC, depth)], image by image; where each image's begin; and where
+    they came from."""
     corners: Tensor
     first: Tensor
     face: Tensor | None                                                                     # None: in order
-    pieces: Tensor | None                                                                   # weights of the corners over the face's own [n, 3, 3]
+    pieces: Tensor | None                                         # weights of the corners over the face's own [n, 3, 3]
     batch: tuple
 
+# %% ../../nbs/kit/render.ipynb #c6a661a5
 def _triangles(mesh, camera: Camera, size: tuple[int, int], near: float) -> _Triangles:
     "The faces of a mesh, or of a list of meshes, as each camera sees them, cut off at the depth `near`."
     if isinstance(mesh, Mesh):
@@ -187,48 +211,59 @@ def _triangles(mesh, camera: Camera, size: tuple[int, int], near: float) -> _Tri
         counts, corners = [len(mesh.faces)]*len(seen), seen.reshape(-1, 3, 3)
         K = camera.K.expand(*batch, 3, 3).reshape(-1, 3, 3)
     else:
-        batch, cameras = (len(mesh),), camera if camera.batch else Camera(camera.K[None], camera.T[None], camera.orthographic)
+        batch, cameras = (len(mesh),), camera if camera.batch else Camera(camera.K[None], camera.T[None],
+                                                                          camera.orthographic)
         T, K = (x.expand(len(mesh), *x.shape[-2:]) for x in (cameras.T, cameras.K))
-        counts, corners = [len(m.faces) for m in mesh], torch.cat([transform(t, m.vertices)[m.faces] for t, m in zip(T, mesh)])
+        counts, corners = [len(m.faces) for m in mesh], torch.cat([transform(t, m.vertices)[m.faces] for t,
+                                                                   m in zip(T, mesh)])
     device = corners.device
     counts = torch.tensor(counts, device=device)
     owner = torch.repeat_interleave(torch.arange(len(counts), device=device), counts)
     face = torch.arange(len(corners), device=device) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    if not camera.orthographic and not near > 0: raise PaperKitError("nothing can be cut there", expected="near above 0 for a pinhole", found=near, next_step="correct it")
+    if not camera.orthographic and not near > 0:
+        raise PaperKitError("nothing can be cut there", expected="near above 0 for a pinhole", found=near,
+                            next_step="correct it")
     corners, keep, pieces = _cut(corners, near)
-    owner, face = owner[keep], None if len(keep) == len(face) and len(counts) == 1 and pieces is None or len(keep) == 0 else face[keep]
+    owner, face = (owner[keep], None if len(keep) == len(face) and len(counts) == 1 and pieces is None
+                   or len(keep) == 0 else face[keep])
     pixels, depth = Camera(K[owner], camera.T, camera.orthographic)._pixels(corners)
     first = torch.searchsorted(owner, torch.arange(len(counts) + 1, device=device))
     return _Triangles(torch.cat([to_ndc(pixels, size), depth[..., None]], -1), first, face, pieces, tuple(batch))
 
 # %% ../../nbs/kit/render.ipynb #f5dcf817
 def _cut(corners: Float[Tensor, "n 3 3"], near: float) -> tuple[Tensor, Tensor, Tensor | None]:
-    "The parts of triangles in front of the plane z = near, the triangle each came from, and their corners as weights of the old ones."
+    """The parts of triangles in front of the plane z = near, the triangle each came from, and their corners as weights
+    of the old ones."""
     behind = corners[..., 2].detach() < near
     count = behind.sum(1)
     keep = (count == 0).nonzero()[:, 0]
     crossing = ((count == 1) | (count == 2)).nonzero()[:, 0]
     if len(crossing) == 0: return (corners if len(keep) == len(corners) else corners[keep]), keep, None
-    alone = (behind[crossing] == (count[crossing] == 1)[:, None]).int().argmax(1)               # the corner that is on a side of its own
+    # the corner that is on a side of its own
+    alone = (behind[crossing] == (count[crossing] == 1)[:, None]).int().argmax(1)
     order = (alone[:, None] + torch.arange(3, device=corners.device)) % 3
     z = corners[crossing, :, 2].gather(1, order)
     t, u = (near - z[:, 0])/(z[:, 1] - z[:, 0]), (near - z[:, 0])/(z[:, 2] - z[:, 0])
     zero, one = torch.zeros_like(t), torch.ones_like(t)
     a, b, c = (torch.stack(row, -1) for row in ((one, zero, zero), (zero, one, zero), (zero, zero, one)))
     ab, ac = torch.stack([1 - t, t, zero], -1), torch.stack([1 - u, zero, u], -1)
-    two = count[crossing] == 1                                                                  # a quadrilateral is left
-    parts = torch.cat([torch.where(two[:, None, None], torch.stack([ab, b, c], 1), torch.stack([a, ab, ac], 1)), torch.stack([ab, c, ac], 1)[two]])
+    two = count[crossing] == 1                                                                 # a quadrilateral is left
+    parts = torch.cat([torch.where(two[:, None, None], torch.stack([ab, b, c], 1), torch.stack([a, ab, ac], 1)),
+                       torch.stack([ab, c, ac], 1)[two]])
     source = torch.cat([crossing, crossing[two]])
     parts = parts.gather(2, torch.cat([order, order[two]]).argsort(1)[:, None].expand(-1, 3, 3))
     keep, where = torch.cat([keep, source]).sort(stable=True)
-    pieces = torch.cat([torch.eye(3, dtype=z.dtype, device=z.device).expand(len(keep) - len(source), 3, 3), parts])[where]
+    pieces = torch.cat([torch.eye(3, dtype=z.dtype, device=z.device).expand(len(keep) - len(source), 3, 3),
+                        parts])[where]
     return pieces @ corners[keep], keep, pieces
 
 # %% ../../nbs/kit/render.ipynb #b4e81d5a
 class Fragments(NamedTuple):
-    """The `k` nearest faces of each pixel, nearest first. Where there are fewer: face -1, depth and squared infinite, weights 0.
+    """The `k` nearest faces of each pixel, nearest first. Where there are fewer: face -1, depth and squared infinite,
+    weights 0.
 
-    `face` counts within each mesh; `weights` are barycentric; `squared` is the squared distance to the face's outline in NDC, negative inside."""
+    `face` counts within each mesh; `weights` are barycentric; `squared` is the squared distance to the face's outline
+    in NDC, negative inside."""
     face: Int[Tensor, "*b h w k"]
     depth: Float[Tensor, "*b h w k"]
     weights: Float[Tensor, "*b h w k 3"]
@@ -246,7 +281,8 @@ def _to_side(ax, ay, bx, by):
     x, y = ax + t*dx, ay + t*dy
     return x*x + y*y, t
 
-def _inside(e0, e1, e2, area): return (e0 >= 0 and e1 >= 0 and e2 >= 0) if area > 0 else (e0 <= 0 and e1 <= 0 and e2 <= 0)
+def _inside(e0, e1, e2, area):
+    return (e0 >= 0 and e1 >= 0 and e2 >= 0) if area > 0 else (e0 <= 0 and e1 <= 0 and e2 <= 0)
 
 def _barycentric(e0, e1, e2, area, z0, z1, z2, perspective):
     "Weights of the corners, those below zero clipped, and the depth."
@@ -265,19 +301,24 @@ def _signed(ax, ay, bx, by, cx, cy):
     return -s if _inside(e0, e1, e2, e0 + e1 + e2) else s
 
 def _box(c, reach, short, height, width, top, bottom, cull):
-    "Twice the area of a triangle, or 0 where there is nothing to draw, and the columns and rows that come within `reach` of it."
+    """Twice the area of a triangle, or 0 where there is nothing to draw, and the columns and rows that come within
+    `reach` of it."""
     ax, ay, bx, by, cx, cy = c[0, 0], c[0, 1], c[1, 0], c[1, 1], c[2, 0], c[2, 1]
     area = (bx - ax)*(cy - ay) - (by - ay)*(cx - ax)
     longest = max((bx - ax)**2 + (by - ay)**2, (cx - bx)**2 + (cy - by)**2, (ax - cx)**2 + (ay - cy)**2)
-    if not abs(area + longest + c[0, 2] + c[1, 2] + c[2, 2]) < np.inf or abs(area) <= 1e-6*longest or (cull and area > 0): return 0.0, 0, -1, 0, -1
+    if (not abs(area + longest + c[0, 2] + c[1, 2] + c[2, 2]) < np.inf or abs(area) <= 1e-6*longest
+        or (cull and area > 0)):
+        return 0.0, 0, -1, 0, -1
     x0, x1 = ((min(ax, bx, cx) - reach)*short + width - 1)/2, ((max(ax, bx, cx) + reach)*short + width - 1)/2
     y0, y1 = ((min(ay, by, cy) - reach)*short + height - 1)/2, ((max(ay, by, cy) + reach)*short + height - 1)/2
     x0, x1, y0, y1 = max(x0, -1.0), min(x1, float(width)), max(y0, -1.0), min(y1, float(height))
-    return (area, max(math.ceil(x0 - 1e-6), 0), min(math.floor(x1 + 1e-6), width - 1), max(math.ceil(y0 - 1e-6), top), min(math.floor(y1 + 1e-6), bottom - 1))
+    return (area, max(math.ceil(x0 - 1e-6), 0), min(math.floor(x1 + 1e-6), width - 1), max(math.ceil(y0 - 1e-6), top),
+            min(math.floor(y1 + 1e-6), bottom - 1))
 
 # %% ../../nbs/kit/render.ipynb #7e91e4bc
 def _find(corners, start, stop, top, bottom, short, blur, cull, perspective, found, depths):
-    "Fill rows top..bottom of `found` and `depths` [height, width, k] with the nearest of the faces start..stop: -1 and infinity where there are fewer."
+    """Fill rows top..bottom of `found` and `depths` [height, width, k] with the nearest of the faces start..stop: -1
+    and infinity where there are fewer."""
     height, width, k = found.shape
     found[top:bottom], depths[top:bottom] = -1, np.inf
     for f in range(start, stop):
@@ -289,7 +330,8 @@ def _find(corners, start, stop, top, bottom, short, blur, cull, perspective, fou
             for x in range(x0, x1 + 1):
                 if nearest >= depths[y, x, k - 1]: continue
                 px = (2*x + 1 - width)/short
-                ax, ay, bx, by, cx, cy = c[0, 0] - px, c[0, 1] - py, c[1, 0] - px, c[1, 1] - py, c[2, 0] - px, c[2, 1] - py
+                ax, ay, bx, by, cx, cy = (c[0, 0] - px, c[0, 1] - py, c[1, 0] - px, c[1, 1] - py,
+                                          c[2, 0] - px, c[2, 1] - py)
                 e0, e1, e2 = _edges(ax, ay, bx, by, cx, cy)
                 if not _inside(e0, e1, e2, area) and (blur == 0 or _signed(ax, ay, bx, by, cx, cy) >= blur): continue
                 depth = _barycentric(e0, e1, e2, area, c[0, 2], c[1, 2], c[2, 2], perspective)[3]
@@ -314,7 +356,8 @@ def _measure(corners, found, top, bottom, short, perspective, depth, weights, sq
                     depth[y, x, j:], weights[y, x, j:], squared[y, x, j:] = np.inf, 0.0, np.inf
                     break
                 c = corners[f]
-                ax, ay, bx, by, cx, cy = c[0, 0] - px, c[0, 1] - py, c[1, 0] - px, c[1, 1] - py, c[2, 0] - px, c[2, 1] - py
+                ax, ay, bx, by, cx, cy = (c[0, 0] - px, c[0, 1] - py, c[1, 0] - px, c[1, 1] - py,
+                                          c[2, 0] - px, c[2, 1] - py)
                 e0, e1, e2 = _edges(ax, ay, bx, by, cx, cy)
                 u, v, w, z = _barycentric(e0, e1, e2, e0 + e1 + e2, c[0, 2], c[1, 2], c[2, 2], perspective)
                 depth[y, x, j], squared[y, x, j] = z, _signed(ax, ay, bx, by, cx, cy)
@@ -322,7 +365,8 @@ def _measure(corners, found, top, bottom, short, perspective, depth, weights, sq
 
 # %% ../../nbs/kit/render.ipynb #e8e7e276
 def _pull(corners, found, top, bottom, short, perspective, to_depth, to_weights, to_squared, gradient):
-    "Add to `gradient` [n, 3, 3] what the rows top..bottom pull at the corners: the transpose of `_measure`'s derivative."
+    """Add to `gradient` [n, 3, 3] what the rows top..bottom pull at the corners: the transpose of `_measure`'s
+    derivative."""
     height, width, k = found.shape
     for y in range(top, bottom):
         py = (2*y + 1 - height)/short
@@ -351,7 +395,8 @@ def _pull_squared(c, px, py, g, pull):
 
 # %% ../../nbs/kit/render.ipynb #ad91b287
 def _pull_weights(c, px, py, perspective, gz, to_weights, pull):
-    "With e the clipped edge functions, w_i = (e_i/z_i)/sum_j (e_j/z_j) and depth = sum_i w_i z_i; here from right to left."
+    """With e the clipped edge functions, w_i = (e_i/z_i)/sum_j (e_j/z_j) and depth = sum_i w_i z_i; here from right to
+    left."""
     g0, g1, g2 = to_weights[0], to_weights[1], to_weights[2]
     if gz == 0 and g0 == 0 and g1 == 0 and g2 == 0: return
     ax, ay, bx, by, cx, cy = c[0, 0] - px, c[0, 1] - py, c[1, 0] - px, c[1, 1] - py, c[2, 0] - px, c[2, 1] - py
@@ -399,18 +444,22 @@ def _find_numba(t: _Triangles, size, k: int, blur: float, cull: bool, perspectiv
     corners, first = t.corners.detach().double().contiguous().numpy(), t.first.tolist()
     found, depths = np.empty((images, height, width, k), np.int64), np.empty((images, height, width, k))
     kernel = compiled(_find, _edges, _to_side, _inside, _barycentric, _signed, _box)
-    _share(lambda _, band: kernel(corners, first[band[0]], first[band[0] + 1], band[1], band[2], float(min(size)), blur, cull, perspective, found[band[0]], depths[band[0]]),
+    _share(lambda _, band: kernel(corners, first[band[0]], first[band[0] + 1], band[1], band[2], float(min(size)), blur,
+                                  cull, perspective, found[band[0]], depths[band[0]]),
            _bands(images, height))
     return torch.from_numpy(found)
 
+# %% ../../nbs/kit/render.ipynb #6d10971d
 class _MeasureNumba(torch.autograd.Function):
     @staticmethod
     def forward(ctx, corners, found, perspective):
         images, height, width, k = found.shape
         depth, weights, squared = (torch.empty(*found.shape, *more, dtype=corners.dtype) for more in ((), (3,), ()))
-        exact, kernel = corners.detach().double().contiguous(), compiled(_measure, _edges, _to_side, _inside, _barycentric, _signed)
+        exact, kernel = corners.detach().double().contiguous(), compiled(_measure, _edges, _to_side, _inside,
+                                                                         _barycentric, _signed)
         arrays = [x.numpy() for x in (exact, found, depth, weights, squared)]
-        _share(lambda _, b: kernel(arrays[0], arrays[1][b[0]], b[1], b[2], float(min(height, width)), perspective, *(x[b[0]] for x in arrays[2:])), _bands(images, height))
+        _share(lambda _, b: kernel(arrays[0], arrays[1][b[0]], b[1], b[2], float(min(height, width)), perspective,
+                                   *(x[b[0]] for x in arrays[2:])), _bands(images, height))
         ctx.save_for_backward(exact, found)
         ctx.perspective, ctx.dtype = perspective, corners.dtype
         return depth, weights, squared
@@ -418,26 +467,29 @@ class _MeasureNumba(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, *pulls):
-        (exact, found), (images, height, width, k) = ctx.saved_tensors, ctx.saved_tensors[1].shape
+        (exact, found), (images, height, width) = ctx.saved_tensors, ctx.saved_tensors[1].shape[:3]
         gradients = np.zeros((torch.get_num_threads(), *exact.shape))
         kernel = compiled(_pull, _edges, _to_side, _inside, _barycentric, _pull_squared, _pull_weights)
         arrays = [x.contiguous().numpy() for x in (exact, found, *pulls)]
-        _share(lambda worker, b: kernel(arrays[0], arrays[1][b[0]], b[1], b[2], float(min(height, width)), ctx.perspective, *(x[b[0]] for x in arrays[2:]), gradients[worker]),
+        _share(lambda worker, b: kernel(arrays[0], arrays[1][b[0]], b[1], b[2], float(min(height, width)),
+                                        ctx.perspective, *(x[b[0]] for x in arrays[2:]), gradients[worker]),
                _bands(images, height))
         return torch.from_numpy(gradients.sum(0)).to(ctx.dtype), None, None
 
 # %% ../../nbs/kit/render.ipynb #4f73384d
 def _pairs(t: _Triangles, size, blur: float, cull: bool):
-    "(triangle, place of the pixel, pixel in NDC) of all pairs whose bounding boxes meet, image by image a few rows at a time, to spare memory."
+    """(triangle, place of the pixel, pixel in NDC) of all pairs whose bounding boxes meet, image by image a few rows at
+    a time, to spare memory."""
     (height, width), images, corners = size, len(t.first) - 1, t.corners.detach()
-    xy, reach, short, last = corners[..., :2], math.sqrt(blur), min(size), corners.new_tensor([size[1] - 1, size[0] - 1])
+    xy, reach, short, last = (corners[..., :2], math.sqrt(blur), min(size),
+                              corners.new_tensor([size[1] - 1, size[0] - 1]))
     area, longest = _cross(xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]), (xy.roll(-1, 1) - xy).square().sum(-1).amax(1)
     low = (((xy.amin(1) - reach)*short + last)/2 - 1e-4).ceil().clamp(min=0)
     high = torch.minimum(((xy.amax(1) + reach)*short + last)/2 + 1e-4, last).floor()
     good = torch.isfinite(corners).all(-1).all(-1) & (area.abs() > 1e-6*longest) & (low <= high).all(1)
     if cull: good &= area < 0
     which = good.nonzero()[:, 0]
-    above = torch.searchsorted(t.first[1:], which, right=True)*height                           # the images stand on top of each other
+    above = torch.searchsorted(t.first[1:], which, right=True)*height            # the images stand on top of each other
     (x0, y0), (x1, y1) = low[which].long().T, high[which].long().T
     y0, y1, wide = y0 + above, y1 + above, x1 - x0 + 1
     for top, bottom in _slabs(y0, y1, wide, images*height, 1 << (18 if corners.device.type == "cpu" else 22)):
@@ -445,11 +497,14 @@ def _pairs(t: _Triangles, size, blur: float, cull: bool):
         index = torch.repeat_interleave(torch.arange(len(which), device=corners.device), count)
         place = torch.arange(len(index), device=corners.device) - (count.cumsum(0) - count)[index]
         row, column = y0.clamp(min=top)[index] + place//wide[index], x0[index] + place % wide[index]
-        yield which[index], row*width + column, torch.stack([2*column + 1 - width, 2*(row % height) + 1 - height], -1).to(corners)/short
+        yield which[index], row*width + column, torch.stack([2*column + 1 - width, 2*(row % height) + 1 - height],
+                                                            -1).to(corners)/short
 
+# %% ../../nbs/kit/render.ipynb #17666c73
 def _slabs(y0: Tensor, y1: Tensor, wide: Tensor, rows: int, budget: int):
     "(first row, row after the last) of slabs with at most `budget` pairs each, or one row."
-    change = torch.zeros(rows + 1, dtype=torch.long, device=y0.device).index_add_(0, y0, wide).index_add_(0, y1 + 1, -wide)
+    change = torch.zeros(rows + 1, dtype=torch.long,
+                         device=y0.device).index_add_(0, y0, wide).index_add_(0, y1 + 1, -wide)
     top, held, row = 0, 0, -1
     for row, here in enumerate(change.cumsum(0)[:rows].tolist()):
         if held and held + here > budget:
@@ -476,7 +531,8 @@ def _find_torch(t: _Triangles, size, k: int, blur: float, cull: bool, perspectiv
 # %% ../../nbs/kit/render.ipynb #9ee68a67
 def _cross(a: Tensor, b: Tensor) -> Tensor: return a[..., 0]*b[..., 1] - a[..., 1]*b[..., 0]
 
-def _measure_pairs(corners: Float[Tensor, "n 3 3"], p: Float[Tensor, "n 2"], perspective: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _measure_pairs(corners: Float[Tensor, "n 3 3"], p: Float[Tensor, "n 2"],
+                   perspective: bool) -> tuple[Tensor, Tensor, Tensor]:
     "Depth, barycentric weights and signed squared distance of pixels p to triangles, pair by pair."
     xy, z = corners[..., :2] - p[:, None], corners[..., 2]
     e = _cross(xy.roll(-1, 1), xy.roll(-2, 1))
@@ -488,35 +544,42 @@ def _measure_pairs(corners: Float[Tensor, "n 3 3"], p: Float[Tensor, "n 2"], per
     squared = (xy + at[..., None]*side).square().sum(-1).amin(1)
     return (weights*z).sum(1), weights, torch.where((e >= 0).all(1), -squared, squared)
 
-def _measure_torch(corners: Float[Tensor, "n 3 3"], found: Int[Tensor, "b h w k"], perspective: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _measure_torch(corners: Float[Tensor, "n 3 3"], found: Int[Tensor, "b h w k"],
+                   perspective: bool) -> tuple[Tensor, Tensor, Tensor]:
     height, width = found.shape[1:3]
     _, row, column, _ = hit = (found >= 0).nonzero(as_tuple=True)
     p = torch.stack([2*column + 1 - width, 2*row + 1 - height], -1).to(corners)/min(height, width)
     fill = lambda value, *more: corners.new_full((*found.shape, *more), value)
-    return tuple(blank.index_put(hit, x) for blank, x in zip((fill(math.inf), fill(0.0, 3), fill(math.inf)), _measure_pairs(corners[found[hit]], p, perspective)))
+    return tuple(blank.index_put(hit, x) for blank, x in zip((fill(math.inf), fill(0.0, 3), fill(math.inf)),
+                                                             _measure_pairs(corners[found[hit]], p, perspective)))
 
 # %% ../../nbs/kit/render.ipynb #0cf070e7
 def _rasterize_pytorch3d(t: _Triangles, size, k: int, blur: float, cull: bool, perspective: bool):
-    "Found faces, depth, weights and squared distance by `pytorch3d.renderer.mesh.rasterize_meshes`, whose x points left and y up."
+    """Found faces, depth, weights and squared distance by `pytorch3d.renderer.mesh.rasterize_meshes`, whose x points
+    left and y up."""
     from pytorch3d.renderer.mesh import rasterize_meshes
     from pytorch3d.structures import Meshes
     turned, first = t.corners*t.corners.new_tensor([-1.0, -1.0, 1.0]), t.first.tolist()
     soups = [turned[a:b].reshape(-1, 3) for a, b in zip(first, first[1:])]
     meshes = Meshes(soups, [torch.arange(len(v), device=v.device).reshape(-1, 3) for v in soups])
-    found, depth, weights, squared = rasterize_meshes(meshes, image_size=tuple(size), blur_radius=blur, faces_per_pixel=k, perspective_correct=perspective,
+    found, depth, weights, squared = rasterize_meshes(meshes, image_size=tuple(size), blur_radius=blur,
+                                                      faces_per_pixel=k, perspective_correct=perspective,
                                                       clip_barycentric_coords=True, cull_backfaces=cull)
     none = found < 0
-    return found, depth.masked_fill(none, math.inf), weights.masked_fill(none[..., None], 0.0), squared.masked_fill(none, math.inf)
+    return (found, depth.masked_fill(none, math.inf), weights.masked_fill(none[..., None], 0.0),
+            squared.masked_fill(none, math.inf))
 
 # %% ../../nbs/kit/render.ipynb #826742b9
-def rasterize(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int], k: int = 1, blur: float = 0.0, *, perspective: bool | None = None,
+def rasterize(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int], k: int = 1, blur: float = 0.0, *,
+              perspective: bool | None = None,
               cull: bool = False, near: float = 1e-2, backend: str = "auto") -> Fragments:
-    """The `k` nearest faces of each pixel of an image of `size` (height, width), nearest first: faces that cover the pixel's centre, or come
-    closer to it than the square root of `blur` in NDC. `k=1, blur=0` is a z-buffer.
+    """The `k` nearest faces of each pixel of an image of `size` (height, width), nearest first: faces that cover the
+    pixel's centre, or come closer to it than the square root of `blur` in NDC. `k=1, blur=0` is a z-buffer.
 
-    `mesh`: one mesh, with batch axes that broadcast against the camera's, or a list of meshes of different sizes. `perspective`: weights that
-    are linear on the face rather than on the screen (default: for pinhole cameras). `cull`: leave out faces seen from behind. Faces are cut at
-    the depth `near`. Depth, weights and squared distance are differentiable in vertices and camera. Raises `PaperKitError` for what fits not."""
+    `mesh`: one mesh, with batch axes that broadcast against the camera's, or a list of meshes of different sizes.
+    `perspective`: weights that are linear on the face rather than on the screen (default: for pinhole cameras). `cull`:
+    leave out faces seen from behind. Faces are cut at the depth `near`. Depth, weights and squared distance are
+    differentiable in vertices and camera. Raises `PaperKitError` for what fits not."""
     engine = _engine(backend, mesh, camera, size, k, blur)
     t = _triangles(mesh, camera, size, near)
     perspective = not camera.orthographic if perspective is None else perspective
@@ -524,7 +587,8 @@ def rasterize(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int]
     if engine == "pytorch3d": found, depth, weights, squared = _rasterize_pytorch3d(t, *options)
     else:
         found = (_find_numba if engine == "numba" else _find_torch)(t, *options)
-        depth, weights, squared = _MeasureNumba.apply(t.corners, found, perspective) if engine == "numba" else _measure_torch(t.corners, found, perspective)
+        depth, weights, squared = (_MeasureNumba.apply(t.corners, found, perspective) if engine == "numba"
+                                   else _measure_torch(t.corners, found, perspective))
     face = found if t.face is None else torch.where(found < 0, found, t.face[found.clamp(min=0)])
     if t.pieces is not None: weights = (weights[..., None, :] @ t.pieces[found.clamp(min=0)]).squeeze(-2)
     return Fragments(*(x.reshape(*t.batch, *x.shape[1:]) for x in (face, depth, weights, squared)))
@@ -533,16 +597,26 @@ def rasterize(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int]
 def _engine(backend: str, mesh, camera: Camera, size, k: int, blur: float) -> str:
     "numba, torch or pytorch3d; and the arguments checked."
     meshes = [mesh] if isinstance(mesh, Mesh) else list(mesh)
-    wrong = lambda what, expected, found: PaperKitError(what, expected=expected, found=found, next_step="correct the call of rasterize")
-    if len(size) != 2 or min(size) < 1 or k < 1 or not 0 <= blur < math.inf: raise wrong("no such image", "size (height, width), k of at least 1, blur of at least 0", f"{tuple(size)}, k={k}, blur={blur}")
+    wrong = lambda what, expected, found: PaperKitError(what, expected=expected, found=found,
+                                                        next_step="correct the call of rasterize")
+    if len(size) != 2 or min(size) < 1 or k < 1 or not 0 <= blur < math.inf:
+        raise wrong("no such image", "size (height, width), k of at least 1, blur of at least 0",
+                    f"{tuple(size)}, k={k}, blur={blur}")
     kinds = {(x.dtype, x.device) for x in (camera.K, camera.T, *(m.vertices for m in meshes))}
-    if len(kinds) > 1: raise wrong("mesh and camera do not fit together", "one floating-point type on one device", ", ".join(f"{d} on {at}" for d, at in kinds))
-    if not isinstance(mesh, Mesh) and (camera.batch not in ((), (1,), (len(meshes),)) or any(m.vertices.ndim != 2 for m in meshes) or not meshes):
-        raise wrong("a list of meshes and these cameras do not fit together", "meshes [V, 3], one camera for each or one for all", f"{len(meshes)} meshes, cameras {list(camera.batch)}")
+    if len(kinds) > 1:
+        raise wrong("mesh and camera do not fit together", "one floating-point type on one device",
+                    ", ".join(f"{d} on {at}" for d, at in kinds))
+    if not isinstance(mesh, Mesh) and (camera.batch not in ((), (1,), (len(meshes),))
+                                       or any(m.vertices.ndim != 2 for m in meshes) or not meshes):
+        raise wrong("a list of meshes and these cameras do not fit together",
+                    "meshes [V, 3], one camera for each or one for all",
+                    f"{len(meshes)} meshes, cameras {list(camera.batch)}")
     device = camera.T.device
     native = _native(device)
-    if backend == "auto": return _fastest(device) if device.type == "cuda" and importlib.util.find_spec("pytorch3d") else native
-    if backend not in ("native", "torch", "pytorch3d"): raise wrong("no such backend", "'auto', 'native', 'torch' or 'pytorch3d'", backend)
+    if backend == "auto":
+        return _fastest(device) if device.type == "cuda" and importlib.util.find_spec("pytorch3d") else native
+    if backend not in ("native", "torch", "pytorch3d"):
+        raise wrong("no such backend", "'auto', 'native', 'torch' or 'pytorch3d'", backend)
     return native if backend == "native" else backend
 
 # %% ../../nbs/kit/render.ipynb #4b83f9df
@@ -555,24 +629,28 @@ def _fastest(device) -> str:
     side = torch.linspace(-1, 1, 33, device=device)
     v = torch.stack([*torch.meshgrid(side, side, indexing="xy"), torch.zeros(33, 33, device=device)], -1).reshape(-1, 3)
     i = torch.arange(32*33, device=device).reshape(32, 33)[:, :-1].reshape(-1, 1)
-    sheet = Mesh(v, torch.cat([i + torch.tensor([0, 1, 33], device=device), i + torch.tensor([1, 34, 33], device=device)]))
+    sheet = Mesh(v, torch.cat([i + torch.tensor([0, 1, 33], device=device),
+                               i + torch.tensor([1, 34, 33], device=device)]))
     camera, seconds = pinhole((128, 128), orbit(2.7, 50.0, device=device)), {}
     for name in ("torch", "pytorch3d"):
         for _ in range(3):
             if device.type == "cuda": torch.cuda.synchronize(device)
             begun = time.perf_counter()
-            rasterize(Mesh(sheet.vertices.requires_grad_(), sheet.faces), camera, (128, 128), 10, 1e-3, backend=name).depth.nan_to_num(posinf=0.0).sum().backward()
+            rasterize(Mesh(sheet.vertices.requires_grad_(), sheet.faces), camera, (128, 128), 10, 1e-3,
+                      backend=name).depth.nan_to_num(posinf=0.0).sum().backward()
             if device.type == "cuda": torch.cuda.synchronize(device)
             seconds[name] = time.perf_counter() - begun
     return min(seconds, key=seconds.get)
 
 # %% ../../nbs/kit/render.ipynb #9d443153
 def blur_of(sigma: float, least: float = 1e-4) -> float:
-    "The squared distance at which a face's probability sigmoid(-squared/sigma) has fallen to `least`: nothing farther away need be looked at."
+    """The squared distance at which a face's probability sigmoid(-squared/sigma) has fallen to `least`: nothing farther
+    away need be looked at."""
     return math.log(1/least - 1)*sigma
 
 def soft_silhouette(fragments: Fragments, sigma: float = 1e-4) -> Float[Tensor, "*b h w"]:
-    "Probability that a pixel is covered by any of its faces, 1 - prod_j (1 - D_j) with D_j = sigmoid(-squared_j/sigma) (Liu et al. 2019, Eq. 1 and 9)."
+    """Probability that a pixel is covered by any of its faces, 1 - prod_j (1 - D_j) with D_j =
+    sigmoid(-squared_j/sigma) (Liu et al. 2019, Eq. 1 and 9)."""
     return -torch.expm1(-torch.nn.functional.softplus(-fragments.squared/sigma).sum(-1))
 
 # %% ../../nbs/kit/render.ipynb #745f4cc5
@@ -607,9 +685,11 @@ def _uncover(corners, start, stop, top, bottom, short, blur, sigma, cull, to_tot
 class _CoverNumba(torch.autograd.Function):
     @staticmethod
     def forward(ctx, corners, first, size, sigma, blur, cull):
-        ctx.exact, ctx.first, ctx.options, ctx.dtype = corners.detach().double().contiguous().numpy(), first.tolist(), (float(min(size)), blur, sigma, cull), corners.dtype
+        ctx.exact, ctx.first, ctx.options, ctx.dtype = (corners.detach().double().contiguous().numpy(), first.tolist(),
+                                                        (float(min(size)), blur, sigma, cull), corners.dtype)
         total, kernel = np.zeros((len(first) - 1, *size)), compiled(_cover, _edges, _to_side, _inside, _signed, _box)
-        _share(lambda _, b: kernel(ctx.exact, ctx.first[b[0]], ctx.first[b[0] + 1], b[1], b[2], *ctx.options, total[b[0]]), _bands(len(total), size[0]))
+        _share(lambda _, b: kernel(ctx.exact, ctx.first[b[0]], ctx.first[b[0] + 1], b[1], b[2], *ctx.options,
+                                   total[b[0]]), _bands(len(total), size[0]))
         return torch.from_numpy(total).to(corners.dtype)
 
     @staticmethod
@@ -617,12 +697,14 @@ class _CoverNumba(torch.autograd.Function):
     def backward(ctx, pull):
         pull, gradients = pull.double().contiguous().numpy(), np.zeros((torch.get_num_threads(), *ctx.exact.shape))
         kernel = compiled(_uncover, _edges, _to_side, _inside, _signed, _box, _pull_squared)
-        _share(lambda worker, b: kernel(ctx.exact, ctx.first[b[0]], ctx.first[b[0] + 1], b[1], b[2], *ctx.options, pull[b[0]], gradients[worker]), _bands(*pull.shape[:2]))
+        _share(lambda worker, b: kernel(ctx.exact, ctx.first[b[0]], ctx.first[b[0] + 1], b[1], b[2], *ctx.options,
+                                        pull[b[0]], gradients[worker]), _bands(*pull.shape[:2]))
         return torch.from_numpy(gradients.sum(0)).to(ctx.dtype), None, None, None, None, None
 
 def _cover_torch(t: _Triangles, size, sigma: float, blur: float, cull: bool) -> Float[Tensor, "b h w"]:
     height, width = size
-    total = t.corners.new_zeros((len(t.first) - 1)*height*width) + t.corners[:0].sum()          # differentiable though nothing be seen
+    # differentiable though nothing be seen
+    total = t.corners.new_zeros((len(t.first) - 1)*height*width) + t.corners[:0].sum()
     for which, pixel, p in _pairs(t, size, blur, cull):
         squared = _measure_pairs(t.corners[which], p, False)[2]
         near = squared.detach() < blur
@@ -630,35 +712,47 @@ def _cover_torch(t: _Triangles, size, sigma: float, blur: float, cull: bool) -> 
     return total.reshape(-1, height, width)
 
 # %% ../../nbs/kit/render.ipynb #39813e5d
-def silhouette(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int], sigma: float = 1e-4, k: int | None = None, *, blur: float | None = None,
+def silhouette(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int], sigma: float = 1e-4,
+               k: int | None = None, *, blur: float | None = None,
                cull: bool = False, near: float = 1e-2, backend: str = "auto") -> Float[Tensor, "*b h w"]:
-    """The soft silhouette of a mesh: all faces within `blur` (default: `blur_of(sigma)`) of a pixel, without a list of fragments in memory; with
-    `k`, the nearest k only, by `rasterize` and `soft_silhouette`. Arguments and errors as for `rasterize`."""
+    """The soft silhouette of a mesh: all faces within `blur` (default: `blur_of(sigma)`) of a pixel, without a list of
+    fragments in memory; with `k`, the nearest k only, by `rasterize` and `soft_silhouette`. Arguments and errors as for
+    `rasterize`."""
     blur = blur_of(sigma) if blur is None else blur
-    if k is not None: return soft_silhouette(rasterize(mesh, camera, size, k, blur, cull=cull, near=near, backend=backend), sigma)
+    if k is not None:
+        return soft_silhouette(rasterize(mesh, camera, size, k, blur, cull=cull, near=near, backend=backend), sigma)
     engine = _engine("native" if backend == "auto" else backend, mesh, camera, size, 1, blur)
     if engine == "pytorch3d" or not sigma > 0:
-        raise PaperKitError("no silhouette of all faces here", expected="sigma above 0, and k with PyTorch3D", found=f"sigma={sigma}, backend='{backend}'", next_step="pass k")
+        raise PaperKitError("no silhouette of all faces here", expected="sigma above 0, and k with PyTorch3D",
+                            found=f"sigma={sigma}, backend='{backend}'", next_step="pass k")
     t = _triangles(mesh, camera, size, near)
-    total = _CoverNumba.apply(t.corners, t.first, tuple(size), sigma, blur, cull) if engine == "numba" else _cover_torch(t, tuple(size), sigma, blur, cull)
+    total = (_CoverNumba.apply(t.corners, t.first, tuple(size), sigma, blur, cull) if engine == "numba"
+             else _cover_torch(t, tuple(size), sigma, blur, cull))
     return -torch.expm1(-total).reshape(*t.batch, *size)
 
 # %% ../../nbs/kit/render.ipynb #b2a7fd57
-def interpolate(fragments: Fragments, values: Float[Tensor, "*b f 3 c"] | Sequence[Tensor], backend: str = "auto") -> Float[Tensor, "*b h w k c"]:
-    """Values at the corners of faces, carried to the fragments by their weights; 0 where there is no face. Differentiable in both.
+def interpolate(fragments: Fragments, values: Float[Tensor, "*b f 3 c"] | Sequence[Tensor],
+                backend: str = "auto") -> Float[Tensor, "*b h w k c"]:
+    """Values at the corners of faces, carried to the fragments by their weights; 0 where there is no face.
+    Differentiable in both.
 
-    `values`: one [F, 3, C] for all images, [*batch, F, 3, C], or a list with one for each mesh of a list. From vertices: `values[..., mesh.faces, :]`.
-    `backend="torch"` is differentiable more than once."""
+    `values`: one [F, 3, C] for all images, [*batch, F, 3, C], or a list with one for each mesh of a list. From
+    vertices: `values[..., mesh.faces, :]`. `backend="torch"` is differentiable more than once."""
     face, batch = fragments.face, fragments.face.shape[:-3]
     if not torch.is_tensor(values):
         counts = torch.tensor([len(v) for v in values])
         start, table = counts.cumsum(0) - counts, torch.cat(list(values))
     elif values.ndim == 3: start, table = torch.zeros(batch, dtype=torch.long), values
-    else: start, table = torch.arange(math.prod(batch)).reshape(batch)*values.shape[-3], values.expand(*batch, *values.shape[-3:]).flatten(0, -3)
+    else:
+        start, table = (torch.arange(math.prod(batch)).reshape(batch)*values.shape[-3],
+                        values.expand(*batch, *values.shape[-3:]).flatten(0, -3))
     if table.ndim != 3 or table.shape[1] != 3 or start.shape != batch:
-        raise PaperKitError("values and fragments do not fit together", expected=f"[faces, 3, channels], or one for each of {list(batch)} images", found=f"{list(table.shape)} for {list(start.shape)}",
+        raise PaperKitError("values and fragments do not fit together",
+                            expected=f"[faces, 3, channels], or one for each of {list(batch)} images",
+                            found=f"{list(table.shape)} for {list(start.shape)}",
                             next_step="take values at vertices by values[..., mesh.faces, :]")
-    if backend == "auto" and _native(face.device) == "numba" and table.dtype == fragments.weights.dtype: return _MixNumba.apply(face, fragments.weights, table, start)
+    if backend == "auto" and _native(face.device) == "numba" and table.dtype == fragments.weights.dtype:
+        return _MixNumba.apply(face, fragments.weights, table, start)
     hit = (face >= 0).nonzero(as_tuple=True)
     index = face[hit] + start.to(face.device).reshape(*batch, 1, 1, 1).expand(face.shape)[hit]
     here = (fragments.weights[hit][..., None]*table.index_select(0, index)).sum(1)
@@ -669,7 +763,8 @@ def _mix(face, weights, table, start, out):
     for i in range(len(face)):
         f = face[i] + start
         if face[i] >= 0:
-            for c in range(table.shape[2]): out[i, c] = weights[i, 0]*table[f, 0, c] + weights[i, 1]*table[f, 1, c] + weights[i, 2]*table[f, 2, c]
+            for c in range(table.shape[2]):
+                out[i, c] = weights[i, 0]*table[f, 0, c] + weights[i, 1]*table[f, 1, c] + weights[i, 2]*table[f, 2, c]
 
 def _unmix(face, weights, table, start, pull, to_weights, to_table):
     for i in range(len(face)):
@@ -686,30 +781,41 @@ class _MixNumba(torch.autograd.Function):
     def forward(ctx, face, weights, table, start):
         ctx.save_for_backward(face, weights, table, start)
         kernel, out = compiled(_mix), weights.new_zeros(*face.shape, table.shape[-1])
-        pieces, arrays = _MixNumba.pieces(face, start), [x.numpy() for x in (face.reshape(-1), weights.detach().reshape(-1, 3), table.detach().contiguous(), out.view(-1, table.shape[-1]))]
-        _share(lambda _, p: kernel(arrays[0][p[0]:p[1]], arrays[1][p[0]:p[1]], arrays[2], p[2], arrays[3][p[0]:p[1]]), pieces)
+        pieces, arrays = (_MixNumba.pieces(face, start),
+                          [x.numpy() for x in (face.reshape(-1), weights.detach().reshape(-1, 3),
+                                               table.detach().contiguous(), out.view(-1, table.shape[-1]))])
+        _share(lambda _, p: kernel(arrays[0][p[0]:p[1]], arrays[1][p[0]:p[1]], arrays[2], p[2], arrays[3][p[0]:p[1]]),
+               pieces)
         return out
 
     @staticmethod
     def pieces(face, start):
         size = math.prod(face.shape[-3:])
-        return [(i*size + size*j//4, i*size + size*(j + 1)//4, s) for i, s in enumerate(start.reshape(-1).tolist()) for j in range(4)]
+        return [(i*size + size*j//4, i*size + size*(j + 1)//4, s) for i, s in enumerate(start.reshape(-1).tolist())
+                for j in range(4)]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, pull):
         face, weights, table, start = ctx.saved_tensors
-        kernel, to_weights, to_table = compiled(_unmix), torch.zeros_like(weights.contiguous()), np.zeros((torch.get_num_threads(), *table.shape))
-        arrays = [x.numpy() for x in (face.reshape(-1), weights.detach().reshape(-1, 3), table.detach().contiguous(), pull.reshape(-1, table.shape[-1]).contiguous(), to_weights.view(-1, 3))]
-        _share(lambda worker, p: kernel(arrays[0][p[0]:p[1]], arrays[1][p[0]:p[1]], arrays[2], p[2], arrays[3][p[0]:p[1]], arrays[4][p[0]:p[1]], to_table[worker]), _MixNumba.pieces(face, start))
+        kernel, to_weights, to_table = (compiled(_unmix), torch.zeros_like(weights.contiguous()),
+                                        np.zeros((torch.get_num_threads(), *table.shape)))
+        arrays = [x.numpy() for x in (face.reshape(-1), weights.detach().reshape(-1, 3), table.detach().contiguous(),
+                                      pull.reshape(-1, table.shape[-1]).contiguous(), to_weights.view(-1, 3))]
+        _share(lambda worker, p: kernel(arrays[0][p[0]:p[1]], arrays[1][p[0]:p[1]], arrays[2], p[2],
+                                        arrays[3][p[0]:p[1]], arrays[4][p[0]:p[1]], to_table[worker]),
+               _MixNumba.pieces(face, start))
         return None, to_weights, torch.from_numpy(to_table.sum(0)).to(table.dtype), None
 
 # %% ../../nbs/kit/render.ipynb #3953a4a3
-def softmax_blend(fragments: Fragments, colours: Float[Tensor, "*b h w k c"], sigma: float = 1e-4, gamma: float = 1e-4, background: float | Float[Tensor, "c"] = 1.0,
+def softmax_blend(fragments: Fragments, colours: Float[Tensor, "*b h w k c"], sigma: float = 1e-4, gamma: float = 1e-4,
+                  background: float | Float[Tensor, " c"] = 1.0,
                   near: float = 1.0, far: float = 100.0, epsilon: float = 1e-10) -> Float[Tensor, "*b h w c"]:
-    """Colours of a pixel's faces and the background, weighted by D_j exp(z_j/gamma) and exp(epsilon/gamma) (Liu et al. 2019, Eq. 2 and 3).
+    """Colours of a pixel's faces and the background, weighted by D_j exp(z_j/gamma) and exp(epsilon/gamma) (Liu et al.
+    2019, Eq. 2 and 3).
 
-    D_j = sigmoid(-squared_j/sigma); z_j = (far - depth_j)/(far - near). As in PyTorch3D the background keeps at least the weight epsilon."""
+    D_j = sigmoid(-squared_j/sigma); z_j = (far - depth_j)/(far - near). As in PyTorch3D the background keeps at least
+    the weight epsilon."""
     covered = fragments.face >= 0
     depth = torch.where(covered, fragments.depth, torch.full_like(fragments.depth, far))
     z = (far - depth)/(far - near)
@@ -719,7 +825,8 @@ def softmax_blend(fragments: Fragments, colours: Float[Tensor, "*b h w k c"], si
     background = torch.as_tensor(background, dtype=colours.dtype, device=colours.device)
     return ((weight[..., None]*colours).sum(-2) + behind*background)/(weight.sum(-1, keepdim=True) + behind)
 
-def hard_blend(fragments: Fragments, colours: Float[Tensor, "*b h w k c"], background: float | Float[Tensor, "c"] = 1.0) -> Float[Tensor, "*b h w c"]:
+def hard_blend(fragments: Fragments, colours: Float[Tensor, "*b h w k c"],
+               background: float | Float[Tensor, " c"] = 1.0) -> Float[Tensor, "*b h w c"]:
     "The nearest face's colour, or the background's."
     background = torch.as_tensor(background, dtype=colours.dtype, device=colours.device)
     return torch.where(fragments.face[..., :1] >= 0, colours[..., 0, :], background)
@@ -731,16 +838,17 @@ class Picture(NamedTuple):
     alpha: Float[Tensor, "*b h w"]
 
 def render(mesh: Mesh | Sequence[Mesh], camera: Camera, size: tuple[int, int], shade: Callable[[Fragments], Tensor], *,
-           sigma: float = 1e-4, gamma: float = 1e-4, k: int = 8, background: float | Float[Tensor, "c"] = 1.0,
+           sigma: float = 1e-4, gamma: float = 1e-4, k: int = 8, background: float | Float[Tensor, " c"] = 1.0,
            depths: tuple[float, float] = (1.0, 100.0), **options) -> Picture:
-    """A picture of a mesh: `rasterize`, colours [*b, h, w, k, c] by `shade(fragments)`, `softmax_blend` of the nearest k, and `silhouette`
-    of all faces, which is ours whoever rasterises.
+    """A picture of a mesh: `rasterize`, colours [*b, h, w, k, c] by `shade(fragments)`, `softmax_blend` of the nearest
+    k, and `silhouette` of all faces, which is ours whoever rasterises.
 
-    `sigma=0` draws hard edges (the nearest face's colour, alpha 0 or 1). `depths`: the near and far of the blend. `options` as for
-    `rasterize`."""
+    `sigma=0` draws hard edges (the nearest face's colour, alpha 0 or 1). `depths`: the near and far of the blend.
+    `options` as for `rasterize`."""
     if sigma == 0:
         fragments = rasterize(mesh, camera, size, **options)
-        return Picture(hard_blend(fragments, shade(fragments), background), (fragments.face[..., 0] >= 0).to(fragments.depth))
+        return Picture(hard_blend(fragments, shade(fragments), background),
+                       (fragments.face[..., 0] >= 0).to(fragments.depth))
     fragments = rasterize(mesh, camera, size, k, options.pop("blur", blur_of(sigma)), **options)
     options.pop("perspective", None)
     backend = "torch" if options.pop("backend", "auto") == "torch" else "native"
@@ -763,15 +871,19 @@ def vertex_normals(mesh: Mesh) -> Float[Tensor, "*b v 3"]:
 def normals(mesh: Mesh, smooth: bool = True) -> Callable[[Fragments], Tensor]:
     "Unit normals of the fragments: interpolated from the vertices, or the face's own."
     def shade(fragments):
-        if smooth: return torch.nn.functional.normalize(interpolate(fragments, vertex_normals(mesh)[..., mesh.faces, :]), dim=-1)
+        if smooth:
+            return torch.nn.functional.normalize(interpolate(fragments, vertex_normals(mesh)[..., mesh.faces, :]),
+                                                 dim=-1)
         a, b, c = mesh.triangles.unbind(-2)
         flat = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1, eps=1e-30)
         return interpolate(fragments, flat[..., None, :].expand(*flat.shape[:-1], 3, 3))
     return shade
 
 # %% ../../nbs/kit/render.ipynb #82500bd7
-def sample_texture(texture: Float[Tensor, "*b h w c"], uv: Float[Tensor, "*b *n 2"], wrap: bool = True) -> Float[Tensor, "*b *n c"]:
-    """Bilinear lookup: u runs from 0 at the left edge of the image to 1 at the right, v from 0 at the *bottom* to 1 at the top.
+def sample_texture(texture: Float[Tensor, "*b h w c"], uv: Float[Tensor, "*b *n 2"],
+                   wrap: bool = True) -> Float[Tensor, "*b *n c"]:
+    """Bilinear lookup: u runs from 0 at the left edge of the image to 1 at the right, v from 0 at the *bottom* to 1 at
+    the top.
 
     Beyond that the image repeats, or with `wrap=False` its border goes on. Differentiable in both."""
     batch, (height, width, channels) = texture.shape[:-3], texture.shape[-3:]
@@ -781,10 +893,12 @@ def sample_texture(texture: Float[Tensor, "*b h w c"], uv: Float[Tensor, "*b *n 
     if wrap:
         image, border = torch.nn.functional.pad(image, (1, 1, 1, 1), mode="circular"), at.new_tensor([width, height])
         at = ((at - at.detach().floor())*border + 1)/(border + 2)
-    found = torch.nn.functional.grid_sample(image, 2*at - 1, mode="bilinear", padding_mode="border", align_corners=False)
+    found = torch.nn.functional.grid_sample(image, 2*at - 1, mode="bilinear", padding_mode="border",
+                                            align_corners=False)
     return found[:, :, 0].movedim(1, -1).reshape(*uv.shape[:-1], channels)
 
-def textured(mesh: Mesh, uv: Float[Tensor, "*b t 2"], texture: Float[Tensor, "*b h w c"], uv_faces: Int[Tensor, "f 3"] | None = None, wrap: bool = True) -> Callable[[Fragments], Tensor]:
+def textured(mesh: Mesh, uv: Float[Tensor, "*b t 2"], texture: Float[Tensor, "*b h w c"],
+             uv_faces: Int[Tensor, "f 3"] | None = None, wrap: bool = True) -> Callable[[Fragments], Tensor]:
     "A shade from an image and a place on it for each vertex, or for each corner by `uv_faces`, indices into `uv`."
     faces = mesh.faces if uv_faces is None else uv_faces
     return lambda fragments: sample_texture(texture, interpolate(fragments, uv[..., faces, :]), wrap)
@@ -797,11 +911,13 @@ class Textured(NamedTuple):
     texture: Float[Tensor, "h w 3"]
 
 def read_textured(path, *, largest: int | None = None, dtype=None) -> Textured:
-    """A mesh file with its image (OBJ with MTL, GLB, ...), the image at most `largest` pixels wide and high. Vertices on seams of the texture are doubled.
+    """A mesh file with its image (OBJ with MTL, GLB, ...), the image at most `largest` pixels wide and high. Vertices
+    on seams of the texture are doubled.
 
     Raises `PaperKitError` for what is missing, broken, or has no texture. Needs trimesh."""
     file, dtype = Path(path), dtype or torch.get_default_dtype()
-    wrong = lambda what, found: PaperKitError(what, file=str(file), expected="a mesh with places on an image", found=found, next_step="read_mesh reads it without colours")
+    wrong = lambda what, found: PaperKitError(what, file=str(file), expected="a mesh with places on an image",
+                                              found=found, next_step="read_mesh reads it without colours")
     if not file.is_file(): raise wrong("there is no such mesh", "no such file")
     said = dict(what="the mesh cannot be read", next_step=wrong("", "").next_step)
     with reading(file, wrong("", "").expected, 1 << 29, **said):
@@ -812,13 +928,18 @@ def read_textured(path, *, largest: int | None = None, dtype=None) -> Textured:
             image = image.convert("RGB")
             if largest is not None: image.thumbnail((largest, largest))
     uv = getattr(loaded.visual, "uv", None)
-    if uv is None or image is None or not np.isfinite(uv).all(): raise wrong("the mesh has no texture", f"uv: {uv is not None}, image: {image is not None}")
-    return Textured(from_trimesh(loaded, dtype=dtype), torch.as_tensor(np.array(uv), dtype=dtype), torch.as_tensor(np.array(image), dtype=dtype)/255)
+    if uv is None or image is None or not np.isfinite(uv).all():
+        raise wrong("the mesh has no texture", f"uv: {uv is not None}, image: {image is not None}")
+    return Textured(from_trimesh(loaded, dtype=dtype), torch.as_tensor(np.array(uv), dtype=dtype),
+                    torch.as_tensor(np.array(image), dtype=dtype)/255)
 
 # %% ../../nbs/kit/render.ipynb #4a9494ce
-def phong(albedo: Float[Tensor, "*n c"], normals: Float[Tensor, "*n 3"], points: Float[Tensor, "*n 3"], eye: Float[Tensor, "*n 3"], light: Float[Tensor, "*n 3"], *,
-          ambient: float = 0.4, diffuse: float = 0.6, specular: float = 0.2, shininess: float = 32.0, distant: bool = False) -> Float[Tensor, "*n c"]:
-    "albedo (ambient + diffuse n.l) + specular (r.v)^shininess (Phong 1975), for a lamp at `light`, or in its direction when `distant`."
+def phong(albedo: Float[Tensor, "*n c"], normals: Float[Tensor, "*n 3"], points: Float[Tensor, "*n 3"],
+          eye: Float[Tensor, "*n 3"], light: Float[Tensor, "*n 3"], *,
+          ambient: float = 0.4, diffuse: float = 0.6, specular: float = 0.2, shininess: float = 32.0,
+          distant: bool = False) -> Float[Tensor, "*n c"]:
+    """albedo (ambient + diffuse n.l) + specular (r.v)^shininess (Phong 1975), for a lamp at `light`, or in its
+    direction when `distant`."""
     unit = functools.partial(torch.nn.functional.normalize, dim=-1)
     l, v = unit(light if distant else light - points).expand_as(normals), unit(eye - points)
     facing = (normals*l).sum(-1, keepdim=True)
@@ -826,32 +947,40 @@ def phong(albedo: Float[Tensor, "*n c"], normals: Float[Tensor, "*n 3"], points:
     shine = torch.where(facing > 0, (mirrored*v).sum(-1, keepdim=True).clamp(min=0), torch.zeros_like(facing))
     return albedo*(ambient + diffuse*facing.clamp(min=0)) + specular*shine**shininess
 
+# %% ../../nbs/kit/render.ipynb #dde863fb
 def spherical_harmonics(normals: Float[Tensor, "*n 3"], light: Float[Tensor, "9 c"]) -> Float[Tensor, "*n c"]:
-    """Irradiance over pi at the normals of a distant light with real spherical-harmonics coefficients L_00, L_1-1, L_10, L_11, L_2-2, ..., L_22
-    (Ramamoorthi and Hanrahan 2001, Eq. 7 and 8): what a white matt surface shows."""
+    """Irradiance over pi at the normals of a distant light with real spherical-harmonics coefficients L_00, L_1-1,
+    L_10, L_11, L_2-2, ..., L_22 (Ramamoorthi and Hanrahan 2001, Eq. 7 and 8): what a white matt surface shows."""
     x, y, z = normals.unbind(-1)
     one = torch.ones_like(x)
-    basis = torch.stack([0.282095*one, 0.488603*y, 0.488603*z, 0.488603*x, 1.092548*x*y, 1.092548*y*z, 0.315392*(3*z*z - 1), 1.092548*x*z, 0.546274*(x*x - y*y)], -1)
+    basis = torch.stack([0.282095*one, 0.488603*y, 0.488603*z, 0.488603*x, 1.092548*x*y, 1.092548*y*z,
+                         0.315392*(3*z*z - 1), 1.092548*x*z, 0.546274*(x*x - y*y)], -1)
     return (basis*basis.new_tensor([1.0] + [2/3]*3 + [1/4]*5)) @ light
 
-def lit(mesh: Mesh, camera: Camera, shade: Callable[[Fragments], Tensor], light: Float[Tensor, "3"] | Float[Tensor, "9 c"], smooth: bool = True, **options) -> Callable[[Fragments], Tensor]:
+def lit(mesh: Mesh, camera: Camera, shade: Callable[[Fragments], Tensor],
+        light: Float[Tensor, "3"] | Float[Tensor, "9 c"], smooth: bool = True,
+        **options) -> Callable[[Fragments], Tensor]:
     "A shade in the light of a lamp at `light` [3] (`options` as for `phong`), or of nine spherical harmonics [9, c]."
     def lighted(fragments):
         albedo, n = shade(fragments), normals(mesh, smooth)(fragments)
         if light.shape[0] == 9: return albedo*spherical_harmonics(n, light)
-        return phong(albedo, n, interpolate(fragments, mesh.triangles), camera.centre[..., None, None, None, :], light, **options)
+        return phong(albedo, n, interpolate(fragments, mesh.triangles), camera.centre[..., None, None, None, :], light,
+                     **options)
     return lighted
 
 # %% ../../nbs/kit/render.ipynb #d0f3bb2f
 def nearest_depth(fragments: Fragments, background: float = 0.0) -> Float[Tensor, "*b h w"]:
     "Depth of the nearest face of each pixel."
-    return torch.where(fragments.face[..., 0] >= 0, fragments.depth[..., 0], torch.full_like(fragments.depth[..., 0], background))
+    return torch.where(fragments.face[..., 0] >= 0, fragments.depth[..., 0],
+                       torch.full_like(fragments.depth[..., 0], background))
 
 # %% ../../nbs/kit/render.ipynb #60ba8b0f
-from .rays import (Composite, Hits, composite_alpha, composite_density, depth_map, field_normals, field_picture, mesh_picture, multiplane, plane_homography,
+from .rays import (Composite, Hits, composite_alpha, composite_density, depth_map, field_normals,
+                                field_picture, mesh_picture, multiplane, plane_homography,
                                 shade, sphere_trace, trace, viewpoint, warp)
 
-_all_ = ["Composite", "Hits", "composite_alpha", "composite_density", "depth_map", "field_normals", "field_picture", "mesh_picture", "multiplane", "plane_homography",
+_all_ = ["Composite", "Hits", "composite_alpha", "composite_density", "depth_map", "field_normals", "field_picture",
+         "mesh_picture", "multiplane", "plane_homography",
          "shade", "sphere_trace", "trace", "viewpoint", "warp"]
 
 # %% ../../nbs/kit/render.ipynb #5b1a7c21
@@ -861,15 +990,20 @@ _all_ = ["Stamped", "Termination", "end_rays", "gaussian", "occupancy", "soft_co
 
 # %% ../../nbs/kit/render.ipynb #e7502414
 def _exhibit_scene() -> dict:
-    "What the exhibit starts with: corners of two triangles (x right, y down, from -1 to 1), their goal, colours, sharpness."
+    """What the exhibit starts with: corners of two triangles (x right, y down, from -1 to 1), their goal, colours,
+    sharpness."""
     return {"corners": [[[-0.85, 0.25], [0.1, 0.55], [-0.35, -0.6]], [[-0.15, -0.45], [0.8, -0.3], [0.3, 0.4]]],
             "goal": [[[-0.55, 0.5], [0.55, 0.65], [0.0, -0.7]], [[-0.3, -0.75], [0.7, -0.6], [0.45, 0.45]]],
-            "depths": [0.75, 0.35], "colours": [[0.835, 0.369, 0.0], [0.0, 0.447, 0.698]], "sigma": 0.01, "gamma": 0.1, "pixels": 60}
+            "depths": [0.75, 0.35], "colours": [[0.835, 0.369, 0.0], [0.0, 0.447, 0.698]], "sigma": 0.01,
+            "gamma": 0.1, "pixels": 60}
 
+# %% ../../nbs/kit/render.ipynb #930f8930
 def _exhibit_picture(scene: dict, change: tuple[int, int] = (0, 2)):
-    "The exhibit as it first appears, drawn by this renderer: the picture, and its derivative when one corner moves to the right."
+    """The exhibit as it first appears, drawn by this renderer: the picture, and its derivative when one corner moves to
+    the right."""
     import matplotlib.pyplot as plt
-    v = torch.tensor([[[*c, 1 - z] for c in t] for t, z in zip(scene["corners"], scene["depths"])], dtype=torch.float64).reshape(-1, 3)
+    v = torch.tensor([[[*c, 1 - z] for c in t] for t, z in zip(scene["corners"], scene["depths"])],
+                     dtype=torch.float64).reshape(-1, 3)
     n, faces = scene["pixels"], torch.arange(6).reshape(2, 3)
     camera = orthographic((n, n), torch.eye(4, dtype=torch.float64), 2.0)
     colours = torch.tensor(scene["colours"], dtype=torch.float64).repeat_interleave(3, 0)
@@ -878,13 +1012,16 @@ def _exhibit_picture(scene: dict, change: tuple[int, int] = (0, 2)):
         fragments = rasterize(Mesh(v, faces), camera, (n, n), 2, 8.0)
         weight = torch.sigmoid(-fragments.squared/scene["sigma"])*torch.exp((1 - fragments.depth)/scene["gamma"])
         alpha = soft_silhouette(fragments, scene["sigma"])[..., None]
-        return alpha*(weight[..., None]*coloured(Mesh(v, faces), colours)(fragments)).sum(-2)/weight.sum(-1, keepdim=True) + 1 - alpha
+        return alpha*(weight[..., None]*coloured(Mesh(v, faces),
+                                                 colours)(fragments)).sum(-2)/weight.sum(-1, keepdim=True) + 1 - alpha
 
     move = torch.zeros_like(v)
     move[3*change[0] + change[1], 0] = 1e-5
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.4))
     left.imshow(picture(v), extent=(-1, 1, 1, -1)); left.set_title("picture")
-    right.imshow((picture(v + move) - picture(v - move)).mean(-1)/2e-5, cmap="RdBu", vmin=-2, vmax=2, extent=(-1, 1, 1, -1)); right.set_title("its derivative")
+    right.imshow((picture(v + move) - picture(v - move)).mean(-1)/2e-5, cmap="RdBu", vmin=-2, vmax=2,
+                 extent=(-1, 1, 1, -1))
+    right.set_title("its derivative")
     for axis in (left, right): axis.axis("off")
     plt.close(figure)
     for t in scene["goal"]: left.plot(*zip(*t, t[0]), "--", color="#1f2933", linewidth=1)
@@ -985,4 +1122,5 @@ def exhibit():
     "Two soft triangles to take in hand: corners, sigma, gamma, the picture's derivative, and a descent towards a goal."
     from paper_kit.kit.show import bespoke
     scene = _exhibit_scene()
-    return bespoke("Two soft triangles", "(root, data) => {" + _exhibit_paint + _exhibit_show + _exhibit_steer + "}", scene, lambda: _exhibit_picture(scene), html=_exhibit_html, css=_exhibit_style, height=640)
+    return bespoke("Two soft triangles", "(root, data) => {" + _exhibit_paint + _exhibit_show + _exhibit_steer + "}",
+                   scene, lambda: _exhibit_picture(scene), html=_exhibit_html, css=_exhibit_style, height=640)

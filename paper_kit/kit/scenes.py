@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
-from .files import PaperKitError, need
-from .geometry import axis_angle_to_matrix, intrinsics, invert, look_at, project, rays, rigid, transform
+from .files import PaperKitError
+from .geometry import axis_angle_to_matrix, intrinsics, invert, look_at, project, rays, rigid
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -51,13 +51,16 @@ def _ellipsoid(o, d, size):
 # %% ../../nbs/kit/scenes.ipynb #4ae7302d
 def _side(o, d, radius, half):
     "Hits of the straight side of a cylinder."
-    roots = _roots(d[..., :2].square().sum(-1), (o[..., :2]*d[..., :2]).sum(-1), o[..., :2].square().sum(-1) - radius**2)
-    return _first(*(torch.where((o[..., 2] + torch.where(t.isfinite(), t, 0)*d[..., 2]).abs() <= half, t, NEVER) for t in roots))
+    roots = _roots(d[..., :2].square().sum(-1), (o[..., :2]*d[..., :2]).sum(-1),
+                   o[..., :2].square().sum(-1) - radius**2)
+    return _first(*(torch.where((o[..., 2] + torch.where(t.isfinite(), t, 0)*d[..., 2]).abs() <= half, t, NEVER)
+                    for t in roots))
 
 def _cylinder(o, d, size):
     radius, half = size[..., 0], size[..., 2]
     rise = torch.where(d[..., 2].abs() < 1e-9, torch.full_like(d[..., 2], 1e-9), d[..., 2])
-    caps = [torch.where((o[..., :2] + t[..., None]*d[..., :2]).square().sum(-1) <= radius**2, t, NEVER) for t in ((half - o[..., 2])/rise, (-half - o[..., 2])/rise)]
+    caps = [torch.where((o[..., :2] + t[..., None]*d[..., :2]).square().sum(-1) <= radius**2, t, NEVER)
+            for t in ((half - o[..., 2])/rise, (-half - o[..., 2])/rise)]
     return _first(_side(o, d, radius, half), *caps)
 
 def _capsule(o, d, size):
@@ -87,7 +90,8 @@ def _normal(kind: str, x: Float[Tensor, "n 3"], size: Float[Tensor, "n 3"]) -> F
     beyond = x[:, 2].abs() - size[:, 2]
     if kind == "capsule": return torch.stack([x[:, 0], x[:, 1], beyond.clamp(min=0)*x[:, 2].sign()], -1)
     cap = (x[:, :2].square().sum(-1).sqrt() < size[:, 0]*(1 - 1e-3)) & (beyond > -1e-3*size[:, 2])
-    return torch.where(cap[:, None], torch.stack([zero, zero, x[:, 2].sign()], -1), torch.stack([x[:, 0], x[:, 1], zero], -1))
+    return torch.where(cap[:, None], torch.stack([zero, zero, x[:, 2].sign()], -1),
+                       torch.stack([x[:, 0], x[:, 1], zero], -1))
 
 def _surface(kind: str, x: Float[Tensor, "n 3"], size: Float[Tensor, "n 3"]) -> Float[Tensor, "n 2"]:
     "Texture coordinates in metres."
@@ -99,12 +103,14 @@ def _surface(kind: str, x: Float[Tensor, "n 3"], size: Float[Tensor, "n 3"]) -> 
     return torch.stack([around, x[:, 2]], -1)
 
 # %% ../../nbs/kit/scenes.ipynb #99ba8c13
-LABELS = ("sky", "floor", "wall", "ceiling", "backdrop", "chair", "table", "sofa", "bed", "shelf", "lamp", "plant", "railing", "person", "ball", "screen", "picture", "box")
+LABELS = ("sky", "floor", "wall", "ceiling", "backdrop", "chair", "table", "sofa", "bed", "shelf", "lamp", "plant",
+          "railing", "person", "ball", "screen", "picture", "box")
 
 @dataclass(frozen=True)
 class Part:
-    """A body at a place. `size`: half lengths in metres; `at`: its centre; `turn`: its axis-angle rotation; `texture` and `mask`: rows of the scene's pictures (-1: none);
-    `tiling`: repetitions a metre; `gloss`: strength of the highlight, 0 to 1."""
+    """A body at a place. `size`: half lengths in metres; `at`: its centre; `turn`: its axis-angle rotation; `texture`
+    and `mask`: rows of the scene's pictures (-1: none); `tiling`: repetitions a metre; `gloss`: strength of the
+    highlight, 0 to 1."""
     kind: str
     size: tuple
     at: tuple = (0.0, 0.0, 0.0)
@@ -116,7 +122,8 @@ class Part:
     gloss: float = 0.0
 
 class Thing(NamedTuple):
-    "Parts that belong together, in axes of their own with the floor at z = 0; label, place on the floor, heading; velocity (m/s) and turning (rad/s) in the world's axes."
+    """Parts that belong together, in axes of their own with the floor at z = 0; label, place on the floor, heading;
+    velocity (m/s) and turning (rad/s) in the world's axes."""
     label: str
     parts: list
     at: tuple = (0.0, 0.0, 0.0)
@@ -127,17 +134,18 @@ class Thing(NamedTuple):
 # %% ../../nbs/kit/scenes.ipynb #b12ddbc7
 @dataclass(eq=False)
 class Scene:
-    "Parts as tensors, one row each, with the pictures they refer to, point lights (place and colour), ambient light, and the colour of what no ray meets."
-    kind: Int[Tensor, "n"]
+    """Parts as tensors, one row each, with the pictures they refer to, point lights (place and colour), ambient light,
+    and the colour of what no ray meets."""
+    kind: Int[Tensor, " n"]
     pose: Float[Tensor, "n 4 4"]
     size: Float[Tensor, "n 3"]
     color: Float[Tensor, "n 3"]
-    texture: Int[Tensor, "n"]
-    mask: Int[Tensor, "n"]
-    tiling: Float[Tensor, "n"]
-    gloss: Float[Tensor, "n"]
-    instance: Int[Tensor, "n"]
-    label: Int[Tensor, "n"]
+    texture: Int[Tensor, " n"]
+    mask: Int[Tensor, " n"]
+    tiling: Float[Tensor, " n"]
+    gloss: Float[Tensor, " n"]
+    instance: Int[Tensor, " n"]
+    label: Int[Tensor, " n"]
     pivot: Float[Tensor, "n 3"]
     velocity: Float[Tensor, "n 3"]
     turning: Float[Tensor, "n 3"]
@@ -158,29 +166,48 @@ class Scene:
         return rigid(R, self.pivot + self.velocity*time - (R @ self.pivot[..., None]).squeeze(-1)) @ self.pose
 
 # %% ../../nbs/kit/scenes.ipynb #15b274d2
-def assemble(things: list[Thing], textures: Float[Tensor, "t 3 s s"] | None = None, masks: Float[Tensor, "m s s"] | None = None,
+def assemble(things: list[Thing], textures: Float[Tensor, "t 3 s s"] | None = None,
+             masks: Float[Tensor, "m s s"] | None = None,
              lights: list[tuple] = ((0.0, 0.0, 2.4, 0.8, 0.8, 0.8),), **options) -> Scene:
-    "A scene of things, numbered from 1. Raises `PaperKitError` for an unknown kind or label, a size that is not positive, a picture that is not there."
-    textures, masks = torch.ones(1, 3, 2, 2) if textures is None else textures, torch.ones(1, 2, 2) if masks is None else masks
-    rows = {name: [] for name in ("kind", "pose", "size", "color", "texture", "mask", "tiling", "gloss", "instance", "label", "pivot", "velocity", "turning")}
+    """A scene of things, numbered from 1. Raises `PaperKitError` for an unknown kind or label, a size that is not
+    positive, a picture that is not there."""
+    textures, masks = (torch.ones(1, 3, 2, 2) if textures is None else textures, torch.ones(1, 2, 2)
+                       if masks is None else masks)
+    rows = {name: [] for name in ("kind", "pose", "size", "color", "texture", "mask", "tiling", "gloss", "instance",
+                                  "label", "pivot", "velocity", "turning")}
     for number, thing in enumerate(things, 1):
-        if thing.label not in LABELS: raise PaperKitError("there is no such label", expected=", ".join(LABELS), found=thing.label, next_step="choose one")
-        own = rigid(axis_angle_to_matrix(torch.tensor([0.0, 0.0, thing.heading])), torch.tensor(thing.at, dtype=torch.float32))
+        if thing.label not in LABELS:
+            raise PaperKitError("there is no such label", expected=", ".join(LABELS), found=thing.label,
+                                next_step="choose one")
+        own = rigid(axis_angle_to_matrix(torch.tensor([0.0, 0.0, thing.heading])),
+                    torch.tensor(thing.at, dtype=torch.float32))
         for part in thing.parts:
             least = 2 if part.kind == "card" else 3
-            if part.kind not in KINDS or min(part.size[:least]) <= 0 or not -1 <= part.texture < len(textures) or not -1 <= part.mask < len(masks):
-                raise PaperKitError(f"a part of {thing.label} {number} cannot be built", expected=f"one of {', '.join(KINDS)}, positive half lengths, texture below {len(textures)}, mask below {len(masks)}",
-                                    found=f"{part.kind}, {part.size}, texture {part.texture}, mask {part.mask}", next_step="correct it")
-            rows["pose"].append(own @ rigid(axis_angle_to_matrix(torch.tensor(part.turn, dtype=torch.float32)), torch.tensor(part.at, dtype=torch.float32)))
-            for name, value in (("kind", KINDS.index(part.kind)), ("size", part.size), ("color", part.color), ("texture", part.texture), ("mask", part.mask), ("tiling", part.tiling), ("gloss", part.gloss),
-                                ("instance", number), ("label", LABELS.index(thing.label)), ("pivot", thing.at), ("velocity", thing.velocity), ("turning", thing.turning)):
-                rows[name].append(torch.tensor(value) if isinstance(value, int) else torch.tensor(value, dtype=torch.float32))
-    if not rows["kind"]: raise PaperKitError("an empty scene", expected="at least one part", found="none", next_step="put something in")
-    return Scene(**{name: torch.stack(values) for name, values in rows.items()}, textures=textures, masks=masks, lights=torch.tensor(lights, dtype=torch.float32), **options)
+            if (part.kind not in KINDS or min(part.size[:least]) <= 0 or not -1 <= part.texture < len(textures)
+                or not -1 <= part.mask < len(masks)):
+                raise PaperKitError(f"a part of {thing.label} {number} cannot be built",
+                                    expected=f"one of {', '.join(KINDS)}, positive half lengths, texture below "
+                                             f"{len(textures)}, mask below {len(masks)}",
+                                    found=f"{part.kind}, {part.size}, texture {part.texture}, mask {part.mask}",
+                                    next_step="correct it")
+            rows["pose"].append(own @ rigid(axis_angle_to_matrix(torch.tensor(part.turn, dtype=torch.float32)),
+                                            torch.tensor(part.at, dtype=torch.float32)))
+            for name, value in (("kind", KINDS.index(part.kind)), ("size", part.size), ("color", part.color),
+                                ("texture", part.texture), ("mask", part.mask), ("tiling", part.tiling),
+                                ("gloss", part.gloss),
+                                ("instance", number), ("label", LABELS.index(thing.label)), ("pivot", thing.at),
+                                ("velocity", thing.velocity), ("turning", thing.turning)):
+                rows[name].append(torch.tensor(value) if isinstance(value, int)
+                                  else torch.tensor(value, dtype=torch.float32))
+    if not rows["kind"]:
+        raise PaperKitError("an empty scene", expected="at least one part", found="none", next_step="put something in")
+    return Scene(**{name: torch.stack(values) for name, values in rows.items()}, textures=textures, masks=masks,
+                 lights=torch.tensor(lights, dtype=torch.float32), **options)
 
 # %% ../../nbs/kit/scenes.ipynb #8a1a258b
 class Hits(NamedTuple):
-    "For each ray: distance in units of its direction (infinite: nothing met), row of the part, point and unit normal in the world (towards the ray's start), texture coordinates."
+    """For each ray: distance in units of its direction (infinite: nothing met), row of the part, point and unit normal
+    in the world (towards the ray's start), texture coordinates."""
     distance: Float[Tensor, "*r"]
     part: Int[Tensor, "*r"]
     point: Float[Tensor, "*r 3"]
@@ -190,12 +217,15 @@ class Hits(NamedTuple):
     @property
     def met(self) -> Bool[Tensor, "*r"]: return self.distance.isfinite()
 
-def _reach(scene: Scene) -> Float[Tensor, "n"]:
+def _reach(scene: Scene) -> Float[Tensor, " n"]:
     "Radius of a ball around each part."
     a, b, c = scene.size.unbind(-1)
-    return torch.stack([scene.size.norm(dim=-1), scene.size.amax(-1), (a*a + c*c).sqrt(), a + c, (a*a + b*b).sqrt()])[scene.kind, torch.arange(len(scene), device=a.device)]*1.001
+    return torch.stack([scene.size.norm(dim=-1), scene.size.amax(-1), (a*a + c*c).sqrt(), a + c,
+                        (a*a + b*b).sqrt()])[scene.kind, torch.arange(len(scene), device=a.device)]*1.001
 
-def _candidates(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r 3"], skip) -> tuple[Int[Tensor, "p"], Int[Tensor, "p"]]:
+# %% ../../nbs/kit/scenes.ipynb #53305fc9
+def _candidates(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r 3"],
+                skip) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"]]:
     "Pairs (part, ray) whose ball the ray meets."
     centre, reach = pose[:, :3, 3], _reach(scene)[:, None]
     d = torch.nn.functional.normalize(d, dim=-1)
@@ -204,10 +234,13 @@ def _candidates(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r
     close = (apart - along.square() <= reach.square() + 1e-4*(1 + apart)) & (along > -reach)
     return (close if skip is None else close & (scene.instance[:, None] != skip)).nonzero().unbind(-1)
 
-def _nearest(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r 3"], skip) -> tuple[Float[Tensor, "r"], Int[Tensor, "r"]]:
+# %% ../../nbs/kit/scenes.ipynb #a90ed599
+def _nearest(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r 3"],
+             skip) -> tuple[Float[Tensor, " r"], Int[Tensor, " r"]]:
     "Distance along each ray to the nearest part, and which part it is (0 where none)."
     part, ray = _candidates(scene, pose, o, d, skip)
-    distance, which = torch.full((len(o),), NEVER, dtype=o.dtype, device=o.device), torch.full((len(o),), len(scene), device=o.device)
+    distance, which = (torch.full((len(o),), NEVER, dtype=o.dtype, device=o.device),
+                       torch.full((len(o),), len(scene), device=o.device))
     found, kinds = o.new_full((len(part),), NEVER), scene.kind[part]
     for k, kind in enumerate(KINDS):
         here = (kinds == k).nonzero()[:, 0]
@@ -216,14 +249,16 @@ def _nearest(scene: Scene, pose, o: Float[Tensor, "r 3"], d: Float[Tensor, "r 3"
         R = pose[p, :3, :3]
         own_o, own_d = (((o[r] - pose[p, :3, 3])[:, None] @ R)[:, 0], (d[r][:, None] @ R)[:, 0])
         t = _MEET[kind](own_o, own_d, scene.size[p])
-        if kind == "card": t = torch.where(_through(scene, p, own_o + torch.where(t.isfinite(), t, 0)[:, None]*own_d), NEVER, t)
+        if kind == "card":
+            t = torch.where(_through(scene, p, own_o + torch.where(t.isfinite(), t, 0)[:, None]*own_d), NEVER, t)
         found[here] = t
     distance.scatter_reduce_(0, ray, found, "amin")
     first = found.isfinite() & (found == distance[ray])
     which.scatter_reduce_(0, ray[first], part[first], "amin")
     return distance, torch.where(which < len(scene), which, 0)
 
-def _through(scene: Scene, part: Int[Tensor, "p"], x: Float[Tensor, "p 3"]) -> Bool[Tensor, "p"]:
+# %% ../../nbs/kit/scenes.ipynb #e08591d8
+def _through(scene: Scene, part: Int[Tensor, " p"], x: Float[Tensor, "p 3"]) -> Bool[Tensor, " p"]:
     "Is this place of a card in a hole of its mask?"
     s = scene.masks.shape[-1]
     place = ((x[:, :2]/scene.size[part, :2] + 1)/2*s).long().clamp(0, s - 1)
@@ -231,11 +266,12 @@ def _through(scene: Scene, part: Int[Tensor, "p"], x: Float[Tensor, "p 3"]) -> B
     return (mask >= 0) & (scene.masks[mask.clamp(min=0), place[:, 1], place[:, 0]] < 0.5)
 
 def _chunks(scene: Scene, pose, o, d, skip, most: int) -> tuple[Tensor, Tensor]:
-    parts = [_nearest(scene, pose, o[rows], d[rows], None if skip is None else skip[rows]) for rows in torch.arange(len(o), device=o.device).split(max(1, most//len(scene)))]
+    parts = [_nearest(scene, pose, o[rows], d[rows], None if skip is None else skip[rows])
+             for rows in torch.arange(len(o), device=o.device).split(max(1, most//len(scene)))]
     return tuple(torch.cat(p) for p in zip(*parts)) if parts else (o.new_zeros(0), o.new_zeros(0, dtype=torch.long))
 
 # %% ../../nbs/kit/scenes.ipynb #4625e345
-def _parts_of(scene: Scene, rows: Int[Tensor, "r"], x: Float[Tensor, "r 3"]) -> tuple[Tensor, Tensor]:
+def _parts_of(scene: Scene, rows: Int[Tensor, " r"], x: Float[Tensor, "r 3"]) -> tuple[Tensor, Tensor]:
     "Normals and texture coordinates of points on their parts, in the parts' own axes."
     normal, surface, kinds = torch.zeros_like(x), x.new_zeros(len(x), 2), scene.kind[rows]
     for k, kind in enumerate(KINDS):
@@ -245,13 +281,17 @@ def _parts_of(scene: Scene, rows: Int[Tensor, "r"], x: Float[Tensor, "r 3"]) -> 
             normal[here], surface[here] = _normal(kind, x[here], size).to(x), _surface(kind, x[here], size)
     return normal, surface
 
+# %% ../../nbs/kit/scenes.ipynb #fca04b49
 @torch.no_grad()
-def cast(scene: Scene, origin: Float[Tensor, "*r 3"], direction: Float[Tensor, "*r 3"], time: float = 0.0, skip: Int[Tensor, "*r"] | None = None, most: int = 2**21) -> Hits:
-    """The first part that each ray meets at a time. `skip`: instances that the rays pass through (-1: none). `most`: pairs of part and ray treated at once.
+def cast(scene: Scene, origin: Float[Tensor, "*r 3"], direction: Float[Tensor, "*r 3"], time: float = 0.0,
+         skip: Int[Tensor, "*r"] | None = None, most: int = 2**21) -> Hits:
+    """The first part that each ray meets at a time. `skip`: instances that the rays pass through (-1: none). `most`:
+    pairs of part and ray treated at once.
 
     Raises `PaperKitError` for rays that are not finite."""
     if not (origin.isfinite().all() and direction.isfinite().all()):
-        raise PaperKitError("a ray is not finite", expected="finite origins and directions", found="NaN or infinity", next_step="look at the camera")
+        raise PaperKitError("a ray is not finite", expected="finite origins and directions", found="NaN or infinity",
+                            next_step="look at the camera")
     shape = direction.shape[:-1]
     o, d, pose = origin.expand(direction.shape).reshape(-1, 3), direction.reshape(-1, 3), scene.poses(time)
     skip = None if skip is None else skip.reshape(-1)
@@ -261,10 +301,12 @@ def cast(scene: Scene, origin: Float[Tensor, "*r 3"], direction: Float[Tensor, "
     normal, surface = _parts_of(scene, part, ((point - own[:, :3, 3])[:, None] @ own[:, :3, :3])[:, 0])
     normal = torch.nn.functional.normalize((own[:, :3, :3] @ normal[..., None])[..., 0], dim=-1)
     normal = torch.where(((normal*d).sum(-1) > 0)[:, None], -normal, normal)
-    return Hits(distance.view(shape), part.view(shape), point.view(*shape, 3), normal.view(*shape, 3), surface.view(*shape, 2))
+    return Hits(distance.view(shape), part.view(shape), point.view(*shape, 3), normal.view(*shape, 3),
+                surface.view(*shape, 2))
 
 # %% ../../nbs/kit/scenes.ipynb #5446b9b1
-def _taps(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, "n"], surface: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+def _taps(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, " n"],
+          surface: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
     s = textures.shape[-1]
     place = (surface % 1)*s - 0.5
     low = place.floor()
@@ -273,12 +315,15 @@ def _taps(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, "n"], surface: 
     across = [torch.lerp(texels[which, y, columns[0]], texels[which, y, columns[1]], part[:, :1]) for y in rows]
     return torch.lerp(*across, part[:, 1:])
 
-def look_up(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, "n"], surface: Float[Tensor, "n 2"], wide: Float[Tensor, "n"] | None = None) -> Float[Tensor, "n 3"]:
-    """Bilinear lookup in textures that repeat; one unit of `surface` is one repetition, `which` below 0 is white. Where `wide`, a length in repetitions, spans
-    several texels, a halved, quartered, ... copy of the texture is read instead."""
+def look_up(textures: Float[Tensor, "t 3 s s"], which: Int[Tensor, " n"], surface: Float[Tensor, "n 2"],
+            wide: Float[Tensor, " n"] | None = None) -> Float[Tensor, "n 3"]:
+    """Bilinear lookup in textures that repeat; one unit of `surface` is one repetition, `which` below 0 is white. Where
+    `wide`, a length in repetitions, spans several texels, a halved, quartered, ... copy of the texture is read
+    instead."""
     found = surface.new_ones(len(which), 3)
     s, rows = textures.shape[-1], (which >= 0).nonzero()[:, 0]
-    level = torch.zeros(len(rows), dtype=torch.long, device=which.device) if wide is None else (wide[rows]*s).clamp(min=1).log2().round().long().clamp(max=max(0, int(math.log2(s)) - 1))
+    level = (torch.zeros(len(rows), dtype=torch.long, device=which.device) if wide is None
+             else (wide[rows]*s).clamp(min=1).log2().round().long().clamp(max=max(0, int(math.log2(s)) - 1)))
     for k in range(int(level.max()) + 1 if len(rows) else 0):
         here = rows[level == k]
         if len(here): found[here] = _taps(textures, which[here], surface[here])
@@ -289,20 +334,27 @@ def _sky(scene: Scene, d: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
     up = torch.nn.functional.normalize(d, dim=-1)[:, 2:].clamp(min=0)
     return d.new_tensor(scene.sky)*(1 - 0.35*up)
 
+# %% ../../nbs/kit/scenes.ipynb #a75beb62
 @torch.no_grad()
-def shade(scene: Scene, hits: Hits, direction: Float[Tensor, "*r 3"], time: float = 0.0, shadows: bool = True, spread: float = 0.0, most: int = 2**21) -> Float[Tensor, "*r 3"]:
-    "Colours (0 to 1) of what the rays met. `spread`: distance between neighbouring rays at depth one, over which textures are averaged."
+def shade(scene: Scene, hits: Hits, direction: Float[Tensor, "*r 3"], time: float = 0.0, shadows: bool = True,
+          spread: float = 0.0, most: int = 2**21) -> Float[Tensor, "*r 3"]:
+    """Colours (0 to 1) of what the rays met. `spread`: distance between neighbouring rays at depth one, over which
+    textures are averaged."""
     shape, d, pose = hits.distance.shape, direction.reshape(-1, 3), scene.poses(time)
     colors, seen = _sky(scene, d), hits.met.reshape(-1)
-    part, x, n, uv = hits.part.reshape(-1)[seen], hits.point.reshape(-1, 3)[seen], hits.normal.reshape(-1, 3)[seen], hits.surface.reshape(-1, 2)[seen]
-    wide = spread*hits.distance.reshape(-1)[seen]/torch.nn.functional.normalize(d[seen], dim=-1).mul(n).sum(-1).abs().clamp(min=0.1)
-    base = scene.color[part]*look_up(scene.textures, scene.texture[part], uv*scene.tiling[part, None], wide*scene.tiling[part])
+    part, x, n, uv = (hits.part.reshape(-1)[seen], hits.point.reshape(-1, 3)[seen], hits.normal.reshape(-1, 3)[seen],
+                      hits.surface.reshape(-1, 2)[seen])
+    wide = spread*hits.distance.reshape(-1)[seen]/torch.nn.functional.normalize(d[seen], dim=-1).mul(n).sum(
+        -1).abs().clamp(min=0.1)
+    base = scene.color[part]*look_up(scene.textures, scene.texture[part], uv*scene.tiling[part, None],
+                                     wide*scene.tiling[part])
     light, shine = torch.full_like(base, scene.ambient), torch.zeros_like(base)
     mirrored = torch.nn.functional.normalize(d[seen] - 2*(d[seen]*n).sum(-1, keepdim=True)*n, dim=-1)
     for lamp in scene.lights:
         away = lamp[:3] - x
         toward = torch.nn.functional.normalize(away, dim=-1)
-        free = _chunks(scene, pose, x + 2e-3*n, away, None, most)[0] >= 1 if shadows else torch.ones_like(part, dtype=torch.bool)
+        free = (_chunks(scene, pose, x + 2e-3*n, away, None, most)[0] >= 1 if shadows
+                else torch.ones_like(part, dtype=torch.bool))
         light = light + (free*(toward*n).sum(-1).clamp(min=0))[:, None]*lamp[3:]
         shine = shine + (scene.gloss[part]*free*(toward*mirrored).sum(-1).clamp(min=0)**40)[:, None]*lamp[3:]
     colors[seen] = (base*light + shine).clamp(0, 1)
@@ -310,7 +362,8 @@ def shade(scene: Scene, hits: Hits, direction: Float[Tensor, "*r 3"], time: floa
 
 # %% ../../nbs/kit/scenes.ipynb #f2aaa99f
 class Frame(NamedTuple):
-    "What a camera sees: colour, depth (infinite: sky), unit normal in the world towards the camera, instance (0: sky), label (row of `LABELS`), row of the part."
+    """What a camera sees: colour, depth (infinite: sky), unit normal in the world towards the camera, instance (0:
+    sky), label (row of `LABELS`), row of the part."""
     color: Float[Tensor, "3 h w"]
     depth: Float[Tensor, "h w"]
     normal: Float[Tensor, "3 h w"]
@@ -318,13 +371,16 @@ class Frame(NamedTuple):
     label: Int[Tensor, "h w"]
     part: Int[Tensor, "h w"]
 
-def _frame(scene: Scene, hits: Hits, d: Float[Tensor, "h w 3"], time: float, shadows: bool, spread: float, color: Float[Tensor, "h w 3"] | None = None) -> Frame:
+def _frame(scene: Scene, hits: Hits, d: Float[Tensor, "h w 3"], time: float, shadows: bool, spread: float,
+           color: Float[Tensor, "h w 3"] | None = None) -> Frame:
     met = hits.met
     of = lambda values: torch.where(met, values[hits.part], 0)
     color = shade(scene, hits, d, time, shadows, spread) if color is None else color
-    return Frame(color.permute(2, 0, 1), hits.distance, torch.where(met[..., None], hits.normal, 0).permute(2, 0, 1), of(scene.instance), of(scene.label), torch.where(met, hits.part, -1))
+    return Frame(color.permute(2, 0, 1), hits.distance, torch.where(met[..., None], hits.normal, 0).permute(2, 0, 1),
+                 of(scene.instance), of(scene.label), torch.where(met, hits.part, -1))
 
-def draw(scene: Scene, K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], height: int, width: int, time: float = 0.0, samples: int = 1, shadows: bool = True, skip: Int[Tensor, "h w"] | None = None) -> Frame:
+def draw(scene: Scene, K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], height: int, width: int, time: float = 0.0,
+         samples: int = 1, shadows: bool = True, skip: Int[Tensor, "h w"] | None = None) -> Frame:
     "Cast the rays of one frame at a time. `skip`: an instance a pixel to look through."
     origin, d = rays(K, T, height, width)
     hits, color, spread = cast(scene, origin, d, time, skip), None, 1/K[0, 0].item()
@@ -338,14 +394,17 @@ def draw(scene: Scene, K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], height:
 
 # %% ../../nbs/kit/scenes.ipynb #60c1a469
 class Flow(NamedTuple):
-    "Displacement in pixels (column, row), depth in the second view, and whether the point is seen there (in front, inside the image, not hidden)."
+    """Displacement in pixels (column, row), depth in the second view, and whether the point is seen there (in front,
+    inside the image, not hidden)."""
     flow: Float[Tensor, "2 h w"]
     depth: Float[Tensor, "h w"]
     seen: Bool[Tensor, "h w"]
 
 @torch.no_grad()
-def flow(scene: Scene, K: Float[Tensor, "3 3"], first: Float[Tensor, "4 4"], second: Float[Tensor, "4 4"], height: int, width: int, times: tuple[float, float] = (0.0, 0.0)) -> Flow:
-    "Exact flow from a frame (camera `first`, time times[0]) to another. The sky moves as if it were very far away, and is seen where it stays inside."
+def flow(scene: Scene, K: Float[Tensor, "3 3"], first: Float[Tensor, "4 4"], second: Float[Tensor, "4 4"], height: int,
+         width: int, times: tuple[float, float] = (0.0, 0.0)) -> Flow:
+    """Exact flow from a frame (camera `first`, time times[0]) to another. The sky moves as if it were very far away,
+    and is seen where it stays inside."""
     origin, d = rays(K, first, height, width)
     hits = cast(scene, origin, d, times[0])
     far = origin + 1e5*d
@@ -360,18 +419,22 @@ def flow(scene: Scene, K: Float[Tensor, "3 3"], first: Float[Tensor, "4 4"], sec
     inside = (depth > 0) & (place >= 0).all(-1) & (place < place.new_tensor([width, height])).all(-1)
     start, _ = project(torch.where(hits.met[..., None], hits.point, far).reshape(-1, 3), K, first)
     seen = inside & torch.where(hits.met.reshape(-1), to > 1 - 1e-3, to.isinf())
-    return Flow((place - start).view(height, width, 2).permute(2, 0, 1), depth.view(height, width), seen.view(height, width))
+    return Flow((place - start).view(height, width, 2).permute(2, 0, 1), depth.view(height, width),
+                seen.view(height, width))
 
 # %% ../../nbs/kit/scenes.ipynb #acd51b8f
-def behind(scene: Scene, K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], height: int, width: int, time: float = 0.0, layers: int = 2, samples: int = 1, shadows: bool = True) -> list[Frame]:
-    "Frames with, for each pixel, the nearest instance (its colour by `samples`), the nearest one behind it, and so on. Where nothing is behind, the sky."
+def behind(scene: Scene, K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], height: int, width: int, time: float = 0.0,
+           layers: int = 2, samples: int = 1, shadows: bool = True) -> list[Frame]:
+    """Frames with, for each pixel, the nearest instance (its colour by `samples`), the nearest one behind it, and so
+    on. Where nothing is behind, the sky."""
     frames, (origin, d) = [draw(scene, K, T, height, width, time, samples, shadows)], rays(K, T, height, width)
     for _ in range(layers - 1):
         last = frames[-1]
         gone = last.instance == 0
         ahead = torch.where(gone, 0, last.depth*(1 + 1e-4))
         hits = cast(scene, origin + ahead[..., None]*d, d, time, torch.where(gone, -1, last.instance))
-        frames.append(_frame(scene, hits._replace(distance=torch.where(gone, NEVER, hits.distance + ahead)), d, time, shadows, 1/K[0, 0].item()))
+        frames.append(_frame(scene, hits._replace(distance=torch.where(gone, NEVER, hits.distance + ahead)), d, time,
+                             shadows, 1/K[0, 0].item()))
     return frames
 
 # %% ../../nbs/kit/scenes.ipynb #22167109
@@ -380,12 +443,17 @@ def photographs() -> dict[str, Float[Tensor, "3 h w"]]:
     from skimage import data
     from sklearn.datasets import load_sample_image
     names = ("astronaut", "brick", "chelsea", "coffee", "grass", "gravel", "rocket")
-    found = {name: getattr(data, name)() for name in names} | {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")} | {"motorcycle": data.stereo_motorcycle()[0]}
-    def as_color(image): return torch.from_numpy(np.array(image if image.ndim == 3 else np.repeat(image[..., None], 3, -1))).permute(2, 0, 1).float()/255
+    found = ({name: getattr(data, name)() for name in names} | {name: load_sample_image(f"{name}.jpg")
+                                                               for name in ("china", "flower")}
+             | {"motorcycle": data.stereo_motorcycle()[0]})
+    def as_color(image):
+        return torch.from_numpy(np.array(image if image.ndim == 3
+                                         else np.repeat(image[..., None], 3, -1))).permute(2, 0, 1).float()/255
     return {name: as_color(image) for name, image in found.items()}
 
 def _resized(image: Float[Tensor, "3 h w"], size: int) -> Float[Tensor, "3 size size"]:
-    return torch.nn.functional.interpolate(image[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
+    return torch.nn.functional.interpolate(image[None], (size, size), mode="bilinear", antialias=True,
+                                           align_corners=False)[0].clamp(0, 1)
 
 # %% ../../nbs/kit/scenes.ipynb #929e0210
 def _pattern(name: str, size: int, random: np.random.Generator) -> Float[Tensor, "3 size size"]:
@@ -405,15 +473,22 @@ def _pattern(name: str, size: int, random: np.random.Generator) -> Float[Tensor,
         from PIL import Image, ImageDraw
         page = Image.new("L", (4*size, 4*size), 255)
         letters = np.array(list("abcdefghijklmnopqrstuvwxyz  "))
-        for i in range(10): ImageDraw.Draw(page).text((8, 0.4*size*i + 4), "".join(random.choice(letters, 24)), fill=0, font_size=0.3*size)
+        for i in range(10):
+            ImageDraw.Draw(page).text((8, 0.4*size*i + 4), "".join(random.choice(letters, 24)), fill=0,
+                                      font_size=0.3*size)
         return _resized(torch.from_numpy(np.array(page)).float().div(255).expand(3, -1, -1), size)
     return torch.from_numpy(value*a + (1 - value)*b).float()
 
-def texture_bank(split: str = "train", count: int = 24, size: int = 64, random: np.random.Generator | None = None) -> Float[Tensor, "count 3 size size"]:
-    """Crops of photographs and, one in four, patterns. Crops of "train" and "test" come from different parts of the photographs.
+# %% ../../nbs/kit/scenes.ipynb #c39f33d0
+def texture_bank(split: str = "train", count: int = 24, size: int = 64,
+                 random: np.random.Generator | None = None) -> Float[Tensor, "count 3 size size"]:
+    """Crops of photographs and, one in four, patterns. Crops of "train" and "test" come from different parts of the
+    photographs.
 
     Raises `PaperKitError` for another split."""
-    if split not in ("train", "test"): raise PaperKitError("there is no such split", expected="'train' or 'test'", found=repr(split), next_step="choose one")
+    if split not in ("train", "test"):
+        raise PaperKitError("there is no such split", expected="'train' or 'test'", found=repr(split),
+                            next_step="choose one")
     random, images, found = random or np.random.default_rng(0), list(photographs().values()), []
     for i in range(count):
         if i % 4 == 3: found.append(_pattern(("checks", "planks", "noise", "print")[i//4 % 4], size, random)); continue
@@ -442,55 +517,75 @@ def mask_bank(size: int = 64, random: np.random.Generator | None = None) -> Floa
 def _cloth(random, textures: int, share: float = 0.6) -> dict:
     "Random colour, and often a texture."
     textured = textures > 0 and random.uniform() < share
-    return {"color": tuple(random.uniform(0.55, 1.0, 3) if textured else random.uniform(0.25, 0.95, 3)), "texture": int(random.integers(textures)) if textured else -1, "tiling": float(random.uniform(0.4, 1.5))}
+    return {"color": tuple(random.uniform(0.55, 1.0, 3) if textured else random.uniform(0.25, 0.95, 3)),
+            "texture": int(random.integers(textures)) if textured else -1, "tiling": float(random.uniform(0.4, 1.5))}
 
 def _legs(x: float, y: float, height: float, radius: float, look: dict) -> list[Part]:
-    return [Part("cylinder", (radius, radius, height/2), (i*x, j*y, height/2), **look) for i in (-1, 1) for j in (-1, 1)]
+    return [Part("cylinder", (radius, radius, height/2), (i*x, j*y, height/2), **look)
+            for i in (-1, 1) for j in (-1, 1)]
 
 def chair(random: np.random.Generator, textures: int = 0) -> list[Part]:
-    seat, wide, back, cloth, wood = random.uniform(0.4, 0.5), random.uniform(0.2, 0.25), random.uniform(0.2, 0.3), _cloth(random, textures), _cloth(random, textures, 0.3)
-    return [Part("box", (wide, wide, 0.03), (0, 0, seat), **cloth), Part("box", (0.025, wide, back), (0.025 - wide, 0, seat + back), **cloth), *_legs(0.85*wide, 0.85*wide, seat, 0.02, wood)]
+    seat, wide, back, cloth, wood = (random.uniform(0.4, 0.5), random.uniform(0.2, 0.25), random.uniform(0.2, 0.3),
+                                     _cloth(random, textures), _cloth(random, textures, 0.3))
+    return [Part("box", (wide, wide, 0.03), (0, 0, seat), **cloth),
+            Part("box", (0.025, wide, back), (0.025 - wide, 0, seat + back), **cloth),
+            *_legs(0.85*wide, 0.85*wide, seat, 0.02, wood)]
 
+# %% ../../nbs/kit/scenes.ipynb #b23f5de0
 def table(random: np.random.Generator, textures: int = 0) -> list[Part]:
     height, look = random.uniform(0.45, 0.78), _cloth(random, textures)
     if random.uniform() < 0.4:
         r = random.uniform(0.35, 0.6)
-        return [Part("cylinder", (r, r, 0.02), (0, 0, height), **look), Part("cylinder", (0.04, 0.04, height/2), (0, 0, height/2), **look), Part("cylinder", (0.6*r, 0.6*r, 0.015), (0, 0, 0.015), **look)]
+        return [Part("cylinder", (r, r, 0.02), (0, 0, height), **look),
+                Part("cylinder", (0.04, 0.04, height/2), (0, 0, height/2), **look),
+                Part("cylinder", (0.6*r, 0.6*r, 0.015), (0, 0, 0.015), **look)]
     x, y = random.uniform(0.3, 0.5), random.uniform(0.4, 0.8)
     return [Part("box", (x, y, 0.02), (0, 0, height), **look), *_legs(0.9*x, 0.9*y, height, 0.025, look)]
 
 def sofa(random: np.random.Generator, textures: int = 0) -> list[Part]:
     y, cloth = random.uniform(0.6, 1.0), _cloth(random, textures, 0.7)
-    return [Part("box", (0.4, y, 0.2), (0, 0, 0.2), **cloth), Part("box", (0.1, y, 0.25), (-0.32, 0, 0.6), **cloth), *(Part("box", (0.4, 0.09, 0.3), (0, s*(y + 0.09), 0.3), **cloth) for s in (-1, 1))]
+    return [Part("box", (0.4, y, 0.2), (0, 0, 0.2), **cloth), Part("box", (0.1, y, 0.25), (-0.32, 0, 0.6), **cloth),
+            *(Part("box", (0.4, 0.09, 0.3), (0, s*(y + 0.09), 0.3), **cloth) for s in (-1, 1))]
 
 def bed(random: np.random.Generator, textures: int = 0) -> list[Part]:
     y, cloth, wood = random.uniform(0.45, 0.85), _cloth(random, textures, 0.7), _cloth(random, textures, 0.4)
-    return [Part("box", (1.0, y, 0.15), (0, 0, 0.18), **wood), Part("box", (0.98, 0.96*y, 0.1), (0, 0, 0.43), **cloth), Part("box", (0.03, y, 0.45), (-1.02, 0, 0.45), **wood), Part("ellipsoid", (0.2, 0.7*y, 0.08), (-0.72, 0, 0.58), color=(0.93, 0.93, 0.9))]
+    return [Part("box", (1.0, y, 0.15), (0, 0, 0.18), **wood), Part("box", (0.98, 0.96*y, 0.1), (0, 0, 0.43), **cloth),
+            Part("box", (0.03, y, 0.45), (-1.02, 0, 0.45), **wood),
+            Part("ellipsoid", (0.2, 0.7*y, 0.08), (-0.72, 0, 0.58), color=(0.93, 0.93, 0.9))]
 
 # %% ../../nbs/kit/scenes.ipynb #699745a2
 def shelf(random: np.random.Generator, textures: int = 0) -> list[Part]:
     height, y, wood = random.uniform(0.9, 1.9), random.uniform(0.3, 0.55), _cloth(random, textures, 0.4)
-    boards, parts = np.arange(0.03, height, 0.36), [Part("box", (0.14, 0.015, height/2), (0, s*y, height/2), **wood) for s in (-1, 1)]
+    boards, parts = np.arange(0.03, height, 0.36), [Part("box", (0.14, 0.015, height/2), (0, s*y, height/2), **wood)
+                                                    for s in (-1, 1)]
     for z in boards:
         parts.append(Part("box", (0.14, y, 0.012), (0, 0, float(z)), **wood))
         if z + 0.36 < height and random.uniform() < 0.7:
             length = random.uniform(0.3, 0.8)*y
-            parts.append(Part("box", (0.1, length, random.uniform(0.09, 0.14)), (0, random.uniform(-1, 1)*(y - length), float(z) + 0.15), **_cloth(random, textures, 0.8)))
+            parts.append(Part("box", (0.1, length, random.uniform(0.09, 0.14)),
+                              (0, random.uniform(-1, 1)*(y - length), float(z) + 0.15),
+                              **_cloth(random, textures, 0.8)))
     return parts
 
 def lamp(random: np.random.Generator, textures: int = 0) -> list[Part]:
     height, metal = random.uniform(1.2, 1.7), {"color": tuple(random.uniform(0.2, 0.5, 3)), "gloss": 0.6}
-    return [Part("cylinder", (0.15, 0.15, 0.015), (0, 0, 0.015), **metal), Part("cylinder", (0.012, 0.012, height/2), (0, 0, height/2), **metal), Part("ellipsoid", (0.17, 0.17, 0.14), (0, 0, height), color=(0.98, 0.93, 0.75))]
+    return [Part("cylinder", (0.15, 0.15, 0.015), (0, 0, 0.015), **metal),
+            Part("cylinder", (0.012, 0.012, height/2), (0, 0, height/2), **metal),
+            Part("ellipsoid", (0.17, 0.17, 0.14), (0, 0, height), color=(0.98, 0.93, 0.75))]
 
+# %% ../../nbs/kit/scenes.ipynb #dd1241e7
 def plant(random: np.random.Generator, textures: int = 0) -> list[Part]:
     height = random.uniform(0.7, 1.4)
     green = (random.uniform(0.1, 0.35), random.uniform(0.4, 0.7), random.uniform(0.1, 0.3))
     return [Part("cylinder", (0.15, 0.15, 0.15), (0, 0, 0.15), color=tuple(random.uniform(0.3, 0.8, 3))),
-            *(Part("card", (0.32, height/2, 0), (0, 0, 0.25 + height/2), (*_upright(float(random.uniform(0, math.pi))),), green, mask=0) for _ in range(3))]
+            *(Part("card", (0.32, height/2, 0), (0, 0, 0.25 + height/2),
+                   (*_upright(float(random.uniform(0, math.pi))),), green, mask=0) for _ in range(3))]
 
 def railing(random: np.random.Generator, textures: int = 0) -> list[Part]:
-    y, count, metal = random.uniform(0.5, 1.0), int(random.integers(6, 12)), {"color": tuple(random.uniform(0.1, 0.6, 3))}
-    return [Part("cylinder", (0.012, 0.012, 0.5), (0, float(p), 0.5), **metal) for p in np.linspace(-y, y, count)] + [Part("capsule", (0.025, 0.025, y), (0, 0, 1.0), (math.pi/2, 0, 0), **metal)]
+    y, count, metal = (random.uniform(0.5, 1.0), int(random.integers(6, 12)),
+                       {"color": tuple(random.uniform(0.1, 0.6, 3))})
+    return ([Part("cylinder", (0.012, 0.012, 0.5), (0, float(p), 0.5), **metal) for p in np.linspace(-y, y, count)]
+            + [Part("capsule", (0.025, 0.025, y), (0, 0, 1.0), (math.pi/2, 0, 0), **metal)])
 
 def _upright(heading: float) -> tuple:
     "Axis-angle of a card that stands upright, its face towards `heading`."
@@ -501,12 +596,18 @@ def _upright(heading: float) -> tuple:
 # %% ../../nbs/kit/scenes.ipynb #20997deb
 def person(random: np.random.Generator, textures: int = 0) -> list[Part]:
     "Somebody who stands: capsules on a skeleton, with random limbs and clothes."
-    tall, shirt, trousers, skin = random.uniform(0.9, 1.08), _cloth(random, textures, 0.7), _cloth(random, textures, 0.3), {"color": tuple(np.array([0.9, 0.7, 0.55])*random.uniform(0.45, 1.0))}
+    tall, shirt, trousers, skin = (random.uniform(0.9, 1.08), _cloth(random, textures, 0.7),
+                                   _cloth(random, textures, 0.3),
+                                   {"color": tuple(np.array([0.9, 0.7, 0.55])*random.uniform(0.45, 1.0))})
     swing, lift = random.uniform(-0.5, 0.5), random.uniform(-0.3, 1.2, 2)
-    parts = [Part("capsule", (0.17, 0.17, 0.2), (0, 0, 1.12*tall), **shirt), Part("ellipsoid", (0.1, 0.09, 0.13), (0, 0, 1.62*tall), **skin), Part("ellipsoid", (0.105, 0.1, 0.1), (-0.02, 0, 1.67*tall), color=tuple(random.uniform(0.05, 0.5, 3)))]
+    parts = [Part("capsule", (0.17, 0.17, 0.2), (0, 0, 1.12*tall), **shirt),
+             Part("ellipsoid", (0.1, 0.09, 0.13), (0, 0, 1.62*tall), **skin),
+             Part("ellipsoid", (0.105, 0.1, 0.1), (-0.02, 0, 1.67*tall), color=tuple(random.uniform(0.05, 0.5, 3)))]
     for s, arm in zip((-1, 1), lift):
-        parts.append(Part("capsule", (0.07, 0.07, 0.36), (0.36*math.sin(s*swing), 0.09*s, 0.07 + 0.36*math.cos(swing)), (0, -s*swing, 0), **trousers))
-        parts.append(Part("capsule", (0.05, 0.05, 0.25), (0.25*math.sin(arm), 0.23*s, 1.36*tall - 0.25*math.cos(arm)), (0, -arm, 0), **shirt))
+        parts.append(Part("capsule", (0.07, 0.07, 0.36), (0.36*math.sin(s*swing), 0.09*s, 0.07 + 0.36*math.cos(swing)),
+                          (0, -s*swing, 0), **trousers))
+        parts.append(Part("capsule", (0.05, 0.05, 0.25), (0.25*math.sin(arm), 0.23*s, 1.36*tall - 0.25*math.cos(arm)),
+                          (0, -arm, 0), **shirt))
     return parts
 
 def ball(random: np.random.Generator, textures: int = 0) -> list[Part]:
@@ -518,21 +619,27 @@ def crate(random: np.random.Generator, textures: int = 0) -> list[Part]:
     return [Part("box", (x, y, z), (0, 0, z), **_cloth(random, textures, 0.8))]
 
 def screen(random: np.random.Generator, textures: int = 0) -> list[Part]:
-    return [Part("box", (0.02, 0.5, 0.3), (0, 0, 1.1), color=(0.08, 0.08, 0.1), gloss=1.0), Part("cylinder", (0.03, 0.03, 0.42), (0, 0, 0.42), color=(0.2, 0.2, 0.2)), Part("box", (0.15, 0.25, 0.01), (0, 0, 0.01), color=(0.2, 0.2, 0.2))]
+    return [Part("box", (0.02, 0.5, 0.3), (0, 0, 1.1), color=(0.08, 0.08, 0.1), gloss=1.0),
+            Part("cylinder", (0.03, 0.03, 0.42), (0, 0, 0.42), color=(0.2, 0.2, 0.2)),
+            Part("box", (0.15, 0.25, 0.01), (0, 0, 0.01), color=(0.2, 0.2, 0.2))]
 
-MAKERS = {"chair": chair, "table": table, "sofa": sofa, "bed": bed, "shelf": shelf, "lamp": lamp, "plant": plant, "railing": railing, "person": person, "ball": ball, "box": crate, "screen": screen}
+# %% ../../nbs/kit/scenes.ipynb #d34b2d48
+MAKERS = {"chair": chair, "table": table, "sofa": sofa, "bed": bed, "shelf": shelf, "lamp": lamp, "plant": plant,
+          "railing": railing, "person": person, "ball": ball, "box": crate, "screen": screen}
 
 def footprint(parts: list[Part]) -> float:
     "Radius in metres of a circle about the origin that holds the parts, seen from above, whatever their heading."
     corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])]*3)
     def reach(part):
-        size = torch.tensor([*part.size[:2], part.size[2] + (part.size[0] if part.kind == "capsule" else 0)], dtype=torch.float32)
+        size = torch.tensor([*part.size[:2], part.size[2] + (part.size[0] if part.kind == "capsule" else 0)],
+                            dtype=torch.float32)
         R = axis_angle_to_matrix(torch.tensor(part.turn, dtype=torch.float32))
         return ((corners*size) @ R.mT + torch.tensor(part.at, dtype=torch.float32))[:, :2].norm(dim=1).max().item()
     return max(map(reach, parts))
 
 # %% ../../nbs/kit/scenes.ipynb #7bf63636
-def _placed(random: np.random.Generator, names: list[str], bounds: tuple, taken: list, textures: int, twins: float) -> list[Thing]:
+def _placed(random: np.random.Generator, names: list[str], bounds: tuple, taken: list, textures: int,
+            twins: float) -> list[Thing]:
     "Things inside bounds (x low, x high, y low, y high), apart from each other and from `taken` [(x, y, radius)]."
     things, models = [], {}
     for name in names:
@@ -540,17 +647,24 @@ def _placed(random: np.random.Generator, names: list[str], bounds: tuple, taken:
         radius = footprint(parts)
         models.setdefault(name, parts)
         for _ in range(40):
-            x, y = random.uniform(bounds[0] + radius, max(bounds[1] - radius, bounds[0] + radius)), random.uniform(bounds[2] + radius, max(bounds[3] - radius, bounds[2] + radius))
-            if all(math.hypot(x - a, y - b) > radius + r for a, b, r in taken) and x + radius <= bounds[1] and y + radius <= bounds[3]: break
+            x, y = (random.uniform(bounds[0] + radius, max(bounds[1] - radius, bounds[0] + radius)),
+                    random.uniform(bounds[2] + radius, max(bounds[3] - radius, bounds[2] + radius)))
+            if (all(math.hypot(x - a, y - b) > radius + r for a, b, r in taken) and x + radius <= bounds[1]
+                and y + radius <= bounds[3]):
+                break
         else: continue
         taken.append((x, y, radius))
-        heading = random.integers(4)*math.pi/2 + random.normal(0, 0.05) if random.uniform() < 0.8 else random.uniform(0, 2*math.pi)
+        heading = (random.integers(4)*math.pi/2 + random.normal(0, 0.05) if random.uniform() < 0.8
+                   else random.uniform(0, 2*math.pi))
         things.append(Thing(name, parts, (float(x), float(y), 0.0), float(heading)))
     return things
 
+# %% ../../nbs/kit/scenes.ipynb #0865edd0
 def _walls(random: np.random.Generator, x: float, y: float, z: float, textures: int) -> list[Thing]:
     "Floor, four walls, ceiling of a room around the origin, and pictures."
-    wall, found = _cloth(random, textures, 0.7), [Thing("floor", [Part("card", (x, y, 0), **_cloth(random, textures, 0.9))]), Thing("ceiling", [Part("card", (x, y, 0), (0, 0, z), color=tuple(random.uniform(0.8, 0.95, 3)))])]
+    wall, found = (_cloth(random, textures, 0.7),
+                   [Thing("floor", [Part("card", (x, y, 0), **_cloth(random, textures, 0.9))]),
+                    Thing("ceiling", [Part("card", (x, y, 0), (0, 0, z), color=tuple(random.uniform(0.8, 0.95, 3)))])])
     for heading, far, wide in ((0.0, -x, y), (math.pi/2, -y, x), (math.pi, -x, y), (-math.pi/2, -y, x)):
         at = (far*math.cos(heading), far*math.sin(heading), z/2)
         look = wall if random.uniform() < 0.8 else _cloth(random, textures, 0.9)
@@ -558,38 +672,53 @@ def _walls(random: np.random.Generator, x: float, y: float, z: float, textures: 
         if textures and random.uniform() < 0.6:
             half, along = random.uniform(0.2, 0.45), random.uniform(-0.6, 0.6)*wide
             place = (at[0]*0.995 - along*math.sin(heading), at[1]*0.995 + along*math.cos(heading), 1.6)
-            found.append(Thing("picture", [Part("card", (half, half, 0), place, _upright(heading), (1.0, 1.0, 1.0), int(random.integers(textures)), tiling=0.5/half)]))
+            found.append(Thing("picture", [Part("card", (half, half, 0), place, _upright(heading), (1.0, 1.0, 1.0),
+                                                int(random.integers(textures)), tiling=0.5/half)]))
     return found
 
 # %% ../../nbs/kit/scenes.ipynb #bf40a80a
 INDOORS = ("chair", "chair", "table", "sofa", "bed", "shelf", "lamp", "plant", "ball", "box", "screen")
 OUTDOORS = ("plant", "plant", "railing", "person", "ball", "box", "box", "chair")
 
-def room(random: np.random.Generator, textures: Float[Tensor, "t 3 s s"] | None = None, clutter: int = 7, only: tuple = INDOORS, twins: float = 0.5, half: tuple | None = None, people: int = 0) -> Scene:
-    """A furnished room around the origin, 3 to 7 m long and wide unless `half` (half length, half width, height) says otherwise. `twins`: how often a second thing of a kind is a double of the first."""
+def room(random: np.random.Generator, textures: Float[Tensor, "t 3 s s"] | None = None, clutter: int = 7,
+         only: tuple = INDOORS, twins: float = 0.5, half: tuple | None = None, people: int = 0) -> Scene:
+    """A furnished room around the origin, 3 to 7 m long and wide unless `half` (half length, half width, height) says
+    otherwise. `twins`: how often a second thing of a kind is a double of the first."""
     x, y, z = half or (*random.uniform(1.5, 3.5, 2), random.uniform(2.3, 3.0))
     count = 0 if textures is None else len(textures)
     names = [str(random.choice(only)) for _ in range(clutter)] + ["person"]*people
-    things = _walls(random, x, y, z, count) + _placed(random, names, (-x + 0.05, x - 0.05, -y + 0.05, y - 0.05), [], count, twins)
-    lights = [(*(random.uniform(-0.6, 0.6, 2)*(x, y)), z - 0.15, *(np.array([0.55, 0.53, 0.5])*random.uniform(0.6, 1.1))) for _ in range(2)]
+    things = _walls(random, x, y, z, count) + _placed(random, names, (-x + 0.05, x - 0.05, -y + 0.05, y - 0.05), [],
+                                                      count, twins)
+    lights = [(*(random.uniform(-0.6, 0.6, 2)*(x, y)), z - 0.15,
+               *(np.array([0.55, 0.53, 0.5])*random.uniform(0.6, 1.1))) for _ in range(2)]
     return assemble(things, textures, mask_bank(), lights, ambient=0.3)
 
-def yard(random: np.random.Generator, textures: Float[Tensor, "t 3 s s"] | None = None, clutter: int = 9, only: tuple = OUTDOORS, twins: float = 0.3, depth: float = 20.0) -> Scene:
-    "A yard in front of facades that stand at `depth` metres or nearer along -x; the things are between the facades and x = 2."
+# %% ../../nbs/kit/scenes.ipynb #675c2f83
+def yard(random: np.random.Generator, textures: Float[Tensor, "t 3 s s"] | None = None, clutter: int = 9,
+         only: tuple = OUTDOORS, twins: float = 0.3, depth: float = 20.0) -> Scene:
+    """A yard in front of facades that stand at `depth` metres or nearer along -x; the things are between the facades
+    and x = 2."""
     count = 0 if textures is None else len(textures)
     things = [Thing("floor", [Part("card", (4*depth, 4*depth, 0), **_cloth(random, count, 0.95))])]
     for k in range(4):
-        y, x, wide, high = random.uniform(-depth, depth), -random.uniform(0.4, 1.0)*depth, random.uniform(0.1, 0.4)*depth, random.uniform(0.1, 0.3)*depth
-        things.append(Thing("backdrop", [Part("box", (1.0, wide, high), (x, y, high), (0, 0, float(random.normal(0, 0.3))), **_cloth(random, count, 0.95))]))
-    things += _placed(random, [str(random.choice(only)) for _ in range(clutter)], (-0.45*depth, 2.0, -0.25*depth, 0.25*depth), [], count, twins)
+        y, x, wide, high = (random.uniform(-depth, depth), -random.uniform(0.4, 1.0)*depth,
+                            random.uniform(0.1, 0.4)*depth, random.uniform(0.1, 0.3)*depth)
+        things.append(Thing("backdrop", [Part("box", (1.0, wide, high), (x, y, high),
+                                              (0, 0, float(random.normal(0, 0.3))), **_cloth(random, count, 0.95))]))
+    things += _placed(random, [str(random.choice(only)) for _ in range(clutter)],
+                      (-0.45*depth, 2.0, -0.25*depth, 0.25*depth), [], count, twins)
     sun = (2*depth, random.uniform(-2, 2)*depth, 3*depth, 0.65, 0.62, 0.55)
     return assemble(things, textures, mask_bank(), [sun], ambient=0.4)
 
 # %% ../../nbs/kit/scenes.ipynb #159ec52b
-def hand_held(random: np.random.Generator, frames: int, eye: tuple, target: tuple, travel: tuple = (0.0, 0.6, 0.0), shake: float = 0.03) -> Float[Tensor, "frames 4 4"]:
-    "World-to-camera transforms along a path of `travel` metres from `eye`, looking about `target`; `shake`: size of the waves in metres."
+def hand_held(random: np.random.Generator, frames: int, eye: tuple, target: tuple, travel: tuple = (0.0, 0.6, 0.0),
+              shake: float = 0.03) -> Float[Tensor, "frames 4 4"]:
+    """World-to-camera transforms along a path of `travel` metres from `eye`, looking about `target`; `shake`: size of
+    the waves in metres."""
     s = np.linspace(0, 1, frames)[:, None]
-    def waves(): return sum(random.normal(0, shake/k, (1, 3))*np.sin(2*math.pi*(k*s + random.uniform(size=(1, 3)))) for k in (1, 2, 3))
+    def waves():
+        return sum(random.normal(0, shake/k, (1, 3))*np.sin(2*math.pi*(k*s + random.uniform(size=(1, 3))))
+                   for k in (1, 2, 3))
     move, turn = waves(), waves()
     eyes, targets = np.array(eye) + s*np.array(travel) + move - move[:1], np.array(target) + 2*(turn - turn[:1])
     return look_at(torch.from_numpy(eyes).float(), torch.from_numpy(targets).float())

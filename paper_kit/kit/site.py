@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 import yaml
-from .files import PaperKitError, new_folder, patch, project_root, sweep, write_atomic
+from .files import PaperKitError, new_folder, patch, project_root, reading, sweep, write_atomic
 from .charts import ratio_chart, ratios
 from .cover import bibtex, byline, chart_html, cost_html, cover_picture, headlines, strip_html
 from .folds import fold_title, is_machinery, machinery, parts
@@ -58,6 +58,7 @@ def _call(name, arguments, end, width):
     line = f"{name}({', '.join(arguments)}){end}"
     return line if len(line) <= width else f"{name}(\n    " + ",\n    ".join(arguments) + f"\n){end}"
 
+# %% ../../nbs/kit/site.ipynb #52c62ba0
 def _arguments(a: ast.arguments) -> list[str]:
     plain = [*a.posonlyargs, *a.args]
     defaults = [None]*(len(plain) - len(a.defaults)) + a.defaults
@@ -66,7 +67,8 @@ def _arguments(a: ast.arguments) -> list[str]:
     if a.posonlyargs: out.insert(len(a.posonlyargs), "/")
     if a.vararg: out.append("*" + ast.unparse(a.vararg))
     elif a.kwonlyargs: out.append("*")
-    out += [ast.unparse(arg) + (equal(arg) + ast.unparse(d) if d else "") for arg, d in zip(a.kwonlyargs, a.kw_defaults)]
+    out += [ast.unparse(arg) + (equal(arg) + ast.unparse(d) if d else "") for arg,
+            d in zip(a.kwonlyargs, a.kw_defaults)]
     return out + (["**" + ast.unparse(a.kwarg)] if a.kwarg else [])
 
 # %% ../../nbs/kit/site.ipynb #7328b45b
@@ -76,7 +78,8 @@ def definitions(source: str) -> list[Definition]:
     except SyntaxError: return []
     found = []
     for node in tree.body:
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or node.name.startswith("_"): continue
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+            continue
         doc, owner = ast.get_docstring(node) or "", ""
         if isinstance(node, ast.ClassDef):
             members = [Definition(n.name, "method", signature(n), ast.get_docstring(n) or "", node.name)
@@ -84,7 +87,8 @@ def definitions(source: str) -> list[Definition]:
             found.append(Definition(node.name, "class", signature(node), doc, "", members))
             continue
         first = node.args.args[0].annotation if node.args.args else None
-        if first and any("patch" in ast.unparse(d) for d in node.decorator_list): owner = ast.unparse(first).strip("'\"")
+        if first and any("patch" in ast.unparse(d) for d in node.decorator_list):
+            owner = ast.unparse(first).strip("'\"")
         if owner.startswith("_"): continue
         found.append(Definition(node.name, "method" if owner else "function", signature(node), doc, owner))
     return found
@@ -113,7 +117,8 @@ def modules(root: Path) -> dict[str, tuple[str, list[Definition]]]:
         for patched in [d for d in listed if d.owner]:
             owner = next((d for d in listed if d.name == patched.owner), None)
             if owner: owner.members.append(patched); listed.remove(patched)
-        found[".".join(path.relative_to(package).with_suffix("").parts)] = (ast.get_docstring(ast.parse(source)) or "", listed)
+        found[".".join(path.relative_to(package).with_suffix("").parts)] = (ast.get_docstring(ast.parse(source)) or "",
+                                                                            listed)
     return found
 
 # %% ../../nbs/kit/site.ipynb #812124ba
@@ -122,9 +127,11 @@ def fenced(text: str, kind: str) -> str:
     fence = "`"*max(3, 1 + max((len(m) for m in re.findall(r"`+", text)), default=0))
     return f"{fence}{kind}\n{text.rstrip()}\n{fence}"
 
+# %% ../../nbs/kit/site.ipynb #ab40b080
 @dataclass
 class Page:
-    "A page of `site-src/`: its path there, its front matter, its cells, the files beside it; of a paper, manifest and record."
+    """A page of `site-src/`: its path there, its front matter, its cells, the files beside it; of a paper, manifest and
+    record."""
     path: str
     title: str
     description: str = ""
@@ -177,11 +184,13 @@ def write(self: Page, folder: Path) -> Path:
     front = "---\n" + yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=10**6) + "---"
     target = folder/self.path
     if target.suffix == ".qmd":
-        if any(kind == "code" for kind, _ in self.cells): raise ValueError(f"{self.path}: a text page holds no code cells")
+        if any(kind == "code" for kind, _ in self.cells):
+            raise ValueError(f"{self.path}: a text page holds no code cells")
         text = "\n\n".join([front, *(source for _, source in self.cells)]) + "\n"
     else:
         empty = {"code": {"execution_count": None, "outputs": []}}
-        cells = [{"cell_type": kind, "id": f"cell-{i}", "metadata": {}, **empty.get(kind, {}), "source": source.splitlines(True)}
+        cells = [{"cell_type": kind, "id": f"cell-{i}", "metadata": {}, **empty.get(kind, {}),
+                  "source": source.splitlines(True)}
                  for i, (kind, source) in enumerate([("raw", front), *self.cells])]
         kernel = {"display_name": "python3", "language": "python", "name": "python3"}
         text = json.dumps({"cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
@@ -197,9 +206,11 @@ def write(self: Page, folder: Path) -> Path:
 def read_cells(path: Path) -> list:
     "The cells of a notebook after nbdev's processors: directives resolved and taken off, hidden lines and cells gone."
     from nbdev.process import NBProcessor
-    from nbdev.processors import (clean_magics, filter_stream_, hide_, hide_line, populate_language, rm_header_dash, strip_ansi,
+    from nbdev.processors import (clean_magics, filter_stream_, hide_, hide_line, populate_language,
+                                  rm_header_dash, strip_ansi,
                                   strip_hidden_metadata)
-    steps = [populate_language, strip_ansi, hide_line, filter_stream_, rm_header_dash, hide_, clean_magics, strip_hidden_metadata]
+    steps = [populate_language, strip_ansi, hide_line, filter_stream_, rm_header_dash, hide_, clean_magics,
+             strip_hidden_metadata]
     try:
         processor = NBProcessor(path, procs=steps)
         processor.process()
@@ -233,6 +244,7 @@ def role(cell) -> str:
     if body and len(body) <= 2 and _bookkeeping.search(cell.source): return "bookkeeping"
     return "code"
 
+# %% ../../nbs/kit/site.ipynb #b5fd137b
 def add_code(page: Page, cell) -> None:
     "Add the code of a cell, folded to its signature; directives of Quarto's own win. Set-up cells in a row become one."
     source = re.sub(r"^(#\|.*\n?)+", "", cell.source).strip("\n")
@@ -240,15 +252,17 @@ def add_code(page: Page, cell) -> None:
     if not source or "false" in (said.get("echo"), said.get("include")): return
     what = role(cell)
     setup = what in ("imports", "parameters", "bookkeeping")
-    if page.record and (setup or what == "exported" and is_machinery(source)):   # a paper's machinery stands in its own part
+    # a paper's machinery stands in its own part
+    if page.record and (setup or what == "exported" and is_machinery(source)):
         page.aside.append((cell, source))
         return
     before = page.cells[-1][1] if page.cells else ""
     if setup and before.startswith(_set_up): page.cells[-1] = ("code", f"{before}\n\n{source}")
-    else: page.code(source, said.get("code-fold", "true"), said.get("code-summary", "Set-up" if setup else fold_title(source)).strip("\"'"))
+    else:
+        page.code(source, said.get("code-fold", "true"),
+                  said.get("code-summary", "Set-up" if setup else fold_title(source)).strip("\"'"))
 
 _set_up = '#| code-fold: true\n#| code-summary: "Set-up"\n'
-
 
 # %% ../../nbs/kit/site.ipynb #23fcf90c
 def known_line(found: list[Definition], module: str, up: str) -> str:
@@ -281,7 +295,8 @@ def own_links(text: str, page: Page, published: str) -> str:
                   rf'\1="{page.up}{published}/\2"', text)
 
 def boxed(text: str) -> str:
-    "HTML with each table in a box that scrolls by itself (`wide` from nine columns on), with headings that may break at their underscores and hyphens, and without the style sheet that a table brings along for JupyterLab."
+    """HTML with each table in a box that scrolls by itself (`wide` from nine columns on), with headings that may break
+    at their underscores and hyphens, and without the style sheet that a table brings along for JupyterLab."""
     text = re.sub(r"<style scoped>.*?</style>|<style>\.paper-kit-table.*?</style>", "", text, flags=re.S)
     text = re.sub(r'<div style="overflow-x:auto">(<table\b.*?</table>)</div>', r"\1", text, flags=re.S)
     def wrap(m):
@@ -299,6 +314,7 @@ def label(name: str) -> str:
 # %% ../../nbs/kit/site.ipynb #45092e58
 _images = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
+# %% ../../nbs/kit/site.ipynb #0ca45afb
 @dataclass
 class Exhibit:
     "A figure in the making: its picture, its interactive file (an iframe, and the file's own address), its words."
@@ -315,7 +331,8 @@ class Exhibit:
     def markdown(self) -> str:
         "The picture first, the interactive file under it, then number and caption, and the ways to either alone."
         words = re.sub(r"[*`$_]", "", self.caption)
-        alt = html.escape(self.alt or ": ".join(filter(None, (self.name, words))) or "picture without a caption", quote=True)
+        alt = html.escape(self.alt or ": ".join(filter(None, (self.name, words))) or "picture without a caption",
+                          quote=True)
         image = f'<img src="{self.picture}" alt="{alt}"{self.size} loading="lazy">' if self.picture else ""
         if self.anchor and not self.name:   # counted by the renderer
             return f"::: {{#{self.anchor}}}\n\n{fenced(image + self.frame, '{=html}')}\n\n{self.caption}\n\n:::"
@@ -323,10 +340,12 @@ class Exhibit:
         kind = "exhibit swap" if self.frame and image and self.preview else "exhibit"
         head = f'<figure class="{kind}"{f" id={chr(34)}{self.anchor}{chr(34)}" if self.anchor else ""}>{image}{self.frame}'
         if not (self.name or self.caption or self.alone): return fenced(head + "</figure>", "{=html}")
-        ways = [f'<a href="{a}">{t}</a>' for a, t in ((self.picture if self.name else "", "picture"), (self.alone, "open it alone")) if a]
+        ways = [f'<a href="{a}">{t}</a>' for a, t in ((self.picture if self.name else "", "picture"),
+                                                      (self.alone, "open it alone")) if a]
         text = f"[{self.name}]{{.exhibit-name}} {self.caption}".strip() if self.name else self.caption
         tail = f'<p class="exhibit-links">{" · ".join(ways)}</p>' if ways else ""
-        return fenced(head + "<figcaption>", "{=html}") + f"\n\n{text}\n\n" + fenced(tail + "</figcaption></figure>", "{=html}")
+        return fenced(head + "<figcaption>", "{=html}") + f"\n\n{text}\n\n" + fenced(tail + "</figcaption></figure>",
+                                                                                     "{=html}")
 
 # %% ../../nbs/kit/site.ipynb #f8f8417c
 def harmless(text: str) -> str:
@@ -344,14 +363,19 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
         page.labels[label(name)] = name
     raw = _text(output["data"][mime])
     data = raw.encode() if mime == "image/svg+xml" else base64.b64decode(raw)
-    address = f"{page.up}{published}/{meta['file']}" if published and meta.get("file") else page.picture(data, _images[mime])
+    address = (f"{page.up}{published}/{meta['file']}" if published and meta.get("file")
+               else page.picture(data, _images[mime]))
     whole = page.published_file(meta.get("file")) or data
     caption = harmless(meta.get("caption", "") or said.get("fig-cap", "").strip("\"'"))
-    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", "") or ("" if name or caption else page.heard),
-                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")), size_of(whole, float(meta.get("density") or 1)))
+    return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", "")
+                   or ("" if name or caption else page.heard),
+                   anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")),
+                   size_of(whole, float(meta.get("density") or 1)))
 
+# %% ../../nbs/kit/site.ipynb #cb1f492d
 def size_of(data: bytes, density: float = 1) -> str:
-    "Width and height of a picture on the page as attributes, so that it does not jump when it comes; nothing where they are not known."
+    """Width and height of a picture on the page as attributes, so that it does not jump when it comes; nothing where
+    they are not known."""
     import io
     from PIL import Image, UnidentifiedImageError
     try: width, height = Image.open(io.BytesIO(data)).size
@@ -379,8 +403,10 @@ def rich(page: Page, text: str, meta: dict, published: str) -> str:
         text = f'<div class="anchored" id="{label(name)}">{text}</div>'
     return fenced(text, "{=html}")
 
+# %% ../../nbs/kit/site.ipynb #97c0a353
 def table_of(page: Page, name: str) -> str:
-    "A published table as its record and manifest have it now: the keys that join rows may be younger than the run. Empty without them."
+    """A published table as its record and manifest have it now: the keys that join rows may be younger than the run.
+    Empty without them."""
     measured = (page.record.get("tables") or {}).get(name)
     entry = next((t for t in page.manifest.get("tables") or [] if t.get("id") == name), None)
     if not measured or not entry: return ""
@@ -390,7 +416,8 @@ def table_of(page: Page, name: str) -> str:
     where = "our world" if source == "world" else source.removeprefix("real:").split("@")[0]
     groups = [("reported", reported["columns"], reported["rows"])] if reported else []
     groups.append((f"measured, {where}, profile {page.record['profile']}", measured["columns"], measured["rows"]))
-    return table_html(name, groups, measured.get("better") or entry.get("better"), measured["note"], entry["shows"], reported)
+    return table_html(name, groups, measured.get("better") or entry.get("better"), measured["note"],
+                      entry["shows"], reported)
 
 def claim_fold(page: Page, name: str, text: str) -> str:
     "The card of a claim behind one line: verdict, number, sentence. As the record and the manifest have it now."
@@ -399,13 +426,16 @@ def claim_fold(page: Page, name: str, text: str) -> str:
     result = (page.record.get("claims") or {}).get(name)
     if not claim or not result: return text
     verdict = result["verdict"]
-    shown = claim_html(claim, result, page.record["profile"], result.get("source") or page.record["data"]).replace('href="#undecided"', f'href="{page.up}site-src/kit/claims.html"')
-    return (f'<details class="claim {verdict}"><summary><span class="chip {verdict}">{verdict}</span> <b>{html.escape(name)}</b> '
+    shown = claim_html(claim, result, page.record["profile"], result.get("source")
+                       or page.record["data"]).replace('href="#undecided"', f'href="{page.up}site-src/kit/claims.html"')
+    return (f'<details class="claim {verdict}"><summary><span class="chip {verdict}">{verdict}</span> '
+            f'<b>{html.escape(name)}</b> '
             f'{html.escape(str(claim["text"]))}</summary>{shown}</details>')
 
 # %% ../../nbs/kit/site.ipynb #0f5fbe49
 def outputs_of(page: Page, cell, published: str = "") -> list[str]:
-    "What a cell printed and drew, as blocks of markdown in order. Warnings are left out; so is a widget without a picture."
+    """What a cell printed and drew, as blocks of markdown in order. Warnings are left out; so is a widget without a
+    picture."""
     said = {k.rstrip(":"): " ".join(v) for k, v in cell.directives_.items() if k.endswith(":")}
     if "false" in (said.get("output"), said.get("include")): return []
     blocks = []
@@ -432,7 +462,8 @@ def outputs_of(page: Page, cell, published: str = "") -> list[str]:
 
 # %% ../../nbs/kit/site.ipynb #c7efc82d
 def prose(text: str, page: Page, names: dict) -> str:
-    "Markdown of a notebook made good for pandoc: blank lines, equation numbers, references to exhibits, links to definitions."
+    """Markdown of a notebook made good for pandoc: blank lines, equation numbers, references to exhibits, links to
+    definitions."""
     lines, inside, linked = [], False, set()
     listed = re.compile(r"\s{0,3}([-*+]|\d+[.)])\s+\S")
     for line in text.splitlines():
@@ -453,6 +484,7 @@ def _named(line: str, page: Page, names: dict, linked: set) -> str:
         return f"[{m[1]}]({page.up}site-src/api/{names[name]}.html#{name})"
     return re.sub(r"(?<![\[`\w])(`([A-Za-z_][\w.]*(?:\(\))?)`)(?![`\]])", link, line)
 
+# %% ../../nbs/kit/site.ipynb #1b5c16ad
 def numbered(text: str, page: Page) -> str:
     "Equations with the number the author gave them, and their labels kept on the page."
     def equation(m):
@@ -471,7 +503,8 @@ def referred(text: str, page: Page) -> str:
 
 # %% ../../nbs/kit/site.ipynb #896dab34
 def ways_out(page: Page, notebook: str, commands: list[str], source: str = "", cite: str = "") -> None:
-    "The ways from a page to the work: the notebook (to read where the repository is, to take along), the commands, the citation."
+    """The ways from a page to the work: the notebook (to read where the repository is, to take along), the commands,
+    the citation."""
     shown = f'<a class="button" href="{source}">Open the notebook</a>' if source else ""
     shown += f'<a class="button plain" href="{page.up}{notebook}" download>Download it</a>' if notebook else ""
     pre = lambda text: f'<pre class="shell" tabindex="0"><code>{html.escape(text)}</code></pre>'
@@ -480,7 +513,8 @@ def ways_out(page: Page, notebook: str, commands: list[str], source: str = "", c
 
 def run_commands(slug: str, notebook: str) -> list[str]:
     "Three ways to run a paper: ours, papermill's, by hand."
-    return [f"paper-kit run {slug} --profile cpu", f"papermill {notebook} out.ipynb -p profile cpu", f"jupyter lab {notebook}"]
+    return [f"paper-kit run {slug} --profile cpu", f"papermill {notebook} out.ipynb -p profile cpu",
+            f"jupyter lab {notebook}"]
 
 def repository(root: Path) -> str:
     "Where the files of the project can be read: `repo-url` of `_quarto.yml` and its branch; nothing without one."
@@ -491,7 +525,6 @@ def _words(text: str) -> str:
     "Prose as plain words for the alternative text of the picture that follows it: its last sentence."
     plain = re.sub(r"[#*`$_>\[\]]|\(http[^)]*\)", "", " ".join(text.split())).strip().rstrip(":")
     return re.split(r"(?<=[.!?]) ", plain)[-1][:180]
-
 
 # %% ../../nbs/kit/site.ipynb #5b1c9e02
 def cells_of(page: Page, cells: list, module: str, published: str = "") -> None:
@@ -508,8 +541,10 @@ def cells_of(page: Page, cells: list, module: str, published: str = "") -> None:
         shown = [] if role(cell) == "parameters" else outputs_of(page, cell, published)
         if shown: page.markdown("::: {.cell-output}\n\n" + "\n\n".join(shown) + "\n\n:::")
 
+# %% ../../nbs/kit/site.ipynb #fa52f0c1
 def notebook_page(page: Page, cells: list, module: str, names: dict, published: str = "") -> Page:
-    "Fill `page` with a notebook that was run; the long parts of a paper's are folded, and its machinery stands at the end."
+    """Fill `page` with a notebook that was run; the long parts of a paper's are folded, and its machinery stands at the
+    end."""
     start = len(page.cells)
     cells_of(page, cells, module, published)
     if page.record:
@@ -520,7 +555,8 @@ def notebook_page(page: Page, cells: list, module: str, names: dict, published: 
             rest.code(source, "true", fold_title(source) if definitions(source) else "Set-up")
         page.anchors |= rest.anchors
         page.cells += parts(lecture) + machinery(rest.cells)
-    page.cells = [("markdown", referred(prose(text, page, names), page)) if kind == "prose" else (kind, text) for kind, text in page.cells]
+    page.cells = [("markdown", referred(prose(text, page, names), page)) if kind == "prose" else (kind, text) for kind,
+                  text in page.cells]
     return page
 
 def carried(page: Page, folder: Path) -> Page:
@@ -529,7 +565,6 @@ def carried(page: Page, folder: Path) -> Page:
         for name in re.findall(r"!\[[^\]]*\]\(([\w./-]+)\)", text) if kind == "markdown" else []:
             if (folder/name).is_file(): page.media[name] = (folder/name).read_bytes()
     return page
-
 
 # %% ../../nbs/kit/site.ipynb #fa88f93c
 def literal(value) -> str:
@@ -545,11 +580,15 @@ def owed_page(page: Page, row: dict, manifest: dict, summary: str) -> Page:
     page.html(byline(manifest | {"venue": manifest.get("venue") or row["venue"]}))
     if row.get("problem"): page.markdown(note("warning", "Something is wrong here", literal(row["problem"])))
     if row["state"] == "not begun":
-        page.markdown(note("note", "Not begun", "Nothing here has been implemented or measured yet. What follows is what the paper holds, and what this page owes."))
-    else: page.markdown(note("note", "Nothing published", "There is a notebook, and no run of it is published: no number on this page was measured by us."))
+        page.markdown(note("note", "Not begun", "Nothing here has been implemented or measured yet. What follows is "
+                                                "what the paper holds, and what this page owes."))
+    else:
+        page.markdown(note("note", "Nothing published", "There is a notebook, and no run of it is published: no number "
+                                                        "on this page was measured by us."))
     page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n*{literal(row['title'])}*. {literal(row['venue'])}.")
     if not manifest.get("claims"):
-        page.markdown(f"## What is owed\n\n{row['tables'][1]} tables, {row['figures'][1]} figures and {row['claims']['total']} claims.")
+        page.markdown(f"## What is owed\n\n{row['tables'][1]} tables, {row['figures'][1]} figures and "
+                      f"{row['claims']['total']} claims.")
     owed_claims(page, manifest.get("claims") or [])
     for what in ("tables", "figures"): owed_exhibits(page, what, manifest.get(what) or [])
     reported(page, manifest.get("reported") or {})
@@ -562,17 +601,22 @@ def owed_claims(page: Page, claims: list) -> None:
     items = []
     for c in (c for c in claims if isinstance(c, dict)):
         numbers = str(c.get("paper_numbers", "-"))
-        said = (f"*Tested:* {literal(c.get('shown', c['test']))}." if c.get("test") else "") + (f" *Reported:* {literal(numbers)}." if numbers not in ("-", "", "None") else "")
-        items.append(f"**{c.get('id')}** {literal(c.get('text', ''))} [{literal(c.get('where', ''))}]{{.where}}\n:   {said}")
+        said = (f"*Tested:* {literal(c.get('shown', c['test']))}." if c.get("test") else "") + (f" *Reported:* {literal(numbers)}."
+                                                                                if numbers not in ("-", "", "None")
+                                                                                else "")
+        items.append(f"**{c.get('id')}** {literal(c.get('text', ''))} [{literal(c.get('where', ''))}]{{.where}}\n:   "
+                     f"{said}")
     page.markdown("## Claims\n\n" + "\n\n".join(items))
 
+# %% ../../nbs/kit/site.ipynb #9cabd04c
 def owed_exhibits(page: Page, what: str, entries: list) -> None:
     "The tables or figures of a manifest, and what of them cannot be measured again."
     entries = [e for e in entries if isinstance(e, dict)]
     lines = []
     for e in entries:
         why = e.get("why") or e.get("reason") or e.get("how") or ""
-        mode = "" if e.get("regenerate", "full") == "full" else f" *({e['regenerate']}{': ' + literal(why) if why else ''})*"
+        mode = ("" if e.get("regenerate", "full") == "full"
+                else f" *({e['regenerate']}{': ' + literal(why) if why else ''})*")
         lines.append(f"- **{e.get('id')}**: {literal(e.get('shows', ''))}{mode}")
     if lines: page.markdown(f"## {what.title()}\n\n" + "\n".join(lines))
 
@@ -582,8 +626,10 @@ def reported(page: Page, tables: dict) -> None:
     if tables: page.markdown("## Numbers the paper reports")
     for name, table in tables.items():
         cell = lambda tag, value: f"<{tag}>{'–' if value is None else html.escape(str(value))}</{tag}>"
-        line = lambda tag, values: "<tr>" + "".join(cell(tag, v) for v in (values if isinstance(values, list) else [values])) + "</tr>"
-        page.html(boxed(f'<table class="paper-kit-table"><caption>{html.escape(name)}, as reported</caption><thead>{line("th", table.get("columns", []))}'
+        line = lambda tag, values: "<tr>" + "".join(cell(tag, v) for v in (values if isinstance(values, list)
+                                                                           else [values])) + "</tr>"
+        page.html(boxed(f'<table class="paper-kit-table"><caption>{html.escape(name)}, as '
+                        f'reported</caption><thead>{line("th", table.get("columns", []))}'
                         f'</thead><tbody>{"".join(line("td", r) for r in table["rows"])}</tbody></table>'))
 
 # %% ../../nbs/kit/site.ipynb #afc3104f
@@ -592,7 +638,8 @@ verdicts = {"holds": "✓", "fails": "✗", "undecided": "?", "untested": "○",
 def minutes(seconds) -> str:
     "A duration as people say it: `38 s`, `4 min`, `1.2 h`."
     if seconds is None: return "–"
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds/60:.0f} min" if seconds < 5400 else f"{seconds/3600:.1f} h"
+    return (f"{seconds:.0f} s" if seconds < 90 else f"{seconds/60:.0f} min" if seconds < 5400
+            else f"{seconds/3600:.1f} h")
 
 def short(title: str) -> str:
     "The part of a title before its colon, where that is a name."
@@ -603,8 +650,10 @@ def chips(claims: dict) -> str:
     "Verdicts as small coloured chips, each with its count and its name for those who cannot see the colour."
     found = [(v, claims.get(v, 0)) for v in verdicts if claims.get(v, 0)]
     seen = lambda v, n: f"{n} owed" if v == "owed" else f'<span aria-hidden="true">{verdicts[v]}</span> {n}<span class="unseen"> {v}</span>'
-    return "".join(f'<span class="chip {v}" title="{n} {v}">{seen(v, n)}</span>' for v, n in found) or '<span class="chip owed">none listed</span>'
+    return ("".join(f'<span class="chip {v}" title="{n} {v}">{seen(v, n)}</span>' for v, n in found)
+            or '<span class="chip owed">none listed</span>')
 
+# %% ../../nbs/kit/site.ipynb #7e8c8590
 def badge(row: dict) -> str:
     "Profile and freshness of a paper's published record, or its state when nothing is published."
     if row["state"] != "published": return f'<span class="badge {row["state"].replace(" ", "-")}">{row["state"]}</span>'
@@ -626,30 +675,41 @@ def scoreboard_row(row: dict, wings: dict) -> str:
     order = {"published": 0, "torn": 1, "begun": 2}.get(row["state"], 3)
     decided = sum(claims.get(v, 0) for v in ("holds", "fails"))
     cells = [(row["title"].lower(), f'<a href="{row["wing"]}/{row["slug"]}.html">{html.escape(row["title"])}</a>'),
-             (wing, f'<a class="quiet" href="{row["wing"]}/index.html">{html.escape(wing)}</a>'), (row["venue"], html.escape(row["venue"])),
+             (wing, f'<a class="quiet" href="{row["wing"]}/index.html">{html.escape(wing)}</a>'),
+             (row["venue"], html.escape(row["venue"])),
              (f"{order}{row['profile'] or ''}{'' if row['fresh'] else 'z'}", badge(row)),
-             (row["tables"][0] + row["tables"][1]/1000, share(*row["tables"])), (row["figures"][0] + row["figures"][1]/1000, share(*row["figures"])),
-             (decided + claims["total"]/1000, chips(claims)), ("" if row["wall_s"] is None else row["wall_s"], minutes(row["wall_s"]))]
-    cells = [f'data-sort="{html.escape(str(v), quote=True)}" data-label="{c}">{text}' for (v, text), c in zip(cells, _columns)]
+             (row["tables"][0] + row["tables"][1]/1000, share(*row["tables"])),
+             (row["figures"][0] + row["figures"][1]/1000, share(*row["figures"])),
+             (decided + claims["total"]/1000, chips(claims)),
+             ("" if row["wall_s"] is None else row["wall_s"], minutes(row["wall_s"]))]
+    cells = [f'data-sort="{html.escape(str(v), quote=True)}" data-label="{c}">{text}' for (v, text),
+             c in zip(cells, _columns)]
     state = row["state"] if row["state"] != "published" else "published " + ("fresh" if row["fresh"] else "stale")
-    return f'<tr data-wing="{row["wing"]}" data-state="{state}"><th scope="row" {cells[0]}</th>' + "".join(f"<td {c}</td>" for c in cells[1:]) + "</tr>"
+    return (f'<tr data-wing="{row["wing"]}" data-state="{state}"><th scope="row" {cells[0]}</th>'
+            + "".join(f"<td {c}</td>" for c in cells[1:]) + "</tr>")
 
 def published_first(rows: list[dict]) -> list[dict]:
     "The rows with those of published papers first, else in their order."
     return sorted(rows, key=lambda r: {"published": 0, "torn": 1, "begun": 2}.get(r["state"], 3))
 
+# %% ../../nbs/kit/site.ipynb #dceb785d
 def scoreboard_html(rows: list[dict], wings: dict) -> str:
     "The scoreboard of the home page."
     kinds = ["text"]*4 + ["number"]*4
-    head = "".join(f'<th scope="col" data-kind="{kind}" aria-sort="none">{name}</th>' for name, kind in zip(_columns, kinds))
-    return (f'<div class="scoreboard" data-wings="{html.escape(json.dumps(wings), quote=True)}"><div class="paper-kit-scroll" tabindex="0" '
-            f'role="region" aria-label="Scoreboard"><table id="scoreboard-table"><caption class="unseen">Tables, figures and claims of '
-            f'{len(rows)} papers</caption><thead><tr>{head}</tr></thead><tbody>{"".join(scoreboard_row(r, wings) for r in published_first(rows))}</tbody></table></div></div>')
+    head = "".join(f'<th scope="col" data-kind="{kind}" aria-sort="none">{name}</th>' for name,
+                   kind in zip(_columns, kinds))
+    return (f'<div class="scoreboard" data-wings="{html.escape(json.dumps(wings), quote=True)}"><div '
+            f'class="paper-kit-scroll" tabindex="0" '
+            f'role="region" aria-label="Scoreboard"><table id="scoreboard-table"><caption class="unseen">Tables, '
+            f'figures and claims of '
+            f'{len(rows)} '
+            f'papers</caption><thead><tr>{head}</tr></thead><tbody>{"".join(scoreboard_row(r, wings) for r in published_first(rows))}</tbody></table></div></div>')
 
 # %% ../../nbs/kit/site.ipynb #7ad4c37a
 def card(title: str, href: str, meta: str, text: str, foot: str = "", picture: str = "", said: str = "") -> str:
     "A box that leads to a page."
-    return (f'<article class="card">{picture}<h2><a href="{href}">{inline(title)}</a></h2><p class="meta">{meta}</p><p>{inline(text)}</p>{said}'
+    return (f'<article class="card">{picture}<h2><a href="{href}">{inline(title)}</a></h2><p '
+            f'class="meta">{meta}</p><p>{inline(text)}</p>{said}'
             + (f'<p class="meta score">{foot}</p>' if foot else "") + "</article>")
 
 def inline(text: str) -> str:
@@ -662,34 +722,47 @@ def opening(text: str, least: int = 150) -> str:
     return text[:next((m.end() for m in re.finditer(r"\. ", text) if m.end() > least), len(text))].strip()
 
 def overview_figures(page: Page, root: Path, row: dict) -> None:
-    "Add the published figures of a paper that its manifest puts on the page of the wing (`overview:` and a sentence there)."
+    """Add the published figures of a paper that its manifest puts on the page of the wing (`overview:` and a sentence
+    there)."""
     for entry in manifest_of(root, row["slug"]).get("figures") or []:
         name = str(entry.get("id", "")).lower().replace(" ", "-")
-        file = next((f for s in (".png", ".webp", ".jpg") if (f := root/"figures"/row["slug"]/(name + s)).is_file()), None)
+        file = next((f for s in (".png", ".webp", ".jpg") if (f := root/"figures"/row["slug"]/(name + s)).is_file()),
+                    None)
         if not entry.get("overview") or row["state"] != "published" or file is None: continue
-        page.html(f'<figure class="exhibit"><img src="{page.up}figures/{row["slug"]}/{file.name}" alt="{html.escape(str(entry["shows"]), quote=True)}"><figcaption>{inline(entry["overview"])} '
-                  f'From <a href="{row["slug"]}.html">{inline(row["title"])}</a>, {html.escape(str(entry["id"]))}.</figcaption></figure>')
+        page.html(f'<figure class="exhibit"><img src="{page.up}figures/{row["slug"]}/{file.name}" '
+                  f'alt="{html.escape(str(entry["shows"]), quote=True)}"><figcaption>{inline(entry["overview"])} '
+                  f'From <a href="{row["slug"]}.html">{inline(row["title"])}</a>, '
+                  f'{html.escape(str(entry["id"]))}.</figcaption></figure>')
 
+# %% ../../nbs/kit/site.ipynb #6aec933b
 def wing_page(wing: str, title: str, rows: list[dict], worlds: bool, root: Path | None = None) -> Page:
-    "The index of a wing: a card for each of its papers, the way to its worlds, and figures that belong to several of its papers."
+    """The index of a wing: a card for each of its papers, the way to its worlds, and figures that belong to several of
+    its papers."""
     mine = published_first([r for r in rows if r["wing"] == wing])
     done = sum(r["state"] == "published" for r in mine)
-    page = Page(f"{wing}/index.qmd", title, f"{len(mine)} papers, {done} published.", more={"page-layout": "full", "toc": False})
-    if worlds: page.markdown("The data of this wing, with known truth, and the loaders of the real data sets: [worlds](worlds.html).")
+    page = Page(f"{wing}/index.qmd", title, f"{len(mine)} papers, {done} published.",
+                more={"page-layout": "full", "toc": False})
+    if worlds:
+        page.markdown("The data of this wing, with known truth, and the loaders of the real data sets: "
+                      "[worlds](worlds.html).")
     def one(row):
-        foot = (f'<span>Tables {row["tables"][0]}/{row["tables"][1]}</span><span>Figures {row["figures"][0]}/{row["figures"][1]}</span>'
+        foot = (f'<span>Tables {row["tables"][0]}/{row["tables"][1]}</span><span>Figures '
+                f'{row["figures"][0]}/{row["figures"][1]}</span>'
                 f'<span>Claims {chips(row["claims"])}</span>')
         manifest, record = manifest_of(root, row["slug"]) if root else {}, record_of(root, row) if root else {}
         figure, said = thumbnail(page, root, row, manifest, record), headline_chips(manifest, record)
         text = manifest.get("idea") or opening(row.get("summary") or "")
-        return card(row["title"], f'{row["slug"]}.html', f'{html.escape(row["venue"])} {badge(row)}', text, foot, figure, said)
+        return card(row["title"], f'{row["slug"]}.html', f'{html.escape(row["venue"])} {badge(row)}', text,
+                    foot, figure, said)
     page.html(f'<div class="cards">{"".join(map(one, mine))}</div>')
     for row in mine if root else (): overview_figures(page, root, row)
     return page
 
+# %% ../../nbs/kit/site.ipynb #238d7f40
 def kit_index(listed: list[Page]) -> Page:
     "The index of the kit: what every paper stands on."
-    page = Page("kit/index.qmd", "The kit", "What every paper stands on: small, and grown only by what two papers need.",
+    page = Page("kit/index.qmd", "The kit",
+                "What every paper stands on: small, and grown only by what two papers need.",
                 more={"page-layout": "full", "toc": False})
     stem = lambda p: PurePosixPath(p.path).stem
     cards = [card(p.title, f"{stem(p)}.html", f"<code>paper_kit.kit.{stem(p)}</code>", p.description) for p in listed]
@@ -710,51 +783,66 @@ def thumbnail(page: Page, root: Path | None, row: dict, manifest: dict, record: 
 def headline_chips(manifest: dict, record: dict) -> str:
     "The headline claims with their verdicts, in a line each."
     lines = [(c, (record.get("claims") or {}).get(c["id"])) for c in headlines(manifest, 3)]
-    return "".join(f'<p class="headline"><span class="chip {r["verdict"]}">{r["verdict"]}</span> {html.escape(str(c["text"]))}</p>'
+    return "".join(f'<p class="headline"><span class="chip {r["verdict"]}">{r["verdict"]}</span> '
+                   f'{html.escape(str(c["text"]))}</p>'
                    for c, r in lines if r)
 
 def all_ratios(root: Path, rows: list[dict], up: str) -> str:
     "The chart over all published papers: a line a paper."
     def one(row):
         found = ratios(manifest_of(root, row["slug"]), record_of(root, row))
-        return short(row["title"]), f'{row["wing"]}/{row["slug"]}.html', [v for values in found.values() for v in values]
-    return ratio_chart([one(r) for r in rows if r["state"] == "published"], "Reported against measured, paper by paper.", "all-papers")
-
+        return (short(row["title"]), f'{row["wing"]}/{row["slug"]}.html',
+                [v for values in found.values() for v in values])
+    return ratio_chart([one(r) for r in rows if r["state"] == "published"],
+                       "Reported against measured, paper by paper.", "all-papers")
 
 # %% ../../nbs/kit/site.ipynb #5e3ddf36
 def hero_exhibit(page: Page, root: Path, rows: list[dict], slug: str = "") -> str:
-    "An interactive exhibit as HTML for the home page: of the paper `slug` where it is published, covers and small files first."
+    """An interactive exhibit as HTML for the home page: of the paper `slug` where it is published, covers and small
+    files first."""
     found = []
     for row in (r for r in rows if r["state"] == "published"):
-        folder, name = root/"figures"/row["slug"], str(manifest_of(root, row["slug"]).get("cover") or "").lower().replace(" ", "-")
-        found += [(row["slug"] != slug, f.stem != name, f.stat().st_size, f.name, row, f) for f in folder.glob("*.html")]
+        folder, name = root/"figures"/row["slug"], str(manifest_of(root, row["slug"]).get("cover")
+                                                       or "").lower().replace(" ", "-")
+        found += [(row["slug"] != slug, f.stem != name, f.stat().st_size, f.name, row, f)
+                  for f in folder.glob("*.html")]
     for *_, row, file in sorted(found, key=lambda f: f[:4]):
         base, title = f'{page.up}figures/{row["slug"]}/', html.escape(row["title"], quote=True)
-        picture = next((file.with_suffix(s).name for s in (".webp", ".png", ".jpg") if file.with_suffix(s).exists()), "")
+        picture = next((file.with_suffix(s).name for s in (".webp", ".png", ".jpg") if file.with_suffix(s).exists()),
+                       "")
         image = f'<img src="{base}{picture}" alt="{title}">' if picture else ""
-        return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe scrolling="no" class="paper-kit-exhibit" src="{base}{file.name}" title="{title}">'
-                f'</iframe><figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this page.</figcaption></figure>')
+        return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe scrolling="no" class="paper-kit-exhibit" '
+                f'src="{base}{file.name}" title="{title}">'
+                f'</iframe><figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this '
+                f'page.</figcaption></figure>')
     return ""
 
+# %% ../../nbs/kit/site.ipynb #efaeac66
 def totals(rows: list[dict]) -> str:
     "How far the whole is: papers, tables, figures, claims."
     both = lambda what: (sum(r[what][0] for r in rows), sum(r[what][1] for r in rows))
     count = lambda *verdicts: sum(r["claims"].get(v, 0) for r in rows for v in verdicts)
-    numbers = [(sum(r["state"] == "published" for r in rows), len(rows), "papers published"), (*both("tables"), "tables measured"),
-               (*both("figures"), "figures measured"), (count("holds", "fails"), sum(r["claims"]["total"] for r in rows), "claims decided")]
+    numbers = [(sum(r["state"] == "published" for r in rows), len(rows), "papers published"),
+               (*both("tables"), "tables measured"),
+               (*both("figures"), "figures measured"),
+               (count("holds", "fails"), sum(r["claims"]["total"] for r in rows), "claims decided")]
     said = f'{count("holds")} hold, {count("fails")} fail, {count("undecided")} undecided, {count("untested")} untested; the others wait for their papers'
-    return '<div class="totals">' + "".join(f'<p><b>{a}</b><span class="of">/{b}</span><span>{t}</span></p>' for a, b, t in numbers) + f'</div><p class="totals-note">Claims: {said}.</p>'
+    return '<div class="totals">' + "".join(f'<p><b>{a}</b><span class="of">/{b}</span><span>{t}</span></p>' for a, b,
+                                            t in numbers) + f'</div><p class="totals-note">Claims: {said}.</p>'
 
 def so_far(rows: list[dict]) -> str:
     "How many papers there are and how many are published, as a sentence."
     return f"{len(rows)} papers, {sum(r['state'] == 'published' for r in rows)} published."
 
+# %% ../../nbs/kit/site.ipynb #5be89072
 def home_page(root: Path, rows: list[dict], wings: dict, names: dict) -> Page:
     "The home page: `nbs/index.ipynb`, with the first published exhibit, the totals and the scoreboard in their places."
     title, quoted, cells = heading(read_cells(root/"nbs"/"index.ipynb"))
-    page = Page("index.ipynb", title, f"{quoted} {so_far(rows)}".strip(), more={"aliases": ["/index.html"], "page-layout": "full", "toc": False})
+    page = Page("index.ipynb", title, f"{quoted} {so_far(rows)}".strip(),
+                more={"aliases": ["/index.html"], "page-layout": "full", "toc": False})
     for cell in (c for c in cells if c.cell_type == "markdown"):
-        source = re.sub(r"<!-- scoreboard:start -->.*?<!-- scoreboard:end -->", "<!-- scoreboard -->", cell.source, flags=re.S)
+        source = re.sub(r"<!-- scoreboard:start -->.*?<!-- scoreboard:end -->", "<!-- scoreboard -->",
+                        cell.source, flags=re.S)
         named = re.search(r"<!-- exhibit: (\w+) -->", source)
         source = re.sub(r"<!-- exhibit: \w+ -->", "<!-- exhibit -->", source)
         parts = re.split(r"<!-- (exhibit|totals|chart|scoreboard) -->", source)
@@ -775,20 +863,26 @@ def add_reference(page: Page, d: Definition, module: str, stands: dict) -> None:
     where = stands.get(f"{module}.{full}")
     page.markdown(f"{'###' if d.kind == 'method' else '##'} `{full}` {{#{full} .api-name}}\n\n"
                   + fenced(f"{'class' if d.kind == 'class' else 'def'} {d.signature}", "{.python .api-signature}"))
-    page.html(f'<div class="api-doc">{doc_html(d.doc)}' + (f'<p class="api-more"><a href="../{where}">where it is explained</a></p>' if where else "") + "</div>")
+    page.html(f'<div class="api-doc">{doc_html(d.doc)}'
+              + (f'<p class="api-more"><a href="../{where}">where it is explained</a></p>' if where else "") + "</div>")
 
 def api_pages(found: dict, stands: dict) -> list[Page]:
-    "The reference: an index and a page a module. `stands` says on which page and anchor a definition's notebook explains it."
-    index = Page("api/index.qmd", "Reference", "Signatures and docstrings of every public function and class, read from the source.",
+    """The reference: an index and a page a module. `stands` says on which page and anchor a definition's notebook
+    explains it."""
+    index = Page("api/index.qmd", "Reference",
+                 "Signatures and docstrings of every public function and class, read from the source.",
                  more={"toc": False})
     out = [index]
     for module, (doc, listed) in found.items():
         if not listed and not doc: continue
         names = " ".join(f'<a href="{module}.html#{d.name}"><code>{d.name}</code></a>' for d in listed)
-        index.html(f'<section class="api-module"><h2><a href="{module}.html"><code>{module}</code></a></h2>{doc_html(doc)}<p class="api-names">{names}</p></section>')
+        index.html(f'<section class="api-module"><h2><a '
+                   f'href="{module}.html"><code>{module}</code></a></h2>{doc_html(doc)}<p '
+                   f'class="api-names">{names}</p></section>')
         page = Page(f"api/{module}.qmd", f"paper_kit.{module}", " ".join(doc.split()))
         if module in stands: page.markdown(f"Explained, step by step, in [its notebook](../{stands[module]}).")
-        for d in (d for definition in listed for d in [definition, *definition.members]): add_reference(page, d, module, stands)
+        for d in (d for definition in listed for d in [definition, *definition.members]):
+            add_reference(page, d, module, stands)
         out.append(page)
     return out
 
@@ -796,8 +890,10 @@ def api_pages(found: dict, stands: dict) -> list[Page]:
 def manifest_of(root: Path, slug: str) -> dict:
     "The manifest of a paper, or nothing when it has none or it cannot be read (its own checks say why)."
     path = root/"data"/"papers"/f"{slug}.yaml"
-    try: found = plain_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except yaml.YAMLError: found = {}
+    if not path.is_file(): return {}
+    try:
+        with reading(path, "YAML", 5_000_000): found = plain_yaml(path.read_text(encoding="utf-8"))
+    except PaperKitError: return {}
     return found if isinstance(found, dict) else {}
 
 def owed_of(root: Path, slug: str) -> dict:
@@ -806,10 +902,15 @@ def owed_of(root: Path, slug: str) -> dict:
     return (_owed(path, path.stat().st_mtime_ns).get(slug) or {}) if path.is_file() else {}
 
 @functools.lru_cache(maxsize=4)
-def _owed(path: Path, _) -> dict: return plain_yaml(path.read_text(encoding="utf-8")) or {}
+def _owed(path: Path, _) -> dict:
+    with reading(path, "{slug: what is owed}", 5_000_000, next_step="git checkout -- data/owed.yaml"):
+        found = plain_yaml(path.read_text(encoding="utf-8")) or {}
+        if not all(isinstance(entry, dict) for entry in found.values()): raise ValueError("an entry that is no mapping")
+    return found
 
 def cover(page: Page, root: Path) -> None:
-    "Open the page of a published paper: who wrote it, its picture, its headline claims, what it costs, how near it came."
+    """Open the page of a published paper: who wrote it, its picture, its headline claims, what it costs, how near it
+    came."""
     manifest, record, slug = page.manifest, page.record, page.manifest["slug"]
     name, file = cover_picture(manifest, record, root/"figures"/slug)
     image = root/"figures"/slug/file
@@ -818,6 +919,7 @@ def cover(page: Page, root: Path) -> None:
              f'{size_of(image.read_bytes())}></a>' if file else "")
     page.html(byline(manifest) + shown + strip_html(manifest, record) + cost_html(record))
 
+# %% ../../nbs/kit/site.ipynb #c9a3aaa2
 def paper_page(root: Path, row: dict, names: dict, summary: str) -> Page:
     "A paper's page: its published notebook behind a cover, or the page of what is owed."
     slug, wing = row["slug"], row["wing"]
@@ -849,6 +951,7 @@ def literate(root: Path) -> dict[str, Path]:
     found = {f"kit/{p.name}": p for p in sorted((root/"nbs"/"kit").glob("*.ipynb"))}
     return found | {f"{p.parent.name}/worlds.ipynb": p for p in sorted((root/"nbs").glob("*/worlds.ipynb"))}
 
+# %% ../../nbs/kit/site.ipynb #7c53ae6c
 def literate_page(root: Path, path: str, source: Path, names: dict) -> Page:
     "The page of a notebook of the kit or of a wing's worlds."
     there, (title, quoted, cells) = source.relative_to(root).as_posix(), heading(read_cells(source))
@@ -861,7 +964,8 @@ def module_of(path: str) -> str: return path.removesuffix(".ipynb").replace("/",
 
 # %% ../../nbs/kit/site.ipynb #5a0ee7aa
 def known_names(found: dict) -> dict[str, str]:
-    "The names that prose in backticks may mean, and the module of each; a name that is too short to be meant is left out."
+    """The names that prose in backticks may mean, and the module of each; a name that is too short to be meant is left
+    out."""
     names = {}
     for module, (_, listed) in found.items():
         for d in listed:
@@ -869,9 +973,10 @@ def known_names(found: dict) -> dict[str, str]:
             for m in d.members: names.setdefault(f"{d.name}.{m.name}", module)
     return {name: module for name, module in names.items() if "." in name or len(name) > 3}
 
+# %% ../../nbs/kit/site.ipynb #45c1c389
 def pages(root=None, rows: list[dict] | None = None) -> Path:
     "Write `site-src/` afresh from the published notebooks, the kit's notebooks and the manifests; returns the folder."
-    from paper_kit.kit.workflow import catalogue, status
+    from paper_kit.kit.records import catalogue, status
     root = Path(root or project_root())
     for folder in (root, root/"runs"/"site", root/"figures"/"lib"): sweep(folder)
     listed, rows = catalogue(root), status(root) if rows is None else rows
@@ -880,23 +985,29 @@ def pages(root=None, rows: list[dict] | None = None) -> Path:
     names = known_names(found)
     notebooks = [literate_page(root, path, source, names) for path, source in literate(root).items()]
     papers = [paper_page(root, row, names, summaries.get(row["slug"], "")) for row in rows]
-    wings = [wing_page(w, title, rows, (root/"nbs"/w/"worlds.ipynb").is_file(), root) for w, title in listed["wings"].items()]
+    wings = [wing_page(w, title, rows, (root/"nbs"/w/"worlds.ipynb").is_file(), root) for w,
+             title in listed["wings"].items()]
     stands = {}
     for page in [*notebooks, *papers]:
         module, address = module_of(page.path), page.path.replace(".ipynb", ".html")
         only_defined(page, module, found[module][1] if module in found else [])
-        if module in found: stands |= {module: address} | {f"{module}.{name}": f"{address}#{anchor}" for name, anchor in page.anchors.items()}
+        if module in found:
+            stands |= {module: address} | {f"{module}.{name}": f"{address}#{anchor}" for name,
+                                           anchor in page.anchors.items()}
     kit = kit_index([p for p in notebooks if p.path.startswith("kit/")])
     with new_folder(root/"site-src") as folder:
-        for page in [home_page(root, rows, listed["wings"], names), kit, *notebooks, *papers, *wings, *api_pages(found, stands)]: page.write(folder)
+        for page in [home_page(root, rows, listed["wings"], names), kit, *notebooks, *papers, *wings,
+                     *api_pages(found, stands)]:
+            page.write(folder)
         script = (assets()/"content.js").read_text(encoding="utf-8")
-        (folder/"_content.html").write_text(f"<script>\n{script}</script>\n", encoding="utf-8")   # Quarto puts it into the head of each page
+        # Quarto puts it into the head of each page
+        (folder/"_content.html").write_text(f"<script>\n{script}</script>\n", encoding="utf-8")
     return root/"site-src"
 
 # %% ../../nbs/kit/site.ipynb #b4ca5c18
 def navigation(rows: list[dict], root=None) -> str:
     "The generated part of `_quarto.yml`: the sidebar, by wing, then the kit and the reference."
-    from paper_kit.kit.workflow import catalogue
+    from paper_kit.kit.records import catalogue
     root = Path(root or project_root())
     notebooks = literate(root)
     titles = {path: heading(read_cells(source))[0] or PurePosixPath(path).stem for path, source in notebooks.items()}
@@ -947,24 +1058,32 @@ def pandoc() -> str:
     except (ImportError, OSError):
         found = shutil.which("pandoc")
         if found: return found
-    raise PaperKitError("there is no pandoc", expected="the package pypandoc-binary, or pandoc on the path", found="neither",
+    raise PaperKitError("there is no pandoc", expected="the package pypandoc-binary, or pandoc on the path",
+                        found="neither",
                         next_step="pip install -c constraints.txt pypandoc-binary")
 
+# %% ../../nbs/kit/site.ipynb #81c4671e
 def body_of(text: str, cache: Path, references: Path | None) -> str:
-    "The HTML of a page's text. The cache is keyed by the text, the filter, pandoc and, where it is cited, the bibliography."
+    """The HTML of a page's text. The cache is keyed by the text, the filter, pandoc and, where it is cited, the
+    bibliography."""
     known = references and references.is_file() and references.stat().st_size
     cites = known and re.search(r"(?<![\w\\])@(?!fig-|tbl-|eq-|sec-|lst-)[A-Za-z]", text)
-    parts = [text.encode(), (assets()/"pages.lua").read_bytes(), pandoc().encode(), references.read_bytes() if cites else b""]
+    parts = [text.encode(), (assets()/"pages.lua").read_bytes(), pandoc().encode(), references.read_bytes()
+             if cites else b""]
     kept = cache/(hashlib.sha256(b"\0".join(parts)).hexdigest()[:32] + ".html")
     if kept.is_file():
         os.utime(kept)
         return kept.read_text(encoding="utf-8")
-    command = [pandoc(), "-f", "markdown", "-t", "html5", "--mathml", "--wrap=none", "--lua-filter", str(assets()/"pages.lua")]
+    command = [pandoc(), "-f", "markdown", "-t", "html5", "--mathml", "--wrap=none", "--lua-filter",
+               str(assets()/"pages.lua")]
     if cites: command += ["--citeproc", "--bibliography", str(references), "-M", "link-citations=true"]
     done = subprocess.run(command, input=text.encode(), capture_output=True)
-    if done.returncode: raise PaperKitError("pandoc failed", file=front_matter(text).get("title", ""), expected="exit status 0",
-                                            found=done.stderr.decode(errors="replace")[-500:], next_step="look at the page in site-src/")
-    body = re.sub(r'<span id="cb\d+-\d+"><a href="#cb\d+-\d+"[^>]*></a>(.*?)</span>(?=\n|</code>)', r"\1", done.stdout.decode(), flags=re.S)
+    if done.returncode:
+        raise PaperKitError("pandoc failed", file=front_matter(text).get("title", ""), expected="exit status 0",
+                            found=done.stderr.decode(errors="replace")[-500:],
+                            next_step="look at the page in site-src/")
+    body = re.sub(r'<span id="cb\d+-\d+"><a href="#cb\d+-\d+"[^>]*></a>(.*?)</span>(?=\n|</code>)', r"\1",
+                  done.stdout.decode(), flags=re.S)
     write_atomic(kept, body)
     return body
 
@@ -985,17 +1104,19 @@ def rendered(path: str) -> str: return re.sub(r"\.(ipynb|qmd)$", ".html", path)
 
 def menu(listed: list) -> list[Item]:
     "Entries of a navbar or sidebar of `_quarto.yml`."
-    return [Item(e.get("section") or e.get("text", ""), e.get("href", ""), menu(e.get("contents") or e.get("menu") or []))
+    return [Item(e.get("section") or e.get("text", ""), e.get("href", ""),
+                 menu(e.get("contents") or e.get("menu") or []))
             for e in listed or [] if isinstance(e, dict)]
 
+# %% ../../nbs/kit/site.ipynb #13fe7bc7
 def described(root: Path) -> dict:
     "`_quarto.yml`, with an error that says what is wrong with it."
     path, mend = root/"_quarto.yml", "mend it, or git checkout _quarto.yml"
-    try: found = plain_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise PaperKitError("the description of the site cannot be read", file=str(path), expected="YAML", found=str(error)[:300], next_step=mend) from error
+    with reading(path, "YAML", 5_000_000, what="the description of the site cannot be read", next_step=mend):
+        found = plain_yaml(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or "website" not in found:
-        raise PaperKitError("the description of the site is incomplete", file=str(path), expected="a mapping with 'website'",
+        raise PaperKitError("the description of the site is incomplete", file=str(path),
+                            expected="a mapping with 'website'",
                             found=type(found).__name__, next_step=mend)
     return found
 
@@ -1023,12 +1144,15 @@ def navbar_html(items: list[Item], here: str) -> str:
     "The bar at the top; the part of the site that `here` belongs to is marked."
     folder, own = os.path.dirname(here), [os.path.dirname(i.href) for i in items]
     mark = lambda item: os.path.dirname(item.href) == (folder if folder in own else "site-src")
-    return "".join(f'<a href="{address(i.href, here)}"{" aria-current=true" if mark(i) else ""}>{inline(i.text)}</a>' for i in items)
+    return "".join(f'<a href="{address(i.href, here)}"{" aria-current=true" if mark(i) else ""}>{inline(i.text)}</a>'
+                   for i in items)
 
 # %% ../../nbs/kit/site.ipynb #0c546412
 def contents(body: str) -> tuple[str, str]:
     "The table of contents of a page, and its body with a link at every heading."
-    body = re.sub(r'(<div id="refs".*)\Z', r'<details class="part"><summary class="callout-title">References</summary>\1</details>', body, flags=re.S)
+    body = re.sub(r'(<div id="refs".*)\Z',
+                  r'<details class="part"><summary class="callout-title">References</summary>\1</details>', body,
+                  flags=re.S)
     bare = lambda text: re.sub(r"</?a\b[^>]*>", "", text)
     found = re.findall(r'<h([23])\b[^>]*\bid="([^"]+)"[^>]*>(.*?)</h\1>', body, flags=re.S)
     items = [f'<li class="level-{level}"><a href="#{anchor}">{bare(text)}</a></li>' for level, anchor, text in found]
@@ -1065,12 +1189,16 @@ def share_tags(site: dict, front: dict, here: str) -> str:
     base = str(site.get("site-url") or "").rstrip("/")
     if not base: return ""
     picture = front.get("image") or site.get("image") or ""
-    said = {"og:title": front.get("title", ""), "og:description": front.get("description") or site.get("description", ""), "og:type": "article",
-            "og:site_name": site.get("title", ""), "og:url": f"{base}/{here}", "og:image": f"{base}/{picture}" if picture else ""}
+    said = {"og:title": front.get("title", ""), "og:description": front.get("description")
+            or site.get("description", ""), "og:type": "article",
+            "og:site_name": site.get("title", ""), "og:url": f"{base}/{here}", "og:image": f"{base}/{picture}"
+            if picture else ""}
     return "".join(f'<meta property="{k}" content="{html.escape(str(v), quote=True)}">\n' for k, v in said.items() if v)
 
+# %% ../../nbs/kit/site.ipynb #9e3d6fd5
 def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str) -> tuple[str, list[dict]]:
-    "A whole page, and its records for the search. `stamp` changes with the style sheets and scripts, so that no old one is used."
+    """A whole page, and its records for the search. `stamp` changes with the style sheets and scripts, so that no old
+    one is used."""
     site, front, here = config["website"], front_matter(text), rendered(path)
     items = menu(site.get("sidebar", {}).get("contents"))
     flat = [i for item in items for i in [item, *item.items] if i.href]
@@ -1087,11 +1215,15 @@ def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str
         "categories": "".join(f'<span class="badge {t.replace(" ", "-")}">{t}</span>' for t in tags),
         "crumb": f'<a href="{address(section.href, here)}">{inline(section.text)}</a>' if section else "",
         "navbar": navbar_html(menu(site.get("navbar", {}).get("left")), here), "sidebar": sidebar_html(items, here),
-        "toc": "" if front.get("toc") is False else toc, "body": linked, "steps": neighbours(flat, here), "footer": footer_html(site), "share": share_tags(site, front, here),
-        "repo": f'<a class="icon" href="{site["repo-url"]}" aria-label="Repository"><svg viewBox="0 0 20 20" aria-hidden="true"><path d="M7 4.5L2 10l5 5.5M13 4.5L18 10l-5 5.5"/></svg></a>' if site.get("repo-url") else "",
+        "toc": "" if front.get("toc") is False else toc, "body": linked, "steps": neighbours(flat, here),
+              "footer": footer_html(site), "share": share_tags(site, front, here),
+        "repo": f'<a class="icon" href="{site["repo-url"]}" aria-label="Repository"><svg viewBox="0 0 20 20" '
+                f'aria-hidden="true"><path d="M7 4.5L2 10l5 5.5M13 4.5L18 10l-5 5.5"/></svg></a>'
+              if site.get("repo-url") else "",
         "layout": "page-full" if front.get("page-layout") == "full" else "page-article"}
     frame = (assets()/"page.html").read_text(encoding="utf-8")
-    return re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], frame), search_records(body, title.replace("`", ""), here, front.get("keywords") or [], bool(front.get("paper")))
+    return (re.sub(r"\$\{(\w+)\}", lambda m: values[m[1]], frame),
+            search_records(body, title.replace("`", ""), here, front.get("keywords") or [], bool(front.get("paper"))))
 
 # %% ../../nbs/kit/site.ipynb #118c7780
 def link_tree(source: Path, target: Path, pattern: str = "**/*") -> None:
@@ -1112,23 +1244,28 @@ def redirect(folder: Path, alias: str, target: str) -> None:
     alias = alias.lstrip("/")
     to = os.path.relpath(target, os.path.dirname(alias) or ".").replace(os.sep, "/")
     (folder/alias).parent.mkdir(parents=True, exist_ok=True)
-    (folder/alias).write_text(f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>paper_kit</title><meta http-equiv="refresh" content="0; url={to}">'
-                              f'<link rel="canonical" href="{to}"><link rel="icon" href="data:,"><p><a href="{to}">paper_kit</a></p></html>\n', encoding="utf-8")
+    (folder/alias).write_text(f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>paper_kit</title><meta '
+                              f'http-equiv="refresh" content="0; url={to}">'
+                              f'<link rel="canonical" href="{to}"><link rel="icon" href="data:,"><p><a '
+                              f'href="{to}">paper_kit</a></p></html>\n', encoding="utf-8")
 
 # %% ../../nbs/kit/site.ipynb #e546a4a5
 def render_pandoc(root: Path) -> Path:
     "Render `site-src/` into `_site/` with pandoc, from the same `_quarto.yml`."
     config, source = described(root), root/"site-src"
     paths = sorted(p for p in source.rglob("*") if p.suffix in (".ipynb", ".qmd"))
-    if not paths: raise PaperKitError("there are no pages to render", file=str(source), expected="the output of paper-kit pages", found="nothing",
-                                      next_step="paper-kit pages")
+    if not paths:
+        raise PaperKitError("there are no pages to render", file=str(source), expected="the output of paper-kit pages",
+                            found="nothing",
+                            next_step="paper-kit pages")
     libraries(root)
     references = root/config["bibliography"] if config.get("bibliography") else None
     texts = {p: as_markdown(p) for p in paths}
     cache = root/"runs"/"site"
     with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         bodies = dict(zip(paths, pool.map(lambda p: body_of(texts[p], cache, references), paths)))
-    for old in sorted(cache.glob("*.html"), key=lambda p: -p.stat().st_mtime)[6*len(paths):]: old.unlink(missing_ok=True)
+    for old in sorted(cache.glob("*.html"), key=lambda p: -p.stat().st_mtime)[6*len(paths):]:
+        old.unlink(missing_ok=True)
     stamp = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(assets().iterdir()) if p.is_file())).hexdigest()[:8]
     with new_folder(root/config["project"].get("output-dir", "_site")) as folder:
         records = []
@@ -1140,21 +1277,29 @@ def render_pandoc(root: Path) -> Path:
             for alias in front_matter(texts[path]).get("aliases") or []: redirect(folder, alias, name)
         gather(root, folder)
         extras(folder, config)
-        write_plain(folder/"search.js", "window.paperKitSearch=" + json.dumps(records, ensure_ascii=False, separators=(",", ":")) + ";")
+        write_plain(folder/"search.js",
+                    "window.paperKitSearch=" + json.dumps(records, ensure_ascii=False, separators=(",", ":")) + ";")
     return root/config["project"].get("output-dir", "_site")
 
+# %% ../../nbs/kit/site.ipynb #09430c38
 def extras(folder: Path, config: dict) -> None:
-    "What a host asks for beside the pages: `sitemap.xml`, `robots.txt` and `404.html`, where the site's address is known."
+    """What a host asks for beside the pages: `sitemap.xml`, `robots.txt` and `404.html`, where the site's address is
+    known."""
     base = str(config["website"].get("site-url") or "").rstrip("/")
     if not base: return
     listed = sorted(p.relative_to(folder).as_posix() for p in (folder/"site-src").rglob("*.html"))
     rows = "".join(f"<url><loc>{html.escape(f'{base}/{p}')}</loc></url>" for p in listed)
-    write_plain(folder/"sitemap.xml", f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{rows}</urlset>\n')
+    write_plain(folder/"sitemap.xml", f'<?xml version="1.0" encoding="UTF-8"?>\n<urlset '
+                                      f'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{rows}</urlset>\n')
     write_plain(folder/"robots.txt", f"User-agent: *\nAllow: /\nSitemap: {base}/sitemap.xml\n")
-    write_plain(folder/"404.html", '<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-                '<title>Not found – paper_kit</title><link rel="icon" href="data:,"><body style="font:18px/1.6 system-ui,sans-serif;max-width:34em;margin:15vh auto;padding:0 1em;color-scheme:light dark">'
-                '<h1>There is no such page</h1><p>It may have been renamed: every paper has one name, and the <a id="home" href="index.html">scoreboard</a> lists all of them.</p>'
-                f'<script>document.getElementById("home").href = location.protocol === "file:" ? "index.html" : "{html.escape(re.sub("^https?://[^/]+", "", base))}/index.html"</script></body></html>\n')
+    write_plain(folder/"404.html", '<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" '
+                                   'content="width=device-width, initial-scale=1">'
+                '<title>Not found – paper_kit</title><link rel="icon" href="data:,"><body style="font:18px/1.6 '
+                'system-ui,sans-serif;max-width:34em;margin:15vh auto;padding:0 1em;color-scheme:light dark">'
+                '<h1>There is no such page</h1><p>It may have been renamed: every paper has one name, and the <a '
+                'id="home" href="index.html">scoreboard</a> lists all of them.</p>'
+                f'<script>document.getElementById("home").href = location.protocol === "file:" ? "index.html" : '
+                f'"{html.escape(re.sub("^https?://[^/]+", "", base))}/index.html"</script></body></html>\n')
 
 def write_plain(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -1172,17 +1317,20 @@ def render_quarto(root: Path, command: str) -> Path:
     "Render `site-src/` with Quarto; nothing is executed."
     libraries(root)
     done = subprocess.run([command, "render", str(root), "--no-execute"], capture_output=True, text=True)
-    if done.returncode: raise PaperKitError("quarto could not render the site", file=str(root/"_quarto.yml"), expected="exit status 0",
-                                            found=(done.stderr or done.stdout)[-800:], next_step="mend it, or call site(quarto=False) to use pandoc")
+    if done.returncode:
+        raise PaperKitError("quarto could not render the site", file=str(root/"_quarto.yml"), expected="exit status 0",
+                            found=(done.stderr or done.stdout)[-800:],
+                            next_step="mend it, or call site(quarto=False) to use pandoc")
     extras(root/described(root)["project"].get("output-dir", "_site"), described(root))
     return root/described(root)["project"].get("output-dir", "_site")
 
 def site(root=None, quarto: str | bool | None = None, rows: list[dict] | None = None) -> Path:
-    """Write the pages and render them to `_site/`: with Quarto where there is one (or `quarto` names one), else with pandoc,
-    which `quarto=False` asks for."""
+    """Write the pages and render them to `_site/`: with Quarto where there is one (or `quarto` names one), else with
+    pandoc, which `quarto=False` asks for."""
     root = Path(root or project_root())
     command = shutil.which("quarto") if quarto in (None, True) else quarto
     if quarto is True and not command:
-        raise PaperKitError("quarto was asked for", expected="a command 'quarto' on the path", found="none", next_step="install it, or leave the choice to us")
+        raise PaperKitError("quarto was asked for", expected="a command 'quarto' on the path", found="none",
+                            next_step="install it, or leave the choice to us")
     pages(root, rows)
     return render_quarto(root, command) if command else render_pandoc(root)

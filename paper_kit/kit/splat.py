@@ -21,16 +21,21 @@ def _check(pixels: Tensor, height: int, width: int, *others: tuple[str, Tensor, 
     "`others`: (name, tensor, axes after the point's) that go with the points."
     good = pixels.ndim >= 2 and pixels.shape[-1] == 2 and pixels.is_floating_point() and height > 0 and width > 0
     if not good:
-        raise PaperKitError("these are no pixels of points", expected="[..., n, 2] of a floating-point type, and an image of at least one pixel",
-                            found=f"{list(pixels.shape)} of {pixels.dtype}, {height} x {width}", next_step="see geometry.project")
+        raise PaperKitError("these are no pixels of points",
+                            expected="[..., n, 2] of a floating-point type, and an image of at least one pixel",
+                            found=f"{list(pixels.shape)} of {pixels.dtype}, {height} x {width}",
+                            next_step="see geometry.project")
     for name, x, more in others:
-        try: fits = x.ndim > more and x.shape[x.ndim - more - 1] == pixels.shape[-2] and bool(torch.broadcast_shapes(x.shape[:x.ndim - more], pixels.shape[:-1]))
+        try:
+            fits = (x.ndim > more and x.shape[x.ndim - more - 1] == pixels.shape[-2]
+                    and bool(torch.broadcast_shapes(x.shape[:x.ndim - more], pixels.shape[:-1])))
         except RuntimeError: fits = False
         if not fits or x.dtype != pixels.dtype:
-            raise PaperKitError(f"the {name} does not go with the points", expected=f"{list(pixels.shape[:-1])} and {more} more axes, of {pixels.dtype}",
+            raise PaperKitError(f"the {name} does not go with the points",
+                                expected=f"{list(pixels.shape[:-1])} and {more} more axes, of {pixels.dtype}",
                                 found=f"{list(x.shape)} of {x.dtype}", next_step="one row a point, of the same type")
 
-def gaussian(x: Float[Tensor, "*b n"], places: Float[Tensor, "m"] | int, variance: float) -> Float[Tensor, "*b n m"]:
+def gaussian(x: Float[Tensor, "*b n"], places: Float[Tensor, " m"] | int, variance: float) -> Float[Tensor, "*b n m"]:
     "exp(-(x - c)^2/(2 variance)) at the `places` c; a number m stands for the centres 0.5, 1.5, ... of m pixels."
     if isinstance(places, int): places = torch.arange(places, dtype=x.dtype, device=x.device) + 0.5
     return (x[..., None] - places).square().mul(-0.5/variance).exp()
@@ -41,8 +46,10 @@ def well(x: Float[Tensor, "*b n"], size: int, radius: float) -> Float[Tensor, "*
     return ((x.detach()[..., None] - centres).abs() < radius).to(x.dtype)
 
 # %% ../../nbs/kit/splat.ipynb #79d0a941
-def soft_mask(pixels: Float[Tensor, "*b n 2"], height: int, width: int, variance: float = 0.4, weights: Float[Tensor, "*b n"] | None = None) -> Float[Tensor, "*b height width"]:
-    """Silhouette in [0, 1) of points, differentiable in their pixels. `variance` in pixels squared; `weights` one number a point.
+def soft_mask(pixels: Float[Tensor, "*b n 2"], height: int, width: int, variance: float = 0.4,
+              weights: Float[Tensor, "*b n"] | None = None) -> Float[Tensor, "*b height width"]:
+    """Silhouette in [0, 1) of points, differentiable in their pixels. `variance` in pixels squared; `weights` one
+    number a point.
 
     Raises `PaperKitError` for shapes that do not fit. Source: CAPNet (Navaneet et al. 2019)."""
     _check(pixels, height, width, *[("weights", weights, 0)]*(weights is not None))
@@ -51,47 +58,58 @@ def soft_mask(pixels: Float[Tensor, "*b n 2"], height: int, width: int, variance
     return torch.tanh(rows.mT @ columns)
 
 # %% ../../nbs/kit/splat.ipynb #9d298282
-def soft_color(pixels: Float[Tensor, "*b n 2"], depth: Float[Tensor, "*b n"], colors: Float[Tensor, "*b n c"], height: int, width: int, beta: float = 100.0,
+def soft_color(pixels: Float[Tensor, "*b n 2"], depth: Float[Tensor, "*b n"], colors: Float[Tensor, "*b n c"],
+               height: int, width: int, beta: float = 100.0,
                radius: float = 1.0, background: float = 0.0) -> Float[Tensor, "*b c height width"]:
-    """Expected colour of the points whose pixel is within `radius` (in rows and columns), weighted by exp(beta/(depth + 1)).
+    """Expected colour of the points whose pixel is within `radius` (in rows and columns), weighted by exp(beta/(depth +
+    1)).
 
-    Differentiable in `colors` and `depth`; the well itself has no gradient. Points with a depth of at most -1 + 1e-3 count as at that depth.
-    Raises `PaperKitError` for shapes that do not fit. Source: DIFFER (Navaneet et al. 2019)."""
+    Differentiable in `colors` and `depth`; the well itself has no gradient. Points with a depth of at most -1 + 1e-3
+    count as at that depth. Raises `PaperKitError` for shapes that do not fit. Source: DIFFER (Navaneet et al. 2019)."""
     _check(pixels, height, width, ("depth", depth, 0), ("colors", colors, 1))
     score = beta/(depth + 1).clamp(min=1e-3)
     weight = (score - score.amax(-1, keepdim=True).detach()).clamp(min=-60).exp()
     rows, columns = well(pixels[..., 1], height, radius), well(pixels[..., 0], width, radius)
-    values = torch.cat(torch.broadcast_tensors(colors, weight[..., None])[:1] + (torch.ones_like(weight[..., None]),), -1)*weight[..., None]
-    right = (columns[..., None, :]*values[..., None]).flatten(-2)                                     # [*b, n, (c+1) width]
-    sums = (rows.mT @ right).unflatten(-1, (values.shape[-1], width)).movedim(-2, -3)                 # [*b, c+1, height, width]
+    values = torch.cat(torch.broadcast_tensors(colors, weight[..., None])[:1] + (torch.ones_like(weight[..., None]),),
+                       -1)*weight[..., None]
+    right = (columns[..., None, :]*values[..., None]).flatten(-2)                                 # [*b, n, (c+1) width]
+    sums = (rows.mT @ right).unflatten(-1, (values.shape[-1], width)).movedim(-2, -3)         # [*b, c+1, height, width]
     total = sums[..., -1:, :, :]
     seen = total > 0
-    return torch.where(seen, sums[..., :-1, :, :]/torch.where(seen, total, torch.ones_like(total)), torch.full_like(total, background))
+    return torch.where(seen, sums[..., :-1, :, :]/torch.where(seen, total, torch.ones_like(total)),
+                       torch.full_like(total, background))
 
 # %% ../../nbs/kit/splat.ipynb #d40d411c
-def occupancy(pixels: Float[Tensor, "*b n 2"], depth: Float[Tensor, "*b n"], height: int, width: int, levels: Float[Tensor, "k"], variance: float = 0.4,
+def occupancy(pixels: Float[Tensor, "*b n 2"], depth: Float[Tensor, "*b n"], height: int, width: int,
+              levels: Float[Tensor, " k"], variance: float = 0.4,
               depth_variance: float | None = None, weight: float = 1.0) -> Float[Tensor, "*b k height width"]:
-    """min(1, sum of `weight` times the Gaussians of the points) in the cells of a volume that has the camera's rows and columns.
+    """min(1, sum of `weight` times the Gaussians of the points) in the cells of a volume that has the camera's rows and
+    columns.
 
-    `levels`: depths of the cells' middles, evenly spaced; `depth_variance` defaults to `variance` in units of that spacing squared.
-    Raises `PaperKitError` for shapes that do not fit and fewer than two levels. Source: Insafutdinov and Dosovitskiy 2018, Eq. 2."""
+    `levels`: depths of the cells' middles, evenly spaced; `depth_variance` defaults to `variance` in units of that
+    spacing squared. Raises `PaperKitError` for shapes that do not fit and fewer than two levels. Source: Insafutdinov
+    and Dosovitskiy 2018, Eq. 2."""
     _check(pixels, height, width, ("depth", depth, 0))
     if levels.ndim != 1 or len(levels) < 2:
-        raise PaperKitError("a volume needs levels", expected="at least two depths", found=f"{list(levels.shape)}", next_step="torch.linspace(near, far, 32)")
+        raise PaperKitError("a volume needs levels", expected="at least two depths", found=f"{list(levels.shape)}",
+                            next_step="torch.linspace(near, far, 32)")
     if depth_variance is None: depth_variance = variance*float(levels[1] - levels[0])**2
     rows, columns = gaussian(pixels[..., 1], height, variance), gaussian(pixels[..., 0], width, variance)
     through = gaussian(depth, levels.to(depth), depth_variance)
-    left = (through[..., :, None]*rows[..., None, :]).flatten(-2)                                     # [*b, n, k height]
+    left = (through[..., :, None]*rows[..., None, :]).flatten(-2)                                    # [*b, n, k height]
     return (left.mT @ columns).mul(weight).clamp(max=1).unflatten(-2, (len(levels), height))
 
+# %% ../../nbs/kit/splat.ipynb #b21c8a94
 class Termination(NamedTuple):
     "Where rays end: share that ends at all, expected depth, and the probability of each level."
     mask: Float[Tensor, "*b height width"]
     depth: Float[Tensor, "*b height width"]
     probability: Float[Tensor, "*b k height width"]
 
-def end_rays(volume: Float[Tensor, "*b k height width"], levels: Float[Tensor, "k"], far: float | None = None) -> Termination:
-    "Rays through occupancies in [0, 1], near levels first; those that never end count as at `far` (default: one spacing behind the last level)."
+def end_rays(volume: Float[Tensor, "*b k height width"], levels: Float[Tensor, " k"],
+             far: float | None = None) -> Termination:
+    """Rays through occupancies in [0, 1], near levels first; those that never end count as at `far` (default: one
+    spacing behind the last level)."""
     free = (1 - volume).cumprod(-3)
     before = torch.cat([torch.ones_like(free[..., :1, :, :]), free[..., :-1, :, :]], -3)
     r, levels = volume*before, levels.to(volume)
@@ -106,25 +124,37 @@ class Stamped(NamedTuple):
     depth: Float[Tensor, "*b height width"]
     index: Int[Tensor, "*b height width"]
 
-def stamp(pixels: Float[Tensor, "*b n 2"], depth: Float[Tensor, "*b n"], colors: Float[Tensor, "*b n c"], height: int, width: int, radius: float = 1.0, background: float = 0.0) -> Stamped:
-    """The nearest point over each pixel whose centre is closer than `radius` in rows and columns; points behind the camera are left out.
+# %% ../../nbs/kit/splat.ipynb #56bbd593
+def stamp(pixels: Float[Tensor, "*b n 2"], depth: Float[Tensor, "*b n"], colors: Float[Tensor, "*b n c"], height: int,
+          width: int, radius: float = 1.0, background: float = 0.0) -> Stamped:
+    """The nearest point over each pixel whose centre is closer than `radius` in rows and columns; points behind the
+    camera are left out.
 
-    Differentiable in `colors` and, where a point is seen, in `depth`. Of two points at one depth the one with the lower index is seen."""
+    Differentiable in `colors` and, where a point is seen, in `depth`. Of two points at one depth the one with the lower
+    index is seen."""
     _check(pixels, height, width, ("depth", depth, 0), ("colors", colors, 1))
     batch = torch.broadcast_shapes(pixels.shape[:-2], depth.shape[:-1], colors.shape[:-2])
     n, c = colors.shape[-2:]
-    p, z, rgb = pixels.expand(*batch, n, 2).reshape(-1, n, 2), depth.expand(*batch, n).reshape(-1, n), colors.expand(*batch, n, c).reshape(-1, n, c)
+    p, z, rgb = (pixels.expand(*batch, n, 2).reshape(-1, n, 2), depth.expand(*batch, n).reshape(-1, n),
+                 colors.expand(*batch, n, c).reshape(-1, n, c))
     reach, base = torch.arange(math.ceil(2*radius) + 1, device=p.device), (p.detach() - 0.5 - radius).floor().long() + 1
-    cell = base[:, :, None] + torch.stack(torch.meshgrid(reach, reach, indexing="ij"), -1).reshape(-1, 2)        # [b, n, stamps, 2]
-    hit = ((cell + 0.5 - p.detach()[:, :, None]).abs() < radius).all(-1) & (cell >= 0).all(-1) & (cell[..., 0] < width) & (cell[..., 1] < height) & (z.detach() > 0)[..., None]
+    # [b, n, stamps, 2]
+    cell = base[:, :, None] + torch.stack(torch.meshgrid(reach, reach, indexing="ij"), -1).reshape(-1, 2)
+    hit = (((cell + 0.5 - p.detach()[:, :, None]).abs() < radius).all(-1) & (cell >= 0).all(-1) & (cell[..., 0] < width)
+           & (cell[..., 1] < height) & (z.detach() > 0)[..., None])
     rows = torch.arange(len(p), device=p.device)[:, None, None]
     place = (rows*height + cell[..., 1])*width + cell[..., 0]
-    place, far, who = place[hit], z.detach()[..., None].expand_as(hit)[hit], torch.arange(n, device=p.device)[None, :, None].expand_as(hit)[hit]
-    front = torch.full((len(p)*height*width,), float("inf"), dtype=z.dtype, device=z.device).scatter_reduce(0, place, far, "amin")
+    place, far, who = (place[hit], z.detach()[..., None].expand_as(hit)[hit],
+                       torch.arange(n, device=p.device)[None, :, None].expand_as(hit)[hit])
+    front = torch.full((len(p)*height*width,), float("inf"), dtype=z.dtype,
+                       device=z.device).scatter_reduce(0, place, far, "amin")
     first = far == front[place]
-    index = torch.full_like(front, n, dtype=torch.long).scatter_reduce(0, place[first], who[first], "amin").view(len(p), height*width)
+    index = torch.full_like(front, n, dtype=torch.long).scatter_reduce(0, place[first], who[first],
+                                                                       "amin").view(len(p), height*width)
     seen, at = index < n, index.clamp(max=n - 1)
-    color = torch.where(seen[..., None], rgb.gather(1, at[..., None].expand(-1, -1, c)), torch.full_like(rgb[:, :1, :1], background))
+    color = torch.where(seen[..., None], rgb.gather(1, at[..., None].expand(-1, -1, c)),
+                        torch.full_like(rgb[:, :1, :1], background))
     nearest = torch.where(seen, z.gather(1, at), torch.zeros_like(z[:, :1]))
     shape = (*batch, height, width)
-    return Stamped(color.mT.reshape(*batch, c, height, width), nearest.view(shape), torch.where(seen, index, -1).view(shape))
+    return Stamped(color.mT.reshape(*batch, c, height, width), nearest.view(shape),
+                   torch.where(seen, index, -1).view(shape))

@@ -19,7 +19,8 @@ __all__ = ['import_clock', 'profiles', 'stage_key', 'save_result', 'load_result'
 
 # %% ../../nbs/kit/stages.ipynb #4129d2d7
 def _pairs(items, where, code) -> list:
-    return sorted(([_canonical(k, where, code), _canonical(v, f"{where}[{k!r}]", code)] for k, v in items), key=json.dumps)
+    return sorted(([_canonical(k, where, code), _canonical(v, f"{where}[{k!r}]", code)] for k, v in items),
+                  key=json.dumps)
 
 def _array(value) -> list:
     "Kind, type, shape and hash of an array or tensor."
@@ -31,12 +32,16 @@ def _array(value) -> list:
     kind = "tensor" if isinstance(value, torch.Tensor) else "array"
     return [kind, str(value.dtype), list(value.shape), hashlib.sha256(data.tobytes()).hexdigest()]
 
+# %% ../../nbs/kit/stages.ipynb #b578e772
 def _called(value, where: str, code) -> list:
-    "A function with all that it carries: an object, arguments given beforehand, the values of a closure, defaults made when it was."
+    """A function with all that it carries: an object, arguments given beforehand, the values of a closure, defaults
+    made when it was."""
     again = lambda part, name: _canonical(part, f"{where}.{name}", code)
     if isinstance(value, functools.partial):
-        return ["partial", _called(value.func, where, code), again(value.args, "args"), again(value.keywords, "keywords")]
-    if inspect.ismethod(value): return ["method", again(value.__self__, "__self__"), _called(value.__func__, where, code)]
+        return ["partial", _called(value.func, where, code), again(value.args, "args"),
+                again(value.keywords, "keywords")]
+    if inspect.ismethod(value):
+        return ["method", again(value.__self__, "__self__"), _called(value.__func__, where, code)]
     value = inspect.unwrap(value)
     carried = {}
     for name, cell in zip(value.__code__.co_freevars, value.__closure__ or ()):
@@ -57,21 +62,30 @@ def _canonical(value, where: str, code=code_digest):
     if isinstance(value, (np.bool_, np.integer, np.floating)): return ["numpy", str(value.dtype), repr(value.item())]
     if isinstance(value, (int, float, complex, str, bytes, range, slice, torch.dtype, torch.device, np.dtype)):
         return [type(value).__name__, repr(value) if not isinstance(value, str) else value]
-    if isinstance(value, torch.Tensor) or isinstance(value, np.ndarray) and value.dtype.kind not in "OV": return _array(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"): return ["named", code(type(value)), [again(v, f"[{i}]") for i, v in enumerate(value)]]
-    if isinstance(value, (list, tuple)): return [type(value).__name__, [again(v, f"[{i}]") for i, v in enumerate(value)]]
+    if isinstance(value, torch.Tensor) or isinstance(value, np.ndarray) and value.dtype.kind not in "OV":
+        return _array(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return ["named", code(type(value)), [again(v, f"[{i}]") for i, v in enumerate(value)]]
+    if isinstance(value, (list, tuple)):
+        return [type(value).__name__, [again(v, f"[{i}]") for i, v in enumerate(value)]]
     if isinstance(value, (set, frozenset)): return ["set", sorted((again(v) for v in value), key=json.dumps)]
     if isinstance(value, dict): return ["dict", _pairs(value.items(), where, code)]
     if isinstance(value, type): return ["class", value.__module__, value.__qualname__, code(value)]
     if is_dataclass(value):
-        return ["dataclass", type(value).__qualname__, code(type(value)), [[f.name, again(getattr(value, f.name), f".{f.name}")] for f in fields(value)]]
+        return ["dataclass", type(value).__qualname__, code(type(value)),
+                [[f.name, again(getattr(value, f.name), f".{f.name}")] for f in fields(value)]]
     if isinstance(value, Path): return ["path", str(value)]
-    if isinstance(value, functools.partial) or inspect.ismethod(value) or inspect.isfunction(inspect.unwrap(value)): return _called(value, where, code)
-    raise PaperKitError(f"the stage argument {where} cannot be part of a key", expected="numbers, strings, arrays, tensors, lists, dicts, dataclasses",
-                        found=type(value).__name__, next_step="pass what it is made from, and build it inside the stage")
+    if isinstance(value, functools.partial) or inspect.ismethod(value) or inspect.isfunction(inspect.unwrap(value)):
+        return _called(value, where, code)
+    raise PaperKitError(f"the stage argument {where} cannot be part of a key",
+                        expected="numbers, strings, arrays, tensors, lists, dicts, dataclasses",
+                        found=type(value).__name__,
+                        next_step="pass what it is made from, and build it inside the stage")
 
+# %% ../../nbs/kit/stages.ipynb #77d2cab8
 def stage_key(fn, arguments: dict, module: str | None = None, file=None) -> str:
-    "Hex key of a call: code reachable from `fn`, its name and what it carries, its arguments. `module` and `file`: the paper's, as in `code_digest`."
+    """Hex key of a call: code reachable from `fn`, its name and what it carries, its arguments. `module` and `file`:
+    the paper's, as in `code_digest`."""
     code = lambda f: code_digest(f, module, file)
     text = json.dumps([_called(fn, fn.__name__, code), _canonical(arguments, fn.__name__, code)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -92,13 +106,17 @@ def _flatten(value, path: str, tensors: dict):
         return {type(value).__name__: [_flatten(v, f"{path}.{i}", tensors) for i, v in enumerate(value)]}
     if isinstance(value, dict):
         if bad := [k for k in value if not isinstance(k, str)]:
-            raise PaperKitError(f"the stage result {path} has a key that is no string", expected="dictionaries with string keys",
+            raise PaperKitError(f"the stage result {path} has a key that is no string",
+                                expected="dictionaries with string keys",
                                 found=repr(bad[0]), next_step="use str(key), or a list of pairs")
         return {"dict": {k: _flatten(v, f"{path}.{k}", tensors) for k, v in value.items()}}
-    raise PaperKitError(f"the stage result {path} cannot be stored", expected="tensors, arrays, numbers, strings, None, lists, tuples, dicts",
+    raise PaperKitError(f"the stage result {path} cannot be stored",
+                        expected="tensors, arrays, numbers, strings, None, lists, tuples, dicts",
                         found=type(value).__name__ + (f" of {value.dtype}" if isinstance(value, np.ndarray) else ""),
-                        next_step="return its arrays (a module's state_dict, a frame's columns, a named tuple's _asdict())")
+                        next_step="return its arrays (a module's state_dict, a frame's columns, a named tuple's "
+                                  "_asdict())")
 
+# %% ../../nbs/kit/stages.ipynb #ae293e31
 def _unflatten(tree, tensors):
     (kind, value), = tree.items()
     if kind == "tensor": return tensors[value]
@@ -123,6 +141,7 @@ def save_result(path, result, info: dict) -> None:
     tree, about = json.dumps(_flatten(result, "result", tensors)), json.dumps(info)
     write_atomic(path, save(tensors, {"tree": tree, "info": about, "sum": _checksum(tensors, tree, about)}))
 
+# %% ../../nbs/kit/stages.ipynb #63f7e8ab
 def load_result(path) -> tuple:
     "(result, info) of a stage file. Raises `PaperKitError` for a file that is cut short, changed or not ours."
     from safetensors import safe_open, SafetensorError
@@ -131,11 +150,15 @@ def load_result(path) -> tuple:
         with safe_open(path, framework="pt") as file:
             head = file.metadata() or {}
             tensors = {k: file.get_tensor(k) for k in file.keys()}
-        if _checksum(tensors, head["tree"], head["info"]) != head["sum"]: raise ValueError("its checksum is not that of its content")
+        if _checksum(tensors, head["tree"], head["info"]) != head["sum"]:
+            raise ValueError("its checksum is not that of its content")
         return _unflatten(json.loads(head["tree"]), tensors), json.loads(head["info"])
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, RecursionError, RuntimeError) as error:
-        raise PaperKitError("a stage file cannot be read", file=str(path), expected="a whole safetensors file written by a stage",
-                            found=f"{type(error).__name__}: {error}"[:200], next_step="delete it: the stage is computed again") from None
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OSError, RecursionError,
+            RuntimeError) as error:
+        raise PaperKitError("a stage file cannot be read", file=str(path),
+                            expected="a whole safetensors file written by a stage",
+                            found=f"{type(error).__name__}: {error}"[:200],
+                            next_step="delete it: the stage is computed again") from None
 
 # %% ../../nbs/kit/stages.ipynb #b1f7a3c2
 class ImportClock:
@@ -183,20 +206,25 @@ def _peak_mb(reset: bool = False) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 def whole_seed(seed) -> int:
-    "The seed as an int. Raises `PaperKitError` for what is no whole number from 0 to 2**32 - 1000 (the three, five or more that follow count too)."
+    """The seed as an int. Raises `PaperKitError` for what is no whole number from 0 to 2**32 - 1000 (the three, five or
+    more that follow count too)."""
     whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and 0 <= seed <= 2**32 - 1000
     if not whole:
-        raise PaperKitError("the seed is no whole number", expected="0 to 4294966296", found=f"{seed!r} ({type(seed).__name__})"[:80], next_step="seed = 0")
+        raise PaperKitError("the seed is no whole number", expected="0 to 4294966296",
+                            found=f"{seed!r} ({type(seed).__name__})"[:80], next_step="seed = 0")
     return int(seed)
 
+# %% ../../nbs/kit/stages.ipynb #d100df5d
 class Runner:
     "Runs the stages of one paper under one profile. Raises `PaperKitError` for an unknown profile."
     def __init__(self, slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", root=None):
         self.slug = check_slug(slug)
         if profile not in profiles:
-            raise PaperKitError(f"there is no profile '{profile}'", expected=", ".join(profiles), found=repr(profile), next_step="-p profile cpu")
+            raise PaperKitError(f"there is no profile '{profile}'", expected=", ".join(profiles), found=repr(profile),
+                                next_step="-p profile cpu")
         if data_root and not Path(data_root).expanduser().is_dir():
-            raise PaperKitError("the data root is not there", file=str(data_root), expected="a folder with real data sets",
+            raise PaperKitError("the data root is not there", file=str(data_root),
+                                expected="a folder with real data sets",
                                 found="no such folder", next_step="paper-kit doctor --data-root FOLDER")
         self.profile, self.seed, self.data_root = profile, whole_seed(seed), data_root
         self.root = Path(root) if root else project_root()
@@ -205,7 +233,8 @@ class Runner:
         self.sources = {}
 
     def dataset(self, name: str):
-        "The real data set `name` as a `Source`, or None without a data root. Raises `PaperKitError` where its layout is not complete."
+        """The real data set `name` as a `Source`, or None without a data root. Raises `PaperKitError` where its layout
+        is not complete."""
         from .datasets import source
         if self.data_root and name not in self.sources: self.sources[name] = source(name, self.data_root, self.root)
         return self.sources.get(name)
@@ -214,7 +243,8 @@ class Runner:
         "The value for this profile; a profile left out takes the next smaller one."
         for name in profiles[profiles.index(self.profile)::-1]:
             if name in by_profile: return by_profile[name]
-        raise PaperKitError(f"pick has no value for {self.profile}", expected="smoke=..., cpu=..., gpu=...", found=str(list(by_profile)),
+        raise PaperKitError(f"pick has no value for {self.profile}", expected="smoke=..., cpu=..., gpu=...",
+                            found=str(list(by_profile)),
                             next_step="give at least smoke=")
 
     def seeds(self, n: int = 3) -> list: return [self.seed + i for i in range(n)]
@@ -222,7 +252,8 @@ class Runner:
     @property
     def module(self) -> str:
         "The dotted name of the paper's module."
-        found = sorted(self.root.glob(f"nbs/*/{self.slug}.ipynb")) or sorted(self.root.glob(f"paper_kit/*/{self.slug}.py"))
+        found = (sorted(self.root.glob(f"nbs/*/{self.slug}.ipynb"))
+                 or sorted(self.root.glob(f"paper_kit/*/{self.slug}.py")))
         return f"paper_kit.{found[0].parent.name}.{self.slug}" if found else "__main__"
 
     @property
@@ -243,29 +274,34 @@ class Runner:
 from .files import patch
 
 class _Spent:
-    "Wall and processor seconds of one stage over all its starts: beside its checkpoint stands what earlier starts, cut off, have spent."
+    """Wall and processor seconds of one stage over all its starts: beside its checkpoint stands what earlier starts,
+    cut off, have spent."""
     def __init__(self, checkpoint: Path):
         self.file, self.before = checkpoint.with_name(checkpoint.name + "-spent"), (0.0, 0.0)
         if checkpoint.is_file() and self.file.is_file():
             try: wall, cpu = self.before = tuple(map(float, json.loads(self.file.read_text())))
-            except (ValueError, TypeError): self.before = (0.0, 0.0)                             # cut off while it was written
+            except (ValueError, TypeError): self.before = (0.0, 0.0)                      # cut off while it was written
         self.wall, self.cpu, self.noted = time.perf_counter(), import_clock.others(), time.monotonic()
 
-    def so_far(self) -> tuple: return self.before[0] + time.perf_counter() - self.wall, self.before[1] + import_clock.others() - self.cpu
+    def so_far(self) -> tuple:
+        return self.before[0] + time.perf_counter() - self.wall, self.before[1] + import_clock.others() - self.cpu
 
     def note(self, every: float = 10.0) -> None:
         if time.monotonic() - self.noted < every: return
         self.noted = time.monotonic()
         write_atomic(self.file, json.dumps(self.so_far()))
 
+# %% ../../nbs/kit/stages.ipynb #ff492f93
 def _asked_for(path: Path, key: str) -> tuple:
     "(result, info) of a stage file. Raises `PaperKitError` for a file that cannot be read or belongs to another call."
     result, info = load_result(path)
     if info.get("key") != key:
-        raise PaperKitError("a stage file is of another call", file=str(path), expected=f"the key {key[:20]}", found=str(info.get("key"))[:20],
+        raise PaperKitError("a stage file is of another call", file=str(path), expected=f"the key {key[:20]}",
+                            found=str(info.get("key"))[:20],
                             next_step="nothing: the stage is computed again")
     return result, info
 
+# %% ../../nbs/kit/stages.ipynb #0ca2f307
 @patch
 def stage(self: Runner, fn, **arguments):
     "The result of `fn(**arguments)`, from disk when it is there. `seed` is the run's unless given, if `fn` takes one."
@@ -305,7 +341,7 @@ def stage(self: Runner, fn, **arguments):
     return load_result(path)[0]
 
 # %% ../../nbs/kit/stages.ipynb #b92e41eb
-def _now() -> str: return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _now() -> str: return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 def _device_name(device: str) -> str:
     import torch
@@ -335,13 +371,15 @@ def module_name(slug: str) -> str:
     check_slug(slug)
     found = sorted(_package_folder().glob(f"*/{slug}.py"))
     if not found:
-        raise PaperKitError(f"there is no paper '{slug}'", expected=f"paper_kit/<wing>/{slug}.py", found="no such file", next_step="paper-kit list")
+        raise PaperKitError(f"there is no paper '{slug}'", expected=f"paper_kit/<wing>/{slug}.py", found="no such file",
+                            next_step="paper-kit list")
     return f"paper_kit.{found[0].parent.name}.{slug}"
 
 def paper_module(slug: str):
     "The imported module of a paper. Raises `PaperKitError` when there is none."
     return importlib.import_module(module_name(slug))
 
+# %% ../../nbs/kit/stages.ipynb #8373259a
 def main(argv=None) -> int:
     "Run the stages of papers, and nothing else."
     parser = argparse.ArgumentParser(prog="python -m paper_kit.kit.stages", description=main.__doc__)
@@ -349,7 +387,8 @@ def main(argv=None) -> int:
     parser.add_argument("--profile", default="smoke", choices=profiles)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-root", default="")
-    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS") or 1), help="recorded beside each result")
+    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS") or 1),
+                        help="recorded beside each result")
     a = parser.parse_args(argv)
     failed = 0
     import_clock.start()

@@ -7,12 +7,12 @@ from __future__ import annotations
 import contextlib, importlib.util, inspect, json, math, os, shutil, sys, time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from .files import PaperKitError, need, patch, write_atomic
+from .files import PaperKitError, need, patch, reading, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,8 @@ __all__ = ['Parts', 'constant', 'cosine', 'halve', 'stairs', 'warmup', 'step_see
 
 # %% ../../nbs/kit/train.ipynb #4863370d
 class Parts:
-    """A model as named parts: `tensors` (all that a checkpoint holds), `trainable` (part -> name -> parameter), `modules`.
+    """A model as named parts: `tensors` (all that a checkpoint holds), `trainable` (part -> name -> parameter),
+    `modules`.
 
     Raises `PaperKitError` for a part that is neither module nor tensors, and for a model with nothing to train."""
     def __init__(self, model):
@@ -37,20 +38,25 @@ class Parts:
             elif isinstance(part, torch.Tensor) and part.is_leaf: own = {name: part}
             elif isinstance(part, (list, tuple)) and all(isinstance(p, torch.Tensor) and p.is_leaf for p in part):
                 own = {f"{name}.{i}": p for i, p in enumerate(part)}
-            else: raise PaperKitError(f"the part '{name}' cannot be trained", expected="a module, a tensor, or a list of tensors; none that was computed from others",
-                                      found=type(part).__name__, next_step="pass the model as {name: module or tensors}")
+            else:
+                raise PaperKitError(f"the part '{name}' cannot be trained",
+                                    expected="a module, a tensor, or a list of tensors; none that was computed from "
+                                             "others",
+                                    found=type(part).__name__, next_step="pass the model as {name: module or tensors}")
             if name not in self.modules: self._loose |= own
             self.trainable[name] = {n: p for n, p in own.items() if p.requires_grad and id(p) not in seen}
             seen |= {id(p) for p in own.values()}
         if not any(self.trainable.values()):
-            raise PaperKitError("there is nothing to train", expected="parameters with requires_grad=True", found=f"none in {', '.join(parts)}",
+            raise PaperKitError("there is nothing to train", expected="parameters with requires_grad=True",
+                                found=f"none in {', '.join(parts)}",
                                 next_step="unfreeze the module, or pass tensors made with requires_grad=True")
 
 # %% ../../nbs/kit/train.ipynb #5a21f7ab
 @patch
 def tensors(self: Parts) -> dict[str, Tensor]:
     "Every parameter and buffer by name; writing into one of these changes the model."
-    found = {f"{name}.{n}": t for name, m in self.modules.items() for n, t in m.state_dict().items() if isinstance(t, torch.Tensor)}
+    found = {f"{name}.{n}": t for name, m in self.modules.items() for n, t in m.state_dict().items()
+             if isinstance(t, torch.Tensor)}
     return found | {n: t.detach() for n, t in self._loose.items()}
 
 @patch
@@ -84,7 +90,8 @@ def stairs(at: Sequence[int | float], factor: float = 0.1) -> Callable[[int, int
     return lambda step, steps: factor ** sum(step >= _steps(a, steps) for a in at)
 
 def warmup(length: int | float, then: Callable | None = None) -> Callable[[int, int], float]:
-    "(step + 1)/length for the first `length` (steps, or a part of the training), then the schedule `then` over what is left."
+    """(step + 1)/length for the first `length` (steps, or a part of the training), then the schedule `then` over what
+    is left."""
     def factor(step, steps):
         n = _steps(length, steps)
         if step < n: return (step + 1) / n
@@ -110,16 +117,22 @@ def _leaves(batch) -> list:
     _map(lambda t: found.append(t), batch)
     return found
 
+# %% ../../nbs/kit/train.ipynb #bc3f3581
 class Batches:
-    """`batches(step, generator)`: `size` items of `data` (a tensor, or dicts and tuples of tensors with equal first dimension).
+    """`batches(step, generator)`: `size` items of `data` (a tensor, or dicts and tuples of tensors with equal first
+    dimension).
 
-    In random order, each item once a pass; with `replace`, drawn independently from `generator`. Raises `PaperKitError` for unequal lengths."""
+    In random order, each item once a pass; with `replace`, drawn independently from `generator`. Raises `PaperKitError`
+    for unequal lengths."""
     def __init__(self, data, size: int, seed: int = 0, replace: bool = False):
         lengths = {len(t) if t.dim() else 0 for t in _leaves(data)}
         if len(lengths) != 1 or 0 in lengths or size < 1:
-            raise PaperKitError("no batches can be drawn", expected="tensors of one length, at least 1, and a size of at least 1",
-                                found=f"lengths {sorted(lengths)}, size {size}", next_step="index what is shared by all items inside the loss")
-        self.data, self.size, self.seed, self.replace, self.items, self._passes = data, size, seed, replace, lengths.pop(), {}
+            raise PaperKitError("no batches can be drawn",
+                                expected="tensors of one length, at least 1, and a size of at least 1",
+                                found=f"lengths {sorted(lengths)}, size {size}",
+                                next_step="index what is shared by all items inside the loss")
+        self.data, self.size, self.seed, self.replace, self.items, self._passes = (data, size, seed, replace,
+                                                                                   lengths.pop(), {})
 
     def indices(self, step: int, generator: torch.Generator | None = None) -> Tensor:
         "Which items step `step` gets: [size]."
@@ -138,7 +151,8 @@ class Batches:
 
 # %% ../../nbs/kit/train.ipynb #207555b9
 class EMA:
-    "Exponential moving average of a model (anything that `train` takes). `update()` after each step; `with ema.applied():` to use it."
+    """Exponential moving average of a model (anything that `train` takes). `update()` after each step; `with
+    ema.applied():` to use it."""
     def __init__(self, model, decay: float = 0.999, warmup: bool = False):
         self.parts, self.decay, self.warmup, self.count = Parts(model), decay, warmup, 0
         self.values = {n: t.clone() for n, t in self.parts.tensors().items()}
@@ -148,7 +162,8 @@ class EMA:
     def update(self) -> None:
         now = self.parts.tensors()
         decay = min(self.decay, (1 + self.count) / (10 + self.count)) if self.warmup else self.decay
-        get_ema_multi_avg_fn(decay)([self.values[n] for n in self._averaged], [now[n] for n in self._averaged], self.count)
+        get_ema_multi_avg_fn(decay)([self.values[n] for n in self._averaged], [now[n] for n in self._averaged],
+                                    self.count)
         for n in self.values.keys() - set(self._averaged): self.values[n].copy_(now[n])
         self.count += 1
 
@@ -170,19 +185,24 @@ class Place:
     processes: int = 1
 
 def place(device=None, precision: str | None = None, otherwise="cpu") -> Place:
-    "Where to train: on `device`, or `otherwise`. Asks accelerate when its launcher started this process. Raises `PaperKitError` for an unknown precision."
+    """Where to train: on `device`, or `otherwise`. Asks accelerate when its launcher started this process. Raises
+    `PaperKitError` for an unknown precision."""
     launched, processes = os.environ.get("ACCELERATE_MIXED_PRECISION"), int(os.environ.get("WORLD_SIZE", 1))
     precision = precision or {None: "float32", "no": "float32"}.get(launched, launched)
     if precision not in ("float32", "bf16"):
-        raise PaperKitError(f"there is no precision '{precision}' here", expected="float32 or bf16", found=precision, next_step="choose one")
-    if processes == 1 and (device or not launched or not importlib.util.find_spec("accelerate")): return Place(torch.device(device or otherwise), precision)
-    wants_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes") or torch.device(device or "cuda").type == "cpu"
+        raise PaperKitError(f"there is no precision '{precision}' here", expected="float32 or bf16", found=precision,
+                            next_step="choose one")
+    if processes == 1 and (device or not launched or not importlib.util.find_spec("accelerate")):
+        return Place(torch.device(device or otherwise), precision)
+    wants_cpu = (os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+                 or torch.device(device or "cuda").type == "cpu")
     state = need("accelerate", "distributed").PartialState(cpu=wants_cpu or not torch.accelerator.is_available())
     return Place(state.device, precision, state.process_index, state.num_processes)
 
 # %% ../../nbs/kit/train.ipynb #c007f90e
 @patch
-def autocast(self: Place): return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+def autocast(self: Place):
+    return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
 @patch
 def average(self: Place, tensors: Sequence[Tensor]) -> None:
@@ -199,39 +219,51 @@ def agree(self: Place, tensors: Sequence[Tensor]) -> None:
     "Everyone takes the tensors of the first process."
     for t in tensors if self.processes > 1 else (): torch.distributed.broadcast(t, 0)
 
+# %% ../../nbs/kit/train.ipynb #88ac195d
 @patch
 def share(self: Place, batch):
     "This process's part of a batch: an equal run of the first dimension of each tensor."
     def part(t):
         if not t.dim(): return t
         if t.shape[0] % self.processes:
-            raise PaperKitError("a batch cannot be shared out", expected=f"a first dimension that {self.processes} processes divide", found=str(list(t.shape)),
+            raise PaperKitError("a batch cannot be shared out",
+                                expected=f"a first dimension that {self.processes} processes divide",
+                                found=str(list(t.shape)),
                                 next_step="change the batch size, or split=False to let each process draw its own")
         return t.chunk(self.processes)[self.process]
     return batch if self.processes == 1 else _map(part, batch)
 
 # %% ../../nbs/kit/train.ipynb #78b90225
-_optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD, "rmsprop": torch.optim.RMSprop}
+_optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD,
+               "rmsprop": torch.optim.RMSprop}
 
 def _by_part(value, parts, what: str) -> dict:
     "One value for each part, from one for all or a dictionary."
     if not isinstance(value, dict): return dict.fromkeys(parts, value)
     if value.keys() != set(parts):
-        raise PaperKitError(f"{what} does not match the model", expected=", ".join(parts), found=", ".join(map(str, value)), next_step="name every part once")
+        raise PaperKitError(f"{what} does not match the model", expected=", ".join(parts),
+                            found=", ".join(map(str, value)), next_step="name every part once")
     return value
 
+# %% ../../nbs/kit/train.ipynb #1625929a
 class Training:
-    "A model with its optimizer, between two steps; `train` drives it. Raises `PaperKitError` for settings that do not match the model."
-    def __init__(self, model, loss, steps, batches, rate, optimizer, options, schedule, clip, ema, where, seed, split, log_every):
+    """A model with its optimizer, between two steps; `train` drives it. Raises `PaperKitError` for settings that do not
+    match the model."""
+    def __init__(self, model, loss, steps, batches, rate, optimizer, options, schedule, clip, ema, where, seed,
+                 split, log_every):
         self.parts, self.loss, self.steps, self.batches = Parts(model), loss, steps, batches
-        self.clip, self.ema, self.place, self.seed, self.split, self.log_every = clip, ema, where, seed, split, log_every
+        self.clip, self.ema, self.place, self.seed, self.split, self.log_every = (clip, ema, where,
+                                                                                  seed, split, log_every)
         self.parts.to(where.device)
-        if ema is not None: ema.parts.to(where.device); ema.values = {n: v.to(where.device) for n, v in ema.values.items()}
+        if ema is not None:
+            ema.parts.to(where.device)
+            ema.values = {n: v.to(where.device) for n, v in ema.values.items()}
         names = [n for n, own in self.parts.trainable.items() if own]
         self.rates, self.schedules = _by_part(rate, names, "rate"), _by_part(schedule or constant(), names, "schedule")
         groups = [{"params": list(self.parts.trainable[n].values()), "lr": self.rates[n], "name": n} for n in names]
         if isinstance(optimizer, str) and optimizer not in _optimizers:
-            raise PaperKitError(f"there is no optimizer '{optimizer}'", expected=", ".join(_optimizers), found=optimizer, next_step="or pass a class from torch.optim")
+            raise PaperKitError(f"there is no optimizer '{optimizer}'", expected=", ".join(_optimizers),
+                                found=optimizer, next_step="or pass a class from torch.optim")
         self.optimizer = _optimizers.get(optimizer, optimizer)(groups, **(options or {}))
         self.named = {n: p for own in self.parts.trainable.values() for n, p in own.items()}
         self.takes = {"step", "generator"} & set(inspect.signature(loss).parameters)
@@ -243,7 +275,8 @@ class Training:
 def step(self: Training) -> None:
     "Do one step. Raises `PaperKitError` naming step and tensor when a loss or a gradient is not finite."
     i = self.done
-    for group in self.optimizer.param_groups: group["lr"] = self.rates[group["name"]] * self.schedules[group["name"]](i, self.steps)
+    for group in self.optimizer.param_groups:
+        group["lr"] = self.rates[group["name"]] * self.schedules[group["name"]](i, self.steps)
     losses = self.losses(i)
     total = sum(losses.values())
     self.optimizer.zero_grad(set_to_none=True)
@@ -264,7 +297,8 @@ def step(self: Training) -> None:
 # %% ../../nbs/kit/train.ipynb #2b3fc7a1
 @patch
 def draw(self: Training, i: int) -> list:
-    "The batch of step `i` on its device, in a list; an empty one when there are no batches. Seeds the global generators."
+    """The batch of step `i` on its device, in a list; an empty one when there are no batches. Seeds the global
+    generators."""
     where, stream = self.place, 3 * self.place.process
     torch.default_generator.manual_seed(step_seed(self.seed, i, stream + 1))
     if where.device.type == "cuda":
@@ -274,21 +308,26 @@ def draw(self: Training, i: int) -> list:
     batch = self.batches(i, generator) if callable(self.batches) else self.batches[i % len(self.batches)]
     return [_map(lambda t: t.to(where.device, non_blocking=True), where.share(batch) if self.split else batch)]
 
+# %% ../../nbs/kit/train.ipynb #3476da47
 @patch
 def losses(self: Training, i: int) -> dict[str, Tensor]:
     "The components of the loss at step `i`. Raises `PaperKitError` for a loss that is no number or has no gradient."
     batch, served = self.draw(i), {"step": i} if "step" in self.takes else {}
-    if "generator" in self.takes: served["generator"] = torch.Generator().manual_seed(step_seed(self.seed, i, 3 * self.place.process + 2))
+    if "generator" in self.takes:
+        served["generator"] = torch.Generator().manual_seed(step_seed(self.seed, i, 3 * self.place.process + 2))
     with self.place.autocast(): found = self.loss(*batch, **served)
     found = found if isinstance(found, dict) else {"loss": found}
     shapes = {n: list(t.shape) if isinstance(t, torch.Tensor) else type(t).__name__ for n, t in found.items()}
     numbers = bool(shapes) and all(s == [] for s in shapes.values())
     if not numbers or not any(t.requires_grad for t in found.values()):
-        raise PaperKitError(f"the loss of step {i} cannot be minimised", expected="a tensor with one number, or a dictionary of such, that depends on the model",
-                            found="no gradient" if numbers else str(shapes), next_step="take the mean; detach nothing that is to learn")
+        raise PaperKitError(f"the loss of step {i} cannot be minimised",
+                            expected="a tensor with one number, or a dictionary of such, that depends on the model",
+                            found="no gradient" if numbers else str(shapes),
+                            next_step="take the mean; detach nothing that is to learn")
     self.components = self.components or list(found)
     if self.components != list(found):
-        raise PaperKitError(f"the loss of step {i} has other components than before", expected=", ".join(self.components),
+        raise PaperKitError(f"the loss of step {i} has other components than before",
+                            expected=", ".join(self.components),
                             found=", ".join(found), next_step="give a component that is switched off the value zero")
     return found
 
@@ -311,11 +350,15 @@ def check(self: Training, values: list, length: float, gradients: dict) -> None:
     if all(map(math.isfinite, [*values, length])): return
     losses = [f"the loss '{n}' is {v}" for n, v in zip(self.components, values) if not math.isfinite(v)]
     bad = {n: int((~g.isfinite()).sum()) for n, g in gradients.items()}
-    bad = [f"the gradient of {n} is not finite in {count} of {gradients[n].numel()} places" for n, count in bad.items() if count]
+    bad = [f"the gradient of {n} is not finite in {count} of {gradients[n].numel()} places" for n,
+           count in bad.items() if count]
     more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
-    raise PaperKitError(f"training stopped at step {self.done} of {self.steps}, before the weights moved", expected="finite losses and gradients",
-                        found="; ".join(losses or bad[:3] or ["the gradient is too large for its norm to be computed"]) + ("" if losses else more),
-                        next_step="look for a division, logarithm or root at zero; else a lower rate, a warm-up, or clip=")
+    raise PaperKitError(f"training stopped at step {self.done} of {self.steps}, before the weights moved",
+                        expected="finite losses and gradients",
+                        found="; ".join(losses or bad[:3] or ["the gradient is too large for its norm to be computed"])
+                        + ("" if losses else more),
+                        next_step="look for a division, logarithm or root at zero; else a lower rate, a warm-up, or "
+                                  "clip=")
 
 # %% ../../nbs/kit/train.ipynb #b709cf39
 @patch
@@ -327,7 +370,8 @@ def note(self: Training, values: list, length: float) -> None:
     if self.done % self.log_every and self.done != self.steps: return
     count, *losses, length = self.sums
     history, self.sums = self.history, []
-    history["step"].append(self.done); history["loss"].append(sum(losses) / count); history["gradient"].append(length / count)
+    history["step"].append(self.done); history["loss"].append(sum(losses) / count)
+    history["gradient"].append(length / count)
     for name, total in zip(self.components, losses): history["losses"].setdefault(name, []).append(total / count)
     for group in self.optimizer.param_groups: history["rate"][group["name"]].append(group["lr"])
 
@@ -335,10 +379,13 @@ def note(self: Training, values: list, length: float) -> None:
 @patch
 def plan(self: Training) -> dict:
     "What must be the same for a checkpoint to be gone on from."
-    factors = {n: [f(s, self.steps) for s in (0, self.steps // 3, self.steps // 2, self.steps - 1)] for n, f in self.schedules.items()}
+    factors = {n: [f(s, self.steps) for s in (0, self.steps // 3, self.steps // 2, self.steps - 1)] for n,
+               f in self.schedules.items()}
     options = [{k: str(v) for k, v in g.items() if k not in ("params", "lr")} for g in self.optimizer.param_groups]
-    return {"steps": self.steps, "seed": self.seed, "optimizer": type(self.optimizer).__name__, "rate": self.rates, "schedule": factors, "options": options,
-            "clip": self.clip, "ema": self.ema and [self.ema.decay, self.ema.warmup], "precision": self.place.precision, "log_every": self.log_every,
+    return {"steps": self.steps, "seed": self.seed, "optimizer": type(self.optimizer).__name__, "rate": self.rates,
+            "schedule": factors, "options": options,
+            "clip": self.clip, "ema": self.ema and [self.ema.decay, self.ema.warmup], "precision": self.place.precision,
+            "log_every": self.log_every,
             "tensors": {n: list(t.shape) for n, t in self.parts.tensors().items()}}
 
 @patch
@@ -348,31 +395,39 @@ def save(self: Training, path) -> None:
     state = self.optimizer.state_dict()["state"]
     tensors = {f"model/{n}": t for n, t in self.parts.tensors().items()}
     tensors |= {f"ema/{n}": t for n, t in self.ema.values.items()} if self.ema else {}
-    tensors |= {f"optimizer/{i}/{k}": v for i, own in state.items() for k, v in own.items() if isinstance(v, torch.Tensor)}
+    tensors |= {f"optimizer/{i}/{k}": v for i, own in state.items() for k, v in own.items()
+                if isinstance(v, torch.Tensor)}
     plain = {i: {k: v for k, v in own.items() if not isinstance(v, torch.Tensor)} for i, own in state.items()}
-    head = {"plan": self.plan(), "done": self.done, "seconds": self.seconds, "components": self.components, "sums": self.sums, "history": self.history,
+    head = {"plan": self.plan(), "done": self.done, "seconds": self.seconds, "components": self.components,
+            "sums": self.sums, "history": self.history,
             "optimizer": plain, "ema": self.ema and self.ema.count}
-    write_atomic(path, save({n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}, {"training": json.dumps(head)}))
+    write_atomic(path, save({n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()},
+                            {"training": json.dumps(head)}))
 
 # %% ../../nbs/kit/train.ipynb #5cc43b8b
 @patch
 def resume(self: Training, path) -> None:
-    "Go on from the checkpoint at `path`. Raises `PaperKitError` for a file that is damaged or belongs to another training."
-    from safetensors import safe_open, SafetensorError
-    try:
+    """Go on from the checkpoint at `path`. Raises `PaperKitError` for a file that is damaged or belongs to another
+    training."""
+    from safetensors import safe_open
+    said = dict(what="a checkpoint cannot be read", next_step="delete it: the training starts again")
+    with reading(path, "a whole safetensors file written by train", 200_000_000_000, 600, **said):
         with safe_open(path, framework="pt") as file:
             head, tensors = json.loads(file.metadata()["training"]), {n: file.get_tensor(n) for n in file.keys()}
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise PaperKitError("a checkpoint cannot be read", file=str(path), expected="a whole safetensors file written by train",
-                            found=f"{type(error).__name__}: {error}"[:200], next_step="delete it: the training starts again") from None
+        self._take(path, head, tensors)
+
+@patch
+def _take(self: Training, path, head: dict, tensors: dict) -> None:
     plan = json.loads(json.dumps(self.plan()))
     differ = [k for k in plan if plan[k] != head["plan"].get(k)]
     if differ:
-        raise PaperKitError(f"the checkpoint is of another training: {', '.join(differ)}", file=str(path), expected=str(plan[differ[0]])[:120],
+        raise PaperKitError(f"the checkpoint is of another training: {', '.join(differ)}", file=str(path),
+                            expected=str(plan[differ[0]])[:120],
                             found=str(head["plan"].get(differ[0]))[:120], next_step="delete it, or restore the setting")
     part = lambda prefix: {n[len(prefix):]: t for n, t in tensors.items() if n.startswith(prefix)}
     self.parts.load(part("model/"))
-    if self.ema: self.ema.values, self.ema.count = {n: t.to(self.place.device) for n, t in part("ema/").items()}, head["ema"]
+    if self.ema:
+        self.ema.values, self.ema.count = {n: t.to(self.place.device) for n, t in part("ema/").items()}, head["ema"]
     state = {int(i): own for i, own in head["optimizer"].items()}
     for name, t in part("optimizer/").items():
         i, key = name.split("/", 1)
@@ -384,56 +439,69 @@ def resume(self: Training, path) -> None:
 def clock(seconds: float) -> str:
     "A time as people say it: 45 s, 3 min 20 s, 1 h 05 min."
     s = round(seconds)
-    return f"{s} s" if s < 60 else f"{s // 60} min {s % 60:02d} s" if s < 3600 else f"{s // 3600} h {s % 3600 // 60:02d} min"
+    return (f"{s} s" if s < 60 else f"{s // 60} min {s % 60:02d} s" if s < 3600
+            else f"{s // 3600} h {s % 3600 // 60:02d} min")
 
 def portion(progress, first: float, last: float):
     "A `progress` whose 0 and 1 are `first` and `last` of another."
     return progress and (lambda fraction, text="": progress(first + fraction * (last - first), text))
 
+# %% ../../nbs/kit/train.ipynb #0fd83d45
 class ProgressBar:
-    "`bar(fraction, text)`: one line, written over in a terminal or a notebook; elsewhere a line every `every` seconds and the last one."
+    """`bar(fraction, text)`: one line, written over in a terminal or a notebook; elsewhere a line every `every` seconds
+    and the last one."""
     def __init__(self, title: str = "", stream=None, every: float = 30.0):
         self.title, self.stream, self.every, self.handle, self.said = title, stream, every, None, -math.inf
 
     def __call__(self, fraction: float, text: str = "") -> None:
         line = f"{self.title} {fraction:4.0%} |{'█' * round(20 * fraction):<20}| {text}".strip()
-        stream, shell = self.stream or sys.stderr, sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        stream, shell = (self.stream or sys.stderr, sys.modules["IPython"].get_ipython()
+                         if "IPython" in sys.modules else None)
         if self.stream is None and type(shell).__name__ == "ZMQInteractiveShell":
             from IPython.display import display
             if self.handle is None: self.handle = display({"text/plain": line}, raw=True, display_id=True)
             else: self.handle.update({"text/plain": line}, raw=True)
         elif stream.isatty():
-            stream.write("\r" + line[:shutil.get_terminal_size((120, 24)).columns - 1] + "\x1b[K" + "\n" * (fraction >= 1)); stream.flush()
+            stream.write("\r" + line[:shutil.get_terminal_size((120, 24)).columns - 1] + "\x1b[K" + "\n"
+                         * (fraction >= 1))
+            stream.flush()
         elif fraction >= 1 or time.monotonic() - self.said >= self.every:
             self.said = time.monotonic()
             stream.write(line + "\n"); stream.flush()
 
 # %% ../../nbs/kit/train.ipynb #b3888228
-def train(model, loss: Callable, steps: int, batches=None, *, rate=1e-3, optimizer="adam", options: dict | None = None, schedule=None,
-          clip: float | None = None, ema: EMA | None = None, precision: str | None = None, device=None, seed: int = 0, split: bool = True,
+def train(model, loss: Callable, steps: int, batches=None, *, rate=1e-3, optimizer="adam",
+          options: dict | None = None, schedule=None,
+          clip: float | None = None, ema: EMA | None = None, precision: str | None = None, device=None, seed: int = 0,
+          split: bool = True,
           checkpoint=None, save_seconds: float = 60.0, save_steps: int | None = None, progress: Callable | None = None,
           log_every: int | None = None, validate: Callable[[], float] | None = None, validations: int = 20) -> dict:
-    """Minimise `loss` over `model` (a module, tensors, or {name: module or tensors}) for `steps` steps; return the history.
+    """Minimise `loss` over `model` (a module, tensors, or {name: module or tensors}) for `steps` steps; return the
+    history.
 
-    `batches`: a function of (step, generator), or a list taken in turn; `loss(batch)` gives a tensor or {name: tensor}, and may take `step` and
-    `generator`. `rate`, `schedule`: one for all or {name: ...}. `optimizer`: adam, adamw, sgd, rmsprop or a class, with `options`. `clip`: largest
-    norm of the gradient. `precision`: float32 or bf16. `split`: processes share each batch. `checkpoint`: a file to save to every `save_seconds` (or
-    `save_steps`) and to go on from. `validate()` is called `validations` times, without gradients and in evaluation mode: its values are the curve that
-    `kit.claims.converged` judges. History: step, loss, losses, rate, gradient, seconds, resumed, and validation with step and value.
-    Raises `PaperKitError` naming step and tensor when a loss or gradient is not finite."""
+    `batches`: a function of (step, generator), or a list taken in turn; `loss(batch)` gives a tensor or {name: tensor},
+    and may take `step` and `generator`. `rate`, `schedule`: one for all or {name: ...}. `optimizer`: adam, adamw, sgd,
+    rmsprop or a class, with `options`. `clip`: largest norm of the gradient. `precision`: float32 or bf16. `split`:
+    processes share each batch. `checkpoint`: a file to save to every `save_seconds` (or `save_steps`) and to go on
+    from. `validate()` is called `validations` times, without gradients and in evaluation mode: its values are the curve
+    that `kit.claims.converged` judges. History: step, loss, losses, rate, gradient, seconds, resumed, and validation
+    with step and value. Raises `PaperKitError` naming step and tensor when a loss or gradient is not finite."""
     first = next(iter(Parts(model).tensors().values()))
     where = place(device, precision, first.device)
-    run = Training(model, loss, steps, batches, rate, optimizer, options, schedule, clip, ema, where, seed, split, log_every or max(1, steps // 200))
+    run = Training(model, loss, steps, batches, rate, optimizer, options, schedule, clip, ema, where, seed, split,
+                   log_every or max(1, steps // 200))
     if checkpoint and Path(checkpoint).is_file(): run.resume(checkpoint)
     run.meet()
     started, saved, resumed, before = time.monotonic(), time.monotonic(), run.done, run.seconds
     with torch.random.fork_rng(devices=[where.device] if where.device.type == "cuda" else []), training_mode(run.parts):
         while run.done < steps:
             run.step()
-            if validate and run.done * validations // steps > (run.done - 1) * validations // steps: run.validate(validate)
+            if validate and run.done * validations // steps > (run.done - 1) * validations // steps:
+                run.validate(validate)
             now = time.monotonic()
             run.seconds = before + now - started
-            if checkpoint and where.process == 0 and (run.done == steps or now - saved >= save_seconds or save_steps and run.done % save_steps == 0):
+            if checkpoint and where.process == 0 and (run.done == steps or now - saved >= save_seconds or save_steps
+                                                      and run.done % save_steps == 0):
                 run.save(checkpoint)
                 saved = time.monotonic()
             if progress and where.process == 0: run.report(progress, (now - started) / (run.done - resumed))
@@ -449,7 +517,8 @@ def meet(self: Training) -> None:
     ends = torch.tensor([self.done, -self.done], device=where.device)
     torch.distributed.all_reduce(ends, torch.distributed.ReduceOp.MAX)
     if ends[0] != -ends[1]:
-        raise PaperKitError("the processes do not stand at the same step", expected="one checkpoint that all of them read", found=f"steps {-ends[1]} to {ends[0]}",
+        raise PaperKitError("the processes do not stand at the same step",
+                            expected="one checkpoint that all of them read", found=f"steps {-ends[1]} to {ends[0]}",
                             next_step="put the checkpoint on a disk that all machines see")
     self.agree()
 
@@ -458,6 +527,7 @@ def agree(self: Training) -> None:
     "Weights, buffers and average of the first process become everyone's."
     self.place.agree([*self.parts.tensors().values(), *(self.ema.values.values() if self.ema else ())])
 
+# %% ../../nbs/kit/train.ipynb #ca839f59
 @contextlib.contextmanager
 def training_mode(parts: Parts) -> Iterator[None]:
     "Inside, modules with something to train are in training mode; afterwards each is as it was."
@@ -474,8 +544,10 @@ def report(self: Training, progress: Callable, pace: float) -> None:
     now = time.monotonic()
     if now - self.told < 0.5 and self.done < self.steps: return
     self.told = now
-    speed = f"{1 / pace:,.0f} steps/s" if pace < 0.1 else f"{1 / pace:.1f} steps/s" if pace < 1 else f"{pace:.1f} s a step"
-    left = f"{clock(pace * (self.steps - self.done))} left" if self.done < self.steps else f"{clock(self.seconds)} in all"
+    speed = (f"{1 / pace:,.0f} steps/s" if pace < 0.1 else f"{1 / pace:.1f} steps/s" if pace < 1
+             else f"{pace:.1f} s a step")
+    left = (f"{clock(pace * (self.steps - self.done))} left" if self.done < self.steps
+            else f"{clock(self.seconds)} in all")
     progress(self.done / self.steps, f"{self.done:,}/{self.steps:,}, loss {self.last:.4g}, {speed}, {left}")
 
 # %% ../../nbs/kit/train.ipynb #3c8c52d5

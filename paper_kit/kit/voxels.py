@@ -23,34 +23,49 @@ __all__ = ['grid_points', 'voxelise', 'occupancy_iou', 'lookup', 'marching_cubes
 def _frame(shape, low: float, high: float, at: str) -> tuple[list[float], list[float]]:
     "Coordinate of the first value and the step, for each axis."
     if at not in ("corners", "centres") or not high > low or min(shape) < 1 or (at == "corners" and min(shape) < 2):
-        raise PaperKitError("this is no grid", expected="low < high, 'corners' with at least 2 values an axis or 'centres'", found=f"{list(shape)} values from {low} to {high} at '{at}'",
+        raise PaperKitError("this is no grid", expected="low < high, 'corners' with at least 2 values an axis or "
+                                                        "'centres'",
+                            found=f"{list(shape)} values from {low} to {high} at '{at}'",
                             next_step="correct the call")
     steps = [(high - low)/(n - 1 if at == "corners" else n) for n in shape]
     return [low + (0 if at == "corners" else s/2) for s in steps], steps
 
-def grid_points(resolution: int | tuple[int, int, int], low: float = -1.0, high: float = 1.0, at: str = "corners", *, dtype=None, device=None) -> Float[Tensor, "x y z 3"]:
+def grid_points(resolution: int | tuple[int, int, int], low: float = -1.0, high: float = 1.0, at: str = "corners", *,
+                dtype=None, device=None) -> Float[Tensor, "x y z 3"]:
     "World coordinates of the values of a grid. Raises `PaperKitError` when there is no such grid."
     shape = (resolution,)*3 if isinstance(resolution, int) else tuple(resolution)
-    axes = [first + step*torch.arange(n, dtype=torch.float64, device=device) for n, first, step in zip(shape, *_frame(shape, low, high, at))]
+    axes = [first + step*torch.arange(n, dtype=torch.float64, device=device) for n, first,
+            step in zip(shape, *_frame(shape, low, high, at))]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).to(dtype or torch.get_default_dtype())
 
 # %% ../../nbs/kit/voxels.ipynb #fd2163d0
-def voxelise(mesh: Mesh, resolution: int | tuple[int, int, int], low: float = -1.0, high: float = 1.0, method: str = "winding") -> Bool[Tensor, "x y z"]:
-    "Occupancy of the cells of a grid by their centres, with `mesh.inside` of that method. Raises `PaperKitError` as that does."
-    return inside(mesh, grid_points(resolution, low, high, "centres", dtype=mesh.vertices.dtype, device=mesh.vertices.device), method)
+def voxelise(mesh: Mesh, resolution: int | tuple[int, int, int], low: float = -1.0, high: float = 1.0,
+             method: str = "winding") -> Bool[Tensor, "x y z"]:
+    """Occupancy of the cells of a grid by their centres, with `mesh.inside` of that method. Raises `PaperKitError` as
+    that does."""
+    return inside(mesh, grid_points(resolution, low, high, "centres", dtype=mesh.vertices.dtype,
+                                    device=mesh.vertices.device), method)
 
 def occupancy_iou(a: Bool[Tensor, "*b x y z"], b: Bool[Tensor, "*b x y z"]) -> Float[Tensor, "*b"]:
-    "Intersection over union of full voxels; 1 where both grids are empty. Raises `PaperKitError` for anything but booleans of one shape."
-    if min(a.ndim, b.ndim) < 3: raise PaperKitError("this is no grid", expected="[..., x, y, z]", found=f"{list(a.shape)} and {list(b.shape)}", next_step="reshape")
+    """Intersection over union of full voxels; 1 where both grids are empty. Raises `PaperKitError` for anything but
+    booleans of one shape."""
+    if min(a.ndim, b.ndim) < 3:
+        raise PaperKitError("this is no grid", expected="[..., x, y, z]", found=f"{list(a.shape)} and {list(b.shape)}",
+                            next_step="reshape")
     return intersection_over_union(a.flatten(-3), b.flatten(-3))
 
 # %% ../../nbs/kit/voxels.ipynb #a746d5a4
-def lookup(values: Float[Tensor, "*b c x y z"], points: Float[Tensor, "*b n 3"], low: float = -1.0, high: float = 1.0, at: str = "corners") -> Float[Tensor, "*b n c"]:
-    "Trilinear interpolation of channels-first grids at world points; constant outside. Raises `PaperKitError` for shapes that do not fit."
+def lookup(values: Float[Tensor, "*b c x y z"], points: Float[Tensor, "*b n 3"], low: float = -1.0, high: float = 1.0,
+           at: str = "corners") -> Float[Tensor, "*b n c"]:
+    """Trilinear interpolation of channels-first grids at world points; constant outside. Raises `PaperKitError` for
+    shapes that do not fit."""
     shape = values.shape[-3:]
-    if values.ndim < 4 or points.ndim < 2 or points.shape[-1] != 3 or values.shape[:-4] != points.shape[:-2] or values.dtype != points.dtype:
-        raise PaperKitError("grid and points do not fit together", expected="[*batch, c, x, y, z] and [*batch, n, 3] of one type",
-                            found=f"{list(values.shape)} {values.dtype} and {list(points.shape)} {points.dtype}", next_step="reshape or convert one")
+    if (values.ndim < 4 or points.ndim < 2 or points.shape[-1] != 3 or values.shape[:-4] != points.shape[:-2]
+        or values.dtype != points.dtype):
+        raise PaperKitError("grid and points do not fit together",
+                            expected="[*batch, c, x, y, z] and [*batch, n, 3] of one type",
+                            found=f"{list(values.shape)} {values.dtype} and {list(points.shape)} {points.dtype}",
+                            next_step="reshape or convert one")
     first, step = (points.new_tensor(f) for f in _frame(shape, low, high, at))
     last = points.new_tensor([n - 1 for n in shape])
     u = torch.minimum(((points - first)/step).clamp(min=0), last)
@@ -61,65 +76,88 @@ def lookup(values: Float[Tensor, "*b c x y z"], points: Float[Tensor, "*b n 3"],
         x, y, z = torch.minimum(base + c, last).long().unbind(-1)
         index = (x*shape[1] + y)*shape[2] + z
         weight = (c*t + (1 - c)*(1 - t)).prod(-1)
-        result = result + weight[..., None]*flat.gather(-1, index[..., None, :].expand(*flat.shape[:-1], index.shape[-1])).transpose(-1, -2)
+        result = result + weight[..., None]*flat.gather(-1, index[..., None, :].expand(*flat.shape[:-1],
+                                                                                       index.shape[-1])).transpose(
+                                                                                           -1, -2)
     return result
 
 # %% ../../nbs/kit/voxels.ipynb #b8eb487c
 def _field(values: Tensor, level: float, low: float, high: float, at: str, inside: str, pad: bool):
     "Checked, padded values, negative inside, and their frame."
     if values.ndim != 3 or not values.is_floating_point() or inside not in ("below", "above"):
-        raise PaperKitError("this field has no surface", expected="[x, y, z] of floating-point numbers, inside 'below' or 'above'", found=f"{list(values.shape)} {values.dtype}, '{inside}'",
+        raise PaperKitError("this field has no surface",
+                            expected="[x, y, z] of floating-point numbers, inside 'below' or 'above'",
+                            found=f"{list(values.shape)} {values.dtype}, '{inside}'",
                             next_step="convert an occupancy with .float() and take the level 0.5")
     first, step = _frame(values.shape, low, high, at)
     field = (values - level) if inside == "below" else (level - values)
     if not torch.isfinite(field).all():
-        raise PaperKitError("the field is not finite", expected="finite values", found=f"{int((~torch.isfinite(field)).sum())} with NaN or infinity", next_step="look at what produced it")
+        raise PaperKitError("the field is not finite", expected="finite values",
+                            found=f"{int((~torch.isfinite(field)).sum())} with NaN or infinity",
+                            next_step="look at what produced it")
     if pad:
-        outside = (100 if at == "corners" else 1)*float(field.detach().abs().max()) or 1.0       # the cap lies at the box's border
+        # the cap lies at the box's border
+        outside = (100 if at == "corners" else 1)*float(field.detach().abs().max()) or 1.0
         field, first = torch.nn.functional.pad(field, (1,)*6, value=outside), [f - s for f, s in zip(first, step)]
     least, most = float(field.detach().min()), float(field.detach().max())
     if min(field.shape) < 2 or not least < 0 <= most:
         reach = (least + level, most + level) if inside == "below" else (level - most, level - least)
-        raise PaperKitError("the field does not cross the level", expected=f"values on both sides of {level:g}, at least 2 along each axis",
-                            found=f"{list(values.shape)} values from {reach[0]:.4g} to {reach[1]:.4g}", next_step="look at the field, the level, or pad=True for a full grid")
+        raise PaperKitError("the field does not cross the level",
+                            expected=f"values on both sides of {level:g}, at least 2 along each axis",
+                            found=f"{list(values.shape)} values from {reach[0]:.4g} to {reach[1]:.4g}",
+                            next_step="look at the field, the level, or pad=True for a full grid")
     return field, first, step
 
-def marching_cubes(values: Float[Tensor, "x y z"], level: float = 0.0, low: float = -1.0, high: float = 1.0, *, at: str = "corners", inside: str = "below", pad: bool = False) -> Mesh:
-    """The surface where a grid's values cross `level`, faces outwards, in world coordinates. No gradient; single precision positions.
+# %% ../../nbs/kit/voxels.ipynb #4ba85b66
+def marching_cubes(values: Float[Tensor, "x y z"], level: float = 0.0, low: float = -1.0, high: float = 1.0, *,
+                   at: str = "corners", inside: str = "below", pad: bool = False) -> Mesh:
+    """The surface where a grid's values cross `level`, faces outwards, in world coordinates. No gradient; single
+    precision positions.
 
-    Raises `PaperKitError` when the level is not crossed (with `pad` the layer outside counts) or values are not finite. Needs scikit-image."""
+    Raises `PaperKitError` when the level is not crossed (with `pad` the layer outside counts) or values are not finite.
+    Needs scikit-image."""
     field, first, step = _field(values.detach(), level, low, high, at, inside, pad)
     measure = need("skimage.measure", "meshes")
     field = field.cpu().float().numpy()
-    field = np.where(field < 0, field*np.float32(1 - 1e-5), np.maximum(field, np.finfo(np.float32).tiny))      # no ties: see above
+    # no ties: see above
+    field = np.where(field < 0, field*np.float32(1 - 1e-5), np.maximum(field, np.finfo(np.float32).tiny))
     try: vertices, faces, _, _ = measure.marching_cubes(field, 0.0, gradient_direction="descent")
     except (RuntimeError, ValueError) as error:
-        raise PaperKitError("no surface was found", expected="a crossing that single precision can see", found=str(error)[:100], next_step="scale the field") from error
-    vertices = torch.from_numpy(vertices.astype(np.float64))*torch.tensor(step, dtype=torch.float64) + torch.tensor(first, dtype=torch.float64)
+        raise PaperKitError("no surface was found", expected="a crossing that single precision can see",
+                            found=str(error)[:100], next_step="scale the field") from error
+    vertices = (torch.from_numpy(vertices.astype(np.float64))*torch.tensor(step, dtype=torch.float64)
+                + torch.tensor(first, dtype=torch.float64))
     return Mesh(vertices.to(values), torch.from_numpy(faces.astype(np.int64)).to(values.device))
 
 # %% ../../nbs/kit/voxels.ipynb #5808f489
 @functools.cache
 def _tetrahedra() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Corner offsets [6, 4, 3]; for each tetrahedron and pattern of inside corners, up to two triangles of edges (corner, corner) [6, 16, 2, 3, 2], and how many."
-    offsets = np.array([np.cumsum([[0, 0, 0], *np.eye(3, dtype=int)[list(p)]], 0) for p in itertools.permutations(range(3))])
+    """Corner offsets [6, 4, 3]; for each tetrahedron and pattern of inside corners, up to two triangles of edges
+    (corner, corner) [6, 16, 2, 3, 2], and how many."""
+    offsets = np.array([np.cumsum([[0, 0, 0], *np.eye(3, dtype=int)[list(p)]], 0)
+                        for p in itertools.permutations(range(3))])
     table, count = np.zeros((6, 16, 2, 3, 2), np.int64), np.zeros((6, 16), np.int64)
     for tet, pattern in itertools.product(range(6), range(1, 15)):
         within = [k for k in range(4) if pattern >> k & 1]
         without = [k for k in range(4) if k not in within]
-        if len(within) == 2: loop = [(within[0], without[0]), (within[0], without[1]), (within[1], without[1]), (within[1], without[0])]
+        if len(within) == 2:
+            loop = [(within[0], without[0]), (within[0], without[1]), (within[1], without[1]), (within[1], without[0])]
         else: loop = list(itertools.product(within, without))
         corner = offsets[tet].astype(float)
         place = np.array([(corner[i] + corner[o])/2 for i, o in loop])
-        if np.dot(np.cross(place[1] - place[0], place[2] - place[0]), corner[without].mean(0) - corner[within].mean(0)) < 0: loop = loop[::-1]
+        if np.dot(np.cross(place[1] - place[0], place[2] - place[0]),
+                  corner[without].mean(0) - corner[within].mean(0)) < 0:
+            loop = loop[::-1]
         triangles = [loop[:3]] if len(loop) == 3 else [loop[:3], [loop[0], loop[2], loop[3]]]
         count[tet, pattern] = len(triangles)
         table[tet, pattern, :len(triangles)] = triangles
     return offsets, table, count
 
 # %% ../../nbs/kit/voxels.ipynb #7cc33375
-def marching_tetrahedra(values: Float[Tensor, "x y z"], level: float = 0.0, low: float = -1.0, high: float = 1.0, *, at: str = "corners", inside: str = "below", pad: bool = False) -> Mesh:
-    """As `marching_cubes`, in PyTorch on any device; vertices are differentiable in `values`. Oriented, and closed inside the grid.
+def marching_tetrahedra(values: Float[Tensor, "x y z"], level: float = 0.0, low: float = -1.0, high: float = 1.0, *,
+                        at: str = "corners", inside: str = "below", pad: bool = False) -> Mesh:
+    """As `marching_cubes`, in PyTorch on any device; vertices are differentiable in `values`. Oriented, and closed
+    inside the grid.
 
     Raises `PaperKitError` when the level is not crossed or values are not finite."""
     field, first, step = _field(values, level, low, high, at, inside, pad)
@@ -129,13 +167,16 @@ def marching_tetrahedra(values: Float[Tensor, "x y z"], level: float = 0.0, low:
     stride = torch.stack([sizes[1]*sizes[2], sizes[2], torch.ones_like(sizes[0])])
     low_side = field.detach() < 0
     cells = low_side[:-1, :-1, :-1].to(torch.int8)*0
-    for i, j, k in itertools.product((0, 1), repeat=3): cells += low_side[i:i + cells.shape[0], j:j + cells.shape[1], k:k + cells.shape[2]]
+    for i, j, k in itertools.product((0, 1), repeat=3):
+        cells += low_side[i:i + cells.shape[0], j:j + cells.shape[1], k:k + cells.shape[2]]
     base = (((cells > 0) & (cells < 8)).nonzero()*stride).sum(1)
-    corner = base[:, None, None] + (offsets*stride).sum(-1)                                      # [cells, 6, 4] places in the flat field
+    corner = base[:, None, None] + (offsets*stride).sum(-1)                     # [cells, 6, 4] places in the flat field
     pattern = (low_side.flatten()[corner]*torch.tensor([1, 2, 4, 8], device=at_)).sum(-1)        # [cells, 6]
     which = torch.arange(6, device=at_).expand_as(pattern)
-    edges = [torch.gather(corner[on], 1, table[which[on], pattern[on], n].flatten(1)).reshape(-1, 3, 2) for n in (0, 1) for on in [count[which, pattern] > n]]
-    ends, index = torch.unique(torch.cat(edges).reshape(-1, 2), dim=0, return_inverse=True)      # (inside, outside) places
+    edges = [torch.gather(corner[on], 1, table[which[on], pattern[on], n].flatten(1)).reshape(-1, 3, 2) for n in (0, 1)
+             for on in [count[which, pattern] > n]]
+    # (inside, outside) places
+    ends, index = torch.unique(torch.cat(edges).reshape(-1, 2), dim=0, return_inverse=True)
     place = lambda e: torch.stack([e//stride[0], e//stride[1] % sizes[1], e % sizes[2]], -1).double()
     near, far = field.flatten()[ends].double().unbind(1)
     u = place(ends[:, 0]) + (near/(near - far))[:, None]*(place(ends[:, 1]) - place(ends[:, 0]))

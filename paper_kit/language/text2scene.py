@@ -18,7 +18,7 @@ from torch import nn
 
 from ..kit.claims import Predicate, above, all_above, all_of, more, none_of, replicates, rises, shared
 from ..kit.files import PaperKitError, patch
-from ..kit.nn import Pointwise, ResNet, seeded
+from ..kit.nn import Pointwise, ResNet, load_strict, read_weights, seeded
 from ..kit.train import Batches, cosine, train
 from . import worlds
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 __all__ = ['PAD', 'START', 'END', 'FIRST', 'CLIP_HEADS', 'BOX_HEADS', 'PAPER', 'VARIANTS', 'WEIGHTS', 'RATIOS', 'SIGMA',
            'SCENE_COLUMNS', 'STATEMENTS', 'CAPTION_COLUMNS', 'SIZES', 'RATE', 'SHOWN', 'CLIP_ROWS', 'JUDGE_COLUMNS',
            'predicates', 'Config', 'TextEncoder', 'CanvasEncoder', 'ConvGRU', 'TextAttention', 'Spread',
-           'CellAttention', 'Text2Scene', 'PatchEmbedding', 'triplet_loss', 'same_category_negative', 'coverage',
-           'canvas_tensor', 'centre', 'cell_of', 'ClipCanvas', 'box_bins', 'box_of', 'LayoutCanvas', 'PatchCanvas',
-           'flatten_composite', 'generate', 'match_objects', 'overlapping_pairs', 'kernel', 'pair_kernel',
-           'score_scene', 'scene_scores', 'figure_4_example', 'judge', 'parse', 'SceneField', 'fit_field',
-           'decode_field', 'bleu', 'rouge_l', 'meteor_exact', 'ciders', 'facts_f', 'caption_scores', 'Captioner',
-           'fill_gaps', 'inception_score', 'PictureClassifier', 'clip_scenes', 'clip_tokens', 'clip_data',
+           'CellAttention', 'Text2Scene', 'load_official', 'PatchEmbedding', 'triplet_loss', 'same_category_negative',
+           'coverage', 'canvas_tensor', 'centre', 'cell_of', 'ClipCanvas', 'box_bins', 'box_of', 'LayoutCanvas',
+           'PatchCanvas', 'flatten_composite', 'generate', 'match_objects', 'overlapping_pairs', 'kernel',
+           'pair_kernel', 'score_scene', 'scene_scores', 'figure_4_example', 'judge', 'parse', 'SceneField',
+           'fit_field', 'decode_field', 'bleu', 'rouge_l', 'meteor_exact', 'ciders', 'facts_f', 'caption_scores',
+           'Captioner', 'fill_gaps', 'inception_score', 'PictureClassifier', 'clip_scenes', 'clip_tokens', 'clip_data',
            'layout_world', 'layout_data', 'layout_boxes', 'patch_world', 'patch_data', 'task_config', 'task_data',
            'train_stage', 'load_model', 'pack', 'unpack', 'clip_stage', 'field_stage', 'attention_scores',
            'score_stage', 'reference_stage', 'captioner_stage', 'load_captioner', 'layout_stage', 'classifier_stage',
@@ -53,9 +53,10 @@ BOX_HEADS = (("size", 17), ("ratio", 17))
 
 @dataclass(frozen=True)
 class Config:
-    """A model. `words`, `categories`: sizes of the two vocabularies (objects get three more: pad, start, end). `heads`: discrete attributes.
-    `appearance`: length of Q. `encoder`: picture, resnet50, labels or patches, on a canvas of `canvas` pixels with `features` output channels.
-    `hidden`: channels of the state; the text encoder has half in each direction. `normed`: batch normalisation in the decoders."""
+    """A model. `words`, `categories`: sizes of the two vocabularies (objects get three more: pad, start, end). `heads`:
+    discrete attributes. `appearance`: length of Q. `encoder`: picture, resnet50, labels or patches, on a canvas of
+    `canvas` pixels with `features` output channels. `hidden`: channels of the state; the text encoder has half in
+    each direction. `normed`: batch normalisation in the decoders."""
     words: int = 2538
     categories: int = 58
     heads: tuple = CLIP_HEADS
@@ -72,15 +73,20 @@ class Config:
 
     @property
     def objects(self) -> int: return self.categories + FIRST
-
 PAPER = {"clipart": Config(),
-         "layout": Config(words=9908, categories=80, heads=BOX_HEADS, encoder="labels", canvas=64, features=256, normed=False),
-         "composite": Config(words=8552, categories=95, heads=BOX_HEADS, appearance=128, encoder="patches", canvas=128, features=380, grid=32)}
-VARIANTS = {"no attention": dict(object_attention=False, attribute_attention=False), "object attention": dict(attribute_attention=False), "both attentions": {}, "full": {}}
+         "layout": Config(words=9908, categories=80, heads=BOX_HEADS, encoder="labels", canvas=64, features=256,
+                          normed=False),
+         "composite": Config(words=8552, categories=95, heads=BOX_HEADS, appearance=128, encoder="patches",
+                             canvas=128, features=380, grid=32)}
+
+# %% ../../nbs/language/text2scene.ipynb #a5ae659d
+VARIANTS = {"no attention": dict(object_attention=False, attribute_attention=False),
+            "object attention": dict(attribute_attention=False), "both attentions": {}, "full": {}}
 
 # %% ../../nbs/language/text2scene.ipynb #5b19d7aa
 class TextEncoder(nn.Module):
-    "Words [b, sentences, length] (0: none) to features [b, sentences * length, hidden + embed], their mask, and the mean last state [b, hidden]."
+    """Words [b, sentences, length] (0: none) to features [b, sentences * length, hidden + embed], their mask, and the
+    mean last state [b, hidden]."""
     def __init__(self, config: Config):
         super().__init__()
         self.embedding = nn.Embedding(config.words, config.embed, padding_idx=0)
@@ -91,9 +97,11 @@ class TextEncoder(nn.Module):
         flat = tokens.reshape(b*s, l)
         lengths = (flat > 0).sum(1)
         if bool((lengths.view(b, s).sum(1) == 0).any()):
-            raise PaperKitError("a description has no words", expected="at least one word in every item", found="an empty one", next_step="check the tokens")
+            raise PaperKitError("a description has no words", expected="at least one word in every item",
+                                found="an empty one", next_step="check the tokens")
         x = self.embedding(flat)
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths.clamp(min=1).cpu(), batch_first=True,
+                                                   enforce_sorted=False)
         out, last = self.gru(packed)
         h = nn.utils.rnn.pad_packed_sequence(out, batch_first=True, total_length=l)[0]
         there = (lengths > 0).float().view(b, s, 1)
@@ -109,6 +117,7 @@ class _Residual(nn.Module):
 
     def forward(self, x): return F.relu(self.skip(x) + self.b(F.relu(self.a(x))))
 
+# %% ../../nbs/language/text2scene.ipynb #1207bec3
 class CanvasEncoder(nn.Module):
     "Omega of Eq. 2: a canvas as `Canvas.tensor` gives it to [b, features, grid, grid]."
     def __init__(self, config: Config):
@@ -118,13 +127,18 @@ class CanvasEncoder(nn.Module):
             self.net = ResNet(50, classes=None, frozen_norm=True).requires_grad_(False)
             del self.net.layer4
         elif self.kind == "picture":
-            self.net = nn.Sequential(nn.Conv2d(3, n//3, 5, 2, 2), nn.ReLU(), nn.Conv2d(n//3, 2*n//3, 3, 2, 1), nn.ReLU(), nn.Conv2d(2*n//3, n, 3, padding=1), nn.ReLU())
+            self.net = nn.Sequential(nn.Conv2d(3, n//3, 5, 2, 2), nn.ReLU(), nn.Conv2d(n//3, 2*n//3, 3, 2, 1),
+                                     nn.ReLU(), nn.Conv2d(2*n//3, n, 3, padding=1), nn.ReLU())
         elif self.kind == "labels":
-            self.net = nn.Sequential(nn.Conv2d(config.objects, n//2, 3, 2 if config.canvas >= 2*config.grid else 1, 1), nn.ReLU(), _Residual(n//2, n//2), _Residual(n//2, n))
+            self.net = nn.Sequential(nn.Conv2d(config.objects, n//2, 3, 2 if config.canvas >= 2*config.grid else 1,
+                                               1), nn.ReLU(), _Residual(n//2, n//2), _Residual(n//2, n))
         elif self.kind == "patches":
             v = config.categories
-            self.net = nn.Sequential(nn.Conv2d(3*v, v, 7, 2, 3, groups=v), nn.ReLU(), _Residual(v, 2*v, 2), _Residual(2*v, 3*v), _Residual(3*v, n))
-        else: raise PaperKitError(f"there is no canvas encoder '{self.kind}'", expected="picture, resnet50, labels, patches", found=self.kind, next_step="choose one")
+            self.net = nn.Sequential(nn.Conv2d(3*v, v, 7, 2, 3, groups=v), nn.ReLU(), _Residual(v, 2*v, 2),
+                                     _Residual(2*v, 3*v), _Residual(3*v, n))
+        else:
+            raise PaperKitError(f"there is no canvas encoder '{self.kind}'",
+                                expected="picture, resnet50, labels, patches", found=self.kind, next_step="choose one")
 
     def forward(self, canvas: Tensor) -> Float[Tensor, "b features grid grid"]:
         if self.kind == "resnet50":
@@ -132,24 +146,30 @@ class CanvasEncoder(nn.Module):
                 x = F.max_pool2d(F.relu(self.net.bn1(self.net.conv1(canvas))), 3, 2, 1)
                 x = self.net.layer3(self.net.layer2(self.net.layer1(x)))
         else: x = self.net(canvas)
-        return x if x.shape[-1] == self.size else F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False)
+        return (x if x.shape[-1] == self.size
+                else F.interpolate(x, (self.size, self.size), mode="bilinear",
+                                   align_corners=self.kind == "resnet50"))
 
 # %% ../../nbs/language/text2scene.ipynb #b1ecc9f5
 class ConvGRU(nn.Module):
-    "z, r = sigmoid, g = tanh(W x + r (U h)), h' = z h + (1 - z) g, with 3x3 convolutions; `x` is already W x [b, 3 hidden, g, g]."
+    """z, r = sigmoid, g = tanh(W x + r (U h + b)), h' = z h + (1 - z) g, with 3x3 convolutions; `x` is already W x
+    [b, 3 hidden, g, g]."""
     def __init__(self, inputs: int, hidden: int):
         super().__init__()
-        self.of_input, self.of_state = nn.Conv2d(inputs, 3*hidden, 3, padding=1), nn.Conv2d(hidden, 3*hidden, 3, padding=1, bias=False)
+        self.of_input = nn.Conv2d(inputs, 3*hidden, 3, padding=1)
+        self.of_state = nn.Conv2d(hidden, 3*hidden, 3, padding=1, bias=False)
+        self.offset = nn.Parameter(torch.zeros(hidden))
 
     def forward(self, x: Float[Tensor, "b h3 g g"], h: Float[Tensor, "b h g g"]) -> Float[Tensor, "b h g g"]:
         xz, xr, xg = x.chunk(3, 1)
         hz, hr, hg = self.of_state(h).chunk(3, 1)
-        z = torch.sigmoid(xz + hz)
-        return z*h + (1 - z)*torch.tanh(xg + torch.sigmoid(xr + hr)*hg)
+        z, inside = torch.sigmoid(xz + hz), hg + self.offset[:, None, None]
+        return z*h + (1 - z)*torch.tanh(xg + torch.sigmoid(xr + hr)*inside)
 
 # %% ../../nbs/language/text2scene.ipynb #9e339fa3
 class TextAttention(nn.Module):
-    "Phi: query [n, q], words [n, m, d], mask [n, m] to (context [n, d], weights [n, m]); 'general' multiplicative attention."
+    """Phi: query [n, q], words [n, m, d], mask [n, m] to (context [n, d], weights [n, m]); 'general' multiplicative
+    attention."""
     def __init__(self, query: int, words: int):
         super().__init__()
         self.match = nn.Linear(query, words, bias=False)
@@ -160,7 +180,8 @@ class TextAttention(nn.Module):
         return torch.einsum("nm,nmd->nd", weight, words), weight
 
 class Spread(nn.Module):
-    "conv3x3([map; vector copied to every cell]) with zero padding, without copying: map [n, c, g, g], vector [n, v] to [n, outputs, g, g]."
+    """conv3x3([map; vector copied to every cell]) with zero padding, without copying: map [n, c, g, g], vector [n, v]
+    to [n, outputs, g, g]."""
     def __init__(self, maps: int, vector: int, outputs: int):
         super().__init__()
         self.maps, self.conv = maps, nn.Conv2d(maps + vector, outputs, 3, padding=1)
@@ -174,11 +195,14 @@ class Spread(nn.Module):
         rows[0], rows[-1] = 0, 2
         return out + small[:, :, rows][:, :, :, rows]
 
+# %% ../../nbs/language/text2scene.ipynb #629ba904
 class CellAttention(nn.Module):
     "Psi: weights [n, 1, g, g] over the cells that sum to 1."
     def __init__(self, maps: int, vector: int, hidden: int, normed: bool):
         super().__init__()
-        self.first, self.norm, self.last = Spread(maps, vector, hidden), nn.BatchNorm2d(hidden) if normed else nn.Identity(), nn.Conv2d(hidden, 1, 3, padding=1)
+        self.first, self.norm, self.last = (Spread(maps, vector, hidden),
+                                            nn.BatchNorm2d(hidden) if normed else nn.Identity(),
+                                            nn.Conv2d(hidden, 1, 3, padding=1))
 
     def forward(self, x, vector=None):
         score = self.last(F.relu(self.norm(self.first(x, vector))))
@@ -196,14 +220,17 @@ class Text2Scene(nn.Module):
         if c.object_attention:
             self.psi_o = CellAttention(c.hidden, 0, c.hidden//2, c.normed)
             self.phi_o = TextAttention(c.hidden + c.objects, words)
-        self.theta_o = nn.Sequential(nn.Linear(c.hidden + c.objects + read, c.hidden), nn.ReLU(), nn.Linear(c.hidden, c.objects))
+        self.theta_o = nn.Sequential(nn.Linear(c.hidden + c.objects + read, c.hidden), nn.ReLU(),
+                                     nn.Linear(c.hidden, c.objects))
         if c.attribute_attention:
             self.phi_a = TextAttention(c.objects + read, words)
             self.psi_a = CellAttention(c.hidden, words, c.hidden//2, c.normed)
         norm = nn.BatchNorm2d if c.normed else nn.Identity
         self.entry, maps = Spread(c.hidden, c.objects + read, c.hidden), 1 + sum(n for _, n in c.heads) + c.appearance
-        self.theta_a = nn.Sequential(norm(c.hidden), nn.ReLU(), nn.Conv2d(c.hidden, c.hidden//2, 3, padding=1), norm(c.hidden//2), nn.ReLU(),
-                                     nn.Conv2d(c.hidden//2, c.hidden//2, 3, padding=1), norm(c.hidden//2), nn.ReLU(), nn.Conv2d(c.hidden//2, maps, 3, padding=1))
+        self.theta_a = nn.Sequential(norm(c.hidden), nn.ReLU(), nn.Conv2d(c.hidden, c.hidden//2, 3, padding=1),
+                                     norm(c.hidden//2), nn.ReLU(),
+                                     nn.Conv2d(c.hidden//2, c.hidden//2, 3, padding=1), norm(c.hidden//2), nn.ReLU(),
+                                     nn.Conv2d(c.hidden//2, maps, 3, padding=1))
         if c.appearance: self.embed = PatchEmbedding(c.categories, c.appearance)
 
     def one_hot(self, objects): return F.one_hot(objects, self.config.objects).to(self.theta_o[0].weight.dtype)
@@ -211,7 +238,8 @@ class Text2Scene(nn.Module):
 # %% ../../nbs/language/text2scene.ipynb #4b968b50
 @patch
 def what(self: Text2Scene, h, before, words, mask):
-    "Eqs. 3 to 5: logits [n, objects], context c_o or None, weights over words or None. `before`: the object drawn last."
+    """Eqs. 3 to 5: logits [n, objects], context c_o or None, weights over words or None. `before`: the object drawn
+    last."""
     last = self.one_hot(before)
     if not self.config.object_attention: return self.theta_o(torch.cat([h.mean((-2, -1)), last], -1)), None, None
     u = (h*self.psi_o(h)).sum((-2, -1))
@@ -229,11 +257,58 @@ def where(self: Text2Scene, h, chosen, context, words, mask):
 
 @patch
 def read_heads(self: Text2Scene, maps: Float[Tensor, "n k g g"], cell: Int[Tensor, "n"]) -> tuple:
-    "Attribute logits {name: [n, values]} at the chosen cell of each item, and the normalised appearance [n, q] (None without one)."
+    """Attribute logits {name: [n, values]} at the chosen cell of each item, and the normalised appearance [n, q] (None
+    without one)."""
     at = maps.flatten(2).gather(2, cell.view(-1, 1, 1).expand(-1, maps.shape[1], 1))[..., 0]
     names, sizes = [n for n, _ in self.config.heads], [k for _, k in self.config.heads]
     parts = at[:, 1:].split([*sizes, self.config.appearance], 1)
     return dict(zip(names, parts)), F.normalize(parts[-1], dim=1) if self.config.appearance else None
+
+# %% ../../nbs/language/text2scene.ipynb #a4a6eb81
+_official = (("text_encoder.embedding.", "text.embedding."), ("text_encoder.rnn.", "text.gru."),
+             ("image_encoder.", "canvas.net."), ("what_decoder.decoder.", "theta_o."),
+             *((f"{part}_decoder.spatial_attn.{k}.", f"psi_{own}.{name}.") for part, own in (("what", "o"), ("where", "a"))
+               for k, name in ((0, "first.conv"), (1, "norm"), (3, "last"))),
+             ("where_decoder.decoder.0.", "entry.conv."),
+             *((f"where_decoder.decoder.{k}.", f"theta_a.{k - 1}.") for k in (1, 3, 4, 6, 7, 9)))
+
+def _from_official(state: dict, config: Config) -> dict:
+    "Weights of the authors' clip-art model under our names."
+    found = {}
+    for name, t in state.items():
+        start = next((pair for pair in _official if name.startswith(pair[0])), None)
+        if start: found[start[1] + name[len(start[0]):]] = t
+    cell = {k: state[f"what_decoder.rnn.cell00.{k}"] for k in (f"conv{i}.{p}" for i in (1, 2, 3) for p in ("weight", "bias"))}
+    gates, inputs = cell["conv1.weight"], config.features
+    return found | {
+        "gru.of_input.weight": torch.cat([gates[:, :inputs], cell["conv2.weight"]]),
+        "gru.of_input.bias": torch.cat([cell["conv1.bias"], cell["conv2.bias"]]),
+        "gru.of_state.weight": torch.cat([gates[:, inputs:], cell["conv3.weight"]]), "gru.offset": cell["conv3.bias"],
+        "phi_o.match.weight": state["what_decoder.attention.linear_in.weight"].T.contiguous(),
+        "phi_a.match.weight": state["where_decoder.attention.linear_in.weight"].T.contiguous(),
+        "entry.conv.weight": torch.cat([found["entry.conv.weight"][:, :config.hidden]/config.grid**2,
+                                        found["entry.conv.weight"][:, config.hidden:]], 1)}
+
+# %% ../../nbs/language/text2scene.ipynb #3dd0cc3d
+def load_official(path) -> Text2Scene:
+    """The clip-art model with the weights of a file that the authors' code wrote, in evaluation mode.
+
+    Nothing in the file is run. Raises `PaperKitError` naming what does not fit."""
+    state = read_weights(path)
+    state = {name.removeprefix("module."): t for name, t in state.items()}
+    signs = ("text_encoder.embedding.weight", "what_decoder.rnn.cell00.conv1.weight", "where_decoder.decoder.0.weight",
+             "what_decoder.attention.linear_in.weight", "where_decoder.attention.linear_in.weight")
+    if missing := [name for name in signs if name not in state]:
+        raise PaperKitError("this is no clip-art model of Text2Scene", file=str(path), expected=", ".join(signs),
+                            found=f"no {', no '.join(missing)}", next_step="take one that uvavision/Text2Scene wrote")
+    hidden = len(state["what_decoder.rnn.cell00.conv1.weight"])//2
+    config = replace(PAPER["clipart"], words=len(state["text_encoder.embedding.weight"]), hidden=hidden,
+                     features=state["what_decoder.rnn.cell00.conv2.weight"].shape[1])
+    model = Text2Scene(config)
+    own = model.state_dict()
+    weights = {k: t for k, t in _from_official(state, config).items()
+               if k in own or not k.endswith("num_batches_tracked")}
+    return load_strict(model, {k: t for k, t in own.items() if k.endswith("num_batches_tracked")} | weights).eval()
 
 # %% ../../nbs/language/text2scene.ipynb #4b4849e6
 class PatchEmbedding(nn.Module):
@@ -241,7 +316,8 @@ class PatchEmbedding(nn.Module):
     def __init__(self, categories: int, length: int, width: int = 16):
         super().__init__()
         self.categories = categories
-        self.net = nn.Sequential(nn.Conv2d(4, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 2*width, 3, 2, 1), nn.ReLU(), nn.Conv2d(2*width, 2*width, 3, 2, 1), nn.ReLU())
+        self.net = nn.Sequential(nn.Conv2d(4, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 2*width, 3, 2, 1),
+                                 nn.ReLU(), nn.Conv2d(2*width, 2*width, 3, 2, 1), nn.ReLU())
         self.last = nn.Linear(4*width + categories, length)
 
     def forward(self, rgb, mask, category):
@@ -249,12 +325,14 @@ class PatchEmbedding(nn.Module):
         one_hot = F.one_hot(category, self.categories).to(x.dtype)
         return F.normalize(self.last(torch.cat([x.mean((-2, -1)), x.amax((-2, -1)), one_hot], -1)), dim=-1)
 
-def triplet_loss(Q: Float[Tensor, "n q"], F_true: Float[Tensor, "n q"], F_other: Float[Tensor, "n q"], margin: float = 0.3) -> Float[Tensor, "n"]:
+def triplet_loss(Q: Float[Tensor, "n q"], F_true: Float[Tensor, "n q"], F_other: Float[Tensor, "n q"],
+                 margin: float = 0.3) -> Float[Tensor, "n"]:
     "Eq. 9, for each item."
     far = lambda a, b: ((a - b)**2).sum(-1).clamp(min=1e-12).sqrt()
     return (far(Q, F_true) - far(Q, F_other) + margin).clamp(min=0)
 
-def same_category_negative(category: Int[Tensor, "n"], own: Int[Tensor, "n"], bank: Int[Tensor, "m"], generator: torch.Generator) -> Int[Tensor, "n"]:
+def same_category_negative(category: Int[Tensor, "n"], own: Int[Tensor, "n"], bank: Int[Tensor, "m"],
+                           generator: torch.Generator) -> Int[Tensor, "n"]:
     "A random other patch of the bank with the same category for each item (its own where there is no other)."
     score = torch.rand(len(category), len(bank), generator=generator).to(category.device)
     score = score.masked_fill(bank[None] != category[:, None], -1.0)
@@ -262,14 +340,16 @@ def same_category_negative(category: Int[Tensor, "n"], own: Int[Tensor, "n"], ba
     return score.argmax(1)
 
 # %% ../../nbs/language/text2scene.ipynb #e326be24
-WEIGHTS = {"clipart": dict(object=5.0, location=2.0, attribute=2.0, attention=0.1), "layout": dict(object=8.0, location=2.0, attribute=2.0, attention=0.1),
+WEIGHTS = {"clipart": dict(object=5.0, location=2.0, attribute=2.0, attention=0.1),
+           "layout": dict(object=8.0, location=2.0, attribute=2.0, attention=0.1),
            "composite": dict(object=5.0, location=2.0, attribute=1.0, attention=0.1, triplet=10.0)}
 
 @patch
 def teach(self: Text2Scene, batch: dict) -> dict:
-    """Everything that the losses need, for a batch: tokens [b, s, l], objects [b, t] (ending in END, then PAD), cells [b, t], canvases
-    [b, t, ...] as stored. The longest scenes come first, so that the recurrence runs over those that still go on. Results over the n valid steps
-    (`scene` in that order, `item` in the batch's, `step`) and over the m steps that draw (`drawn`: their places among the n)."""
+    """Everything that the losses need, for a batch: tokens [b, s, l], objects [b, t] (ending in END, then PAD), cells
+    [b, t], canvases [b, t, ...] as stored. The longest scenes come first, so that the recurrence runs over those
+    that still go on. Results over the n valid steps (`scene` in that order, `item` in the batch's, `step`) and over
+    the m steps that draw (`drawn`: their places among the n)."""
     lengths, order = (batch["objects"] != PAD).sum(1).sort(descending=True, stable=True)
     words, mask, state = self.text(batch["tokens"][order])
     objects, running = batch["objects"][order], [int((lengths > t).sum()) for t in range(int(lengths[0]))]
@@ -283,17 +363,22 @@ def teach(self: Text2Scene, batch: dict) -> dict:
     logits, context, weight_o = self.what(h, before, words[scene], mask[scene])
     drawn = (objects[scene, step] != END).nonzero()[:, 0]
     at = scene[drawn]
-    maps, weight_a = self.where(h[drawn], objects[scene, step][drawn], None if context is None else context[drawn], words[at], mask[at])
-    return {"logits": logits, "maps": maps, "weight_o": weight_o, "weight_a": weight_a, "scene": scene, "step": step, "drawn": drawn, "mask": mask, "target": objects[scene, step], "item": order[scene]}
+    maps, weight_a = self.where(h[drawn], objects[scene, step][drawn],
+                                None if context is None else context[drawn], words[at], mask[at])
+    return {"logits": logits, "maps": maps, "weight_o": weight_o, "weight_a": weight_a, "scene": scene,
+            "step": step, "drawn": drawn, "mask": mask, "target": objects[scene, step], "item": order[scene]}
 
+# %% ../../nbs/language/text2scene.ipynb #a43e0421
 def coverage(weight: Float[Tensor, "n m"], scene: Int[Tensor, "n"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, "b"]:
-    "sum_i (1 - sum_t alpha_ti)^2 for each scene (Section 3.4); `scene` says which scene each row of weights belongs to."
+    """sum_i (1 - sum_t alpha_ti)^2 for each scene (Section 3.4); `scene` says which scene each row of weights belongs
+    to."""
     total = weight.new_zeros(mask.shape).index_add(0, scene, weight)
     return (((1 - total)**2)*mask).sum(1)
 
 # %% ../../nbs/language/text2scene.ipynb #f4e2014d
 @patch
-def losses(self: Text2Scene, batch: dict, weights: dict, bank: dict | None = None, generator: torch.Generator | None = None) -> dict:
+def losses(self: Text2Scene, batch: dict, weights: dict, bank: dict | None = None,
+           generator: torch.Generator | None = None) -> dict:
     "The parts of the objective of Section 3.4, summed over steps, averaged over scenes, times their weights."
     out, n = self.teach(batch), len(batch["objects"])
     at = (out["item"][out["drawn"]], out["step"][out["drawn"]])
@@ -302,12 +387,16 @@ def losses(self: Text2Scene, batch: dict, weights: dict, bank: dict | None = Non
     total = {"object": F.cross_entropy(out["logits"], out["target"], reduction="sum")/n,
              "location": F.cross_entropy(out["maps"][:, 0].flatten(1), cell, reduction="sum")/n}
     truth = batch["attributes"][at]
-    total["attribute"] = sum(F.cross_entropy(heads[name], truth[:, k], ignore_index=-1, reduction="sum") for k, (name, _) in enumerate(self.config.heads))/n
+    total["attribute"] = (sum(F.cross_entropy(heads[name], truth[:, k], ignore_index=-1, reduction="sum")
+                              for k, (name, _) in enumerate(self.config.heads))/n)
     zero = total["object"]*0
     total["attention"] = zero
     if weights.get("attention"):
-        if out["weight_o"] is not None: total["attention"] = total["attention"] + coverage(out["weight_o"], out["scene"], out["mask"]).mean()
-        if out["weight_a"] is not None: total["attention"] = total["attention"] + coverage(out["weight_a"], out["scene"][out["drawn"]], out["mask"]).mean()
+        if out["weight_o"] is not None:
+            total["attention"] = total["attention"] + coverage(out["weight_o"], out["scene"], out["mask"]).mean()
+        if out["weight_a"] is not None:
+            total["attention"] = (total["attention"]
+                                  + coverage(out["weight_a"], out["scene"][out["drawn"]], out["mask"]).mean())
     if self.config.appearance:
         own = batch["patches"][at]
         other = same_category_negative(out["target"][out["drawn"]] - FIRST, own, bank["category"], generator)
@@ -318,9 +407,12 @@ def losses(self: Text2Scene, batch: dict, weights: dict, bank: dict | None = Non
 
 # %% ../../nbs/language/text2scene.ipynb #5885bea8
 def canvas_tensor(stored: Tensor, config: Config) -> Tensor:
-    "Stored canvases (uint8) as what the encoder reads: pictures in -1..1; one-hot labels [n, objects, p, p]; patch volumes, centred where there is a patch."
+    """Stored canvases (uint8) as what the encoder reads: pictures in -1..1; one-hot labels [n, objects, p, p]; patch
+    volumes, centred where there is a patch."""
     if config.encoder in ("picture", "resnet50"): return stored.float()/127.5 - 1
-    if config.encoder == "labels": return F.one_hot(torch.where(stored > 0, stored.long() + FIRST - 1, 0), config.objects).permute(0, 3, 1, 2).float()
+    if config.encoder == "labels":
+        return F.one_hot(torch.where(stored > 0, stored.long() + FIRST - 1, 0), config.objects).permute(0, 3, 1,
+            2).float()
     x = stored.float()
     return torch.where(x > 0, x/127.5 - 1, torch.zeros(()).to(x))
 
@@ -339,16 +431,18 @@ class ClipCanvas:
     def draw(self, i, category, cell, attributes, Q=None):
         x, y = centre(cell, self.config.grid)
         child = worlds.KINDS[category] == "child"
-        clip = [category, x, y, attributes["size"], attributes["direction"], attributes["pose"] if child else -1, attributes["expression"] if child else -1]
+        clip = [category, x, y, attributes["size"], attributes["direction"],
+                attributes["pose"] if child else -1, attributes["expression"] if child else -1]
         worlds.paste(self.pixels[i], clip)
         self.scenes[i].append(clip)
-
 RATIOS = tuple(1/n for n in range(9, 1, -1)) + tuple(float(n) for n in range(1, 10))
 
 def box_bins(w: float, h: float) -> tuple[int, int]:
-    "Bins of size (root of the area, 17 even steps of 0 to 1) and of the ratio w / h (nearest of 1/9 ... 1/2, 1, 2 ... 9 by logarithm)."
+    """Bins of size (root of the area, 17 even steps of 0 to 1) and of the ratio w / h (nearest of 1/9 ... 1/2, 1, 2 ...
+    9 by logarithm)."""
     return min(16, int(math.sqrt(w*h)*17)), int(np.argmin([abs(math.log(w/h) - math.log(r)) for r in RATIOS]))
 
+# %% ../../nbs/language/text2scene.ipynb #4e59cfc3
 def box_of(size: int, ratio: int) -> tuple[float, float]:
     "Width and height of the middle of a pair of bins."
     s, r = (size + 0.5)/17, RATIOS[ratio]
@@ -368,15 +462,20 @@ class LayoutCanvas:
         worlds.fill_box(self.labels[i], box, category + 1)
         self.scenes[i].append(box)
 
+# %% ../../nbs/language/text2scene.ipynb #645778bb
 class PatchCanvas:
-    """Composites; `scenes` holds (category, number of the patch in the bank, box). The nearest patch of the category is pasted, or a
-    random one of the category when a numpy generator `random` is given. `chosen`: (scene, category, Q) in the order of drawing."""
+    """Composites; `scenes` holds (category, number of the patch in the bank, box). The nearest patch of the category is
+    pasted, or a random one of the category when a numpy generator `random` is given. `chosen`: (scene, category, Q)
+    in the order of drawing."""
     def __init__(self, count: int, config: Config, bank: dict, embedded: Tensor, random=None):
-        self.config, self.bank, self.embedded, self.random, self.scenes = config, bank, embedded, random, [[] for _ in range(count)]
+        self.config, self.bank, self.embedded, self.random, self.scenes = (config, bank, embedded, random,
+            [[] for _ in range(count)])
         self.volume = np.zeros((count, config.categories, config.canvas, config.canvas, 3), np.uint8)
         self.category, self.rgb, self.mask = (bank[k].numpy() for k in ("category", "rgb8", "mask8"))
 
-    def tensor(self): return torch.from_numpy(self.volume.transpose(0, 1, 4, 2, 3).reshape(len(self.volume), -1, *self.volume.shape[2:4]).copy())
+    def tensor(self):
+        return torch.from_numpy(self.volume.transpose(0, 1, 4, 2, 3).reshape(len(self.volume), -1,
+                *self.volume.shape[2:4]).copy())
 
     def draw(self, i, category, cell, attributes, Q=None):
         candidates = np.nonzero(self.category == category)[0]
@@ -384,7 +483,8 @@ class PatchCanvas:
         if self.random is not None: k = int(self.random.choice(candidates))
         else: k = int(candidates[int(((self.embedded[torch.from_numpy(candidates)] - Q)**2).sum(-1).argmin())])
         box = (*centre(cell, self.config.grid), *box_of(attributes["size"], attributes["ratio"]))
-        worlds.place_patch(self.volume[i, category], np.zeros(self.volume.shape[2:4], np.uint8), np.maximum(self.rgb[k], 1), self.mask[k], box)
+        worlds.place_patch(self.volume[i, category], np.zeros(self.volume.shape[2:4], np.uint8),
+                           np.maximum(self.rgb[k], 1), self.mask[k], box)
         self.scenes[i].append((category, k, *box))
 
 def flatten_composite(scene: list, bank: dict, pixels: int, things: int) -> tuple:
@@ -397,13 +497,15 @@ def flatten_composite(scene: list, bank: dict, pixels: int, things: int) -> tupl
 # %% ../../nbs/language/text2scene.ipynb #6e976e67
 @torch.no_grad()
 def generate(self: Text2Scene, tokens: Int[Tensor, "b s l"], canvas, most: int, keep_maps: bool = False) -> dict:
-    """Draw a scene for each item of `tokens` on `canvas` (blank). Returns objects [b, most] (category, -1 after the end), weight_o and weight_a
-    [b, most, words] (0 where there is none), and with `keep_maps` the location probabilities [b, most, g * g]."""
+    """Draw a scene for each item of `tokens` on `canvas` (blank). Returns objects [b, most] (category, -1 after the
+    end), weight_o and weight_a [b, most, words] (0 where there is none), and with `keep_maps` the location
+    probabilities [b, most, g * g]."""
     was, b, g = self.training, len(tokens), self.config.grid
     self.eval()
     words, mask, state = self.text(tokens)
     h, before = state[:, :, None, None].expand(-1, -1, g, g), torch.full((b,), START)
-    chosen, found = torch.full((b, most), -1), {k: torch.zeros(b, most, mask.shape[1]) for k in ("weight_o", "weight_a")}
+    chosen, found = (torch.full((b, most), -1),
+                     {k: torch.zeros(b, most, mask.shape[1]) for k in ("weight_o", "weight_a")})
     found |= {"maps": torch.zeros(b, most, g*g)} if keep_maps else {}
     running, device = torch.arange(b), tokens.device
     for t in range(most):
@@ -417,12 +519,15 @@ def generate(self: Text2Scene, tokens: Int[Tensor, "b s l"], canvas, most: int, 
         go = (objects != END).nonzero()[:, 0]
         running, objects, h = running[go], objects[go], h[go]
         if not len(running): break
-        maps, weight = self.where(h, objects.to(device), None if context is None else context[go], words[running], mask[running])
+        maps, weight = self.where(h, objects.to(device), None if context is None else context[go], words[running],
+                                  mask[running])
         place = torch.softmax(maps[:, 0].flatten(1), -1)
         cell = place.argmax(-1)
         heads, Q = self.read_heads(maps, cell)
         values = {k: v.argmax(-1).tolist() for k, v in heads.items()}
-        for j, i in enumerate(running.tolist()): canvas.draw(i, int(objects[j]) - FIRST, int(cell[j]), {k: v[j] for k, v in values.items()}, None if Q is None else Q[j].cpu())
+        for j, i in enumerate(running.tolist()):
+            canvas.draw(i, int(objects[j]) - FIRST, int(cell[j]), {k: v[j] for k, v in values.items()},
+                        None if Q is None else Q[j].cpu())
         chosen[running, t] = objects - FIRST
         if weight is not None: found["weight_a"][running, t] = weight.cpu()
         if keep_maps: found["maps"][running, t] = place.cpu()
@@ -437,14 +542,16 @@ def match_objects(made, truth) -> list[tuple]:
     "[(row of made, row of truth)]: same category, each used once, nearest first come, in the order of `made`."
     pairs, free = [], set(range(len(truth)))
     for i in range(len(made)):
-        same = sorted((j for j in free if truth[j][0] == made[i][0]), key=lambda j: (made[i][1] - truth[j][1])**2 + (made[i][2] - truth[j][2])**2)
+        same = sorted((j for j in free if truth[j][0] == made[i][0]),
+                      key=lambda j: (made[i][1] - truth[j][1])**2 + (made[i][2] - truth[j][2])**2)
         if same: pairs.append((i, same[0])); free.remove(same[0])
     return pairs
 
 def overlapping_pairs(boxes: np.ndarray) -> set:
     "Pairs i < j of boxes [n, 4] (x0, y0, x1, y1) that share some area."
     n = len(boxes)
-    return {(i, j) for i in range(n) for j in range(i + 1, n) if (np.minimum(boxes[i, 2:], boxes[j, 2:]) - np.maximum(boxes[i, :2], boxes[j, :2]) > 0).all()}
+    return {(i, j) for i in range(n) for j in range(i + 1, n)
+            if (np.minimum(boxes[i, 2:], boxes[j, 2:]) - np.maximum(boxes[i, :2], boxes[j, :2]) > 0).all()}
 
 def kernel(d2: float) -> float: return math.exp(-0.5*d2/SIGMA**2)
 
@@ -456,20 +563,26 @@ def pair_kernel(a, b, c, d) -> float:
     turn = abs(t - s) % 1
     return kernel((l - m)**2 + min(turn, 1 - turn)**2)
 
+# %% ../../nbs/language/text2scene.ipynb #dd1b7345
 def score_scene(made, truth, made_boxes=None, truth_boxes=None) -> dict:
-    "The counts and values from which the averages of Table 1 are made. Rows: category, x, y, ..., pose and expression last (-1: none)."
+    """The counts and values from which the averages of Table 1 are made. Rows: category, x, y, ..., pose and expression
+    last (-1: none)."""
     made, truth = np.asarray(made, float).reshape(-1, 7), np.asarray(truth, float).reshape(-1, 7)
     pairs = match_objects(made, truth)
-    A, B = (overlapping_pairs(worlds.boxes(s) if b is None else np.asarray(b, float)) for s, b in ((made, made_boxes), (truth, truth_boxes)))
+    A, B = (overlapping_pairs(worlds.boxes(s) if b is None else np.asarray(b, float))
+            for s, b in ((made, made_boxes), (truth, truth_boxes)))
     to = dict(pairs)
     both = [(i, j) for i, j in sorted(A) if i in to and j in to and tuple(sorted((to[i], to[j]))) in B]
     children = [(i, j) for i, j in pairs if truth[j][5] >= 0]
-    return {"made": len(made), "truth": len(truth), "common": len(pairs), "made pairs": len(A), "truth pairs": len(B), "common pairs": len(both),
-            "pose": [float(made[i][5] == truth[j][5]) for i, j in children], "expression": [float(made[i][6] == truth[j][6]) for i, j in children],
+    return {"made": len(made), "truth": len(truth), "common": len(pairs), "made pairs": len(A),
+            "truth pairs": len(B), "common pairs": len(both),
+            "pose": [float(made[i][5] == truth[j][5]) for i, j in children],
+            "expression": [float(made[i][6] == truth[j][6]) for i, j in children],
             "place": [kernel((made[i][1] - truth[j][1])**2 + (made[i][2] - truth[j][2])**2) for i, j in pairs],
             "offset": [pair_kernel(made[i], made[j], truth[to[i]], truth[to[j]]) for i, j in both]}
 
-SCENE_COLUMNS = ("U-obj Prec", "U-obj Recall", "B-obj Prec", "B-obj Recall", "Pose", "Expr", "U-obj Coord", "B-obj Coord")
+SCENE_COLUMNS = ("U-obj Prec", "U-obj Recall", "B-obj Prec", "B-obj Recall", "Pose", "Expr",
+                 "U-obj Coord", "B-obj Coord")
 
 def scene_scores(made: list, truth: list) -> dict:
     "The columns of Table 1 over many scenes: precision and recall are means over scenes, the rest over matches."
@@ -478,31 +591,38 @@ def scene_scores(made: list, truth: list) -> dict:
     mean = lambda values: float(np.mean(values)) if len(values) else 0.0
     ratio = lambda rows, a, b: mean([r[a]/r[b] if r[b] else 0.0 for r in rows])
     join = lambda key: [v for r in rows for v in r[key]]
-    return dict(zip(SCENE_COLUMNS, (ratio(rows, "common", "made"), ratio(rows, "common", "truth"), ratio(paired, "common pairs", "made pairs"), ratio(paired, "common pairs", "truth pairs"),
-                                    mean(join("pose")), mean(join("expression")), mean(join("place")), mean(join("offset")))))
+    return dict(zip(SCENE_COLUMNS,
+                    (ratio(rows, "common", "made"), ratio(rows, "common", "truth"),
+                     ratio(paired, "common pairs", "made pairs"), ratio(paired, "common pairs", "truth pairs"),
+                     mean(join("pose")), mean(join("expression")), mean(join("place")), mean(join("offset")))))
 
 # %% ../../nbs/language/text2scene.ipynb #3feadee3
 def figure_4_example() -> tuple:
     "(generated, reference) scenes [3, 7] whose scores are those of the paper's Figure 4."
     n = worlds.NAMES
-    made = [[n["mike"], 0.36, 0.6, 0, 0, 0, 0], [n["soccer ball"], 0.45, 0.74, 0, 0, -1, -1], [n["dog"], 0.8, 0.8, 0, 0, -1, -1]]
-    truth = [[n["mike"], 0.56, 0.6, 0, 0, 0, 0], [n["soccer ball"], 0.65, 0.74, 0, 0, -1, -1], [n["cat"], 0.46, 0.72, 0, 0, -1, -1]]
+    made = [[n["mike"], 0.36, 0.6, 0, 0, 0, 0], [n["soccer ball"], 0.45, 0.74, 0, 0, -1, -1],
+            [n["dog"], 0.8, 0.8, 0, 0, -1, -1]]
+    truth = [[n["mike"], 0.56, 0.6, 0, 0, 0, 0], [n["soccer ball"], 0.65, 0.74, 0, 0, -1, -1],
+             [n["cat"], 0.46, 0.72, 0, 0, -1, -1]]
     return np.array(made), np.array(truth)
 
 # %% ../../nbs/language/text2scene.ipynb #88f5be2a
 STATEMENTS = ("single", "pair", "location", "expression")
 
 def judge(made: list, events: list) -> dict:
-    "Share of statements that hold, overall and by kind; share of scenes with at least one and at least two true statements (of those with two)."
+    """Share of statements that hold, overall and by kind; share of scenes with at least one and at least two true
+    statements (of those with two)."""
     truth = [[worlds.holds(tuple(e), s) for e in es] for s, es in zip(made, events, strict=True)]
     flat = [(worlds.KIND_OF_STATEMENT[e[0]], v) for es, vs in zip(events, truth) for e, v in zip(es, vs)]
     mean = lambda values: float(np.mean(values)) if len(values) else 0.0
     by_kind = {k: mean([v for kind, v in flat if kind == k]) for k in STATEMENTS}
-    return {"Scores": mean([v for _, v in flat]), ">=1": mean([sum(v) >= 1 for v in truth]), ">=2": mean([sum(v) >= 2 for v in truth if len(v) >= 2]), **by_kind}
+    return {"Scores": mean([v for _, v in flat]), ">=1": mean([sum(v) >= 1 for v in truth]),
+            ">=2": mean([sum(v) >= 2 for v in truth if len(v) >= 2]), **by_kind}
 
 # %% ../../nbs/language/text2scene.ipynb #c7b62d25
 def _nouns(objects: int) -> list:
-    return sorted(((tuple(worlds.tokenise(n)), i) for i, c in enumerate(worlds.CLIPS[:objects]) for n in c.nouns), key=lambda p: (-len(p[0]), p))
+    return sorted(((tuple(worlds.tokenise(n)), i) for i, c in enumerate(worlds.CLIPS[:objects]) for n in c.nouns),
+                  key=lambda p: (-len(p[0]), p))
 
 def parse(sentences: list, objects: int) -> list[tuple]:
     "(subject or None, relation, object or None) of each sentence (lists of words), with pronouns resolved."
@@ -518,13 +638,16 @@ def parse(sentences: list, objects: int) -> list[tuple]:
             elif w == "it" and thing is not None and i + 1 == len(words): named.append((thing, len(rest)))
             elif w not in ("a", "an", "the"): rest.append(w)
             i += 1
-        if (not named or named[0][1] > 0) and child is not None and rest and rest[0] in ("is", "has", "wants", "looks", "wears", "kicks", "throws", "cannot"): named.insert(0, (child, 0))
+        if (not named or named[0][1] > 0) and child is not None and rest and rest[0] in ("is", "has", "wants",
+            "looks", "wears", "kicks", "throws", "cannot"):
+            named.insert(0, (child, 0))
         found.append((named[0][0] if named else None, " ".join(rest), named[1][0] if len(named) > 1 else None))
         for k, _ in named:
             if worlds.KINDS[k] == "child": child = k
             else: thing = k
     return found
 
+# %% ../../nbs/language/text2scene.ipynb #86ead6b1
 @dataclass
 class SceneField:
     "Counts of the reduced field: see `fit_field`."
@@ -540,33 +663,42 @@ def _modes(rows, objects: int, names=(3, 4, 5, 6)) -> np.ndarray:
     found = np.zeros((objects, 4), int)
     for k in range(objects):
         mine = [r for r in rows if int(r[0]) == k]
-        for j, column in enumerate(names): found[k, j] = Counter(int(r[column]) for r in mine).most_common(1)[0][0] if mine else -1 if column > 4 else 0
+        for j, column in enumerate(names):
+            found[k, j] = (Counter(int(r[column]) for r in mine).most_common(1)[0][0] if mine else -1 if column > 4
+                           else 0)
     return found
 
+# %% ../../nbs/language/text2scene.ipynb #44b517d6
 def fit_field(scenes: list[dict], objects: int) -> SceneField:
-    """Count: how often each category is present, also given each (relation, role) of the sentences; where it stands; its usual size, flip, pose and
-    expression, also given the relation and the role; the mean offset of the object from the subject in pixels for subjects that look right."""
+    """Count: how often each category is present, also given each (relation, role) of the sentences; where it stands;
+    its usual size, flip, pose and expression, also given the relation and the role; the mean offset of the object
+    from the subject in pixels for subjects that look right."""
     present, rows, by = np.zeros(objects), [], {}
     for s in scenes:
         clips = {int(c[0]): c for c in s["clips"]}
         rows += list(s["clips"])
         present[list(clips)] += 1
         for subject, relation, other in parse([[w for w, _ in t] for t in s["sentences"]], objects):
-            entry = by.setdefault(relation, {"n": 0, "present": np.zeros(objects), "offset": [], "subject": [], "object": []})
+            entry = by.setdefault(relation,
+                                  {"n": 0, "present": np.zeros(objects), "offset": [], "subject": [], "object": []})
             entry["n"] += 1
             entry["present"][list(clips)] += 1
             if subject in clips: entry["subject"].append(clips[subject])
             if other in clips: entry["object"].append(clips[other])
             if subject in clips and other in clips:
                 a, b = clips[subject], clips[other]
-                entry["offset"].append(((b[1] - a[1])*(-1 if a[4] else 1)/worlds.SCALES[int(a[3])], (b[2] - a[2])/worlds.SCALES[int(a[3])]))
+                entry["offset"].append(((b[1] - a[1])*(-1 if a[4] else 1)/worlds.SCALES[int(a[3])],
+                                        (b[2] - a[2])/worlds.SCALES[int(a[3])]))
     place = np.array([np.mean([r[1:3] for r in rows if int(r[0]) == k] or [[0.5, 0.6]], 0) for k in range(objects)])
     return SceneField(objects, present/max(1, len(scenes)), by, place, _modes(rows, objects))
 
-def _usual(rows, column, otherwise): return Counter(int(r[column]) for r in rows).most_common(1)[0][0] if rows else otherwise
+def _usual(rows, column, otherwise):
+    return Counter(int(r[column]) for r in rows).most_common(1)[0][0] if rows else otherwise
 
+# %% ../../nbs/language/text2scene.ipynb #d71296da
 def decode_field(field: SceneField, sentences: list, most: int) -> np.ndarray:
-    "The greedy scene [n, 7] of a description: named objects, then those that a relation makes more likely than not; subjects first, objects where the relation puts them."
+    """The greedy scene [n, 7] of a description: named objects, then those that a relation makes more likely than not;
+    subjects first, objects where the relation puts them."""
     tuples, odds = parse(sentences, field.objects), np.log((field.present + 1e-3)/(1 - field.present + 1e-3))
     named = {k for s, _, o in tuples for k in (s, o) if k is not None}
     prior = odds.copy()
@@ -586,7 +718,8 @@ def decode_field(field: SceneField, sentences: list, most: int) -> np.ndarray:
             default = field.attributes[subject]
             for column, weight in ((5, 0.35), (6, 0.35)):
                 value = _usual(kids, column, default[column - 3])
-                if kids and np.mean([r[column] == value for r in kids]) > weight and value != default[column - 3]: scene[subject][column] = value
+                if kids and np.mean([r[column] == value for r in kids]) > weight and value != default[column - 3]:
+                    scene[subject][column] = value
         if subject in scene and other in scene and e["offset"]:
             dx, dy = np.median(e["offset"], 0)
             a, s = scene[subject], worlds.SCALES[int(scene[subject][3])]
@@ -601,7 +734,8 @@ def decode_field(field: SceneField, sentences: list, most: int) -> np.ndarray:
 def _grams(words, n) -> Counter: return Counter(tuple(words[i:i + n]) for i in range(len(words) - n + 1))
 
 def bleu(candidates: list, references: list) -> list[float]:
-    "Corpus BLEU-1 to 4 (Papineni and others 2002): candidates [words], references [[words], ...]; closest reference length for brevity."
+    """Corpus BLEU-1 to 4 (Papineni and others 2002): candidates [words], references [[words], ...]; closest reference
+    length for brevity."""
     hits, totals, length, closest = np.zeros(4), np.zeros(4), 0, 0
     for c, refs in zip(candidates, references, strict=True):
         length += len(c)
@@ -622,19 +756,23 @@ def _common_subsequence(a, b) -> int:
     return row[-1]
 
 def rouge_l(candidate: list, references: list, beta: float = 1.2) -> float:
-    "ROUGE-L (Lin 2004) of one caption: F of the longest common subsequence, best precision and best recall over the references."
+    """ROUGE-L (Lin 2004) of one caption: F of the longest common subsequence, best precision and best recall over the
+    references."""
     lengths = [_common_subsequence(candidate, r) for r in references]
     p = max(l/len(candidate) for l in lengths) if candidate else 0.0
     r = max(l/len(ref) for l, ref in zip(lengths, references))
     return (1 + beta**2)*p*r/(r + beta**2*p) if p and r else 0.0
 
+# %% ../../nbs/language/text2scene.ipynb #495f2e21
 def meteor_exact(candidate: list, references: list) -> float:
-    "Stand-in for METEOR: unigrams matched exactly, F with recall counting nine times, times 1 - 0.5 (chunks / matches)^3; best reference."
+    """Stand-in for METEOR: unigrams matched exactly, F with recall counting nine times, times 1 - 0.5 (chunks /
+    matches)^3; best reference."""
     best = 0.0
     for ref in references:
         free, places = list(range(len(ref))), []
         for w in candidate:
-            j = next((j for j in free if ref[j] == w and places and j == places[-1] + 1), next((j for j in free if ref[j] == w), None))
+            j = next((j for j in free if ref[j] == w and places and j == places[-1] + 1),
+                     next((j for j in free if ref[j] == w), None))
             if j is None: continue
             free.remove(j); places.append(j)
         if not places: continue
@@ -643,8 +781,10 @@ def meteor_exact(candidate: list, references: list) -> float:
         best = max(best, 10*p*r/(r + 9*p)*(1 - 0.5*(chunks/m)**3))
     return best
 
+# %% ../../nbs/language/text2scene.ipynb #1f6655f1
 def ciders(candidates: list, references: list) -> list[float]:
-    "CIDEr-D (Vedantam and others 2015) of each caption: n-gram TF-IDF cosine with clipping and a Gaussian (sigma 6) of the length difference, times 10, mean of n = 1 to 4."
+    """CIDEr-D (Vedantam and others 2015) of each caption: n-gram TF-IDF cosine with clipping and a Gaussian (sigma 6)
+    of the length difference, times 10, mean of n = 1 to 4."""
     documents = [[{g for r in refs for g in _grams(r, n)} for n in range(1, 5)] for refs in references]
     frequency = [Counter(g for d in documents for g in d[n]) for n in range(4)]
     size = math.log(max(len(references), 2))
@@ -660,10 +800,13 @@ def ciders(candidates: list, references: list) -> list[float]:
             for ref in refs:
                 w = vector(ref, n)
                 norm = length*math.sqrt(sum(x*x for x in w.values()))
-                if norm: total += sum(min(x, w[g])*w[g] for g, x in v.items() if g in w)/norm*math.exp(-(len(c) - len(ref))**2/72)
+                if norm:
+                    total += (sum(min(x, w[g])*w[g] for g, x in v.items()
+                                  if g in w)/norm*math.exp(-(len(c) - len(ref))**2/72))
         scores.append(10*total/4/len(refs))
     return scores
 
+# %% ../../nbs/language/text2scene.ipynb #2c56ca5f
 def facts_f(candidates: list, facts: list, read) -> float:
     "Stand-in for SPICE: mean F-score between the facts read out of each caption and those of the description."
     found = []
@@ -676,8 +819,11 @@ CAPTION_COLUMNS = ("B1", "B2", "B3", "B4", "METEOR (exact)", "ROUGE", "CIDEr", "
 
 def caption_scores(candidates: list, references: list, facts: list, read) -> dict:
     "The columns of Tables 3 and 4 for captions [words] against the references of each item."
-    return dict(zip(CAPTION_COLUMNS, (*bleu(candidates, references), float(np.mean([meteor_exact(c, r) for c, r in zip(candidates, references)])),
-                                      float(np.mean([rouge_l(c, r) for c, r in zip(candidates, references)])), float(np.mean(ciders(candidates, references))), facts_f(candidates, facts, read))))
+    return dict(zip(CAPTION_COLUMNS,
+                    (*bleu(candidates, references),
+                     float(np.mean([meteor_exact(c, r) for c, r in zip(candidates, references)])),
+                     float(np.mean([rouge_l(c, r) for c, r in zip(candidates, references)])),
+                     float(np.mean(ciders(candidates, references))), facts_f(candidates, facts, read))))
 
 # %% ../../nbs/language/text2scene.ipynb #081eedb6
 class Captioner(nn.Module):
@@ -689,8 +835,10 @@ class Captioner(nn.Module):
             self.kind, self.place = nn.Embedding(categories + 1, hidden, padding_idx=0), nn.Linear(4, hidden)
             self.encoder = nn.GRU(hidden, hidden, batch_first=True)
         else:
-            self.encoder = nn.Sequential(nn.Conv2d(3, 24, 5, 2, 2), nn.ReLU(), nn.Conv2d(24, 48, 3, 2, 1), nn.ReLU(), nn.Conv2d(48, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(hidden))
-        self.embedding, self.decoder, self.last = nn.Embedding(words, hidden), nn.GRUCell(hidden, hidden), nn.Linear(hidden, words)
+            self.encoder = nn.Sequential(nn.Conv2d(3, 24, 5, 2, 2), nn.ReLU(), nn.Conv2d(24, 48, 3, 2, 1), nn.ReLU(),
+                                         nn.Conv2d(48, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(hidden))
+        self.embedding, self.decoder, self.last = (nn.Embedding(words, hidden), nn.GRUCell(hidden, hidden),
+                                                   nn.Linear(hidden, words))
 
     def encode(self, x):
         if not self.boxes: return F.layer_norm(self.encoder(x), (self.decoder.hidden_size,))
@@ -721,7 +869,8 @@ class Captioner(nn.Module):
         return torch.stack(found, 1)
 
 # %% ../../nbs/language/text2scene.ipynb #a075f76f
-def fill_gaps(image: UInt8[Tensor, "b 3 p p"], cover: UInt8[Tensor, "b p p"], rounds: int = 150) -> UInt8[Tensor, "b 3 p p"]:
+def fill_gaps(image: UInt8[Tensor, "b 3 p p"], cover: UInt8[Tensor, "b p p"],
+              rounds: int = 150) -> UInt8[Tensor, "b 3 p p"]:
     "Pixels where `cover` is 0 become the harmonic continuation of the others (first grown outwards, then relaxed)."
     known = (cover > 0).float()[:, None]
     x, seen = image.float()*known, known.clone()
@@ -743,16 +892,19 @@ class PictureClassifier(nn.Module):
     "Logits of the largest thing in a picture [b, 3, p, p] in -1..1."
     def __init__(self, classes: int):
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 24, 5, 2, 2), nn.ReLU(), nn.Conv2d(24, 48, 3, 2, 1), nn.ReLU(), nn.Conv2d(48, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(classes))
+        self.net = nn.Sequential(nn.Conv2d(3, 24, 5, 2, 2), nn.ReLU(), nn.Conv2d(24, 48, 3, 2, 1), nn.ReLU(),
+                                 nn.Conv2d(48, 64, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(classes))
 
     def forward(self, x): return self.net(x)
 
 # %% ../../nbs/language/text2scene.ipynb #af10b3cf
-def _ends(rows: list, width: int, fill=-1) -> np.ndarray: return np.array([list(r) + [fill]*(width - len(r)) for r in rows])
+def _ends(rows: list, width: int, fill=-1) -> np.ndarray:
+    return np.array([list(r) + [fill]*(width - len(r)) for r in rows])
 
 @functools.lru_cache(maxsize=4)
 def clip_scenes(objects: int, per_meaning: int, count: int, test: int, seed: int) -> tuple:
-    "(training scenes, test scenes, vocabulary) of the playground; each scene has two groups of sentences. No meaning is in both."
+    """(training scenes, test scenes, vocabulary) of the playground; each scene has two groups of sentences. No meaning
+    is in both."""
     world = worlds.Playground(objects=objects, per_meaning=per_meaning, distractors=(1, 2))
     rng = np.random.default_rng([seed, 11])
     train = worlds.playground(world, count, rng)
@@ -760,26 +912,32 @@ def clip_scenes(objects: int, per_meaning: int, count: int, test: int, seed: int
     while len(held) < test:
         held += [s for s in worlds.playground(world, test, rng) if frozenset(map(tuple, s["events"])) not in known]
     for s in train + held[:test]: s["groups"] = [s["sentences"], worlds.describe(s["events"], world, rng)]
-    return train, held[:test], worlds.Vocabulary([[w for w, _ in t] for s in train for group in s["groups"] for t in group])
+    return (train, held[:test],
+            worlds.Vocabulary([[w for w, _ in t] for s in train for group in s["groups"] for t in group]))
 
 def clip_tokens(groups: list, vocabulary, length: int = 13) -> Int[Tensor, "n s l"]:
     "Numbers of the words of up to three sentences each."
-    return torch.tensor([[vocabulary.encode([w for w, _ in t], length) for t in g[:3]] + [[0]*length]*(3 - len(g[:3])) for g in groups])
+    return torch.tensor([[vocabulary.encode([w for w, _ in t], length) for t in g[:3]]
+                         + [[0]*length]*(3 - len(g[:3])) for g in groups])
 
+# %% ../../nbs/language/text2scene.ipynb #f28bfd79
 def clip_data(scenes: list, vocabulary, config: Config, most: int = 9) -> dict:
-    "Tensors for training: tokens [n, groups, 3, l], objects and cells [n, most + 1], attributes [n, most + 1, 4], canvases as bytes."
+    """Tensors for training: tokens [n, groups, 3, l], objects and cells [n, most + 1], attributes [n, most + 1, 4],
+    canvases as bytes."""
     kinds = [[int(c[0]) + FIRST for c in s["clips"]] + [END] for s in scenes]
     cells = [[cell_of(c[1], c[2], config.grid) for c in s["clips"]] for s in scenes]
     attributes = np.full((len(scenes), most + 1, 4), -1)
     for i, s in enumerate(scenes): attributes[i, :len(s["clips"])] = np.asarray(s["clips"])[:, [5, 6, 3, 4]]
-    return {"tokens": torch.stack([clip_tokens([s["groups"][k] for s in scenes], vocabulary) for k in (0, 1)], 1),
-            "objects": torch.from_numpy(_ends(kinds, most + 1, PAD)), "cells": torch.from_numpy(_ends(cells, most + 1, 0)), "attributes": torch.from_numpy(attributes),
+    return {"tokens": torch.stack([clip_tokens([s["groups"][k] for s in scenes], vocabulary) for k in (0, 1)],
+                                  1), "objects": torch.from_numpy(_ends(kinds, most + 1, PAD)),
+            "cells": torch.from_numpy(_ends(cells, most + 1, 0)), "attributes": torch.from_numpy(attributes),
             "canvases": torch.from_numpy(worlds.canvases([s["clips"] for s in scenes], most + 1, config.canvas))}
 
 # %% ../../nbs/language/text2scene.ipynb #774e615b
 @functools.lru_cache(maxsize=2)
 def layout_world(categories: int, count: int, test: int, seed: int) -> tuple:
-    "(training layouts, test layouts, vocabulary); no test layout states the facts of a training layout and has its number of boxes."
+    """(training layouts, test layouts, vocabulary); no test layout states the facts of a training layout and has its
+    number of boxes."""
     world, rng = worlds.Layouts(categories=categories), np.random.default_rng([seed, 12])
     train = worlds.layouts(world, count, rng)
     known, held = {x["facts"] for x in train}, []
@@ -789,7 +947,9 @@ def layout_world(categories: int, count: int, test: int, seed: int) -> tuple:
 def layout_data(layouts: list, vocabulary, config: Config, most: int = 7, length: int = 16) -> dict:
     "Tensors for training, as `clip_data`; heads size and ratio."
     n = len(layouts)
-    attributes, cells, kinds, canvases = np.full((n, most + 1, 2), -1), np.zeros((n, most + 1), int), np.zeros((n, most + 1), int), np.zeros((n, most + 1, config.canvas, config.canvas), np.uint8)
+    attributes, cells, kinds, canvases = (np.full((n, most + 1, 2), -1), np.zeros((n, most + 1), int),
+                                          np.zeros((n, most + 1), int),
+                                          np.zeros((n, most + 1, config.canvas, config.canvas), np.uint8))
     for i, x in enumerate(layouts):
         boxes = x["boxes"][:most]
         kinds[i, :len(boxes)], kinds[i, len(boxes)] = boxes[:, 0] + FIRST, END
@@ -797,8 +957,11 @@ def layout_data(layouts: list, vocabulary, config: Config, most: int = 7, length
         attributes[i, :len(boxes)] = [box_bins(b[3], b[4]) for b in boxes]
         canvases[i] = worlds.label_maps(boxes, config.canvas, most + 1)
     tokens = torch.tensor([[[vocabulary.encode(c, length)] for c in x["captions"]] for x in layouts])
-    return {"tokens": tokens, **{k: torch.from_numpy(v) for k, v in (("objects", kinds), ("cells", cells), ("attributes", attributes), ("canvases", canvases))}}
+    return {"tokens": tokens,
+            **{k: torch.from_numpy(v)
+               for k, v in (("objects", kinds), ("cells", cells), ("attributes", attributes), ("canvases", canvases))}}
 
+# %% ../../nbs/language/text2scene.ipynb #6ccb7234
 def layout_boxes(scenes: list, most: int = 9) -> Float[Tensor, "n most 5"]:
     "Boxes as the captioner reads them: category + 1, x, y, w, h; zeros after the last."
     out = torch.zeros(len(scenes), most, 5)
@@ -815,58 +978,96 @@ def patch_world(things: int, pixels: int, count: int, test: int, seed: int) -> t
     every = [(i, p) for i, picture in enumerate(train) for p in picture["patches"]]
     rgb8, mask8 = (torch.from_numpy(np.stack([p[k] for _, p in every])) for k in ("rgb", "mask"))
     mask = mask8[:, None].float()
-    bank = {"category": torch.tensor([p["category"] for _, p in every]), "source": torch.tensor([i for i, _ in every]), "rgb8": rgb8, "mask8": mask8,
-            "rgb": (rgb8.permute(0, 3, 1, 2).float()/127.5 - 1)*mask, "mask": mask, "known": [p["known"] for _, p in every]}
+    bank = {"category": torch.tensor([p["category"] for _, p in every]),
+            "source": torch.tensor([i for i, _ in every]), "rgb8": rgb8, "mask8": mask8,
+            "rgb": (rgb8.permute(0, 3, 1, 2).float()/127.5 - 1)*mask, "mask": mask,
+            "known": [p["known"] for _, p in every]}
     return train, held, worlds.Vocabulary([p["caption"] for p in train]), bank
 
+# %% ../../nbs/language/text2scene.ipynb #c091832c
 def patch_data(pictures: list, vocabulary, config: Config, most: int = 7, length: int = 25) -> dict:
-    "Tensors for training, as `clip_data`; `patches` are numbers in the bank, which holds the patches of these pictures in their order."
+    """Tensors for training, as `clip_data`; `patches` are numbers in the bank, which holds the patches of these
+    pictures in their order."""
     n, v, p = len(pictures), config.categories, config.canvas
-    kinds, cells, own, attributes = np.zeros((n, most + 1), int), np.zeros((n, most + 1), int), np.zeros((n, most + 1), int), np.full((n, most + 1, 2), -1)
+    kinds, cells, own, attributes = (np.zeros((n, most + 1), int), np.zeros((n, most + 1), int),
+                                     np.zeros((n, most + 1), int), np.full((n, most + 1, 2), -1))
     volume, first = np.zeros((n, most + 1, v, p, p, 3), np.uint8), 0
     for i, picture in enumerate(pictures):
         parts = picture["patches"]
-        order = sorted(range(len(parts)), key=lambda k: (-round(parts[k]["box"][1] + parts[k]["box"][3]/2, 2), parts[k]["box"][0], parts[k]["category"]))[:most]
+        order = sorted(range(len(parts)),
+                       key=lambda k: (-round(parts[k]["box"][1] + parts[k]["box"][3]/2, 2), parts[k]["box"][0],
+                                      parts[k]["category"]))[:most]
         for t, k in enumerate(order):
             q = parts[k]
-            kinds[i, t], cells[i, t], own[i, t], attributes[i, t] = q["category"] + FIRST, cell_of(*q["box"][:2], config.grid), first + k, box_bins(*q["box"][2:])
+            kinds[i, t], cells[i, t], own[i, t], attributes[i, t] = (q["category"] + FIRST,
+                cell_of(*q["box"][:2], config.grid), first + k, box_bins(*q["box"][2:]))
             volume[i, t + 1:] = volume[i, t]
-            worlds.place_patch(volume[i, t + 1, q["category"]], np.zeros((p, p), np.uint8), np.maximum(q["rgb"], 1), q["mask"], q["box"])
+            worlds.place_patch(volume[i, t + 1, q["category"]], np.zeros((p, p), np.uint8), np.maximum(q["rgb"], 1),
+                               q["mask"], q["box"])
             volume[i, t + 2:] = volume[i, t + 1]
         kinds[i, len(order)], first = END, first + len(parts)
     tokens = torch.tensor([[[vocabulary.encode(x["caption"], length)]] for x in pictures])
     canvases = torch.from_numpy(volume.transpose(0, 1, 2, 5, 3, 4).reshape(n, most + 1, 3*v, p, p))
-    return {"tokens": tokens, **{k: torch.from_numpy(v) for k, v in (("objects", kinds), ("cells", cells), ("attributes", attributes), ("patches", own))}, "canvases": canvases}
+    return {"tokens": tokens,
+            **{k: torch.from_numpy(v)
+               for k, v in (("objects", kinds), ("cells", cells), ("attributes", attributes),
+                            ("patches", own))}, "canvases": canvases}
 
 # %% ../../nbs/language/text2scene.ipynb #07187c6f
-SIZES = {
-    "smoke": {"clip": dict(objects=12, per_meaning=2, scenes=160, test=24, steps=24, batch=8, config=dict(encoder="picture", canvas=32, features=24, grid=8, embed=24, hidden=32, normed=True)),
-              "layout": dict(categories=12, scenes=160, test=24, steps=24, batch=8, config=dict(encoder="labels", canvas=20, features=24, grid=10, embed=24, hidden=32, normed=True)),
-              "patch": dict(things=8, pixels=32, scenes=60, test=24, steps=16, batch=8, config=dict(encoder="patches", canvas=32, features=26, grid=8, embed=24, hidden=32, normed=True, appearance=16)),
-              "captioner": dict(steps=40, batch=16, hidden=32), "seeds": 3, "object_seeds": 1, "layout_seeds": 1, "patch_seeds": 1},
-    "cpu": {"clip": dict(objects=24, per_meaning=2, scenes=2400, test=200, steps=3300, batch=8, config=dict(encoder="picture", canvas=32, features=24, grid=8, embed=40, hidden=40, normed=True)),
-            "layout": dict(categories=20, scenes=1600, test=200, steps=1500, batch=8, config=dict(encoder="labels", canvas=16, features=24, grid=8, embed=40, hidden=40, normed=True)),
-            "patch": dict(things=8, pixels=32, scenes=2400, test=200, steps=5400, batch=8, config=dict(encoder="patches", canvas=32, features=52, grid=8, embed=40, hidden=40, normed=True, appearance=128)),
-            "captioner": dict(steps=900, batch=32, hidden=96), "seeds": 3, "object_seeds": 1, "layout_seeds": 1, "patch_seeds": 1},
-    "gpu": {"clip": dict(objects=58, per_meaning=10, scenes=10000, test=1000, steps=12000, batch=16, config=dict(encoder="picture", canvas=112, features=256, grid=28, embed=300, hidden=512, normed=True)),
-            "layout": dict(categories=80, scenes=20000, test=1000, steps=8000, batch=16, config=dict(encoder="labels", canvas=64, features=256, grid=28, embed=300, hidden=512, normed=True)),
-            "patch": dict(things=8, pixels=64, scenes=4000, test=1000, steps=8000, batch=8, config=dict(encoder="patches", canvas=64, features=52, grid=16, embed=300, hidden=512, normed=True, appearance=128)),
-            "captioner": dict(steps=8000, batch=64, hidden=256), "seeds": 3, "object_seeds": 3, "layout_seeds": 3, "patch_seeds": 3}}
+SIZES = {"smoke": {"clip": dict(objects=12, per_meaning=2, scenes=160, test=24, steps=24, batch=8,
+                                config=dict(encoder="picture", canvas=32, features=24, grid=8, embed=24,
+                                            hidden=32, normed=True)),
+                   "layout": dict(categories=12, scenes=160, test=24, steps=24, batch=8,
+                                  config=dict(encoder="labels", canvas=20, features=24, grid=10, embed=24,
+                                              hidden=32, normed=True)),
+                   "patch": dict(things=8, pixels=32, scenes=60, test=24, steps=16, batch=8,
+                                 config=dict(encoder="patches", canvas=32, features=26, grid=8, embed=24,
+                                             hidden=32, normed=True, appearance=16)),
+                   "captioner": dict(steps=40, batch=16, hidden=32), "seeds": 3, "object_seeds": 1,
+                   "layout_seeds": 1, "patch_seeds": 1},
+         "cpu": {"clip": dict(objects=24, per_meaning=2, scenes=2400, test=200, steps=3300, batch=8,
+                              config=dict(encoder="picture", canvas=32, features=24, grid=8, embed=40, hidden=40,
+                                          normed=True)),
+                 "layout": dict(categories=20, scenes=1600, test=200, steps=1500, batch=8,
+                                config=dict(encoder="labels", canvas=16, features=24, grid=8, embed=40,
+                                            hidden=40, normed=True)),
+                 "patch": dict(things=8, pixels=32, scenes=2400, test=200, steps=5400, batch=8,
+                               config=dict(encoder="patches", canvas=32, features=52, grid=8, embed=40,
+                                           hidden=40, normed=True, appearance=128)),
+                 "captioner": dict(steps=900, batch=32, hidden=96), "seeds": 3, "object_seeds": 1,
+                 "layout_seeds": 1, "patch_seeds": 1},
+         "gpu": {"clip": dict(objects=58, per_meaning=10, scenes=10000, test=1000, steps=12000, batch=16,
+                              config=dict(encoder="picture", canvas=112, features=256, grid=28, embed=300,
+                                          hidden=512, normed=True)),
+                 "layout": dict(categories=80, scenes=20000, test=1000, steps=8000, batch=16,
+                                config=dict(encoder="labels", canvas=64, features=256, grid=28, embed=300,
+                                            hidden=512, normed=True)),
+                 "patch": dict(things=8, pixels=64, scenes=4000, test=1000, steps=8000, batch=8,
+                               config=dict(encoder="patches", canvas=64, features=52, grid=16, embed=300,
+                                           hidden=512, normed=True, appearance=128)),
+                 "captioner": dict(steps=8000, batch=64, hidden=256), "seeds": 3, "object_seeds": 3,
+                 "layout_seeds": 3, "patch_seeds": 3}}
+
+# %% ../../nbs/language/text2scene.ipynb #829fec06
 RATE = {"clip": 3e-3, "layout": 3e-3, "patch": 3e-3}
 
 def task_config(task: str, variant: str, words: int, sizes: dict) -> Config:
     "The `Config` of a task at some sizes, as one of the `VARIANTS`."
-    categories = {"clip": sizes.get("objects"), "layout": sizes.get("categories"), "patch": sizes.get("things", 0) + len(worlds.STUFF)}[task]
-    return Config(words=words, categories=categories, heads=CLIP_HEADS if task == "clip" else BOX_HEADS, **VARIANTS[variant], **sizes["config"])
+    categories = {"clip": sizes.get("objects"), "layout": sizes.get("categories"),
+                  "patch": sizes.get("things", 0) + len(worlds.STUFF)}[task]
+    return Config(words=words, categories=categories, heads=CLIP_HEADS if task == "clip" else BOX_HEADS,
+                  **VARIANTS[variant], **sizes["config"])
 
 def task_data(task: str, sizes: dict, seed: int) -> tuple:
     "(training items, test items, vocabulary, bank or None) of a task's world."
-    if task == "clip": return (*clip_scenes(sizes["objects"], sizes["per_meaning"], sizes["scenes"], sizes["test"], seed), None)
+    if task == "clip":
+        return (*clip_scenes(sizes["objects"], sizes["per_meaning"], sizes["scenes"], sizes["test"], seed), None)
     if task == "layout": return (*layout_world(sizes["categories"], sizes["scenes"], sizes["test"], seed), None)
     return patch_world(sizes["things"], sizes["pixels"], sizes["scenes"], sizes["test"], seed)
 
 # %% ../../nbs/language/text2scene.ipynb #f389148b
-def train_stage(task: str, variant: str, sizes: dict, data_seed: int, seed: int, device="cpu", progress=None, checkpoint=None) -> dict:
+def train_stage(task: str, variant: str, sizes: dict, data_seed: int, seed: int, device="cpu", progress=None,
+                checkpoint=None) -> dict:
     "Train one variant on one task's world. weights (a state dict) and the history of the losses."
     items, _, vocabulary, bank = task_data(task, sizes, data_seed)
     config = task_config(task, variant, len(vocabulary), sizes)
@@ -879,9 +1080,11 @@ def train_stage(task: str, variant: str, sizes: dict, data_seed: int, seed: int,
         group = torch.randint(batch["tokens"].shape[1], (len(batch["tokens"]),), generator=generator)
         batch = batch | {"tokens": batch["tokens"][torch.arange(len(group)), group]}
         return model.losses(batch, weights, bank, generator)
-    history = train(model, loss, sizes["steps"], Batches(data, sizes["batch"], seed=seed), rate=RATE[task], schedule=cosine(0.05), clip=5.0 if task != "patch" else 10.0,
-                    device=device, seed=seed, checkpoint=checkpoint, progress=progress, log_every=max(1, sizes["steps"]//50))
-    return {"weights": {k: v.cpu() for k, v in model.state_dict().items()}, "step": history["step"], "loss": history["loss"], "parts": history["losses"], "seconds": history["seconds"]}
+    history = train(model, loss, sizes["steps"], Batches(data, sizes["batch"], seed=seed), rate=RATE[task],
+                    schedule=cosine(0.05), clip=5.0 if task != "patch" else 10.0, device=device, seed=seed,
+                    checkpoint=checkpoint, progress=progress, log_every=max(1, sizes["steps"]//50))
+    return {"weights": {k: v.cpu() for k, v in model.state_dict().items()}, "step": history["step"],
+            "loss": history["loss"], "parts": history["losses"], "seconds": history["seconds"]}
 
 def load_model(task: str, variant: str, sizes: dict, words: int, weights: dict, device="cpu") -> Text2Scene:
     with seeded(0): model = Text2Scene(task_config(task, variant, words, sizes))
@@ -895,20 +1098,23 @@ def pack(scenes: list, width: int, most: int = 9) -> dict:
         if len(s): out[i, :len(s)] = np.asarray(s, float)[:most]
     return {"rows": out, "length": np.array([len(s) for s in scenes])}
 
+# %% ../../nbs/language/text2scene.ipynb #17f8be30
 def unpack(packed: dict) -> list: return [packed["rows"][i, :n] for i, n in enumerate(packed["length"])]
 
 # %% ../../nbs/language/text2scene.ipynb #104adac9
 SHOWN = 8
 
 def clip_stage(variant: str, weights: dict, sizes: dict, data_seed: int, swapped: bool = False, device="cpu") -> dict:
-    "Free-running generation for the test descriptions: scenes, attentions, and location maps of the first few. `swapped`: with another scene's words."
+    """Free-running generation for the test descriptions: scenes, attentions, and location maps of the first few.
+    `swapped`: with another scene's words."""
     _, test, vocabulary, _ = task_data("clip", sizes, data_seed)
     model = load_model("clip", variant, sizes, len(vocabulary), weights, device)
     tokens = clip_tokens([s["groups"][0] for s in test], vocabulary)
     if swapped: tokens = tokens.roll(len(test)//2, 0)
     canvas = ClipCanvas(len(test), model.config)
     out = generate(model, tokens.to(device), canvas, 9, keep_maps=True)
-    return {"scenes": pack(canvas.scenes, 7), "weight_o": out["weight_o"], "weight_a": out["weight_a"], "maps": out["maps"][:SHOWN].clone()}
+    return {"scenes": pack(canvas.scenes, 7), "weight_o": out["weight_o"], "weight_a": out["weight_a"],
+            "maps": out["maps"][:SHOWN].clone()}
 
 def field_stage(sizes: dict, data_seed: int) -> dict:
     "The reduced field's scenes for the test descriptions."
@@ -916,8 +1122,10 @@ def field_stage(sizes: dict, data_seed: int) -> dict:
     field = fit_field(train, sizes["objects"])
     return {"scenes": pack([decode_field(field, [[w for w, _ in t] for t in s["groups"][0]], 9) for s in test], 7)}
 
+# %% ../../nbs/language/text2scene.ipynb #047b9d12
 def attention_scores(test: list, out: dict, length: int = 13) -> dict:
-    "Claims C5 and C6: how often the most attended word names the object drawn; the same for uniform attention; coverage of the two attentions."
+    """Claims C5 and C6: how often the most attended word names the object drawn; the same for uniform attention;
+    coverage of the two attentions."""
     hits, chance, cover = [], [], {"o": [], "a": []}
     for i, s in enumerate(test):
         tags, real = [], []
@@ -926,18 +1134,25 @@ def attention_scores(test: list, out: dict, length: int = 13) -> dict:
             tags += [k for _, k in words] + [-1]*(length - len(words))
             real += [True]*(len(words) + 1) + [False]*(length - len(words) - 1)
         tags, real = np.array(tags + [-1]*(3*length - len(tags))), np.array(real + [False]*(3*length - len(real)))
-        for which, key in (("o", "weight_o"), ("a", "weight_a")): cover[which].append(float(((1 - out[key][i].sum(0).numpy()[real])**2).sum()))
+        for which, key in (("o", "weight_o"), ("a", "weight_a")):
+            cover[which].append(float(((1 - out[key][i].sum(0).numpy()[real])**2).sum()))
         for t, row in enumerate(out["scenes"]["rows"][i, :out["scenes"]["length"][i]]):
             named = tags == int(row[0])
-            if named.any(): hits.append(float(named[int(out["weight_o"][i, t].argmax())])); chance.append(float(named.sum()/real.sum()))
-    return {"top": float(np.mean(hits)) if hits else 0.0, "uniform": float(np.mean(chance)) if chance else 0.0, "coverage": float(np.mean(cover["o"]) + np.mean(cover["a"])),
+            if named.any():
+                hits.append(float(named[int(out["weight_o"][i, t].argmax())]))
+                chance.append(float(named.sum()/real.sum()))
+    return {"top": float(np.mean(hits)) if hits else 0.0,
+            "uniform": float(np.mean(chance)) if chance else 0.0,
+            "coverage": float(np.mean(cover["o"]) + np.mean(cover["a"])),
             "coverage what": float(np.mean(cover["o"])), "coverage where": float(np.mean(cover["a"]))}
 
+# %% ../../nbs/language/text2scene.ipynb #06910504
 def score_stage(out: dict, sizes: dict, data_seed: int, attention: bool = False) -> dict:
     "All numbers of one set of generated clip-art scenes."
     _, test, _, _ = task_data("clip", sizes, data_seed)
     made, truth = unpack(out["scenes"]), [s["clips"] for s in test]
-    found = {"scene": scene_scores(made, truth), "judge": judge(made, [s["events"] for s in test]), "objects": float(out["scenes"]["length"].mean())}
+    found = {"scene": scene_scores(made, truth), "judge": judge(made, [s["events"] for s in test]),
+             "objects": float(out["scenes"]["length"].mean())}
     named = [({k for e in s["events"] for k in e[1:]}, {int(c[0]) for c in m}) for s, m in zip(test, made)]
     found["mentioned"] = float(np.mean([len(a & b)/len(a) for a, b in named]))
     return found | (attention_scores(test, out) if attention else {})
@@ -948,18 +1163,25 @@ def reference_stage(sizes: dict, data_seed: int) -> dict:
     return judge([s["clips"] for s in test], [s["events"] for s in test])
 
 # %% ../../nbs/language/text2scene.ipynb #64c3b4cc
-def captioner_stage(task: str, sizes: dict, captioner: dict, data_seed: int, seed: int, device="cpu", progress=None, checkpoint=None) -> dict:
+def captioner_stage(task: str, sizes: dict, captioner: dict, data_seed: int, seed: int, device="cpu",
+                    progress=None, checkpoint=None) -> dict:
     "Train the captioner of a task on true layouts or true pictures of the training split."
     items, _, vocabulary, _ = task_data(task, sizes, data_seed)
-    if task == "layout": data = {"x": layout_boxes([i["boxes"] for i in items]), "tokens": torch.tensor([[vocabulary.encode(c, 16) for c in i["captions"]] for i in items])}
-    else: data = {"x": torch.from_numpy(np.stack([i["image"] for i in items])).permute(0, 3, 1, 2), "tokens": torch.tensor([[vocabulary.encode(i["caption"], 25)] for i in items])}
+    if task == "layout":
+        data = {"x": layout_boxes([i["boxes"] for i in items]),
+                "tokens": torch.tensor([[vocabulary.encode(c, 16) for c in i["captions"]] for i in items])}
+    else:
+        data = {"x": torch.from_numpy(np.stack([i["image"] for i in items])).permute(0, 3, 1, 2),
+                "tokens": torch.tensor([[vocabulary.encode(i["caption"], 25)] for i in items])}
     with seeded(seed):
         model = Captioner(len(vocabulary), sizes.get("categories", 0) if task == "layout" else 0, captioner["hidden"])
         if task != "layout": model.encode(torch.zeros(1, *data["x"].shape[1:]))
     def loss(batch, generator):
         group = torch.randint(batch["tokens"].shape[1], (len(batch["tokens"]),), generator=generator)
-        return model(batch["x"] if task == "layout" else batch["x"].float()/127.5 - 1, batch["tokens"][torch.arange(len(group)), group])
-    history = train(model, loss, captioner["steps"], Batches(data, captioner["batch"], seed=seed), rate=2e-3, schedule=cosine(0.05), clip=5.0, device=device, seed=seed, checkpoint=checkpoint, progress=progress)
+        return model(batch["x"] if task == "layout" else batch["x"].float()/127.5 - 1,
+                     batch["tokens"][torch.arange(len(group)), group])
+    history = train(model, loss, captioner["steps"], Batches(data, captioner["batch"], seed=seed), rate=2e-3,
+                    schedule=cosine(0.05), clip=5.0, device=device, seed=seed, checkpoint=checkpoint, progress=progress)
     return {"weights": {k: v.cpu() for k, v in model.state_dict().items()}, "loss": history["loss"]}
 
 def load_captioner(task: str, sizes: dict, captioner: dict, words: int, weights: dict) -> Captioner:
@@ -968,8 +1190,11 @@ def load_captioner(task: str, sizes: dict, captioner: dict, words: int, weights:
     model.load_state_dict(weights)
     return model.eval()
 
-def layout_stage(variant: str, weights: dict, captions: dict, sizes: dict, captioner: dict, data_seed: int, device="cpu") -> dict:
-    "Layouts for the test captions (free-running), captions regenerated from them, and their scores. `variant` 'truth': from the true layouts."
+# %% ../../nbs/language/text2scene.ipynb #0f5e882f
+def layout_stage(variant: str, weights: dict, captions: dict, sizes: dict, captioner: dict, data_seed: int,
+                 device="cpu") -> dict:
+    """Layouts for the test captions (free-running), captions regenerated from them, and their scores. `variant`
+    'truth': from the true layouts."""
     _, test, vocabulary, _ = task_data("layout", sizes, data_seed)
     if variant == "truth": scenes = [x["boxes"] for x in test]
     else:
@@ -979,64 +1204,86 @@ def layout_stage(variant: str, weights: dict, captions: dict, sizes: dict, capti
         scenes = canvas.scenes
     described = load_captioner("layout", sizes, captioner, len(vocabulary), captions).describe(layout_boxes(scenes), 16)
     texts = [vocabulary.decode(d) for d in described]
-    scores = caption_scores(texts, [x["captions"] for x in test], [x["facts"] for x in test], worlds.read_layout_caption)
+    scores = caption_scores(texts, [x["captions"] for x in test], [x["facts"] for x in test],
+                            worlds.read_layout_caption)
     return {"scores": scores, "scenes": pack(scenes, 5), "captions": [" ".join(t) for t in texts]}
 
 # %% ../../nbs/language/text2scene.ipynb #d8b2efe8
-def classifier_stage(sizes: dict, captioner: dict, data_seed: int, seed: int, device="cpu", progress=None, checkpoint=None) -> dict:
+def classifier_stage(sizes: dict, captioner: dict, data_seed: int, seed: int, device="cpu", progress=None,
+                     checkpoint=None) -> dict:
     "Train the classifier of the Inception Score on the real training pictures: which thing is largest."
     items, _, _, _ = task_data("patch", sizes, data_seed)
-    largest = lambda p: max((q for q in p["patches"] if q["thing"] >= 0), key=lambda q: q["box"][2]*q["box"][3])["category"]
-    data = {"x": torch.from_numpy(np.stack([i["image"] for i in items])).permute(0, 3, 1, 2), "y": torch.tensor([largest(i) for i in items])}
+    largest = lambda p: max((q for q in p["patches"] if q["thing"] >= 0),
+                            key=lambda q: q["box"][2]*q["box"][3])["category"]
+    data = {"x": torch.from_numpy(np.stack([i["image"] for i in items])).permute(0, 3, 1, 2),
+            "y": torch.tensor([largest(i) for i in items])}
     with seeded(seed):
         model = PictureClassifier(sizes["things"])
         model(torch.zeros(1, *data["x"].shape[1:]))
-    train(model, lambda b: F.cross_entropy(model(b["x"].float()/127.5 - 1), b["y"]), captioner["steps"]//3, Batches(data, captioner["batch"], seed=seed), rate=2e-3, schedule=cosine(0.05), device=device, seed=seed, checkpoint=checkpoint, progress=progress)
+    train(model, lambda b: F.cross_entropy(model(b["x"].float()/127.5 - 1), b["y"]), captioner["steps"]//3,
+          Batches(data, captioner["batch"], seed=seed), rate=2e-3, schedule=cosine(0.05), device=device,
+          seed=seed, checkpoint=checkpoint, progress=progress)
     return {"weights": {k: v.cpu() for k, v in model.state_dict().items()}}
 
-def picture_scores(images: UInt8[Tensor, "n 3 p p"], test: list, vocabulary, sizes: dict, captioner: dict, captions: dict, classifier: dict) -> dict:
+def picture_scores(images: UInt8[Tensor, "n 3 p p"], test: list, vocabulary, sizes: dict, captioner: dict,
+                   captions: dict, classifier: dict) -> dict:
     "Inception Score, caption scores, the captions, CIDEr of each, and what the classifier says."
     x = images.float()/127.5 - 1
     net = PictureClassifier(sizes["things"])
     net(x[:1])
     net.load_state_dict(classifier)
     with torch.no_grad(): p = torch.softmax(net.eval()(x), -1)
-    texts = [vocabulary.decode(d) for d in load_captioner("patch", sizes, captioner, len(vocabulary), captions).describe(x)]
-    scores = {"IS": inception_score(p)} | caption_scores(texts, [[t["caption"]] for t in test], [t["facts"] for t in test], worlds.read_patch_caption)
-    return {"scores": scores, "captions": [" ".join(t) for t in texts], "cider": ciders(texts, [[t["caption"]] for t in test]), "probabilities": p}
+    texts = [vocabulary.decode(d) for d in load_captioner("patch", sizes, captioner, len(vocabulary),
+                                                          captions).describe(x)]
+    scores = ({"IS": inception_score(p)} | caption_scores(texts, [[t["caption"]] for t in test],
+                                                          [t["facts"] for t in test], worlds.read_patch_caption))
+    return {"scores": scores, "captions": [" ".join(t) for t in texts],
+            "cider": ciders(texts, [[t["caption"]] for t in test]), "probabilities": p}
 
 # %% ../../nbs/language/text2scene.ipynb #3331cef1
 def attribute_match(scenes: list, test: list, bank: dict, things: int) -> list[float]:
-    "For every word of colour or pattern that a test caption says of a thing: 1 if the pasted patch of that thing has it, 0 if not, -1 if no patch of the thing was pasted."
+    """For every word of colour or pattern that a test caption says of a thing: 1 if the pasted patch of that thing has
+    it, 0 if not, -1 if no patch of the thing was pasted."""
     found = []
     for scene, picture in zip(scenes, test, strict=True):
         first = {}
         for part in scene: first.setdefault(int(part[0]), int(part[1]))
         for thing, said in zip(picture["things"], picture["said"], strict=True):
             k = worlds.PATCH_THINGS.index(thing["name"])
-            found += [float(bank["known"][first[k]][what] == said[what]) if k in first else -1.0 for what in ("colour", "pattern") if said[what]]
+            found += [float(bank["known"][first[k]][what] == said[what]) if k in first else -1.0
+                      for what in ("colour", "pattern") if said[what]]
     return found
 
-def patch_stage(weights: dict, captions: dict, classifier: dict, sizes: dict, captioner: dict, data_seed: int, random_patches: bool = False, device="cpu") -> dict:
-    """Composites for the test captions (free-running), before and after filling, with all scores; the number of patches and of their source
-    pictures; attribute matches. `random_patches`: the control, a random patch of the right category."""
+# %% ../../nbs/language/text2scene.ipynb #c4842ab3
+def patch_stage(weights: dict, captions: dict, classifier: dict, sizes: dict, captioner: dict,
+                data_seed: int, random_patches: bool = False, device="cpu") -> dict:
+    """Composites for the test captions (free-running), before and after filling, with all scores; the number of patches
+    and of their source pictures; attribute matches. `random_patches`: the control, a random patch of the right
+    category."""
     _, test, vocabulary, bank = task_data("patch", sizes, data_seed)
     model = load_model("patch", "full", sizes, len(vocabulary), weights, device)
-    with torch.no_grad(): embedded = model.embed(bank["rgb"].to(device), bank["mask"].to(device), bank["category"].to(device)).cpu()
-    canvas = PatchCanvas(len(test), model.config, bank, embedded, np.random.default_rng([data_seed, 77]) if random_patches else None)
+    with torch.no_grad():
+        embedded = model.embed(bank["rgb"].to(device), bank["mask"].to(device), bank["category"].to(device)).cpu()
+    canvas = PatchCanvas(len(test), model.config, bank, embedded,
+                         np.random.default_rng([data_seed, 77]) if random_patches else None)
     generate(model, torch.tensor([[vocabulary.encode(x["caption"], 25)] for x in test]).to(device), canvas, 7)
     flat = [flatten_composite(s, bank, sizes["pixels"], sizes["things"]) for s in canvas.scenes]
     image, cover = (torch.from_numpy(np.stack(v)) for v in zip(*flat))
     image = image.permute(0, 3, 1, 2)
     filled = fill_gaps(image, cover)
-    common = dict(test=test, vocabulary=vocabulary, sizes=sizes, captioner=captioner, captions=captions, classifier=classifier)
-    return {"before": picture_scores(image, **common), "after": picture_scores(filled, **common), "image": image[:SHOWN].clone(), "filled": filled[:SHOWN].clone(), "holes": float((cover == 0).float().mean()),
-            "patches": [float(len(s)) for s in canvas.scenes], "sources": [float(len({int(bank["source"][p[1]]) for p in s})) for s in canvas.scenes],
+    common = dict(test=test, vocabulary=vocabulary, sizes=sizes, captioner=captioner, captions=captions,
+                  classifier=classifier)
+    return {"before": picture_scores(image, **common), "after": picture_scores(filled, **common),
+            "image": image[:SHOWN].clone(), "filled": filled[:SHOWN].clone(),
+            "holes": float((cover == 0).float().mean()), "patches": [float(len(s)) for s in canvas.scenes],
+            "sources": [float(len({int(bank["source"][p[1]]) for p in s})) for s in canvas.scenes],
             "match": attribute_match(canvas.scenes, test, bank, sizes["things"]), "scenes": pack(canvas.scenes, 6)}
 
+# %% ../../nbs/language/text2scene.ipynb #f06f0660
 @torch.no_grad()
 def appearances(model: Text2Scene, pictures: list, vocabulary, bank: dict, things: int) -> list[tuple]:
-    "(picture, category, Q, own patch's number) of every thing of `pictures` with everything before it given; numbers count only where these are the pictures of the bank."
+    """(picture, category, Q, own patch's number) of every thing of `pictures` with everything before it given; numbers
+    count only where these are the pictures of the bank."""
     data, found = patch_data(pictures, vocabulary, model.config), []
     for start in range(0, len(pictures), 40):
         batch = {k: v[start:start + 40] for k, v in data.items()}
@@ -1048,10 +1295,12 @@ def appearances(model: Text2Scene, pictures: list, vocabulary, bank: dict, thing
         found += [(start + i, c, q, k) for i, c, q, k in zip(at[0].tolist(), category, Q, own) if c < things]
     return found
 
+# %% ../../nbs/language/text2scene.ipynb #565f8fcc
 def appearance_stage(weights: dict, sizes: dict, data_seed: int, count: int = 200) -> dict:
-    """What Q knows, with the reference sequence given, on `count` training pictures and on the test pictures: shares of the named colours and patterns that the nearest patch has, and of those
-    that a random one would have; the rank of the own patch in its category (0: nearest, 0.5: chance). And what the distance of two patches of a category in the embedding goes with: correlation
-    with another colour, another pattern, and the silhouettes' 1 - IoU."""
+    """What Q knows, with the reference sequence given, on `count` training pictures and on the test pictures: shares of
+    the named colours and patterns that the nearest patch has, and of those that a random one would have; the rank of
+    the own patch in its category (0: nearest, 0.5: chance). And what the distance of two patches of a category in
+    the embedding goes with: correlation with another colour, another pattern, and the silhouettes' 1 - IoU."""
     train, test, vocabulary, bank = task_data("patch", sizes, data_seed)
     model, found = load_model("patch", "full", sizes, len(vocabulary), weights), {}
     with torch.no_grad(): E = model.embed(bank["rgb"], bank["mask"], bank["category"])
@@ -1065,8 +1314,11 @@ def appearance_stage(weights: dict, sizes: dict, data_seed: int, count: int = 20
             for thing, said in zip(pictures[i]["things"], pictures[i]["said"], strict=True):
                 if worlds.PATCH_THINGS.index(thing["name"]) != c: continue
                 for what in hits:
-                    if said[what]: hits[what].append((float(best[what] == said[what]), float(np.mean([bank["known"][int(k)][what] == said[what] for k in of[c]]))))
-        found[name] = {k: np.mean(v, 0).tolist() if v else [0.0, 0.0] for k, v in hits.items()} | ({"rank": float(np.mean(ranks))} if ranks else {})
+                    if said[what]:
+                        hits[what].append((float(best[what] == said[what]),
+                                           float(np.mean([bank["known"][int(k)][what] == said[what] for k in of[c]]))))
+        found[name] = ({k: np.mean(v, 0).tolist() if v else [0.0, 0.0] for k, v in hits.items()}
+                       | ({"rank": float(np.mean(ranks))} if ranks else {}))
     columns = {"distance": [], "colour": [], "pattern": [], "silhouette": []}
     for c, rows in of.items():
         rows = rows[:120]
@@ -1079,9 +1331,11 @@ def appearance_stage(weights: dict, sizes: dict, data_seed: int, count: int = 20
             value = np.array([bank["known"][int(k)][what] for k in rows])
             columns[what].append((value[i] != value[j]).astype(float))
     columns = {k: np.concatenate([x - x.mean() for x in v if len(x)]) for k, v in columns.items()}
-    found["distance goes with"] = {k: float(np.corrcoef(columns["distance"], v)[0, 1]) for k, v in columns.items() if k != "distance"}
+    found["distance goes with"] = {k: float(np.corrcoef(columns["distance"], v)[0, 1]) for k, v in columns.items()
+                                   if k != "distance"}
     return found
 
+# %% ../../nbs/language/text2scene.ipynb #c00d2406
 def picture_stage(captions: dict, classifier: dict, sizes: dict, captioner: dict, data_seed: int) -> dict:
     "The same scores for the real test pictures."
     _, test, vocabulary, _ = task_data("patch", sizes, data_seed)
@@ -1095,27 +1349,37 @@ def clip_variant(run, variant: str, seeds: int, s: dict) -> list[dict]:
     for seed in run.seeds(seeds):
         trained = run.stage(train_stage, task="clip", variant=variant, sizes=s["clip"], data_seed=run.seed, seed=seed)
         out = run.stage(clip_stage, variant=variant, weights=trained["weights"], sizes=s["clip"], data_seed=run.seed)
-        found.append({"trained": trained, "out": out, "scores": run.stage(score_stage, out=out, sizes=s["clip"], data_seed=run.seed, attention=variant != "no attention")})
+        found.append({"trained": trained, "out": out,
+                      "scores": run.stage(score_stage, out=out, sizes=s["clip"], data_seed=run.seed,
+                                          attention=variant != "no attention")})
     return found
 
 def stages(run) -> dict:
     "All expensive work of this paper, in the order of its budget."
     s = run.pick(**SIZES)
-    clip = {v: clip_variant(run, v, s["object_seeds"] if v == "object attention" else s["seeds"], s) for v in ("full", "no attention", "both attentions", "object attention")}
-    swapped = run.stage(clip_stage, variant="full", weights=clip["full"][0]["trained"]["weights"], sizes=s["clip"], data_seed=run.seed, swapped=True)
+    clip = {v: clip_variant(run, v, s["object_seeds"] if v == "object attention" else s["seeds"], s)
+            for v in ("full", "no attention", "both attentions", "object attention")}
+    swapped = run.stage(clip_stage, variant="full", weights=clip["full"][0]["trained"]["weights"],
+                        sizes=s["clip"], data_seed=run.seed, swapped=True)
     field = run.stage(field_stage, sizes=s["clip"], data_seed=run.seed)
-    found = {"sizes": s, "seed": run.seed, "clip": clip, "field": field, "field scores": run.stage(score_stage, out=field, sizes=s["clip"], data_seed=run.seed),
-             "swapped scores": run.stage(score_stage, out=swapped, sizes=s["clip"], data_seed=run.seed), "reference": run.stage(reference_stage, sizes=s["clip"], data_seed=run.seed)}
+    found = {"sizes": s, "seed": run.seed, "clip": clip, "field": field,
+             "field scores": run.stage(score_stage, out=field, sizes=s["clip"], data_seed=run.seed),
+             "swapped scores": run.stage(score_stage, out=swapped, sizes=s["clip"], data_seed=run.seed),
+             "reference": run.stage(reference_stage, sizes=s["clip"], data_seed=run.seed)}
     return found | patch_stages(run, s) | layout_stages(run, s)
 
+# %% ../../nbs/language/text2scene.ipynb #550c5a16
 def patch_stages(run, s: dict) -> dict:
     common = dict(sizes=s["patch"], captioner=s["captioner"], data_seed=run.seed)
     captions = run.stage(captioner_stage, task="patch", seed=run.seed, **common)["weights"]
-    judged = dict(captions=captions, classifier=run.stage(classifier_stage, seed=run.seed, **common)["weights"], **common)
+    judged = dict(captions=captions, classifier=run.stage(classifier_stage, seed=run.seed, **common)["weights"],
+                  **common)
     rows = []
     for seed in run.seeds(s["patch_seeds"]):
-        weights = run.stage(train_stage, task="patch", variant="full", sizes=s["patch"], data_seed=run.seed, seed=seed)["weights"]
-        rows.append({"ours": run.stage(patch_stage, weights=weights, **judged), "random": run.stage(patch_stage, weights=weights, random_patches=True, **judged)})
+        weights = run.stage(train_stage, task="patch", variant="full", sizes=s["patch"], data_seed=run.seed,
+                            seed=seed)["weights"]
+        rows.append({"ours": run.stage(patch_stage, weights=weights, **judged),
+                     "random": run.stage(patch_stage, weights=weights, random_patches=True, **judged)})
         rows[-1]["appearance"] = run.stage(appearance_stage, weights=weights, sizes=s["patch"], data_seed=run.seed)
     return {"patch": rows, "pictures": run.stage(picture_stage, **judged)}
 
@@ -1124,14 +1388,17 @@ def layout_stages(run, s: dict) -> dict:
     captions = run.stage(captioner_stage, task="layout", seed=run.seed, **common)["weights"]
     rows = {"truth": [run.stage(layout_stage, variant="truth", weights={}, captions=captions, **common)]}
     for variant in ("full", "no attention", "object attention", "both attentions"):
-        trained = [run.stage(train_stage, task="layout", variant=variant, sizes=s["layout"], data_seed=run.seed, seed=seed)["weights"] for seed in run.seeds(s["layout_seeds"])]
-        rows[variant] = [run.stage(layout_stage, variant=variant, weights=w, captions=captions, **common) for w in trained]
+        trained = [run.stage(train_stage, task="layout", variant=variant, sizes=s["layout"], data_seed=run.seed,
+                             seed=seed)["weights"] for seed in run.seeds(s["layout_seeds"])]
+        rows[variant] = [run.stage(layout_stage, variant=variant, weights=w, captions=captions, **common)
+                         for w in trained]
     return {"layout": rows}
 
 # %% ../../nbs/language/text2scene.ipynb #3470643a
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
-_NAMES = {"full": "Text2Scene (full)", "both attentions": "Text2Scene (w both attentions)", "object attention": "Text2Scene (w object attention)", "no attention": "Text2Scene (w/o attention)"}
+_NAMES = {"full": "Text2Scene (full)", "both attentions": "Text2Scene (w both attentions)",
+          "object attention": "Text2Scene (w object attention)", "no attention": "Text2Scene (w/o attention)"}
 
 def test_items(results: dict, task: str) -> tuple: return task_data(task, results["sizes"][task], results["seed"])
 
@@ -1155,16 +1422,24 @@ def draw_layout(ax, boxes, names=None):
 def _bare(axes):
     for ax in np.ravel(axes): ax.set(xticks=[], yticks=[]); ax.grid(False)
 
+# %% ../../nbs/language/text2scene.ipynb #8ef9ef79
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_1(results: dict, item: int = 0):
     "Input text, output and reference for the three tasks."
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(3, 3, figsize=(8, 7.4), width_ratios=(0.8, 1, 1))
     clips, boxes, pictures = (test_items(results, t)[1] for t in ("clip", "layout", "patch"))
-    texts = [worlds.text_of(clips[item]["groups"][0]), " ".join(boxes[item]["captions"][0]), " ".join(pictures[item]["caption"])]
+    texts = [worlds.text_of(clips[item]["groups"][0]), " ".join(boxes[item]["captions"][0]),
+             " ".join(pictures[item]["caption"])]
     made = unpack(results["clip"]["full"][0]["out"]["scenes"])[item]
     for ax, scene in zip(axes[0, 1:], (made, clips[item]["clips"])): ax.imshow(worlds.render(scene, 224), aspect=0.8)
-    for ax, scene in zip(axes[1, 1:], (unpack(results["layout"]["full"][0]["scenes"])[item], boxes[item]["boxes"])): draw_layout(ax, scene)
-    for ax, image in zip(axes[2, 1:], (results["patch"][0]["ours"]["filled"][item].permute(1, 2, 0).numpy(), pictures[item]["image"])): ax.imshow(image)
+    for ax, scene in zip(axes[1, 1:], (unpack(results["layout"]["full"][0]["scenes"])[item], boxes[item]["boxes"])):
+        draw_layout(ax, scene)
+    for ax, image in zip(axes[2, 1:],
+                         (results["patch"][0]["ours"]["filled"][item].permute(1, 2, 0).numpy(),
+                          pictures[item]["image"])):
+        ax.imshow(image)
     for ax, text, task in zip(axes[:, 0], texts, ("clip-art", "layout", "composite")):
         ax.text(0, 0.5, f"{task}\n\n{_wrapped(text, 24)}", transform=ax.transAxes, va="center", fontsize=10)
         ax.spines[:].set_visible(False)
@@ -1180,7 +1455,8 @@ def shapes_of(model: Text2Scene, words: int = 13) -> dict:
     "{part: shape of what comes out of it} for one step of one description."
     found, parts = {}, ["text", "canvas", "gru", "psi_o", "phi_o", "theta_o", "phi_a", "psi_a", "entry", "theta_a"]
     def note(name):
-        def hook(module, inputs, out): found.setdefault(name, tuple((out[0] if isinstance(out, tuple) else out).shape[1:]))
+        def hook(module, inputs, out):
+            found.setdefault(name, tuple((out[0] if isinstance(out, tuple) else out).shape[1:]))
         return hook
     hooks = [getattr(model, n).register_forward_hook(note(n)) for n in parts if hasattr(model, n)]
     tokens = torch.zeros(1, 3, words, dtype=torch.long)
@@ -1193,6 +1469,9 @@ def shapes_of(model: Text2Scene, words: int = 13) -> dict:
     for h in hooks: h.remove()
     return found
 
+# %% ../../nbs/language/text2scene.ipynb #def7024f
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_2(model: Text2Scene):
     "The parts (A to F of the paper's figure) with the tensors between them."
     import matplotlib.pyplot as plt
@@ -1201,16 +1480,28 @@ def figure_2(model: Text2Scene):
     s = shapes_of(model)
     text = lambda n: "×".join(map(str, s[n]))
     count = lambda *names: f"{sum(parameter_count(getattr(model, n)) for n in names):,}"
-    nodes = {"A": (0.13, 0.8, "A  text encoder", f"[h;x]  {text('text')}", count("text"), "blue"), "B": (0.13, 0.38, "B  canvas encoder Ω", text("canvas"), count("canvas"), "green"),
-             "C": (0.38, 0.38, "C  ConvGRU", f"h  {text('gru')}", count("gru"), "grey"), "Do": (0.62, 0.8, "D  attentions Ψᵒ, Φᵒ", f"u, c  {model.config.hidden}, {text('phi_o')}", count("psi_o", "phi_o"), "purple"),
-             "E": (0.87, 0.8, "E  object decoder Θᵒ", f"p(o)  {text('theta_o')}", count("theta_o"), "vermilion"), "Da": (0.62, 0.38, "D  attentions Φᵃ, Ψᵃ", f"c  {text('phi_a')}, u  {text('gru')}", count("psi_a", "phi_a"), "purple"),
-             "F": (0.87, 0.38, "F  attribute decoder Θᵃ", f"maps  {text('theta_a')}", count("entry", "theta_a"), "vermilion")}
+    nodes = {"A": (0.13, 0.8, "A  text encoder", f"[h;x]  {text('text')}", count("text"), "blue"),
+             "B": (0.13, 0.38, "B  canvas encoder Ω", text("canvas"), count("canvas"), "green"),
+             "C": (0.38, 0.38, "C  ConvGRU", f"h  {text('gru')}", count("gru"), "grey"),
+             "Do": (0.62, 0.8, "D  attentions Ψᵒ, Φᵒ", f"u, c  {model.config.hidden}, {text('phi_o')}",
+                    count("psi_o", "phi_o"), "purple"),
+             "E": (0.87, 0.8, "E  object decoder Θᵒ", f"p(o)  {text('theta_o')}", count("theta_o"), "vermilion"),
+             "Da": (0.62, 0.38, "D  attentions Φᵃ, Ψᵃ", f"c  {text('phi_a')}, u  {text('gru')}",
+                    count("psi_a", "phi_a"), "purple"),
+             "F": (0.87, 0.38, "F  attribute decoder Θᵃ", f"maps  {text('theta_a')}",
+                   count("entry", "theta_a"), "vermilion")}
     figure, ax = plt.subplots(figsize=(10, 4.2))
     for x, y, name, shape, n, colour in nodes.values():
-        ax.text(x, y, f"{name}\n{shape}\n{n} parameters", ha="center", va="center", fontsize=9, bbox=dict(boxstyle="round,pad=0.5", facecolor="white", edgecolor=palette[colour], lw=1.8))
-    for a, b, bend in (("B", "C", 0), ("C", "Do", 0), ("C", "Da", 0), ("A", "Do", 0), ("A", "Da", 0.1), ("Do", "E", 0), ("Da", "F", 0), ("E", "Da", 0.1), ("A", "C", 0)):
-        ax.annotate("", nodes[b][:2], nodes[a][:2], arrowprops=dict(arrowstyle="-|>", color="#9AA5B1", lw=1.3, shrinkA=46, shrinkB=46, connectionstyle=f"arc3,rad={bend}"))
-    ax.annotate("draw, encode again", nodes["B"][:2], (0.87, 0.06), fontsize=10, va="center", ha="center", arrowprops=dict(arrowstyle="-|>", color="#9AA5B1", lw=1.3, shrinkB=34, connectionstyle="angle,angleA=180,angleB=90,rad=8"))
+        ax.text(x, y, f"{name}\n{shape}\n{n} parameters", ha="center", va="center", fontsize=9,
+                bbox=dict(boxstyle="round,pad=0.5", facecolor="white", edgecolor=palette[colour], lw=1.8))
+    for a, b, bend in (("B", "C", 0), ("C", "Do", 0), ("C", "Da", 0), ("A", "Do", 0), ("A", "Da", 0.1),
+                       ("Do", "E", 0), ("Da", "F", 0), ("E", "Da", 0.1), ("A", "C", 0)):
+        ax.annotate("", nodes[b][:2], nodes[a][:2],
+                    arrowprops=dict(arrowstyle="-|>", color="#9AA5B1", lw=1.3, shrinkA=46, shrinkB=46,
+                                    connectionstyle=f"arc3,rad={bend}"))
+    ax.annotate("draw, encode again", nodes["B"][:2], (0.87, 0.06), fontsize=10, va="center", ha="center",
+                arrowprops=dict(arrowstyle="-|>", color="#9AA5B1", lw=1.3, shrinkB=34,
+                                connectionstyle="angle,angleA=180,angleB=90,rad=8"))
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_axis_off()
     plt.close(figure)
@@ -1220,7 +1511,8 @@ def figure_2(model: Text2Scene):
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
 def words_of(groups: list, length: int = 13) -> tuple:
-    "(words, places): the words of a description, ends included, and where they stand among the network's [3 * length] positions."
+    """(words, places): the words of a description, ends included, and where they stand among the network's [3 * length]
+    positions."""
     words, places = [], []
     for k, t in enumerate(groups[:3]):
         own = [w for w, _ in t][:length - 1] + ["<end>"]
@@ -1237,6 +1529,9 @@ def best_shown(results: dict) -> list[int]:
     step = results["sizes"]["clip"]["per_meaning"]
     return list(range(0, SHOWN, step))
 
+# %% ../../nbs/language/text2scene.ipynb #c5a82573
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_3(results: dict, item: int | None = None, pixels: int = 180):
     "The canvas after each step, with the object and the top-3 words of both attentions."
     import matplotlib.pyplot as plt
@@ -1271,6 +1566,7 @@ _STEP_HTML = """<div class="controls"><label for="which">sentences</label><selec
 _STEP_CSS = """figure{margin:0}figcaption{font-size:13px;color:#52606d}.panes{display:grid;grid-template-columns:minmax(200px,320px) 1fr;gap:14px;align-items:start}.three{display:grid;grid-template-columns:repeat(3,1fr);gap:10px}
 .words span.w{display:inline-block;padding:1px 5px;margin:1px;border-radius:4px}select{font:inherit;max-width:100%;min-width:0}canvas{width:100%;height:auto;border:1px solid #cbd2d9;border-radius:6px}
 @media(max-width:600px){.panes{grid-template-columns:1fr}}"""
+
 _STEP_JS = """(root, data) => { const $ = (id) => root.querySelector("#" + id), which = $("which"), step = $("step");
 data.items.forEach((it, i) => { const o = document.createElement("option"); o.value = i; o.textContent = it.text; which.append(o); });
 const load = (src) => new Promise((done) => { const im = new Image(); im.onload = () => done(im); im.src = "data:image/webp;base64," + src; });
@@ -1287,14 +1583,21 @@ const show = async () => { const i = +which.value, it = data.items[i]; step.max 
   it.scenes.forEach((sc, k) => { const c = $("c" + k).getContext("2d"); c.drawImage(fs[k], 0, 0, 300, 240); marks(c, sc); }); };
 which.onchange = () => { step.value = 0; show(); }; for (const id of ["step", "u", "b"]) $(id).oninput = show; return show(); }"""
 
+# %% ../../nbs/language/text2scene.ipynb #e708c017
+#| code-fold: true
+#| code-summary: "Exported source: the interactive view"
 def match_marks(scene, truth, reference: bool = False) -> dict:
     "Positions, whether each object is matched, and overlapping pairs with whether the other scene has them."
     scene, truth = np.asarray(scene, float).reshape(-1, 7), np.asarray(truth, float).reshape(-1, 7)
     to = {b: a for a, b in match_objects(truth, scene)} if reference else dict(match_objects(scene, truth))
     other = overlapping_pairs(worlds.boxes(truth))
-    pairs = [[i, j, bool(i in to and j in to and tuple(sorted((to[i], to[j]))) in other)] for i, j in sorted(overlapping_pairs(worlds.boxes(scene)))]
+    pairs = [[i, j, bool(i in to and j in to and tuple(sorted((to[i], to[j]))) in other)]
+             for i, j in sorted(overlapping_pairs(worlds.boxes(scene)))]
     return {"at": scene[:, 1:3].round(3).tolist(), "hit": [i in to for i in range(len(scene))], "pairs": pairs}
 
+# %% ../../nbs/language/text2scene.ipynb #edfc37e9
+#| code-fold: true
+#| code-summary: "Exported source: the interactive view"
 def step_view(results: dict, pixels: int = 200):
     "The interactive exhibit: sentences, steps, heat map, attentions; three scenes side by side with match marks."
     import base64
@@ -1307,13 +1610,19 @@ def step_view(results: dict, pixels: int = 200):
         words, places = words_of(test[i]["groups"][0])
         scene, n = full["scenes"]["rows"][i], int(full["scenes"]["length"][i])
         bar = lambda w: [round(float(x), 3) for x in np.asarray(w)[places]]
-        steps = [{"name": worlds.CLIPS[int(scene[t][0])].name, "map": [round(float(v), 4) for v in full["maps"][i, t]], "what": bar(full["weight_o"][i, t]), "where": bar(full["weight_a"][i, t])} for t in range(n)]
-        steps.append({"name": "end", "map": None, "what": bar(full["weight_o"][i, n]) if n < full["weight_o"].shape[1] else None, "where": None})
+        steps = [{"name": worlds.CLIPS[int(scene[t][0])].name,
+                  "map": [round(float(v), 4) for v in full["maps"][i, t]], "what": bar(full["weight_o"][i, t]),
+                  "where": bar(full["weight_a"][i, t])} for t in range(n)]
+        steps.append({"name": "end", "map": None,
+                      "what": bar(full["weight_o"][i, n]) if n < full["weight_o"].shape[1] else None, "where": None})
         truth, others = test[i]["clips"], [unpack(plain["scenes"])[i], scene[:n]]
-        items.append({"text": worlds.text_of(test[i]["groups"][0]), "words": words, "steps": steps, "canvases": [encode(scene[:t]) for t in range(n + 1)], "finals": [encode(s) for s in (*others, truth)],
+        items.append({"text": worlds.text_of(test[i]["groups"][0]), "words": words, "steps": steps,
+                      "canvases": [encode(scene[:t]) for t in range(n + 1)],
+                      "finals": [encode(s) for s in (*others, truth)],
                       "scenes": [match_marks(s, truth) for s in others] + [match_marks(truth, others[1], True)]})
     picture = figure_3(results)
-    return bespoke("Step by step", _STEP_JS, {"items": items, "grid": int(round(full["maps"].shape[-1]**0.5))}, picture, html=_STEP_HTML, css=_STEP_CSS, height=760)
+    return bespoke("Step by step", _STEP_JS, {"items": items, "grid": int(round(full["maps"].shape[-1]**0.5))},
+                   picture, html=_STEP_HTML, css=_STEP_CSS, height=760)
 
 # %% ../../nbs/language/text2scene.ipynb #9fdee677
 #| code-fold: true
@@ -1324,14 +1633,19 @@ def figure_4():
     made, truth = figure_4_example()
     scores = scene_scores([made], [truth])
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.4))
-    for ax, scene, other, title, back in ((axes[0], made, truth, "A: generated", False), (axes[1], truth, made, "B: reference", True)):
+    for ax, scene, other, title, back in ((axes[0], made, truth, "A: generated", False),
+                                          (axes[1], truth, made, "B: reference", True)):
         ax.imshow(worlds.render(scene, 240), aspect=0.8, extent=(0, 1, 1, 0))
         marks = match_marks(scene, other, back)
-        for i, j, both in marks["pairs"]: ax.plot(*zip(marks["at"][i], marks["at"][j]), color="#f2c200" if both else "#d62728", lw=3)
-        for p, hit in zip(marks["at"], marks["hit"]): ax.plot(*p, "o", color="#0a9d4f" if hit else "#1f5fd6", ms=9, mec="white")
+        for i, j, both in marks["pairs"]:
+            ax.plot(*zip(marks["at"][i], marks["at"][j]), color="#f2c200" if both else "#d62728", lw=3)
+        for p, hit in zip(marks["at"], marks["hit"]):
+            ax.plot(*p, "o", color="#0a9d4f" if hit else "#1f5fd6", ms=9, mec="white")
         ax.set_title(title, fontsize=10)
     _bare(axes)
-    figure.suptitle(f"U-obj {scores['U-obj Prec']:.3f} / {scores['U-obj Recall']:.3f}   B-obj {scores['B-obj Prec']:.1f} / {scores['B-obj Recall']:.1f}   (precision / recall)", fontsize=11)
+    figure.suptitle(
+                    f"U-obj {scores['U-obj Prec']:.3f} / {scores['U-obj Recall']:.3f}   B-obj "
+                    f"{scores['B-obj Prec']:.1f} / {scores['B-obj Recall']:.1f}   (precision / recall)", fontsize=11)
     plt.close(figure)
     return figure
 
@@ -1347,27 +1661,39 @@ def table_1(results: dict) -> tuple:
         found = np.array([list(r["scores"]["scene"].values()) for r in results["clip"][v]])
         rows.append([_NAMES[v], *found.mean(0)])
         if len(found) > 1: spread.append(f"{v} " + ", ".join(f"{x:.3f}" for x in found.std(0, ddof=1)))
-    note = (f"Means over {len(results['clip']['full'])} seeds ({len(results['clip']['object attention'])} for object attention); our CRF row is the reduced field. "
+    note = (
+            f"Means over {len(results['clip']['full'])} seeds ({len(results['clip']['object attention'])} for object "
+            f"attention); our CRF row is the reduced field. "
             "Standard deviations in the order of the columns: " + "; ".join(spread) + ".")
     return pd.DataFrame(rows, columns=["Methods", *SCENE_COLUMNS]), note
 
 # %% ../../nbs/language/text2scene.ipynb #ab26e35e
 def table_e1(results: dict):
-    "Scores with the right words and with those of another scene; objects drawn; share of the mentioned objects that are drawn."
+    """Scores with the right words and with those of another scene; objects drawn; share of the mentioned objects that
+    are drawn."""
     import pandas as pd
     rows = []
-    for name, s in (("full, its own words", results["clip"]["full"][0]["scores"]), ("full, another scene's words", results["swapped scores"]), ("no attention", results["clip"]["no attention"][0]["scores"]), ("CRF, reduced", results["field scores"])):
-        rows.append([name, s["scene"]["U-obj Recall"], s["scene"]["B-obj Recall"], s["judge"]["Scores"], s["mentioned"], s["objects"]])
-    return pd.DataFrame(rows, columns=["scenes (first seed)", "U-obj Recall", "B-obj Recall", "statements true", "mentioned objects drawn", "objects"])
+    for name, s in (("full, its own words", results["clip"]["full"][0]["scores"]),
+                    ("full, another scene's words", results["swapped scores"]),
+                    ("no attention", results["clip"]["no attention"][0]["scores"]),
+                    ("CRF, reduced", results["field scores"])):
+        rows.append([name, s["scene"]["U-obj Recall"], s["scene"]["B-obj Recall"], s["judge"]["Scores"],
+                     s["mentioned"], s["objects"]])
+    return pd.DataFrame(rows,
+                        columns=["scenes (first seed)", "U-obj Recall", "B-obj Recall",
+                                 "statements true", "mentioned objects drawn", "objects"])
 
 # %% ../../nbs/language/text2scene.ipynb #f02c98bb
-JUDGE_COLUMNS = ("Scores", ">=1", ">=2", "Obj-Single sub-pred", "Obj-Pair sub-pred-obj", "Location pred:loc", "Expression pred:expr")
+JUDGE_COLUMNS = ("Scores", ">=1", ">=2", "Obj-Single sub-pred", "Obj-Pair sub-pred-obj",
+                 "Location pred:loc", "Expression pred:expr")
 
 def table_2(results: dict):
     "The programmatic judge's shares; means over seeds."
     import pandas as pd
-    rows = [["Reference", *results["reference"].values()], ["CRF (ref. 41)", *results["field scores"]["judge"].values()]]
-    rows += [[_NAMES[v], *np.mean([list(r["scores"]["judge"].values()) for r in results["clip"][v]], 0)] for v in ("no attention", "full")]
+    rows = [["Reference", *results["reference"].values()],
+            ["CRF (ref. 41)", *results["field scores"]["judge"].values()]]
+    rows += [[_NAMES[v], *np.mean([list(r["scores"]["judge"].values()) for r in results["clip"][v]], 0)]
+             for v in ("no attention", "full")]
     return pd.DataFrame(rows, columns=["Methods", *JUDGE_COLUMNS])
 
 # %% ../../nbs/language/text2scene.ipynb #77002b54
@@ -1377,11 +1703,14 @@ def figure_5(results: dict):
     "Text, the reduced field, the variants and the reference for fixed test descriptions."
     import matplotlib.pyplot as plt
     _, test, _, _ = test_items(results, "clip")
-    made = {"CRF, reduced": unpack(results["field"]["scenes"])} | {v: unpack(results["clip"][v][0]["out"]["scenes"]) for v in CLIP_ROWS}
+    made = ({"CRF, reduced": unpack(results["field"]["scenes"])}
+            | {v: unpack(results["clip"][v][0]["out"]["scenes"]) for v in CLIP_ROWS})
     items = best_shown(results)
-    figure, axes = plt.subplots(len(items), len(made) + 2, figsize=(12, 1.75*len(items) + 0.4), width_ratios=(0.95, *[1]*(len(made) + 1)))
+    figure, axes = plt.subplots(len(items), len(made) + 2, figsize=(12, 1.75*len(items) + 0.4),
+                                width_ratios=(0.95, *[1]*(len(made) + 1)))
     for k, (row, i) in enumerate(zip(axes, items)):
-        row[0].text(0, 0.5, _wrapped(worlds.text_of(test[i]["groups"][0]), 24), va="center", fontsize=8.5, transform=row[0].transAxes)
+        row[0].text(0, 0.5, _wrapped(worlds.text_of(test[i]["groups"][0]), 24), va="center", fontsize=8.5,
+                    transform=row[0].transAxes)
         row[0].spines[:].set_visible(False)
         for ax, (name, scenes) in zip(row[1:], [*made.items(), ("reference", [s["clips"] for s in test])]):
             ax.imshow(worlds.render(scenes[i], 160), aspect=0.8)
@@ -1404,7 +1733,8 @@ def figure_6(results: dict, items=(0, 1, 2)):
     test, full, truth = test_items(results, "layout")[1], results["layout"]["full"][0], results["layout"]["truth"][0]
     figure, axes = plt.subplots(2, len(items), figsize=(9.6, 7))
     for column, i in zip(axes.T, items):
-        for ax, boxes, said, kind in ((column[0], unpack(full["scenes"])[i], full["captions"][i], "generated"), (column[1], test[i]["boxes"], truth["captions"][i], "true")):
+        for ax, boxes, said, kind in ((column[0], unpack(full["scenes"])[i], full["captions"][i], "generated"),
+                                      (column[1], test[i]["boxes"], truth["captions"][i], "true")):
             draw_layout(ax, boxes)
             ax.set_xlabel(_wrapped(f"{kind}, described as: {said}", 38), fontsize=9)
         column[0].set_title(_wrapped(" ".join(test[i]["captions"][0]), 34), fontsize=9, loc="center")
@@ -1419,22 +1749,34 @@ def table_4(results: dict):
     def row(name, found):
         p = [f["probabilities"] for f in found]
         split = [inception_score(part) for q in p for part in q.chunk(5)]
-        return [name, float(np.mean([f["scores"]["IS"] for f in found])), float(np.std(split)), *np.mean([list(f["scores"].values())[1:] for f in found], 0)]
+        return [name, float(np.mean([f["scores"]["IS"] for f in found])), float(np.std(split)),
+                *np.mean([list(f["scores"].values())[1:] for f in found], 0)]
     ours, control = [r["ours"] for r in results["patch"]], [r["random"] for r in results["patch"]]
-    rows = [row("Real image", [results["pictures"]]), row("Text2Scene (w/o inpaint.)", [r["before"] for r in ours]), row("Text2Scene (w inpaint.)", [r["after"] for r in ours]),
-            row("random patch of the category (w/o inpaint.)", [r["before"] for r in control]), row("random patch of the category (w inpaint.)", [r["after"] for r in control])]
+    rows = [row("Real image", [results["pictures"]]), row("Text2Scene (w/o inpaint.)", [r["before"] for r in ours]),
+            row("Text2Scene (w inpaint.)", [r["after"] for r in ours]),
+            row("random patch of the category (w/o inpaint.)", [r["before"] for r in control]),
+            row("random patch of the category (w inpaint.)", [r["after"] for r in control])]
     return pd.DataFrame(rows, columns=["Methods", "IS", "IS std", *CAPTION_COLUMNS])
 
+# %% ../../nbs/language/text2scene.ipynb #474a4e59
 def table_e2(results: dict) -> tuple:
     "(frame, note): what the appearance vector of the first seed knows, with the reference sequence given."
     import pandas as pd
     a = results["patch"][0]["appearance"]
     rows = [[f"{name} pictures", *a[name]["colour"], *a[name]["pattern"]] for name in ("training", "test")]
-    note = (f"The nearest patch's share of the colours and patterns that the caption names, beside that of a random patch of the category. On training pictures the own patch is nearer than {1 - a['training']['rank']:.2f} "
-            "of its category (0.50 by chance). The distance of two patches of a category correlates with another colour by "
-            + ", ".join(f"{v:.2f}{'' if k == 'colour' else f' ({k})'}" for k, v in a["distance goes with"].items()) + ".")
-    return pd.DataFrame(rows, columns=["first seed", "named colour", "colour by chance", "named pattern", "pattern by chance"]), note
+    note = (
+            f"The nearest patch's share of the colours and patterns that the caption names, beside that of a random "
+            f"patch of the category. On training pictures the own patch is nearer than "
+            f"{1 - a['training']['rank']:.2f} "
+            "of its category (0.50 by chance). The distance of two patches of a category "
+            "correlates with another colour by "
+            + ", ".join(f"{v:.2f}{'' if k == 'colour' else f' ({k})'}" for k, v in a["distance goes with"].items())
+            + ".")
+    return (pd.DataFrame(rows,
+                         columns=["first seed", "named colour", "colour by chance", "named pattern",
+                                  "pattern by chance"]), note)
 
+# %% ../../nbs/language/text2scene.ipynb #d62472b1
 def figure_7(results: dict, items=(0, 1, 2, 3)):
     "Real pictures, composites before and after filling, and the patches they are made of."
     import matplotlib.pyplot as plt
@@ -1443,10 +1785,13 @@ def figure_7(results: dict, items=(0, 1, 2, 3)):
     scenes = unpack(ours["scenes"])
     figure, axes = plt.subplots(4, len(items), figsize=(2.5*len(items), 8.2), height_ratios=(1, 1, 1, 0.3))
     for column, i in zip(axes.T, items):
-        pictures = [test[i]["image"], ours["image"][i].permute(1, 2, 0).numpy(), ours["filled"][i].permute(1, 2, 0).numpy()]
+        pictures = [test[i]["image"], ours["image"][i].permute(1, 2, 0).numpy(),
+                    ours["filled"][i].permute(1, 2, 0).numpy()]
         for ax, image in zip(column, pictures): ax.imshow(image)
-        parts = [np.where(bank["mask8"][int(s[1])].numpy()[..., None] > 0, bank["rgb8"][int(s[1])].numpy(), 255) for s in scenes[i]]
-        column[3].imshow(np.concatenate([np.pad(p, ((1, 1), (1, 1), (0, 0)), constant_values=255) for p in parts], 1) if parts else np.full((18, 18, 3), 255, np.uint8))
+        parts = [np.where(bank["mask8"][int(s[1])].numpy()[..., None] > 0, bank["rgb8"][int(s[1])].numpy(), 255)
+                 for s in scenes[i]]
+        column[3].imshow(np.concatenate([np.pad(p, ((1, 1), (1, 1), (0, 0)), constant_values=255) for p in parts], 1)
+                         if parts else np.full((18, 18, 3), 255, np.uint8))
         sources = [int(bank["source"][int(s[1])]) for s in scenes[i]]
         column[3].set_xlabel("from pictures " + _wrapped(", ".join(map(str, sources)), 30), fontsize=8)
         column[0].set_title(_wrapped(" ".join(test[i]["caption"]), 30), fontsize=8, loc="center")
@@ -1458,19 +1803,24 @@ def figure_7(results: dict, items=(0, 1, 2, 3)):
 # %% ../../nbs/language/text2scene.ipynb #9ce937d6
 def preference(ours: list, other: list, events: list) -> tuple[float, float]:
     "(share of descriptions for which more statements are true of our scene, ties counting one half; share of ties)."
-    true = lambda scenes: np.array([sum(worlds.holds(tuple(e), s) for e in es) for s, es in zip(scenes, events, strict=True)])
+    true = lambda scenes: np.array([sum(worlds.holds(tuple(e), s) for e in es)
+                                    for s, es in zip(scenes, events, strict=True)])
     a, b = true(ours), true(other)
     return float(np.mean((a > b) + 0.5*(a == b))), float(np.mean(a == b))
 
 def table_5(results: dict) -> tuple:
-    "(frame, note): forced choice by the programmatic judge against the variant without attention and the reduced field; means over seeds."
+    """(frame, note): forced choice by the programmatic judge against the variant without attention and the reduced
+    field; means over seeds."""
     import pandas as pd
     events = [s["events"] for s in test_items(results, "clip")[1]]
     scenes = {v: [unpack(r["out"]["scenes"]) for r in results["clip"][v]] for v in ("full", "no attention")}
     scenes["CRF, reduced"] = [unpack(results["field"]["scenes"])]*len(scenes["full"])
-    found = {name: np.array([preference(a, b, events) for a, b in zip(scenes["full"], scenes[name])]) for name in ("no attention", "CRF, reduced")}
-    note = "The choice of a program, not of people. Ties: " + ", ".join(f"{name} {x[:, 1].mean():.3f}" for name, x in found.items()) + "."
-    return pd.DataFrame([(f"Text2Scene > {name}", x[:, 0].mean()) for name, x in found.items()], columns=["Comparison", "Ratio"]), note
+    found = {name: np.array([preference(a, b, events) for a, b in zip(scenes["full"], scenes[name])])
+             for name in ("no attention", "CRF, reduced")}
+    note = ("The choice of a program, not of people. Ties: "
+            + ", ".join(f"{name} {x[:, 1].mean():.3f}" for name, x in found.items()) + ".")
+    return (pd.DataFrame([(f"Text2Scene > {name}", x[:, 0].mean()) for name, x in found.items()],
+                         columns=["Comparison", "Ratio"]), note)
 
 # %% ../../nbs/language/text2scene.ipynb #7ed22a63
 def _exceeds(a: str, b: str, by: float) -> Predicate: return more(a, b, by=by)
@@ -1495,7 +1845,8 @@ predicates: dict[str, Predicate] = {
 
 # %% ../../nbs/language/text2scene.ipynb #977e2578
 def looked_at_instead(results: dict, most: int = 4) -> str:
-    "Where the object attention of the full model goes when its top word does not name the object: the commonest words, with their shares of the misses."
+    """Where the object attention of the full model goes when its top word does not name the object: the commonest
+    words, with their shares of the misses."""
     test, seen = test_items(results, "clip")[1], Counter()
     for r in results["clip"]["full"]:
         for i, (s, scene) in enumerate(zip(test, unpack(r["out"]["scenes"]), strict=True)):
@@ -1503,34 +1854,53 @@ def looked_at_instead(results: dict, most: int = 4) -> str:
             tags = [k for t in s["groups"][0][:3] for k in [k for _, k in t][:12] + [-1]]
             for t, clip in enumerate(scene):
                 j = int(np.asarray(r["out"]["weight_o"][i, t])[places].argmax())
-                if int(clip[0]) in tags and tags[j] != int(clip[0]): seen[words[j] if tags[j] < 0 else "another noun"] += 1
+                if int(clip[0]) in tags and tags[j] != int(clip[0]):
+                    seen[words[j] if tags[j] < 0 else "another noun"] += 1
     return ", ".join(f"{w} {n/seen.total():.2f}" for w, n in seen.most_common(most)) or "nowhere"
 
+# %% ../../nbs/language/text2scene.ipynb #c68596d6
 def claim_values(results: dict) -> dict:
     "Raw numbers by seed, caption or word for the claims about scenes and composites."
     seeds = lambda v, *path: [functools.reduce(lambda d, k: d[k], path, r["scores"]) for r in results["clip"][v]]
     field, n = results["field scores"], len(results["clip"]["full"])
-    f1 = lambda v: [2*p*r/(p + r) if p + r else 0.0 for p, r in zip(seeds(v, "scene", "B-obj Prec"), seeds(v, "scene", "B-obj Recall"))]
-    c1 = {f"{k[0]}-obj R, {name}": seeds(v, "scene", f"{k[0]}-obj Recall") for k in "UB" for v, name in (("full", "full"), ("no attention", "none"))}
-    c3 = {f"{k}, full": seeds("full", "scene", k) for k in SCENE_COLUMNS} | {f"{k}, CRF": [field["scene"][k]]*n for k in SCENE_COLUMNS}
-    c4 = {"full": seeds("full", "judge", "Scores"), "none": seeds("no attention", "judge", "Scores"), "CRF": [field["judge"]["Scores"]]*n, "reference": [results["reference"]["Scores"]], **{k: seeds("full", "judge", k) for k in STATEMENTS}}
-    c6 = {"coverage with": seeds("full", "coverage"), "coverage without": seeds("both attentions", "coverage"), "recall with": seeds("full", "mentioned"), "recall without": seeds("both attentions", "mentioned")}
-    c7 = {f"{k}, {name}": [r["scores"][k] for r in results["layout"][v]] for k in ("CIDEr", "facts F") for v, name in (("full", "full"), ("no attention", "none"))}
-    c7 |= {f"{k}, truth": [results["layout"]["truth"][0]["scores"][k]]*len(results["layout"]["full"]) for k in ("CIDEr", "facts F")}
-    return {"C1": c1, "C2": shared({v: f1(v) for v in CLIP_ROWS}), "C3": c3, "C4": c4, "C5": {k: seeds("full", k) for k in ("top", "uniform")}, "C6": c6, "C7": c7, **patch_values(results)}
+    f1 = lambda v: [2*p*r/(p + r) if p + r else 0.0
+                    for p, r in zip(seeds(v, "scene", "B-obj Prec"), seeds(v, "scene", "B-obj Recall"))]
+    c1 = {f"{k[0]}-obj R, {name}": seeds(v, "scene", f"{k[0]}-obj Recall") for k in "UB"
+          for v, name in (("full", "full"), ("no attention", "none"))}
+    c3 = ({f"{k}, full": seeds("full", "scene", k) for k in SCENE_COLUMNS}
+          | {f"{k}, CRF": [field["scene"][k]]*n for k in SCENE_COLUMNS})
+    c4 = {"full": seeds("full", "judge", "Scores"), "none": seeds("no attention", "judge", "Scores"),
+          "CRF": [field["judge"]["Scores"]]*n, "reference": [results["reference"]["Scores"]],
+          **{k: seeds("full", "judge", k) for k in STATEMENTS}}
+    c6 = {"coverage with": seeds("full", "coverage"),
+          "coverage without": seeds("both attentions", "coverage"),
+          "recall with": seeds("full", "mentioned"), "recall without": seeds("both attentions", "mentioned")}
+    c7 = {f"{k}, {name}": [r["scores"][k] for r in results["layout"][v]] for k in ("CIDEr", "facts F")
+          for v, name in (("full", "full"), ("no attention", "none"))}
+    c7 |= {f"{k}, truth": [results["layout"]["truth"][0]["scores"][k]]*len(results["layout"]["full"])
+           for k in ("CIDEr", "facts F")}
+    return {"C1": c1, "C2": shared({v: f1(v) for v in CLIP_ROWS}), "C3": c3, "C4": c4,
+            "C5": {k: seeds("full", k) for k in ("top", "uniform")}, "C6": c6, "C7": c7, **patch_values(results)}
 
+# %% ../../nbs/language/text2scene.ipynb #4947d63f
 def patch_values(results: dict) -> dict:
     "The same for composites; a model that pastes none of the things that are spoken of counts as one miss for both."
     ours, control = [r["ours"] for r in results["patch"]], [r["random"] for r in results["patch"]]
     before, after = (torch.cat([o[k]["probabilities"] for o in ours]) for k in ("before", "after"))
     rng = np.random.default_rng(0)
     picks = [torch.from_numpy(rng.integers(0, len(before), len(before))) for _ in range(200)]
-    pairs = [(a, b) for o, c in zip(ours, control) for a, b in zip(o["match"], c["match"]) if a >= 0 and b >= 0] or [(0.0, 0.0)]
-    return {"C8": {"CIDEr gain": [a - b for o in ours for a, b in zip(o["after"]["cider"], o["before"]["cider"])], "IS gain, resampled": [inception_score(after[k]) - inception_score(before[k]) for k in picks]},
-            "C9": {k: [v for o in ours for v in o[k]] for k in ("sources", "patches")}, "C10": {"retrieved": [a for a, _ in pairs], "random": [b for _, b in pairs]}}
+    pairs = ([(a, b) for o, c in zip(ours, control) for a, b in zip(o["match"], c["match"]) if a >= 0 and b >= 0]
+             or [(0.0, 0.0)])
+    return {"C8": {"CIDEr gain": [a - b for o in ours
+                                  for a, b in zip(o["after"]["cider"], o["before"]["cider"])],
+                   "IS gain, resampled": [inception_score(after[k]) - inception_score(before[k]) for k in picks]},
+            "C9": {k: [v for o in ours for v in o[k]] for k in ("sources", "patches")},
+            "C10": {"retrieved": [a for a, _ in pairs], "random": [b for _, b in pairs]}}
 
+# %% ../../nbs/language/text2scene.ipynb #0c887469
 def framework_differences(sizes: dict) -> list[str]:
-    "What differs between the three models beyond canvas encoder, patch embedding and the number of maps, words and objects: names of parameters, and maps of the wrong shape."
+    """What differs between the three models beyond canvas encoder, patch embedding and the number of maps, words and
+    objects: names of parameters, and maps of the wrong shape."""
     models = {}
     for task in ("clip", "layout", "patch"):
         with seeded(0): models[task] = Text2Scene(task_config(task, "full", 50, sizes[task]))
@@ -1539,8 +1909,12 @@ def framework_differences(sizes: dict) -> list[str]:
     for task, m in models.items():
         c = m.config
         if type(m) is not Text2Scene: wrong.append(f"{task}: another class")
-        with torch.no_grad(): maps, _ = m.where(torch.zeros(2, c.hidden, c.grid, c.grid), torch.tensor([FIRST, FIRST]), torch.zeros(2, c.hidden + c.embed), torch.zeros(2, 5, c.hidden + c.embed), torch.ones(2, 5, dtype=torch.bool))
-        if maps.shape != (2, 1 + sum(k for _, k in c.heads) + c.appearance, c.grid, c.grid): wrong.append(f"{task}: maps {tuple(maps.shape)}")
+        with torch.no_grad():
+            maps, _ = m.where(torch.zeros(2, c.hidden, c.grid, c.grid), torch.tensor([FIRST, FIRST]),
+                              torch.zeros(2, c.hidden + c.embed), torch.zeros(2, 5, c.hidden + c.embed),
+                              torch.ones(2, 5, dtype=torch.bool))
+        if maps.shape != (2, 1 + sum(k for _, k in c.heads) + c.appearance, c.grid, c.grid):
+            wrong.append(f"{task}: maps {tuple(maps.shape)}")
     return wrong
 
 # %% ../../nbs/language/text2scene.ipynb #e7b89094
@@ -1548,7 +1922,9 @@ def draw_scene(model: Text2Scene, vocabulary, sentences: list[str], most: int = 
     "The clips of a scene for up to three sentences. Raises `PaperKitError` when no word is known."
     tokens = [vocabulary.encode(s, 13) for s in sentences[:3]]
     if not any(t > 3 for row in tokens for t in row):
-        raise PaperKitError("no word of the description is known", expected="words such as " + ", ".join(vocabulary.words[4:10]), found=" / ".join(sentences)[:80], next_step="see vocabulary.words")
+        raise PaperKitError("no word of the description is known",
+                            expected="words such as " + ", ".join(vocabulary.words[4:10]),
+                            found=" / ".join(sentences)[:80], next_step="see vocabulary.words")
     canvas = ClipCanvas(1, model.config)
     generate(model, torch.tensor([tokens + [[0]*13]*(3 - len(tokens))]), canvas, most)
     return canvas.scenes[0]

@@ -4,16 +4,14 @@
 
 # %% ../../nbs/language/worlds.ipynb #c4b64f61
 from __future__ import annotations
-import json
 import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
-import torch
 from ..kit.files import PaperKitError, reading
 from ..kit.readers import read_json, read_lines, read_picture
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, UInt8
     from numpy import ndarray
     from numpy.random import Generator
-    from torch import Tensor
 
 # %% auto #0
 __all__ = ['WIDE', 'HIGH', 'SCALES', 'POSES', 'EXPRESSIONS', 'CLIPS', 'HANDS', 'FEET', 'HEAD', 'HAND', 'FOOT', 'KINDS', 'NAMES',
@@ -38,15 +35,18 @@ def tokenise(text: str) -> list[str]:
     "Lower-case words and numbers; punctuation separates and is dropped."
     return re.findall(r"[a-z0-9']+", text.lower())
 
+# %% ../../nbs/language/worlds.ipynb #5e71d80a
 class Vocabulary:
-    """Words by number. 0 `<pad>`, 1 `<unknown>`, 2 `<start>`, 3 `<end>`, then the words of `texts` (strings or token lists), the
-    frequent ones first, ties in alphabetical order. Raises `PaperKitError` when there is no word."""
+    """Words by number. 0 `<pad>`, 1 `<unknown>`, 2 `<start>`, 3 `<end>`, then the words of `texts` (strings or token
+    lists), the frequent ones first, ties in alphabetical order. Raises `PaperKitError` when there is no word."""
     special = ("<pad>", "<unknown>", "<start>", "<end>")
 
     def __init__(self, texts, least: int = 1):
         counts = Counter(w for t in texts for w in (tokenise(t) if isinstance(t, str) else t))
         words = [w for w, n in sorted(counts.items(), key=lambda p: (-p[1], p[0])) if n >= least]
-        if not words: raise PaperKitError("a vocabulary needs words", expected="texts with at least one word", found="none", next_step="check the captions")
+        if not words:
+            raise PaperKitError("a vocabulary needs words", expected="texts with at least one word", found="none",
+                                next_step="check the captions")
         self.words = [*self.special, *words]
         self.number = {w: i for i, w in enumerate(self.words)}
 
@@ -66,8 +66,10 @@ class Vocabulary:
             if n > 3: found.append(self.words[n])
         return found
 
+# %% ../../nbs/language/worlds.ipynb #5f4fbd96
 def phrase(template: str, rng: Generator, slots: dict | None = None) -> list[tuple]:
-    """[(word, tag)] of a template: `(a|b)` takes one alternative, nested ones included; `{name}` is replaced by `slots[name]`, a text or a list of (word, tag)."""
+    """[(word, tag)] of a template: `(a|b)` takes one alternative, nested ones included; `{name}` is replaced by
+    `slots[name]`, a text or a list of (word, tag)."""
     while found := re.search(r"\(([^()]*)\)", template):
         options = found[1].split("|")
         template = template[:found.start()] + options[rng.integers(len(options))] + template[found.end():]
@@ -84,6 +86,7 @@ SCALES = (1.0, 0.7, 0.49)
 POSES = ("standing", "running", "arms up", "sitting", "kicking", "reaching", "jumping")
 EXPRESSIONS = ("smiling", "laughing", "sad", "angry", "surprised")
 
+# %% ../../nbs/language/worlds.ipynb #23b2fcdc
 _clips = """
 mike|child|84|150|mike,mike,the boy|
 jenny|child|84|150|jenny,jenny,the girl|
@@ -145,6 +148,7 @@ rocket|sky|56|110|rocket|p 50 0 80 35 80 85 20 85 20 35 #e8edf2;p 20 60 0 100 22
 bouncy castle|large|180|140|bouncy castle|r 0 40 100 100 #c0399f;r 0 0 18 60 #f4c21b;r 82 0 100 60 #f4c21b;r 18 55 82 85 #8a3fb0
 """
 
+# %% ../../nbs/language/worlds.ipynb #40d37c1c
 @dataclass(frozen=True)
 class Clip:
     "One of the clip-arts: its kind, its box in pixels at the nearest depth, the nouns that name it, its shapes."
@@ -155,36 +159,46 @@ class Clip:
     nouns: tuple
     shapes: str
 
-CLIPS = tuple(Clip(n, k, int(w), int(h), tuple(nouns.split(",")), s) for n, k, w, h, nouns, s in (line.split("|") for line in _clips.strip().splitlines()))
+CLIPS = tuple(Clip(n, k, int(w), int(h), tuple(nouns.split(",")), s) for n, k, w, h, nouns,
+              s in (line.split("|") for line in _clips.strip().splitlines()))
 
 # %% ../../nbs/language/worlds.ipynb #4daaa321
-HANDS = {0: ((0.32, 0.12), (-0.32, 0.12)), 1: ((0.42, -0.02), (-0.4, 0.05)), 2: ((0.4, -0.4), (-0.4, -0.4)), 3: ((0.36, 0.15), (-0.36, 0.15)),
+HANDS = {0: ((0.32, 0.12), (-0.32, 0.12)), 1: ((0.42, -0.02), (-0.4, 0.05)), 2: ((0.4, -0.4), (-0.4, -0.4)),
+         3: ((0.36, 0.15), (-0.36, 0.15)),
          4: ((-0.42, -0.05), (0.3, -0.05)), 5: ((0.48, -0.06), (-0.3, 0.12)), 6: ((0.46, -0.25), (-0.46, -0.25))}
-FEET = {0: ((0.14, 0.49), (-0.14, 0.49)), 1: ((0.42, 0.42), (-0.42, 0.36)), 2: ((0.16, 0.49), (-0.16, 0.49)), 3: ((0.45, 0.42), (0.1, 0.46)),
+FEET = {0: ((0.14, 0.49), (-0.14, 0.49)), 1: ((0.42, 0.42), (-0.42, 0.36)), 2: ((0.16, 0.49), (-0.16, 0.49)),
+        3: ((0.45, 0.42), (0.1, 0.46)),
         4: ((0.49, 0.3), (-0.1, 0.49)), 5: ((0.14, 0.49), (-0.14, 0.49)), 6: ((0.3, 0.4), (-0.3, 0.4))}
 HEAD = (0.0, -0.42)
 HAND, FOOT = (0.48, -0.06), (0.49, 0.3)
 
+# %% ../../nbs/language/worlds.ipynb #cdc7f61a
 def _draw_child(draw, size, name: str, pose: int, expression: int):
     w, h = size
     at = lambda x, y: ((x + 0.5)*w, (y + 0.5)*h)
     limb = max(2, int(0.1*w))
     skin, shirt, legs = ("#f2c79b", "#2b6fd1", "#454f5b") if name == "mike" else ("#f2c79b", "#e0569b", "#8a3fb0")
     for foot in FEET[pose]: draw.line([at(0.0, 0.15), at(*foot)], fill=legs, width=limb)
-    draw.polygon([at(-0.16, -0.16), at(0.16, -0.16), at(0.2 if name == "jenny" else 0.14, 0.2), at(-0.2 if name == "jenny" else -0.14, 0.2)], fill=shirt)
+    draw.polygon([at(-0.16, -0.16), at(0.16, -0.16), at(0.2 if name == "jenny" else 0.14, 0.2),
+                  at(-0.2 if name == "jenny" else -0.14, 0.2)], fill=shirt)
     for hand in HANDS[pose]: draw.line([at(0.0, -0.12), at(*hand)], fill=skin, width=limb)
     draw.ellipse([*at(-0.27, -0.5), *at(0.27, -0.16)], fill="#5b3417" if name == "mike" else "#e08a1e")
     draw.ellipse([*at(-0.22, -0.46), *at(0.24, -0.16)], fill=skin)
-    for x in (-0.04, 0.12): draw.ellipse([*at(x - 0.03, -0.36), *at(x + 0.03, -0.32 + 0.02*(expression == 4))], fill="black")
+    for x in (-0.04, 0.12):
+        draw.ellipse([*at(x - 0.03, -0.36), *at(x + 0.03, -0.32 + 0.02*(expression == 4))], fill="black")
     box = [*at(-0.07, -0.29), *at(0.15, -0.2)]
     if expression == 0: draw.arc(box, 20, 160, fill="#a33", width=max(1, limb//4))
     elif expression == 1: draw.pieslice(box, 0, 180, fill="#a33")
-    elif expression == 2: draw.arc([*at(-0.07, -0.25), *at(0.15, -0.17)], 200, 340, fill="#a33", width=max(1, limb//4)); draw.ellipse([*at(0.12, -0.31), *at(0.16, -0.25)], fill="#4b8fd6")
+    elif expression == 2:
+        draw.arc([*at(-0.07, -0.25), *at(0.15, -0.17)], 200, 340, fill="#a33", width=max(1, limb//4))
+        draw.ellipse([*at(0.12, -0.31), *at(0.16, -0.25)], fill="#4b8fd6")
     elif expression == 3:
         draw.line([at(-0.06, -0.23), at(0.14, -0.23)], fill="#a33", width=max(1, limb//3))
-        draw.line([at(-0.08, -0.4), at(0.02, -0.36)], fill="black", width=max(1, limb//4)); draw.line([at(0.18, -0.4), at(0.08, -0.36)], fill="black", width=max(1, limb//4))
+        draw.line([at(-0.08, -0.4), at(0.02, -0.36)], fill="black", width=max(1, limb//4))
+        draw.line([at(0.18, -0.4), at(0.08, -0.36)], fill="black", width=max(1, limb//4))
     else: draw.ellipse([*at(-0.01, -0.28), *at(0.09, -0.19)], fill="#a33")
 
+# %% ../../nbs/language/worlds.ipynb #292f31db
 def _draw_shapes(draw, size, shapes: str):
     w, h = size
     for shape in shapes.split(";"):
@@ -194,9 +208,10 @@ def _draw_shapes(draw, size, shapes: str):
         else: (draw.ellipse if kind == "e" else draw.rectangle)(v, fill=colour)
 
 # %% ../../nbs/language/worlds.ipynb #b418859f
-@lru_cache(maxsize=None)
+@cache
 def sprite(kind: int, size: int, flip: int, pose: int, expression: int, pixels: int) -> tuple:
-    "(colour [h, w, 3], coverage [h, w, 1]) of a clip-art for a canvas of `pixels` by `pixels`; float32, colours 0 to 255, colour already multiplied by coverage."
+    """(colour [h, w, 3], coverage [h, w, 1]) of a clip-art for a canvas of `pixels` by `pixels`; float32, colours 0 to
+    255, colour already multiplied by coverage."""
     from PIL import Image, ImageDraw
     clip = CLIPS[kind]
     w, h = (max(1, round(n*SCALES[size]*pixels/m)) for n, m in ((clip.width, WIDE), (clip.height, HIGH)))
@@ -210,19 +225,21 @@ def sprite(kind: int, size: int, flip: int, pose: int, expression: int, pixels: 
     blocks = lambda a: a.reshape(h, 4, w, 4, -1).mean((1, 3))
     return blocks(array[..., :3]*cover), blocks(cover)
 
-@lru_cache(maxsize=None)
+@cache
 def lawn(pixels: int) -> UInt8[ndarray, "pixels pixels 3"]:
     "The empty canvas: sky over grass."
     y = np.linspace(0, 1, pixels)[:, None, None]
     sky, grass = np.array([150., 205, 245]) + 60*y*np.array([1, 0.6, 0.1]), np.array([110., 190, 80]) - 30*y
     return np.broadcast_to(np.clip(np.where(y < 0.45, sky, grass), 0, 255), (pixels, pixels, 3)).astype(np.uint8)
 
+# %% ../../nbs/language/worlds.ipynb #6e2bef90
 def paste(canvas: UInt8[ndarray, "p p 3"], clip) -> None:
     "Draw a clip-art (category, x, y, size, flip, pose, expression; x, y: its centre in parts of the canvas) in place."
     kind, x, y, size, flip, pose, expression = clip
     n = canvas.shape[0]
     child = CLIPS[int(kind)].kind == "child"
-    colour, cover = sprite(int(kind), int(size), int(flip), max(int(pose), 0) if child else 0, max(int(expression), 0) if child else 0, n)
+    colour, cover = sprite(int(kind), int(size), int(flip), max(int(pose), 0) if child else 0, max(int(expression), 0)
+                           if child else 0, n)
     h, w = cover.shape[:2]
     top, left = round(y*n - h/2), round(x*n - w/2)
     a, b, c, d = max(0, -top), max(0, -left), min(h, n - top), min(w, n - left)
@@ -264,25 +281,33 @@ def point(clip, place) -> Float[ndarray, "2"]:
     return np.array([clip[1]*WIDE + side*place[0]*kind.width*scale, clip[2]*HIGH + place[1]*kind.height*scale])
 
 def drawing_order(scene) -> list[int]:
-    "Sky first, then far to near; at one depth large things, children, animals, food and toys, what is worn; then left to right."
+    """Sky first, then far to near; at one depth large things, children, animals, food and toys, what is worn; then left
+    to right."""
     layer = {"large": 0, "child": 1, "animal": 2, "food": 3, "toy": 3, "wear": 4, "sky": 0}
-    return sorted(range(len(scene)), key=lambda i: (KINDS[int(scene[i][0])] != "sky", -scene[i][3] if KINDS[int(scene[i][0])] != "sky" else 0, layer[KINDS[int(scene[i][0])]], scene[i][1]))
+    return sorted(range(len(scene)), key=lambda i: (KINDS[int(scene[i][0])] != "sky", -scene[i][3]
+                                                    if KINDS[int(scene[i][0])] != "sky" else 0,
+                                                    layer[KINDS[int(scene[i][0])]], scene[i][1]))
 
 # %% ../../nbs/language/worlds.ipynb #13d12034
 KIND_OF_STATEMENT = {"there": "single", "weather": "single", "runs": "single", "jumps": "single", "cheers": "single",
-                     "holds": "pair", "wears": "pair", "eats": "pair", "kicks": "pair", "throws": "pair", "runs to": "pair", "afraid": "pair", "chases": "pair", "looks at": "pair",
-                     "sits": "location", "next to": "location", "under": "location", "behind": "location", "on": "location", "above": "location",
-                     "happy": "expression", "laughs": "expression", "sad": "expression", "angry": "expression", "surprised": "expression"}
+                     "holds": "pair", "wears": "pair", "eats": "pair", "kicks": "pair", "throws": "pair",
+                     "runs to": "pair", "afraid": "pair", "chases": "pair", "looks at": "pair",
+                     "sits": "location", "next to": "location", "under": "location", "behind": "location",
+                     "on": "location", "above": "location",
+                     "happy": "expression", "laughs": "expression", "sad": "expression", "angry": "expression",
+                     "surprised": "expression"}
 _feelings = {"happy": 0, "laughs": 1, "sad": 2, "angry": 3, "surprised": 4}
 _poses = {"runs": 1, "runs to": 1, "jumps": 6, "cheers": 2, "holds": 5, "eats": 5, "kicks": 4, "throws": 2, "sits": 3}
 SLACK = 25.0
 
-def _inside(p, box, slack) -> bool: return bool(box[0] - slack <= p[0] <= box[2] + slack and box[1] - slack <= p[1] <= box[3] + slack)
+def _inside(p, box, slack) -> bool:
+    return bool(box[0] - slack <= p[0] <= box[2] + slack and box[1] - slack <= p[1] <= box[3] + slack)
 
 def _faces(a, b) -> bool: return bool((b[1] - a[1])*(-1 if a[4] else 1) > 0)
 
 def _gap(a, b) -> tuple: return max(a[0] - b[2], b[0] - a[2]), max(a[1] - b[3], b[1] - a[3])
 
+# %% ../../nbs/language/worlds.ipynb #c19f8345
 def holds(event: tuple, scene) -> bool:
     "Is `event` = (predicate, subject, *objects), objects as category numbers, true in `scene` [n, 7]?"
     what, who, *others = event
@@ -298,32 +323,40 @@ def holds(event: tuple, scene) -> bool:
     if what in ("runs", "jumps", "cheers"): return True
     return _relation(what, a, b, box(a), box(b), clips, others)
 
+# %% ../../nbs/language/worlds.ipynb #a5fb47c6
 def _relation(what, a, b, A, B, clips, others) -> bool:
     wide, high = A[2] - A[0], A[3] - A[1]
-    if what in ("holds", "eats"): return any(_inside(point(a, h), B, SLACK) for h in HANDS[int(a[5])][:1 if int(a[5]) == 5 else 2])
+    if what in ("holds", "eats"):
+        return any(_inside(point(a, h), B, SLACK) for h in HANDS[int(a[5])][:1 if int(a[5]) == 5 else 2])
     if what == "wears":
         head = point(a, HEAD)
         return bool(abs(b[1]*WIDE - head[0]) <= 0.3*wide + SLACK/2 and abs(b[2]*HIGH - head[1]) <= 0.2*high + SLACK/2)
     if what == "kicks": return _inside(point(a, FOOT), B, 1.5*SLACK) and all(_faces(a, clips[o]) for o in others[1:])
-    if what == "throws": return bool(math.hypot(b[1]*WIDE - a[1]*WIDE, b[2]*HIGH - A[1]) <= 0.8*high + SLACK) and bool(b[2] < a[2])
+    if what == "throws":
+        return bool(math.hypot(b[1]*WIDE - a[1]*WIDE, b[2]*HIGH - A[1]) <= 0.8*high + SLACK) and bool(b[2] < a[2])
     if what in ("runs to", "looks at"): return _faces(a, b)
     if what == "afraid": return int(a[6]) == 4 and max(_gap(A, B)) <= 200
     if what == "chases": return _faces(a, b) and max(_gap(A, B)) <= 90
     gap = _gap(A, B)
     if what == "sits": return max(gap) <= 0 and abs(a[1] - b[1])*WIDE <= 0.6*(B[2] - B[0])
     if what == "next to": return gap[0] <= 2*SLACK and gap[1] <= 0 and abs(a[1] - b[1])*WIDE > 0.25*(B[2] - B[0])
-    if what == "under": return bool(abs(a[1] - b[1])*WIDE <= 0.5*(B[2] - B[0]) + SLACK/2 and A[3] > (B[1] + B[3])/2 and A[1] > B[1])
+    if what == "under":
+        return bool(abs(a[1] - b[1])*WIDE <= 0.5*(B[2] - B[0]) + SLACK/2 and A[3] > (B[1] + B[3])/2 and A[1] > B[1])
     if what == "behind": return bool(A[3] < B[3] and gap[0] <= 0 and a[3] >= b[3])
-    if what == "on": return bool(B[0] - SLACK/2 <= a[1]*WIDE <= B[2] + SLACK/2 and abs(A[3] - B[1]) <= 0.3*(B[3] - B[1]) + SLACK)
-    if what == "above": return bool(a[2] < b[2] and abs(a[1] - b[1])*WIDE <= 0.5*(B[2] - B[0]) + 2*SLACK and A[1] < B[1] + SLACK)
-    raise PaperKitError(f"nobody knows when '{what}' is true", expected=", ".join(KIND_OF_STATEMENT), found=what, next_step="choose one")
+    if what == "on":
+        return bool(B[0] - SLACK/2 <= a[1]*WIDE <= B[2] + SLACK/2 and abs(A[3] - B[1]) <= 0.3*(B[3] - B[1]) + SLACK)
+    if what == "above":
+        return bool(a[2] < b[2] and abs(a[1] - b[1])*WIDE <= 0.5*(B[2] - B[0]) + 2*SLACK and A[1] < B[1] + SLACK)
+    raise PaperKitError(f"nobody knows when '{what}' is true", expected=", ".join(KIND_OF_STATEMENT), found=what,
+                        next_step="choose one")
 
 # %% ../../nbs/language/worlds.ipynb #e33d7311
 @dataclass(frozen=True)
 class Playground:
-    """Knobs. `objects`: how many of the 58 clip-arts exist. `events`: fewest and most a scene. `distractors`: fewest and most unmentioned
-    objects. `per_meaning`: scenes of one meaning. `pronouns`, `indirect`, `omitted`: shares of pronouns, of indirect wording, of left-out
-    subjects where they are possible. `noise`: placement noise in pixels. `most`: largest number of clip-arts."""
+    """Knobs. `objects`: how many of the 58 clip-arts exist. `events`: fewest and most a scene. `distractors`: fewest
+    and most unmentioned objects. `per_meaning`: scenes of one meaning. `pronouns`, `indirect`, `omitted`: shares of
+    pronouns, of indirect wording, of left-out subjects where they are possible. `noise`: placement noise in pixels.
+    `most`: largest number of clip-arts."""
     objects: int = 58
     events: tuple = (2, 3)
     distractors: tuple = (1, 3)
@@ -342,6 +375,7 @@ _weathers = ("sun", "rain cloud", "lightning", "cloud")
 def _known(world: Playground, names=(), kinds=()) -> list[int]:
     return [i for i in range(world.objects) if CLIPS[i].name in names or CLIPS[i].kind in kinds]
 
+# %% ../../nbs/language/worlds.ipynb #4cb82395
 def draw_event(world: Playground, rng: Generator) -> tuple | None:
     "One event, or None where this world has nothing to fill it with."
     what = str(rng.choice(list(KIND_OF_STATEMENT), p=_odds))
@@ -350,24 +384,29 @@ def draw_event(world: Playground, rng: Generator) -> tuple | None:
     if what in _feelings or what in ("runs", "jumps", "cheers"): return (what, child)
     if what == "there": event = (what, pick(kinds=("animal", "large", "toy", "food")))
     elif what == "weather": event = (what, pick(names=_weathers))
-    elif what in ("holds", "throws"): event = (what, child, pick(kinds=("toy", "food") if what == "holds" else ("toy",)))
+    elif what in ("holds", "throws"):
+        event = (what, child, pick(kinds=("toy", "food") if what == "holds" else ("toy",)))
     elif what == "wears": event = (what, child, pick(kinds=("wear",)))
     elif what == "eats": event = (what, child, pick(kinds=("food",)))
     elif what == "kicks": event = (what, child, pick(names=_balls), 1 - child)
-    elif what in ("runs to", "looks at"): event = (what, child, int(rng.choice([1 - child, pick(kinds=("animal",)), pick(kinds=("large",))])))
+    elif what in ("runs to", "looks at"):
+        event = (what, child, int(rng.choice([1 - child, pick(kinds=("animal",)), pick(kinds=("large",))])))
     elif what == "afraid": event = (what, child, pick(kinds=("animal",)))
     elif what == "chases": event = (what, pick(kinds=("animal",)), child)
     elif what == "sits": event = (what, child, pick(names=_places))
     elif what == "next to": event = (what, int(rng.choice([child, pick(kinds=("animal",))])), pick(kinds=("large",)))
     elif what == "under": event = (what, int(rng.choice([child, pick(kinds=("animal",))])), pick(names=_trees))
-    elif what == "behind": event = (what, pick(kinds=("animal",)), pick(names=("table", "sandbox", "slide", "tent", "grill")))
+    elif what == "behind":
+        event = (what, pick(kinds=("animal",)), pick(names=("table", "sandbox", "slide", "tent", "grill")))
     elif what == "on": event = (what, pick(kinds=("food",)), pick(names=("table", "grill")))
     else: event = (what, pick(names=("plane", "cloud", "helicopter", "hot air balloon")), pick(names=_trees))
     return None if None in event else event
 
-_odds = np.array([{"wears": 2.0, "holds": 2.5, "sits": 1.5, "kicks": 1.5, "weather": 1.2, "happy": 0.8, "there": 0.6, "looks at": 0.6}.get(k, 1.0) for k in KIND_OF_STATEMENT])
+_odds = np.array([{"wears": 2.0, "holds": 2.5, "sits": 1.5, "kicks": 1.5, "weather": 1.2, "happy": 0.8, "there": 0.6,
+                   "looks at": 0.6}.get(k, 1.0) for k in KIND_OF_STATEMENT])
 _odds = _odds/_odds.sum()
 
+# %% ../../nbs/language/worlds.ipynb #5ecd8e31
 def _claims_of(event) -> list:
     "What an event takes hold of, so that two events do not ask for contrary things."
     what, who, *others = event
@@ -402,13 +441,15 @@ def _stand(scene, kind, x, size, flip, noise, rng, pose=-1, face=-1, up=0.0):
     y = _ground[size] - CLIPS[kind].height*SCALES[size]/2 - up
     scene[kind] = [kind, (x + rng.normal(0, noise))/WIDE, (y + rng.normal(0, noise))/HIGH, size, flip, pose, face]
 
-def _sky(scene, kind, x, noise, rng): scene[kind] = [kind, x/WIDE, rng.uniform(45, 110)/HIGH, int(rng.integers(2)), int(rng.integers(2)), -1, -1]
+def _sky(scene, kind, x, noise, rng):
+    scene[kind] = [kind, x/WIDE, rng.uniform(45, 110)/HIGH, int(rng.integers(2)), int(rng.integers(2)), -1, -1]
 
 def _attach(scene, kind, owner, place, noise, rng, drop=0.0):
     "Put a clip-art at a place of a child, at the child's depth."
     p = point(scene[owner], place) + rng.normal(0, noise/2, 2)
     scene[kind] = [kind, p[0]/WIDE, (p[1] + drop)/HIGH, scene[owner][3], scene[owner][4], -1, -1]
 
+# %% ../../nbs/language/worlds.ipynb #496404d4
 def stage_scene(events: list[tuple], world: Playground, rng: Generator) -> Float[ndarray, "n 7"] | None:
     "A scene [n, 7] in drawing order in which every event is true; None when this attempt failed."
     scene, noise = {}, world.noise
@@ -421,13 +462,16 @@ def stage_scene(events: list[tuple], world: Playground, rng: Generator) -> Float
         if what == "afraid": face[who] = 4
     spots = list(rng.permutation([90.0, 250.0, 410.0]) + rng.uniform(-30, 30, 3))
     for k in sorted(k for k in named if KINDS[k] == "large"):
-        _stand(scene, k, spots.pop() if spots else rng.uniform(80, 420), min(2, depth + int(rng.random() < 0.3)), int(rng.integers(2)), noise, rng)
+        _stand(scene, k, spots.pop() if spots else rng.uniform(80, 420), min(2, depth + int(rng.random() < 0.3)),
+               int(rng.integers(2)), noise, rng)
     for k in sorted(k for k in named if KINDS[k] == "child"):
         at = next((e for e in events if e[1] == k and e[0] in ("sits", "next to", "under")), None)
-        _place_beside(scene, k, at, spots, depth, noise, rng, pose.get(k, int(rng.choice([0, 0, 0, 2, 5, 6]))), face.get(k, int(rng.choice([0, 0, 0, 1]))))
+        _place_beside(scene, k, at, spots, depth, noise, rng, pose.get(k, int(rng.choice([0, 0, 0, 2, 5, 6]))),
+                      face.get(k, int(rng.choice([0, 0, 0, 1]))))
     for k in sorted(k for k in named if KINDS[k] == "animal"):
         at = next((e for e in events if e[1] == k and e[0] in ("next to", "under", "behind")), None)
-        near = next((e[2] for e in events if e[0] == "chases" and e[1] == k), next((e[1] for e in events if e[0] == "afraid" and e[2] == k), None))
+        near = next((e[2] for e in events if e[0] == "chases" and e[1] == k),
+                    next((e[1] for e in events if e[0] == "afraid" and e[2] == k), None))
         if at is None and near is not None: at = ("next to", k, near)
         _place_beside(scene, k, at, spots, depth, noise, rng)
     for what, who, *others in events: _arrange(scene, what, who, others, noise, rng)
@@ -436,9 +480,11 @@ def stage_scene(events: list[tuple], world: Playground, rng: Generator) -> Float
         else: _stand(scene, k, rng.uniform(50, 450), depth, int(rng.integers(2)), noise, rng)
     _distract(scene, world, depth, rng)
     rows = np.array(list(scene.values()), float)
-    fits = len(rows) <= world.most and (rows[:, 1] > 0.02).all() and (rows[:, 1] < 0.98).all() and (rows[:, 2] > 0.02).all() and (rows[:, 2] < 0.98).all()
+    fits = (len(rows) <= world.most and (rows[:, 1] > 0.02).all() and (rows[:, 1] < 0.98).all()
+            and (rows[:, 2] > 0.02).all() and (rows[:, 2] < 0.98).all())
     return rows[drawing_order(rows)] if fits and all(holds(e, rows) for e in events) else None
 
+# %% ../../nbs/language/worlds.ipynb #0f86df60
 def _place_beside(scene, k, at, spots, depth, noise, rng, pose=-1, face=-1):
     flip, up = int(rng.integers(2)), 26.0*(pose == 6)
     if at is None or at[2] not in scene:
@@ -453,57 +499,87 @@ def _place_beside(scene, k, at, spots, depth, noise, rng, pose=-1, face=-1):
     elif at[0] == "sits": up = 0.25*CLIPS[at[2]].height*SCALES[size]*(at[2] not in (NAMES["tent"],))
     _stand(scene, k, x, size, flip, noise, rng, pose, face, up)
 
+# %% ../../nbs/language/worlds.ipynb #71cde077
 def _arrange(scene, what, who, others, noise, rng):
-    if what == "above": _sky(scene, who, scene[others[0]][1]*WIDE + rng.normal(0, 15), noise, rng); scene[who][2] = rng.uniform(35, 60)/HIGH
+    if what == "above":
+        _sky(scene, who, scene[others[0]][1]*WIDE + rng.normal(0, 15), noise, rng)
+        scene[who][2] = rng.uniform(35, 60)/HIGH
     if what in ("kicks", "runs to", "looks at", "chases"):
         target = others[1] if what == "kicks" else others[0]
         if target in scene: scene[who][4] = int(scene[target][1] < scene[who][1])
     if what in ("holds", "eats"): _attach(scene, others[0], who, HAND, noise, rng)
-    elif what == "wears": _attach(scene, others[0], who, HEAD if "glasses" not in CLIPS[others[0]].name else (0.02, -0.34), noise/2, rng)
+    elif what == "wears":
+        _attach(scene, others[0], who, HEAD if "glasses" not in CLIPS[others[0]].name else (0.02, -0.34), noise/2, rng)
     elif what == "kicks": _attach(scene, others[0], who, FOOT, noise, rng, 5.0)
     elif what == "throws": _attach(scene, others[0], who, (0.5, -0.5), noise, rng)
     elif what == "on":
         table = scene[others[0]]
         top = table[2]*HIGH - CLIPS[others[0]].height*SCALES[int(table[3])]/2
-        scene[who] = [who, table[1] + rng.uniform(-40, 40)*SCALES[int(table[3])]/WIDE, (top - 0.4*CLIPS[who].height*SCALES[int(table[3])])/HIGH, table[3], int(rng.integers(2)), -1, -1]
+        scene[who] = [who, table[1] + rng.uniform(-40, 40)*SCALES[int(table[3])]/WIDE,
+                      (top - 0.4*CLIPS[who].height*SCALES[int(table[3])])/HIGH, table[3], int(rng.integers(2)), -1, -1]
 
+# %% ../../nbs/language/worlds.ipynb #e1813e35
 def _distract(scene, world, depth, rng):
     free = [k for k in _known(world, kinds=("sky", "large", "animal", "toy", "child")) if k not in scene]
     for k in rng.permutation(free)[:int(rng.integers(world.distractors[0], world.distractors[1] + 1))]:
         if len(scene) >= world.most: return
         k = int(k)
         if KINDS[k] == "sky": _sky(scene, k, rng.uniform(50, 450), 0, rng)
-        elif KINDS[k] == "child": _stand(scene, k, rng.uniform(60, 440), depth, int(rng.integers(2)), world.noise, rng, int(rng.choice([0, 2, 6])), int(rng.choice([0, 0, 1])))
-        else: _stand(scene, k, rng.uniform(60, 440), int(rng.choice(3, p=(0.3, 0.4, 0.3))) if KINDS[k] == "large" else depth, int(rng.integers(2)), world.noise, rng)
+        elif KINDS[k] == "child":
+            _stand(scene, k, rng.uniform(60, 440), depth, int(rng.integers(2)), world.noise, rng,
+                   int(rng.choice([0, 2, 6])), int(rng.choice([0, 0, 1])))
+        else:
+            _stand(scene, k, rng.uniform(60, 440), int(rng.choice(3, p=(0.3, 0.4, 0.3))) if KINDS[k] == "large"
+                   else depth, int(rng.integers(2)), world.noise, rng)
 
 # %% ../../nbs/language/worlds.ipynb #a533ddeb
 _plain_words = {
-    "there": ("there is {a} (here|in the park|on the grass)|{a} is (here|on the lawn)",), "weather": ("{a} is (in the sky|up there|above them)",),
-    "runs": ("{a} is (running|running fast|racing)",), "jumps": ("{a} is (jumping|hopping|leaping)",), "cheers": ("{a} has (both hands|arms) (in the air|up)",),
-    "holds": ("{a} (is (holding|carrying)|has) {b}",), "wears": ("{a} (is wearing|wears|has on) {b}",), "eats": ("{a} is (eating|having|tasting) {b}",),
-    "kicks": ("{a} is (kicking|passing) {b} to {c}|{a} kicks {b} towards {c}",), "throws": ("{a} is (throwing|tossing) {b}|{a} throws {b}",),
-    "runs to": ("{a} is (running|rushing) (towards|to) {b}",), "afraid": ("{a} is (afraid of|scared of|frightened by) {b}",),
+    "there": ("there is {a} (here|in the park|on the grass)|{a} is (here|on the lawn)",),
+                "weather": ("{a} is (in the sky|up there|above them)",),
+    "runs": ("{a} is (running|running fast|racing)",), "jumps": ("{a} is (jumping|hopping|leaping)",),
+                "cheers": ("{a} has (both hands|arms) (in the air|up)",),
+    "holds": ("{a} (is (holding|carrying)|has) {b}",), "wears": ("{a} (is wearing|wears|has on) {b}",),
+                "eats": ("{a} is (eating|having|tasting) {b}",),
+    "kicks": ("{a} is (kicking|passing) {b} to {c}|{a} kicks {b} towards {c}",),
+                "throws": ("{a} is (throwing|tossing) {b}|{a} throws {b}",),
+    "runs to": ("{a} is (running|rushing) (towards|to) {b}",),
+                "afraid": ("{a} is (afraid of|scared of|frightened by) {b}",),
     "chases": ("{a} is (chasing|following|after) {b}",), "looks at": ("{a} is (looking at|watching) {b}",),
-    "sits": ("{a} is (sitting|resting) (in|on|at) {b}",), "next to": ("{a} is (next to|beside|standing by) {b}",), "under": ("{a} is (under|beneath|below) {b}",),
-    "behind": ("{a} is (behind|hiding behind) {b}",), "on": ("{a} is on (top of|) {b}",), "above": ("{a} is (above|flying over|over) {b}",),
-    "happy": ("{a} is (happy|smiling|glad)",), "laughs": ("{a} is (laughing|very happy)",), "sad": ("{a} is (sad|crying|upset)",),
+    "sits": ("{a} is (sitting|resting) (in|on|at) {b}",), "next to": ("{a} is (next to|beside|standing by) {b}",),
+                "under": ("{a} is (under|beneath|below) {b}",),
+    "behind": ("{a} is (behind|hiding behind) {b}",), "on": ("{a} is on (top of|) {b}",),
+                "above": ("{a} is (above|flying over|over) {b}",),
+    "happy": ("{a} is (happy|smiling|glad)",), "laughs": ("{a} is (laughing|very happy)",),
+                "sad": ("{a} is (sad|crying|upset)",),
     "angry": ("{a} is (angry|mad|furious)",), "surprised": ("{a} is (surprised|shocked|amazed)",)}
+
+# %% ../../nbs/language/worlds.ipynb #049c71c4
 _indirect_words = {
-    "runs": ("{a} (is in a hurry|wants to win the race)",), "jumps": ("{a} (cannot stay on the ground|is up in the air)",), "cheers": ("{a} (won the game|says hooray)",),
-    "eats": ("{a} (is having lunch with|is hungry for) {b}",), "kicks": ("{a} is playing with {b} and {c}",), "afraid": ("{a} (wants to get away from|does not trust) {b}",),
-    "happy": ("{a} (is having a good time|likes this day)",), "laughs": ("{a} (thinks that is funny|heard a good joke)",), "sad": ("{a} (looks ready to cry|needs a hug|lost something)",),
+    "runs": ("{a} (is in a hurry|wants to win the race)",),
+                   "jumps": ("{a} (cannot stay on the ground|is up in the air)",),
+                   "cheers": ("{a} (won the game|says hooray)",),
+    "eats": ("{a} (is having lunch with|is hungry for) {b}",), "kicks": ("{a} is playing with {b} and {c}",),
+                   "afraid": ("{a} (wants to get away from|does not trust) {b}",),
+    "happy": ("{a} (is having a good time|likes this day)",),
+                   "laughs": ("{a} (thinks that is funny|heard a good joke)",),
+                   "sad": ("{a} (looks ready to cry|needs a hug|lost something)",),
     "angry": ("{a} (wants to fight|is in a bad mood)",), "surprised": ("{a} (cannot believe it|did not expect that)",)}
-_weather_words = {"sun": "(it is (hot|warm|a bright day)|the weather is fine)", "rain cloud": "(it will rain|everything is getting wet)",
+_weather_words = {"sun": "(it is (hot|warm|a bright day)|the weather is fine)",
+                  "rain cloud": "(it will rain|everything is getting wet)",
                   "lightning": "(a storm is coming|it is a stormy day)", "cloud": "(it is a grey day|the day is dull)"}
-_guises = {"crown": "{a} wants to be (king|queen)", "pirate hat": "{a} wants to be a pirate", "sunglasses": "{a} (looks cool|does not want to see the light)",
-           "wizard hat": "{a} can do magic", "chef hat": "{a} wants to cook", "viking helmet": "{a} came from the north"}
+_guises = {"crown": "{a} wants to be (king|queen)", "pirate hat": "{a} wants to be a pirate",
+           "sunglasses": "{a} (looks cool|does not want to see the light)",
+           "wizard hat": "{a} can do magic", "chef hat": "{a} wants to cook",
+           "viking helmet": "{a} came from the north"}
 
 def _name(kind: int, rng, said: list) -> list:
     noun = CLIPS[kind].nouns[rng.integers(len(CLIPS[kind].nouns))]
     words = tokenise(noun)
     if KINDS[kind] == "child": return [(w, -1 if w == "the" else kind) for w in words]
-    return [("the" if kind in said or rng.random() < 0.5 else "an" if words[0][0] in "aeio" else "a", -1), *((w, kind) for w in words)]
+    return [("the" if kind in said or rng.random() < 0.5 else "an" if words[0][0] in "aeio" else "a", -1),
+            *((w, kind) for w in words)]
 
+# %% ../../nbs/language/worlds.ipynb #d81fb99c
 def describe(events: list[tuple], world: Playground, rng: Generator) -> list[list[tuple]]:
     "A sentence for each event: [(word, category it names or -1)]."
     sentences, said, last_thing, last_child = [], [], None, None
@@ -513,7 +589,8 @@ def describe(events: list[tuple], world: Playground, rng: Generator) -> list[lis
             slots[role] = _name(k, rng, said)
             if KINDS[k] == "child" and k == last_child and role == "a":
                 if rng.random() < world.pronouns: slots[role] = [(("he", "she")[k], -1)]
-            elif KINDS[k] == "child" and role != "a" and k in said and rng.random() < world.pronouns: slots[role] = [(("him", "her")[k], -1)]
+            elif KINDS[k] == "child" and role != "a" and k in said and rng.random() < world.pronouns:
+                slots[role] = [(("him", "her")[k], -1)]
             elif k == last_thing and rng.random() < world.pronouns: slots[role] = [("it", -1)]
         template = f"({_plain_words[what][0]})"
         if rng.random() < world.indirect:
@@ -521,14 +598,17 @@ def describe(events: list[tuple], world: Playground, rng: Generator) -> list[lis
             elif what == "wears" and CLIPS[who[1]].name in _guises: template = _guises[CLIPS[who[1]].name]
             elif what in _indirect_words: template = f"({_indirect_words[what][0]})"
         sentence = phrase(template, rng, slots)
-        if who[0] == last_child and template.startswith("({a}") and rng.random() < world.omitted: sentence = sentence[len(slots["a"]):]
+        if who[0] == last_child and template.startswith("({a}") and rng.random() < world.omitted:
+            sentence = sentence[len(slots["a"]):]
         sentences.append(sentence)
         said += who
-        children, things = [k for k in who if KINDS[k] == "child"], [k for k in who if KINDS[k] != "child" and any(t == k for _, t in sentence)]
+        children, things = [k for k in who if KINDS[k] == "child"], [k for k in who if KINDS[k] != "child"
+                                                                     and any(t == k for _, t in sentence)]
         last_child = children[0] if who[0] in children else None
         last_thing = things[-1] if things else None
     return sentences
 
+# %% ../../nbs/language/worlds.ipynb #6a302fcf
 def playground(world: Playground, count: int, rng: Generator) -> list[dict]:
     "`count` scenes: clips [n, 7] in drawing order, events, sentences [[(word, tag)]], meaning (its number)."
     found, meaning = [], 0
@@ -540,7 +620,8 @@ def playground(world: Playground, count: int, rng: Generator) -> list[dict]:
             if scene is not None: staged.append(scene)
             if len(staged) == world.per_meaning or (not staged and _ > 12): break
         if len(staged) < world.per_meaning: continue
-        found += [{"clips": s, "events": events, "sentences": describe(events, world, rng), "meaning": meaning} for s in staged]
+        found += [{"clips": s, "events": events, "sentences": describe(events, world, rng), "meaning": meaning}
+                  for s in staged]
         meaning += 1
     return found[:count]
 
@@ -562,7 +643,8 @@ refrigerator .24 .6 .52|book .10 1.2 .62|clock .10 1.0 .26|vase .09 .6 .56|sciss
 
 @dataclass(frozen=True)
 class Thing:
-    "A category of boxes: typical size (root of the area, in parts of the picture), width over height, height of its centre."
+    """A category of boxes: typical size (root of the area, in parts of the picture), width over height, height of its
+    centre."""
     name: str
     size: float
     ratio: float
@@ -575,14 +657,19 @@ def _thing(entry: str) -> Thing:
 
 THINGS = tuple(_thing(e) for e in _things.replace("\n", "").split("|"))
 NUMBERS = ("", "a", "two", "three", "four")
-RELATIONS = {"left": ("to the left of", "left of"), "right": ("to the right of", "right of"), "front": ("in front of", "before"),
+RELATIONS = {"left": ("to the left of", "left of"), "right": ("to the right of", "right of"),
+             "front": ("in front of", "before"),
              "behind": ("behind", "at the back of"), "on": ("on", "on top of"), "over": ("over", "above")}
+
+# %% ../../nbs/language/worlds.ipynb #fd0ee78b
 _opposite = {"left": "right", "right": "left", "front": "behind", "behind": "front", "over": "under", "on": "under"}
-_with = {"right": "on the right", "left": "on the left", "front": "in front", "behind": "in the background", "on": "on it", "over": "over it"}
+_with = {"right": "on the right", "left": "on the left", "front": "in front", "behind": "in the background",
+         "on": "on it", "over": "over it"}
 
 @dataclass(frozen=True)
 class Layouts:
-    "Knobs. `categories`: how many of the 80 exist. `relations`: share of captions with a relation. `largest`: largest group. `distractors`: probability of an unmentioned box. `noise`: relative spread of sizes."
+    """Knobs. `categories`: how many of the 80 exist. `relations`: share of captions with a relation. `largest`: largest
+    group. `distractors`: probability of an unmentioned box. `noise`: relative spread of sizes."""
     categories: int = 80
     relations: float = 0.75
     largest: int = 4
@@ -595,7 +682,8 @@ def _box(kind, x, y, world, rng, scale=1.0):
     return [kind, x, y, size*math.sqrt(ratio), size/math.sqrt(ratio)]
 
 def relation_of(relation: str, a, b) -> bool:
-    "Does box a stand in that relation to box b? Boxes are [category, x, y, width, height] with x, y the centre, in parts of the picture."
+    """Does box a stand in that relation to box b? Boxes are [category, x, y, width, height] with x, y the centre, in
+    parts of the picture."""
     if relation == "left": return bool(a[1] < b[1] - 0.25*b[3])
     if relation == "right": return bool(a[1] > b[1] + 0.25*b[3])
     foot = lambda c: c[2] + c[4]/2
@@ -604,8 +692,10 @@ def relation_of(relation: str, a, b) -> bool:
     if relation == "on": return bool(abs(a[1] - b[1]) < 0.6*b[3] and b[2] - 0.75*b[4] < foot(a) < b[2] + 0.3*b[4])
     return bool(a[2] < b[2] - 0.3*b[4] and abs(a[1] - b[1]) < 0.6*b[3] + 0.1)
 
+# %% ../../nbs/language/worlds.ipynb #0dc586a3
 def draw_layout(world: Layouts, rng: Generator) -> dict:
-    "boxes [n, 5] (category, x, y, width, height) from bottom to top, left to right; facts: the tuples the caption states; caption tokens."
+    """boxes [n, 5] (category, x, y, width, height) from bottom to top, left to right; facts: the tuples the caption
+    states; caption tokens."""
     while True:
         a, b = (int(k) for k in rng.choice(world.categories, 2, replace=False))
         count = int(rng.choice([1, 1, 2, 2, 3, 4][:2 + world.largest]))
@@ -625,6 +715,7 @@ def draw_layout(world: Layouts, rng: Generator) -> dict:
         boxes.sort(key=lambda c: (-round(c[2] + c[4]/2, 2), c[1], c[0]))
         return {"boxes": np.array(boxes), "clauses": ((count, a), relation, None if alone else (1, b))}
 
+# %% ../../nbs/language/worlds.ipynb #5497eb6a
 def _member(kind, i, count, relation, anchor, world, rng):
     scale = {1: 1.0, 2: 0.9, 3: 0.78, 4: 0.68}[count]
     spread = THINGS[kind].size*math.sqrt(THINGS[kind].ratio)*scale
@@ -633,7 +724,8 @@ def _member(kind, i, count, relation, anchor, world, rng):
         x = 0.5 + shift if anchor is None else (0.25 if anchor[1] > 0.5 else 0.75) + shift
         return _box(kind, x + rng.normal(0, 0.03), THINGS[kind].level + rng.normal(0, 0.03), world, rng, scale)
     x, y, w, h = anchor[1:]
-    if relation in ("left", "right"): place = (x + (-1 if relation == "left" else 1)*(0.5*w + 0.1) + shift, THINGS[kind].level)
+    if relation in ("left", "right"):
+        place = (x + (-1 if relation == "left" else 1)*(0.5*w + 0.1) + shift, THINGS[kind].level)
     elif relation == "front": place = (x + shift, min(0.9, y + h/2 + 0.06))
     elif relation == "behind": place = (x + shift, y - 0.35*h - 0.08)
     elif relation == "on": place, scale = (x + 0.5*shift, y - 0.45*h), 0.8*scale
@@ -648,29 +740,37 @@ def _group(count: int, kind: int) -> str:
     name = THINGS[kind].name if count == 1 else THINGS[kind].plural
     return f"{'an' if count == 1 and name[0] in 'aeiou' else NUMBERS[count]} {name}"
 
-LAYOUT_TEMPLATES = ("{g} {r} {o}", "there {v} {g} {r} {o}", "a (picture|photo) of {g} {r} {o}", "{o} with {g} {w}", "{g} (stand|can be seen) {r} {o}")
+LAYOUT_TEMPLATES = ("{g} {r} {o}", "there {v} {g} {r} {o}", "a (picture|photo) of {g} {r} {o}", "{o} with {g} {w}",
+                    "{g} (stand|can be seen) {r} {o}")
 
 def layout_caption(clauses: tuple, template: int, rng: Generator) -> list[str]:
     "A caption of ((count, category), relation, (1, category) or None) in one of five templates."
     (count, a), relation, other = clauses
-    if other is None: return [w for w, _ in phrase(LAYOUT_TEMPLATES[template] if template in (1, 2) else "{g}", rng, {"v": "is" if count == 1 else "are", "g": _group(count, a), "r": "", "o": ""})]
+    if other is None:
+        return [w for w, _ in phrase(LAYOUT_TEMPLATES[template] if template in (1, 2) else "{g}", rng,
+                                     {"v": "is" if count == 1 else "are", "g": _group(count, a), "r": "", "o": ""})]
     r = "and" if relation is None else str(rng.choice(RELATIONS[relation]))
-    slots = {"v": "is" if count == 1 else "are", "g": _group(count, a), "r": r, "o": _group(*other), "w": "" if relation is None else _with[relation]}
+    slots = {"v": "is" if count == 1 else "are", "g": _group(count, a), "r": r, "o": _group(*other),
+             "w": "" if relation is None else _with[relation]}
     line = "{g} and {o}" if relation is None and template == 4 else LAYOUT_TEMPLATES[template]
     return [w for w, _ in phrase(line, rng, slots)]
 
-@lru_cache(maxsize=None)
+@cache
 def _thing_names() -> tuple:
-    return tuple(sorted(((tuple(tokenise(n)), i) for i, t in enumerate(THINGS) for n in {t.name, t.plural}), key=lambda p: (-len(p[0]), p)))
+    return tuple(sorted(((tuple(tokenise(n)), i) for i, t in enumerate(THINGS) for n in {t.name, t.plural}),
+                        key=lambda p: (-len(p[0]), p)))
 
+# %% ../../nbs/language/worlds.ipynb #36c44c77
 def read_layout_caption(words: list[str]) -> frozenset:
-    "The facts a caption states: (category,), (category, count), (category, relation, category). The inverse of `layout_caption`."
+    """The facts a caption states: (category,), (category, count), (category, relation, category). The inverse of
+    `layout_caption`."""
     groups, rest, i = [], [], 0
     while i < len(words):
         for name, kind in _thing_names():
             if tuple(words[i:i + len(name)]) == name:
                 before = words[i - 1] if i else ""
-                groups.append((kind, {"a": 1, "an": 1}.get(before, NUMBERS.index(before) if before in NUMBERS[2:] else 1), len(rest)))
+                groups.append((kind, {"a": 1, "an": 1}.get(before, NUMBERS.index(before) if before in NUMBERS[2:]
+                                                           else 1), len(rest)))
                 i += len(name)
                 break
         else: rest.append(words[i]); i += 1
@@ -684,6 +784,7 @@ def read_layout_caption(words: list[str]) -> frozenset:
     found = [r for r, names in RELATIONS.items() for n in names if f" {n} " in f" {between} "]
     return frozenset(facts | {(a, found[0], b)} if found else facts)
 
+# %% ../../nbs/language/worlds.ipynb #c41e2ec4
 def layouts(world: Layouts, count: int, rng: Generator) -> list[dict]:
     "`count` layouts: boxes [n, 5], clauses, five captions (token lists), the facts that they state."
     found = []
@@ -712,11 +813,14 @@ def fill_box(image, box, value) -> None:
 # %% ../../nbs/language/worlds.ipynb #3b6b81ef
 PATCH_THINGS = ("bus", "boat", "house", "ball", "kite", "tree", "sign", "car")
 STUFF = ("sky", "grass", "road", "water", "sand")
-COLOURS = {"red": (205, 45, 45), "blue": (50, 90, 200), "yellow": (235, 200, 50), "green": (45, 150, 70), "purple": (140, 70, 170), "white": (240, 240, 240)}
+COLOURS = {"red": (205, 45, 45), "blue": (50, 90, 200), "yellow": (235, 200, 50), "green": (45, 150, 70),
+           "purple": (140, 70, 170), "white": (240, 240, 240)}
 PATTERNS = ("plain", "striped", "dotted")
-_patch_size = {"bus": (.42, .26), "boat": (.36, .24), "house": (.34, .34), "ball": (.17, .17), "kite": (.20, .22), "tree": (.26, .40), "sign": (.18, .30), "car": (.32, .18)}
+_patch_size = {"bus": (.42, .26), "boat": (.36, .24), "house": (.34, .34), "ball": (.17, .17), "kite": (.20, .22),
+               "tree": (.26, .40), "sign": (.18, .30), "car": (.32, .18)}
 _aloft = ("kite", "ball")
-_stuff_words = {"sky": ("sky",), "grass": ("grass", "meadow"), "road": ("road", "street"), "water": ("water", "lake"), "sand": ("sand", "beach")}
+_stuff_words = {"sky": ("sky",), "grass": ("grass", "meadow"), "road": ("road", "street"), "water": ("water", "lake"),
+                "sand": ("sand", "beach")}
 _stuff_colour = {"grass": (105, 165, 75), "road": (120, 120, 125), "water": (70, 130, 180), "sand": (225, 200, 140)}
 SKIES = {"blue": (140, 195, 240), "evening": (240, 170, 120)}
 
@@ -726,18 +830,24 @@ def patch_mask(name: str, h: int, w: int) -> Bool[ndarray, "h w"]:
     disc = lambda cx, cy, rx, ry: ((x - cx)/rx)**2 + ((y - cy)/ry)**2 <= 1
     shapes = {"bus": (y < 0.82) | disc(0.22, 0.82, 0.14, 0.18) | disc(0.78, 0.82, 0.14, 0.18),
               "boat": ((y > 0.6) & (abs(x - 0.5) < 0.5 - 0.5*(y - 0.6))) | ((abs(x - 0.5) < 0.4*y) & (y < 0.6)),
-              "house": (y > 0.4) | (abs(x - 0.5) < 1.25*y), "ball": disc(0.5, 0.5, 0.5, 0.5), "kite": abs(x - 0.5) + abs(y - 0.5) < 0.5,
-              "tree": disc(0.5, 0.36, 0.5, 0.38) | ((abs(x - 0.5) < 0.1) & (y > 0.5)), "sign": disc(0.5, 0.3, 0.5, 0.32) | ((abs(x - 0.5) < 0.09) & (y > 0.5)),
-              "car": ((y > 0.42) & (y < 0.85)) | ((abs(x - 0.5) < 0.28) & (y < 0.5)) | disc(0.22, 0.85, 0.15, 0.17) | disc(0.78, 0.85, 0.15, 0.17)}
+              "house": (y > 0.4) | (abs(x - 0.5) < 1.25*y), "ball": disc(0.5, 0.5, 0.5, 0.5),
+              "kite": abs(x - 0.5) + abs(y - 0.5) < 0.5,
+              "tree": disc(0.5, 0.36, 0.5, 0.38) | ((abs(x - 0.5) < 0.1) & (y > 0.5)),
+              "sign": disc(0.5, 0.3, 0.5, 0.32) | ((abs(x - 0.5) < 0.09) & (y > 0.5)),
+              "car": ((y > 0.42) & (y < 0.85)) | ((abs(x - 0.5) < 0.28) & (y < 0.5)) | disc(0.22, 0.85, 0.15, 0.17)
+              | disc(0.78, 0.85, 0.15, 0.17)}
     return np.broadcast_to(shapes[name], (h, w))
 
+# %% ../../nbs/language/worlds.ipynb #d5ba7069
 def texture(colour: str, pattern: str, h: int, w: int, rng: Generator) -> Float[ndarray, "h w 3"]:
     "A shaded surface in a colour and a pattern, 0 to 255."
     base = np.array(COLOURS[colour], float)[None, None]*np.ones((h, w, 1))
     y, x = np.mgrid[:h, :w]
-    dark = {"plain": np.zeros((h, w), bool), "striped": (x + int(rng.integers(4))) % 4 < 2, "dotted": (x % 4 < 2) & (y % 4 < 2)}[pattern]
+    dark = {"plain": np.zeros((h, w), bool), "striped": (x + int(rng.integers(4))) % 4 < 2,
+            "dotted": (x % 4 < 2) & (y % 4 < 2)}[pattern]
     base = np.where(dark[..., None], 0.35*base, base)
-    return np.clip(base*(0.82 + 0.36*(x[..., None] + 0.5)/w)*rng.uniform(0.9, 1.08) + rng.normal(0, 4, (h, w, 1)), 0, 255)
+    return np.clip(base*(0.82 + 0.36*(x[..., None] + 0.5)/w)*rng.uniform(0.9, 1.08) + rng.normal(0, 4, (h, w, 1)), 0,
+                   255)
 
 def _scenery(ground: str, sky: str, horizon: float, pixels: int, rng) -> tuple:
     y = (np.arange(pixels)[:, None, None] + 0.5)/pixels*np.ones((1, pixels, 1))
@@ -750,23 +860,28 @@ def _scenery(ground: str, sky: str, horizon: float, pixels: int, rng) -> tuple:
 
 @dataclass(frozen=True)
 class Patches:
-    "Knobs. `things`: how many categories of things exist (of 8). `pixels`: side of a picture. `most`: most things in a picture. `named`: share of colours and of patterns that the caption names."
+    """Knobs. `things`: how many categories of things exist (of 8). `pixels`: side of a picture. `most`: most things in
+    a picture. `named`: share of colours and of patterns that the caption names."""
     things: int = 8
     pixels: int = 32
     most: int = 3
     named: float = 0.7
 
+# %% ../../nbs/language/worlds.ipynb #7baeecc7
 def draw_picture(world: Patches, rng: Generator) -> dict:
-    "image [p, p, 3] uint8; regions: boxes, masks and categories of stuff and things in drawing order; things with colour and pattern; caption."
+    """image [p, p, 3] uint8; regions: boxes, masks and categories of stuff and things in drawing order; things with
+    colour and pattern; caption."""
     p, ground = world.pixels, str(rng.choice(STUFF[1:]))
     sky, horizon = str(rng.choice(list(SKIES))), rng.uniform(0.38, 0.55)
     image, above = _scenery(ground, sky, horizon, p, rng)
     owner = np.where(above, 0, 1)
-    names = [n for n in PATCH_THINGS[:world.things] if (n != "boat" or ground in ("water", "sand")) and (n not in ("bus", "car") or ground != "water")]
+    names = [n for n in PATCH_THINGS[:world.things] if (n != "boat" or ground in ("water", "sand"))
+             and (n not in ("bus", "car") or ground != "water")]
     things = []
     for k, name in enumerate(rng.choice(names, int(rng.integers(1, world.most + 1)), replace=False)):
         w, h = (max(4, round(s*p*rng.uniform(0.85, 1.15))) for s in _patch_size[name])
-        cy = rng.uniform(0.14, 0.28) if name in _aloft and rng.random() < 0.7 else min(rng.uniform(horizon + 0.1, 0.88), 0.97) - 0.5*h/p + 0.05
+        cy = (rng.uniform(0.14, 0.28) if name in _aloft and rng.random() < 0.7
+              else min(rng.uniform(horizon + 0.1, 0.88), 0.97) - 0.5*h/p + 0.05)
         left, top = int(np.clip(rng.integers(0, p - w + 1), 0, p - w)), int(np.clip(round(cy*p - h/2), 0, p - h))
         colour, pattern = str(rng.choice(list(COLOURS))), str(rng.choice(PATTERNS))
         mask = patch_mask(str(name), h, w)
@@ -774,22 +889,28 @@ def draw_picture(world: Patches, rng: Generator) -> dict:
         part[mask] = texture(colour, pattern, h, w, rng)[mask]
         owner[top:top + h, left:left + w][mask] = 2 + k
         things.append({"name": str(name), "colour": colour, "pattern": pattern})
-    return {"image": image.astype(np.uint8), "owner": owner, "ground": ground, "sky": sky, "things": things, **_patch_caption(things, ground, sky, world, rng)}
+    return {"image": image.astype(np.uint8), "owner": owner, "ground": ground, "sky": sky, "things": things,
+            **_patch_caption(things, ground, sky, world, rng)}
 
+# %% ../../nbs/language/worlds.ipynb #d837db97
 def _patch_caption(things, ground, sky, world, rng) -> dict:
     "Tokens, and for each thing what they say of it."
     parts, said = [], []
     for t in things:
-        words = {"colour": t["colour"] if rng.random() < world.named else None, "pattern": t["pattern"] if t["pattern"] != "plain" and rng.random() < world.named else None}
-        look = ([{"striped": "(striped|stripy)", "dotted": "(dotted|spotted)"}[words["pattern"]]] if words["pattern"] else []) + ([words["colour"]] if words["colour"] else [])
+        words = {"colour": t["colour"] if rng.random() < world.named else None, "pattern": t["pattern"]
+                 if t["pattern"] != "plain" and rng.random() < world.named else None}
+        look = ([{"striped": "(striped|stripy)", "dotted": "(dotted|spotted)"}[words["pattern"]]] if words["pattern"]
+                else []) + ([words["colour"]] if words["colour"] else [])
         parts.append(" ".join(["a", *look, t["name"]])); said.append(words)
-    line = " and ".join(parts) + f" (on|by) the ({'|'.join(_stuff_words[ground])})" + (f" under ({'an' if sky[0] in 'aeiou' else 'a'}|the) {sky} sky" if rng.random() < world.named else "")
+    line = (" and ".join(parts) + f" (on|by) the ({'|'.join(_stuff_words[ground])})"
+            + (f" under ({'an' if sky[0] in 'aeiou' else 'a'}|the) {sky} sky" if rng.random() < world.named else ""))
     return {"caption": [w for w, _ in phrase(line, rng)], "said": said}
 
 def read_patch_caption(words: list[str]) -> frozenset:
     "Facts of a patch caption: (thing,), (thing, colour), (thing, pattern), (stuff,), (sky, colour)."
     facts, look = set(), []
-    reading = {"striped": "striped", "stripy": "striped", "dotted": "dotted", "spotted": "dotted", **{c: c for c in COLOURS}, "evening": "evening"}
+    reading = {"striped": "striped", "stripy": "striped", "dotted": "dotted", "spotted": "dotted",
+               **{c: c for c in COLOURS}, "evening": "evening"}
     ground = {w: s for s, names in _stuff_words.items() for w in names}
     for w in words:
         if w in reading: look.append(reading[w])
@@ -801,8 +922,9 @@ def read_patch_caption(words: list[str]) -> frozenset:
 
 # %% ../../nbs/language/worlds.ipynb #30606188
 def cut_patches(picture: dict, world: Patches, side: int = 16) -> list[dict]:
-    """The patches of a picture, stuff first (connected components, with the holes that things leave), then things: category (things, then
-    stuff), box [x, y, w, h] in parts, colour [side, side, 3] and mask [side, side] uint8, and what is known about it."""
+    """The patches of a picture, stuff first (connected components, with the holes that things leave), then things:
+    category (things, then stuff), box [x, y, w, h] in parts, colour [side, side, 3] and mask [side, side] uint8, and
+    what is known about it."""
     from scipy import ndimage
     p, found = picture["image"].shape[0], []
     for k in range(2 + len(picture["things"])):
@@ -814,13 +936,18 @@ def cut_patches(picture: dict, world: Patches, side: int = 16) -> list[dict]:
             y0, y1, x0, x1 = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
             rows, columns = y0 + (np.arange(side)*(y1 - y0))//side, x0 + (np.arange(side)*(x1 - x0))//side
             colour, mask = picture["image"][rows][:, columns], (parts == j)[rows][:, columns]
-            known = {"colour": picture["sky"] if name == "sky" else None, "pattern": None} if k < 2 else picture["things"][k - 2]
-            found.append({"category": world.things + STUFF.index(name) if k < 2 else PATCH_THINGS.index(name), "box": np.array([(x0 + x1)/2, (y0 + y1)/2, x1 - x0, y1 - y0])/p,
-                          "rgb": colour*mask[..., None].astype(np.uint8), "mask": mask.astype(np.uint8), "known": known, "thing": k - 2 if k >= 2 else -1})
+            known = ({"colour": picture["sky"] if name == "sky" else None, "pattern": None} if k < 2
+                     else picture["things"][k - 2])
+            found.append({"category": world.things + STUFF.index(name) if k < 2 else PATCH_THINGS.index(name),
+                          "box": np.array([(x0 + x1)/2, (y0 + y1)/2, x1 - x0, y1 - y0])/p,
+                          "rgb": colour*mask[..., None].astype(np.uint8), "mask": mask.astype(np.uint8), "known": known,
+                          "thing": k - 2 if k >= 2 else -1})
     return found
 
+# %% ../../nbs/language/worlds.ipynb #d5ef061c
 def place_patch(canvas, cover, rgb, mask, box) -> None:
-    "Draw a patch [side, side] into canvas [p, p, 3] and cover [p, p] (uint8, in place) at box [x, y, w, h] in parts of the canvas."
+    """Draw a patch [side, side] into canvas [p, p, 3] and cover [p, p] (uint8, in place) at box [x, y, w, h] in parts
+    of the canvas."""
     p, side = cover.shape[0], mask.shape[0]
     w, h = max(1, round(box[2]*p)), max(1, round(box[3]*p))
     left, top = round(box[0]*p - w/2), round(box[1]*p - h/2)
@@ -832,12 +959,14 @@ def place_patch(canvas, cover, rgb, mask, box) -> None:
     cover[ys[0]:ys[-1] + 1, xs[0]:xs[-1] + 1][m] = 1
 
 def pictures(world: Patches, count: int, rng: Generator) -> list[dict]:
-    "`count` pictures with their patches; those whose things hide each other (fewer than six pixels left) are drawn again."
+    """`count` pictures with their patches; those whose things hide each other (fewer than six pixels left) are drawn
+    again."""
     found = []
     while len(found) < count:
         picture = draw_picture(world, rng)
         patches = cut_patches(picture, world)
-        if len([p for p in patches if p["thing"] >= 0]) == len(picture["things"]) and len(patches) <= 9: found.append({**picture, "patches": patches, "facts": read_patch_caption(picture["caption"])})
+        if len([p for p in patches if p["thing"] >= 0]) == len(picture["things"]) and len(patches) <= 9:
+            found.append({**picture, "patches": patches, "facts": read_patch_caption(picture["caption"])})
     return found
 
 # %% ../../nbs/language/worlds.ipynb #6c56110a
@@ -856,7 +985,7 @@ def read_abstract_scenes(root) -> dict:
     expression)] with x, y in parts of 500 by 400, sentences [groups of three]}], categories (names), left_out (numbers of scenes without
     clip-art or sentences). Raises `PaperKitError` naming file and line for a line that cannot be read and for values that are no numbers."""
     root, path = Path(root), Path(root)/"Scenes_10020.txt"
-    scenes, names, instance = {}, {}, Counter()
+    scenes, names, instance, scene = {}, {}, Counter(), None
     for number, line in enumerate(_lines(path), 1):
         part = line.split()
         if len(part) < 2: continue
@@ -868,7 +997,9 @@ def read_abstract_scenes(root) -> dict:
                 continue
             kind, pose, expression = clip_of_file(part[0])
             x, y, size, flip = float(part[3]), float(part[4]), int(part[5]), int(part[6])
-            if not (math.isfinite(x) and math.isfinite(y) and size in (0, 1, 2) and flip in (0, 1)): raise ValueError("out of range")
+            finite = abs(x) < 1e6 and abs(y) < 1e6
+            sound = finite and size in (0, 1, 2) and flip in (0, 1) and scene in scenes
+            if not sound: raise ValueError("out of range")
         except (ValueError, IndexError, KeyError) as error:
             raise PaperKitError("a line of Abstract Scenes cannot be read", file=f"{path}:{number}", expected="class count, or: file, two ids, x, y, scale 0-2, flip 0-1",
                                 found=line[:80], next_step="get the file again") from error
@@ -891,19 +1022,24 @@ def _sentences(path: Path) -> dict:
 
 # %% ../../nbs/language/worlds.ipynb #f7e4770a
 def read_coco(root, split: str = "val2017") -> dict:
-    """COCO's instances and captions of a split: images [{image, boxes [n, 5] (category from 0, centre x, y, width, height in parts),
-    captions}] with at least one box and a caption; categories (names); left_out (number of unusable boxes). Raises `PaperKitError`."""
+    """COCO's instances and captions of a split: images [{image, boxes [n, 5] (category from 0, centre x, y, width,
+    height in parts), captions}] with at least one box and a caption; categories (names); left_out (number of unusable
+    boxes). Raises `PaperKitError`."""
     documents = {}
     for what in ("instances", "captions"):
         path = Path(root)/"annotations"/f"{what}_{split}.json"
         said = dict(what="an annotation file of COCO cannot be read", next_step="get it from cocodataset.org")
         documents[what] = read_json(path, "the published json", dict, 2_000_000_000, **said)
         missing = {"images", "annotations"} - set(documents[what])
-        if missing: raise PaperKitError("an annotation file of COCO is not complete", file=str(path), expected="images and annotations", found=f"no {', '.join(sorted(missing))}", next_step="get it again")
+        if missing:
+            raise PaperKitError("an annotation file of COCO is not complete", file=str(path),
+                                expected="images and annotations", found=f"no {', '.join(sorted(missing))}",
+                                next_step="get it again")
     path = Path(root)/"annotations"/f"instances_{split}.json"
     with reading(path, "the published json", **said):
         return _coco_images(documents, split)
 
+# %% ../../nbs/language/worlds.ipynb #a931fde1
 def _coco_images(documents: dict, split: str) -> dict:
     categories = sorted(documents["instances"].get("categories", []), key=lambda c: c["id"])
     order = {c["id"]: i for i, c in enumerate(categories)}
@@ -912,23 +1048,31 @@ def _coco_images(documents: dict, split: str) -> dict:
     images, left_out = {i: {"image": i, "boxes": [], "captions": []} for i in size}, 0
     for a in documents["instances"]["annotations"]:
         if a["image_id"] not in size or a["category_id"] not in order:
-            raise PaperKitError("an annotation of COCO points nowhere", file=f"instances_{split}.json", expected="a known image and category", found=f"image {a['image_id']}, category {a['category_id']}", next_step="get the file again")
+            raise PaperKitError("an annotation of COCO points nowhere", file=f"instances_{split}.json",
+                                expected="a known image and category",
+                                found=f"image {a['image_id']}, category {a['category_id']}",
+                                next_step="get the file again")
         x, y, w, h = (float("nan") if v is None else float(v) for v in a["bbox"])
         W, H = size[a["image_id"]]
         if not (all(-1e9 < v < 1e9 for v in (x, y, w, h)) and w > 0 and h > 0): left_out += 1
         else: images[a["image_id"]]["boxes"].append([order[a["category_id"]], (x + w/2)/W, (y + h/2)/H, w/W, h/H])
     for a in documents["captions"]["annotations"]:
         if a["image_id"] in images: images[a["image_id"]]["captions"].append(a["caption"].strip())
-    found = [{**v, "boxes": np.array(sorted(v["boxes"], key=lambda c: (-(c[2] + c[4]/2), c[1], c[0])))} for v in images.values() if v["boxes"] and v["captions"]]
+    found = [{**v, "boxes": np.array(sorted(v["boxes"], key=lambda c: (-(c[2] + c[4]/2), c[1], c[0])))}
+             for v in images.values() if v["boxes"] and v["captions"]]
     names = [c["name"] for c in categories]
     return {"images": found, "categories": names, "left_out": left_out}
 
+# %% ../../nbs/language/worlds.ipynb #a734128b
 def read_stuff(path, least: float = 0.01) -> list[tuple]:
-    "[(label, mask [h, w])]: connected components of a COCO-Stuff label map with at least `least` of its area. Raises `PaperKitError` for a file that is no label map."
+    """[(label, mask [h, w])]: connected components of a COCO-Stuff label map with at least `least` of its area. Raises
+    `PaperKitError` for a file that is no label map."""
     from scipy import ndimage
     labels = read_picture(path, expected="a PNG of labels", what="a stuff map cannot be read", next_step="get it again")
     if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise PaperKitError("a stuff map has no labels", file=str(path), expected="one channel of 8 bits", found=f"shape {list(labels.shape)}, {labels.dtype}", next_step="use the *_pixelmaps of COCO-Stuff")
+        raise PaperKitError("a stuff map has no labels", file=str(path), expected="one channel of 8 bits",
+                            found=f"shape {list(labels.shape)}, {labels.dtype}",
+                            next_step="use the *_pixelmaps of COCO-Stuff")
     found = []
     for label in np.unique(labels[(labels >= 92) & (labels < 255)]):
         parts, n = ndimage.label(labels == label)

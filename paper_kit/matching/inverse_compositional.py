@@ -16,7 +16,8 @@ from torch import nn
 
 from ..kit.claims import above, all_above, all_below, all_of, at_least, below, less, more, none_of
 from ..kit.files import PaperKitError
-from ..kit.geometry import axis_angle_to_matrix, intrinsics, invert, matrix_to_axis_angle, pixel_centres, rigid, transform, unproject
+from ..kit.geometry import (axis_angle_to_matrix, intrinsics, invert, matrix_to_axis_angle, pixel_centres,
+                                    rigid, transform, unproject)
 from ..kit.nn import parameter_count, seeded
 from ..kit.train import cosine, train
 from .worlds import FAMILIES, Clip, camera_clip, object_clip
@@ -66,25 +67,29 @@ def exp_se3(xi: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 4"]:
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #755b1512
 class Rigid:
-    """A family of warps: 3D motion of pixels of known depth (Eq 20). `inverse_depth` [b, 1, h, w] in 1/m (0: unknown, the pixel is not used),
-    `K` [b, 3, 3] in pixels of this size. A state is a rigid matrix."""
+    """A family of warps: 3D motion of pixels of known depth (Eq 20). `inverse_depth` [b, 1, h, w] in 1/m (0: unknown,
+    the pixel is not used), `K` [b, 3, 3] in pixels of this size. A state is a rigid matrix."""
     def __init__(self, inverse_depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]):
         self.q, (b, _, h, w) = inverse_depth, inverse_depth.shape
         self.f, self.c = K[:, None, None, [0, 1], [0, 1]], K[:, None, None, [0, 1], [2, 2]]
         self.xy = (pixel_centres(h, w, dtype=inverse_depth.dtype, device=inverse_depth.device) - self.c)/self.f
         self.valid = inverse_depth > 0
 
-    def identity(self) -> Float[Tensor, "b 4 4"]: return torch.eye(4, dtype=self.q.dtype, device=self.q.device).expand(len(self.q), 4, 4)
+    def identity(self) -> Float[Tensor, "b 4 4"]:
+        return torch.eye(4, dtype=self.q.dtype, device=self.q.device).expand(len(self.q), 4, 4)
 
     def state(self, xi: Float[Tensor, "b 6"]) -> Float[Tensor, "b 4 4"]: return exp_se3(xi)
 
     def update(self, state, step: Float[Tensor, "b 6"]): return state @ exp_se3(-step)
 
-    def place(self, state: Float[Tensor, "*s b 4 4"]) -> tuple[Float[Tensor, "*s b h w 2"], Float[Tensor, "*s b 1 h w"]]:
-        "Where each pixel goes (for several states a pair at once, if there are axes before the batch), and its inverse depth there (0 or less: behind the camera)."
+    def place(self, state: Float[Tensor, "*s b 4 4"]) -> tuple[Float[Tensor, "*s b h w 2"],
+                                                               Float[Tensor, "*s b 1 h w"]]:
+        """Where each pixel goes (for several states a pair at once, if there are axes before the batch), and its
+        inverse depth there (0 or less: behind the camera)."""
         ray = F.pad(self.xy, (0, 1), value=1.0)
         b, h, w = self.q[:, 0].shape
-        moved = (ray.flatten(1, 2) @ state[..., :3, :3].mT).unflatten(-2, (h, w)) + self.q[:, 0, ..., None]*state[..., None, None, :3, 3]
+        moved = (ray.flatten(1, 2) @ state[..., :3, :3].mT).unflatten(-2, (h, w)) + self.q[:, 0, ...,
+            None]*state[..., None, None, :3, 3]
         z = moved[..., 2:]
         safe = torch.where(z.abs() < 1e-4, torch.full_like(z, 1e-4), z)
         return self.f*moved[..., :2]/safe + self.c, (self.q[:, 0]/safe[..., 0])[..., None, :, :]
@@ -99,7 +104,8 @@ class Rigid:
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #a63fb33e
 class Affine:
-    "A family of warps: x -> A x + b in coordinates from -1 to 1 along the longer side (so that all levels share a state). A state is a 3 x 3 matrix."
+    """A family of warps: x -> A x + b in coordinates from -1 to 1 along the longer side (so that all levels share a
+    state). A state is a 3 x 3 matrix."""
     def __init__(self, like: Float[Tensor, "b 1 h w"]):
         (b, _, h, w), self.like = like.shape, like
         self.half, self.c = max(h, w)/2, like.new_tensor([w/2, h/2])
@@ -116,23 +122,30 @@ class Affine:
 
     def place(self, state):
         b, h, w, _ = self.xy.shape
-        return (self.xy.flatten(1, 2) @ state[..., :2, :2].mT).unflatten(-2, (h, w))*self.half + state[..., None, None, :2, 2]*self.half + self.c, None
+        return (self.xy.flatten(1, 2) @ state[..., :2, :2].mT).unflatten(-2, (h, w))*self.half + state[..., None,
+            None, :2, 2]*self.half + self.c, None
 
     def jacobian(self):
         (x, y), o = self.xy.unbind(-1), torch.zeros_like(self.xy[..., 0])
         one = torch.ones_like(o)
-        return (torch.stack([torch.stack([x, y, o, o, one, o], -1), torch.stack([o, o, x, y, o, one], -1)], -2)*self.half).flatten(1, 2)
+        return (torch.stack([torch.stack([x, y, o, o, one, o], -1), torch.stack([o, o, x, y, o, one], -1)],
+                            -2)*self.half).flatten(1, 2)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #ab81b23c
-def sample(image: Float[Tensor, "b c h w"], place: Float[Tensor, "b h w 2"], mode: str = "bilinear") -> Float[Tensor, "b c h w"]:
-    "Values at (column, row), for several places a pair at once if there are axes before the batch. Pixel centres are at half-integers, so sampling at the pixel centres returns the image."
+def sample(image: Float[Tensor, "b c h w"], place: Float[Tensor, "b h w 2"],
+           mode: str = "bilinear") -> Float[Tensor, "b c h w"]:
+    """Values at (column, row), for several places a pair at once if there are axes before the batch. Pixel centres are
+    at half-integers, so sampling at the pixel centres returns the image."""
     h, w = image.shape[-2:]
     many = image.expand(*place.shape[:-3], *image.shape[1:]).reshape(-1, *image.shape[1:])
-    return F.grid_sample(many, (2*place/place.new_tensor([w, h]) - 1).reshape(-1, *place.shape[-3:]), mode=mode, padding_mode="border", align_corners=False).unflatten(0, place.shape[:-3])
+    return F.grid_sample(many, (2*place/place.new_tensor([w, h]) - 1).reshape(-1, *place.shape[-3:]),
+                         mode=mode, padding_mode="border", align_corners=False).unflatten(0, place.shape[:-3])
 
-def residual(family, state, template: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b 1 h w"], image_q: Float[Tensor, "b 1 h w"] | None = None, behind: float = 0.1,
+def residual(family, state, template: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b 1 h w"],
+             image_q: Float[Tensor, "b 1 h w"] | None = None, behind: float = 0.1,
              mode: str = "bilinear") -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
-    """r = I(xi) - T(0), and I(xi). Pixels out of view, without depth, or hidden (something in I is nearer by more than `behind` in 1/m: the z-buffer test) get residual zero."""
+    """r = I(xi) - T(0), and I(xi). Pixels out of view, without depth, or hidden (something in I is nearer by more than
+    `behind` in 1/m: the z-buffer test) get residual zero."""
     place, q = family.place(state)
     warped = sample(image if image_q is None or q is None else torch.cat([image, image_q], 1), place, mode)
     h, w = template.shape[-2:]
@@ -145,13 +158,16 @@ def residual(family, state, template: Float[Tensor, "b 1 h w"], image: Float[Ten
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #9179243b
 def sobel(image: Float[Tensor, "b 1 h w"], unit: bool = False) -> Float[Tensor, "b 2 h w"]:
-    "d/d(column, row) by the Sobel operator, borders repeated. `unit`: divided by its length, as the authors' code does."
+    """d/d(column, row) by the Sobel operator, borders repeated. `unit`: divided by its length, as the authors' code
+    does."""
     k = image.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])/8
     g = F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), torch.stack([k, k.T])[:, None])
     return g/(g.square().sum(1, keepdim=True) + 1e-8).sqrt() if unit else g
 
-def solve(H: Float[Tensor, "b 6 6"], g: Float[Tensor, "b 6"], damping: Float[Tensor, "b 6"] | float = 0.0) -> Float[Tensor, "b 6"]:
-    "(H + diag(damping) + 1e-6 trace(H))^-1 g for a whole batch, differentiable; the trace keeps a matrix without information from being singular."
+def solve(H: Float[Tensor, "b 6 6"], g: Float[Tensor, "b 6"],
+          damping: Float[Tensor, "b 6"] | float = 0.0) -> Float[Tensor, "b 6"]:
+    """(H + diag(damping) + 1e-6 trace(H))^-1 g for a whole batch, differentiable; the trace keeps a matrix without
+    information from being singular."""
     eye = torch.eye(6, dtype=H.dtype, device=H.device)
     lift = 1e-6*H.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None] + 1e-9
     return torch.linalg.solve_ex(H + (damping + lift)[..., None]*eye, g[..., None])[0][..., 0]
@@ -179,16 +195,19 @@ class Trace:
     trials: list = field(default_factory=list)
     jacobians: int = 0
 
-def normal_equations(J: Float[Tensor, "b n 6"], W: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b n 6"], Float[Tensor, "b 6 6"]]:
+def normal_equations(J: Float[Tensor, "b n 6"], W: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b n 6"],
+    Float[Tensor, "b 6 6"]]:
     "W J and J^T W J, both divided by the number of pixels, so that all levels have one scale."
     WJ = W.flatten(1)[..., None]*J/J.shape[1]
     return WJ, J.mT @ WJ
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #47e91224
-def inverse_compositional(family, template, image, state, iterations: int = 3, image_q=None, weights: Callable | None = None, reweight: bool = False,
-                          damping: Callable | None = None, unit: bool = False, mode: str = "bilinear", trace: Trace | None = None):
-    """One level of Eq 10-13. `weights(r, warped image, template)` gives W once (every iteration with `reweight`); `damping(H, WJ, g, trial)` gives lambda [b, 6], where
-    `trial(steps)` are the residuals after steps [s, b, 6]. Returns state and W."""
+def inverse_compositional(family, template, image, state, iterations: int = 3, image_q=None,
+                          weights: Callable | None = None, reweight: bool = False, damping: Callable | None = None,
+                          unit: bool = False, mode: str = "bilinear", trace: Trace | None = None):
+    """One level of Eq 10-13. `weights(r, warped image, template)` gives W once (every iteration with `reweight`);
+    `damping(H, WJ, g, trial)` gives lambda [b, 6], where `trial(steps)` are the residuals after steps [s, b, 6].
+    Returns state and W."""
     J = (sobel(template, unit).flatten(2).mT[..., None]*family.jacobian()).sum(2)*family.valid.flatten(1)[..., None]
     r, warped = residual(family, state, template, image, image_q, mode=mode)
     W = torch.ones_like(r) if weights is None else weights(r, warped, template)
@@ -205,7 +224,8 @@ def inverse_compositional(family, template, image, state, iterations: int = 3, i
         state = family.update(state, solve(H, g, lam))
         r, warped = residual(family, state, template, image, image_q, mode=mode)
         if trace is not None:
-            for name, value in (("states", state), ("residuals", r), ("warped", warped), ("weights", W)): getattr(trace, name).append(value.detach())
+            for name, value in (("states", state), ("residuals", r), ("warped", warped), ("weights", W)):
+                getattr(trace, name).append(value.detach())
     return state, W
 
 def fixed(scale: float) -> Callable:
@@ -213,8 +233,10 @@ def fixed(scale: float) -> Callable:
     return lambda H, WJ, g, trial: scale*H.diagonal(dim1=-2, dim2=-1)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #7fe34625
-def forward_additive(family, template, image, p: Float[Tensor, "b 6"], iterations: int = 20, image_q=None, mode: str = "bilinear", trace: Trace | None = None) -> Float[Tensor, "b 6"]:
-    "Lucas and Kanade's own form (Eq 2, 3): the image is linearised anew at every xi, and increments of the parameters are added."
+def forward_additive(family, template, image, p: Float[Tensor, "b 6"], iterations: int = 20, image_q=None,
+                     mode: str = "bilinear", trace: Trace | None = None) -> Float[Tensor, "b 6"]:
+    """Lucas and Kanade's own form (Eq 2, 3): the image is linearised anew at every xi, and increments of the parameters
+    are added."""
     gradient = sobel(image)
     for _ in range(iterations):
         r, _ = residual(family, family.state(p), template, image, image_q, mode=mode)
@@ -240,7 +262,8 @@ def toy_image(xy: Float[Tensor, "*n 2"], seed: int = 0) -> Float[Tensor, "*n"]:
     return value
 
 def toy(kind: str, height: int = 60, width: int = 80, seed: int = 0, level: int = 0) -> tuple:
-    "A problem without noise: family, template, image, true state; float64. The template is the image warped by the truth."
+    """A problem without noise: family, template, image, true state; float64. The template is the image warped by the
+    truth."""
     random = np.random.default_rng([seed, 7])
     h, w = height >> level, width >> level
     like = torch.zeros(1, 1, h, w, dtype=torch.float64)
@@ -250,13 +273,15 @@ def toy(kind: str, height: int = 60, width: int = 80, seed: int = 0, level: int 
     else:
         x, y = grid_xy.unbind(-1)
         depth = 2.0 + 0.3*torch.sin(2*x) + 0.25*torch.cos(3*y) + 0.2*x*y
-        family, xi = Rigid(1/depth[None, None], intrinsics(h, w, 50.0, dtype=torch.float64)[None]), torch.from_numpy(random.uniform(-0.03, 0.03, (1, 6)))
+        family, xi = (Rigid(1/depth[None, None], intrinsics(h, w, 50.0, dtype=torch.float64)[None]),
+                      torch.from_numpy(random.uniform(-0.03, 0.03, (1, 6))))
     truth = family.state(xi)
     return family, sample(image, family.place(truth)[0]), image, truth, xi
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #b4110206
 def both_forms(seed: int = 0, levels: int = 2) -> dict:
-    "Stage: errors of the inverse compositional and the forward additive form on the toys, and evaluations of J by level."
+    """Stage: errors of the inverse compositional and the forward additive form on the toys, and evaluations of J by
+    level."""
     out = {}
     for kind in ("affine", "SE(3)"):
         trace, state, p = [], None, None
@@ -266,52 +291,68 @@ def both_forms(seed: int = 0, levels: int = 2) -> dict:
             state, _ = inverse_compositional(family, T, I, family.identity() if state is None else state, 30, trace=one)
             p = forward_additive(family, T, I, torch.zeros_like(xi) if p is None else p, 12)
             trace.append(one.jacobians)
-        out[kind] = {"inverse": (state - truth).abs().max().item(), "forward": (family.state(p) - truth).abs().max().item(), "difference": (state - family.state(p)).abs().max().item(), "jacobians": trace}
+        out[kind] = {"inverse": (state - truth).abs().max().item(),
+                     "forward": (family.state(p) - truth).abs().max().item(),
+                     "difference": (state - family.state(p)).abs().max().item(), "jacobians": trace}
     return out
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #4925cd49
-def align_affine(template: Float[Tensor, "1 1 h w"], image: Float[Tensor, "1 1 h w"], robust: str | None = None, levels: int = 4, iterations: int = 15) -> Float[Tensor, "1 3 3"]:
+def align_affine(template: Float[Tensor, "1 1 h w"], image: Float[Tensor, "1 1 h w"], robust: str | None = None,
+                 levels: int = 4, iterations: int = 15) -> Float[Tensor, "1 3 3"]:
     "The affine warp between two pictures, coarse to fine, by grey levels with their mean and spread made equal."
     standard = lambda x: (x - x.mean())/x.std()
     state, weights = None, {"huber": huber, "tukey": tukey, None: None}[robust]
     for level in reversed(range(levels)):
         T, I = (F.avg_pool2d(standard(x), 2**level) if level else standard(x) for x in (template, image))
         family = Affine(T)
-        state, _ = inverse_compositional(family, T, I, family.identity() if state is None else state, iterations, weights=weights and (lambda r, warped, t: weights(r)), reweight=True)
+        state, _ = inverse_compositional(family, T, I, family.identity() if state is None else state,
+                                         iterations, weights=weights and (lambda r, warped, t: weights(r)),
+                                         reweight=True)
     return state
 
 def corner_error(found: Float[Tensor, "1 3 3"], truth: Float[Tensor, "1 3 3"], height: int, width: int) -> float:
     "Mean distance in pixels of the four corners."
     half = max(height, width)/2
-    corners = torch.tensor([[x, y, 1.0] for x in (-width/2/half, width/2/half) for y in (-height/2/half, height/2/half)])
+    corners = torch.tensor([[x, y, 1.0] for x in (-width/2/half, width/2/half)
+                            for y in (-height/2/half, height/2/half)])
     return half*float(((found - truth)[0, :2] @ corners.T).norm(dim=0).mean())
 
-def photograph_pair(photograph: Float[Tensor, "3 h w"], random: np.random.Generator, height: int = 96, width: int = 128, cover: float = 0.35, gain: float = 1.25, spread: float = 0.07) -> tuple:
-    "Template, image and true state: the image is the photograph, brighter and partly covered; the template is it through the affine warp."
-    grey = F.interpolate(photograph.mean(0)[None, None], (height, width), mode="bilinear", antialias=True, align_corners=False)
+# %% ../../nbs/matching/inverse_compositional.ipynb #4ae74150
+def photograph_pair(photograph: Float[Tensor, "3 h w"], random: np.random.Generator, height: int = 96,
+                    width: int = 128, cover: float = 0.35, gain: float = 1.25, spread: float = 0.07) -> tuple:
+    """Template, image and true state: the image is the photograph, brighter and partly covered; the template is it
+    through the affine warp."""
+    grey = F.interpolate(photograph.mean(0)[None, None], (height, width), mode="bilinear", antialias=True,
+                         align_corners=False)
     family = Affine(grey)
     truth = family.state(torch.from_numpy(random.uniform(-spread, spread, (1, 6))).float())
     template, image, side = sample(grey, family.place(truth)[0]), (grey*gain).clamp(0, 1), int(cover*height)
     y, x = int(random.integers(height - side)), int(random.integers(width - side))
-    image[..., y:y + side, x:x + side] = torch.from_numpy(random.uniform(0, 1, (side//4 + 1, side//4 + 1))).float().repeat_interleave(4, 0).repeat_interleave(4, 1)[:side, :side]
+    image[..., y:y + side,
+          x:x + side] = torch.from_numpy(random.uniform(0, 1,
+                                                        (side//4 + 1, side//4 + 1))).float().repeat_interleave(4,
+        0).repeat_interleave(4, 1)[:side, :side]
     return template, image, truth
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #c35df970
 def convolution(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
     "3 x 3 convolution without bias, batch normalisation, ELU; Xavier start."
-    layer = nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation, bias=False), nn.BatchNorm2d(outputs), nn.ELU())
+    layer = nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation, bias=False),
+                          nn.BatchNorm2d(outputs), nn.ELU())
     nn.init.xavier_normal_(layer[0].weight)
     return layer
 
 PAPER_WIDTHS = ((16, 32), (32, 64), (64, 96), (96, 128))
 
 class TwoViewEncoder(nn.Module):
-    "(A): three convolutions (dilation 1, 2, 2) a level, average pooling between levels, one channel out of each: the mean of the level's features. 597,280 weights with the paper's widths and 8 channels in."
+    """(A): three convolutions (dilation 1, 2, 2) a level, average pooling between levels, one channel out of each: the
+    mean of the level's features. 597,280 weights with the paper's widths and 8 channels in."""
     def __init__(self, inputs: int = 8, widths=PAPER_WIDTHS):
         super().__init__()
         self.blocks = nn.ModuleList()
         for first, rest in widths:
-            self.blocks.append(nn.Sequential(convolution(inputs, first), convolution(first, rest, 2), convolution(rest, rest, 2)))
+            self.blocks.append(nn.Sequential(convolution(inputs, first), convolution(first, rest, 2),
+                                             convolution(rest, rest, 2)))
             inputs = rest
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b 1 hs ws"]]:
@@ -323,43 +364,52 @@ class TwoViewEncoder(nn.Module):
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #36888947
 class MEstimator(nn.Module):
-    "(B), Eq 16: weights in 0..1 from |r|, both feature maps and the weights of the coarser level. 24,418 weights with the paper's widths."
+    """(B), Eq 16: weights in 0..1 from |r|, both feature maps and the weights of the coarser level. 24,418 weights with
+    the paper's widths."""
     def __init__(self, widths=(16, 32, 64)):
         super().__init__()
         a, b, c = widths
-        self.net = nn.Sequential(convolution(4, a), convolution(a, b, 2), convolution(b, c, 4), convolution(c, 1), nn.Sigmoid())
+        self.net = nn.Sequential(convolution(4, a), convolution(a, b, 2), convolution(b, c, 4), convolution(c, 1),
+                                 nn.Sigmoid())
 
     def forward(self, r, warped, template, coarser: Float[Tensor, "b 1 h w"] | None = None):
-        before = torch.ones_like(r) if coarser is None else F.interpolate(coarser, r.shape[-2:], mode="bilinear", align_corners=False)
+        before = (torch.ones_like(r) if coarser is None
+                  else F.interpolate(coarser, r.shape[-2:], mode="bilinear", align_corners=False))
         return self.net(torch.cat([r.abs(), template, warped, before], 1))
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #a478f53a
 class TrustRegion(nn.Module):
-    """(C), Eq 17-19: `proposals` dampings, log-uniform from 1e-5 to 1e5, are tried; J^T W J and the J^T W r of every trial go through three layers, which give one
-    non-negative damping for each of the six parameters. 46,982 weights with 10 proposals."""
+    """(C), Eq 17-19: `proposals` dampings, log-uniform from 1e-5 to 1e5, are tried; J^T W J and the J^T W r of every
+    trial go through three layers, which give one non-negative damping for each of the six parameters. 46,982 weights
+    with 10 proposals."""
     def __init__(self, proposals: int = 10, widths=(128, 256)):
         super().__init__()
         a, b = widths
         self.proposals = proposals
-        self.net = nn.Sequential(nn.Linear(36 + 6*proposals, a), nn.ReLU(), nn.Linear(a, b), nn.ReLU(), nn.Linear(b, 6), nn.ReLU())
+        self.net = nn.Sequential(nn.Linear(36 + 6*proposals, a), nn.ReLU(), nn.Linear(a, b), nn.ReLU(),
+                                 nn.Linear(b, 6), nn.ReLU())
         for layer in self.net[::2]:
             nn.init.xavier_normal_(layer.weight)
             nn.init.constant_(layer.bias, 0.01)
 
-    def forward(self, H: Float[Tensor, "b 6 6"], WJ: Float[Tensor, "b n 6"], g: Float[Tensor, "b 6"], trial: Callable, trace: Trace | None = None) -> Float[Tensor, "b 6"]:
+    def forward(self, H: Float[Tensor, "b 6 6"], WJ: Float[Tensor, "b n 6"], g: Float[Tensor, "b 6"],
+                trial: Callable, trace: Trace | None = None) -> Float[Tensor, "b 6"]:
         scales = torch.logspace(-5, 5, self.proposals, dtype=H.dtype, device=H.device)[:, None, None]
-        r = trial(solve(H.expand(self.proposals, *H.shape), g.expand(self.proposals, *g.shape), scales*H.diagonal(dim1=-2, dim2=-1)))
+        r = trial(solve(H.expand(self.proposals, *H.shape), g.expand(self.proposals, *g.shape),
+                        scales*H.diagonal(dim1=-2, dim2=-1)))
         if trace is not None: trace.trials.append(r.detach().transpose(0, 1)[:, :, 0])
         seen = (r.flatten(2)[..., None, :] @ WJ)[..., 0, :]
         return self.net(torch.cat([H.flatten(1), seen.transpose(0, 1).flatten(1)], 1))
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #20f5b127
 class StepNet(nn.Module):
-    "IC-FC-LS-Net: three layers from the flattened J^T W J and J^T W r to the step itself (in units of a hundredth of a radian and centimetres)."
+    """IC-FC-LS-Net: three layers from the flattened J^T W J and J^T W r to the step itself (in units of a hundredth of
+    a radian and centimetres)."""
     def __init__(self, widths=(256, 256)):
         super().__init__()
         a, b = widths
-        self.net = nn.Sequential(nn.Linear(42, a), nn.LeakyReLU(0.1), nn.Linear(a, b), nn.LeakyReLU(0.1), nn.Linear(b, 6))
+        self.net = nn.Sequential(nn.Linear(42, a), nn.LeakyReLU(0.1), nn.Linear(a, b), nn.LeakyReLU(0.1),
+                                 nn.Linear(b, 6))
 
     def forward(self, H, g): return 0.01*self.net(torch.cat([H.flatten(1), g], 1))
 
@@ -367,31 +417,45 @@ class StepNet(nn.Module):
 #| code-fold: true
 #| code-summary: "Exported source"
 PLAIN = {"encoder": None, "unit": False}
-
-VARIANTS = {"No learning": PLAIN, "No learning, Huber": PLAIN | {"robust": "huber"}, "No learning, Tukey": PLAIN | {"robust": "tukey"},
-            "IC-FC-LS-Net": {"solver": "net"}, "DeepLK-6DoF": {"encoder": "single"}, "Ours (A)": {}, "Ours (A)+(B)": {"estimator": True}, "Ours (A)+(B)+(C)": {"estimator": True, "solver": "trust"},
-            "Ours (A)+(B)+(C) (No WS)": {"estimator": True, "solver": "trust", "share": False}, "Ours (A)+(B)+(C) (K=1)": {"estimator": True, "solver": "trust", "iterations": 1},
+VARIANTS = {"No learning": PLAIN, "No learning, Huber": PLAIN | {"robust": "huber"},
+            "No learning, Tukey": PLAIN | {"robust": "tukey"}, "IC-FC-LS-Net": {"solver": "net"},
+            "DeepLK-6DoF": {"encoder": "single"}, "Ours (A)": {},
+            "Ours (A)+(B)": {"estimator": True},
+            "Ours (A)+(B)+(C)": {"estimator": True, "solver": "trust"},
+            "Ours (A)+(B)+(C) (No WS)": {"estimator": True, "solver": "trust", "share": False},
+            "Ours (A)+(B)+(C) (K=1)": {"estimator": True, "solver": "trust", "iterations": 1},
             "Ours (A)+(B)+(C) (K=5)": {"estimator": True, "solver": "trust", "iterations": 5}}
-
 POSE_NETS = {"PoseCNN": (1, True), "IC-PoseCNN": (3, True), "Cascaded-PoseCNN": (3, False)}
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #b26eb923
+#| code-fold: true
+#| code-summary: "Exported source"
 class Aligner(nn.Module):
-    """The whole unrolled solver. `encoder`: "two", "single" or None (grey levels); `estimator`: (B); `robust`: huber or tukey instead; `solver`: gauss-newton, trust (C) or net;
-    `share`: (B) and (C) shared by the levels; `unit`: the Sobel gradient's length divided out."""
-    def __init__(self, encoder: str | None = "two", estimator: bool = False, solver: str = "gauss-newton", robust: str | None = None, iterations: int = 3, levels: int = 4, share: bool = True,
-                 widths=PAPER_WIDTHS, estimator_widths=(16, 32, 64), proposals: int = 10, trust_widths=(128, 256), step_widths=(256, 256), unit: bool = False):
+    """The whole unrolled solver. `encoder`: "two", "single" or None (grey levels); `estimator`: (B); `robust`: huber or
+    tukey instead; `solver`: gauss-newton, trust (C) or net; `share`: (B) and (C) shared by the levels; `unit`: the
+    Sobel gradient's length divided out."""
+    def __init__(self, encoder: str | None = "two", estimator: bool = False, solver: str = "gauss-newton",
+                 robust: str | None = None, iterations: int = 3, levels: int = 4, share: bool = True,
+                 widths=PAPER_WIDTHS, estimator_widths=(16, 32, 64), proposals: int = 10,
+                 trust_widths=(128, 256), step_widths=(256, 256), unit: bool = False):
         super().__init__()
-        if encoder not in ("two", "single", None) or solver not in ("gauss-newton", "trust", "net") or robust not in ("huber", "tukey", None):
-            raise PaperKitError("there is no such variant", expected="encoder two, single or None; solver gauss-newton, trust or net; robust huber, tukey or None", found=f"{encoder}, {solver}, {robust}", next_step="choose one")
+        if encoder not in ("two", "single", None) or solver not in ("gauss-newton", "trust",
+            "net") or robust not in ("huber", "tukey", None):
+            raise PaperKitError("there is no such variant",
+                                expected="encoder two, single or None; solver "
+                                "gauss-newton, trust or net; robust huber, tukey or None",
+                                found=f"{encoder}, {solver}, {robust}", next_step="choose one")
         self.kind, self.levels, self.iterations, self.robust, self.unit = encoder, levels, iterations, robust, unit
         self.encoder = TwoViewEncoder(8 if encoder == "two" else 4, widths[:levels]) if encoder else None
         count = 1 if share else levels
         self.estimators = nn.ModuleList(MEstimator(estimator_widths) for _ in range(count if estimator else 0))
-        self.regions = nn.ModuleList(TrustRegion(proposals, trust_widths) for _ in range(count if solver == "trust" else 0))
+        self.regions = nn.ModuleList(TrustRegion(proposals, trust_widths)
+                                     for _ in range(count if solver == "trust" else 0))
         self.steps = StepNet(step_widths) if solver == "net" else None
 
     def features(self, color, q) -> tuple[list, list]:
-        "Template and image features of every level, finest first, from colour [b, 2, 3, h, w] in 0..1 and inverse depth [b, 2, 1, h, w] (Eq 14, 15)."
+        """Template and image features of every level, finest first, from colour [b, 2, 3, h, w] in 0..1 and inverse
+        depth [b, 2, 1, h, w] (Eq 14, 15)."""
         if self.encoder is None:
             grey = (color*color.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(2, keepdim=True)
             levels = [F.avg_pool2d(grey.flatten(0, 1), 2**k) if k else grey.flatten(0, 1) for k in range(self.levels)]
@@ -402,7 +466,8 @@ class Aligner(nn.Module):
         levels = [f.unflatten(0, (-1, 2)) for f in levels]
         return [f[:, 0] for f in levels], [f[:, 1] for f in levels]
 
-    def forward(self, pair: dict, damping: Callable | None = None, traces: list | None = None) -> list[Float[Tensor, "b 4 4"]]:
+    def forward(self, pair: dict, damping: Callable | None = None,
+                traces: list | None = None) -> list[Float[Tensor, "b 4 4"]]:
         "The motion after every level, coarsest first. `damping`: used in place of the model's own."
         q = inverse_depth(pair["depth"])
         T, I = self.features(pair["color"], q)
@@ -413,17 +478,24 @@ class Aligner(nn.Module):
             pooled = [F.max_pool2d(x, scale) if level else x for x in (first, second)]
             family = Rigid(pooled[0], pair["K"]*pair["K"].new_tensor([1/scale, 1/scale, 1])[:, None])
             trace = Trace() if traces is not None else None
-            state, coarser = self.level(level, family, T[level], I[level], pooled[1], family.identity() if state is None else state, coarser, damping, trace)
+            state, coarser = self.level(level, family, T[level], I[level], pooled[1],
+                                        family.identity() if state is None else state, coarser, damping, trace)
             found.append(state)
             if traces is not None: traces.append(trace)
         return found
 
     def level(self, level, family, T, I, image_q, state, coarser, damping, trace):
         pick = lambda modules: modules[level if len(modules) > 1 else 0] if len(modules) else None
-        estimator, region, robust = pick(self.estimators), pick(self.regions), {"huber": huber, "tukey": tukey, None: None}[self.robust]
-        weights = (lambda r, warped, template: estimator(r, warped, template, coarser)) if estimator is not None else robust and (lambda r, warped, template: robust(r))
+        estimator, region, robust = (pick(self.estimators), pick(self.regions),
+                                     {"huber": huber, "tukey": tukey, None: None}[self.robust])
+        weights = (lambda r, warped,
+                   template: estimator(r, warped, template,
+                                       coarser)) if estimator is not None else robust and (lambda r, warped,
+            template: robust(r))
         if damping is None and region is not None: damping = lambda H, WJ, g, trial: region(H, WJ, g, trial, trace)
-        if self.steps is None: return inverse_compositional(family, T, I, state, self.iterations, image_q, weights, robust is not None, damping, self.unit, trace=trace)
+        if self.steps is None:
+            return inverse_compositional(family, T, I, state, self.iterations, image_q, weights,
+                                         robust is not None, damping, self.unit, trace=trace)
         return stepped(self.steps, family, T, I, state, self.iterations, image_q, self.unit)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #7de9b280
@@ -444,12 +516,14 @@ def stepped(net: StepNet, family, T, I, state, iterations: int, image_q, unit: b
 FLOWNET = ((64, 7, 2), (128, 7, 2), (256, 5, 2), (256, 3, 1), (512, 3, 2), (512, 3, 2), (1024, 3, 2), (1024, 3, 1))
 
 class PoseCNN(nn.Module):
-    "Convolutions 1 to 6 of FlowNetS, mean over the picture, one linear layer to the twist, which starts at zero. 19,543,942 weights at the paper's size."
+    """Convolutions 1 to 6 of FlowNetS, mean over the picture, one linear layer to the twist, which starts at zero.
+    19,543,942 weights at the paper's size."""
     def __init__(self, layers=FLOWNET, inputs: int = 8):
         super().__init__()
         found = []
         for outputs, size, stride in layers:
-            found += [nn.Conv2d(inputs, outputs, size, stride, size//2, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1)]
+            found += [nn.Conv2d(inputs, outputs, size, stride, size//2, bias=False), nn.BatchNorm2d(outputs),
+                      nn.LeakyReLU(0.1)]
             nn.init.kaiming_normal_(found[-3].weight, a=0.1)
             inputs = outputs
         self.features, self.out = nn.Sequential(*found), nn.Linear(inputs, 6)
@@ -460,7 +534,8 @@ class PoseCNN(nn.Module):
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #34228112
 class Regressor(nn.Module):
-    "PoseCNN once, or several times on the image warped by what was found so far, with one network (IC-PoseCNN) or one for each time (Cascaded-PoseCNN)."
+    """PoseCNN once, or several times on the image warped by what was found so far, with one network (IC-PoseCNN) or one
+    for each time (Cascaded-PoseCNN)."""
     def __init__(self, times: int = 1, share: bool = True, layers=FLOWNET):
         super().__init__()
         self.times, self.nets = times, nn.ModuleList(PoseCNN(layers) for _ in range(1 if share else times))
@@ -473,7 +548,9 @@ class Regressor(nn.Module):
             image = torch.cat([color[:, 1], q[:, 1]], 1)
             if k: image = sample(image, family.place(state)[0])
             net = self.nets[k if len(self.nets) > 1 else 0]
-            state = family.update(state, -net(torch.stack([color[:, 0], image[:, :3]], 1), torch.stack([q[:, 0], image[:, 3:]], 1)))
+            state = family.update(state,
+                                  -net(torch.stack([color[:, 0], image[:, :3]], 1),
+                                       torch.stack([q[:, 0], image[:, 3:]], 1)))
             found.append(state)
         return found
 
@@ -483,10 +560,15 @@ def built(name: str, sizes: dict) -> nn.Module:
     if name in POSE_NETS:
         times, share = POSE_NETS[name]
         return Regressor(times, share, sizes["flownet"])
-    if name not in VARIANTS: raise PaperKitError("there is no such method", expected=", ".join([*VARIANTS, *POSE_NETS]), found=repr(name), next_step="choose one")
-    return Aligner(**{key: sizes[key] for key in ("levels", "widths", "estimator_widths", "proposals", "trust_widths", "step_widths", "unit")} | VARIANTS[name])
+    if name not in VARIANTS:
+        raise PaperKitError("there is no such method", expected=", ".join([*VARIANTS, *POSE_NETS]),
+                            found=repr(name), next_step="choose one")
+    return Aligner(**{key: sizes[key]
+                      for key in ("levels", "widths", "estimator_widths", "proposals", "trust_widths",
+                                  "step_widths", "unit")} | VARIANTS[name])
 
-PAPER = {"levels": 4, "widths": PAPER_WIDTHS, "estimator_widths": (16, 32, 64), "proposals": 10, "trust_widths": (128, 256), "step_widths": (256, 256), "unit": True, "flownet": FLOWNET}
+PAPER = {"levels": 4, "widths": PAPER_WIDTHS, "estimator_widths": (16, 32, 64), "proposals": 10,
+         "trust_widths": (128, 256), "step_widths": (256, 256), "unit": True, "flownet": FLOWNET}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #31fdbfc2
 def parameter_counts() -> dict[str, int]:
@@ -500,8 +582,10 @@ def point_normals(points: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
     du, dv = p[:, 1:-1, 2:] - p[:, 1:-1, :-2], p[:, 2:, 1:-1] - p[:, :-2, 1:-1]
     return F.normalize(torch.linalg.cross(du, dv, dim=0), dim=0).permute(1, 2, 0)
 
-def icp(source: Float[Tensor, "n 3"], target: Float[Tensor, "k 3"], normals: Float[Tensor, "k 3"] | None = None, steps: int = 25, reach: tuple[float, float] = (0.3, 0.05)) -> Float[Tensor, "4 4"]:
-    "Iterated closest points, to points or (with `normals` of the target) to planes; correspondences farther than `reach` (m, shrinking from first to last) are dropped. SciPy finds the neighbours."
+def icp(source: Float[Tensor, "n 3"], target: Float[Tensor, "k 3"], normals: Float[Tensor, "k 3"] | None = None,
+        steps: int = 25, reach: tuple[float, float] = (0.3, 0.05)) -> Float[Tensor, "4 4"]:
+    """Iterated closest points, to points or (with `normals` of the target) to planes; correspondences farther than
+    `reach` (m, shrinking from first to last) are dropped. SciPy finds the neighbours."""
     from scipy.spatial import cKDTree
     state = torch.eye(4, dtype=torch.float64)
     if min(len(source), len(target)) < 6: return state.float()
@@ -513,7 +597,8 @@ def icp(source: Float[Tensor, "n 3"], target: Float[Tensor, "k 3"], normals: Flo
         kept = torch.from_numpy(np.isfinite(distance))
         if kept.sum() < 6: continue
         x, y = moved[kept], target[torch.from_numpy(index)[kept]]
-        state = (toward_planes(x, y, normals.double()[torch.from_numpy(index)[kept]]) if normals is not None else toward_points(x, y)) @ state
+        state = (toward_planes(x, y, normals.double()[torch.from_numpy(index)[kept]]) if normals is not None
+                 else toward_points(x, y)) @ state
     return state.float()
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #fec80dbf
@@ -533,13 +618,15 @@ def toward_planes(x: Float[Tensor, "n 3"], y: Float[Tensor, "n 3"], n: Float[Ten
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #81871298
 def odometry(pair: dict, levels: int = 3, iterations: int = 10, depth_weight: float = 1.0) -> Float[Tensor, "b 4 4"]:
-    "RGB-D odometry: grey levels and depth of I, linearised anew at every step (forward compositional), coarse to fine. Depths count in metres times `depth_weight`."
+    """RGB-D odometry: grey levels and depth of I, linearised anew at every step (forward compositional), coarse to
+    fine. Depths count in metres times `depth_weight`."""
     grey = (pair["color"]*pair["color"].new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(2, keepdim=True)
     q, state = inverse_depth(pair["depth"]), None
     for level in reversed(range(levels)):
         scale = 2**level
         pool = lambda x, how: how(x, scale) if level else x
-        (T, I), (q0, q1) = (pool(grey[:, k], F.avg_pool2d) for k in (0, 1)), (pool(q[:, k], F.max_pool2d) for k in (0, 1))
+        (T, I), (q0, q1) = (pool(grey[:, k], F.avg_pool2d) for k in (0, 1)), (pool(q[:, k], F.max_pool2d)
+            for k in (0, 1))
         family = Rigid(q0, pair["K"]*pair["K"].new_tensor([1/scale, 1/scale, 1])[:, None])
         state = family.identity() if state is None else state
         known = q1 > 0
@@ -558,7 +645,8 @@ def odometry_step(family: Rigid, state, T, maps, depth_weight: float) -> Float[T
     near = Rigid(q.clamp(min=0), torch.eye(3, dtype=T.dtype, device=T.device).expand(len(T), 3, 3))
     near.xy, near.f, near.c = (place - family.c)/family.f, family.f, family.c
     move = near.jacobian()
-    x, y, o = near.xy[..., 0].flatten(1)*z.flatten(1), near.xy[..., 1].flatten(1)*z.flatten(1), torch.zeros_like(z.flatten(1))
+    x, y, o = (near.xy[..., 0].flatten(1)*z.flatten(1), near.xy[..., 1].flatten(1)*z.flatten(1),
+               torch.zeros_like(z.flatten(1)))
     rise = torch.stack([y, -x, o, o, o, o + 1], -1)
     rows = lambda a: m[:, a:a + 2].flatten(2).mT[..., None]
     photo = (m[:, :1] - T)*seen
@@ -571,7 +659,8 @@ def odometry_step(family: Rigid, state, T, maps, depth_weight: float) -> Float[T
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #8af74b00
 def end_point_errors(found: Float[Tensor, "b 4 4"], pair: dict, every: int = 1) -> Float[Tensor, "b"]:
-    "3D end-point error (cm): mean distance, over the body's pixels of known depth, between points moved by the found and by the true motion."
+    """3D end-point error (cm): mean distance, over the body's pixels of known depth, between points moved by the found
+    and by the true motion."""
     z, keep = pair["depth"][:, 0, ::every, ::every], pair["mask"][:, ::every, ::every]
     keep = (keep & (z > 0)).flatten(1)
     K = pair["K"]*pair["K"].new_tensor([1/every, 1/every, 1])[:, None]
@@ -584,7 +673,8 @@ def end_point_errors(found: Float[Tensor, "b 4 4"], pair: dict, every: int = 1) 
     return 100*((gap.square().sum(-1) + 1e-12).sqrt()*keep).sum(1)/keep.sum(1).clamp(min=1)
 
 def alignment_loss(found: Sequence[Float[Tensor, "b 4 4"]], pair: dict) -> Float[Tensor, ""]:
-    "Eq 21 with the distance itself in place of its square (as the authors' code has it), in cm, on every second pixel, summed over the levels."
+    """Eq 21 with the distance itself in place of its square (as the authors' code has it), in cm, on every second
+    pixel, summed over the levels."""
     return sum(end_point_errors(state, pair, 2).mean() for state in found)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #2955aa4a
@@ -592,21 +682,27 @@ def pose_errors(found: Float[Tensor, "b 4 4"], pair: dict) -> dict[str, Float[Te
     "epe (cm), Euler angles' norm and axis-angle of the relative rotation (degrees), translation (cm)."
     E = invert(pair["motion"]) @ found
     R = E[:, :3, :3]
-    euler = torch.stack([torch.atan2(R[:, 2, 1], R[:, 2, 2]), torch.atan2(-R[:, 2, 0], (R[:, 2, 1].square() + R[:, 2, 2].square()).sqrt()), torch.atan2(R[:, 1, 0], R[:, 0, 0])], -1)
-    return {"epe": end_point_errors(found, pair), "euler": torch.rad2deg(euler.norm(dim=-1)), "angle": torch.rad2deg(matrix_to_axis_angle(R).norm(dim=-1)), "shift": 100*E[:, :3, 3].norm(dim=-1)}
+    euler = torch.stack([torch.atan2(R[:, 2, 1], R[:, 2, 2]),
+                         torch.atan2(-R[:, 2, 0], (R[:, 2, 1].square() + R[:, 2, 2].square()).sqrt()),
+                         torch.atan2(R[:, 1, 0], R[:, 0, 0])], -1)
+    return {"epe": end_point_errors(found, pair), "euler": torch.rad2deg(euler.norm(dim=-1)),
+            "angle": torch.rad2deg(matrix_to_axis_angle(R).norm(dim=-1)), "shift": 100*E[:, :3, 3].norm(dim=-1)}
 
 def column(errors: dict, key: str = "epe") -> dict[str, float]:
     "Means over the pairs, by interval."
     return {step: float(e[key].mean()) for step, e in errors.items()}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #9a1a8580
-SETS = {"O": {"intervals": (1, 2, 4), "train": 80, "validation": 12, "test": 26}, "S": {"intervals": (2, 4, 8), "train": 32, "validation": 8, "test": 16}, "D": {"intervals": (1, 2, 5), "train": 40, "validation": 8, "test": 18},
+SETS = {"O": {"intervals": (1, 2, 4), "train": 80, "validation": 12, "test": 26},
+        "S": {"intervals": (2, 4, 8), "train": 32, "validation": 8, "test": 16},
+        "D": {"intervals": (1, 2, 5), "train": 40, "validation": 8, "test": 18},
         "T": {"intervals": (1, 2, 4, 8), "train": 12, "validation": 0, "test": 18}}
 
 SPLITS = ("train", "validation", "test")
 
 def one_clip(kind: str, split: str, random: np.random.Generator, height: int, width: int, frames: int = 9) -> Clip:
-    "A clip of a set: O an object; S a static room; D with people; T a room on a faster path. Objects of the test split are boats and motorbikes."
+    """A clip of a set: O an object; S a static room; D with people; T a room on a faster path. Objects of the test
+    split are boats and motorbikes."""
     if kind == "O": return object_clip(random, FAMILIES["test" if split == "test" else "train"], frames, height, width)
     if kind == "S": return camera_clip(random, frames, height, width)
     if kind == "D": return camera_clip(random, frames, height, width, people=int(random.integers(1, 4)))
@@ -615,12 +711,17 @@ def one_clip(kind: str, split: str, random: np.random.Generator, height: int, wi
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #23a5a825
 def render_set(kind: str, split: str, start: int, count: int, height: int, width: int, seed: int = 0) -> dict:
-    "Stage: `count` clips of a set, from number `start`, as bytes and millimetres: color [c, f, 3, h, w], depth, mask, pose, K."
-    clips = [one_clip(kind, split, np.random.default_rng([seed, list(SETS).index(kind), SPLITS.index(split), k]), height, width) for k in range(start, start + count)]
-    return {"color": torch.stack([c.color for c in clips]), "depth": torch.stack([c.depth for c in clips]), "mask": torch.stack([c.mask for c in clips]).to(torch.uint8), "pose": torch.stack([c.pose for c in clips]), "K": clips[0].K}
+    """Stage: `count` clips of a set, from number `start`, as bytes and millimetres: color [c, f, 3, h, w], depth, mask,
+    pose, K."""
+    clips = [one_clip(kind, split, np.random.default_rng([seed, list(SETS).index(kind), SPLITS.index(split), k]),
+                      height, width) for k in range(start, start + count)]
+    return {"color": torch.stack([c.color for c in clips]), "depth": torch.stack([c.depth for c in clips]),
+            "mask": torch.stack([c.mask for c in clips]).to(torch.uint8),
+            "pose": torch.stack([c.pose for c in clips]), "K": clips[0].K}
 
 def pair_list(clips: dict, intervals: Sequence[int], most: int | None = None, least: int = 60) -> Int[Tensor, "n 3"]:
-    "(clip, i, j) of all pairs at these intervals whose body of interest has `least` pixels of known depth in frame i and half as many in frame j; at most `most` a clip and interval, spread over the clip."
+    """(clip, i, j) of all pairs at these intervals whose body of interest has `least` pixels of known depth in frame i
+    and half as many in frame j; at most `most` a clip and interval, spread over the clip."""
     visible = ((clips["mask"] > 0) & (clips["depth"] > 0)).flatten(2).sum(2)
     found, frames = [], visible.shape[1]
     for step in intervals:
@@ -631,18 +732,22 @@ def pair_list(clips: dict, intervals: Sequence[int], most: int | None = None, le
     return torch.tensor(found, dtype=torch.long).view(-1, 3)
 
 def gather(clips: dict, pairs: Int[Tensor, "n 3"], device=None) -> dict:
-    "Pairs as a batch: color [b, 2, 3, h, w] in 0..1, depth [b, 2, h, w] in metres, mask of the first frame, the true motion, K."
+    """Pairs as a batch: color [b, 2, 3, h, w] in 0..1, depth [b, 2, h, w] in metres, mask of the first frame, the true
+    motion, K."""
     c, i, j = pairs.unbind(1)
     both = lambda x: torch.stack([x[c, i], x[c, j]], 1)
-    batch = {"color": both(clips["color"]).float()/255, "depth": both(clips["depth"]).float()/1000, "mask": clips["mask"][c, i] > 0,
-             "motion": clips["pose"][c, j] @ invert(clips["pose"][c, i]), "K": clips["K"].expand(len(pairs), 3, 3)}
+    batch = {"color": both(clips["color"]).float()/255, "depth": both(clips["depth"]).float()/1000,
+             "mask": clips["mask"][c, i] > 0, "motion": clips["pose"][c, j] @ invert(clips["pose"][c, i]),
+             "K": clips["K"].expand(len(pairs), 3, 3)}
     return {k: v.to(device) for k, v in batch.items()} if device else batch
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #ac3011ef
 def best_device() -> str: return "cuda" if torch.cuda.is_available() else "cpu"
 
-def fit(name: str, clips: dict, sizes: dict, steps: int, batch: int, rate: float, seed: int, share: float = 1.0) -> dict:
-    """Stage: train a method on all intervals mixed. `clips`: {set: its training clips}; `share`: the part of each set's clips that is used. Returns weights, the loss by step, seconds."""
+def fit(name: str, clips: dict, sizes: dict, steps: int, batch: int, rate: float, seed: int,
+        share: float = 1.0) -> dict:
+    """Stage: train a method on all intervals mixed. `clips`: {set: its training clips}; `share`: the part of each set's
+    clips that is used. Returns weights, the loss by step, seconds."""
     device = best_device()
     with seeded(1000 + seed): model = built(name, sizes).to(device)
     pools = []
@@ -652,12 +757,16 @@ def fit(name: str, clips: dict, sizes: dict, steps: int, batch: int, rate: float
     def draw_batch(step, generator):
         every, pairs = pools[step % len(pools)]
         return gather(every, pairs[torch.randint(len(pairs), (batch,), generator=generator)], device)
-    history = train(model, lambda pair: alignment_loss(model(pair), pair), steps, draw_batch, rate=rate, schedule=cosine(0.05), clip=1.0, seed=seed, log_every=max(1, steps//60))
-    return {"weights": {k: v.detach().cpu() for k, v in model.state_dict().items()}, "loss": [float(x) for x in history["loss"]], "step": [int(x) for x in history["step"]], "seconds": float(history["seconds"])}
+    history = train(model, lambda pair: alignment_loss(model(pair), pair), steps, draw_batch, rate=rate,
+                    schedule=cosine(0.05), clip=1.0, seed=seed, log_every=max(1, steps//60))
+    return {"weights": {k: v.detach().cpu() for k, v in model.state_dict().items()},
+            "loss": [float(x) for x in history["loss"]], "step": [int(x) for x in history["step"]],
+            "seconds": float(history["seconds"])}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #788fd864
 def fit_step_net(clips: dict, sizes: dict, steps: int, batch: int, rate: float, seed: int) -> dict:
-    "Stage: the same training for IC-FC-LS-Net, whose steps start at zero, as the regression networks do; from random steps it does not recover in the time there is."
+    """Stage: the same training for IC-FC-LS-Net, whose steps start at zero, as the regression networks do; from random
+    steps it does not recover in the time there is."""
     device, name = best_device(), "IC-FC-LS-Net"
     with seeded(1000 + seed): model = built(name, sizes).to(device)
     for p in model.steps.net[-1].parameters(): nn.init.zeros_(p)
@@ -665,12 +774,16 @@ def fit_step_net(clips: dict, sizes: dict, steps: int, batch: int, rate: float, 
     def draw_batch(step, generator):
         every, pairs = pools[step % len(pools)]
         return gather(every, pairs[torch.randint(len(pairs), (batch,), generator=generator)], device)
-    history = train(model, lambda pair: alignment_loss(model(pair), pair), steps, draw_batch, rate=rate, schedule=cosine(0.05), clip=1.0, seed=seed, log_every=max(1, steps//60))
-    return {"weights": {k: v.detach().cpu() for k, v in model.state_dict().items()}, "loss": [float(x) for x in history["loss"]], "step": [int(x) for x in history["step"]], "seconds": float(history["seconds"])}
+    history = train(model, lambda pair: alignment_loss(model(pair), pair), steps, draw_batch, rate=rate,
+                    schedule=cosine(0.05), clip=1.0, seed=seed, log_every=max(1, steps//60))
+    return {"weights": {k: v.detach().cpu() for k, v in model.state_dict().items()},
+            "loss": [float(x) for x in history["loss"]], "step": [int(x) for x in history["step"]],
+            "seconds": float(history["seconds"])}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #d65c8116
 @torch.no_grad()
-def applied(model: nn.Module, clips: dict, pairs: Int[Tensor, "n 3"], batch: int = 32, **options) -> Float[Tensor, "n 4 4"]:
+def applied(model: nn.Module, clips: dict, pairs: Int[Tensor, "n 3"], batch: int = 32,
+            **options) -> Float[Tensor, "n 4 4"]:
     "The motions a model finds for pairs."
     device = best_device()
     model.to(device).eval()
@@ -684,10 +797,12 @@ def judge(name: str, weights: dict, clips: dict, kind: str, sizes: dict, most: i
     "Stage: errors of a trained method (without weights: an untrained one) on every pair of a split, by interval."
     model = built(name, sizes)
     if weights: model.load_state_dict(weights)
-    return {step: pose_errors(applied(model, clips, pairs), gather(clips, pairs)) for step, pairs in test_pairs(clips, kind, most).items()}
+    return {step: pose_errors(applied(model, clips, pairs), gather(clips, pairs))
+            for step, pairs in test_pairs(clips, kind, most).items()}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #4d62ce67
-CLASSICAL = ("Zero motion", "Point-Plane ICP", "Point-Point ICP", "Oracle Point-Plane ICP", "Oracle Point-Point ICP", "RGBD VO")
+CLASSICAL = ("Zero motion", "Point-Plane ICP", "Point-Point ICP", "Oracle Point-Plane ICP",
+             "Oracle Point-Point ICP", "RGBD VO")
 
 def register(method: str, clips: dict, pairs: Int[Tensor, "n 3"]) -> Float[Tensor, "n 4 4"]:
     "The motions a classical method finds. ICP takes every second pixel of the first frame."
@@ -717,13 +832,17 @@ def judge_classical(method: str, clips: dict, kind: str, most: int) -> dict:
 DAMPINGS = tuple(10.0**(-5 + 10*k/9) for k in range(10))
 
 def judge_dampings(weights: dict, clips: dict, sizes: dict, most: int) -> dict:
-    "Stage: mean error on D (over the intervals) of (A)+(B) and of (A)+(B)+(C)'s own features when every step uses one fixed damping; ten of them each."
+    """Stage: mean error on D (over the intervals) of (A)+(B) and of (A)+(B)+(C)'s own features when every step uses one
+    fixed damping; ten of them each."""
     found = {}
     for name, state in weights.items():
         model = built(name, sizes)
         model.load_state_dict(state)
         every = test_pairs(clips, "D", most).values()
-        found[name] = [float(np.mean([end_point_errors(applied(model, clips, p, damping=fixed(s)), gather(clips, p)).mean().item() for p in every])) for s in DAMPINGS]
+        found[name] = [
+                       float(np.mean([end_point_errors(applied(model, clips, p, damping=fixed(s)),
+                                                       gather(clips, p)).mean().item() for p in every]))
+                       for s in DAMPINGS]
     return found
 
 def area_under_curve(score: Float[Tensor, "n"], positive: Bool[Tensor, "n"]) -> float:
@@ -733,9 +852,11 @@ def area_under_curve(score: Float[Tensor, "n"], positive: Bool[Tensor, "n"]) -> 
     p, n = int(positive.sum()), int((~positive).sum())
     return float((rank[positive].double().sum() - p*(p + 1)/2)/(p*n)) if p and n else 0.5
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #b5b94f17
 @torch.no_grad()
 def judge_weights(weights: dict, clips: dict, sizes: dict, most: int) -> dict:
-    "Stage: on D, mean weight of the full model's finest level on the room and on the people (pixels of known depth), and the area under the curve of the weight as a mask of the room."
+    """Stage: on D, mean weight of the full model's finest level on the room and on the people (pixels of known depth),
+    and the area under the curve of the weight as a mask of the room."""
     model = built("Ours (A)+(B)+(C)", sizes)
     model.load_state_dict(weights)
     model.eval()
@@ -748,11 +869,13 @@ def judge_weights(weights: dict, clips: dict, sizes: dict, most: int) -> dict:
             score.append(traces[-1].weights[-1][:, 0][known])
             label.append(pair["mask"][known])
     score, label = torch.cat(score), torch.cat(label)
-    return {"inside": score[label].mean().item(), "outside": score[~label].mean().item(), "auc": area_under_curve(score, label)}
+    return {"inside": score[label].mean().item(), "outside": score[~label].mean().item(),
+            "auc": area_under_curve(score, label)}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #954f920f
 def damping_limits(seed: int = 0) -> dict:
-    "Stage: on both toys, how far the step at lambda 1e-5 is from Gauss and Newton's, and the cosine of the step at 1e5 with diag(H)^-1 J^T W r."
+    """Stage: on both toys, how far the step at lambda 1e-5 is from Gauss and Newton's, and the cosine of the step at
+    1e5 with diag(H)^-1 J^T W r."""
     out = {"relative": [], "cosine": []}
     for kind in ("affine", "SE(3)"):
         family, T, I, _, _ = toy(kind, seed=seed)
@@ -765,11 +888,13 @@ def damping_limits(seed: int = 0) -> dict:
         out["cosine"].append(F.cosine_similarity(step(1e5), g/diagonal).item())
     return out
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #5c5c9737
 @torch.no_grad()
 def stopwatch(names: Sequence[str], sizes: dict, height: int, width: int, seed: int = 0) -> dict[str, float]:
     "Stage: milliseconds of a forward pass for one pair, the better of two after a first one."
     g = torch.Generator().manual_seed(seed)
-    pair = {"color": torch.rand(1, 2, 3, height, width, generator=g), "depth": 1 + torch.rand(1, 2, height, width, generator=g), "K": intrinsics(height, width)[None]}
+    pair = {"color": torch.rand(1, 2, 3, height, width, generator=g),
+            "depth": 1 + torch.rand(1, 2, height, width, generator=g), "K": intrinsics(height, width)[None]}
     found = {}
     for name in names:
         with seeded(seed): model = built(name, sizes).eval()
@@ -784,7 +909,8 @@ def stopwatch(names: Sequence[str], sizes: dict, height: int, width: int, seed: 
 # %% ../../nbs/matching/inverse_compositional.ipynb #dd902a62
 SMALL_FLOWNET = ((16, 7, 2), (24, 5, 2), (32, 5, 2), (32, 3, 1), (48, 3, 2), (48, 3, 2), (64, 3, 1))
 
-SMALL = {"levels": 3, "widths": ((8, 8), (8, 16), (16, 24)), "estimator_widths": (8, 8, 12), "proposals": 5, "trust_widths": (48, 48), "step_widths": (64, 64), "unit": True, "flownet": SMALL_FLOWNET}
+SMALL = {"levels": 3, "widths": ((8, 8), (8, 16), (16, 24)), "estimator_widths": (8, 8, 12),
+         "proposals": 5, "trust_widths": (48, 48), "step_widths": (64, 64), "unit": True, "flownet": SMALL_FLOWNET}
 
 FULL, SHARED = "Ours (A)+(B)+(C)", ("PoseCNN", "DeepLK-6DoF", "Ours (A)", "Ours (A)+(B)", "Ours (A)+(B)+(C)")
 
@@ -794,11 +920,19 @@ UNTRAINED = ("No learning", "No learning, Huber", "No learning, Tukey")
 
 WORLDS = {"objects": ("O",), "cameras": ("S", "D", "T")}
 
-SIZES = {
-    "smoke": {"height": 32, "width": 40, "clips": {"O": (2, 1, 2), "S": (1, 1, 1), "D": (1, 1, 1), "T": (1, 0, 1)}, "model": SMALL | {"levels": 2, "widths": ((4, 4), (4, 8)), "flownet": ((8, 7, 2), (8, 5, 2), (12, 3, 2))},
-              "steps": 2, "batch": 2, "rate": 2e-3, "seeds": 1, "most": 2, "pace": (SMALL, 48, 64)},
-    "cpu": {"height": 48, "width": 64, "clips": {"O": (76, 12, 24), "S": (32, 8, 16), "D": (36, 8, 16), "T": (12, 0, 16)}, "model": SMALL, "steps": 200, "batch": 8, "rate": 3e-3, "seeds": 3, "most": 4, "pace": (PAPER, 120, 160)},
-    "gpu": {"height": 120, "width": 160, "clips": {"O": (400, 40, 100), "S": (160, 20, 60), "D": (240, 20, 60), "T": (100, 0, 60)}, "model": PAPER, "steps": 1500, "batch": 64, "rate": 5e-4, "seeds": 3, "most": 6, "pace": (PAPER, 120, 160)}}
+SIZES = {"smoke": {"height": 32, "width": 40,
+                   "clips": {"O": (2, 1, 2), "S": (1, 1, 1), "D": (1, 1, 1), "T": (1, 0, 1)},
+                   "model": SMALL | {"levels": 2, "widths": ((4, 4), (4, 8)),
+                                     "flownet": ((8, 7, 2), (8, 5, 2), (12, 3, 2))}, "steps": 2, "batch": 2,
+                   "rate": 2e-3, "seeds": 1, "most": 2, "pace": (SMALL, 48, 64)},
+         "cpu": {"height": 48, "width": 64,
+                 "clips": {"O": (76, 12, 24), "S": (32, 8, 16), "D": (36, 8, 16), "T": (12, 0, 16)},
+                 "model": SMALL, "steps": 200, "batch": 8, "rate": 3e-3, "seeds": 3, "most": 4,
+                 "pace": (PAPER, 120, 160)},
+         "gpu": {"height": 120, "width": 160,
+                 "clips": {"O": (400, 40, 100), "S": (160, 20, 60), "D": (240, 20, 60), "T": (100, 0, 60)},
+                 "model": PAPER, "steps": 1500, "batch": 64, "rate": 5e-4, "seeds": 3, "most": 6,
+                 "pace": (PAPER, 120, 160)}}
 
 def sizes_of(run) -> dict: return run.pick(**SIZES)
 
@@ -806,41 +940,57 @@ def sizes_of(run) -> dict: return run.pick(**SIZES)
 def render_stages(run, sizes: dict, most: int = 80) -> dict:
     "{set: {split: clips}}, rendered in pieces of at most `most` clips."
     def one(kind, split, count):
-        parts = [run.stage(render_set, kind=kind, split=split, start=k, count=min(most, count - k), height=sizes["height"], width=sizes["width"], seed=run.seed) for k in range(0, count, most)]
+        parts = [run.stage(render_set, kind=kind, split=split, start=k, count=min(most, count - k),
+                           height=sizes["height"], width=sizes["width"], seed=run.seed) for k in range(0, count, most)]
         return {key: torch.cat([p[key] for p in parts]) if key != "K" else parts[0]["K"] for key in parts[0]}
-    return {kind: {split: one(kind, split, n) for split, n in zip(SPLITS, counts) if n} for kind, counts in sizes["clips"].items()}
+    return {kind: {split: one(kind, split, n) for split, n in zip(SPLITS, counts) if n}
+            for kind, counts in sizes["clips"].items()}
 
 def trained_stage(run, sizes: dict, data: dict, world: str, name: str, number: int, share: float = 1.0) -> dict:
     "Weights of one training, and its errors on {set: {split: {interval: errors}}}."
     training = {kind: data[kind]["train"] for kind in WORLDS[world]}
-    common = {"clips": training, "sizes": sizes["model"], "steps": sizes["steps"], "batch": sizes["batch"], "rate": sizes["rate"], "seed": 100*run.seed + number}
-    found = run.stage(fit_step_net, **common) if name == "IC-FC-LS-Net" else run.stage(fit, name=name, share=share, **common)
+    common = {"clips": training, "sizes": sizes["model"], "steps": sizes["steps"], "batch": sizes["batch"],
+              "rate": sizes["rate"], "seed": 100*run.seed + number}
+    found = (run.stage(fit_step_net, **common) if name == "IC-FC-LS-Net"
+             else run.stage(fit, name=name, share=share, **common))
     return found | {"errors": judged_stage(run, sizes, data, world, name, found["weights"])}
 
 def judged_stage(run, sizes: dict, data: dict, world: str, name: str, weights: dict) -> dict:
-    return {kind: {split: run.stage(judge, name=name, weights=weights, clips=data[kind][split], kind=kind, sizes=sizes["model"], most=sizes["most"]) for split in SPLITS[1:] if split in data[kind]} for kind in WORLDS[world]}
+    return {kind: {split: run.stage(judge, name=name, weights=weights, clips=data[kind][split], kind=kind,
+                                    sizes=sizes["model"], most=sizes["most"]) for split in SPLITS[1:]
+                   if split in data[kind]} for kind in WORLDS[world]}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #a0369820
 def stages(run) -> dict:
-    "The expensive work, in the order of its budget: the world, our variants and the strongest rivals at all seeds, classical methods, then single trainings and learning curves."
+    """The expensive work, in the order of its budget: the world, our variants and the strongest rivals at all seeds,
+    classical methods, then single trainings and learning curves."""
     sizes = sizes_of(run)
-    out = {"model": sizes["model"], "data": (data := render_stages(run, sizes)), "toys": [run.stage(both_forms, seed=k) for k in range(3)], "limits": [run.stage(damping_limits, seed=k) for k in range(3)]}
+    out = {"model": sizes["model"], "data": (data := render_stages(run, sizes)),
+           "toys": [run.stage(both_forms, seed=k) for k in range(3)],
+           "limits": [run.stage(damping_limits, seed=k) for k in range(3)]}
     trained = out["trained"] = {world: {} for world in WORLDS}
     seeds = range(sizes["seeds"])
     for name in SHARED:
         for world in WORLDS: trained[world][name] = [trained_stage(run, sizes, data, world, name, k) for k in seeds]
-    out["plain"] = {world: {name: judged_stage(run, sizes, data, world, name, {}) for name in UNTRAINED} for world in WORLDS}
+    out["plain"] = {world: {name: judged_stage(run, sizes, data, world, name, {}) for name in UNTRAINED}
+                    for world in WORLDS}
     methods = {"O": CLASSICAL[:5], "S": CLASSICAL[:3], "D": CLASSICAL[:3], "T": (CLASSICAL[0], CLASSICAL[5])}
-    out["classical"] = {kind: {m: {split: run.stage(judge_classical, method=m, clips=data[kind][split], kind=kind, most=sizes["most"]) for split in SPLITS[1:] if split in data[kind]} for m in methods[kind]} for kind in SETS}
+    out["classical"] = {kind: {m: {split: run.stage(judge_classical, method=m, clips=data[kind][split], kind=kind,
+                                                    most=sizes["most"]) for split in SPLITS[1:]
+                                   if split in data[kind]} for m in methods[kind]} for kind in SETS}
     ours = {name: trained["cameras"][name] for name in ("Ours (A)+(B)", FULL)}
-    out["dampings"] = [run.stage(judge_dampings, weights={n: r[k]["weights"] for n, r in ours.items()}, clips=data["D"]["test"], sizes=sizes["model"], most=sizes["most"]) for k in seeds]
-    out["weights"] = [run.stage(judge_weights, weights=ours[FULL][k]["weights"], clips=data["D"]["test"], sizes=sizes["model"], most=sizes["most"]) for k in seeds]
+    out["dampings"] = [run.stage(judge_dampings, weights={n: r[k]["weights"] for n, r in ours.items()},
+                                 clips=data["D"]["test"], sizes=sizes["model"], most=sizes["most"]) for k in seeds]
+    out["weights"] = [run.stage(judge_weights, weights=ours[FULL][k]["weights"], clips=data["D"]["test"],
+                                sizes=sizes["model"], most=sizes["most"]) for k in seeds]
     model, height, width = sizes["pace"]
     out["pace"] = run.stage(stopwatch, names=[*VARIANTS, *POSE_NETS], sizes=model, height=height, width=width)
-    for world, names in (("objects", ("IC-PoseCNN", "Cascaded-PoseCNN", "IC-FC-LS-Net", K1, K5)), ("cameras", ("IC-PoseCNN", "Cascaded-PoseCNN", "IC-FC-LS-Net", NO_SHARING))):
+    for world, names in (("objects", ("IC-PoseCNN", "Cascaded-PoseCNN", "IC-FC-LS-Net", K1, K5)),
+                         ("cameras", ("IC-PoseCNN", "Cascaded-PoseCNN", "IC-FC-LS-Net", NO_SHARING))):
         for name in names: trained[world][name] = [trained_stage(run, sizes, data, world, name, 0)]
     trained["objects"][NO_SHARING] = [trained_stage(run, sizes, data, "objects", NO_SHARING, k) for k in seeds]
-    out["curves"] = {str(share): {name: trained_stage(run, sizes, data, "objects", name, 0, share) for name in ("PoseCNN", FULL)} for share in (0.1, 0.3)}
+    out["curves"] = {str(share): {name: trained_stage(run, sizes, data, "objects", name, 0, share)
+                                  for name in ("PoseCNN", FULL)} for share in (0.1, 0.3)}
     return out
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #b5537450
@@ -850,7 +1000,8 @@ def runs_of(results: dict, world: str, name: str, kind: str, split: str = "test"
     if name in results["plain"][world]: return [results["plain"][world][name][kind][split]]
     return [results["classical"][kind][name][split]["errors"]]
 
-def by_seed(results: dict, world: str, name: str, kind: str, step, key: str = "epe", split: str = "test") -> list[float]:
+def by_seed(results: dict, world: str, name: str, kind: str, step, key: str = "epe",
+            split: str = "test") -> list[float]:
     "Mean error of every training at one interval; the only number repeated for all seeds where there is one."
     found = [column(e, key)[str(step)] for e in runs_of(results, world, name, kind, split)]
     count = len(results["trained"][world][FULL])
@@ -861,14 +1012,19 @@ def overall(results: dict, world: str, name: str, kind: str) -> list[float]:
     return np.mean([by_seed(results, world, name, kind, step) for step in SETS[kind]["intervals"]], 0).tolist()
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #44c8de19
-TABLE_1 = ("Zero motion", *CLASSICAL[1:5], *POSE_NETS, *UNTRAINED, "IC-FC-LS-Net", "DeepLK-6DoF", "Ours (A)", "Ours (A)+(B)", FULL, NO_SHARING, K1, K5)
+TABLE_1 = ("Zero motion", *CLASSICAL[1:5], *POSE_NETS, *UNTRAINED, "IC-FC-LS-Net", "DeepLK-6DoF",
+           "Ours (A)", "Ours (A)+(B)", FULL, NO_SHARING, K1, K5)
 
 def pooled(results: dict, world: str, name: str, kind: str, split: str = "test") -> dict:
-    "Errors by interval, the trainings of a method averaged pair by pair; success is the share of pairs under 5 cm and 5 degrees."
+    """Errors by interval, the trainings of a method averaged pair by pair; success is the share of pairs under 5 cm and
+    5 degrees."""
     found = {}
     for step in map(str, SETS[kind]["intervals"]):
         runs = [run[step] for run in runs_of(results, world, name, kind, split)]
-        found[step] = {key: float(np.mean([float(e[key].mean()) for e in runs])) for key in runs[0]} | {"success": 100*float(np.mean([((e["shift"] < 5) & (e["euler"] < 5)).float().mean().item() for e in runs]))}
+        found[step] = ({key: float(np.mean([float(e[key].mean()) for e in runs])) for key in runs[0]}
+                       | {
+                          "success": 100*float(np.mean([((e["shift"] < 5) & (e["euler"] < 5)).float().mean().item()
+                                                        for e in runs]))})
     return found
 
 def table_1(results: dict):
@@ -877,8 +1033,12 @@ def table_1(results: dict):
     for name in TABLE_1:
         both = {split: pooled(results, "objects", name, "O", split) for split in SPLITS[1:]}
         row = {"method": name}
-        for letter, step in zip("SML", map(str, SETS["O"]["intervals"])): row |= {f"EPE_{letter}_val": both["validation"][step]["epe"], f"EPE_{letter}_test": both["test"][step]["epe"]}
-        for letter, step in zip("SML", map(str, SETS["O"]["intervals"])): row |= {f"rot_{letter}": both["test"][step]["euler"], f"t_{letter}": both["test"][step]["shift"], f"succ_{letter}": both["test"][step]["success"]}
+        for letter, step in zip("SML", map(str, SETS["O"]["intervals"])):
+            row |= {f"EPE_{letter}_val": both["validation"][step]["epe"],
+                    f"EPE_{letter}_test": both["test"][step]["epe"]}
+        for letter, step in zip("SML", map(str, SETS["O"]["intervals"])):
+            row |= {f"rot_{letter}": both["test"][step]["euler"],
+                    f"t_{letter}": both["test"][step]["shift"], f"succ_{letter}": both["test"][step]["success"]}
         rows.append(row)
     return pd.DataFrame(rows).round(2)
 
@@ -893,20 +1053,26 @@ def success_intervals(results: dict, names: Sequence[str], step: int = 1) -> lis
         e = runs_of(results, "objects", name, "O")[0][str(step)]
         hits = (e["shift"] < 5) & (e["euler"] < 5)
         low, high = wilson(float(hits.sum()), len(hits))
-        rows.append({"method": name, "success (percent)": 100*float(hits.float().mean()), "from": 100*low, "to": 100*high, "pairs": len(hits)})
+        rows.append({"method": name, "success (percent)": 100*float(hits.float().mean()), "from": 100*low,
+                     "to": 100*high, "pairs": len(hits)})
     return rows
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #494d2020
 def table_2(results: dict):
     import pandas as pd
     counts, rows = parameter_counts(), []
-    for name in (*CLASSICAL[:3], *POSE_NETS, *UNTRAINED, "IC-FC-LS-Net", "DeepLK-6DoF", "Ours (A)", "Ours (A)+(B)", FULL, NO_SHARING):
+    for name in (*CLASSICAL[:3], *POSE_NETS, *UNTRAINED, "IC-FC-LS-Net", "DeepLK-6DoF", "Ours (A)", "Ours (A)+(B)",
+                 FULL, NO_SHARING):
         row = {"method": name}
         for short, kind in (("BF", "S"), ("DBF", "D")):
             both = {split: pooled(results, "cameras", name, kind, split) for split in SPLITS[1:]}
-            for letter, step in zip("SML", map(str, SETS[kind]["intervals"])): row |= {f"{short}_{letter}_val": both["validation"][step]["epe"], f"{short}_{letter}_test": both["test"][step]["epe"]}
+            for letter, step in zip("SML", map(str, SETS[kind]["intervals"])):
+                row |= {f"{short}_{letter}_val": both["validation"][step]["epe"],
+                        f"{short}_{letter}_test": both["test"][step]["epe"]}
         classical = results["classical"]["S"].get(name)
-        rows.append(row | {"size_K": counts[name]/1000 if counts.get(name) else None, "time (ms)": results["pace"][name] if name in results["pace"] else None if name == "Zero motion" else 1000*classical["test"]["seconds"]})
+        rows.append(row | {"size_K": counts[name]/1000 if counts.get(name) else None,
+                           "time (ms)": results["pace"][name] if name in results["pace"] else None
+                           if name == "Zero motion" else 1000*classical["test"]["seconds"]})
     return pd.DataFrame(rows).round({"size_K": 0, "time (ms)": 0}).round(2)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #ca2058a9
@@ -915,14 +1081,16 @@ def table_3(results: dict):
     rows = []
     for name in ("Zero motion", "RGBD VO", "No learning", "Ours (A)", "Ours (A)+(B)", FULL):
         found = pooled(results, "cameras", name, "T")
-        rows.append({"method": name} | {f"KF{step}_{unit}": found[str(step)][key] for step in SETS["T"]["intervals"] for unit, key in (("deg", "angle"), ("cm", "shift"))})
+        rows.append({"method": name} | {f"KF{step}_{unit}": found[str(step)][key] for step in SETS["T"]["intervals"]
+                                        for unit, key in (("deg", "angle"), ("cm", "shift"))})
     return pd.DataFrame(rows).round(2)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #bc88daef
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
 @torch.no_grad()
-def traced(results: dict, world: str, kind: str, rows: Int[Tensor, "1 3"], split: str = "test") -> tuple[dict, list[Trace], nn.Module]:
+def traced(results: dict, world: str, kind: str, rows: Int[Tensor, "1 3"], split: str = "test") -> tuple[dict,
+    list[Trace], nn.Module]:
     "A pair through the first training of the full model: the pair, a trace a level (coarse first), the model."
     weights = results["trained"][world][FULL][0]["weights"]
     model = built(FULL, results["model"])
@@ -949,6 +1117,9 @@ def brighter(pair: dict) -> dict:
     "The pair with colours that fill the range, for looking at."
     return pair | {"color": (pair["color"]*0.95/pair["color"].quantile(0.98)).clamp(0, 1)}
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #f1be3811
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def best_shown(results: dict, kind: str = "D") -> Int[Tensor, "1 3"]:
     "The pair at the largest interval whose error without motion is the median: typical, not chosen."
     clips = results["data"][kind]["test"]
@@ -956,6 +1127,9 @@ def best_shown(results: dict, kind: str = "D") -> Int[Tensor, "1 3"]:
     still = end_point_errors(torch.eye(4).expand(len(pairs), 4, 4), gather(clips, pairs))
     return pairs[still.argsort()[len(still)//2]][None]
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #ad461ae6
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def iteration_slider(results: dict, width: int = 660):
     "Figure E1: a still and a slider over the iterations."
     import matplotlib.pyplot as plt
@@ -971,17 +1145,32 @@ def iteration_slider(results: dict, width: int = 660):
         error = float(end_point_errors(state, pair)[0])
         figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.1), layout="constrained")
         warped, damping = full_warp(pair, state), t.dampings[k][0].numpy()
-        for ax, image, title in zip(axes.flat, (T, pair["color"][0, 1], overlay(T, warped)), ("template", "image", f"overlay: {error:.1f} cm")): ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="bilinear"); ax.set_title(title, fontsize=9)
-        axes[1, 0].imshow(t.weights[k][0, 0].numpy(), cmap="viridis", vmin=0, vmax=1, interpolation="bilinear"); axes[1, 0].set_title("weights", fontsize=9)
-        axes[1, 1].imshow(t.residuals[k][0, 0].numpy(), cmap="RdBu", vmin=-top, vmax=top, interpolation="bilinear"); axes[1, 1].set_title("residual of the features", fontsize=9)
+        for ax, image, title in zip(axes.flat, (T, pair["color"][0, 1], overlay(T, warped)),
+                                    ("template", "image", f"overlay: {error:.1f} cm")):
+            ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="bilinear")
+            ax.set_title(title, fontsize=9)
+        axes[1, 0].imshow(t.weights[k][0, 0].numpy(), cmap="viridis", vmin=0, vmax=1, interpolation="bilinear")
+        axes[1, 0].set_title("weights", fontsize=9)
+        axes[1, 1].imshow(t.residuals[k][0, 0].numpy(), cmap="RdBu", vmin=-top, vmax=top, interpolation="bilinear")
+        axes[1, 1].set_title("residual of the features", fontsize=9)
         for ax in axes.flat[:5]: ax.set(xticks=[], yticks=[]); ax.grid(False)
         axes[1, 2].bar(range(6), np.maximum(damping, 1e-4), color=["#0072b2"]*3 + ["#d55e00"]*3)
-        axes[1, 2].set(yscale="log", ylim=(1e-4, 1e3), xticks=range(6), xticklabels=["rx", "ry", "rz", "tx", "ty", "tz"]); axes[1, 2].set_title("damping (1e-4: none)", fontsize=9); axes[1, 2].tick_params(labelsize=7)
-        figure.suptitle("before the first iteration" if iteration == 0 else f"level {level + 1} of {len(traces)} ({t.residuals[k].shape[-1]} × {t.residuals[k].shape[-2]} pixels), iteration {k + 1}", fontsize=9)
+        axes[1, 2].set(yscale="log", ylim=(1e-4, 1e3), xticks=range(6),
+                       xticklabels=["rx", "ry", "rz", "tx", "ty", "tz"])
+        axes[1, 2].set_title("damping (1e-4: none)", fontsize=9)
+        axes[1, 2].tick_params(labelsize=7)
+        figure.suptitle("before the first iteration" if iteration == 0
+                        else f"level {level + 1} of {len(traces)} "
+                        f"({t.residuals[k].shape[-1]} × {t.residuals[k].shape[-2]} pixels), iteration {k + 1}",
+                        fontsize=9)
         plt.close(figure)
         return figure
-    return draw(count), slider(draw, title="One alignment, iteration by iteration", width=width, start={"iteration": count}, iteration=list(range(count + 1)))
+    return (draw(count), slider(draw, title="One alignment, iteration by iteration", width=width,
+                                start={"iteration": count}, iteration=list(range(count + 1))))
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #95a2fa21
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_1(results: dict):
     "The pipeline with the maps of one pair."
     import matplotlib.pyplot as plt
@@ -992,43 +1181,67 @@ def figure_1(results: dict):
     figure = plt.figure(figsize=(6.4, 6.6), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[4, 1.35])
     axes = upper.subplots(4, levels + 1)
-    show = lambda ax, image, title="", **options: (ax.imshow(image, **options), ax.set_title(title, fontsize=8), ax.set(xticks=[], yticks=[]), ax.grid(False))
-    for ax, image, title in zip(axes[:, 0], (pair["color"][0, 0], pair["color"][0, 1], overlay(*pair["color"][0]), overlay(pair["color"][0, 0], full_warp(pair, traces[-1].states[-1]))), ("template T", "image I", "overlay before", "overlay after")): show(ax, image.permute(1, 2, 0).clamp(0, 1).numpy(), title)
+    show = lambda ax, image, title="", **options: (ax.imshow(image, **options), ax.set_title(title, fontsize=8),
+                                                   ax.set(xticks=[], yticks=[]), ax.grid(False))
+    for ax, image, title in zip(axes[:, 0],
+                                (pair["color"][0, 0], pair["color"][0, 1], overlay(*pair["color"][0]),
+                                 overlay(pair["color"][0, 0], full_warp(pair, traces[-1].states[-1]))),
+                                ("template T", "image I", "overlay before", "overlay after")):
+        show(ax, image.permute(1, 2, 0).clamp(0, 1).numpy(), title)
     for column_, t in enumerate(traces):
         fine = levels - 1 - column_
         spread = float(T[fine].abs().quantile(0.99)) + 1e-6
         low, high = float(T[fine].quantile(0.01)), float(T[fine].quantile(0.99))
-        rows = ((T[fine], "T features", {"cmap": "gray", "vmin": low, "vmax": high}), (I[fine], "I features", {"cmap": "gray", "vmin": low, "vmax": high}), (t.weights[-1], "(B) weights", {"cmap": "viridis", "vmin": 0, "vmax": 1}), (t.residuals[-1], "residual, last step", {"cmap": "RdBu", "vmin": -spread/2, "vmax": spread/2}))
-        for ax, (image, title, options) in zip(axes[:, column_ + 1], rows): show(ax, image[0, 0].numpy(), f"{title}, level {column_ + 1}", **options)
+        rows = ((T[fine], "T features", {"cmap": "gray", "vmin": low, "vmax": high}),
+                (I[fine], "I features", {"cmap": "gray", "vmin": low, "vmax": high}),
+                (t.weights[-1], "(B) weights", {"cmap": "viridis", "vmin": 0, "vmax": 1}),
+                (t.residuals[-1], "residual, last step", {"cmap": "RdBu", "vmin": -spread/2, "vmax": spread/2}))
+        for ax, (image, title, options) in zip(axes[:, column_ + 1], rows):
+            show(ax, image[0, 0].numpy(), f"{title}, level {column_ + 1}", **options)
     below_axes = lower.subplots(1, len(trials) + 1)
     top = float(trials.abs().quantile(0.98)) + 1e-6
-    for ax, image, scale in zip(below_axes, trials, np.logspace(-5, 5, len(trials))): show(ax, image.numpy(), f"trial, {scale:.0e}", cmap="RdBu", vmin=-top, vmax=top)
+    for ax, image, scale in zip(below_axes, trials, np.logspace(-5, 5, len(trials))):
+        show(ax, image.numpy(), f"trial, {scale:.0e}", cmap="RdBu", vmin=-top, vmax=top)
     damping = np.maximum(traces[-1].dampings[0][0].numpy(), 1e-4)
-    below_axes[-1].bar(range(6), damping, color=["#0072b2"]*3 + ["#d55e00"]*3); below_axes[-1].set(yscale="log", xticks=range(6), xticklabels=["rx", "ry", "rz", "tx", "ty", "tz"]); below_axes[-1].set_title("(C) damping", fontsize=8); below_axes[-1].tick_params(labelsize=6)
+    below_axes[-1].bar(range(6), damping, color=["#0072b2"]*3 + ["#d55e00"]*3)
+    below_axes[-1].set(yscale="log", xticks=range(6), xticklabels=["rx", "ry", "rz", "tx", "ty", "tz"])
+    below_axes[-1].set_title("(C) damping", fontsize=8)
+    below_axes[-1].tick_params(labelsize=6)
     plt.close(figure)
     return figure
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #aa92fbbb
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def spread_pairs(results: dict, split: str, count: int, step: int) -> list[Int[Tensor, "1 3"]]:
     "The first pair of `count` clips spread over a split."
     pairs = pair_list(results["data"]["O"][split], (step,), 1)
     return [pairs[round(k*(len(pairs) - 1)/max(count - 1, 1))][None] for k in range(min(count, len(pairs)))]
 
 def figure_2(results: dict, step: int = 2):
-    "Template, image, and the image warped by the truth and by the full model, with the object's outline in the template."
+    """Template, image, and the image warped by the truth and by the full model, with the object's outline in the
+    template."""
     import matplotlib.pyplot as plt
-    rows = [(split, p) for split, count in (("validation", 2), ("test", 3)) for p in spread_pairs(results, split, count, step)]
+    rows = [(split, p) for split, count in (("validation", 2), ("test", 3))
+            for p in spread_pairs(results, split, count, step)]
     figure, axes = plt.subplots(len(rows), 4, figsize=(6.4, 1.3*len(rows)), layout="constrained", squeeze=False)
     for line, (split, p) in zip(axes, rows):
         pair, traces, _ = traced(results, "objects", "O", p, split)
         state = traces[-1].states[-1]
         error, still = (float(end_point_errors(s, pair)[0]) for s in (state, torch.eye(4)[None]))
         images = (pair["color"][0, 0], pair["color"][0, 1], full_warp(pair, pair["motion"]), full_warp(pair, state))
-        for ax, image, title in zip(line, images, (f"template ({split})", f"image: {still:.1f} cm off", "warped by the truth", f"by the estimate: {error:.1f} cm")):
-            ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy()); ax.contour(pair["mask"][0].float().numpy(), [0.5], colors="yellow", linewidths=0.8)
+        for ax, image, title in zip(line, images,
+                                    (f"template ({split})", f"image: {still:.1f} cm off",
+                                     "warped by the truth", f"by the estimate: {error:.1f} cm")):
+            ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
+            ax.contour(pair["mask"][0].float().numpy(), [0.5], colors="yellow", linewidths=0.8)
             ax.set_title(title, fontsize=8); ax.set(xticks=[], yticks=[]); ax.grid(False)
     plt.close(figure)
     return figure
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #e9e7e19a
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def cloud_view(results: dict, most: int = 220):
     "Figure E2: object points of one test clip by interval, as a still and a plotly view with a slider."
     import matplotlib.pyplot as plt
@@ -1036,21 +1249,36 @@ def cloud_view(results: dict, most: int = 220):
     from paper_kit.kit.show import plot
     clips, steps = results["data"]["O"]["test"], SETS["O"]["intervals"]
     c, i, _ = pair_list(clips, steps[-1:], 1)[len(pair_list(clips, steps[-1:], 1))//2].tolist()
-    colours, traces, still = {"template": "#9aa5b1", "true motion": "#009e73", "estimate": "#0072b2", "second frame": "#e69f00"}, [], None
+    colours, traces, still = {"template": "#9aa5b1", "true motion": "#009e73", "estimate": "#0072b2",
+                              "second frame": "#e69f00"}, [], None
     for step in steps:
         pair, found, _ = traced(results, "objects", "O", torch.tensor([[c, i, i + step]]))
         seen = clips["mask"][c, i + step] > 0
-        x, y = unproject(pair["depth"][0, 0], pair["K"][0])[pair["mask"][0]], unproject(pair["depth"][0, 1], pair["K"][0])[seen]
+        x, y = (unproject(pair["depth"][0, 0], pair["K"][0])[pair["mask"][0]],
+                unproject(pair["depth"][0, 1], pair["K"][0])[seen])
         x, y = (p[::max(1, len(p)//most)] for p in (x, y))
-        clouds = {"template": x, "true motion": transform(pair["motion"][0], x), "estimate": transform(found[-1].states[-1][0], x), "second frame": y}
-        traces += [go.Scatter3d(x=p[:, 0].numpy().round(3), y=p[:, 2].numpy().round(3), z=-p[:, 1].numpy().round(3), mode="markers", marker={"size": 2.5, "color": colours[n]}, name=n, visible=step == steps[-1]) for n, p in clouds.items()]
+        clouds = {"template": x, "true motion": transform(pair["motion"][0], x),
+                  "estimate": transform(found[-1].states[-1][0], x), "second frame": y}
+        traces += [go.Scatter3d(x=p[:, 0].numpy().round(3), y=p[:, 2].numpy().round(3),
+                                z=-p[:, 1].numpy().round(3), mode="markers",
+                                marker={"size": 2.5, "color": colours[n]}, name=n, visible=step == steps[-1])
+                   for n, p in clouds.items()]
         still = clouds
-    steps_ = [{"label": str(s), "method": "update", "args": [{"visible": [k//4 == n for k in range(4*len(steps))]}]} for n, s in enumerate(steps)]
-    view = go.Figure(traces, {"height": 470, "scene": {"aspectmode": "data", "xaxis": {"title": "x (m)"}, "yaxis": {"title": "depth (m)"}, "zaxis": {"title": "up (m)"}}, "sliders": [{"active": len(steps) - 1, "currentvalue": {"prefix": "interval: "}, "steps": steps_}], "margin": {"t": 10}})
+    steps_ = [{"label": str(s), "method": "update", "args": [{"visible": [k//4 == n for k in range(4*len(steps))]}]}
+              for n, s in enumerate(steps)]
+    view = go.Figure(traces,
+                     {"height": 470,
+                      "scene": {"aspectmode": "data", "xaxis": {"title": "x (m)"},
+                                "yaxis": {"title": "depth (m)"}, "zaxis": {"title": "up (m)"}},
+                      "sliders": [{"active": len(steps) - 1, "currentvalue": {"prefix": "interval: "},
+                                   "steps": steps_}], "margin": {"t": 10}})
     figure = plt.figure(figsize=(6, 3.6))
     ax = figure.add_subplot(projection="3d")
     for n, p in still.items(): ax.scatter(p[:, 0], p[:, 2], -p[:, 1], s=3, color=colours[n], label=n)
-    ax.set(xlabel="x (m)", ylabel="depth (m)", zlabel="up (m)"); ax.set_box_aspect((1, 1, 1)); ax.legend(fontsize=7, loc="upper left"); ax.tick_params(labelsize=6)
+    ax.set(xlabel="x (m)", ylabel="depth (m)", zlabel="up (m)")
+    ax.set_box_aspect((1, 1, 1))
+    ax.legend(fontsize=7, loc="upper left")
+    ax.tick_params(labelsize=6)
     plt.close(figure)
     return figure, plot(view, picture=figure, title="Object points of both frames")
 
@@ -1085,28 +1313,52 @@ def claim_values(results: dict) -> dict[str, dict]:
     found = {"C1": {}, "C2": {}}
     for word, step in zip(SIZE_WORDS, SETS["O"]["intervals"]):
         found["C1"][f"full, {word}"] = by_seed(results, "objects", FULL, "O", step)
-        found["C1"][f"best baseline, {word}"] = np.min([by_seed(results, "objects", name, "O", step) for name in (*CLASSICAL[1:3], *RIVALS)], 0).tolist()
+        found["C1"][f"best baseline, {word}"] = np.min([by_seed(results, "objects", name, "O", step)
+                                                        for name in (*CLASSICAL[1:3], *RIVALS)], 0).tolist()
         found["C1"][f"zero motion, {word}"] = by_seed(results, "objects", "Zero motion", "O", step)
     for kind in "SD":
         for word, step in zip(SIZE_WORDS, SETS[kind]["intervals"]):
             found["C2"][f"{kind}: full, {word}"] = by_seed(results, "cameras", FULL, kind, step)
-            found["C2"][f"{kind}: best rival, {word}"] = np.min([by_seed(results, "cameras", name, kind, step) for name in ("Point-Plane ICP", *RIVALS)], 0).tolist()
-    gain = lambda a, b, kind: [1 - y/x for x, y in zip(overall(results, "cameras", a, kind), overall(results, "cameras", b, kind))]
-    found["C3"] = {f"gain of {part} on {kind}": gain(a, b, kind) for part, a, b in (("(B)", "Ours (A)", "Ours (A)+(B)"), ("(C)", "Ours (A)+(B)", FULL)) for kind in "SD"}
-    pairs = lambda name, kind: np.mean([np.concatenate([np.asarray(e["epe"], float) for e in run.values()]) for run in runs_of(results, "objects" if kind == "O" else "cameras", name, kind)], 0).tolist()
-    found["C4"] = {f"{kind}: {word}": pairs(name, kind) for kind in "OSD" for word, name in (("two views", "Ours (A)"), ("one view", "DeepLK-6DoF"))}
+            found["C2"][f"{kind}: best rival, {word}"] = np.min([by_seed(results, "cameras", name, kind, step)
+                    for name in ("Point-Plane ICP", *RIVALS)], 0).tolist()
+    gain = lambda a, b, kind: [1 - y/x
+                               for x, y in zip(overall(results, "cameras", a, kind),
+                                               overall(results, "cameras", b, kind))]
+    found["C3"] = {f"gain of {part} on {kind}": gain(a, b, kind)
+                   for part, a, b in (("(B)", "Ours (A)", "Ours (A)+(B)"), ("(C)", "Ours (A)+(B)", FULL))
+                   for kind in "SD"}
+    pairs = lambda name, kind: np.mean([np.concatenate([np.asarray(e["epe"], float) for e in run.values()])
+                                        for run in runs_of(results, "objects" if kind == "O" else "cameras", name,
+                                                           kind)], 0).tolist()
+    found["C4"] = {f"{kind}: {word}": pairs(name, kind) for kind in "OSD"
+                   for word, name in (("two views", "Ours (A)"), ("one view", "DeepLK-6DoF"))}
     counts, shared = parameter_counts(), overall(results, "objects", FULL, "O")
-    found["C5"] = {"parameters_too_many_or_too_few": sum(abs(counts[n] - k) for n, k in EXPECTED.items()), "change by sharing": [a/b - 1 for a, b in zip(shared, overall(results, "objects", NO_SHARING, "O"))]}
+    found["C5"] = {"parameters_too_many_or_too_few": sum(abs(counts[n] - k)
+                                                         for n, k in EXPECTED.items()),
+                   "change by sharing": [a/b - 1 for a, b in zip(shared, overall(results, "objects", NO_SHARING, "O"))]}
     one, three, five = (by_seed(results, "objects", n, "O", 1)[:1] for n in (K1, FULL, K5))
     found["C6"] = {"K = 1": one, "K = 3": three, "change from K = 3 to 5": [five[0]/three[0] - 1]}
     each = lambda key: [t[kind][key] for t in results["toys"] for kind in ("affine", "SE(3)")]
-    found["C7"] = {"largest error, inverse compositional": each("inverse"), "largest error, forward additive": each("forward"), "evaluations_of_J_beyond_one_a_level": sum(n - 1 for levels in each("jacobians") for n in levels)}
+    found["C7"] = {"largest error, inverse compositional": each("inverse"),
+                   "largest error, forward additive": each("forward"),
+                   "evaluations_of_J_beyond_one_a_level": sum(n - 1 for levels in each("jacobians") for n in levels)}
     best = [min(min(v) for v in d.values()) for d in results["dampings"]]
-    found["C8"] = {"distance from Gauss-Newton at 1e-5": [x for d in results["limits"] for x in d["relative"]], "cosine at 1e5": [x for d in results["limits"] for x in d["cosine"]], "EPE with (C)": overall(results, "cameras", FULL, "D"), "EPE with the best of ten fixed dampings": best}
-    found["C9"] = {"weight on the room less weight elsewhere": [w["inside"] - w["outside"] for w in results["weights"]], "area under the curve": [w["auc"] for w in results["weights"]]}
-    ratio = lambda step: [a/b for a, b in zip(by_seed(results, "cameras", "RGBD VO", "T", step, "angle"), by_seed(results, "cameras", FULL, "T", step, "angle"))]
+    found["C8"] = {"distance from Gauss-Newton at 1e-5": [x for d in results["limits"]
+                                                          for x in d["relative"]],
+                   "cosine at 1e5": [x for d in results["limits"] for x in d["cosine"]],
+                   "EPE with (C)": overall(results, "cameras", FULL, "D"),
+                   "EPE with the best of ten fixed dampings": best}
+    found["C9"] = {"weight on the room less weight elsewhere": [w["inside"] - w["outside"]
+                                                                for w in results["weights"]],
+                   "area under the curve": [w["auc"] for w in results["weights"]]}
+    ratio = lambda step: [a/b for a, b in zip(by_seed(results, "cameras", "RGBD VO", "T", step, "angle"),
+                                              by_seed(results, "cameras", FULL, "T", step, "angle"))]
     found["C10"] = {f"ratio at gap {step}": ratio(step) for step in (1, 2, 4, 8)}
     mean = lambda r: float(np.mean(list(column(r["errors"]["O"]["test"]).values())))
-    found["C11"] = {f"{word}, {100*float(share):.0f} percent": [mean(r[name])] for share, r in results["curves"].items() for word, name in (("ours", FULL), ("PoseCNN", "PoseCNN"))}
-    found["C11"] |= {f"{word}, 100 percent": overall(results, "objects", name, "O")[:1] for word, name in (("ours", FULL), ("PoseCNN", "PoseCNN"))} | {"zero motion": overall(results, "objects", "Zero motion", "O")[:1]}
+    found["C11"] = {f"{word}, {100*float(share):.0f} percent": [mean(r[name])]
+                    for share, r in results["curves"].items()
+                    for word, name in (("ours", FULL), ("PoseCNN", "PoseCNN"))}
+    found["C11"] |= ({f"{word}, 100 percent": overall(results, "objects", name, "O")[:1]
+                      for word, name in (("ours", FULL), ("PoseCNN", "PoseCNN"))}
+                     | {"zero motion": overall(results, "objects", "Zero motion", "O")[:1]})
     return found

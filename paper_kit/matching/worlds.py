@@ -40,9 +40,11 @@ def pattern(name: str, size: int, random: np.random.Generator) -> Float[Tensor, 
         value = (0.5 + 0.5*np.sin(2*np.pi*(u*x + v*y)) > random.uniform(0.3, 0.7)).astype(float)[None]
     elif name == "bricks":
         row = np.floor(6*y)
-        value = ((6*y % 1 > 0.16) & ((3*x + 0.5*(row % 2)) % 1 > 0.09)).astype(float)[None]*(0.75 + 0.25*np.sin(17*row + 31*np.floor(3*x + 0.5*(row % 2))))[None]
+        value = ((6*y % 1 > 0.16) & ((3*x + 0.5*(row % 2)) % 1 > 0.09)).astype(float)[None]*(
+            0.75 + 0.25*np.sin(17*row + 31*np.floor(3*x + 0.5*(row % 2))))[None]
     elif name == "checks": value = ((np.floor(4*x) + np.floor(4*y)) % 2)[None]
-    elif name == "dots": value = (((3*x) % 1 - 0.5)**2 + ((3*y) % 1 - 0.5)**2 < random.uniform(0.04, 0.14)).astype(float)[None]
+    elif name == "dots":
+        value = (((3*x) % 1 - 0.5)**2 + ((3*y) % 1 - 0.5)**2 < random.uniform(0.04, 0.14)).astype(float)[None]
     elif name == "marks":
         value = np.ones((1, size, size))
         for line in range(6):
@@ -58,6 +60,7 @@ def pattern(name: str, size: int, random: np.random.Generator) -> Float[Tensor, 
         value = (value - value.min())/np.ptp(value)
     return torch.from_numpy(value*a + (1 - value)*b).float()
 
+# %% ../../nbs/matching/worlds.ipynb #f8fa68b0
 PATTERNS = ("noise", "bricks", "noise", "stripes", "marks", "noise", "checks", "dots")
 
 def patterns(count: int, size: int, random: np.random.Generator) -> Float[Tensor, "count 3 size size"]:
@@ -69,42 +72,67 @@ def patterns(count: int, size: int, random: np.random.Generator) -> Float[Tensor
 def _look(random: np.random.Generator, textures: int, share: float = 0.6) -> dict:
     "Colour, often a texture."
     textured = textures > 0 and random.uniform() < share
-    return {"color": tuple(random.uniform(0.55, 1.0, 3) if textured else random.uniform(0.2, 0.95, 3)), "texture": int(random.integers(textures)) if textured else -1, "tiling": float(random.uniform(1.0, 3.0)), "gloss": float(random.choice([0.0, 0.4]))}
+    return {"color": tuple(random.uniform(0.55, 1.0, 3) if textured else random.uniform(0.2, 0.95, 3)),
+            "texture": int(random.integers(textures)) if textured else -1, "tiling": float(random.uniform(1.0, 3.0)),
+            "gloss": float(random.choice([0.0, 0.4]))}
 
 ALONG_X, ALONG_Y = (0.0, math.pi/2, 0.0), (math.pi/2, 0.0, 0.0)
 
-def _wheel(r: float, x: float, y: float, z: float) -> Part: return Part("cylinder", (r, r, 0.03), (x, y, z), ALONG_Y, (0.12, 0.12, 0.13))
+def _wheel(r: float, x: float, y: float, z: float) -> Part:
+    return Part("cylinder", (r, r, 0.03), (x, y, z), ALONG_Y, (0.12, 0.12, 0.13))
 
 def aeroplane(random: np.random.Generator, textures: int = 0) -> list[Part]:
-    body, wing, r, span = _look(random, textures), _look(random, textures), random.uniform(0.06, 0.1), random.uniform(0.35, 0.5)
-    return [Part("capsule", (r, r, 0.38), (0, 0, 0), ALONG_X, **body), Part("box", (random.uniform(0.07, 0.13), span, 0.015), (0.05, 0, 0), **wing), Part("box", (0.05, 0.17, 0.012), (-0.38, 0, 0.03), **wing),
-            Part("box", (0.06, 0.012, 0.11), (-0.38, 0, 0.12), **wing), *(Part("capsule", (0.035, 0.035, 0.05), (0.1, s*span*0.5, -0.05), ALONG_X, **body) for s in (-1, 1))]
+    body, wing, r, span = (_look(random, textures), _look(random, textures), random.uniform(0.06, 0.1),
+                           random.uniform(0.35, 0.5))
+    return [Part("capsule", (r, r, 0.38), (0, 0, 0), ALONG_X, **body),
+            Part("box", (random.uniform(0.07, 0.13), span, 0.015), (0.05, 0, 0), **wing),
+            Part("box", (0.05, 0.17, 0.012), (-0.38, 0, 0.03), **wing),
+            Part("box", (0.06, 0.012, 0.11), (-0.38, 0, 0.12), **wing),
+            *(Part("capsule", (0.035, 0.035, 0.05), (0.1, s*span*0.5, -0.05), ALONG_X, **body) for s in (-1, 1))]
 
+# %% ../../nbs/matching/worlds.ipynb #e0a16b31
 def bicycle(random: np.random.Generator, textures: int = 0) -> list[Part]:
-    frame, seat, r, base = _look(random, textures, 0.3), _look(random, textures), random.uniform(0.16, 0.22), random.uniform(0.26, 0.32)
+    frame, seat, r, base = (_look(random, textures, 0.3), _look(random, textures), random.uniform(0.16, 0.22),
+                            random.uniform(0.26, 0.32))
     bar = lambda x, z, half, turn: Part("capsule", (0.022, 0.022, half), (x, 0, z), (0, turn, 0), **frame)
-    return [_wheel(r, -base, 0, -0.1), _wheel(r, base, 0, -0.1), bar(0, 0.1, 0.22, math.pi/2), bar(-0.12, 0, 0.2, 0.5), bar(0.12, 0, 0.2, 0.7), bar(base - 0.03, 0.06, 0.2, -0.25),
-            Part("box", (0.1, 0.06, 0.02), (-0.17, 0, 0.25), **seat), Part("capsule", (0.02, 0.02, 0.18), (base - 0.08, 0, 0.27), ALONG_Y, **seat)]
+    return [_wheel(r, -base, 0, -0.1), _wheel(r, base, 0, -0.1), bar(0, 0.1, 0.22, math.pi/2), bar(-0.12, 0, 0.2, 0.5),
+            bar(0.12, 0, 0.2, 0.7), bar(base - 0.03, 0.06, 0.2, -0.25),
+            Part("box", (0.1, 0.06, 0.02), (-0.17, 0, 0.25), **seat),
+            Part("capsule", (0.02, 0.02, 0.18), (base - 0.08, 0, 0.27), ALONG_Y, **seat)]
 
 def bus(random: np.random.Generator, textures: int = 0) -> list[Part]:
-    y, z, body, dark = random.uniform(0.11, 0.15), random.uniform(0.13, 0.18), _look(random, textures, 0.8), {"color": (0.1, 0.12, 0.16), "gloss": 0.6}
-    return [Part("box", (0.44, y, z), **body), *(Part("box", (0.045, y + 0.004, z*0.3), (x, 0, z*0.35), **dark) for x in np.linspace(-0.34, 0.22, 5)), Part("box", (0.004, y*0.8, z*0.35), (0.442, 0, z*0.3), **dark),
+    y, z, body, dark = (random.uniform(0.11, 0.15), random.uniform(0.13, 0.18), _look(random, textures, 0.8),
+                        {"color": (0.1, 0.12, 0.16), "gloss": 0.6})
+    return [Part("box", (0.44, y, z), **body), *(Part("box", (0.045, y + 0.004, z*0.3), (x, 0, z*0.35), **dark)
+                                                 for x in np.linspace(-0.34, 0.22, 5)),
+            Part("box", (0.004, y*0.8, z*0.35), (0.442, 0, z*0.3), **dark),
             *(_wheel(0.065, x, s*y, -z) for x in (-0.28, 0.28) for s in (-1, 1))]
 
 def car(random: np.random.Generator, textures: int = 0) -> list[Part]:
     y, body, cabin = random.uniform(0.15, 0.19), _look(random, textures, 0.7), _look(random, textures, 0.4)
-    return [Part("box", (0.42, y, 0.075), **body), Part("ellipsoid", (random.uniform(0.22, 0.3), y*0.95, 0.15), (random.uniform(-0.1, 0), 0, 0.08), **cabin), Part("box", (0.03, y*0.9, 0.02), (0.42, 0, -0.03), color=(0.9, 0.9, 0.85)),
+    return [Part("box", (0.42, y, 0.075), **body), Part("ellipsoid", (random.uniform(0.22, 0.3), y*0.95, 0.15),
+                                                        (random.uniform(-0.1, 0), 0, 0.08), **cabin),
+            Part("box", (0.03, y*0.9, 0.02), (0.42, 0, -0.03), color=(0.9, 0.9, 0.85)),
             *(_wheel(0.085, x, s*y, -0.08) for x in (-0.26, 0.26) for s in (-1, 1))]
 
+# %% ../../nbs/matching/worlds.ipynb #4c2d3f3a
 def boat(random: np.random.Generator, textures: int = 0) -> list[Part]:
-    hull, cabin, sail, y = _look(random, textures, 0.7), _look(random, textures), _look(random, textures, 0.8), random.uniform(0.12, 0.18)
-    return [Part("ellipsoid", (0.46, y, 0.12), (0, 0, -0.1), **hull), Part("box", (0.34, y*0.8, 0.03), (0, 0, -0.01), **cabin), Part("box", (random.uniform(0.08, 0.14), y*0.6, 0.07), (-0.17, 0, 0.07), **cabin),
-            Part("cylinder", (0.014, 0.014, 0.26), (0.06, 0, 0.22), color=(0.7, 0.6, 0.45)), Part("box", (0.14, 0.008, 0.17), (-0.09, 0, 0.28), **sail)]
+    hull, cabin, sail, y = (_look(random, textures, 0.7), _look(random, textures), _look(random, textures, 0.8),
+                            random.uniform(0.12, 0.18))
+    return [Part("ellipsoid", (0.46, y, 0.12), (0, 0, -0.1), **hull),
+            Part("box", (0.34, y*0.8, 0.03), (0, 0, -0.01), **cabin),
+            Part("box", (random.uniform(0.08, 0.14), y*0.6, 0.07), (-0.17, 0, 0.07), **cabin),
+            Part("cylinder", (0.014, 0.014, 0.26), (0.06, 0, 0.22), color=(0.7, 0.6, 0.45)),
+            Part("box", (0.14, 0.008, 0.17), (-0.09, 0, 0.28), **sail)]
 
 def motorbike(random: np.random.Generator, textures: int = 0) -> list[Part]:
     tank, seat, r = _look(random, textures, 0.7), _look(random, textures, 0.4), random.uniform(0.14, 0.18)
-    return [_wheel(r, -0.3, 0, -0.1), _wheel(r, 0.3, 0, -0.1), Part("ellipsoid", (0.18, 0.09, 0.1), (0.07, 0, 0.1), **tank), Part("box", (0.17, 0.07, 0.04), (-0.2, 0, 0.1), **seat), Part("box", (0.13, 0.08, 0.1), (0, 0, -0.08), (0, 0.1, 0), (0.3, 0.3, 0.32), gloss=0.5),
-            Part("capsule", (0.025, 0.025, 0.2), (0.24, 0, 0.05), (0, -0.4, 0), **seat), Part("capsule", (0.02, 0.02, 0.2), (0.17, 0, 0.25), ALONG_Y, **seat)]
+    return [_wheel(r, -0.3, 0, -0.1), _wheel(r, 0.3, 0, -0.1),
+            Part("ellipsoid", (0.18, 0.09, 0.1), (0.07, 0, 0.1), **tank),
+            Part("box", (0.17, 0.07, 0.04), (-0.2, 0, 0.1), **seat),
+            Part("box", (0.13, 0.08, 0.1), (0, 0, -0.08), (0, 0.1, 0), (0.3, 0.3, 0.32), gloss=0.5),
+            Part("capsule", (0.025, 0.025, 0.2), (0.24, 0, 0.05), (0, -0.4, 0), **seat),
+            Part("capsule", (0.02, 0.02, 0.2), (0.17, 0, 0.25), ALONG_Y, **seat)]
 
 FAMILIES = {"train": (aeroplane, bicycle, bus, car), "test": (boat, motorbike)}
 
@@ -115,19 +143,25 @@ def _limb(radius: float, length: float, joint: tuple, angle: float, look: dict) 
     middle, end = np.array(joint) + d*length/2, np.array(joint) + d*length
     return Part("capsule", (radius, radius, length/2), tuple(middle), (0, angle, 0), **look), tuple(end)
 
+# %% ../../nbs/matching/worlds.ipynb #42e27ca7
 def walker(random: np.random.Generator, textures: int = 0) -> Callable[[float], list[Part]]:
     "Somebody, as a function of the phase of the step (radians): eleven parts, feet near z = 0, walking along +x."
     tall, stride, swing = random.uniform(0.9, 1.08), random.uniform(0.3, 0.6), random.uniform(0.2, 0.7)
-    shirt, trousers, skin, hair = _look(random, textures, 0.7), _look(random, textures, 0.4), {"color": tuple(np.array([0.9, 0.7, 0.55])*random.uniform(0.45, 1.0))}, {"color": tuple(random.uniform(0.05, 0.5, 3))}
+    shirt, trousers, skin, hair = (_look(random, textures, 0.7), _look(random, textures, 0.4),
+                                   {"color": tuple(np.array([0.9, 0.7, 0.55])*random.uniform(0.45, 1.0))},
+                                   {"color": tuple(random.uniform(0.05, 0.5, 3))})
     lift = random.uniform(0.1, 1.0, 2)
     def body(phase: float) -> list[Part]:
-        parts = [Part("capsule", (0.17, 0.17, 0.2), (0, 0, 1.12*tall), **shirt), Part("ellipsoid", (0.1, 0.09, 0.13), (0, 0, 1.62*tall), **skin), Part("ellipsoid", (0.105, 0.1, 0.1), (-0.02, 0, 1.67*tall), **hair)]
+        parts = [Part("capsule", (0.17, 0.17, 0.2), (0, 0, 1.12*tall), **shirt),
+                 Part("ellipsoid", (0.1, 0.09, 0.13), (0, 0, 1.62*tall), **skin),
+                 Part("ellipsoid", (0.105, 0.1, 0.1), (-0.02, 0, 1.67*tall), **hair)]
         for s, up in zip((-1, 1), lift):
             hip = s*stride*math.sin(phase)
             thigh, knee = _limb(0.08, 0.42*tall, (0, 0.09*s, 0.88*tall), -hip, trousers)
             shoulder = -s*swing*math.sin(phase) + 0.2*up
             upper, elbow = _limb(0.05, 0.28*tall, (0, 0.23*s, 1.38*tall), -shoulder, shirt)
-            parts += [thigh, _limb(0.06, 0.42*tall, knee, -hip + 0.5*stride*(1 + math.cos(phase)*s), trousers)[0], upper, _limb(0.042, 0.27*tall, elbow, -shoulder - up, skin)[0]]
+            parts += [thigh, _limb(0.06, 0.42*tall, knee, -hip + 0.5*stride*(1 + math.cos(phase)*s), trousers)[0],
+                      upper, _limb(0.042, 0.27*tall, elbow, -shoulder - up, skin)[0]]
         return parts
     return body
 
@@ -138,8 +172,9 @@ def part_poses(parts: list[Part], own: Float[Tensor, "4 4"]) -> Float[Tensor, "n
 
 # %% ../../nbs/matching/worlds.ipynb #571f7cc2
 class Clip(NamedTuple):
-    """Frames of one scene. Colour in 0..255, depth in millimetres (0: none), whether a pixel belongs to the rigid body of interest, the pose of that body in the
-    camera's frame (metres; a static room: world to camera), camera matrix (pixel centres at half-integers)."""
+    """Frames of one scene. Colour in 0..255, depth in millimetres (0: none), whether a pixel belongs to the rigid body
+    of interest, the pose of that body in the camera's frame (metres; a static room: world to camera), camera matrix
+    (pixel centres at half-integers)."""
     color: UInt8[Tensor, "f 3 h w"]
     depth: Int16[Tensor, "f h w"]
     mask: Bool[Tensor, "f h w"]
@@ -150,33 +185,44 @@ class Clip(NamedTuple):
         "Takes points of the body from the camera's frame at i to that at j."
         return self.pose[j] @ invert(self.pose[i])
 
+# %% ../../nbs/matching/worlds.ipynb #b623d823
 def wander(random: np.random.Generator, frames: int, turn: float, step: float) -> Float[Tensor, "f 4 4"]:
     "A smooth random rigid motion from the identity: about `turn` degrees and `step` metres from one frame to the next."
     def velocity(size):
         start, period = random.normal(size=3), random.uniform(6, 14)
-        wave = start + 0.6*random.normal(size=3)*np.sin(2*math.pi*(np.arange(frames)[:, None]/period + random.uniform(size=3)))
+        wave = start + 0.6*random.normal(size=3)*np.sin(2*math.pi*(np.arange(frames)[:, None]/period
+                                                                   + random.uniform(size=3)))
         return size*random.uniform(0.5, 1.5)*wave/np.linalg.norm(wave, axis=1).mean()
-    moves = rigid(axis_angle_to_matrix(torch.from_numpy(velocity(math.radians(turn)))), torch.from_numpy(velocity(step)))
+    moves = rigid(axis_angle_to_matrix(torch.from_numpy(velocity(math.radians(turn)))),
+                  torch.from_numpy(velocity(step)))
     poses = [torch.eye(4, dtype=torch.float64)]
     for move in moves[1:]: poses.append(move @ poses[-1])
     return torch.stack(poses).float()
 
 def joined(a: Scene, b: Scene) -> Scene:
     "The parts of both; textures, masks and light of the first."
-    rows = ("kind", "pose", "size", "color", "texture", "mask", "tiling", "gloss", "instance", "label", "pivot", "velocity", "turning")
+    rows = ("kind", "pose", "size", "color", "texture", "mask", "tiling", "gloss", "instance", "label", "pivot",
+            "velocity", "turning")
     b = replace(b, instance=b.instance + a.instance.max())
     return replace(a, **{name: torch.cat([getattr(a, name), getattr(b, name)]) for name in rows})
 
+# %% ../../nbs/matching/worlds.ipynb #0ef23b80
 @torch.no_grad()
-def shoot(scene: Scene, poses: Float[Tensor, "f n 4 4"], cameras: Float[Tensor, "f 4 4"], K: Float[Tensor, "3 3"], height: int, width: int, shadows: bool = True) -> dict[str, Tensor]:
-    "Colour [f, 3, h, w] in 0..1, depth [f, h, w] in metres, unit normal, instance and label of every frame. `poses`: of every part in every frame."
+def shoot(scene: Scene, poses: Float[Tensor, "f n 4 4"], cameras: Float[Tensor, "f 4 4"], K: Float[Tensor, "3 3"],
+          height: int, width: int, shadows: bool = True) -> dict[str, Tensor]:
+    """Colour [f, 3, h, w] in 0..1, depth [f, h, w] in metres, unit normal, instance and label of every frame. `poses`:
+    of every part in every frame."""
     frames = [draw(replace(scene, pose=p), K, T, height, width, shadows=shadows) for p, T in zip(poses, cameras)]
-    return {name: torch.stack([getattr(f, name) for f in frames]) for name in ("color", "depth", "normal", "instance", "label")}
+    return {name: torch.stack([getattr(f, name) for f in frames])
+            for name in ("color", "depth", "normal", "instance", "label")}
 
 # %% ../../nbs/matching/worlds.ipynb #22eab047
-def kinect(depth: Float[Tensor, "f h w"], normal: Float[Tensor, "f 3 h w"], direction: Float[Tensor, "f h w 3"], random: np.random.Generator, noise: float = 0.002,
-           step: float = 0.0015, grazing: float = 0.2, within: tuple[float, float] = (0.4, 6.0)) -> Float[Tensor, "f h w"]:
-    "What a depth camera measures of exact depth (m); 0 where it measures nothing. `direction`: of each ray in the world; `noise` (m) and `step` (1/m): at one metre."
+def kinect(depth: Float[Tensor, "f h w"], normal: Float[Tensor, "f 3 h w"], direction: Float[Tensor, "f h w 3"],
+           random: np.random.Generator, noise: float = 0.002,
+           step: float = 0.0015, grazing: float = 0.2,
+           within: tuple[float, float] = (0.4, 6.0)) -> Float[Tensor, "f h w"]:
+    """What a depth camera measures of exact depth (m); 0 where it measures nothing. `direction`: of each ray in the
+    world; `noise` (m) and `step` (1/m): at one metre."""
     draw_ = lambda make: torch.from_numpy(make(size=tuple(depth.shape))).to(depth)
     z = depth.clamp(max=50)
     measured = z + noise*z*z*draw_(random.normal)
@@ -187,8 +233,11 @@ def kinect(depth: Float[Tensor, "f h w"], normal: Float[Tensor, "f 3 h w"], dire
     gone = edge | slant | (draw_(random.uniform) < 0.01) | ~depth.isfinite() | (depth < within[0]) | (depth > within[1])
     return torch.where(gone, 0.0, measured)
 
-def expose(color: Float[Tensor, "f 3 h w"], random: np.random.Generator, gain: float = 0.0, blur: float = 0.0, noise: float = 0.01) -> Float[Tensor, "f 3 h w"]:
-    "A camera that adjusts its exposure (factors spread by `gain` in the logarithm), moves while the shutter is open (a streak of up to `blur` pixels), and is noisy."
+# %% ../../nbs/matching/worlds.ipynb #811581cd
+def expose(color: Float[Tensor, "f 3 h w"], random: np.random.Generator, gain: float = 0.0, blur: float = 0.0,
+           noise: float = 0.01) -> Float[Tensor, "f 3 h w"]:
+    """A camera that adjusts its exposure (factors spread by `gain` in the logarithm), moves while the shutter is open
+    (a streak of up to `blur` pixels), and is noisy."""
     frames, out = len(color), []
     drift = np.cumsum(random.normal(0, gain, frames)) if gain > 0 else np.zeros(frames)
     for image, factor in zip(color, np.exp(drift - drift.mean())):
@@ -196,25 +245,33 @@ def expose(color: Float[Tensor, "f 3 h w"], random: np.random.Generator, gain: f
         if length > 0.3:
             dx, dy = length*math.cos(angle)/2, length*math.sin(angle)/2
             theta = lambda s: torch.tensor([[[1.0, 0, 2*s*dx/image.shape[2]], [0, 1.0, 2*s*dy/image.shape[1]]]])
-            image = torch.stack([torch.nn.functional.grid_sample(image[None], torch.nn.functional.affine_grid(theta(s), image[None].shape, align_corners=False), padding_mode="border", align_corners=False)[0] for s in (-1.0, 0.0, 1.0)]).mean(0)
+            image = torch.stack([torch.nn.functional.grid_sample(image[None], torch.nn.functional.affine_grid(
+                theta(s), image[None].shape, align_corners=False), padding_mode="border", align_corners=False)[0]
+                                 for s in (-1.0, 0.0, 1.0)]).mean(0)
         out.append(image*float(factor))
     out = torch.stack(out)
     return (out + noise*torch.from_numpy(random.normal(size=tuple(out.shape))).to(out)).clamp(0, 1)
 
 # %% ../../nbs/matching/worlds.ipynb #b6ee90a0
 def _finished(shot: dict, depth: Tensor, mask: Tensor, pose: Tensor, K: Tensor) -> Clip:
-    return Clip((shot["color"]*255).round().to(torch.uint8), (depth.clamp(0, 30)*1000).round().to(torch.int16), mask, pose, K)
+    return Clip((shot["color"]*255).round().to(torch.uint8), (depth.clamp(0, 30)*1000).round().to(torch.int16), mask,
+                pose, K)
 
-def object_clip(random: np.random.Generator, families: tuple, frames: int = 9, height: int = 48, width: int = 64, turn: float = 4.0, step: float = 0.045, gain: float = 0.0, fov: float = 50.0) -> Clip:
-    "An object of one of the families moves by about `turn` degrees and `step` metres a frame through a room; `gain`: change of exposure."
+def object_clip(random: np.random.Generator, families: tuple, frames: int = 9, height: int = 48, width: int = 64,
+                turn: float = 4.0, step: float = 0.045, gain: float = 0.0, fov: float = 50.0) -> Clip:
+    """An object of one of the families moves by about `turn` degrees and `step` metres a frame through a room; `gain`:
+    change of exposure."""
     textures = patterns(8, 32, random)
     hall = room(random, textures, clutter=0, half=(*random.uniform(1.6, 2.4, 2), random.uniform(2.3, 2.8)))
     x, y = (hall.size[hall.label == LABELS.index("floor"), :2][0]).tolist()
-    hall = replace(hall, lights=torch.tensor([[i*x*random.uniform(0.2, 0.8), j*y*random.uniform(0.2, 0.8), random.uniform(1.6, 2.2), *[random.uniform(0.15, 0.45)]*3] for i in (-1, 1) for j in (-1, 1)], dtype=torch.float32))
+    hall = replace(hall, lights=torch.tensor([[i*x*random.uniform(0.2, 0.8), j*y*random.uniform(0.2, 0.8),
+                                               random.uniform(1.6, 2.2), *[random.uniform(0.15, 0.45)]*3]
+                                              for i in (-1, 1) for j in (-1, 1)], dtype=torch.float32))
     parts = families[random.integers(len(families))](random, len(textures))
     scene = joined(hall, assemble([Thing("box", parts)], textures))
     around = random.uniform(0, 2*math.pi)
-    centre, reach = torch.tensor([*random.uniform(-0.2, 0.2, 2), random.uniform(0.9, 1.2)], dtype=torch.float32), random.uniform(1.0, 1.35)
+    centre, reach = (torch.tensor([*random.uniform(-0.2, 0.2, 2), random.uniform(0.9, 1.2)], dtype=torch.float32),
+                     random.uniform(1.0, 1.35))
     eye = centre + reach*torch.tensor([math.cos(around), math.sin(around), random.uniform(0, 0.5)], dtype=torch.float32)
     T, K = look_at(eye, centre + 0.12*torch.from_numpy(random.normal(size=3)).float()), intrinsics(height, width, fov)
     start = rigid(axis_angle_to_matrix(torch.from_numpy(random.normal(size=3)).float()), torch.zeros(3))
@@ -227,7 +284,8 @@ def object_clip(random: np.random.Generator, families: tuple, frames: int = 9, h
     return _finished(shot, shot["depth"], shot["instance"] == scene.instance.max(), T @ O, K)
 
 # %% ../../nbs/matching/worlds.ipynb #f4f89c04
-def _people(random: np.random.Generator, count: int, T: Tensor, frames: int, textures: int) -> tuple[list[Thing], list[Tensor]]:
+def _people(random: np.random.Generator, count: int, T: Tensor, frames: int,
+            textures: int) -> tuple[list[Thing], list[Tensor]]:
     "People in front of the first camera, walking to either side; as things, and as poses of their parts [f, n, 4, 4]."
     eye, back = invert(T)[:3, 3], T[:3, :3].T
     ahead = math.atan2(back[1, 2], back[0, 2])
@@ -235,22 +293,28 @@ def _people(random: np.random.Generator, count: int, T: Tensor, frames: int, tex
     for k in range(count):
         body, side, away = walker(random, textures), random.choice([-1, 1]), random.uniform(0.9, 1.9)
         heading = ahead + side*random.uniform(0.6, 1.6)
-        at = np.array([eye[0] + away*math.cos(ahead), eye[1] + away*math.sin(ahead)]) + random.uniform(-0.7, 0.7)*away*np.array([-math.sin(ahead), math.cos(ahead)])*0.6
+        at = (np.array([eye[0] + away*math.cos(ahead), eye[1] + away*math.sin(ahead)])
+              + random.uniform(-0.7, 0.7)*away*np.array([-math.sin(ahead), math.cos(ahead)])*0.6)
         phase, pace = random.uniform(0, 2*math.pi), random.uniform(0.015, 0.045)
         things.append(Thing("person", body(phase)))
-        spot = lambda f: torch.tensor([at[0] + f*pace*math.cos(heading), at[1] + f*pace*math.sin(heading), 0.0], dtype=torch.float32)
+        spot = lambda f: torch.tensor([at[0] + f*pace*math.cos(heading), at[1] + f*pace*math.sin(heading), 0.0],
+                                      dtype=torch.float32)
         turned = axis_angle_to_matrix(torch.tensor([0.0, 0.0, heading], dtype=torch.float32))
         poses.append(torch.stack([part_poses(body(phase + 9*f*pace), rigid(turned, spot(f))) for f in range(frames)]))
     return things, poses
 
-def camera_clip(random: np.random.Generator, frames: int = 9, height: int = 48, width: int = 64, people: int = 0, turn: float = 0.4, step: float = 0.008, noise: float = 0.002,
+# %% ../../nbs/matching/worlds.ipynb #c01289cb
+def camera_clip(random: np.random.Generator, frames: int = 9, height: int = 48, width: int = 64, people: int = 0,
+                turn: float = 0.4, step: float = 0.008, noise: float = 0.002,
                 gain: float = 0.03, blur: float = 1.0, clutter: int = 6, fov: float = 50.0) -> Clip:
-    "A furnished room from a hand-held camera that moves by about `turn` degrees and `step` metres a frame, with people in the way; `noise` 0: exact depth."
+    """A furnished room from a hand-held camera that moves by about `turn` degrees and `step` metres a frame, with
+    people in the way; `noise` 0: exact depth."""
     textures = patterns(8, 32, random)
     scene = room(random, textures, clutter=clutter, half=(*random.uniform(1.8, 2.8, 2), random.uniform(2.3, 2.8)))
     x, y = (scene.size[scene.label == LABELS.index("floor"), :2][0]).tolist()
     around = random.uniform(0, 2*math.pi)
-    eye = torch.tensor([0.75*x*math.cos(around), 0.75*y*math.sin(around), random.uniform(1.2, 1.6)], dtype=torch.float32)
+    eye = torch.tensor([0.75*x*math.cos(around), 0.75*y*math.sin(around), random.uniform(1.2, 1.6)],
+                       dtype=torch.float32)
     first = look_at(eye, torch.tensor([*random.uniform(-0.4, 0.4, 2), random.uniform(0.6, 1.1)], dtype=torch.float32))
     T, K = wander(random, frames, turn, step) @ first, intrinsics(height, width, fov)
     poses = scene.pose.expand(frames, -1, 4, 4)
@@ -258,60 +322,90 @@ def camera_clip(random: np.random.Generator, frames: int = 9, height: int = 48, 
         things, moving = _people(random, people, first, frames, len(textures))
         scene, poses = joined(scene, assemble(things, textures)), torch.cat([poses, *moving], 1)
     shot = shoot(scene, poses, T, K, height, width)
-    depth = shot["depth"] if noise == 0 else kinect(shot["depth"], shot["normal"], torch.stack([rays(K, t, height, width)[1] for t in T]), random, noise)
-    return _finished(shot | {"color": expose(shot["color"], random, gain, blur)}, depth, shot["label"] != LABELS.index("person"), T, K)
+    depth = shot["depth"] if noise == 0 else kinect(shot["depth"], shot["normal"],
+                                                    torch.stack([rays(K, t, height, width)[1] for t in T]), random,
+                                                    noise)
+    return _finished(shot | {"color": expose(shot["color"], random, gain, blur)}, depth,
+                     shot["label"] != LABELS.index("person"), T, K)
 
 # %% ../../nbs/matching/worlds.ipynb #5b288520
 def _picture(file: Path, size: tuple[int, int], depth: float | None = None) -> Tensor:
-    "Colour [3, h, w] in 0..1, or with `depth` units a metre depth [h, w] in metres, nearest pixel. Raises `PaperKitError`."
+    """Colour [3, h, w] in 0..1, or with `depth` units a metre depth [h, w] in metres, nearest pixel. Raises
+    `PaperKitError`."""
     wanted = "a 16-bit picture of depth" if depth else "a colour picture"
-    if not file.is_file(): raise PaperKitError("a frame is missing", file=str(file), expected=wanted, found="nothing", next_step="unpack the data set again")
+    if not file.is_file():
+        raise PaperKitError("a frame is missing", file=str(file), expected=wanted, found="nothing",
+                            next_step="unpack the data set again")
     mode, filter = (None, "nearest") if depth else ("RGB", "box")
     said = dict(what="a frame cannot be read", next_step="unpack the data set again")
     pixels = read_picture(file, mode, size, filter, wanted, **said)
-    if depth and pixels.ndim != 2: raise PaperKitError("a picture of depth has colours", file=str(file), expected=wanted, found=f"shape {list(pixels.shape)}", next_step="unpack the data set again")
-    return torch.from_numpy(pixels.astype(np.float32)/depth) if depth else torch.from_numpy(pixels.astype(np.float32)/255).permute(2, 0, 1)
+    if depth and pixels.ndim != 2:
+        raise PaperKitError("a picture of depth has colours", file=str(file), expected=wanted,
+                            found=f"shape {list(pixels.shape)}", next_step="unpack the data set again")
+    return (torch.from_numpy(pixels.astype(np.float32)/depth) if depth
+            else torch.from_numpy(pixels.astype(np.float32)/255).permute(2, 0, 1))
 
+# %% ../../nbs/matching/worlds.ipynb #095dee87
 def _rigid(values, file: Path, what: str = "a pose") -> Float[Tensor, "4 4"]:
     "A checked rigid matrix. Raises `PaperKitError` for a wrong shape, NaN, or what is no rigid motion."
     with reading(file, "a 4 x 4 matrix", what=f"{what} cannot be read"):
         T = torch.from_numpy(np.array(values, dtype=np.float64))
-    sound = T.shape == (4, 4) and bool(torch.isfinite(T).all()) and bool((T[:3, :3] @ T[:3, :3].mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-2)
-    if not sound: raise PaperKitError(f"{what} is not rigid", file=str(file), expected="a finite rigid 4 x 4 matrix", found=f"shape {list(T.shape)}, {int((~torch.isfinite(T)).sum())} not finite", next_step="leave that frame out")
+    sound = (T.shape == (4, 4) and bool(torch.isfinite(T).all())
+             and bool((T[:3, :3] @ T[:3, :3].mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-2))
+    if not sound:
+        raise PaperKitError(f"{what} is not rigid", file=str(file), expected="a finite rigid 4 x 4 matrix",
+                            found=f"shape {list(T.shape)}, {int((~torch.isfinite(T)).sum())} not finite",
+                            next_step="leave that frame out")
     return T
 
 def _camera(fx: float, fy: float, cx: float, cy: float, factor: float) -> Float[Tensor, "3 3"]:
     "The camera matrix after resizing, from one whose pixel centres are whole numbers."
-    return torch.tensor([[fx*factor, 0, (cx + 0.5)*factor], [0, fy*factor, (cy + 0.5)*factor], [0, 0, 1]], dtype=torch.float32)
+    return torch.tensor([[fx*factor, 0, (cx + 0.5)*factor], [0, fy*factor, (cy + 0.5)*factor], [0, 0, 1]],
+                        dtype=torch.float32)
 
 def _pair(colors, depths, masks, motion, K) -> Clip:
     depths = torch.stack(depths)
-    return Clip((torch.stack(colors)*255).round().to(torch.uint8), (depths.clamp(0, 30)*1000).round().to(torch.int16), torch.stack(masks), torch.stack([torch.eye(4), motion.float()]), K)
+    return Clip((torch.stack(colors)*255).round().to(torch.uint8), (depths.clamp(0, 30)*1000).round().to(torch.int16),
+                torch.stack(masks), torch.stack([torch.eye(4), motion.float()]), K)
 
 # %% ../../nbs/matching/worlds.ipynb #1c3ea8ac
 class MovingObjects3D:
-    "Pairs of frames `interval` apart in which object Model_1 is visible: `data[k]` is a clip of two frames, halved to 160 x 120; `motion(0, 1)` is the object's."
-    splits = {"train": {c: (0, 190) for c in ("aeroplane", "bicycle", "bus", "car")}, "validation": {c: (190, 200) for c in ("aeroplane", "bicycle", "bus", "car")}, "test": {c: (0, 200) for c in ("boat", "motorbike")}}
+    """Pairs of frames `interval` apart in which object Model_1 is visible: `data[k]` is a clip of two frames, halved to
+    160 x 120; `motion(0, 1)` is the object's."""
+    splits = {"train": {c: (0, 190) for c in ("aeroplane", "bicycle", "bus", "car")},
+              "validation": {c: (190, 200) for c in ("aeroplane", "bicycle", "bus", "car")},
+              "test": {c: (0, 200) for c in ("boat", "motorbike")}}
 
     def __init__(self, data_root, split: str = "test", interval: int = 1):
-        if split not in self.splits: raise PaperKitError("there is no such split", expected=", ".join(self.splits), found=repr(split), next_step="choose one")
+        if split not in self.splits:
+            raise PaperKitError("there is no such split", expected=", ".join(self.splits), found=repr(split),
+                                next_step="choose one")
         self.base, self.pairs = Path(data_root).expanduser()/"data_objs3D", []
         for category, (start, stop) in self.splits[split].items():
-            for folder in sorted(p for p in (self.base/category).glob("[0-9]*") if p.is_dir() and start <= int(p.name) < stop):
+            for folder in sorted(p for p in (self.base/category).glob("[0-9]*") if p.is_dir()
+                                 and start <= int(p.name) < stop):
                 info = self.info(folder)
                 with reading(folder/"info.pkl", "frames of Model_1", what="a description cannot be read"):
                     seen = info["object_visible_frames"]["Model_1"][::interval]
                     self.pairs += [(folder, info, int(a), int(b)) for a, b in zip(seen, seen[1:])]
-        if not self.pairs: raise PaperKitError("no sequence was found", file=str(self.base), expected="CATEGORY/NNNNNN/info.pkl of " + ", ".join(self.splits[split]), found="none", next_step="unpack the data set")
+        if not self.pairs:
+            raise PaperKitError("no sequence was found", file=str(self.base), expected="CATEGORY/NNNNNN/info.pkl of "
+                                + ", ".join(self.splits[split]), found="none", next_step="unpack the data set")
 
     @staticmethod
     def info(folder: Path) -> dict:
         "The description of a sequence. Raises `PaperKitError` where an entry is missing."
         file = folder/"info.pkl"
-        if not file.is_file(): raise PaperKitError("a sequence has no description", file=str(file), expected="info.pkl", found="nothing", next_step="unpack the data set again")
+        if not file.is_file():
+            raise PaperKitError("a sequence has no description", file=str(file), expected="info.pkl", found="nothing",
+                                next_step="unpack the data set again")
         info = plain_pickle(file)
-        lacking = [k for k in ("color", "depth", "object_mask", "pose", "object_poses", "object_visible_frames", "calib") if not isinstance(info, dict) or k not in info]
-        if lacking: raise PaperKitError("a description is not complete", file=str(file), expected="color, depth, object_mask, pose, object_poses, object_visible_frames, calib", found="without " + ", ".join(lacking), next_step="unpack the data set again")
+        lacking = [k for k in ("color", "depth", "object_mask", "pose", "object_poses", "object_visible_frames",
+                               "calib") if not isinstance(info, dict) or k not in info]
+        if lacking:
+            raise PaperKitError("a description is not complete", file=str(file), expected="color, depth, object_mask, "
+                                                                                          "pose, object_poses, "
+                                                                                          "object_visible_frames, calib", found="without " + ", ".join(lacking), next_step="unpack the data set again")
         return info
 
     def __len__(self): return len(self.pairs)
@@ -333,15 +427,21 @@ class MovingObjects3D:
 
 # %% ../../nbs/matching/worlds.ipynb #c0d81f00
 class BundleFusion:
-    "Pairs of frames of one scene `interval` apart, at 160 x 120. Frames whose pose is not finite (tracking lost) are left out; `lost` counts them."
+    """Pairs of frames of one scene `interval` apart, at 160 x 120. Frames whose pose is not finite (tracking lost) are
+    left out; `lost` counts them."""
     test = ("copyroom", "office2")
 
-    def __init__(self, data_root, scene: str = "copyroom", interval: int = 2, calibration: tuple = (582.871, 582.871, 320.0, 240.0)):
+    def __init__(self, data_root, scene: str = "copyroom", interval: int = 2,
+                 calibration: tuple = (582.871, 582.871, 320.0, 240.0)):
         self.folder, self.calibration = Path(data_root).expanduser()/scene, calibration
         files = sorted(self.folder.glob("frame-*.pose.txt"))
-        if not files: raise PaperKitError("a scene has no frames", file=str(self.folder), expected="frame-NNNNNN.pose.txt, .color.jpg, .depth.png", found="none", next_step="unpack the data set")
+        if not files:
+            raise PaperKitError("a scene has no frames", file=str(self.folder),
+                                expected="frame-NNNNNN.pose.txt, .color.jpg, .depth.png", found="none",
+                                next_step="unpack the data set")
         poses = {f.name.split(".")[0]: self.pose(f) for f in files}
-        self.poses, self.lost = {k: p for k, p in poses.items() if p is not None}, sum(p is None for p in poses.values())
+        self.poses, self.lost = ({k: p for k, p in poses.items() if p is not None},
+                                 sum(p is None for p in poses.values()))
         names = list(self.poses)
         self.pairs = list(zip(names, names[interval:]))
 
@@ -357,39 +457,56 @@ class BundleFusion:
 
     def __getitem__(self, k: int) -> Clip:
         two, size = self.pairs[k], (120, 160)
-        color, depth = [_picture(self.folder/f"{n}.color.jpg", size) for n in two], [_picture(self.folder/f"{n}.depth.png", size, 1000.0) for n in two]
+        color, depth = ([_picture(self.folder/f"{n}.color.jpg", size) for n in two],
+                        [_picture(self.folder/f"{n}.depth.png", size, 1000.0) for n in two])
         motion = torch.linalg.inv(self.poses[two[1]]) @ self.poses[two[0]]
         return _pair(color, depth, [d > 0 for d in depth], motion, _camera(*self.calibration, 0.25))
 
 # %% ../../nbs/matching/worlds.ipynb #4e9753b4
 class TumRGBD:
-    "Pairs of key frames `gap` colour frames apart, at 160 x 120, depth outside 0.5 to 5 m invalid. Colour, depth and pose are matched within `window` seconds."
-    test = ("rgbd_dataset_freiburg1_360", "rgbd_dataset_freiburg1_desk", "rgbd_dataset_freiburg2_desk", "rgbd_dataset_freiburg2_pioneer_360")
-    calibrations = {"freiburg1": (517.3, 516.5, 318.6, 255.3), "freiburg2": (520.9, 521.0, 325.1, 249.7), "freiburg3": (535.4, 539.2, 320.1, 247.6)}
+    """Pairs of key frames `gap` colour frames apart, at 160 x 120, depth outside 0.5 to 5 m invalid. Colour, depth and
+    pose are matched within `window` seconds."""
+    test = ("rgbd_dataset_freiburg1_360", "rgbd_dataset_freiburg1_desk", "rgbd_dataset_freiburg2_desk",
+            "rgbd_dataset_freiburg2_pioneer_360")
+    calibrations = {"freiburg1": (517.3, 516.5, 318.6, 255.3), "freiburg2": (520.9, 521.0, 325.1, 249.7),
+                    "freiburg3": (535.4, 539.2, 320.1, 247.6)}
 
     def __init__(self, data_root, sequence: str, gap: int = 1, window: float = 0.02):
         self.folder = Path(data_root).expanduser()/sequence
-        self.calibration = next((c for k, c in self.calibrations.items() if k in sequence), self.calibrations["freiburg1"])
-        color, depth, truth = (self.rows(self.folder/f"{n}.txt", width) for n, width in (("rgb", 2), ("depth", 2), ("groundtruth", 8)))
+        self.calibration = next((c for k, c in self.calibrations.items() if k in sequence),
+                                self.calibrations["freiburg1"])
+        color, depth, truth = (self.rows(self.folder/f"{n}.txt", width) for n,
+                               width in (("rgb", 2), ("depth", 2), ("groundtruth", 8)))
         times = {n: np.array([float(r[0]) for r in rows]) for n, rows in (("depth", depth), ("truth", truth))}
         self.frames = []
         for row in color:
             at = {n: int(np.abs(t - float(row[0])).argmin()) for n, t in times.items()}
-            if all(abs(times[n][i] - float(row[0])) <= window for n, i in at.items()): self.frames.append((row[1], depth[at["depth"]][1], self.pose(truth[at["truth"]])))
+            if all(abs(times[n][i] - float(row[0])) <= window for n, i in at.items()):
+                self.frames.append((row[1], depth[at["depth"]][1], self.pose(truth[at["truth"]])))
         self.pairs = list(zip(self.frames, self.frames[gap:]))
-        if not self.pairs: raise PaperKitError("no frames match", file=str(self.folder), expected=f"colour, depth and pose within {window} s", found=f"{len(self.frames)} matches", next_step="look at the time stamps")
+        if not self.pairs:
+            raise PaperKitError("no frames match", file=str(self.folder),
+                                expected=f"colour, depth and pose within {window} s",
+                                found=f"{len(self.frames)} matches", next_step="look at the time stamps")
 
     def rows(self, file: Path, width: int) -> list[list[str]]:
         "The rows of a list. Raises `PaperKitError` naming the line that is torn or not finite."
-        if not file.is_file(): raise PaperKitError("a list is missing", file=str(file), expected="rgb.txt, depth.txt, groundtruth.txt", found="nothing", next_step="unpack the sequence again")
+        if not file.is_file():
+            raise PaperKitError("a list is missing", file=str(file), expected="rgb.txt, depth.txt, groundtruth.txt",
+                                found="nothing", next_step="unpack the sequence again")
         found = []
         with reading(file, f"{width} columns", 50_000_000): text = file.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(), 1):
             row = line.split()
             if not row or row[0].startswith("#"): continue
-            try: sound = len(row) >= width and np.isfinite([float(v) for v in (row[:width] if width > 2 else row[:1])]).all()
+            try:
+                sound = (len(row) >= width
+                         and np.isfinite([float(v) for v in (row[:width] if width > 2 else row[:1])]).all())
             except ValueError: sound = False
-            if not sound: raise PaperKitError("a row cannot be read", file=f"{file}:{number}", expected=f"{width} columns, finite numbers", found=line[:60], next_step="unpack the sequence again")
+            if not sound:
+                raise PaperKitError("a row cannot be read", file=f"{file}:{number}",
+                                    expected=f"{width} columns, finite numbers", found=line[:60],
+                                    next_step="unpack the sequence again")
             found.append(row)
         return found
 
@@ -406,6 +523,8 @@ class TumRGBD:
 
     def __getitem__(self, k: int) -> Clip:
         two, size = self.pairs[k], (120, 160)
-        color, depth = [_picture(self.folder/f[0], size) for f in two], [_picture(self.folder/f[1], size, 5000.0) for f in two]
+        color, depth = ([_picture(self.folder/f[0], size) for f in two],
+                        [_picture(self.folder/f[1], size, 5000.0) for f in two])
         depth = [torch.where((d >= 0.5) & (d <= 5.0), d, 0.0) for d in depth]
-        return _pair(color, depth, [d > 0 for d in depth], torch.linalg.inv(two[1][2]) @ two[0][2], _camera(*self.calibration, 0.25))
+        return _pair(color, depth, [d > 0 for d in depth], torch.linalg.inv(two[1][2]) @ two[0][2],
+                     _camera(*self.calibration, 0.25))

@@ -18,7 +18,8 @@ from torch import nn
 from ..kit.claims import (Predicate, above, all_below, all_of, custom, falls,
                                   less, more, near, replicates, share_above)
 from ..kit.files import PaperKitError, patch, reading
-from ..kit.geometry import axis_angle_to_matrix, intrinsics, invert, look_at, matrix_to_quaternion, quaternion_to_matrix, rigid
+from ..kit.geometry import (axis_angle_to_matrix, intrinsics, invert, look_at,
+                                    matrix_to_quaternion, quaternion_to_matrix, rigid)
 from ..kit.nn import Residual, ResNet, parameter_count, seeded
 from ..kit.readers import read_json, read_lines
 from ..kit.readers import read_picture as picture_in
@@ -66,7 +67,8 @@ __all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SI
 # %% ../../nbs/shape3d/associative3d.ipynb #ceb5bebf
 @dataclass(frozen=True)
 class Objects:
-    "n objects in one frame: place t of the box centre (m), size s along the object's own axes (m), rotation, voxels of the unit cube, shape code, detection score."
+    """n objects in one frame: place t of the box centre (m), size s along the object's own axes (m), rotation, voxels
+    of the unit cube, shape code, detection score."""
     t: Float[Tensor, "n 3"]
     s: Float[Tensor, "n 3"]
     R: Float[Tensor, "n 3 3"]
@@ -94,11 +96,13 @@ def join(*parts: Objects) -> Objects:
 def surface(voxels: Bool[Tensor, "n r r r"]) -> Bool[Tensor, "n r r r"]:
     "Full cells with a face towards an empty cell or the border."
     v = F.pad(voxels, (1,)*6)
-    inner = v[:, 2:, 1:-1, 1:-1] & v[:, :-2, 1:-1, 1:-1] & v[:, 1:-1, 2:, 1:-1] & v[:, 1:-1, :-2, 1:-1] & v[:, 1:-1, 1:-1, 2:] & v[:, 1:-1, 1:-1, :-2]
+    inner = (v[:, 2:, 1:-1, 1:-1] & v[:, :-2, 1:-1, 1:-1] & v[:, 1:-1, 2:, 1:-1] & v[:, 1:-1, :-2, 1:-1]
+             & v[:, 1:-1, 1:-1, 2:] & v[:, 1:-1, 1:-1, :-2])
     return voxels & ~inner
 
 def edge_points(voxels: Bool[Tensor, "n r r r"], count: int = 64) -> Float[Tensor, "n count 3"]:
-    "`count` centres of surface cells, spread over the surface, in the cube from -0.5 to 0.5; repeated where there are fewer, the cube's centre where there is none."
+    """`count` centres of surface cells, spread over the surface, in the cube from -0.5 to 0.5; repeated where there are
+    fewer, the cube's centre where there is none."""
     n, r = len(voxels), voxels.shape[-1]
     edges = surface(voxels).flatten(1)
     priority = (torch.arange(r**3, device=voxels.device, dtype=torch.float64)*0.6180339887498949) % 1 + 1e-6
@@ -110,7 +114,9 @@ def edge_points(voxels: Bool[Tensor, "n r r r"], count: int = 64) -> Float[Tenso
 # %% ../../nbs/shape3d/associative3d.ipynb #a8b74612
 def kmeans(x: Float[Tensor, "n d"], k: int, generator: Generator, steps: int = 25) -> Float[Tensor, "k d"]:
     "Centres after Lloyd's steps from k-means++ seeds. Raises `PaperKitError` for fewer points than centres."
-    if len(x) < k: raise PaperKitError("there are too few points for the bins", expected=f"at least {k}", found=len(x), next_step="ask for fewer bins or give more data")
+    if len(x) < k:
+        raise PaperKitError("there are too few points for the bins", expected=f"at least {k}", found=len(x),
+                            next_step="ask for fewer bins or give more data")
     centre = x[torch.randint(len(x), (1,), generator=generator)]
     for _ in range(k - 1):
         far = torch.cdist(x, centre).amin(1).square() + 1e-12
@@ -121,9 +127,13 @@ def kmeans(x: Float[Tensor, "n d"], k: int, generator: Generator, steps: int = 2
         centre = torch.where(count[:, None] > 0, total/count.clamp(min=1)[:, None], centre)
     return centre
 
+# %% ../../nbs/shape3d/associative3d.ipynb #83ad7372
 def spherical_kmeans(q: Float[Tensor, "n 4"], k: int, generator: Generator, steps: int = 15) -> Float[Tensor, "k 4"]:
-    "Unit centroids of unit quaternions, q and -q the same: nearest by |dot|, centre = leading eigenvector of the sum of q q^T."
-    if len(q) < k: raise PaperKitError("there are too few rotations for the bins", expected=f"at least {k}", found=len(q), next_step="ask for fewer bins or give more data")
+    """Unit centroids of unit quaternions, q and -q the same: nearest by |dot|, centre = leading eigenvector of the sum
+    of q q^T."""
+    if len(q) < k:
+        raise PaperKitError("there are too few rotations for the bins", expected=f"at least {k}",
+                            found=len(q), next_step="ask for fewer bins or give more data")
     centre = q[torch.randint(len(q), (1,), generator=generator)]
     for _ in range(k - 1):
         far = (1 - (q @ centre.T).abs().amax(1)).clamp(min=0) + 1e-9
@@ -146,11 +156,13 @@ def nearest_rotation_bin(R: Float[Tensor, "*b 3 3"], bins: Float[Tensor, "k 3 3"
 def pose_bins(P: Float[Tensor, "n 4 4"], rotations: int = 30, translations: int = 60, seed: int = 0) -> dict:
     "R [r, 3, 3] and t [b, 3] from the relative poses of training pairs."
     g = torch.Generator().manual_seed(seed)
-    return {"R": quaternion_to_matrix(spherical_kmeans(matrix_to_quaternion(P[:, :3, :3]), rotations, g)), "t": kmeans(P[:, :3, 3], translations, g)}
+    return {"R": quaternion_to_matrix(spherical_kmeans(matrix_to_quaternion(P[:, :3, :3]), rotations, g)),
+            "t": kmeans(P[:, :3, 3], translations, g)}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #7791211b
 class Encoder(ResNet):
-    "The kit's ResNet without classifier, at `width` channels instead of 64 in its first group, and only its first `groups` groups. At width 64 names and shapes are torchvision's."
+    """The kit's ResNet without classifier, at `width` channels instead of 64 in its first group, and only its first
+    `groups` groups. At width 64 names and shapes are torchvision's."""
     def __init__(self, layers: int = 18, width: int = 64, groups: int = 4):
         nn.Module.__init__(self)
         counts, deep = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}[layers], layers >= 50
@@ -180,8 +192,11 @@ def prepared(images: Tensor) -> Float[Tensor, "b 3 h w"]:
     "Bytes as numbers around 0, of unit spread."
     return images.float().div(127.5).sub(1).mul(2) if images.dtype == torch.uint8 else images
 
-def roi_pool(features: Float[Tensor, "b c h w"], boxes: Float[Tensor, "n 4"], image: Int[Tensor, "n"], size: tuple[int, int], cells: int = 4) -> Float[Tensor, "n c cells cells"]:
-    "Features of boxes (left, top, right, bottom in pixels of an image of `size`), averaged over 2 x 2 bilinear samples in each of cells x cells cells."
+# %% ../../nbs/shape3d/associative3d.ipynb #8702ef93
+def roi_pool(features: Float[Tensor, "b c h w"], boxes: Float[Tensor, "n 4"], image: Int[Tensor, "n"],
+             size: tuple[int, int], cells: int = 4) -> Float[Tensor, "n c cells cells"]:
+    """Features of boxes (left, top, right, bottom in pixels of an image of `size`), averaged over 2 x 2 bilinear
+    samples in each of cells x cells cells."""
     height, width = size
     place = (torch.arange(2*cells, device=boxes.device) + 0.5)/(2*cells)
     x = (boxes[:, 0, None] + place*(boxes[:, 2] - boxes[:, 0])[:, None])/width*2 - 1
@@ -193,23 +208,30 @@ def roi_pool(features: Float[Tensor, "b c h w"], boxes: Float[Tensor, "n 4"], im
 def layers(*sizes: int, normal: bool = True) -> nn.Sequential:
     "Linear layers, each with batch norm and leaky ReLU 0.2."
     found = []
-    for a, b in zip(sizes, sizes[1:]): found += [nn.Linear(a, b), *([nn.BatchNorm1d(b)] if normal else []), nn.LeakyReLU(0.2)]
+    for a, b in zip(sizes, sizes[1:]):
+        found += [nn.Linear(a, b), *([nn.BatchNorm1d(b)] if normal else []), nn.LeakyReLU(0.2)]
     return nn.Sequential(*found)
 
 class ObjectBranch(nn.Module):
-    """Boxes in an image -> for each object 300 numbers, and from them score, shape code, translation, rotation bins, scale; for each ordered pair relative translation, log scale, direction.
+    """Boxes in an image -> for each object 300 numbers, and from them score, shape code, translation, rotation bins,
+    scale; for each ordered pair relative translation, log scale, direction.
 
     `fine`, `coarse`: image sizes (height, width); `groups`: of the fine encoder (3: stride 16)."""
-    def __init__(self, fine=(480, 640), coarse=(128, 256), width: int = 64, groups: int = 3, units: int = 300, code: int = 20, rotations: int = 24, directions: int = 24):
+    def __init__(self, fine=(480, 640), coarse=(128, 256), width: int = 64, groups: int = 3, units: int = 300,
+                 code: int = 20, rotations: int = 24, directions: int = 24):
         super().__init__()
         self.fine, self.coarse, self.rotations, self.code = tuple(fine), tuple(coarse), rotations, code
         self.fine_encoder, self.coarse_encoder = Encoder(18, width, groups), Encoder(18, width)
         cells = math.ceil(coarse[0]/32)*math.ceil(coarse[1]/32)
-        self.near, self.far = layers(16*self.fine_encoder.outputs, units, units), layers(cells*self.coarse_encoder.outputs, units, units)
+        self.near, self.far = (layers(16*self.fine_encoder.outputs, units, units),
+                               layers(cells*self.coarse_encoder.outputs, units, units))
         self.box, self.joint = layers(4, 50, 50, 50, normal=False), layers(2*units + 50, units, units)
-        self.heads = nn.ModuleDict({"score": nn.Linear(units, 1), "code": nn.Linear(units, code), "t": nn.Linear(units, 3), "R": nn.Linear(units, rotations), "s": nn.Linear(units, 3)})
+        self.heads = nn.ModuleDict({"score": nn.Linear(units, 1), "code": nn.Linear(units, code),
+                                    "t": nn.Linear(units, 3), "R": nn.Linear(units, rotations),
+                                    "s": nn.Linear(units, 3)})
         self.pair = layers(2*units, units)
-        self.pair_heads = nn.ModuleDict({"t": nn.Linear(units, 3), "s": nn.Linear(units, 3), "direction": nn.Linear(units, directions)})
+        self.pair_heads = nn.ModuleDict({"t": nn.Linear(units, 3), "s": nn.Linear(units, 3),
+                                         "direction": nn.Linear(units, directions)})
 
 # %% ../../nbs/shape3d/associative3d.ipynb #707373bd
 def pairs_within(image: Int[Tensor, "n"]) -> Int[Tensor, "p 2"]:
@@ -219,18 +241,23 @@ def pairs_within(image: Int[Tensor, "n"]) -> Int[Tensor, "p 2"]:
     return same.nonzero()
 
 @patch
-def features(self: ObjectBranch, images: Tensor, boxes: Float[Tensor, "n 4"], image: Int[Tensor, "n"]) -> Float[Tensor, "n units"]:
+def features(self: ObjectBranch, images: Tensor, boxes: Float[Tensor, "n 4"],
+             image: Int[Tensor, "n"]) -> Float[Tensor, "n units"]:
     "The 300 numbers of each box (pixels of the images given, which are resized to `fine` and `coarse`)."
     x = prepared(images)
     size = x.shape[-2:]
-    def at(goal): return x if tuple(size) == goal else F.interpolate(x, goal, mode="bilinear", antialias=True, align_corners=False)
+    def at(goal):
+        return (x if tuple(size) == goal
+                else F.interpolate(x, goal, mode="bilinear", antialias=True, align_corners=False))
     near = self.near(roi_pool(self.fine_encoder(at(self.fine)), boxes, image, size).flatten(1))
     far = self.far(self.coarse_encoder(at(self.coarse)).flatten(1))[image]
     return self.joint(torch.cat([near, far, self.box(boxes/size[0])], 1))
 
 @patch
-def forward(self: ObjectBranch, images: Tensor, boxes: Float[Tensor, "n 4"], image: Int[Tensor, "n"]) -> dict[str, Tensor]:
-    "Outputs of all heads; `image` says which image a box is in. Scale is relu(linear + 1); pair outputs follow `pairs`."
+def forward(self: ObjectBranch, images: Tensor, boxes: Float[Tensor, "n 4"],
+            image: Int[Tensor, "n"]) -> dict[str, Tensor]:
+    """Outputs of all heads; `image` says which image a box is in. Scale is relu(linear + 1); pair outputs follow
+    `pairs`."""
     f, pairs = self.features(images, boxes, image), pairs_within(image)
     found = {name: head(f) for name, head in self.heads.items()} | {"features": f, "pairs": pairs}
     found["s"] = F.relu(found["s"] + 1)
@@ -241,34 +268,43 @@ def forward(self: ObjectBranch, images: Tensor, boxes: Float[Tensor, "n 4"], ima
 
 # %% ../../nbs/shape3d/associative3d.ipynb #4afa34bd
 def object_losses(found: dict, truth: dict, bins: dict) -> dict[str, Tensor]:
-    """Squared errors of translation (m), log scale and code (times 10), minus log of the probability of any valid rotation bin; the same for pairs. `truth`: t, s, R, code, valid [n, bins].
+    """Squared errors of translation (m), log scale and code (times 10), minus log of the probability of any valid
+    rotation bin; the same for pairs. `truth`: t, s, R, code, valid [n, bins].
 
     Only the first len(truth["t"]) boxes are objects, the rest background: they enter the score alone."""
     n, log = len(truth["t"]), lambda s: s.clamp(min=1e-2).log()
     real = (found["pairs"] < n).all(1)
     i, j = found["pairs"][real].unbind(1)
     label = (torch.arange(len(found["score"]), device=i.device) < n).float()
-    loss = {"t": (found["t"][:n] - truth["t"]).square().sum(1).mean(), "s": (log(found["s"][:n]) - log(truth["s"])).square().sum(1).mean(),
+    loss = {"t": (found["t"][:n] - truth["t"]).square().sum(1).mean(),
+            "s": (log(found["s"][:n]) - log(truth["s"])).square().sum(1).mean(),
             "R": -(found["R"][:n].log_softmax(1).masked_fill(~truth["valid"], -math.inf)).logsumexp(1).mean(),
-            "code": 10*(found["code"][:n] - truth["code"]).square().mean(), "score": F.binary_cross_entropy_with_logits(found["score"][:, 0], label)}
+            "code": 10*(found["code"][:n] - truth["code"]).square().mean(),
+            "score": F.binary_cross_entropy_with_logits(found["score"][:, 0], label)}
     if len(i) == 0: return loss
     away = truth["t"][j] - truth["t"][i]
     toward = torch.einsum("pji,pj->pi", truth["R"][i], F.normalize(away, dim=1)) @ bins["direction"].T
-    return loss | {"pair t": (found["pair t"][real] - away).square().sum(1).mean(), "pair s": (found["pair s"][real] - log(truth["s"][j]) + log(truth["s"][i])).square().sum(1).mean(),
-                   "pair direction": F.cross_entropy(found["pair direction"][real], toward.argmax(1))}
+    return (loss | {"pair t": (found["pair t"][real] - away).square().sum(1).mean(),
+                    "pair s": (found["pair s"][real] - log(truth["s"][j])
+                               + log(truth["s"][i])).square().sum(1).mean(),
+                    "pair direction": F.cross_entropy(found["pair direction"][real], toward.argmax(1))})
 
 # %% ../../nbs/shape3d/associative3d.ipynb #ce9db9bf
-def least_squares(own: Float[Tensor, "n d"], relative: Float[Tensor, "p d"], pairs: Int[Tensor, "p 2"], weight: float = 1.0) -> Float[Tensor, "n d"]:
-    "x with the least sum of |x_i - own_i|^2 + weight |x_j - x_i - relative_ij|^2 over objects i and ordered pairs (i, j)."
+def least_squares(own: Float[Tensor, "n d"], relative: Float[Tensor, "p d"], pairs: Int[Tensor, "p 2"],
+                  weight: float = 1.0) -> Float[Tensor, "n d"]:
+    """x with the least sum of |x_i - own_i|^2 + weight |x_j - x_i - relative_ij|^2 over objects i and ordered pairs (i,
+    j)."""
     n = len(own)
     i, j = pairs.unbind(1)
     M, b = torch.eye(n, dtype=own.dtype), own.clone()
-    for a, c, value in ((i, i, weight), (j, j, weight), (i, j, -weight), (j, i, -weight)): M.index_put_((a, c), torch.full((len(a),), value, dtype=own.dtype), accumulate=True)
+    for a, c, value in ((i, i, weight), (j, j, weight), (i, j, -weight), (j, i, -weight)):
+        M.index_put_((a, c), torch.full((len(a),), value, dtype=own.dtype), accumulate=True)
     b.index_add_(0, j, weight*relative).index_add_(0, i, -weight*relative)
     return torch.linalg.solve(M, b)
 
 def fused(found: dict, bins: dict, weight: float = 0.5) -> dict[str, Tensor]:
-    "Per-object and pairwise predictions of one image made one: translation and log scale by least squares, rotation by adding the log probabilities of the directions that each candidate implies."
+    """Per-object and pairwise predictions of one image made one: translation and log scale by least squares, rotation
+    by adding the log probabilities of the directions that each candidate implies."""
     pairs, log = found["pairs"], found["s"].clamp(min=1e-2).log()
     t = least_squares(found["t"], found["pair t"], pairs, weight)
     s = least_squares(log, found["pair s"], pairs, weight).exp()
@@ -277,30 +313,38 @@ def fused(found: dict, bins: dict, weight: float = 0.5) -> dict[str, Tensor]:
         i, j = pairs.unbind(1)
         seen = torch.einsum("kba,pb->pka", bins["R"], F.normalize(t[j] - t[i], dim=1)) @ bins["direction"].T
         score = score.index_add(0, i, found["pair direction"].log_softmax(1).gather(1, seen.argmax(-1))*weight)
-    return {"t": t, "s": s, "R": bins["R"][score.argmax(1)], "code": found["code"], "score": found["score"][:, 0].sigmoid(), "features": found["features"]}
+    return {"t": t, "s": s, "R": bins["R"][score.argmax(1)], "code": found["code"],
+            "score": found["score"][:, 0].sigmoid(), "features": found["features"]}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d7ea23bb
 class VoxelCoder(nn.Module):
-    "Auto-encoder of voxels: five convolutions of stride 2 halve 32 cells to one, a linear layer gives the code; the decoder mirrors it. `width` doubles with each convolution."
+    """Auto-encoder of voxels: five convolutions of stride 2 halve 32 cells to one, a linear layer gives the code; the
+    decoder mirrors it. `width` doubles with each convolution."""
     def __init__(self, code: int = 20, width: int = 8, resolution: int = 32):
         super().__init__()
         depth = int(math.log2(resolution))
         sizes = [1] + [width*2**i for i in range(depth)]
         act = lambda c: [nn.BatchNorm3d(c), nn.LeakyReLU(0.2)]
-        self.down = nn.Sequential(*[m for a, b in zip(sizes, sizes[1:]) for m in (nn.Conv3d(a, b, 4, 2, 1, bias=False), *(act(b) if b < sizes[-1] else [nn.LeakyReLU(0.2)]))])
+        self.down = nn.Sequential(*[m for a, b in zip(sizes, sizes[1:])
+                                    for m in (nn.Conv3d(a, b, 4, 2, 1, bias=False),
+                                              *(act(b) if b < sizes[-1] else [nn.LeakyReLU(0.2)]))])
         self.to_code, self.from_code = nn.Linear(sizes[-1], code), nn.Linear(code, sizes[-1])
         up = sizes[::-1]
-        self.up = nn.Sequential(*[m for a, b in zip(up, up[1:]) for m in (nn.ConvTranspose3d(a, b, 4, 2, 1), *(act(b) if b > 1 else []))])
+        self.up = nn.Sequential(*[m for a, b in zip(up, up[1:])
+                                  for m in (nn.ConvTranspose3d(a, b, 4, 2, 1), *(act(b) if b > 1 else []))])
 
-    def encode(self, voxels: Tensor) -> Float[Tensor, "n code"]: return self.to_code(self.down(voxels[:, None].float()*2 - 1).flatten(1))
-    def logits(self, code: Float[Tensor, "n code"]) -> Float[Tensor, "n r r r"]: return self.up(F.leaky_relu(self.from_code(code), 0.2)[:, :, None, None, None])[:, 0]
+    def encode(self, voxels: Tensor) -> Float[Tensor, "n code"]:
+        return self.to_code(self.down(voxels[:, None].float()*2 - 1).flatten(1))
+    def logits(self, code: Float[Tensor, "n code"]) -> Float[Tensor, "n r r r"]:
+        return self.up(F.leaky_relu(self.from_code(code), 0.2)[:, :, None, None, None])[:, 0]
     def forward(self, voxels: Tensor) -> Tensor: return self.logits(self.encode(voxels))
 
     @torch.no_grad()
     def decode(self, code: Float[Tensor, "n code"]) -> Bool[Tensor, "n r r r"]:
         "Cells with a probability above one half."
         r = 2**(len([m for m in self.up if isinstance(m, nn.ConvTranspose3d)]))
-        return torch.cat([self.logits(c) > 0 for c in code.split(128)]) if len(code) else torch.zeros(0, r, r, r, dtype=torch.bool)
+        return (torch.cat([self.logits(c) > 0 for c in code.split(128)]) if len(code)
+                else torch.zeros(0, r, r, r, dtype=torch.bool))
 
 # %% ../../nbs/shape3d/associative3d.ipynb #b29eeea8
 class EmbeddingHead(nn.Module):
@@ -315,23 +359,28 @@ class EmbeddingHead(nn.Module):
         return F.normalize(self.layers[-1](x), dim=-1)
 
 def affinity_loss(A: Float[Tensor, "p"], truth: Bool[Tensor, "p"]) -> Float[Tensor, ""]:
-    "Eq. 2 over object pairs: mean squared error of the positive ones plus that of the negative ones. A missing kind adds nothing."
+    """Eq. 2 over object pairs: mean squared error of the positive ones plus that of the negative ones. A missing kind
+    adds nothing."""
     wrong = (A - truth.to(A)).square()
     part = lambda on: (wrong*on).sum()/on.sum().clamp(min=1)
     return part(truth) + part(~truth)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #3efbcd8a
 class CameraBranch(nn.Module):
-    "Both images, resized to `size`, through one encoder, mean over places, concatenated; a linear layer to 128, ReLU; two linear heads: logits of translation and rotation bins. `regress`: 3 and 4 numbers instead."
-    def __init__(self, layers: int = 50, width: int = 64, translations: int = 60, rotations: int = 30, hidden: int = 128, regress: bool = False, size=(224, 224)):
+    """Both images, resized to `size`, through one encoder, mean over places, concatenated; a linear layer to 128, ReLU;
+    two linear heads: logits of translation and rotation bins. `regress`: 3 and 4 numbers instead."""
+    def __init__(self, layers: int = 50, width: int = 64, translations: int = 60, rotations: int = 30,
+                 hidden: int = 128, regress: bool = False, size=(224, 224)):
         super().__init__()
         self.encoder, self.regress, self.size = Encoder(layers, width), regress, tuple(size)
         self.join = nn.Linear(2*self.encoder.outputs, hidden)
-        self.translation, self.rotation = nn.Linear(hidden, 3 if regress else translations), nn.Linear(hidden, 4 if regress else rotations)
+        self.translation, self.rotation = (nn.Linear(hidden, 3 if regress else translations),
+                                           nn.Linear(hidden, 4 if regress else rotations))
 
     def resized(self, images: Tensor) -> Float[Tensor, "b 3 h w"]:
         x = prepared(images)
-        return x if x.shape[-2:] == self.size else F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+        return (x if x.shape[-2:] == self.size
+                else F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False))
 
     def encode(self, images: Tensor) -> Float[Tensor, "b c"]: return self.encoder(self.resized(images)).mean((-2, -1))
 
@@ -344,7 +393,8 @@ def camera_loss(found: tuple[Tensor, Tensor], t: Int[Tensor, "b"], R: Int[Tensor
     "Cross entropy of both, equal weights."
     return {"translation": F.cross_entropy(found[0], t), "rotation": F.cross_entropy(found[1], R)}
 
-def regression_loss(found: tuple[Tensor, Tensor], t: Float[Tensor, "b 3"], q: Float[Tensor, "b 4"]) -> dict[str, Tensor]:
+def regression_loss(found: tuple[Tensor, Tensor], t: Float[Tensor, "b 3"], q: Float[Tensor, "b 4"]) -> dict[str,
+    Tensor]:
     "Squared errors of translation and of the quaternion, whichever sign is nearer."
     wrong = torch.minimum((found[1] - q).square().sum(1), (found[1] + q).square().sum(1))
     return {"translation": (found[0] - t).square().sum(1).mean(), "rotation": 4*wrong.mean()}
@@ -366,15 +416,18 @@ def suppress(boxes: Float[Tensor, "n 4"], score: Float[Tensor, "n"], overlap: fl
     return kept
 
 class Proposals(nn.Module):
-    "The first stage of a Faster R-CNN, class-agnostic: for every cell of stride 8 and every anchor (areas x aspects, in units of the image's height) a logit for any object and a correction of the box."
-    def __init__(self, size=(64, 96), width: int = 16, scales=(0.22, 0.4, 0.75), aspects=(0.6, 1.0, 1.8), hidden: int = 64):
+    """The first stage of a Faster R-CNN, class-agnostic: for every cell of stride 8 and every anchor (areas x aspects,
+    in units of the image's height) a logit for any object and a correction of the box."""
+    def __init__(self, size=(64, 96), width: int = 16, scales=(0.22, 0.4, 0.75), aspects=(0.6, 1.0, 1.8),
+                 hidden: int = 64):
         super().__init__()
         self.size, self.encoder = tuple(size), Encoder(18, width)
         self.lateral = nn.ModuleList(nn.Conv2d(width*2**level, hidden, 1) for level in (1, 2, 3))
         self.hidden, count = nn.Conv2d(hidden, hidden, 3, padding=1), len(scales)*len(aspects)
         self.score, self.shift = nn.Conv2d(hidden, count, 1), nn.Conv2d(hidden, 4*count, 1)
         rows, cols = math.ceil(size[0]/8), math.ceil(size[1]/8)
-        y, x = torch.meshgrid((torch.arange(rows) + 0.5)*size[0]/rows, (torch.arange(cols) + 0.5)*size[1]/cols, indexing="ij")
+        y, x = torch.meshgrid((torch.arange(rows) + 0.5)*size[0]/rows, (torch.arange(cols) + 0.5)*size[1]/cols,
+                              indexing="ij")
         shapes = torch.tensor([(s*size[0]*math.sqrt(a), s*size[0]/math.sqrt(a)) for s in scales for a in aspects])
         centre = torch.stack([x, y], -1)[:, :, None].expand(-1, -1, count, -1)
         self.register_buffer("anchors", torch.cat([centre, shapes.expand(rows, cols, count, 2)], -1).reshape(-1, 4))
@@ -388,19 +441,23 @@ def to_corners(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n 4"]:
 def forward(self: Proposals, images: Tensor) -> tuple[Float[Tensor, "b a"], Float[Tensor, "b a 4"]]:
     "Logits and corrections of all anchors."
     levels = [lateral(x) for lateral, x in zip(self.lateral, self.encoder.pyramid(prepared(images))[1:])]
-    h = F.relu(self.hidden(F.relu(sum(F.interpolate(x, levels[0].shape[-2:], mode="bilinear", align_corners=False) for x in levels))))
+    h = F.relu(self.hidden(F.relu(sum(F.interpolate(x, levels[0].shape[-2:], mode="bilinear", align_corners=False)
+                                      for x in levels))))
     return self.score(h).permute(0, 2, 3, 1).flatten(1), self.shift(h).permute(0, 2, 3, 1).reshape(len(h), -1, 4)
 
 @patch
 def boxes(self: Proposals, shift: Float[Tensor, "*b a 4"]) -> Float[Tensor, "*b a 4"]:
     "Corrected anchors as corners, clipped to the image."
     a = self.anchors
-    corners = to_corners(torch.cat([a[:, :2] + shift[..., :2]*a[:, 2:], a[:, 2:]*shift[..., 2:].clamp(-2, 2).exp()], -1))
+    corners = to_corners(torch.cat([a[:, :2] + shift[..., :2]*a[:, 2:], a[:, 2:]*shift[..., 2:].clamp(-2, 2).exp()],
+                                   -1))
     return corners.clamp(min=0).minimum(corners.new_tensor([*self.size[::-1]]*2))
 
+# %% ../../nbs/shape3d/associative3d.ipynb #b0dbc019
 @patch
 def targets(self: Proposals, box: Float[Tensor, "k 4"]) -> tuple[Int[Tensor, "a"], Float[Tensor, "a 4"]]:
-    "For an image with true boxes: 1, 0 or -1 (ignored) of each anchor, and its correction. Positive: overlap above 0.5, or the best anchor of a box; negative: below 0.35."
+    """For an image with true boxes: 1, 0 or -1 (ignored) of each anchor, and its correction. Positive: overlap above
+    0.5, or the best anchor of a box; negative: below 0.35."""
     a = self.anchors
     if len(box) == 0: return torch.zeros(len(a), dtype=torch.long), torch.zeros(len(a), 4)
     table = iou(to_corners(a), box)
@@ -413,7 +470,8 @@ def targets(self: Proposals, box: Float[Tensor, "k 4"]) -> tuple[Int[Tensor, "a"
     return label, torch.cat([(centre - a[:, :2])/a[:, 2:], (size/a[:, 2:]).log()], 1)
 
 @patch
-def detect(self: Proposals, images: Tensor, least: float = 0.3, most: int = 10) -> list[tuple[Float[Tensor, "k 4"], Float[Tensor, "k"]]]:
+def detect(self: Proposals, images: Tensor, least: float = 0.3,
+           most: int = 10) -> list[tuple[Float[Tensor, "k 4"], Float[Tensor, "k"]]]:
     "Boxes and scores of each image; at least the best one."
     with torch.no_grad(): score, shift = self(images)
     found = []
@@ -427,8 +485,10 @@ def detect(self: Proposals, images: Tensor, least: float = 0.3, most: int = 10) 
 # %% ../../nbs/shape3d/associative3d.ipynb #4ec9ef52
 @dataclass(frozen=True)
 class Weights:
-    """Weights of Eq. 5: lambda_P of rotation and translation, lambda_S, lambda_U. `mean_similarity`: mean of 1 - A over pairs instead of its sum; `all_first`: L_U counts every unmatched
-    object of view 1; `clamp`: largest Chamfer distance of a pair; `candidates`: how many partners an object of view 1 may choose from (None: all with A > threshold)."""
+    """Weights of Eq. 5: lambda_P of rotation and translation, lambda_S, lambda_U. `mean_similarity`: mean of 1 - A over
+    pairs instead of its sum; `all_first`: L_U counts every unmatched object of view 1; `clamp`: largest Chamfer
+    distance of a pair; `candidates`: how many partners an object of view 1 may choose from (None: all with A >
+    threshold)."""
     rotation: float = 5.0
     translation: float = 1.0
     similarity: float = 5.0
@@ -439,7 +499,9 @@ class Weights:
     candidates: int | None = None
     threshold: float = 0.5
 
-weight_sets = {"paper": Weights(), "released": Weights(similarity=10.0, unmatched=3.0, mean_similarity=True, all_first=True, clamp=40.0, candidates=2)}
+weight_sets = {"paper": Weights(),
+               "released": Weights(similarity=10.0, unmatched=3.0, mean_similarity=True, all_first=True,
+                                   clamp=40.0, candidates=2)}
 
 def feasible_pairs(A: Float[Tensor, "n m"], weights: Weights = weight_sets["paper"]) -> Bool[Tensor, "n m"]:
     "Which objects may be matched: A above the threshold and, where there is a limit, among the best of the row."
@@ -448,15 +510,20 @@ def feasible_pairs(A: Float[Tensor, "n m"], weights: Weights = weight_sets["pape
 
 # %% ../../nbs/shape3d/associative3d.ipynb #4ae283b5
 class Hypotheses(NamedTuple):
-    "f camera poses (camera 1 in camera 2), the most likely first, with the probabilities of their rotation and translation bins."
+    """f camera poses (camera 1 in camera 2), the most likely first, with the probabilities of their rotation and
+    translation bins."""
     P: Float[Tensor, "f 4 4"]
     rotation: Float[Tensor, "f"]
     translation: Float[Tensor, "f"]
 
-def hypotheses(rotation: Float[Tensor, "r"], translation: Float[Tensor, "b"], bins: dict, top: tuple[int, int] = (3, 10)) -> Hypotheses:
-    "The Cartesian product of the `top` rotations and translations, most likely first. `bins`: R [r, 3, 3], t [b, 3]; probabilities are those after the softmax."
+def hypotheses(rotation: Float[Tensor, "r"], translation: Float[Tensor, "b"], bins: dict,
+               top: tuple[int, int] = (3, 10)) -> Hypotheses:
+    """The Cartesian product of the `top` rotations and translations, most likely first. `bins`: R [r, 3, 3], t [b, 3];
+    probabilities are those after the softmax."""
     if not (rotation >= 0).all() or abs(rotation.sum() - 1) > 1e-3 or abs(translation.sum() - 1) > 1e-3:
-        raise PaperKitError("these are no probabilities", expected="numbers from 0 to 1 with sum 1", found=f"sums {rotation.sum():.3f} and {translation.sum():.3f}", next_step="take the softmax of the logits first")
+        raise PaperKitError("these are no probabilities", expected="numbers from 0 to 1 with sum 1",
+                            found=f"sums {rotation.sum():.3f} and {translation.sum():.3f}",
+                            next_step="take the softmax of the logits first")
     (pr, r), (pt, t) = (p.topk(min(k, len(p))) for p, k in zip((rotation, translation), top))
     i, j = torch.cartesian_prod(torch.arange(len(r)), torch.arange(len(t))).T
     order = (-pr[i]*pt[j]).argsort(stable=True)
@@ -464,8 +531,10 @@ def hypotheses(rotation: Float[Tensor, "r"], translation: Float[Tensor, "b"], bi
     return Hypotheses(rigid(bins["R"][r[i]], bins["t"][t[j]]), pr[i], pt[j])
 
 # %% ../../nbs/shape3d/associative3d.ipynb #25a14816
-def pair_distances(first: Objects, second: Objects, P: Float[Tensor, "f 4 4"], pairs: Bool[Tensor, "n m"], count: int = 64) -> Float[Tensor, "f n m"]:
-    "D(P(T_i(V_i)), T'_j(V'_j)) of Eq. 3 and 4 for every pose and feasible pair (squared metres), computed once; infinite for the other pairs."
+def pair_distances(first: Objects, second: Objects, P: Float[Tensor, "f 4 4"], pairs: Bool[Tensor, "n m"],
+                   count: int = 64) -> Float[Tensor, "f n m"]:
+    """D(P(T_i(V_i)), T'_j(V'_j)) of Eq. 3 and 4 for every pose and feasible pair (squared metres), computed once;
+    infinite for the other pairs."""
     x, y = first.placed(edge_points(first.voxels, count)), second.placed(edge_points(second.voxels, count))
     moved = torch.einsum("fab,nkb->fnka", P[:, :3, :3], x) + P[:, None, None, :3, 3]
     D = x.new_full((len(P), len(first), len(second)), math.inf)
@@ -477,24 +546,31 @@ def pair_distances(first: Objects, second: Objects, P: Float[Tensor, "f 4 4"], p
     return D
 
 # %% ../../nbs/shape3d/associative3d.ipynb #25f91da8
-def terms(D: Float[Tensor, "*q n m"], A: Float[Tensor, "n m"], match: Int[Tensor, "*q n"], weights: Weights = weight_sets["paper"]) -> dict[str, Float[Tensor, "*q"]]:
-    "L_D, L_S and L_U of matchings: `match` names the partner of each object of view 1, -1 for none. An empty matching has L_D = 0."
+def terms(D: Float[Tensor, "*q n m"], A: Float[Tensor, "n m"], match: Int[Tensor, "*q n"],
+          weights: Weights = weight_sets["paper"]) -> dict[str, Float[Tensor, "*q"]]:
+    """L_D, L_S and L_U of matchings: `match` names the partner of each object of view 1, -1 for none. An empty matching
+    has L_D = 0."""
     n, m = A.shape
     on, partner = match >= 0, match.clamp(min=0)[..., None]
-    d, a = D.expand(*match.shape[:-1], n, m).gather(-1, partner)[..., 0], A.expand(*match.shape[:-1], n, m).gather(-1, partner)[..., 0]
+    d, a = (D.expand(*match.shape[:-1], n, m).gather(-1, partner)[..., 0],
+            A.expand(*match.shape[:-1], n, m).gather(-1, partner)[..., 0])
     if weights.clamp is not None: d = d.clamp(max=weights.clamp)
     count = on.sum(-1)
     total = lambda x: torch.where(on, x, 0).sum(-1)
     over = count.clamp(min=1)
-    return {"D": total(d)/over, "S": total(1 - a)/(over if weights.mean_similarity else 1), "U": ((n if weights.all_first else min(n, m)) - count).to(A)}
+    return {"D": total(d)/over, "S": total(1 - a)/(over if weights.mean_similarity else 1),
+            "U": ((n if weights.all_first else min(n, m)) - count).to(A)}
 
-def objective(parts: dict[str, Tensor], rotation: Tensor, translation: Tensor, weights: Weights = weight_sets["paper"]) -> Tensor:
+def objective(parts: dict[str, Tensor], rotation: Tensor, translation: Tensor,
+              weights: Weights = weight_sets["paper"]) -> Tensor:
     "Eq. 5: L_D + lambda_P L_P + lambda_S L_S + lambda_U L_U, with L_P = 1 - Pr for rotation and translation."
-    return parts["D"] + weights.rotation*(1 - rotation) + weights.translation*(1 - translation) + weights.similarity*parts["S"] + weights.unmatched*parts["U"]
+    return (parts["D"] + weights.rotation*(1 - rotation) + weights.translation*(1 - translation)
+            + weights.similarity*parts["S"] + weights.unmatched*parts["U"])
 
 # %% ../../nbs/shape3d/associative3d.ipynb #97c253da
 def random_matchings(pairs: Bool[Tensor, "n m"], count: int, generator: Generator) -> Int[Tensor, "count n"]:
-    "Random one-to-one partial matchings over the feasible pairs: objects of view 1 in random order, each draws a free partner or none, all alike likely."
+    """Random one-to-one partial matchings over the feasible pairs: objects of view 1 in random order, each draws a free
+    partner or none, all alike likely."""
     n, m = pairs.shape
     order = torch.rand(count, n, generator=generator).argsort(1)
     match, free, rows = torch.full((count, n), -1), torch.ones(count, m, dtype=torch.bool), torch.arange(count)
@@ -507,14 +583,17 @@ def random_matchings(pairs: Bool[Tensor, "n m"], count: int, generator: Generato
 
 # %% ../../nbs/shape3d/associative3d.ipynb #c3c62886
 class Stitch(NamedTuple):
-    "Row of the chosen pose, partner of each object of view 1 (-1: none), cost; and all that was tried: poses, matchings, terms, costs, in the order of the search."
+    """Row of the chosen pose, partner of each object of view 1 (-1: none), cost; and all that was tried: poses,
+    matchings, terms, costs, in the order of the search."""
     pose: int
     match: Int[Tensor, "n"]
     cost: float
     tried: dict
 
-def stitch(first: Objects, second: Objects, A: Float[Tensor, "n m"], poses: Hypotheses, generator: Generator, weights: Weights = weight_sets["paper"], samples: int = 128) -> Stitch:
-    "Minimise Eq. 5 by `samples` random feasible matchings for each pose. Where no pair is feasible: the most likely pose and no matching."
+def stitch(first: Objects, second: Objects, A: Float[Tensor, "n m"], poses: Hypotheses, generator: Generator,
+           weights: Weights = weight_sets["paper"], samples: int = 128) -> Stitch:
+    """Minimise Eq. 5 by `samples` random feasible matchings for each pose. Where no pair is feasible: the most likely
+    pose and no matching."""
     pairs = feasible_pairs(A, weights)
     if not pairs.any(): return Stitch(0, torch.full((len(first),), -1), math.nan, {})
     D = pair_distances(first, second, poses.P, pairs)
@@ -523,7 +602,8 @@ def stitch(first: Objects, second: Objects, A: Float[Tensor, "n m"], poses: Hypo
     parts = terms(D[pose], A, match, weights)
     cost = objective(parts, poses.rotation[pose], poses.translation[pose], weights)
     best = int(cost.argmin())
-    return Stitch(int(pose[best]), match[best], float(cost[best]), {"pose": pose, "match": match, "cost": cost, **parts})
+    return Stitch(int(pose[best]), match[best], float(cost[best]),
+                  {"pose": pose, "match": match, "cost": cost, **parts})
 
 # %% ../../nbs/shape3d/associative3d.ipynb #a77d1c32
 def every_matching(pairs: Bool[Tensor, "n m"]) -> Int[Tensor, "k n"]:
@@ -537,7 +617,8 @@ def every_matching(pairs: Bool[Tensor, "n m"]) -> Int[Tensor, "k n"]:
     return torch.tensor(list(extend(0, frozenset())), dtype=torch.long).reshape(-1, len(pairs))
 
 def best_of_size(cost: Float[ndarray, "n m"], size: int) -> tuple[float, list]:
-    "The cheapest matching of exactly `size` pairs: an assignment where n - size rows and m - size columns go to partners that cost nothing."
+    """The cheapest matching of exactly `size` pairs: an assignment where n - size rows and m - size columns go to
+    partners that cost nothing."""
     from scipy.optimize import linear_sum_assignment
     n, m = cost.shape
     square = np.full((n + m - size,)*2, 1e9)
@@ -547,16 +628,22 @@ def best_of_size(cost: Float[ndarray, "n m"], size: int) -> tuple[float, list]:
     chosen = [(i, j) for i, j in zip(rows, columns) if i < n and j < m]
     return float(sum(square[i, j] for i, j in chosen)), chosen
 
-def exact(D: Float[Tensor, "f n m"], A: Float[Tensor, "n m"], poses: Hypotheses, weights: Weights = weight_sets["paper"]) -> tuple[int, Int[Tensor, "n"], float]:
-    "The minimum of Eq. 5 over all poses and matchings: for each pose and each number of pairs, L_D is a sum over pairs, so an assignment problem. Pose, matching, cost."
+# %% ../../nbs/shape3d/associative3d.ipynb #c6e7d6de
+def exact(D: Float[Tensor, "f n m"], A: Float[Tensor, "n m"], poses: Hypotheses,
+          weights: Weights = weight_sets["paper"]) -> tuple[int, Int[Tensor, "n"], float]:
+    """The minimum of Eq. 5 over all poses and matchings: for each pose and each number of pairs, L_D is a sum over
+    pairs, so an assignment problem. Pose, matching, cost."""
     best = (0, torch.full((len(A),), -1), math.inf)
     pairs, n = feasible_pairs(A, weights), len(A)
     for f in range(len(poses.P)):
         for size in range(min(A.shape) + 1):
-            each = D[f].clamp(max=weights.clamp or math.inf)/max(size, 1) + weights.similarity*(1 - A)/(max(size, 1) if weights.mean_similarity else 1)
+            each = (D[f].clamp(max=weights.clamp or math.inf)/max(size, 1)
+                    + weights.similarity*(1 - A)/(max(size, 1) if weights.mean_similarity else 1))
             value, chosen = best_of_size(torch.where(pairs, each, math.inf).double().numpy(), size)
             if value >= 1e8: break
-            value += weights.unmatched*((n if weights.all_first else min(A.shape)) - size) + weights.rotation*(1 - float(poses.rotation[f])) + weights.translation*(1 - float(poses.translation[f]))
+            value += (weights.unmatched*((n if weights.all_first else min(A.shape)) - size)
+                      + weights.rotation*(1 - float(poses.rotation[f]))
+                      + weights.translation*(1 - float(poses.translation[f])))
             if value < best[2]:
                 match = torch.full((n,), -1)
                 for i, j in chosen: match[i] = j
@@ -570,25 +657,35 @@ def mean_rotation(R: Float[Tensor, "n k 3 3"]) -> Float[Tensor, "n 3 3"]:
     q = q*torch.where((q*q[:, :1]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
     return quaternion_to_matrix(q.mean(1))
 
-def merged(first: Objects, second: Objects, generator: Generator, rotation: str = "random", shape: str = "random", decode=None) -> Objects:
-    """n matched pairs, both in one frame, as n objects: translation and scale averaged, rotation and shape from one of the two at random (`rotation`, `shape`: "random" or "average").
+def merged(first: Objects, second: Objects, generator: Generator, rotation: str = "random",
+           shape: str = "random", decode=None) -> Objects:
+    """n matched pairs, both in one frame, as n objects: translation and scale averaged, rotation and shape from one of
+    the two at random (`rotation`, `shape`: "random" or "average").
 
-    An average of shapes is the mean code through `decode`. The score is the larger one. Raises `PaperKitError` for other rules."""
+    An average of shapes is the mean code through `decode`. The score is the larger one. Raises `PaperKitError` for
+    other rules."""
     if {rotation, shape} - {"random", "average"} or (shape == "average" and decode is None):
-        raise PaperKitError("there is no such rule to merge by", expected="'random' or 'average', and decode= for averaged shapes", found=f"rotation {rotation!r}, shape {shape!r}", next_step="correct it")
+        raise PaperKitError("there is no such rule to merge by",
+                            expected="'random' or 'average', and decode= for averaged shapes",
+                            found=f"rotation {rotation!r}, shape {shape!r}", next_step="correct it")
     pick = torch.rand(len(first), generator=generator) < 0.5
     one = lambda a, b: torch.where(pick.view(-1, *[1]*(a.ndim - 1)), a, b)
     code = one(first.code, second.code) if shape == "random" else (first.code + second.code)/2
     voxels = one(first.voxels, second.voxels) if shape == "random" or len(first) == 0 else decode(code)
-    R = one(first.R, second.R) if rotation == "random" else mean_rotation(torch.stack([first.R, second.R], 1)) if len(first) else first.R
-    return Objects((first.t + second.t)/2, (first.s + second.s)/2, R, voxels, code, torch.maximum(first.score, second.score))
+    R = (one(first.R, second.R) if rotation == "random" else mean_rotation(torch.stack([first.R, second.R], 1))
+         if len(first) else first.R)
+    return Objects((first.t + second.t)/2, (first.s + second.s)/2, R, voxels, code,
+                   torch.maximum(first.score, second.score))
 
-def stitched(first: Objects, second: Objects, P: Float[Tensor, "4 4"], match: Int[Tensor, "n"], generator: Generator, **rules) -> Objects:
+# %% ../../nbs/shape3d/associative3d.ipynb #4755cde3
+def stitched(first: Objects, second: Objects, P: Float[Tensor, "4 4"], match: Int[Tensor, "n"], generator: Generator,
+             **rules) -> Objects:
     "The scene in camera 2: pairs merged, then the unmatched of view 1 (moved by P) and of view 2."
     first, i = first.moved(P), (match >= 0).nonzero().flatten()
     alone = torch.ones(len(second), dtype=torch.bool)
     alone[match[i]] = False
-    return join(merged(first.take(i), second.take(match[i]), generator, **rules), first.take(match < 0), second.take(alone))
+    return join(merged(first.take(i), second.take(match[i]), generator, **rules), first.take(match < 0),
+                second.take(alone))
 
 # %% ../../nbs/shape3d/associative3d.ipynb #86c26c0d
 class Evidence(NamedTuple):
@@ -621,6 +718,7 @@ def octaves(a: Float[Tensor, "*b 3"], b: Float[Tensor, "*b 3"]) -> Float[Tensor,
     "Scale error: mean over axes of |log2 a - log2 b|."
     return (a.clamp(min=1e-3).log2() - b.clamp(min=1e-3).log2()).abs().mean(-1)
 
+# %% ../../nbs/shape3d/associative3d.ipynb #36b8ba50
 def overlap(a: Bool[Tensor, "p r r r"], b: Bool[Tensor, "g r r r"]) -> Float[Tensor, "p g"]:
     "Intersection over union of all pairs of voxel grids; 1 for two empty ones."
     a, b = a.flatten(1).float(), b.flatten(1).float()
@@ -629,10 +727,13 @@ def overlap(a: Bool[Tensor, "p r r r"], b: Bool[Tensor, "g r r r"]) -> Float[Ten
     return torch.where(union > 0, both/union.clamp(min=1), 1.0)
 
 def nms(evidence: Evidence, near: float = 1.0, scale: float = 0.2, iou: float = 0.25, turn: float = 30.0) -> Objects:
-    "Feedforward; then of objects that agree in place, scale, shape and rotation only the one with the highest score stays."
+    """Feedforward; then of objects that agree in place, scale, shape and rotation only the one with the highest score
+    stays."""
     found = feedforward(evidence)
     found = found.take(found.score.argsort(descending=True, stable=True))
-    same = (torch.cdist(found.t, found.t) < near) & (octaves(found.s[:, None], found.s) < scale) & (overlap(found.voxels, found.voxels) > iou) & (angle(found.R[:, None], found.R) < turn)
+    same = (torch.cdist(found.t, found.t) < near) & (octaves(found.s[:, None], found.s)
+                                                     < scale) & (overlap(found.voxels, found.voxels)
+        > iou) & (angle(found.R[:, None], found.R) < turn)
     kept: list[int] = []
     for i in range(len(found)):
         if not any(same[i, k] for k in kept): kept.append(i)
@@ -642,14 +743,17 @@ def raw_affinity(evidence: Evidence, generator: Generator) -> Objects:
     "The most likely pose; every object of view 1 merges with its most similar one."
     return stitched(evidence.first, evidence.second, evidence.poses.P[0], top_1_matching(evidence.A), generator)
 
-def associative(evidence: Evidence, generator: Generator, weights: Weights = weight_sets["paper"], samples: int = 128, **rules) -> tuple[Objects, Stitch]:
+def associative(evidence: Evidence, generator: Generator, weights: Weights = weight_sets["paper"],
+                samples: int = 128, **rules) -> tuple[Objects, Stitch]:
     "The paper's method: search, then merge."
     found = stitch(*evidence, generator, weights, samples)
-    return stitched(evidence.first, evidence.second, evidence.poses.P[found.pose], found.match, generator, **rules), found
+    return (stitched(evidence.first, evidence.second, evidence.poses.P[found.pose], found.match, generator,
+                     **rules), found)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #ef673b58
 class Truth(NamedTuple):
-    "True objects of a pair in camera 2 (seen from either camera), valid turns of each about its own vertical axis in steps of 15 degrees, true pose, true pairs of view 1 and view 2."
+    """True objects of a pair in camera 2 (seen from either camera), valid turns of each about its own vertical axis in
+    steps of 15 degrees, true pose, true pairs of view 1 and view 2."""
     t: Float[Tensor, "g 3"]
     s: Float[Tensor, "g 3"]
     R: Float[Tensor, "g 3 3"]
@@ -660,7 +764,8 @@ limits = {"t": 1.0, "s": 0.2, "R": 30.0, "V": 0.25}
 
 def turns(count: int = 24) -> Float[Tensor, "count 3 3"]:
     "Rotations about z by multiples of 360/count degrees."
-    return axis_angle_to_matrix(torch.stack([torch.zeros(count), torch.zeros(count), torch.arange(count)*2*math.pi/count], 1))
+    return axis_angle_to_matrix(torch.stack([torch.zeros(count), torch.zeros(count),
+                                             torch.arange(count)*2*math.pi/count], 1))
 
 def widened(cells: Bool[Tensor, "n r r r"], threshold: float = 0.05) -> Bool[Tensor, "n r r r"]:
     "Cells whose centre has a full cell's centre within the threshold (unit cube)."
@@ -668,7 +773,8 @@ def widened(cells: Bool[Tensor, "n r r r"], threshold: float = 0.05) -> Bool[Ten
     reach = int(threshold*r + 1e-9)
     padded, found = F.pad(cells, (reach,)*6), torch.zeros_like(cells)
     for i, j, k in itertools.product(range(-reach, reach + 1), repeat=3):
-        if i*i + j*j + k*k <= (threshold*r)**2 + 1e-6: found |= padded[:, reach + i:reach + i + r, reach + j:reach + j + r, reach + k:reach + k + r]
+        if i*i + j*j + k*k <= (threshold*r)**2 + 1e-6:
+            found |= padded[:, reach + i:reach + i + r, reach + j:reach + j + r, reach + k:reach + k + r]
     return found
 
 def surfaces(voxels: Bool[Tensor, "n r r r"], threshold: float = 0.05) -> tuple[Tensor, Tensor]:
@@ -676,33 +782,41 @@ def surfaces(voxels: Bool[Tensor, "n r r r"], threshold: float = 0.05) -> tuple[
     edge = surface(voxels)
     return edge.flatten(1).float(), widened(edge, threshold).flatten(1).float()
 
-def f_scores(a: Bool[Tensor, "p r r r"], b: Bool[Tensor, "g r r r"] | tuple[Tensor, Tensor], threshold: float = 0.05) -> Float[Tensor, "p g"]:
-    "F-score of all pairs of surfaces, cell centres in the unit cube: a centre counts where the other surface has one within the threshold. `b`: voxels, or their `surfaces`."
+# %% ../../nbs/shape3d/associative3d.ipynb #91ffb465
+def f_scores(a: Bool[Tensor, "p r r r"], b: Bool[Tensor, "g r r r"] | tuple[Tensor, Tensor],
+             threshold: float = 0.05) -> Float[Tensor, "p g"]:
+    """F-score of all pairs of surfaces, cell centres in the unit cube: a centre counts where the other surface has one
+    within the threshold. `b`: voxels, or their `surfaces`."""
     (a, wide_a), (b, wide_b) = surfaces(a, threshold), b if isinstance(b, tuple) else surfaces(b, threshold)
     precision, recall = a @ wide_b.T/a.sum(1).clamp(min=1)[:, None], wide_a @ b.T/b.sum(1).clamp(min=1)
     return torch.where(precision + recall > 0, 2*precision*recall/(precision + recall).clamp(min=1e-9), 0.0)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #0f5095cd
 class Library(NamedTuple):
-    "The models of a world: voxels, size in metres, which turns by 15 degrees leave each one as it is, category, wide surfaces for F-scores."
+    """The models of a world: voxels, size in metres, which turns by 15 degrees leave each one as it is, category, wide
+    surfaces for F-scores."""
     voxels: Bool[Tensor, "b r r r"]
     size: Float[Tensor, "b 3"]
     symmetry: Bool[Tensor, "b 24"]
     category: Int[Tensor, "b"]
 
-def errors(found: Objects, truth: Truth, library: Library, F_table: Float[Tensor, "p b"] | None = None) -> dict[str, Float[Tensor, "p g"]]:
+def errors(found: Objects, truth: Truth, library: Library,
+           F_table: Float[Tensor, "p b"] | None = None) -> dict[str, Float[Tensor, "p g"]]:
     "t: metres; s: octaves; R: degrees, the least over the true object's symmetries; V: F-score at 0.05 of unit cubes."
     R = truth.R[:, None] @ turns()
     turn = angle(found.R[:, None, None], R)
     F_table = f_scores(found.voxels, library.voxels) if F_table is None else F_table
-    return {"t": torch.cdist(found.t, truth.t), "s": octaves(found.s[:, None], truth.s), "R": torch.where(library.symmetry[truth.model], turn, math.inf).amin(-1), "V": F_table[:, truth.model]}
+    return {"t": torch.cdist(found.t, truth.t), "s": octaves(found.s[:, None], truth.s),
+            "R": torch.where(library.symmetry[truth.model], turn, math.inf).amin(-1), "V": F_table[:, truth.model]}
 
 def right(error: dict, criteria: str = "tsRV", limits: dict = limits) -> Bool[Tensor, "p g"]:
     "Which predictions are as good as which true objects, by the named criteria."
-    return functools.reduce(torch.logical_and, ((error[c] >= limits[c]) if c == "V" else (error[c] <= limits[c]) for c in criteria))
+    return functools.reduce(torch.logical_and,
+                            ((error[c] >= limits[c]) if c == "V" else (error[c] <= limits[c]) for c in criteria))
 
 def hits(ok: Bool[Tensor, "p g"], score: Float[Tensor, "p"], error: Float[Tensor, "p g"]) -> Bool[Tensor, "p"]:
-    "True positives: by falling score, each prediction takes the nearest true object that it is right about and that is still free. All others are false positives."
+    """True positives: by falling score, each prediction takes the nearest true object that it is right about and that
+    is still free. All others are false positives."""
     taken, found = torch.zeros(ok.shape[1], dtype=torch.bool), torch.zeros(len(score), dtype=torch.bool)
     for i in score.argsort(descending=True, stable=True).tolist():
         free = ok[i] & ~taken
@@ -712,8 +826,10 @@ def hits(ok: Bool[Tensor, "p g"], score: Float[Tensor, "p"], error: Float[Tensor
     return found
 
 # %% ../../nbs/shape3d/associative3d.ipynb #b49b87a0
-def average_precision(score: Float[ndarray, "n"], hit: Float[ndarray, "n"], total: float, weight: Float[ndarray, "n"] | None = None) -> float:
-    "Area under the precision-recall curve, precision made monotone; predictions of all scenes pooled. `weight`: how often each counts. In percent."
+def average_precision(score: Float[ndarray, "n"], hit: Float[ndarray, "n"], total: float,
+                      weight: Float[ndarray, "n"] | None = None) -> float:
+    """Area under the precision-recall curve, precision made monotone; predictions of all scenes pooled. `weight`: how
+    often each counts. In percent."""
     order = np.argsort(-np.asarray(score, float), kind="stable")
     weight = np.ones(len(order)) if weight is None else np.asarray(weight, float)[order]
     hit = np.asarray(hit, float)[order]*weight
@@ -734,10 +850,13 @@ class Shapes:
 
     def __call__(self, found: Objects) -> Float[Tensor, "p b"]:
         self.learn(found)
-        return torch.stack([self.known[c.numpy().tobytes()] for c in found.code]) if len(found) else torch.zeros(0, len(self.library.size))
+        return (torch.stack([self.known[c.numpy().tobytes()] for c in found.code]) if len(found)
+                else torch.zeros(0, len(self.library.size)))
 
+# %% ../../nbs/shape3d/associative3d.ipynb #a0b34c71
 class Judged(NamedTuple):
-    "Predictions of one method over all pairs of images: pair, score, true positive by each column; true objects of each pair."
+    """Predictions of one method over all pairs of images: pair, score, true positive by each column; true objects of
+    each pair."""
     pair: ndarray
     score: ndarray
     hit: dict
@@ -745,7 +864,8 @@ class Judged(NamedTuple):
 
 columns = {"All": "tsRV", "Shape": "V", "Trans": "t", "Rot": "R", "Scale": "s"}
 
-def judge(scenes: Sequence[Objects], truths: Sequence[Truth], library: Library, limits: dict = limits, shapes: Shapes | None = None) -> Judged:
+def judge(scenes: Sequence[Objects], truths: Sequence[Truth], library: Library, limits: dict = limits,
+          shapes: Shapes | None = None) -> Judged:
     "Hits of a method's scenes for every column of Table 1. `shapes` remembers F-scores between calls."
     shapes = shapes or Shapes(library)
     pair, score, hit = [], [], {c: [] for c in columns}
@@ -754,10 +874,12 @@ def judge(scenes: Sequence[Objects], truths: Sequence[Truth], library: Library, 
         pair += [k]*len(found)
         score.append(found.score)
         for c, criteria in columns.items(): hit[c].append(hits(right(error, criteria, limits), found.score, error["t"]))
-    return Judged(np.array(pair), torch.cat(score).numpy(), {c: torch.cat(h).numpy() for c, h in hit.items()}, np.array([len(t.t) for t in truths]))
+    return Judged(np.array(pair), torch.cat(score).numpy(), {c: torch.cat(h).numpy() for c, h in hit.items()},
+                  np.array([len(t.t) for t in truths]))
 
 def ap(judged: Judged, column: str = "All", times: Float[ndarray, "pairs"] | None = None) -> float:
-    "AP of a column in percent; `times`: how often each pair of images counts (a bootstrap sample, or 0 and 1 for a subset)."
+    """AP of a column in percent; `times`: how often each pair of images counts (a bootstrap sample, or 0 and 1 for a
+    subset)."""
     times = np.ones(len(judged.truths)) if times is None else np.asarray(times, float)
     return average_precision(judged.score, judged.hit[column], float((judged.truths*times).sum()), times[judged.pair])
 
@@ -768,14 +890,18 @@ def _colour(random) -> dict: return {"color": tuple(random.uniform(0.2, 0.95, 3)
 
 def desk(random: np.random.Generator, textures: int = 0) -> list[Part]:
     "A top, a block of drawers under one end, two legs under the other: no symmetry."
-    x, y, height, look = random.uniform(0.28, 0.42), random.uniform(0.5, 0.85), random.uniform(0.68, 0.78), _colour(random)
+    x, y, height, look = (random.uniform(0.28, 0.42), random.uniform(0.5, 0.85), random.uniform(0.68, 0.78),
+                          _colour(random))
     legs = [Part("box", (0.025, 0.025, height/2), (s*0.9*x, -0.92*y, height/2), **look) for s in (-1, 1)]
-    return [Part("box", (x, y, 0.02), (0, 0, height), **look), Part("box", (0.9*x, 0.22*y, 0.45*height), (0, 0.75*y, 0.5*height), **_colour(random)), *legs]
+    return [Part("box", (x, y, 0.02), (0, 0, height), **look),
+            Part("box", (0.9*x, 0.22*y, 0.45*height), (0, 0.75*y, 0.5*height), **_colour(random)), *legs]
 
 def tv(random: np.random.Generator, textures: int = 0) -> list[Part]:
     "A dark screen on a low cabinet, the same from behind."
     y, z, low = random.uniform(0.35, 0.7), random.uniform(0.2, 0.4), random.uniform(0.2, 0.4)
-    return [Part("box", (0.02, y, z), (0, 0, 2*low + 0.08 + z), color=(0.06, 0.06, 0.08), gloss=0.8), Part("box", (0.18, 1.15*y, low), (0, 0, low), **_colour(random)), Part("cylinder", (0.05, 0.05, 0.05), (0, 0, 2*low + 0.04), color=(0.1, 0.1, 0.1))]
+    return [Part("box", (0.02, y, z), (0, 0, 2*low + 0.08 + z), color=(0.06, 0.06, 0.08), gloss=0.8),
+            Part("box", (0.18, 1.15*y, low), (0, 0, low), **_colour(random)),
+            Part("cylinder", (0.05, 0.05, 0.05), (0, 0, 2*low + 0.04), color=(0.1, 0.1, 0.1))]
 
 def model_parts(category: int, number: int) -> list[Part]:
     "Model `number` of a category: always the same bodies and colours."
@@ -797,7 +923,9 @@ def inside_parts(parts: list[Part], points: Float[ndarray, "n 3"], thicker: floa
         if p.kind == "box": found |= (np.abs(x) <= size).all(1)
         elif p.kind == "cylinder": found |= (np.hypot(x[:, 0], x[:, 1]) <= size[0]) & (np.abs(x[:, 2]) <= size[2])
         elif p.kind == "ellipsoid": found |= ((x/size)**2).sum(1) <= 1
-        else: raise PaperKitError("this body has no inside", expected="box, cylinder, ellipsoid", found=p.kind, next_step="build the model of those")
+        else:
+            raise PaperKitError("this body has no inside", expected="box, cylinder, ellipsoid", found=p.kind,
+                                next_step="build the model of those")
     return found
 
 def model_voxels(parts: list[Part], resolution: int = 32) -> Bool[Tensor, "r r r"]:
@@ -807,12 +935,15 @@ def model_voxels(parts: list[Part], resolution: int = 32) -> Bool[Tensor, "r r r
     points = (grid_points(resolution, 0, 1, "centres", dtype=torch.float64).reshape(-1, 3).numpy())*(high - low) + low
     return torch.from_numpy(inside_parts(parts, points, cell.min()/2)).view(resolution, resolution, resolution)
 
+# %% ../../nbs/shape3d/associative3d.ipynb #7dc50eac
 def model_symmetry(parts: list[Part], least: float = 0.93) -> Bool[Tensor, "24"]:
-    "Turns about the vertical axis by multiples of 15 degrees after which the model fills the same space (intersection over union above `least`)."
+    """Turns about the vertical axis by multiples of 15 degrees after which the model fills the same space (intersection
+    over union above `least`)."""
     low, high = bounds(parts)
     centre, half = (low + high)/2, np.abs(np.concatenate([low[:2], high[:2]])).max()*1.1
     axis = np.linspace(-half, half, 40)
-    points = np.stack(np.meshgrid(axis, axis, np.linspace(low[2], high[2], 12), indexing="ij"), -1).reshape(-1, 3) + (*centre[:2], 0)
+    points = (np.stack(np.meshgrid(axis, axis, np.linspace(low[2], high[2], 12), indexing="ij"), -1).reshape(-1, 3)
+              + (*centre[:2], 0))
     own, found = inside_parts(parts, points, 0.02), []
     for turn in turns().double().numpy():
         other = inside_parts(parts, (points - centre) @ turn + centre, 0.02)
@@ -824,13 +955,15 @@ def library(models: int = 8, resolution: int = 32) -> Library:
     "`models` of each category: model m of category c is row c*models + m."
     every = [model_parts(c, m) for c in range(len(CATEGORIES)) for m in range(models)]
     size = torch.tensor(np.array([np.subtract(*bounds(p)[::-1]) for p in every])).float()
-    return Library(torch.stack([model_voxels(p, resolution) for p in every]), size, torch.stack([model_symmetry(p) for p in every]), torch.arange(len(every))//models)
+    return Library(torch.stack([model_voxels(p, resolution) for p in every]), size,
+                   torch.stack([model_symmetry(p) for p in every]), torch.arange(len(every))//models)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #7e35c2bd
 @dataclass(frozen=True)
 class Knobs:
-    """What makes the problem hard. `twins`: how often a room holds a set of 2 to 6 identical chairs, and how often another object repeats a model; `objects`: least and largest number;
-    `symmetric`: are symmetric models allowed; `half`: range of the half lengths of rooms in metres; `models` of each category."""
+    """What makes the problem hard. `twins`: how often a room holds a set of 2 to 6 identical chairs, and how often
+    another object repeats a model; `objects`: least and largest number; `symmetric`: are symmetric models allowed;
+    `half`: range of the half lengths of rooms in metres; `models` of each category."""
     twins: float = 0.7
     objects: tuple = (4, 10)
     symmetric: bool = True
@@ -844,7 +977,8 @@ def _apart(a: tuple, b: tuple) -> bool:
         R = np.array([[math.cos(h), -math.sin(h)], [math.sin(h), math.cos(h)]])
         corners.append((np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])*(hx, hy)) @ R.T + (x, y))
     axes = [np.array([math.cos(r[4] + k), math.sin(r[4] + k)]) for r in (a, b) for k in (0, math.pi/2)]
-    return any((corners[0] @ n).max() < (corners[1] @ n).min() or (corners[1] @ n).max() < (corners[0] @ n).min() for n in axes)
+    return any((corners[0] @ n).max() < (corners[1] @ n).min() or (corners[1] @ n).max() < (corners[0] @ n).min()
+               for n in axes)
 
 class Room(NamedTuple):
     "Half lengths and height (m); objects: row of the library, place of the box centre and rotation in the room."
@@ -853,9 +987,11 @@ class Room(NamedTuple):
     t: Float[ndarray, "n 3"]
     heading: Float[ndarray, "n"]
 
+# %% ../../nbs/shape3d/associative3d.ipynb #dc4546f9
 def shopping_list(random: np.random.Generator, knobs: Knobs, symmetric: Bool[ndarray, "b"]) -> list[int]:
     "Models for a room; without `symmetric` only those that one turn leaves as they are."
-    usable = [[m for m in range(c*knobs.models, (c + 1)*knobs.models) if knobs.symmetric or not symmetric[m]] for c in range(len(CATEGORIES))]
+    usable = [[m for m in range(c*knobs.models, (c + 1)*knobs.models) if knobs.symmetric or not symmetric[m]]
+              for c in range(len(CATEGORIES))]
     usable = [u for u in usable if u]
     count, wanted = int(random.integers(knobs.objects[0], knobs.objects[1] + 1)), []
     if random.uniform() < knobs.twins: wanted += [int(random.choice(usable[1]))]*int(min(random.integers(2, 7), count))
@@ -867,13 +1003,15 @@ def shopping_list(random: np.random.Generator, knobs: Knobs, symmetric: Bool[nda
 
 # %% ../../nbs/shape3d/associative3d.ipynb #91409c58
 def furnish(random: np.random.Generator, knobs: Knobs, books: Library) -> Room:
-    "A room with objects on the floor that do not touch; four of five are aligned with the walls. What does not fit after 60 attempts is left out."
+    """A room with objects on the floor that do not touch; four of five are aligned with the walls. What does not fit
+    after 60 attempts is left out."""
     half = (*random.uniform(*knobs.half, 2), random.uniform(2.4, 2.9))
     model, t, headings, taken = [], [], [], []
     for m in shopping_list(random, knobs, books.symmetry.sum(1).numpy() > 1):
         size = books.size[m].double().numpy()/2
         for _ in range(60):
-            heading = random.integers(4)*math.pi/2 + random.normal(0, 0.05) if random.uniform() < 0.8 else random.uniform(0, 2*math.pi)
+            heading = (random.integers(4)*math.pi/2 + random.normal(0, 0.05) if random.uniform() < 0.8
+                       else random.uniform(0, 2*math.pi))
             c, s = abs(math.cos(heading)), abs(math.sin(heading))
             room_left = np.array(half[:2]) - (c*size[0] + s*size[1], s*size[0] + c*size[1]) - 0.03
             if (room_left <= 0).any(): continue
@@ -884,15 +1022,19 @@ def furnish(random: np.random.Generator, knobs: Knobs, books: Library) -> Room:
         taken.append(place); model.append(m); t.append((x, y, size[2])); headings.append(heading)
     return Room(half, np.array(model, int), np.array(t).reshape(-1, 3), np.array(headings))
 
+# %% ../../nbs/shape3d/associative3d.ipynb #e6f27a53
 def viewpoints(random: np.random.Generator, half: tuple, count: int) -> Float[Tensor, "count 4 4"]:
-    "World-to-camera transforms: near a random wall, 1.2 to 1.8 m high, looking away from it within some 12 degrees, slightly downwards."
+    """World-to-camera transforms: near a random wall, 1.2 to 1.8 m high, looking away from it within some 12 degrees,
+    slightly downwards."""
     found = []
     for _ in range(count):
         wall, along, back = random.integers(4), random.uniform(-0.7, 0.7), random.uniform(0.1, 0.5)
         inward = wall*math.pi/2
         deep, wide = half[wall % 2], half[1 - wall % 2]
-        eye = np.array([-(deep - back)*math.cos(inward) - along*wide*math.sin(inward), -(deep - back)*math.sin(inward) + along*wide*math.cos(inward), random.uniform(1.2, 1.8)])
-        yaw, pitch = inward - 0.25*along + random.normal(0, math.radians(10)), random.normal(math.radians(-12), math.radians(3))
+        eye = np.array([-(deep - back)*math.cos(inward) - along*wide*math.sin(inward),
+                        -(deep - back)*math.sin(inward) + along*wide*math.cos(inward), random.uniform(1.2, 1.8)])
+        yaw, pitch = (inward - 0.25*along + random.normal(0, math.radians(10)),
+                      random.normal(math.radians(-12), math.radians(3)))
         target = eye + (math.cos(yaw), math.sin(yaw), math.tan(pitch))
         found.append(look_at(torch.tensor(eye).float(), torch.tensor(target).float()))
     return torch.stack(found)
@@ -903,14 +1045,19 @@ def room_rotations(room: Room) -> Float[Tensor, "n 3 3"]:
     return axis_angle_to_matrix(torch.stack([torch.zeros_like(h), torch.zeros_like(h), h], -1))
 
 def window_and_door(room_: Room, random: np.random.Generator) -> list[Thing]:
-    "A bright window in one wall and a brown door in the wall opposite, at random places along them: what tells the walls of a room apart."
+    """A bright window in one wall and a brown door in the wall opposite, at random places along them: what tells the
+    walls of a room apart."""
     x, y, z = room_.half
-    upright = {1: (2*math.pi/3/math.sqrt(3),)*3, -1: (2*math.pi/3/math.sqrt(3), -2*math.pi/3/math.sqrt(3), -2*math.pi/3/math.sqrt(3))}
+    upright = {1: (2*math.pi/3/math.sqrt(3),)*3,
+               -1: (2*math.pi/3/math.sqrt(3), -2*math.pi/3/math.sqrt(3), -2*math.pi/3/math.sqrt(3))}
     wide = min(1.0, 0.7*y)
-    window = Part("card", (wide, 0.55, 0), (-0.99*x, float(random.uniform(-1, 1)*(y - wide)*0.9), 1.55), upright[1], (0.97, 0.98, 1.0), gloss=0.3)
-    door = Part("card", (0.45, 1.0, 0), (0.99*x, float(random.uniform(-1, 1)*(y - 0.5)*0.9), 1.0), upright[-1], (0.35, 0.2, 0.1))
+    window = Part("card", (wide, 0.55, 0), (-0.99*x, float(random.uniform(-1, 1)*(y - wide)*0.9), 1.55), upright[1],
+                  (0.97, 0.98, 1.0), gloss=0.3)
+    door = Part("card", (0.45, 1.0, 0), (0.99*x, float(random.uniform(-1, 1)*(y - 0.5)*0.9), 1.0), upright[-1],
+                (0.35, 0.2, 0.1))
     return [Thing("picture", [window]), Thing("picture", [door])]
 
+# %% ../../nbs/shape3d/associative3d.ipynb #bb491933
 def built(room_: Room, knobs: Knobs, random: np.random.Generator, textures: Float[Tensor, "t 3 s s"]) -> tuple:
     "The room as a scene of the kit, and the instance number of its first object."
     walls = room(random, textures, clutter=0, half=room_.half)
@@ -920,14 +1067,20 @@ def built(room_: Room, knobs: Knobs, random: np.random.Generator, textures: Floa
         low, high = bounds(parts)
         c, s = math.cos(heading), math.sin(heading)
         mid = (low + high)/2
-        things.append(Thing("box", parts, (float(t[0] - c*mid[0] + s*mid[1]), float(t[1] - s*mid[0] - c*mid[1]), 0.0), float(heading)))
+        things.append(Thing("box", parts,
+                            (float(t[0] - c*mid[0] + s*mid[1]), float(t[1] - s*mid[0] - c*mid[1]), 0.0),
+                            float(heading)))
     inside = assemble(things + window_and_door(room_, random), textures)
     start = int(walls.instance.max())
-    both = {k: torch.cat([getattr(walls, k), getattr(inside, k) + (start if k == "instance" else 0)]) for k in ("kind", "pose", "size", "color", "texture", "mask", "tiling", "gloss", "instance", "label", "pivot", "velocity", "turning")}
+    both = {k: torch.cat([getattr(walls, k), getattr(inside, k) + (start if k == "instance" else 0)])
+            for k in ("kind", "pose", "size", "color", "texture", "mask", "tiling", "gloss", "instance",
+                      "label", "pivot", "velocity", "turning")}
     return replace(walls, **both), start + 1
 
-def amodal_box(corners: Float[Tensor, "8 3"], K: Float[Tensor, "3 3"], height: int, width: int) -> Float[Tensor, "4"] | None:
-    "Box (left, top, right, bottom, pixels) around a projected 3D box in camera coordinates, clipped to the image; None when it reaches behind the camera."
+def amodal_box(corners: Float[Tensor, "8 3"], K: Float[Tensor, "3 3"], height: int, width: int) -> Float[Tensor,
+    "4"] | None:
+    """Box (left, top, right, bottom, pixels) around a projected 3D box in camera coordinates, clipped to the image;
+    None when it reaches behind the camera."""
     if corners[:, 2].min() < 0.15: return None
     p = corners @ K.T
     p = p[:, :2]/p[:, 2:]
@@ -935,8 +1088,10 @@ def amodal_box(corners: Float[Tensor, "8 3"], K: Float[Tensor, "3 3"], height: i
     return torch.cat([p.amin(0).clamp(min=0).minimum(size), p.amax(0).clamp(min=0).minimum(size)])
 
 # %% ../../nbs/shape3d/associative3d.ipynb #bd8807fc
-def photograph_room(room_: Room, T: Float[Tensor, "v 4 4"], knobs: Knobs, random, textures, books: Library, height: int, width: int, samples: int, least: int) -> dict:
-    "Images of the cameras, and for each object with at least `least` visible pixels: view, instance, model, pose in the camera, amodal box, pixels."
+def photograph_room(room_: Room, T: Float[Tensor, "v 4 4"], knobs: Knobs, random, textures, books: Library,
+                    height: int, width: int, samples: int, least: int) -> dict:
+    """Images of the cameras, and for each object with at least `least` visible pixels: view, instance, model, pose in
+    the camera, amodal box, pixels."""
     scene, first = built(room_, knobs, random, textures)
     K, R = intrinsics(height, width, 60.0), room_rotations(room_)
     cube = torch.cartesian_prod(*[torch.tensor([-0.5, 0.5])]*3)
@@ -955,14 +1110,20 @@ def photograph_room(room_: Room, T: Float[Tensor, "v 4 4"], knobs: Knobs, random
 
 # %% ../../nbs/shape3d/associative3d.ipynb #14b3488b
 def useful(one: set, other: set) -> bool:
-    "The paper's filter for validation and test pairs: something is seen from both, and neither view sees all that the other sees."
+    """The paper's filter for validation and test pairs: something is seen from both, and neither view sees all that the
+    other sees."""
     return bool(one & other) and not one <= other and not other <= one
 
-def world_stage(rooms: int, views: int, height: int, width: int, filtered: bool, knobs: dict, split: str, samples: int = 1, least: int = 60, seed: int = 0, progress=None) -> dict:
-    """Photographs of `rooms` rooms from `views` cameras each. `filtered`: rooms are drawn until as many pairs (the first two views) pass the filter.
+# %% ../../nbs/shape3d/associative3d.ipynb #b8d4c883
+def world_stage(rooms: int, views: int, height: int, width: int, filtered: bool, knobs: dict, split: str,
+                samples: int = 1, least: int = 60, seed: int = 0, progress=None) -> dict:
+    """Photographs of `rooms` rooms from `views` cameras each. `filtered`: rooms are drawn until as many pairs (the
+    first two views) pass the filter.
 
-    images [v, 3, h, w], T, room; for each visible object: view, instance, model, t, s, R, box, pixels; all objects of the rooms: room_of, all_model, all_t, all_R in the room."""
-    knobs, random = Knobs(**{k: tuple(x) if isinstance(x, list) else x for k, x in knobs.items()}), np.random.default_rng([seed, split == "test"])
+    images [v, 3, h, w], T, room; for each visible object: view, instance, model, t, s, R, box, pixels; all objects
+    of the rooms: room_of, all_model, all_t, all_R in the room."""
+    knobs, random = (Knobs(**{k: tuple(x) if isinstance(x, list) else x for k, x in knobs.items()}),
+                     np.random.default_rng([seed, split == "test"]))
     books, textures = library(knobs.models), texture_bank(split, 16, 32, np.random.default_rng(5))
     images, T, rows, every = [], [], [], []
     while len(images) < rooms:
@@ -972,13 +1133,17 @@ def world_stage(rooms: int, views: int, height: int, width: int, filtered: bool,
         sets = [{r[1] for r in shot["rows"] if r[0] == v} for v in range(views)]
         if (not useful(sets[0], sets[1])) if filtered else not any(sets): continue
         rows += [(len(images)*views + r[0], *r[1:]) for r in shot["rows"]]
-        every += [(len(images), int(m), torch.tensor(t).float(), R) for m, t, R in zip(layout.model, layout.t, room_rotations(layout))]
+        every += [(len(images), int(m), torch.tensor(t).float(), R)
+                  for m, t, R in zip(layout.model, layout.t, room_rotations(layout))]
         images.append(shot["images"]); T.append(cameras)
         if progress: progress(len(images)/rooms, f"{len(images)} rooms")
     names = ("view", "instance", "model", "t", "s", "R", "box", "pixels")
-    packed = {n: torch.stack(c) if isinstance(c[0], torch.Tensor) else torch.tensor(c) for n, c in zip(names, zip(*rows))}
-    whole = {n: torch.stack(c) if isinstance(c[0], torch.Tensor) else torch.tensor(c) for n, c in zip(("room_of", "all_model", "all_t", "all_R"), zip(*every))}
-    return {"models": knobs.models, "images": torch.cat(images), "T": torch.cat(T), "room": torch.arange(rooms).repeat_interleave(views), **packed, **whole}
+    packed = {n: torch.stack(c) if isinstance(c[0], torch.Tensor) else torch.tensor(c)
+              for n, c in zip(names, zip(*rows))}
+    whole = {n: torch.stack(c) if isinstance(c[0], torch.Tensor) else torch.tensor(c)
+             for n, c in zip(("room_of", "all_model", "all_t", "all_R"), zip(*every))}
+    return {"models": knobs.models, "images": torch.cat(images), "T": torch.cat(T),
+            "room": torch.arange(rooms).repeat_interleave(views), **packed, **whole}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #ffda4a04
 def pairs_of(data: dict, views: int, both_ways: bool = True) -> Int[Tensor, "p 2"]:
@@ -999,7 +1164,8 @@ def truth_of(data: dict, a: int, b: int) -> tuple[Truth, Int[Tensor, "n"], Int[T
     T = data["T"][b]
     model = data["all_model"][rows]
     sizes = library(len_models(data)).size
-    truth = Truth(data["all_t"][rows] @ T[:3, :3].T + T[:3, 3], sizes[model], T[:3, :3] @ data["all_R"][rows], model, T @ invert(data["T"][a]))
+    truth = Truth(data["all_t"][rows] @ T[:3, :3].T + T[:3, 3], sizes[model], T[:3, :3] @ data["all_R"][rows], model,
+                  T @ invert(data["T"][a]))
     return truth, torch.searchsorted(every, seen_a), torch.searchsorted(every, seen_b)
 
 def len_models(data: dict) -> int: return int(data.get("models", 8))
@@ -1012,9 +1178,12 @@ def true_matching(in_a: Int[Tensor, "n"], in_b: Int[Tensor, "m"]) -> Int[Tensor,
 # %% ../../nbs/shape3d/associative3d.ipynb #eb206395
 @dataclass(frozen=True)
 class Noise:
-    """How far the evidence E2 is off. t: metres across and (twice as much) along the line of sight at 3 m; s: octaves; flip: chance of a rotation wrong by a multiple of 90 degrees; turn: degrees;
-    shape: chance of another model of the category; miss, ghost: chance of an object missed, or reported twice elsewhere. confuse: chance that the embedding shows another category, `other` another
-    model; instance, blur: weights of what only this object has, and of noise. pose_flip: chance that a rotation off by a multiple of 90 degrees is preferred; place: metres of the perceived translation."""
+    """How far the evidence E2 is off. t: metres across and (twice as much) along the line of sight at 3 m; s: octaves;
+    flip: chance of a rotation wrong by a multiple of 90 degrees; turn: degrees; shape: chance of another model of
+    the category; miss, ghost: chance of an object missed, or reported twice elsewhere. confuse: chance that the
+    embedding shows another category, `other` another model; instance, blur: weights of what only this object has,
+    and of noise. pose_flip: chance that a rotation off by a multiple of 90 degrees is preferred; place: metres of
+    the perceived translation."""
     t: float = 0.25
     s: float = 0.09
     flip: float = 0.2
@@ -1031,8 +1200,10 @@ class Noise:
 
     def objects(self, factor: float) -> Noise:
         "The noise of the single-view predictions times `factor`, the rest as it is."
-        return replace(self, **{k: getattr(self, k)*factor for k in ("t", "s", "turn")}, **{k: min(0.9, getattr(self, k)*factor) for k in ("flip", "shape", "miss", "ghost")})
+        return replace(self, **{k: getattr(self, k)*factor for k in ("t", "s", "turn")},
+                       **{k: min(0.9, getattr(self, k)*factor) for k in ("flip", "shape", "miss", "ghost")})
 
+# %% ../../nbs/shape3d/associative3d.ipynb #5cdac68d
 def seen_from(room_: Room, T: Float[Tensor, "4 4"], random: np.random.Generator, hidden: float = 0.15) -> list[int]:
     "Objects whose centre lies in the picture of an aspect of 3:2, from 0.4 to 7 m, less some that are hidden."
     x = torch.tensor(room_.t).float() @ T[:3, :3].T + T[:3, 3]
@@ -1042,19 +1213,27 @@ def seen_from(room_: Room, T: Float[Tensor, "4 4"], random: np.random.Generator,
 
 # %% ../../nbs/shape3d/associative3d.ipynb #9ed8b85b
 def abstract_pair(random: np.random.Generator, knobs: Knobs, books: Library) -> dict:
-    "A room and two cameras that pass the filter, without images: truth in camera 2, and which true objects each camera sees."
+    """A room and two cameras that pass the filter, without images: truth in camera 2, and which true objects each
+    camera sees."""
     for _ in range(500):
         layout = furnish(random, knobs, books)
         T = viewpoints(random, layout.half, 2)
         a, b = (seen_from(layout, T[v], random) for v in (0, 1))
         if useful(set(a), set(b)): break
-    else: raise PaperKitError("no room passes the filter", expected="pairs with something in common and something of their own", found="none in 500", next_step="allow more objects")
+    else:
+        raise PaperKitError("no room passes the filter",
+                            expected="pairs with something in common and something of their own",
+                            found="none in 500", next_step="allow more objects")
     every = sorted({*a, *b})
     R, model = room_rotations(layout)[every], torch.tensor(layout.model[every])
-    truth = Truth(torch.tensor(layout.t[every]).float() @ T[1, :3, :3].T + T[1, :3, 3], books.size[model], T[1, :3, :3] @ R, model, T[1] @ invert(T[0]))
-    return {"truth": truth, "a": torch.tensor([every.index(k) for k in a]), "b": torch.tensor([every.index(k) for k in b]), "up": T[1, :3, 2]}
+    truth = Truth(torch.tensor(layout.t[every]).float() @ T[1, :3, :3].T + T[1, :3, 3], books.size[model],
+                  T[1, :3, :3] @ R, model, T[1] @ invert(T[0]))
+    return {"truth": truth, "a": torch.tensor([every.index(k) for k in a]),
+            "b": torch.tensor([every.index(k) for k in b]), "up": T[1, :3, 2]}
 
-def _view(truth: Truth, seen: Int[Tensor, "n"], P: Float[Tensor, "4 4"], noise: Noise, random: np.random.Generator, books: Library) -> tuple[Objects, Tensor]:
+# %% ../../nbs/shape3d/associative3d.ipynb #dce77789
+def _view(truth: Truth, seen: Int[Tensor, "n"], P: Float[Tensor, "4 4"], noise: Noise,
+          random: np.random.Generator, books: Library) -> tuple[Objects, Tensor]:
     "Noisy objects of one view, in the frame that P leads to from camera 2; and the true object of each (-1: a ghost)."
     rows = [int(k) for k in seen if random.uniform() >= noise.miss] or [int(seen[0])]
     ghosts = [k for k in rows if random.uniform() < noise.ghost]
@@ -1064,24 +1243,31 @@ def _view(truth: Truth, seen: Int[Tensor, "n"], P: Float[Tensor, "4 4"], noise: 
     normal = lambda *s: torch.from_numpy(random.normal(size=s)).float()
     t = t + noise.t*deep*(normal(len(every), 3) + F.normalize(t, dim=1)*normal(len(every), 1)*math.sqrt(3))
     t[n:] += normal(len(ghosts), 3)*torch.tensor([1.2, 0.1, 1.2])
-    R = (P[:3, :3] @ truth.R[every]) @ turns()[torch.tensor([6*int(random.integers(1, 4))*(random.uniform() < noise.flip) for _ in every])]
+    R = (P[:3, :3]
+         @ truth.R[every]) @ turns()[torch.tensor([6*int(random.integers(1, 4))*(random.uniform() < noise.flip)
+                                                   for _ in every])]
     R = R @ axis_angle_to_matrix(normal(len(every), 3)*math.radians(noise.turn)/math.sqrt(3))
     model = truth.model[every].clone()
     for k in range(len(every)):
-        if random.uniform() < noise.shape: model[k] = int(random.choice((books.category == books.category[model[k]]).nonzero().flatten().numpy()))
+        if random.uniform() < noise.shape:
+            model[k] = int(random.choice((books.category == books.category[model[k]]).nonzero().flatten().numpy()))
     s = truth.s[every]*2**(normal(len(every), 3)*noise.s/0.8)
     score = torch.from_numpy(np.concatenate([random.beta(6, 2, n), random.beta(3, 3, len(ghosts))])).float()
-    return Objects(t, s, R, books.voxels[model], F.one_hot(model, len(books.size)).float(), score), torch.tensor(rows + [-1]*len(ghosts))
+    return (Objects(t, s, R, books.voxels[model], F.one_hot(model, len(books.size)).float(), score),
+            torch.tensor(rows + [-1]*len(ghosts)))
 
 # %% ../../nbs/shape3d/associative3d.ipynb #0b9ff818
-def unit_vectors(count: int, seed: int) -> Float[Tensor, "count 64"]: return F.normalize(torch.randn(count, 64, generator=torch.Generator().manual_seed(seed)), dim=1)
+def unit_vectors(count: int, seed: int) -> Float[Tensor, "count 64"]:
+    return F.normalize(torch.randn(count, 64, generator=torch.Generator().manual_seed(seed)), dim=1)
 
 def affinity(e: Float[Tensor, "n d"], f: Float[Tensor, "m d"], k: float = 5.0) -> Float[Tensor, "n m"]:
     "A_ij = sigmoid(k e_i . e'_j) (Eq. 1)."
     return torch.sigmoid(k*e @ f.T)
 
-def imitated_embedding(model: Int[Tensor, "n"], own: Float[Tensor, "n 64"], noise: Noise, random: np.random.Generator, books: Library) -> Float[Tensor, "n 64"]:
-    "Unit vectors made of category, model, object and noise. Categories stand against each other: their vectors sum to zero."
+def imitated_embedding(model: Int[Tensor, "n"], own: Float[Tensor, "n 64"], noise: Noise,
+                       random: np.random.Generator, books: Library) -> Float[Tensor, "n 64"]:
+    """Unit vectors made of category, model, object and noise. Categories stand against each other: their vectors sum to
+    zero."""
     kinds, per = int(books.category.max()) + 1, len(books.category)//(int(books.category.max()) + 1)
     base = unit_vectors(kinds, 1)
     base = F.normalize(base - base.mean(0), dim=1)
@@ -1090,13 +1276,18 @@ def imitated_embedding(model: Int[Tensor, "n"], own: Float[Tensor, "n 64"], nois
         if random.uniform() < noise.other: shown[i] = category[i]*per + int(random.integers(per))
         if random.uniform() < noise.confuse: category[i] = int(random.integers(kinds))
     blur = F.normalize(torch.from_numpy(random.normal(size=(len(model), 64))).float(), dim=1)
-    return F.normalize(base[category] + 0.55*unit_vectors(len(books.category), 2)[shown] + noise.instance*own + noise.blur*blur, dim=1)
+    return F.normalize(base[category] + 0.55*unit_vectors(len(books.category), 2)[shown] + noise.instance*own
+                       + noise.blur*blur, dim=1)
 
-def imitated_pose(P: Float[Tensor, "4 4"], up: Float[Tensor, "3"], bins: dict, noise: Noise, random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    "Bin probabilities: rotations about the truth and about multiples of 90 degrees from it, translations about a perceived place."
+# %% ../../nbs/shape3d/associative3d.ipynb #0927f9e3
+def imitated_pose(P: Float[Tensor, "4 4"], up: Float[Tensor, "3"], bins: dict, noise: Noise,
+                  random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Bin probabilities: rotations about the truth and about multiples of 90 degrees from it, translations about a
+    perceived place."""
     weight = np.concatenate([[1.0], random.uniform(0, 0.5, 3)])
     if random.uniform() < noise.pose_flip: weight[random.integers(1, 4)] = random.uniform(1, 3)
-    modes = axis_angle_to_matrix(up*math.pi/2*torch.arange(4)[:, None]) @ (axis_angle_to_matrix(torch.from_numpy(random.normal(0, math.radians(3), 3)).float()) @ P[:3, :3])
+    modes = (axis_angle_to_matrix(up*math.pi/2*torch.arange(4)[:, None])
+             @ (axis_angle_to_matrix(torch.from_numpy(random.normal(0, math.radians(3), 3)).float()) @ P[:3, :3]))
     near = (-0.5*(angle(bins["R"][:, None], modes)/12).square()).exp() @ torch.from_numpy(weight).float()
     place = P[:3, 3] + torch.from_numpy(random.normal(0, noise.place, 3)).float()*torch.tensor([1.0, 0.15, 1.0])
     return (near + 1e-4)/(near + 1e-4).sum(), (-0.5*((bins["t"] - place).norm(dim=1)/0.9).square()).softmax(0)
@@ -1107,9 +1298,11 @@ def imitate(pair: dict, noise: Noise, bins: dict, random: np.random.Generator, b
     first, a = _view(truth, pair["a"], invert(truth.P), noise, random, books)
     second, b = _view(truth, pair["b"], torch.eye(4), noise, random, books)
     own = F.normalize(torch.from_numpy(random.normal(size=(len(truth.t), 64))).float(), dim=1)
-    e, f = (imitated_embedding(truth.model[rows.clamp(min=0)], own[rows.clamp(min=0)], noise, random, books) for rows in (a, b))
+    e, f = (imitated_embedding(truth.model[rows.clamp(min=0)], own[rows.clamp(min=0)], noise, random, books)
+            for rows in (a, b))
     rotation, translation = imitated_pose(truth.P, pair["up"], bins, noise, random)
-    return Evidence(first, second, affinity(e, f), hypotheses(rotation, translation, bins)), {"a": a, "b": b, "e": e, "f": f, "rotation": rotation, "translation": translation}
+    return (Evidence(first, second, affinity(e, f), hypotheses(rotation, translation, bins)),
+            {"a": a, "b": b, "e": e, "f": f, "rotation": rotation, "translation": translation})
 
 # %% ../../nbs/shape3d/associative3d.ipynb #6bd06205
 class ImagePair(NamedTuple):
@@ -1123,58 +1316,84 @@ def _camera(numbers: Sequence[str], where: str) -> Float[Tensor, "4 4"]:
     try: x = torch.tensor([float(n) for n in numbers], dtype=torch.float64)
     except ValueError: x = torch.full((7,), math.nan)
     if len(x) != 7 or not (x.abs() < 1e9).all() or abs(x[3:].norm() - 1) > 0.05:
-        raise PaperKitError("a camera cannot be read", file=where, expected="tx ty tz qw qx qy qz, finite, a unit quaternion", found=" ".join(numbers)[:80], next_step="drop the line, or read with skip=True")
+        raise PaperKitError("a camera cannot be read", file=where,
+                            expected="tx ty tz qw qx qy qz, finite, a unit quaternion",
+                            found=" ".join(numbers)[:80], next_step="drop the line, or read with skip=True")
     return rigid(quaternion_to_matrix(F.normalize(x[3:], dim=0)), x[:3]).float()
 
+# %% ../../nbs/shape3d/associative3d.ipynb #2765195d
 def read_pairs(path, skip: bool = False) -> tuple[list[ImagePair], list[str]]:
-    """Pairs of a split file in the layout of the released code: three header lines, then "image1 tx ty tz qw qx qy qz image2 tx ty tz qw qx qy qz"; and what was left out.
+    """Pairs of a split file in the layout of the released code: three header lines, then "image1 tx ty tz qw qx qy qz
+    image2 tx ty tz qw qx qy qz"; and what was left out.
 
     With `skip` faulty lines are left out, else they raise `PaperKitError`."""
     from pathlib import Path
     path = Path(path)
-    if not path.is_file(): raise PaperKitError("a split file is missing", file=str(path), expected="three header lines, then one pair a line", found="no such file", next_step="put the split of the released code there")
+    if not path.is_file():
+        raise PaperKitError("a split file is missing", file=str(path),
+                            expected="three header lines, then one pair a line", found="no such file",
+                            next_step="put the split of the released code there")
     pairs, left_out = [], []
     for number, line in enumerate(read_lines(path, "three header lines, then one pair a line")[3:], 4):
         if not line.strip(): continue
         words, where = line.split(), f"{path}:{number}"
         try:
-            if len(words) != 16: raise PaperKitError("a line is no pair", file=where, expected="16 words: image and seven numbers, twice", found=f"{len(words)} words", next_step="mend the line, or read with skip=True")
+            if len(words) != 16:
+                raise PaperKitError("a line is no pair", file=where,
+                                    expected="16 words: image and seven numbers, twice",
+                                    found=f"{len(words)} words", next_step="mend the line, or read with skip=True")
             one, two = _camera(words[1:8], where), _camera(words[9:], where)
             pairs.append(ImagePair(words[0], words[8], invert(two) @ one))
         except PaperKitError as error:
             if not skip: raise
             left_out.append(str(error))
-    if not pairs: raise PaperKitError("a split holds no pair", file=str(path), expected="at least one line after three header lines", found="none", next_step="look at the file")
+    if not pairs:
+        raise PaperKitError("a split holds no pair", file=str(path),
+                            expected="at least one line after three header lines", found="none",
+                            next_step="look at the file")
     return pairs, left_out
 
 # %% ../../nbs/shape3d/associative3d.ipynb #702a9bac
 def read_picture(path, size: tuple[int, int] | None = None) -> Tensor:
-    "An image as bytes [3, h, w], resized to `size` (height, width). Raises `PaperKitError` for a missing or damaged file."
+    """An image as bytes [3, h, w], resized to `size` (height, width). Raises `PaperKitError` for a missing or damaged
+    file."""
     from pathlib import Path
-    if not Path(path).is_file(): raise PaperKitError("an image is missing", file=str(path), expected="a PNG or JPEG", found="no such file", next_step="complete the data set, or read with skip=True")
+    if not Path(path).is_file():
+        raise PaperKitError("an image is missing", file=str(path), expected="a PNG or JPEG",
+                            found="no such file", next_step="complete the data set, or read with skip=True")
     said = dict(what="an image cannot be read", next_step="fetch it again, or read with skip=True")
     return torch.from_numpy(picture_in(path, "RGB", size, "bilinear", "a whole PNG or JPEG", **said)).permute(2, 0, 1)
 
-def load_suncg_pairs(root, split: str = "test", size: tuple[int, int] = (480, 640), skip: bool = False) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[str]]:
-    "(image 1, image 2, P) of a split: splits/<split>.txt names images such as <house>/<view>, which are renderings_ldr/<house>/<view>_mlt.png; and what was left out."
+def load_suncg_pairs(root, split: str = "test", size: tuple[int, int] = (480, 640),
+                     skip: bool = False) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[str]]:
+    """(image 1, image 2, P) of a split: splits/<split>.txt names images such as <house>/<view>, which are
+    renderings_ldr/<house>/<view>_mlt.png; and what was left out."""
     from pathlib import Path
     root = Path(root)
     pairs, left_out = read_pairs(root/"splits"/f"{split}.txt", skip)
     found = []
     for pair in pairs:
-        try: found.append((*(read_picture(root/"renderings_ldr"/f"{name.removesuffix('_mlt.png')}_mlt.png", size) for name in pair[:2]), pair.P))
+        try:
+            found.append((*(read_picture(root/"renderings_ldr"/f"{name.removesuffix('_mlt.png')}_mlt.png", size)
+                            for name in pair[:2]), pair.P))
         except PaperKitError as error:
             if not skip: raise
             left_out.append(str(error))
     return found, left_out
 
-def load_nyu_proposals(root, size: tuple[int, int] = (480, 640), skip: bool = False) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], list[str]]:
-    """{name: (image, boxes [k, 4] in its pixels, scores [k])} from images/<name>.png and boxes.json, {name: [[left, top, right, bottom, score], ...]} as a COCO detector gives them; and what was left out.
+# %% ../../nbs/shape3d/associative3d.ipynb #eb4e3572
+def load_nyu_proposals(root, size: tuple[int, int] = (480, 640),
+                       skip: bool = False) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor]], list[str]]:
+    """{name: (image, boxes [k, 4] in its pixels, scores [k])} from images/<name>.png and boxes.json, {name: [[left,
+    top, right, bottom, score], ...]} as a COCO detector gives them; and what was left out.
 
     Raises `PaperKitError` for boxes that are no numbers, have no area, or whose image is missing, unless `skip`."""
     from pathlib import Path
     path, found, left_out = Path(root)/"boxes.json", {}, []
-    if not path.is_file(): raise PaperKitError("the proposals are missing", file=str(path), expected="{name: [[left, top, right, bottom, score], ...]}", found="no such file", next_step="run a detector and write its boxes there")
+    if not path.is_file():
+        raise PaperKitError("the proposals are missing", file=str(path),
+                            expected="{name: [[left, top, right, bottom, score], ...]}", found="no such file",
+                            next_step="run a detector and write its boxes there")
     said = dict(what="the proposals cannot be read", next_step="write the file again")
     listed = read_json(path, "JSON: {name: [[left, top, right, bottom, score], ...]}", dict, **said)
     for name, rows in listed.items():
@@ -1183,28 +1402,38 @@ def load_nyu_proposals(root, size: tuple[int, int] = (480, 640), skip: bool = Fa
                 fives = rows and all(isinstance(r, list) and len(r) == 5 for r in rows)
                 boxes = torch.tensor(rows, dtype=torch.float32) if fives else torch.zeros(0, 5)
             if len(boxes) == 0 or not (boxes.abs() < 1e6).all() or not (boxes[:, 2:4] > boxes[:, :2]).all():
-                raise PaperKitError(f"the boxes of {name} are no boxes", file=str(path), expected="[left, top, right, bottom, score], finite, with an area", found=str(rows)[:80], next_step="drop the entry, or read with skip=True")
+                raise PaperKitError(f"the boxes of {name} are no boxes", file=str(path),
+                                    expected="[left, top, right, bottom, score], finite, with an area",
+                                    found=str(rows)[:80], next_step="drop the entry, or read with skip=True")
             image = read_picture(Path(root)/"images"/f"{name}.png")
             scale = torch.tensor([size[1]/image.shape[2], size[0]/image.shape[1]]).repeat(2)
-            found[name] = (F.interpolate(image[None].float(), size, mode="bilinear", antialias=True, align_corners=False)[0].round().to(torch.uint8), boxes[:, :4]*scale, boxes[:, 4])
+            found[name] = (F.interpolate(image[None].float(), size, mode="bilinear", antialias=True,
+                                         align_corners=False)[0].round().to(torch.uint8), boxes[:, :4]*scale,
+                           boxes[:, 4])
         except PaperKitError as error:
             if not skip: raise
             left_out.append(str(error))
     return found, left_out
 
 # %% ../../nbs/shape3d/associative3d.ipynb #9c3a94c3
-def coder_stage(models: int, width: int, code: int, steps: int, batch: int, resolution: int = 32, rate: float = 3e-3, seed: int = 0, progress=None) -> dict:
-    "The voxel auto-encoder on the library and on as many other models again that no room holds; mean code, and three times the spread: codes over it start with a weighted loss near 1, like the other heads."
+def coder_stage(models: int, width: int, code: int, steps: int, batch: int, resolution: int = 32,
+                rate: float = 3e-3, seed: int = 0, progress=None) -> dict:
+    """The voxel auto-encoder on the library and on as many other models again that no room holds; mean code, and three
+    times the spread: codes over it start with a weighted loss near 1, like the other heads."""
     books = library(models, resolution)
-    extra = torch.stack([model_voxels(model_parts(c, 100 + m), resolution) for c in range(len(CATEGORIES)) for m in range(models)])
+    extra = torch.stack([model_voxels(model_parts(c, 100 + m), resolution) for c in range(len(CATEGORIES))
+                         for m in range(models)])
     voxels = torch.cat([books.voxels, extra])
     with seeded(seed): net = VoxelCoder(code, width, resolution)
     def loss(v): return F.binary_cross_entropy_with_logits(net(v), v.float()) + 1e-3*net.encode(v).square().mean()
-    history = train(net, loss, steps, Batches(voxels, min(batch, len(voxels)), seed), rate=rate, schedule=cosine(0.02), seed=seed, progress=progress)
+    history = train(net, loss, steps, Batches(voxels, min(batch, len(voxels)), seed), rate=rate,
+                    schedule=cosine(0.02), seed=seed, progress=progress)
     net.eval()
     with torch.no_grad(): codes = net.encode(books.voxels)
     quality = f_scores(net.decode(codes), books.voxels).diagonal()
-    return {"state": net.state_dict(), "codes": codes, "mean": codes.mean(0), "spread": 3*codes.std(0).clamp(min=1e-3), "f_score": quality, "loss": history["loss"], "design": {"code": code, "width": width, "resolution": resolution}}
+    return {"state": net.state_dict(), "codes": codes, "mean": codes.mean(0),
+            "spread": 3*codes.std(0).clamp(min=1e-3), "f_score": quality, "loss": history["loss"],
+            "design": {"code": code, "width": width, "resolution": resolution}}
 
 def coder_of(coder: dict) -> VoxelCoder:
     net = VoxelCoder(**coder["design"])
@@ -1228,8 +1457,11 @@ def background_boxes(data: dict, each: int, generator: Generator) -> Float[Tenso
         found.append(box[worst.argsort(stable=True)[:each*4]][torch.randperm(each*4, generator=generator)[:each]])
     return torch.stack(found)
 
-def proposal_stage(data: dict, width: int, steps: int, batch: int, rate: float = 2e-3, seed: int = 0, progress=None) -> dict:
-    "The class-agnostic proposal network on the true boxes: cross entropy over positives and three times as many of the worst negatives, smooth L1 on corrections; every other step mirrored."
+# %% ../../nbs/shape3d/associative3d.ipynb #d9dc11b9
+def proposal_stage(data: dict, width: int, steps: int, batch: int, rate: float = 2e-3, seed: int = 0,
+                   progress=None) -> dict:
+    """The class-agnostic proposal network on the true boxes: cross entropy over positives and three times as many of
+    the worst negatives, smooth L1 on corrections; every other step mirrored."""
     with seeded(seed): net = Proposals(tuple(data["images"].shape[-2:]), width)
     rows, wide = rows_of(data["view"], len(data["images"])), data["images"].shape[-1]
     flip = lambda box: torch.stack([wide - box[:, 2], box[:, 1], wide - box[:, 0], box[:, 3]], 1)
@@ -1241,8 +1473,10 @@ def proposal_stage(data: dict, width: int, steps: int, batch: int, rate: float =
         positive, negative = b["label" + side] == 1, b["label" + side] == 0
         count = positive.sum().clamp(min=1)
         bad = F.softplus(score)[negative].topk(min(int(3*count), int(negative.sum()))).values.sum()
-        return {"score": (F.softplus(-score)[positive].sum() + bad)/count, "box": 4*F.smooth_l1_loss(found[positive], b["shift" + side][positive], beta=0.1)}
-    train(net, loss, steps, Batches({"images": data["images"], **targets}, batch, seed), rate=rate, schedule=cosine(0.02), options={"fused": True}, seed=seed, progress=progress)
+        return {"score": (F.softplus(-score)[positive].sum() + bad)/count,
+                "box": 4*F.smooth_l1_loss(found[positive], b["shift" + side][positive], beta=0.1)}
+    train(net, loss, steps, Batches({"images": data["images"], **targets}, batch, seed), rate=rate,
+          schedule=cosine(0.02), options={"fused": True}, seed=seed, progress=progress)
     return {"state": net.state_dict(), "width": width, "size": list(net.size)}
 
 def proposals_of(found: dict) -> Proposals:
@@ -1252,7 +1486,8 @@ def proposals_of(found: dict) -> Proposals:
 
 # %% ../../nbs/shape3d/associative3d.ipynb #2657783a
 def object_bins(data: dict, rotations: int, directions: int, seed: int) -> dict:
-    "Rotation medoids of the training objects; directions between objects of an image in the first one's axes, by k-means."
+    """Rotation medoids of the training objects; directions between objects of an image in the first one's axes, by
+    k-means."""
     g = torch.Generator().manual_seed(seed)
     R = quaternion_to_matrix(medoids(matrix_to_quaternion(data["R"]), rotations, g))
     i, j = pairs_within(data["view"][:4000]).unbind(1)
@@ -1265,25 +1500,38 @@ def valid_bins(data: dict, bins: Float[Tensor, "k 3 3"], books: Library) -> Bool
     hot = F.one_hot(every, len(bins)).bool()
     return (hot & books.symmetry[data["model"]][..., None]).any(1)
 
-def object_stage(data: dict, coder: dict, models: int, width: int, groups: int, steps: int, batch: int, rate: float, code: int = 20, rotations: int = 24, jitter: float = 0.1, fine: list | None = None, coarse: list | None = None, seed: int = 0, device: str = "cpu", progress=None) -> dict:
-    "Stage 1 of the object branch: true boxes (moved by some percent), all losses but the affinity's. Codes are learned relative to their mean and spread."
+# %% ../../nbs/shape3d/associative3d.ipynb #bcd2ce91
+def object_stage(data: dict, coder: dict, models: int, width: int, groups: int, steps: int, batch: int,
+                 rate: float, code: int = 20, rotations: int = 24, jitter: float = 0.1, fine: list | None = None,
+                 coarse: list | None = None, seed: int = 0, device: str = "cpu", progress=None) -> dict:
+    """Stage 1 of the object branch: true boxes (moved by some percent), all losses but the affinity's. Codes are
+    learned relative to their mean and spread."""
     books, height, size = library(models), data["images"].shape[-2], tuple(data["images"].shape[-2:])
     bins, g = object_bins(data, rotations, 24, seed), torch.Generator().manual_seed(seed)
-    truth = {"t": data["t"], "s": data["s"], "R": data["R"], "code": ((coder["codes"] - coder["mean"])/coder["spread"])[data["model"]], "valid": valid_bins(data, bins["R"], books)}
+    truth = {"t": data["t"], "s": data["s"], "R": data["R"],
+             "code": ((coder["codes"] - coder["mean"])/coder["spread"])[data["model"]],
+             "valid": valid_bins(data, bins["R"], books)}
     background, rows = background_boxes(data, 1, g), rows_of(data["view"], len(data["images"]))
     usable = torch.tensor([v for v, r in enumerate(rows) if len(r)])
-    with seeded(seed): net = ObjectBranch(tuple(fine or size), tuple(coarse or (height//2, size[1]//2)), width, groups, code=code, rotations=rotations)
+    with seeded(seed):
+        net = ObjectBranch(tuple(fine or size), tuple(coarse or (height//2, size[1]//2)), width, groups,
+                           code=code, rotations=rotations)
     def loss(v, generator):
         mine = torch.cat([rows[i] for i in v])
         image = torch.cat([torch.full((len(rows[i]),), k) for k, i in enumerate(v)] + [torch.arange(len(v))])
         box = data["box"][mine]
         box = box + jitter*(torch.randn(box.shape, generator=generator)*(box[:, 2:] - box[:, :2]).repeat(1, 2))
         found = net(data["images"][v].to(device), torch.cat([box, background[v, 0]]).to(device), image.to(device))
-        return object_losses(found, {k: x[mine].to(device) for k, x in truth.items()}, {k: x.to(device) for k, x in bins.items()})
-    history = train(net, loss, steps, Batches(usable, batch, seed), rate=rate, schedule=cosine(0.02), clip=20.0, options={"fused": True}, seed=seed, device=device, progress=progress)
-    return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": bins, "losses": history["losses"], "steps": history["step"],
-            "design": {"fine": list(net.fine), "coarse": list(net.coarse), "width": width, "groups": groups, "code": code, "rotations": rotations}}
+        return object_losses(found, {k: x[mine].to(device) for k, x in truth.items()},
+                             {k: x.to(device) for k, x in bins.items()})
+    history = train(net, loss, steps, Batches(usable, batch, seed), rate=rate, schedule=cosine(0.02), clip=20.0,
+                    options={"fused": True}, seed=seed, device=device, progress=progress)
+    return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": bins,
+            "losses": history["losses"], "steps": history["step"],
+            "design": {"fine": list(net.fine), "coarse": list(net.coarse), "width": width, "groups": groups,
+                       "code": code, "rotations": rotations}}
 
+# %% ../../nbs/shape3d/associative3d.ipynb #e42d373e
 def object_branch_of(found: dict) -> ObjectBranch:
     net = ObjectBranch(**found["design"])
     net.load_state_dict(found["state"])
@@ -1291,7 +1539,8 @@ def object_branch_of(found: dict) -> ObjectBranch:
 
 # %% ../../nbs/shape3d/associative3d.ipynb #e67d905d
 @torch.no_grad()
-def describe(net: ObjectBranch, bins: dict, images: Tensor, boxes: Sequence[Float[Tensor, "k 4"]], chunk: int = 32) -> list[dict]:
+def describe(net: ObjectBranch, bins: dict, images: Tensor, boxes: Sequence[Float[Tensor, "k 4"]],
+             chunk: int = 32) -> list[dict]:
     "Fused predictions of each image's boxes."
     out: list[dict] = []
     for at in range(0, len(images), chunk):
@@ -1301,7 +1550,8 @@ def describe(net: ObjectBranch, bins: dict, images: Tensor, boxes: Sequence[Floa
         start = 0
         for k, b in enumerate(part):
             mine, own = slice(start, start + len(b)), image[found["pairs"][:, 0]] == k
-            one = {n: (x[own] - start if n == "pairs" else x[own]) if n.startswith("pair") else x[mine] for n, x in found.items()}
+            one = {n: (x[own] - start if n == "pairs" else x[own]) if n.startswith("pair") else x[mine]
+                   for n, x in found.items()}
             out.append(fused(one, bins)); start += len(b)
     return out
 
@@ -1314,11 +1564,15 @@ def cross_pairs(data: dict, pairs: Int[Tensor, "p 2"]) -> tuple[list, list, list
         first.append(i); second.append(j); same.append(data["instance"][i] == data["instance"][j])
     return first, second, same
 
-def embedding_stage(data: dict, branch: dict, views: int, steps: int, batch: int, rate: float = 1e-3, balanced: bool = True, seed: int = 0, progress=None) -> dict:
-    "Stage 2: everything frozen but the embedding; true boxes, pairs of images, Eq. 2 alone. The frozen features are computed once."
+# %% ../../nbs/shape3d/associative3d.ipynb #2005591a
+def embedding_stage(data: dict, branch: dict, views: int, steps: int, batch: int, rate: float = 1e-3,
+                    balanced: bool = True, seed: int = 0, progress=None) -> dict:
+    """Stage 2: everything frozen but the embedding; true boxes, pairs of images, Eq. 2 alone. The frozen features are
+    computed once."""
     net = object_branch_of(branch)
     rows = rows_of(data["view"], len(data["images"]))
-    features = torch.cat([d["features"] for d in describe(net, branch["bins"], data["images"], [data["box"][r] for r in rows])])
+    features = torch.cat([d["features"]
+                          for d in describe(net, branch["bins"], data["images"], [data["box"][r] for r in rows])])
     pairs = pairs_of(data, views)
     first, second, same = cross_pairs(data, pairs)
     usable = torch.tensor([k for k, s in enumerate(same) if len(s)])
@@ -1327,11 +1581,13 @@ def embedding_stage(data: dict, branch: dict, views: int, steps: int, batch: int
         i, j, truth = (torch.cat([x[k] for k in which]) for x in (first, second, same))
         A = torch.sigmoid(5*(head(features[i])*head(features[j])).sum(1))
         return affinity_loss(A, truth) if balanced else (A - truth.float()).square().mean()
-    train(head, loss, steps, Batches(usable, batch, seed), rate=rate, schedule=cosine(0.02), seed=seed, progress=progress)
+    train(head, loss, steps, Batches(usable, batch, seed), rate=rate, schedule=cosine(0.02), seed=seed,
+          progress=progress)
     return {"state": head.state_dict(), "positives": torch.cat(same).float().mean().item()}
 
 def embedding_of(found: dict) -> EmbeddingHead:
-    head = EmbeddingHead(found["state"]["layers.0.weight"].shape[1], [found["state"][f"layers.{i}.weight"].shape[0] for i in range(3)])
+    head = EmbeddingHead(found["state"]["layers.0.weight"].shape[1],
+                         [found["state"][f"layers.{i}.weight"].shape[0] for i in range(3)])
     head.load_state_dict(found["state"])
     return head.eval()
 
@@ -1341,8 +1597,12 @@ def mirrored(P: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
     M = torch.diag(P.new_tensor([-1.0, 1, 1, 1]))
     return M @ P @ M
 
-def camera_stage(data: dict, views: int, layers: int, width: int, steps: int, rooms: int, rate: float, size: tuple = (32, 48), bins: tuple = (30, 60), regress: bool = False, start: dict | None = None, seed: int = 0, device: str = "cpu", progress=None) -> dict:
-    "The camera branch on all ordered pairs of `rooms` rooms a step, half of the steps mirrored. `start`: weights for the encoder."
+# %% ../../nbs/shape3d/associative3d.ipynb #a5533fe8
+def camera_stage(data: dict, views: int, layers: int, width: int, steps: int, rooms: int, rate: float,
+                 size: tuple = (32, 48), bins: tuple = (30, 60), regress: bool = False, start: dict | None = None,
+                 seed: int = 0, device: str = "cpu", progress=None) -> dict:
+    """The camera branch on all ordered pairs of `rooms` rooms a step, half of the steps mirrored. `start`: weights for
+    the encoder."""
     pairs = pairs_of(data, views)
     P = relative_pose(data, pairs)
     centres = pose_bins(torch.cat([P, mirrored(P)]), *bins, seed=seed)
@@ -1352,7 +1612,10 @@ def camera_stage(data: dict, views: int, layers: int, width: int, steps: int, ro
     small = torch.cat([net.resized(x) for x in data["images"].split(256)])
     local = torch.tensor(list(itertools.permutations(range(views), 2)))
     labels = []
-    for Q in (P, mirrored(P)): labels.append((torch.cdist(Q[:, :3, 3], centres["t"]).argmin(1), nearest_rotation_bin(Q[:, :3, :3], centres["R"]), Q[:, :3, 3], matrix_to_quaternion(Q[:, :3, :3])))
+    for Q in (P, mirrored(P)):
+        labels.append((torch.cdist(Q[:, :3, 3], centres["t"]).argmin(1),
+                       nearest_rotation_bin(Q[:, :3, :3], centres["R"]), Q[:, :3, 3],
+                       matrix_to_quaternion(Q[:, :3, :3])))
     def loss(which, step):
         rows = (which[:, None]*views + torch.arange(views)).flatten()
         images = small[rows].to(device)
@@ -1362,9 +1625,14 @@ def camera_stage(data: dict, views: int, layers: int, width: int, steps: int, ro
         t, R, place, q = (x[mine].to(device) for x in labels[step % 2])
         found = net(code[first], code[second])
         return regression_loss(found, place, q) if regress else camera_loss(found, t, R)
-    history = train(net, loss, steps, Batches(torch.arange(count), min(rooms, count), seed), rate=rate, schedule=cosine(0.02), options={"fused": True}, seed=seed, device=device, progress=progress)
-    return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": centres, "losses": history["losses"], "steps": history["step"], "design": {"size": list(size), "layers": layers, "width": width, "translations": bins[1], "rotations": bins[0], "regress": regress}}
+    history = train(net, loss, steps, Batches(torch.arange(count), min(rooms, count), seed), rate=rate,
+                    schedule=cosine(0.02), options={"fused": True}, seed=seed, device=device, progress=progress)
+    return {"state": {k: x.cpu() for k, x in net.state_dict().items()}, "bins": centres,
+            "losses": history["losses"], "steps": history["step"],
+            "design": {"size": list(size), "layers": layers, "width": width, "translations": bins[1],
+                       "rotations": bins[0], "regress": regress}}
 
+# %% ../../nbs/shape3d/associative3d.ipynb #5a23afd9
 def camera_branch_of(found: dict) -> CameraBranch:
     net = CameraBranch(**found["design"])
     net.load_state_dict(found["state"])
@@ -1380,10 +1648,13 @@ def camera_outputs(found: dict, data: dict, pairs: Int[Tensor, "p 2"]) -> tuple[
 
 # %% ../../nbs/shape3d/associative3d.ipynb #34780b0f
 @torch.no_grad()
-def evidence_stage(data: dict, branch: dict, embedding: dict, camera: dict, proposals: dict | None = None, least: float = 0.3, seed: int = 0, progress=None) -> dict:
-    """Evidence E1 of the test pairs (first two views of each room), packed. With `proposals` the boxes are detected, without they are the true ones.
+def evidence_stage(data: dict, branch: dict, embedding: dict, camera: dict, proposals: dict | None = None,
+                   least: float = 0.3, seed: int = 0, progress=None) -> dict:
+    """Evidence E1 of the test pairs (first two views of each room), packed. With `proposals` the boxes are detected,
+    without they are the true ones.
 
-    For each view: boxes, t, s, R, code, score, e, and the visible object that the box is on (-1: none); for each pair: bin probabilities."""
+    For each view: boxes, t, s, R, code, score, e, and the visible object that the box is on (-1: none); for each
+    pair: bin probabilities."""
     net, head, rows = object_branch_of(branch), embedding_of(embedding), rows_of(data["view"], len(data["images"]))
     boxes = [(data["box"][r], torch.ones(len(r))) for r in rows]
     if proposals is not None:
@@ -1395,10 +1666,14 @@ def evidence_stage(data: dict, branch: dict, embedding: dict, camera: dict, prop
     found = []
     for v, (box, score) in enumerate(boxes):
         table = iou(box, data["box"][rows[v]])
-        value, which = table.max(1) if table.shape[1] else (torch.zeros(len(box)), torch.zeros(len(box), dtype=torch.long))
+        value, which = (table.max(1) if table.shape[1]
+                        else (torch.zeros(len(box)), torch.zeros(len(box), dtype=torch.long)))
         on = torch.where(value > 0.4, data["instance"][rows[v]][which] if len(rows[v]) else -1, -1)
-        found.append({"box": box, "instance": on, "e": head(views[v]["features"]), **{k: views[v][k] for k in ("t", "s", "R", "code")}, "score": score*(views[v]["score"] if proposals is not None else 1)})
-    return {"views": found, "pairs": pairs, "translation": translation, "rotation": rotation, "bins": camera["bins"], "detected": proposals is not None}
+        found.append({"box": box, "instance": on, "e": head(views[v]["features"]),
+                      **{k: views[v][k] for k in ("t", "s", "R", "code")},
+                      "score": score*(views[v]["score"] if proposals is not None else 1)})
+    return {"views": found, "pairs": pairs, "translation": translation, "rotation": rotation,
+            "bins": camera["bins"], "detected": proposals is not None}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #6e5b8c37
 def objects_of(view: dict, coder: dict, decode) -> Objects:
@@ -1410,8 +1685,10 @@ def decoder_of(coder: dict):
     net = coder_of(coder)
     return lambda code: net.decode(code*coder["spread"] + coder["mean"])
 
-def evidence_of(packed: dict, data: dict, coder: dict, top: tuple = (3, 10), only: Sequence[int] | None = None) -> tuple[list[Evidence], list[Truth], list[dict]]:
-    "Evidence, truth, and for each pair the true object of each prediction (`a`, `b`; -1: none) and the visible ones (`seen_a`, `seen_b`)."
+def evidence_of(packed: dict, data: dict, coder: dict, top: tuple = (3, 10),
+                only: Sequence[int] | None = None) -> tuple[list[Evidence], list[Truth], list[dict]]:
+    """Evidence, truth, and for each pair the true object of each prediction (`a`, `b`; -1: none) and the visible ones
+    (`seen_a`, `seen_b`)."""
     decode, evidence, truths, notes = decoder_of(coder), [], [], []
     for k in range(len(packed["pairs"])) if only is None else only:
         a, b = packed["pairs"][k].tolist()
@@ -1420,11 +1697,13 @@ def evidence_of(packed: dict, data: dict, coder: dict, top: tuple = (3, 10), onl
         truth, in_a, in_b = truth_of(data, a, b)
         every = torch.unique(torch.cat([data["instance"][data["view"] == v] for v in (a, b)]))
         place = lambda x: torch.where((x >= 0) & torch.isin(x, every), torch.searchsorted(every, x.clamp(min=0)), -1)
-        evidence.append(Evidence(objects_of(one, coder, decode), objects_of(two, coder, decode), affinity(one["e"], two["e"]), poses))
+        evidence.append(Evidence(objects_of(one, coder, decode), objects_of(two, coder, decode),
+                                 affinity(one["e"], two["e"]), poses))
         truths.append(truth)
         notes.append({"a": place(one["instance"]), "b": place(two["instance"]), "seen_a": in_a, "seen_b": in_b})
     return evidence, truths, notes
 
+# %% ../../nbs/shape3d/associative3d.ipynb #f6a70e30
 def matched_truth(note: dict) -> Int[Tensor, "n"]:
     "True partner of each prediction of view 1: the first prediction of view 2 on the same object."
     same = (note["a"][:, None] == note["b"]) & (note["a"] >= 0)[:, None]
@@ -1442,7 +1721,8 @@ def pose_error(P: Float[Tensor, "4 4"], truth: Float[Tensor, "4 4"]) -> tuple[fl
     return float((P[:3, 3] - truth[:3, 3]).norm()), float(angle(P[:3, :3], truth[:3, :3]))
 
 def single_view_quality(evidence: Evidence, truth: Truth, note: dict, library: Library, shapes: Shapes) -> float:
-    "F1 of both views on what each of them sees, every view in its own (true) frame: how good the single-view predictions of a pair are. No method's result enters."
+    """F1 of both views on what each of them sees, every view in its own (true) frame: how good the single-view
+    predictions of a pair are. No method's result enters."""
     true, many = 0, 0
     for found, rows in ((evidence.first.moved(truth.P), note["seen_a"]), (evidence.second, note["seen_b"])):
         seen = truth._replace(t=truth.t[rows], s=truth.s[rows], R=truth.R[rows], model=truth.model[rows])
@@ -1451,43 +1731,61 @@ def single_view_quality(evidence: Evidence, truth: Truth, note: dict, library: L
         many += len(found) + len(rows)
     return true/max(many, 1)
 
-def all_scenes(evidence: list[Evidence], truths: list[Truth], notes: list[dict], seed: int, weights: Weights, samples: int, decode=None) -> tuple[dict, list[Stitch]]:
+# %% ../../nbs/shape3d/associative3d.ipynb #b00b6d61
+def all_scenes(evidence: list[Evidence], truths: list[Truth], notes: list[dict], seed: int, weights: Weights,
+               samples: int, decode=None) -> tuple[dict, list[Stitch]]:
     "Scenes of every method, baseline, merging rule and oracle; and the stitches."
     g = lambda k: torch.Generator().manual_seed(1000*seed + k)
-    out = {"Feedforward": [feedforward(e) for e in evidence], "NMS": [nms(e) for e in evidence], "Raw Affinity": [raw_affinity(e, g(1)) for e in evidence]}
+    out = {"Feedforward": [feedforward(e) for e in evidence], "NMS": [nms(e) for e in evidence],
+           "Raw Affinity": [raw_affinity(e, g(1)) for e in evidence]}
     draw_side = torch.rand(len(evidence), generator=g(2))
     out["one view"] = [e.first.moved(t.P) if u < 0.5 else e.second for e, t, u in zip(evidence, truths, draw_side)]
-    out["one view, moved by the top-1 pose"] = [e.first.moved(e.poses.P[0]) if u < 0.5 else e.second for e, u in zip(evidence, draw_side)]
+    out["one view, moved by the top-1 pose"] = [e.first.moved(e.poses.P[0]) if u < 0.5 else e.second
+                                                for e, u in zip(evidence, draw_side)]
     search = g(3)
     stitches = [stitch(*e, search, weights, samples) for e in evidence]
-    def scenes(generator, **rules): return [stitched(e.first, e.second, e.poses.P[s.pose], s.match, generator, **rules) for e, s in zip(evidence, stitches)]
+    def scenes(generator, **rules):
+        return [stitched(e.first, e.second, e.poses.P[s.pose], s.match, generator, **rules)
+                for e, s in zip(evidence, stitches)]
     out["Associative3D"] = scenes(g(4))
     out["average rotation"] = scenes(g(4), rotation="average")
     if decode is not None: out["average shape"] = scenes(g(4), shape="average", decode=decode)
     true = [matched_truth(n) for n in notes]
     out["true pose, no matching"] = [join(e.first.moved(t.P), e.second) for e, t in zip(evidence, truths)]
-    out["true matching, top-1 pose"] = [stitched(e.first, e.second, e.poses.P[0], m, g(5)) for e, m in zip(evidence, true)]
-    out["true pose and matching"] = [stitched(e.first, e.second, t.P, m, g(6)) for e, t, m in zip(evidence, truths, true)]
+    out["true matching, top-1 pose"] = [stitched(e.first, e.second, e.poses.P[0], m, g(5))
+                                        for e, m in zip(evidence, true)]
+    out["true pose and matching"] = [stitched(e.first, e.second, t.P, m, g(6))
+                                     for e, t, m in zip(evidence, truths, true)]
     return out, stitches
 
 # %% ../../nbs/shape3d/associative3d.ipynb #60449b8e
-def packed_judgement(judged: Judged) -> dict: return {"pair": judged.pair, "score": judged.score, "hit": judged.hit, "truths": judged.truths}
+def packed_judgement(judged: Judged) -> dict:
+    return {"pair": judged.pair, "score": judged.score, "hit": judged.hit, "truths": judged.truths}
 
-def compare(evidence, truths, notes, books: Library, seed: int, weights: Weights, samples: int, decode=None, released: bool = True) -> dict:
+def compare(evidence, truths, notes, books: Library, seed: int, weights: Weights, samples: int, decode=None,
+            released: bool = True) -> dict:
     "Judgements of all methods, pose errors, single-view quality, correspondences."
     shapes = Shapes(books)
     scenes, stitches = all_scenes(evidence, truths, notes, seed, weights, samples, decode)
     if released:
         g = torch.Generator().manual_seed(1000*seed + 7)
-        scenes["Associative3D, released weights"] = [associative(e, g, weight_sets["released"], samples)[0] for e in evidence]
+        scenes["Associative3D, released weights"] = [associative(e, g, weight_sets["released"], samples)[0]
+                                                     for e in evidence]
     looser = limits | {"t": 1.25}
-    found = {"judged": {name: packed_judgement(judge(s, truths, books, shapes=shapes)) for name, s in scenes.items()},
-             "All at 1.25 m": {name: ap(judge(scenes[name], truths, books, looser, shapes)) for name in METHODS},
-             "quality": np.array([single_view_quality(e, t, n, books, shapes) for e, t, n in zip(evidence, truths, notes)])}
-    found["pose"] = {"Top-1": np.array([pose_error(e.poses.P[0], t.P) for e, t in zip(evidence, truths)]), "Associative3D": np.array([pose_error(e.poses.P[s.pose], t.P) for e, s, t in zip(evidence, stitches, truths)])}
+    found = {"judged": {name: packed_judgement(judge(s, truths, books, shapes=shapes))
+                        for name, s in scenes.items()},
+             "All at 1.25 m": {name: ap(judge(scenes[name], truths, books, looser, shapes))
+                               for name in METHODS},
+             "quality": np.array([single_view_quality(e, t, n, books, shapes)
+                                  for e, t, n in zip(evidence, truths, notes)])}
+    found["pose"] = {"Top-1": np.array([pose_error(e.poses.P[0], t.P)
+                                        for e, t in zip(evidence, truths)]),
+                     "Associative3D": np.array([pose_error(e.poses.P[s.pose], t.P)
+                                                for e, s, t in zip(evidence, stitches, truths)])}
     return found | {"match": [s.match for s in stitches], "chosen": np.array([s.pose for s in stitches])}
 
-def compare_stage(evidence: dict, data: dict, coder: dict, models: int, samples: int, weights: str = "paper", seed: int = 0, progress=None) -> dict:
+def compare_stage(evidence: dict, data: dict, coder: dict, models: int, samples: int, weights: str = "paper",
+                  seed: int = 0, progress=None) -> dict:
     "`compare` on evidence E1."
     with torch.no_grad():
         every = evidence_of(evidence, data, coder)
@@ -1495,13 +1793,17 @@ def compare_stage(evidence: dict, data: dict, coder: dict, models: int, samples:
 
 # %% ../../nbs/shape3d/associative3d.ipynb #21d51db4
 def correspondence_scores(evidence: list[Evidence], notes: list[dict], matches: list[Tensor]) -> dict[str, ndarray]:
-    "For all object pairs of all image pairs: label, and the confidence of the four ways of Table 3 (gamma A, gamma = 1 if predicted to correspond, else 0.5)."
+    """For all object pairs of all image pairs: label, and the confidence of the four ways of Table 3 (gamma A, gamma =
+    1 if predicted to correspond, else 0.5)."""
     out = {k: [] for k in ("label", "All Negative", "Affinity", "Affinity Top1", "Associative3D")}
-    gamma = lambda A, match: torch.where(F.one_hot(match.clamp(min=0), A.shape[1]).bool() & (match >= 0)[:, None], 1.0, 0.5)*A
+    gamma = lambda A, match: torch.where(F.one_hot(match.clamp(min=0), A.shape[1]).bool() & (match >= 0)[:, None],
+                                         1.0, 0.5)*A
     for e, n, m in zip(evidence, notes, matches):
         A = e.A
         out["label"].append((n["a"][:, None] == n["b"]) & (n["a"] >= 0)[:, None])
-        for name, value in (("All Negative", torch.zeros_like(A)), ("Affinity", A), ("Affinity Top1", gamma(A, top_1_matching(A))), ("Associative3D", gamma(A, m))): out[name].append(value)
+        for name, value in (("All Negative", torch.zeros_like(A)), ("Affinity", A),
+                            ("Affinity Top1", gamma(A, top_1_matching(A))), ("Associative3D", gamma(A, m))):
+            out[name].append(value)
     return {k: torch.cat([x.flatten() for x in v]).numpy() for k, v in out.items()}
 
 def pooled_ap(label: ndarray, score: ndarray) -> float:
@@ -1509,21 +1811,29 @@ def pooled_ap(label: ndarray, score: ndarray) -> float:
     from sklearn.metrics import average_precision_score
     return 100*float(average_precision_score(label, score))
 
-def affinity_labels(evidence: list[Evidence], truths: list[Truth], notes: list[dict], books: Library) -> dict[str, ndarray]:
-    "For all cross-view object pairs: affinity, same category, same model, same instance, F-score of the two true shapes."
+# %% ../../nbs/shape3d/associative3d.ipynb #bc0cb566
+def affinity_labels(evidence: list[Evidence], truths: list[Truth], notes: list[dict],
+                    books: Library) -> dict[str, ndarray]:
+    """For all cross-view object pairs: affinity, same category, same model, same instance, F-score of the two true
+    shapes."""
     table = f_scores(books.voxels, books.voxels)
     out = {k: [] for k in ("A", "category", "model", "instance", "shape")}
     for e, t, n in zip(evidence, truths, notes):
         ok = (n["a"] >= 0)[:, None] & (n["b"] >= 0)
         a, b = t.model[n["a"].clamp(min=0)], t.model[n["b"].clamp(min=0)]
-        for name, x in (("A", e.A), ("category", books.category[a][:, None] == books.category[b]), ("model", a[:, None] == b), ("instance", n["a"][:, None] == n["b"]), ("shape", table[a][:, b])): out[name].append(x[ok])
+        for name, x in (("A", e.A), ("category", books.category[a][:, None] == books.category[b]),
+                        ("model", a[:, None] == b), ("instance", n["a"][:, None] == n["b"]), ("shape", table[a][:, b])):
+            out[name].append(x[ok])
     return {k: torch.cat(v).numpy() for k, v in out.items()}
 
 def measures(found: dict[str, ndarray]) -> dict[str, dict[str, float]]:
-    "Table 2: AUROC and Spearman's correlation of the affinity with category, model given category, shape given category, instance given model."
+    """Table 2: AUROC and Spearman's correlation of the affinity with category, model given category, shape given
+    category, instance given model."""
     from scipy.stats import spearmanr
     from sklearn.metrics import roc_auc_score
-    rows = {"Category": ("category", np.ones(len(found["A"]), bool)), "Model | Category": ("model", found["category"]), "Shape | Category": ("shape", found["category"]), "Instance | Model": ("instance", found["model"])}
+    rows = {"Category": ("category", np.ones(len(found["A"]), bool)),
+            "Model | Category": ("model", found["category"]),
+            "Shape | Category": ("shape", found["category"]), "Instance | Model": ("instance", found["model"])}
     out = {"AUROC": {}, "Correlation": {}}
     for name, (label, given) in rows.items():
         y, A = found[label][given], found["A"][given]
@@ -1532,6 +1842,7 @@ def measures(found: dict[str, ndarray]) -> dict[str, dict[str, float]]:
         out["Correlation"][name] = float(spearmanr(y, A).statistic) if known else math.nan
     return out
 
+# %% ../../nbs/shape3d/associative3d.ipynb #f3c1b324
 def affinity_stage(evidence: dict, data: dict, coder: dict, models: int, samples: int, seed: int = 0) -> dict:
     "Tables 2 and 3 and the t-SNE, on true boxes."
     with torch.no_grad():
@@ -1539,36 +1850,47 @@ def affinity_stage(evidence: dict, data: dict, coder: dict, models: int, samples
         books, g = library(models), torch.Generator().manual_seed(1000*seed + 8)
         matches = [stitch(*e, g, samples=samples).match for e in every]
         scores = correspondence_scores(every, notes, matches)
-        return {"Table 2": measures(affinity_labels(every, truths, notes, books)), "Table 3": {k: pooled_ap(scores["label"], v) for k, v in scores.items() if k != "label"}, "positives": 100*float(scores["label"].mean()), "match": matches}
+        return {"Table 2": measures(affinity_labels(every, truths, notes, books)),
+                "Table 3": {k: pooled_ap(scores["label"], v) for k, v in scores.items() if k != "label"},
+                "positives": 100*float(scores["label"].mean()), "match": matches}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #4f91a027
 @functools.lru_cache(maxsize=8)
 def reference_bins(models: int, twins: float, rotations: int, translations: int, pairs: int) -> dict:
     "Pose bins from pairs of their own."
     random, knobs = np.random.default_rng(4242), Knobs(twins=twins, models=models)
-    return pose_bins(torch.stack([abstract_pair(random, knobs, library(models))["truth"].P for _ in range(pairs)]), rotations, translations)
+    return pose_bins(torch.stack([abstract_pair(random, knobs, library(models))["truth"].P
+                                  for _ in range(pairs)]), rotations, translations)
 
-def imitated(pairs: int, knobs: dict, noise: dict, factor: float, bins: tuple, seed: int) -> tuple[list, list, list, list]:
+def imitated(pairs: int, knobs: dict, noise: dict, factor: float, bins: tuple, seed: int) -> tuple[list, list,
+    list, list]:
     "Evidence E2: evidence, truths, notes and what was imitated, for rooms of these knobs."
     knobs = Knobs(**{k: tuple(v) if isinstance(v, list) else v for k, v in knobs.items()})
     books, random, dial = library(knobs.models), np.random.default_rng([seed, 2]), Noise(**noise).objects(factor)
     centres = reference_bins(knobs.models, 0.7, *bins, max(200, 5*max(bins)))
     rooms = [abstract_pair(random, knobs, books) for _ in range(pairs)]
     made = [imitate(p, dial, centres, random, books) for p in rooms]
-    return [e for e, _ in made], [p["truth"] for p in rooms], [{"a": i["a"], "b": i["b"], "seen_a": p["a"], "seen_b": p["b"]} for (_, i), p in zip(made, rooms)], [i for _, i in made]
+    return ([e for e, _ in made], [p["truth"] for p in rooms],
+            [{"a": i["a"], "b": i["b"], "seen_a": p["a"], "seen_b": p["b"]} for (_, i), p in zip(made, rooms)],
+            [i for _, i in made])
 
-def sweep_stage(pairs: int, samples: int, knobs: dict, noise: dict, factor: float = 1.0, bins: tuple = (30, 60), models: int = 8, seed: int = 0) -> dict:
+def sweep_stage(pairs: int, samples: int, knobs: dict, noise: dict, factor: float = 1.0, bins: tuple = (30, 60),
+                models: int = 8, seed: int = 0) -> dict:
     "All methods on evidence E2; also Tables 2 to 4 of it."
     knobs = {"models": models} | knobs
     evidence, truths, notes, _ = imitated(pairs, knobs, noise, factor, tuple(bins), seed)
     books = library(models)
-    found = compare(evidence, truths, notes, books, seed, weight_sets["paper"], samples, lambda c: books.voxels[c.argmax(1)])
+    found = compare(evidence, truths, notes, books, seed, weight_sets["paper"], samples,
+                    lambda c: books.voxels[c.argmax(1)])
     scores = correspondence_scores(evidence, notes, found["match"])
-    return found | {"Table 2": measures(affinity_labels(evidence, truths, notes, books)), "Table 3": {k: pooled_ap(scores["label"], v) for k, v in scores.items() if k != "label"}, "positives": 100*float(scores["label"].mean())}
+    return (found | {"Table 2": measures(affinity_labels(evidence, truths, notes, books)),
+                     "Table 3": {k: pooled_ap(scores["label"], v) for k, v in scores.items()
+                                 if k != "label"}, "positives": 100*float(scores["label"].mean())})
 
 # %% ../../nbs/shape3d/associative3d.ipynb #1bc39214
 def search_stage(pairs: int, counts: list, knobs: dict, models: int = 8, seed: int = 0) -> dict:
-    "For each number of samples K: cost of the best sampled matching less the exact minimum, of scenes with at most 4 objects in both views and of all; share within 1e-4. And the brute-force check of the exact minimum."
+    """For each number of samples K: cost of the best sampled matching less the exact minimum, of scenes with at most 4
+    objects in both views and of all; share within 1e-4. And the brute-force check of the exact minimum."""
     evidence, *_ = imitated(pairs, {"models": models} | knobs, {}, 1.0, (30, 60), seed)
     regret, small, gap = {k: [] for k in counts}, [], 0.0
     for n, e in enumerate(evidence):
@@ -1579,11 +1901,14 @@ def search_stage(pairs: int, counts: list, knobs: dict, models: int = 8, seed: i
         small.append(max(e.A.shape) <= 4)
         if small[-1]:
             every = every_matching(able)
-            cost = objective(terms(D[:, None], e.A, every.expand(len(D), -1, -1)), e.poses.rotation[:, None], e.poses.translation[:, None])
+            cost = objective(terms(D[:, None], e.A, every.expand(len(D), -1, -1)), e.poses.rotation[:, None],
+                             e.poses.translation[:, None])
             gap = max(gap, abs(float(cost.min()) - least))
-        for k in counts: regret[k].append(stitch(*e, torch.Generator().manual_seed(1000*seed + n), samples=k).cost - least)
+        for k in counts:
+            regret[k].append(stitch(*e, torch.Generator().manual_seed(1000*seed + n), samples=k).cost - least)
     return {"counts": counts, "regret": np.array([regret[k] for k in counts]), "small": np.array(small), "gap": gap}
 
+# %% ../../nbs/shape3d/associative3d.ipynb #df0df10b
 def stopwatch_stage(objects: int, samples: int, models: int = 8, seed: int = 0) -> dict:
     "Seconds to stitch a pair with `objects` objects in either view, all pairs feasible (the worst case)."
     import time
@@ -1591,12 +1916,14 @@ def stopwatch_stage(objects: int, samples: int, models: int = 8, seed: int = 0) 
     model = torch.from_numpy(random.integers(0, len(books.size), objects))
     def view():
         t = torch.from_numpy(random.uniform(-2, 2, (objects, 3))).float()
-        return Objects(t, books.size[model], turns()[torch.from_numpy(random.integers(0, 24, objects))], books.voxels[model], F.one_hot(model, len(books.size)).float(), torch.ones(objects))
+        return Objects(t, books.size[model], turns()[torch.from_numpy(random.integers(0, 24, objects))],
+                       books.voxels[model], F.one_hot(model, len(books.size)).float(), torch.ones(objects))
     bins = reference_bins(models, 0.7, 30, 60, 300)
     poses = hypotheses(torch.full((30,), 1/30), torch.full((60,), 1/60), bins)
     first, second = view(), view()
     begun = time.perf_counter()
-    found = stitch(first, second, torch.full((objects, objects), 0.9), poses, torch.Generator().manual_seed(seed), samples=samples)
+    found = stitch(first, second, torch.full((objects, objects), 0.9), poses,
+                   torch.Generator().manual_seed(seed), samples=samples)
     return {"seconds": time.perf_counter() - begun, "matched": int((found.match >= 0).sum()), "objects": objects}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d131b9f0
@@ -1605,44 +1932,73 @@ def top_k_stage(camera: dict, data: dict) -> dict:
     pairs = pairs_of(data, 2, both_ways=False)
     P = relative_pose(data, pairs)
     translation, rotation = camera_outputs(camera, data, pairs)
-    t, R = torch.cdist(P[:, :3, 3], camera["bins"]["t"]).argmin(1), nearest_rotation_bin(P[:, :3, :3], camera["bins"]["R"])
+    t, R = (torch.cdist(P[:, :3, 3], camera["bins"]["t"]).argmin(1),
+            nearest_rotation_bin(P[:, :3, :3], camera["bins"]["R"]))
     rank = lambda p, true: (p > p.gather(1, true[:, None])).sum(1)
     curve = lambda p, true: np.array([(rank(p, true) < k).double().mean().item() for k in range(1, p.shape[1] + 1)])
     return {"translation": curve(translation, t), "rotation": curve(rotation, R)}
 
-def regression_stage(data: dict, test: dict, views: int, layers: int, width: int, steps: int, rooms: int, rate: float, size: list, bins: list, seed: int = 0, device: str = "cpu", progress=None) -> dict:
-    "The camera branch that gives one pose: errors on the test pairs (m, degrees), and how far each true rotation is from the next multiple of 90 degrees about the vertical."
-    found = camera_stage(data, views, layers, width, steps, rooms, rate, tuple(size), tuple(bins), True, None, seed, device, progress)
+def regression_stage(data: dict, test: dict, views: int, layers: int, width: int, steps: int, rooms: int,
+                     rate: float, size: list, bins: list, seed: int = 0, device: str = "cpu", progress=None) -> dict:
+    """The camera branch that gives one pose: errors on the test pairs (m, degrees), and how far each true rotation is
+    from the next multiple of 90 degrees about the vertical."""
+    found = camera_stage(data, views, layers, width, steps, rooms, rate, tuple(size), tuple(bins), True, None,
+                         seed, device, progress)
     pairs = pairs_of(test, 2, both_ways=False)
     t, q = camera_outputs(found, test, pairs)
     P = relative_pose(test, pairs)
-    return {"t": (t - P[:, :3, 3]).norm(dim=1), "R": angle(quaternion_to_matrix(q), P[:, :3, :3]), "true": angle(P[:, :3, :3], torch.eye(3)), "losses": found["losses"]}
+    return {"t": (t - P[:, :3, 3]).norm(dim=1), "R": angle(quaternion_to_matrix(q), P[:, :3, :3]),
+            "true": angle(P[:, :3, :3], torch.eye(3)), "losses": found["losses"]}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #a33f10f3
-SIZES = {
-    "smoke": {"models": 3, "size": [32, 48], "rooms": 6, "test": 4, "validation": 3, "views": 2, "least": 12, "coder": dict(width=2, code=20, steps=6, batch=6), "proposals": dict(width=8, steps=4, batch=4),
-              "object": dict(width=8, groups=2, steps=4, batch=4, rate=2e-3), "embedding": dict(steps=6, batch=4), "camera": dict(layers=18, width=8, steps=4, rooms=4, rate=1e-3, size=[16, 24]), "bins": [4, 6], "seeds": 1, "regress": 1, "samples": 128,
-              "e2": 30, "e2_seeds": 1, "sweep": 8, "factors": [0.5, 1.0], "twins": [0.0, 1.0], "bin_counts": [], "rooms_of": [], "search": 40, "counts": [8, 128], "e2_bins": [30, 60]},
-    "cpu": {"models": 8, "size": [64, 96], "rooms": 1600, "test": 150, "validation": 100, "views": 4, "least": 60, "coder": dict(width=4, code=20, steps=300, batch=16), "proposals": dict(width=16, steps=1600, batch=24),
-            "object": dict(width=16, groups=1, steps=3000, batch=24, rate=3e-3), "embedding": dict(steps=1500, batch=24), "camera": dict(layers=18, width=16, steps=2000, rooms=24, rate=3e-3, size=[32, 48]), "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128,
-            "e2": 160, "e2_seeds": 3, "sweep": 90, "factors": [0.5, 1.0, 2.0, 3.0], "twins": [0.0, 0.5, 1.0], "bin_counts": [[10, 20]], "rooms_of": [[9, 12]], "search": 120, "counts": [1, 4, 16, 64, 128, 512], "e2_bins": [30, 60]},
-    "gpu": {"models": 10, "size": [240, 320], "rooms": 30000, "test": 1000, "validation": 1000, "views": 2, "least": 300, "coder": dict(width=16, code=20, steps=4000, batch=64), "proposals": dict(width=64, steps=20000, batch=32),
-            "object": dict(width=64, groups=3, steps=20000, batch=24, rate=1e-4, coarse=[128, 256]), "embedding": dict(steps=5000, batch=24, rate=1e-4), "camera": dict(layers=50, width=64, steps=20000, rooms=32, rate=1e-4, size=[224, 224]), "bins": [30, 60], "seeds": 3, "regress": 3, "samples": 128,
-            "e2": 1000, "e2_seeds": 3, "sweep": 300, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0], "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 400, "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]}}
+SIZES = {"smoke": {"models": 3, "size": [32, 48], "rooms": 6, "test": 4, "validation": 3, "views": 2,
+                   "least": 12, "coder": dict(width=2, code=20, steps=6, batch=6),
+                   "proposals": dict(width=8, steps=4, batch=4),
+                   "object": dict(width=8, groups=2, steps=4, batch=4, rate=2e-3),
+                   "embedding": dict(steps=6, batch=4),
+                   "camera": dict(layers=18, width=8, steps=4, rooms=4, rate=1e-3, size=[16, 24]),
+                   "bins": [4, 6], "seeds": 1, "regress": 1, "samples": 128, "e2": 30, "e2_seeds": 1,
+                   "sweep": 8, "factors": [0.5, 1.0], "twins": [0.0, 1.0], "bin_counts": [], "rooms_of": [],
+                   "search": 40, "counts": [8, 128], "e2_bins": [30, 60]},
+         "cpu": {"models": 8, "size": [64, 96], "rooms": 1600, "test": 150, "validation": 100, "views": 4,
+                 "least": 60, "coder": dict(width=4, code=20, steps=300, batch=16),
+                 "proposals": dict(width=16, steps=1600, batch=24),
+                 "object": dict(width=16, groups=1, steps=3000, batch=24, rate=3e-3),
+                 "embedding": dict(steps=1500, batch=24),
+                 "camera": dict(layers=18, width=16, steps=2000, rooms=24, rate=3e-3, size=[32, 48]),
+                 "bins": [30, 60], "seeds": 3, "regress": 1, "samples": 128, "e2": 160, "e2_seeds": 3,
+                 "sweep": 90, "factors": [0.5, 1.0, 2.0, 3.0], "twins": [0.0, 0.5, 1.0],
+                 "bin_counts": [[10, 20]], "rooms_of": [[9, 12]], "search": 120,
+                 "counts": [1, 4, 16, 64, 128, 512], "e2_bins": [30, 60]},
+         "gpu": {"models": 10, "size": [240, 320], "rooms": 30000, "test": 1000, "validation": 1000, "views": 2,
+                 "least": 300, "coder": dict(width=16, code=20, steps=4000, batch=64),
+                 "proposals": dict(width=64, steps=20000, batch=32),
+                 "object": dict(width=64, groups=3, steps=20000, batch=24, rate=1e-4, coarse=[128, 256]),
+                 "embedding": dict(steps=5000, batch=24, rate=1e-4),
+                 "camera": dict(layers=50, width=64, steps=20000, rooms=32, rate=1e-4, size=[224, 224]),
+                 "bins": [30, 60], "seeds": 3, "regress": 3, "samples": 128, "e2": 1000, "e2_seeds": 3,
+                 "sweep": 300, "factors": [0.5, 1.0, 1.5, 2.0, 3.0], "twins": [0.0, 0.35, 0.7, 1.0],
+                 "bin_counts": [[10, 20], [60, 120]], "rooms_of": [[3, 5], [9, 12]], "search": 400,
+                 "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]}}
 
+# %% ../../nbs/shape3d/associative3d.ipynb #b31ea0ee
 def sizes_of(run) -> dict: return run.pick(**SIZES)
 
 def world_stages(run) -> dict:
     "Training rooms, and pairs of validation and test rooms that pass the filter."
     s = sizes_of(run)
     common = dict(height=s["size"][0], width=s["size"][1], knobs={"models": s["models"]}, least=s["least"])
-    return {"train": run.stage(world_stage, rooms=s["rooms"], views=s["views"], filtered=False, split="train", seed=run.seed, **common),
-            "validation": run.stage(world_stage, rooms=s["validation"], views=2, filtered=True, split="test", seed=run.seed + 500, **common),
-            "test": run.stage(world_stage, rooms=s["test"], views=2, filtered=True, split="test", seed=run.seed + 900, **common)}
+    return {"train": run.stage(world_stage, rooms=s["rooms"], views=s["views"], filtered=False, split="train",
+                               seed=run.seed, **common),
+            "validation": run.stage(world_stage, rooms=s["validation"], views=2, filtered=True, split="test",
+                                    seed=run.seed + 500, **common),
+            "test": run.stage(world_stage, rooms=s["test"], views=2, filtered=True, split="test",
+                              seed=run.seed + 900, **common)}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #48322129
 def branch_stages(run, data: dict, coder: dict, seed: int) -> dict:
-    "The networks of one training seed (the proposals are shared), their evidence on the test pairs, and everything measured on it."
+    """The networks of one training seed (the proposals are shared), their evidence on the test pairs, and everything
+    measured on it."""
     s, train_ = sizes_of(run), data["train"]
     proposals = run.stage(proposal_stage, data=train_, seed=run.seed, **s["proposals"])
     branch = run.stage(object_stage, data=train_, coder=coder, models=s["models"], seed=seed, **s["object"])
@@ -1652,35 +2008,50 @@ def branch_stages(run, data: dict, coder: dict, seed: int) -> dict:
     found = run.stage(evidence_stage, proposals=proposals, **common)
     true_boxes = run.stage(evidence_stage, proposals=None, **common)
     sizes = dict(models=s["models"], samples=s["samples"], seed=seed)
-    return {"proposals": proposals, "branch": branch, "embedding": embedding, "camera": camera, "evidence": found, "true boxes": true_boxes,
+    return {"proposals": proposals, "branch": branch, "embedding": embedding, "camera": camera,
+            "evidence": found, "true boxes": true_boxes,
             "compared": run.stage(compare_stage, evidence=found, data=data["test"], coder=coder, **sizes),
-            "affinity": run.stage(affinity_stage, evidence=true_boxes, data=data["test"], coder=coder, **sizes),
+            "affinity": run.stage(affinity_stage, evidence=true_boxes, data=data["test"], coder=coder,
+                                  **sizes),
             "validation": run.stage(top_k_stage, camera=camera, data=data["validation"])}
 
+# %% ../../nbs/shape3d/associative3d.ipynb #8917fbaa
 def dial_stages(run) -> dict:
     "Everything on evidence E2, three seeds each."
     s = sizes_of(run)
     def sweep(count, knobs=None, factor=1.0, bins=None, noise=None, seeds=s["e2_seeds"]):
-        return [run.stage(sweep_stage, pairs=count, samples=s["samples"], knobs=knobs or {}, noise=noise or {}, factor=factor, bins=list(bins or s["e2_bins"]), models=s["models"], seed=seed + 50) for seed in run.seeds(seeds)]
-    return {"calibrated": sweep(s["e2"]), "noise": {str(f): sweep(s["sweep"], factor=f) for f in s["factors"]}, "twins": {str(t): sweep(s["sweep"], {"twins": t}) for t in s["twins"]},
-            "symmetric": sweep(s["sweep"], {"symmetric": True}), "asymmetric": sweep(s["sweep"], {"symmetric": False}), "bins": {f"{a} x {b}": sweep(s["sweep"], bins=[a, b]) for a, b in s["bin_counts"]},
+        return [run.stage(sweep_stage, pairs=count, samples=s["samples"], knobs=knobs or {}, noise=noise or {},
+                          factor=factor, bins=list(bins or s["e2_bins"]), models=s["models"], seed=seed + 50)
+                for seed in run.seeds(seeds)]
+    return {"calibrated": sweep(s["e2"]), "noise": {str(f): sweep(s["sweep"], factor=f) for f in s["factors"]},
+            "twins": {str(t): sweep(s["sweep"], {"twins": t}) for t in s["twins"]},
+            "symmetric": sweep(s["sweep"], {"symmetric": True}),
+            "asymmetric": sweep(s["sweep"], {"symmetric": False}),
+            "bins": {f"{a} x {b}": sweep(s["sweep"], bins=[a, b]) for a, b in s["bin_counts"]},
             "objects": {f"{a} to {b}": sweep(s["sweep"], {"objects": [a, b]}) for a, b in s["rooms_of"]},
-            "search": [run.stage(search_stage, pairs=s["search"], counts=s["counts"], knobs={"objects": [3, 8]}, models=s["models"], seed=seed + 70) for seed in run.seeds(s["e2_seeds"])],
-            "stopwatch": run.stage(stopwatch_stage, objects=10, samples=s["samples"], models=s["models"], seed=run.seed)}
+            "search": [run.stage(search_stage, pairs=s["search"], counts=s["counts"], knobs={"objects": [3, 8]},
+                                 models=s["models"], seed=seed + 70) for seed in run.seeds(s["e2_seeds"])],
+            "stopwatch": run.stage(stopwatch_stage, objects=10, samples=s["samples"], models=s["models"],
+                                   seed=run.seed)}
 
 def stages(run) -> dict:
     "All expensive work of this paper."
     s, data = sizes_of(run), world_stages(run)
     coder = run.stage(coder_stage, models=s["models"], seed=run.seed, **s["coder"])
-    found = {"data": data, "coder": coder, "models": s["models"], "seeds": [branch_stages(run, data, coder, seed) for seed in run.seeds(s["seeds"])], "dials": dial_stages(run)}
-    found["regression"] = [run.stage(regression_stage, data=data["train"], test=data["test"], views=s["views"], bins=list(s["bins"]), seed=seed, **s["camera"]) for seed in run.seeds(s["regress"])]
+    found = {"data": data, "coder": coder, "models": s["models"],
+             "seeds": [branch_stages(run, data, coder, seed) for seed in run.seeds(s["seeds"])],
+             "dials": dial_stages(run)}
+    found["regression"] = [run.stage(regression_stage, data=data["train"], test=data["test"], views=s["views"],
+                                     bins=list(s["bins"]), seed=seed, **s["camera"])
+                           for seed in run.seeds(s["regress"])]
     return found
 
 # %% ../../nbs/shape3d/associative3d.ipynb #49dc533b
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
 def cuboids(voxels: Bool[Tensor, "r r r"], cells: int = 16, most: int = 28) -> Int[ndarray, "k 6"]:
-    "Voxels as few boxes (lower and upper corner in cells): grown greedily along x, y, z from each cell that no box covers yet; the largest ones."
+    """Voxels as few boxes (lower and upper corner in cells): grown greedily along x, y, z from each cell that no box
+    covers yet; the largest ones."""
     full = F.max_pool3d(voxels[None, None].float(), voxels.shape[0]//cells)[0, 0].numpy() > 0
     free, found = full.copy(), []
     while free.any():
@@ -1688,7 +2059,8 @@ def cuboids(voxels: Bool[Tensor, "r r r"], cells: int = 16, most: int = 28) -> I
         high = low + 1
         for axis in range(3):
             while high[axis] < cells:
-                part = tuple(slice(l, h) if k != axis else slice(high[axis], high[axis] + 1) for k, (l, h) in enumerate(zip(low, high)))
+                part = tuple(slice(l, h) if k != axis else slice(high[axis], high[axis] + 1)
+                             for k, (l, h) in enumerate(zip(low, high)))
                 if not free[part].all(): break
                 high[axis] += 1
         free[tuple(slice(l, h) for l, h in zip(low, high))] = False
@@ -1699,6 +2071,9 @@ def cuboids(voxels: Bool[Tensor, "r r r"], cells: int = 16, most: int = 28) -> I
 _corners = np.array(list(itertools.product((0, 1), repeat=3)))
 _sides = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
 
+# %% ../../nbs/shape3d/associative3d.ipynb #b365c49b
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def quads(found: Objects, cells: int = 16) -> tuple[Float[ndarray, "q 4 3"], Int[ndarray, "q"]]:
     "Faces of all objects in their frame, and which object each belongs to."
     faces, owner = [], []
@@ -1719,8 +2094,10 @@ def level(T: Float[Tensor, "4 4"]) -> Float[Tensor, "3 3"]:
 # %% ../../nbs/shape3d/associative3d.ipynb #cbd3d893
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
-def paint(axes, found: Objects, colours: Sequence[str], view: str, P: Float[Tensor, "4 4"] | None = None, L: Float[Tensor, "3 3"] | None = None, span: float = 3.6, centre=None) -> None:
-    "Draw objects seen by a camera (`view` 'camera'; P moves them into its frame first), from above ('bird') or obliquely ('oblique'); L levels the last two."
+def paint(axes, found: Objects, colours: Sequence[str], view: str, P: Float[Tensor, "4 4"] | None = None,
+          L: Float[Tensor, "3 3"] | None = None, span: float = 3.6, centre=None) -> None:
+    """Draw objects seen by a camera (`view` 'camera'; P moves them into its frame first), from above ('bird') or
+    obliquely ('oblique'); L levels the last two."""
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import to_rgb
     found = found if P is None else found.moved(P)
@@ -1745,11 +2122,16 @@ def paint(axes, found: Objects, colours: Sequence[str], view: str, P: Float[Tens
     if not len(q): return
     normal = np.cross(q[:, 1] - q[:, 0], q[:, 3] - q[:, 0])
     normal = normal/np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    light = 0.45 + 0.55*np.abs((normal*toward).sum(1))/np.maximum(np.linalg.norm(toward, axis=1), 1e-9)*0.7 + 0.1*np.abs(normal[:, 0])
+    light = (0.45 + 0.55*np.abs((normal*toward).sum(1))/np.maximum(np.linalg.norm(toward, axis=1), 1e-9)*0.7
+             + 0.1*np.abs(normal[:, 0]))
     base = np.array([to_rgb(colours[k]) for k in owner])
     order = np.argsort(-depth)
-    axes.add_collection(PolyCollection(flat[order], facecolors=np.clip(base*light[:, None], 0, 1)[order], edgecolors=np.clip(base*light[:, None]*0.9, 0, 1)[order], linewidths=0.3))
+    axes.add_collection(PolyCollection(flat[order], facecolors=np.clip(base*light[:, None], 0, 1)[order],
+                                       edgecolors=np.clip(base*light[:, None]*0.9, 0, 1)[order], linewidths=0.3))
 
+# %% ../../nbs/shape3d/associative3d.ipynb #6c53827d
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def colours_of(first: int, second: int, match: Int[Tensor, "n"]) -> list[str]:
     "Colours of a stitched scene: green what was matched, red what only view 1 saw, blue view 2."
     from paper_kit.kit.show import palette
@@ -1781,11 +2163,18 @@ def cases(results: dict, which: Sequence[int], run: int = 0, seed: int = 0) -> l
         a, b = r["evidence"]["pairs"][k].tolist()
         scene, found = associative(e, torch.Generator().manual_seed(seed + k))
         solid = Objects(t.t, t.s, t.R, books.voxels[t.model], torch.zeros(len(t.t), 1), torch.ones(len(t.t)))
-        out.append(Case(data["images"][[a, b]], (r["evidence"]["views"][a]["box"], r["evidence"]["views"][b]["box"]), data["T"][[a, b]], e, t, n, scene, found, solid))
+        out.append(Case(data["images"][[a, b]],
+                        (r["evidence"]["views"][a]["box"], r["evidence"]["views"][b]["box"]), data["T"][[a, b]], e, t,
+                        n, scene, found, solid))
     return out
 
+# %% ../../nbs/shape3d/associative3d.ipynb #236de45b
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def photo(axes, image: Tensor, boxes: Tensor | None = None, colour: str = "white") -> None:
-    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest"); axes.set(xticks=[], yticks=[]); axes.grid(False)
+    axes.imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
     for b in ([] if boxes is None else boxes.tolist()):
         from matplotlib.patches import Rectangle
         axes.add_patch(Rectangle((b[0] - 0.5, b[1] - 0.5), b[2] - b[0], b[3] - b[1], fill=False, ec=colour, lw=1))
@@ -1809,15 +2198,21 @@ def figure_3(chosen: list[Case], rows: Sequence[str] | None = None):
         L = level(case.T[1])
         middle, span = scene_span(case, L)
         photo(row[0], case.images[0]); photo(row[1], case.images[1])
-        tints, grey = colours_of(len(case.evidence.first), len(case.evidence.second), case.found.match), [palette["amber"]]*len(case.solid)
+        tints, grey = (colours_of(len(case.evidence.first), len(case.evidence.second), case.found.match),
+                       [palette["amber"]]*len(case.solid))
         back = invert(case.evidence.poses.P[case.found.pose])
-        paint(row[2], case.stitched, tints, "camera", back); paint(row[3], case.solid, grey, "camera", invert(case.truth.P))
+        paint(row[2], case.stitched, tints, "camera", back)
+        paint(row[3], case.solid, grey, "camera", invert(case.truth.P))
         paint(row[4], case.stitched, tints, "camera"); paint(row[5], case.solid, grey, "camera")
-        for ax, objects, tint in ((row[6], case.stitched, tints), (row[7], case.solid, grey)): paint(ax, objects, tint, "bird", None, L, span, middle)
+        for ax, objects, tint in ((row[6], case.stitched, tints), (row[7], case.solid, grey)):
+            paint(ax, objects, tint, "bird", None, L, span, middle)
     for ax, name in zip(axes[0], names): ax.set_title(name, fontsize=12, loc="center")
     for row, name in zip(axes, rows or []): row[0].set_ylabel(name, fontsize=10)
     return figure
 
+# %% ../../nbs/shape3d/associative3d.ipynb #db900cf7
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_4(chosen: list[Case]):
     "From above: the four methods and the truth."
     import matplotlib.pyplot as plt
@@ -1829,17 +2224,22 @@ def figure_4(chosen: list[Case]):
         photo(row[0], case.images[0]); photo(row[1], case.images[1])
         top, n, m = top_1_matching(e.A), len(e.first), len(e.second)
         suppressed = nms(e)
-        own = [palette["vermilion"] if any(torch.equal(t, x) for x in e.first.moved(e.poses.P[0]).t) else palette["blue"] for t in suppressed.t]
-        panels = [(feedforward(e), colours_of(n, m, no_match(e))), (suppressed, own), (raw_affinity(e, torch.Generator().manual_seed(0)), colours_of(n, m, top)), (case.stitched, colours_of(n, m, case.found.match)), (case.solid, [palette["amber"]]*len(case.solid))]
+        own = [palette["vermilion"] if any(torch.equal(t, x) for x in e.first.moved(e.poses.P[0]).t)
+               else palette["blue"] for t in suppressed.t]
+        panels = [(feedforward(e), colours_of(n, m, no_match(e))), (suppressed, own),
+                  (raw_affinity(e, torch.Generator().manual_seed(0)), colours_of(n, m, top)),
+                  (case.stitched, colours_of(n, m, case.found.match)), (case.solid, [palette["amber"]]*len(case.solid))]
         for ax, (objects, tint) in zip(row[2:], panels): paint(ax, objects, tint, "bird", None, L, span, middle)
-    for ax, name in zip(axes[0], ("Image 1", "Image 2", *METHODS, "truth")): ax.set_title(name, fontsize=12, loc="center")
+    for ax, name in zip(axes[0], ("Image 1", "Image 2", *METHODS, "truth")):
+        ax.set_title(name, fontsize=12, loc="center")
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d5d03738
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
 def lines(axes, case: Case, match: Tensor | None) -> None:
-    "Both images side by side; lines between objects: the darker, the larger A; with `match` only its pairs, right ones green."
+    """Both images side by side; lines between objects: the darker, the larger A; with `match` only its pairs, right
+    ones green."""
     from paper_kit.kit.show import palette
     h, w = case.images.shape[-2:]
     gap = 6
@@ -1851,17 +2251,25 @@ def lines(axes, case: Case, match: Tensor | None) -> None:
     for i in range(len(centre[0])):
         for j in range(len(centre[1])):
             a = float(case.evidence.A[i, j])
-            if match is None and a > 0.5: axes.plot(*zip(centre[0][i], centre[1][j]), color="black", alpha=min(1, 2*(a - 0.5)), lw=0.4 + 3*(a - 0.5))
-            if match is not None and match[i] == j: axes.plot(*zip(centre[0][i], centre[1][j]), color=palette["green"] if true[i] == j else palette["vermilion"], lw=2)
+            if match is None and a > 0.5:
+                axes.plot(*zip(centre[0][i], centre[1][j]), color="black", alpha=min(1, 2*(a - 0.5)),
+                          lw=0.4 + 3*(a - 0.5))
+            if match is not None and match[i] == j:
+                axes.plot(*zip(centre[0][i], centre[1][j]),
+                          color=palette["green"] if true[i] == j else palette["vermilion"], lw=2)
     for k in (0, 1): axes.scatter(*centre[k].T, s=14, color="white", edgecolors="black", zorder=3)
 
+# %% ../../nbs/shape3d/associative3d.ipynb #6647c74f
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_5(chosen: list[Case]):
     "Affinity before, correspondence after stitching."
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(len(chosen), 2, figsize=(6.4, 1.08*len(chosen) + 0.3), squeeze=False)
     for row, case in zip(axes, chosen):
         lines(row[0], case, None); lines(row[1], case, case.found.match)
-    axes[0, 0].set_title("Before: affinity above 0.5", fontsize=10); axes[0, 1].set_title("After: the chosen matching (green: right)", fontsize=10)
+    axes[0, 0].set_title("Before: affinity above 0.5", fontsize=10)
+    axes[0, 1].set_title("After: the chosen matching (green: right)", fontsize=10)
     return figure
 
 def figure_1(case: Case):
@@ -1872,9 +2280,12 @@ def figure_1(case: Case):
     photo(axes[0], case.images[0]); photo(axes[1], case.images[1])
     L = level(case.T[1])
     middle, span = scene_span(case, L)
-    paint(axes[2], case.stitched, colours_of(len(case.evidence.first), len(case.evidence.second), case.found.match), "oblique", None, L, span, middle)
+    paint(axes[2], case.stitched,
+          colours_of(len(case.evidence.first), len(case.evidence.second), case.found.match), "oblique", None, L,
+          span, middle)
     paint(axes[3], case.solid, [palette["amber"]]*len(case.solid), "oblique", None, L, span, middle)
-    for ax, name in zip(axes, ("Image 1", "Image 2", "Stitched: both (green), 1 (red), 2 (blue)", "Truth")): ax.set_title(name, fontsize=12, loc="center")
+    for ax, name in zip(axes, ("Image 1", "Image 2", "Stitched: both (green), 1 (red), 2 (blue)", "Truth")):
+        ax.set_title(name, fontsize=12, loc="center")
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #08c6e864
@@ -1895,17 +2306,25 @@ def figure_2(case: Case, packed: dict, which: int):
     axes[0, 2].grid(False)
     for i, j in enumerate(case.found.match.tolist()):
         if j >= 0: axes[0, 2].scatter(j, i, s=60, facecolors="none", edgecolors=palette["vermilion"], linewidths=1.6)
-    axes[0, 2].set(xticks=range(e.A.shape[1]), yticks=range(e.A.shape[0]), xlabel="object of view 2"); axes[0, 2].set_title("Affinity A, chosen pairs", fontsize=12, loc="center")
+    axes[0, 2].set(xticks=range(e.A.shape[1]), yticks=range(e.A.shape[0]), xlabel="object of view 2")
+    axes[0, 2].set_title("Affinity A, chosen pairs", fontsize=12, loc="center")
     figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
-    for ax, key, name, top in ((axes[1, 2], "rotation", "Pr of rotations", 3), (axes[1, 3], "translation", "Pr of translations", 10)):
+    for ax, key, name, top in ((axes[1, 2], "rotation", "Pr of rotations", 3),
+                               (axes[1, 3], "translation", "Pr of translations", 10)):
         p = packed[key][which].sort(descending=True).values.numpy()
-        ax.bar(range(len(p)), p, color=[palette["blue"] if k < top else "#C5CCD3" for k in range(len(p))]); ax.set_title(name + f", top {top}", fontsize=12, loc="center"); ax.set_xlabel("rank", fontsize=10)
+        ax.bar(range(len(p)), p, color=[palette["blue"] if k < top else "#C5CCD3" for k in range(len(p))])
+        ax.set_title(name + f", top {top}", fontsize=12, loc="center")
+        ax.set_xlabel("rank", fontsize=10)
     L = level(case.T[1])
     middle, span = scene_span(case, L)
-    paint(axes[0, 3], case.stitched, colours_of(len(e.first), len(e.second), case.found.match), "oblique", None, L, span, middle)
+    paint(axes[0, 3], case.stitched, colours_of(len(e.first), len(e.second), case.found.match), "oblique", None, L,
+          span, middle)
     axes[0, 3].set_title(f"Stitched, cost {case.found.cost:.2f}", fontsize=12, loc="center")
     return figure
 
+# %% ../../nbs/shape3d/associative3d.ipynb #9e570b08
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_8(results: dict):
     "t-SNE of the embeddings of all test objects (true boxes, first training): by category and by model."
     import matplotlib.pyplot as plt
@@ -1916,60 +2335,78 @@ def figure_8(results: dict):
     x = TSNE(2, init="pca", perplexity=min(30, (len(e) - 1)/3), random_state=0).fit_transform(e.numpy())
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.8))
     kinds = model//results["models"]
-    for c, (name, colour) in enumerate(zip(CATEGORIES, palette.values())): axes[0].scatter(*x[kinds == c].T, s=7, color=colour, label=name)
-    axes[0].legend(fontsize=10, markerscale=2, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.02)); axes[0].set_title("by category")
+    for c, (name, colour) in enumerate(zip(CATEGORIES, palette.values())):
+        axes[0].scatter(*x[kinds == c].T, s=7, color=colour, label=name)
+    axes[0].legend(fontsize=10, markerscale=2, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.02))
+    axes[0].set_title("by category")
     axes[1].scatter(*x.T, s=7, c=plt.cm.gist_ncar((model*0.6180339887) % 1*0.95)); axes[1].set_title("by model")
     for ax in axes: ax.set(xticks=[], yticks=[])
     return figure
 
+# %% ../../nbs/shape3d/associative3d.ipynb #5d9af231
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_9(results: dict):
     "Top-K accuracy of the camera branch on validation pairs."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3), sharey=True)
     for ax, key, chosen in ((axes[0], "translation", 10), (axes[1], "rotation", 3)):
-        for r in results["seeds"]: ax.plot(range(1, len(r["validation"][key]) + 1), 100*r["validation"][key], color=palette["blue"], lw=1.4)
-        ax.axvline(chosen, color=palette["amber"]); ax.set(xlabel="K", title=f"{key.capitalize()}: K = {chosen} is used", ylim=(0, 102))
+        for r in results["seeds"]:
+            ax.plot(range(1, len(r["validation"][key]) + 1), 100*r["validation"][key], color=palette["blue"], lw=1.4)
+        ax.axvline(chosen, color=palette["amber"])
+        ax.set(xlabel="K", title=f"{key.capitalize()}: K = {chosen} is used", ylim=(0, 102))
     axes[0].set_ylabel("true bin among the K (%)")
     return figure
 
+# %% ../../nbs/shape3d/associative3d.ipynb #b524d2be
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_e1(results: dict):
     "The dials: noise of the single views, twins, and K."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     d = results["dials"]
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3))
-    for ax, group, label in ((axes[0], d["noise"], "single-view noise ×"), (axes[1], d["twins"], "share of rooms with a set of identical chairs")):
+    for ax, group, label in ((axes[0], d["noise"], "single-view noise ×"),
+                             (axes[1], d["twins"], "share of rooms with a set of identical chairs")):
         for name, colour in zip(METHODS, ("grey", "sky", "vermilion", "blue")):
             y = np.array([[ap(judged_of(r["judged"][name])) for r in runs] for runs in group.values()])
-            ax.errorbar([float(k) for k in group], y.mean(1), y.std(1), color=palette[colour], label=name, marker="o", ms=3, lw=1.5)
+            ax.errorbar([float(k) for k in group], y.mean(1), y.std(1), color=palette[colour], label=name,
+                        marker="o", ms=3, lw=1.5)
         ax.set(xlabel=label, ylabel="AP (All)", ylim=(0, None))
     axes[0].legend(fontsize=10)
     for key, colour, label in (("small", "blue", "at most 4 objects a view"), (None, "vermilion", "all scenes")):
-        share = np.mean([(s["regret"][:, s["small"]] if key else s["regret"] < 1e-4).mean(1) if not key else (s["regret"][:, s["small"]] < 1e-4).mean(1) for s in d["search"]], 0)
+        share = np.mean([(s["regret"][:, s["small"]] if key else s["regret"] < 1e-4).mean(1) if not key
+                         else (s["regret"][:, s["small"]] < 1e-4).mean(1) for s in d["search"]], 0)
         axes[2].plot(d["search"][0]["counts"], 100*share, color=palette[colour], marker="o", ms=3, lw=1.5, label=label)
-    axes[2].set(xscale="log", xlabel="samples K for each pose", ylabel="found the exact minimum (%)", ylim=(0, 102)); axes[2].axvline(128, color=palette["amber"], lw=1); axes[2].legend(fontsize=10, loc="lower right")
+    axes[2].set(xscale="log", xlabel="samples K for each pose", ylabel="found the exact minimum (%)", ylim=(0, 102))
+    axes[2].axvline(128, color=palette["amber"], lw=1)
+    axes[2].legend(fontsize=10, loc="lower right")
     return figure
 
 # %% ../../nbs/shape3d/associative3d.ipynb #d345ed32
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
 def picks(results: dict, run: int = 0) -> dict[str, list[int]]:
-    """Test pairs to draw, by rule. show: of the better quarter by single-view quality, the one with the most right matches; better: others of that quarter, evenly spaced; all: evenly spaced over all ranks;
-    failures: largest rotation error, worst single views, most copies of one model."""
+    """Test pairs to draw, by rule. show: of the better quarter by single-view quality, the one with the most right
+    matches; better: others of that quarter, evenly spaced; all: evenly spaced over all ranks; failures: largest
+    rotation error, worst single views, most copies of one model."""
     r, data = results["seeds"][run], results["data"]["test"]
     quality, pairs = r["compared"]["quality"], r["evidence"]["pairs"].tolist()
     right, copies = [], []
     for (a, b), match in zip(pairs, r["compared"]["match"]):
         one, two = (r["evidence"]["views"][v]["instance"] for v in (a, b))
-        right.append(sum(int(one[i] >= 0 and j >= 0 and one[i] == two[j]) for i, j in enumerate(match.tolist())) - 0.5*sum(int(j >= 0 and one[i] != two[j]) for i, j in enumerate(match.tolist())))
+        right.append(sum(int(one[i] >= 0 and j >= 0 and one[i] == two[j]) for i, j in enumerate(match.tolist()))
+                     - 0.5*sum(int(j >= 0 and one[i] != two[j]) for i, j in enumerate(match.tolist())))
         copies.append(int(torch.bincount(truth_of(data, a, b)[0].model).max()))
     order = np.argsort(-quality, kind="stable")
     quarter = order[:max(1, len(order)//4)]
     error = r["compared"]["pose"]["Associative3D"]
     show = int(quarter[np.argmax(np.array(right)[quarter] - error[quarter, 0] - error[quarter, 1]/30)])
     spaced = lambda x, n: [int(x[k]) for k in np.unique(np.linspace(0, len(x) - 1, min(n, len(x))).round().astype(int))]
-    return {"show": [show], "better": spaced([k for k in quarter if k != show] or [show], 3), "all": spaced(order, 4), "failures": [int(np.argmax(error[:, 1])), int(order[-1]), int(np.argmax(copies))]}
+    return {"show": [show], "better": spaced([k for k in quarter if k != show] or [show], 3),
+            "all": spaced(order, 4), "failures": [int(np.argmax(error[:, 1])), int(order[-1]), int(np.argmax(copies))]}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #a9c11f91
 #| code-fold: true
@@ -1980,10 +2417,16 @@ def _packed(array, kind) -> str:
 
 def _drawn(found: Objects, L: Tensor) -> list[dict]:
     "Objects for the viewer: boxes in sixteenths of the unit cube, place, size, rotation, in levelled axes."
-    return [{"boxes": cuboids(found.voxels[k], most=12).flatten().tolist(), "t": [round(x, 3) for x in (L @ found.t[k]).tolist()], "s": [round(x, 3) for x in found.s[k].tolist()], "R": [round(x, 4) for x in (L @ found.R[k]).flatten().tolist()]} for k in range(len(found))]
+    return [{"boxes": cuboids(found.voxels[k], most=12).flatten().tolist(),
+             "t": [round(x, 3) for x in (L @ found.t[k]).tolist()], "s": [round(x, 3) for x in found.s[k].tolist()],
+             "R": [round(x, 4) for x in (L @ found.R[k]).flatten().tolist()]} for k in range(len(found))]
 
+# %% ../../nbs/shape3d/associative3d.ipynb #64c0c65c
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's data"
 def viewer_data(case: Case, seed: int = 0, samples: int = 128) -> dict:
-    "Images, boxes, affinity, both reconstructions, poses, D of every pose and pair, and the candidates in the order in which they were searched."
+    """Images, boxes, affinity, both reconstructions, poses, D of every pose and pair, and the candidates in the order
+    in which they were searched."""
     import base64
     from paper_kit.kit.show import webp
     e, (L1, L2) = case.evidence, (level(T) for T in case.T)
@@ -1993,12 +2436,22 @@ def viewer_data(case: Case, seed: int = 0, samples: int = 128) -> dict:
     table, which = torch.unique(found.tried["match"], dim=0, return_inverse=True)
     R = L2 @ e.poses.P[:, :3, :3] @ L1.T
     t = e.poses.P[:, :3, 3] @ L2.T
-    picture = lambda x: base64.b64encode(webp(F.interpolate(x[None].float(), scale_factor=3, mode="bicubic").clamp(0, 255)[0].to(torch.uint8).numpy(), 288, 60)).decode()
-    return {"images": [picture(x) for x in case.images], "size": list(case.images.shape[-2:]), "boxes": [b.round().tolist() for b in case.boxes], "A": [[round(float(a), 3) for a in row] for row in e.A],
-            "first": _drawn(e.first, L1), "second": _drawn(e.second, L2), "truth": _drawn(case.solid, L2), "R": [[round(x, 4) for x in r.flatten().tolist()] for r in R], "t": [[round(x, 3) for x in row] for row in t.tolist()],
-            "rotation": e.poses.rotation.tolist(), "translation": e.poses.translation.tolist(), "D": [[[round(float(min(d, 999.0)), 2) for d in row] for row in f] for f in D.tolist()],
+    picture = lambda x: base64.b64encode(webp(F.interpolate(x[None].float(), scale_factor=3,
+                                                            mode="bicubic").clamp(0,
+            255)[0].to(torch.uint8).numpy(), 288, 60)).decode()
+    return {"images": [picture(x) for x in case.images], "size": list(case.images.shape[-2:]),
+            "boxes": [b.round().tolist() for b in case.boxes],
+            "A": [[round(float(a), 3) for a in row] for row in e.A], "first": _drawn(e.first, L1),
+            "second": _drawn(e.second, L2), "truth": _drawn(case.solid, L2),
+            "R": [[round(x, 4) for x in r.flatten().tolist()] for r in R],
+            "t": [[round(x, 3) for x in row] for row in t.tolist()],
+            "rotation": e.poses.rotation.tolist(), "translation": e.poses.translation.tolist(),
+            "D": [[[round(float(min(d, 999.0)), 2) for d in row] for row in f] for f in D.tolist()],
             "table": table.tolist(), "pose": _packed(found.tried["pose"], np.uint8), "which": _packed(which, np.uint16)}
 
+# %% ../../nbs/shape3d/associative3d.ipynb #305bf5f1
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's data"
 viewer_html = """
 <div class="row"><canvas id="pair" aria-label="Both photographs; lines are affinities"></canvas></div>
 <div class="row three"><figure><canvas id="one" tabindex="0" aria-label="Reconstruction from image 1"></canvas><figcaption>image 1 alone</figcaption></figure>
@@ -2107,10 +2560,14 @@ viewer_js = """async (root, data) => {
   new ResizeObserver(draw).observe(part("pair").parentElement);
 }"""
 
+# %% ../../nbs/shape3d/associative3d.ipynb #c8915f17
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's script"
 def search_viewer(case: Case, picture):
     "The exhibit: images, reconstructions, the stitched scene, and the search that lowers the objective."
     from paper_kit.kit.show import bespoke
-    return bespoke("Stitching two views", viewer_js, viewer_data(case), picture, html=viewer_html, css=viewer_css, height=960)
+    return bespoke("Stitching two views", viewer_js, viewer_data(case), picture, html=viewer_html,
+                   css=viewer_css, height=960)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #8e248724
 #| code-fold: true
@@ -2123,25 +2580,34 @@ def subset(quality: Float[ndarray, "pairs"], share: float) -> Float[ndarray, "pa
     chosen[np.argsort(-quality, kind="stable")[:max(1, round(share*len(quality)))]] = 1
     return chosen
 
-def mean_and_spread(values) -> tuple[float, float]: return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def mean_and_spread(values) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 SHARES = (("All_top25", 0.25), ("All_top50", 0.5), ("All_top75", 0.75))
 
 def row_of(compared: dict, name: str) -> dict[str, float]:
     "Table 1's numbers of one method on one set of evidence."
     judged = judged_of(compared["judged"][name])
-    return {c: ap(judged, c) for c in columns} | {k: ap(judged, "All", subset(compared["quality"], share)) for k, share in SHARES}
+    return ({c: ap(judged, c) for c in columns}
+            | {k: ap(judged, "All", subset(compared["quality"], share)) for k, share in SHARES})
 
+# %% ../../nbs/shape3d/associative3d.ipynb #4694a400
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def table_1(results: dict) -> pd.DataFrame:
     "Means over the training seeds."
     import pandas as pd
     runs = [r["compared"] for r in results["seeds"]]
-    names = [*METHODS, "Associative3D, released weights", "one view", "one view, moved by the top-1 pose", "true pose, no matching", "true matching, top-1 pose", "true pose and matching"]
+    names = [*METHODS, "Associative3D, released weights", "one view",
+             "one view, moved by the top-1 pose", "true pose, no matching",
+             "true matching, top-1 pose", "true pose and matching"]
     def row(name):
         every = [row_of(r, name) for r in runs]
         mean = {k: float(np.mean([e[k] for e in every])) for k in every[0]}
-        return {"method": name, **{k: round(v, 1) for k, v in mean.items()}, "± (seeds)": round(mean_and_spread([e["All"] for e in every])[1], 1),
-                "All at 1.25 m": round(float(np.mean([r["All at 1.25 m"][name] for r in runs])), 1) if name in METHODS else math.nan}
+        return {"method": name, **{k: round(v, 1) for k, v in mean.items()},
+                "± (seeds)": round(mean_and_spread([e["All"] for e in every])[1], 1),
+                "All at 1.25 m": round(float(np.mean([r["All at 1.25 m"][name] for r in runs])), 1)
+                if name in METHODS else math.nan}
     return pd.DataFrame([row(n) for n in names])
 
 # %% ../../nbs/shape3d/associative3d.ipynb #7df6beea
@@ -2150,7 +2616,9 @@ def table_1(results: dict) -> pd.DataFrame:
 def table_2(results: dict) -> pd.DataFrame:
     import pandas as pd
     found = [r["affinity"]["Table 2"] for r in results["seeds"]]
-    return pd.DataFrame([{"measure": m, **{k: round(float(np.mean([f[m][k] for f in found])), 2) for k in found[0][m]}} for m in ("AUROC", "Correlation")])
+    return pd.DataFrame([{"measure": m,
+                          **{k: round(float(np.mean([f[m][k] for f in found])), 2) for k in found[0][m]}}
+                         for m in ("AUROC", "Correlation")])
 
 def table_3(results: dict) -> pd.DataFrame:
     import pandas as pd
@@ -2160,7 +2628,9 @@ def table_3(results: dict) -> pd.DataFrame:
 def pose_row(error: Float[ndarray, "pairs 2"]) -> dict[str, float]:
     "Medians, means, shares within 1 m and 30 degrees."
     t, R = error.T
-    return {"trans_median_m": np.median(t), "trans_mean_m": t.mean(), "trans_le_1m_pct": 100*(t <= 1).mean(), "rot_median_deg": np.median(R), "rot_mean_deg": R.mean(), "rot_le_30deg_pct": 100*(R <= 30).mean()}
+    return {"trans_median_m": np.median(t), "trans_mean_m": t.mean(),
+            "trans_le_1m_pct": 100*(t <= 1).mean(), "rot_median_deg": np.median(R),
+            "rot_mean_deg": R.mean(), "rot_le_30deg_pct": 100*(R <= 30).mean()}
 
 def table_4(results: dict) -> pd.DataFrame:
     import pandas as pd
@@ -2170,6 +2640,9 @@ def table_4(results: dict) -> pd.DataFrame:
         rows.append({"method": name, **{k: round(float(np.mean([e[k] for e in every])), 2) for k in every[0]}})
     return pd.DataFrame(rows)
 
+# %% ../../nbs/shape3d/associative3d.ipynb #2b3a48af
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def merge_table(results: dict, names: dict, label: str) -> pd.DataFrame:
     "Two merging rules on the better half of the pairs, and the second row less the first."
     import pandas as pd
@@ -2180,11 +2653,15 @@ def merge_table(results: dict, names: dict, label: str) -> pd.DataFrame:
             every.append({c: ap(judged_of(r["compared"]["judged"][name]), c, half) for c in columns})
         return {c: float(np.mean([e[c] for e in every])) for c in columns}
     (a, first), (b, second) = ((k, row(v)) for k, v in names.items())
-    rows = [{label: a, **first}, {label: b, **second}, {label: "improvement", **{c: second[c] - first[c] for c in columns}}]
+    rows = [{label: a, **first}, {label: b, **second},
+            {label: "improvement", **{c: second[c] - first[c] for c in columns}}]
     return pd.DataFrame(rows).round(1)
 
-def table_5(results: dict): return merge_table(results, {"random rot": "Associative3D", "average rot": "average rotation"}, "merge")
-def table_6(results: dict): return merge_table(results, {"average shape": "average shape", "random shape": "Associative3D"}, "merge")
+def table_5(results: dict):
+    return merge_table(results, {"random rot": "Associative3D", "average rot": "average rotation"}, "merge")
+
+def table_6(results: dict):
+    return merge_table(results, {"average shape": "average shape", "random shape": "Associative3D"}, "merge")
 
 # %% ../../nbs/shape3d/associative3d.ipynb #c6eb1b16
 #| code-fold: true
@@ -2193,14 +2670,23 @@ def table_e1(results: dict) -> pd.DataFrame:
     "Evidence E2 at calibrated noise: all methods, three seeds."
     import pandas as pd
     runs = results["dials"]["calibrated"]
-    return pd.DataFrame([{"method": n, **{k: round(float(np.mean([row_of(r, n)[k] for r in runs])), 1) for k in (*columns, *(k for k, _ in SHARES))}} for n in (*METHODS, "Associative3D, released weights", "average rotation", "true pose and matching")])
+    return pd.DataFrame([{"method": n,
+                          **{k: round(float(np.mean([row_of(r, n)[k] for r in runs])), 1)
+                             for k in (*columns, *(k for k, _ in SHARES))}}
+                         for n in (*METHODS, "Associative3D, released weights",
+                                   "average rotation", "true pose and matching")])
 
 def table_e2(results: dict) -> pd.DataFrame:
     "All AP on evidence E2 over the knobs."
     import pandas as pd
     d, rows = results["dials"], []
-    for label, group in (("single-view noise ×", d["noise"]), ("rooms with a set of twins", d["twins"]), ("objects in a room", d["objects"]), ("bins rotation × translation", d["bins"]), ("models", {"all": d["symmetric"], "no symmetric ones": d["asymmetric"]})):
-        for value, runs in group.items(): rows.append({"knob": f"{label} {value}", **{n: round(float(np.mean([ap(judged_of(r["judged"][n])) for r in runs])), 1) for n in (*METHODS, "average rotation")}})
+    for label, group in (("single-view noise ×", d["noise"]), ("rooms with a set of twins", d["twins"]),
+                         ("objects in a room", d["objects"]), ("bins rotation × translation", d["bins"]),
+                         ("models", {"all": d["symmetric"], "no symmetric ones": d["asymmetric"]})):
+        for value, runs in group.items():
+            rows.append({"knob": f"{label} {value}",
+                         **{n: round(float(np.mean([ap(judged_of(r["judged"][n])) for r in runs])), 1)
+                            for n in (*METHODS, "average rotation")}})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/shape3d/associative3d.ipynb #9c4d6931
@@ -2213,6 +2699,8 @@ def known(words: str) -> Predicate:
 
 _gains = [f"gain {k}" for k in ("Trans", "Shape", "Rot", "Scale")]
 _e2 = [f"E2 without symmetric models: {k} rotation" for k in ("average", "random")]
+
+# %% ../../nbs/shape3d/associative3d.ipynb #f9b6437c
 predicates = {
     "C1": replicates("E2: gain over the best other", 100,
                      "AP of Associative3D exceeds the best of the others (test pairs resampled)"),
@@ -2241,16 +2729,17 @@ predicates = {
                      "on the trained branches, AP of Associative3D exceeds the best of the others"),
     "E2": all_below("largest difference to brute force", 1e-4) & all_below("time of 10 objects (seconds)", 2.0)}
 
-
 # %% ../../nbs/shape3d/associative3d.ipynb #3e548cff
 #| code-fold: true
 #| code-summary: "Exported source: the numbers of the claims"
 def gains(runs: list[dict], column: str = "All", times=None) -> list[float]:
     "AP of Associative3D less Feedforward, a number a run."
-    return [ap(judged_of(r["judged"]["Associative3D"]), column, times and times(r)) - ap(judged_of(r["judged"]["Feedforward"]), column, times and times(r)) for r in runs]
+    return [ap(judged_of(r["judged"]["Associative3D"]), column, times and times(r))
+            - ap(judged_of(r["judged"]["Feedforward"]), column, times and times(r)) for r in runs]
 
 def bootstrap_gains(runs: list[dict], replicates: int, seed: int) -> list[float]:
-    "Paired bootstrap: pairs of each run resampled, AP of Associative3D less the largest of the three others, mean over the runs."
+    """Paired bootstrap: pairs of each run resampled, AP of Associative3D less the largest of the three others, mean
+    over the runs."""
     random, out = np.random.default_rng([seed, 9]), []
     judged = [{n: judged_of(r["judged"][n]) for n in METHODS} for r in runs]
     for _ in range(replicates):
@@ -2272,38 +2761,81 @@ def claim_values(results: dict, replicates: int, seed: int) -> dict[str, dict]:
     aps = lambda group, name, times=None: [ap(judged_of(r["judged"][name]), "All", times and times(r)) for r in group]
     half = lambda r: subset(r["quality"], 0.5)
     twins = list(dials["twins"])
-    found = {"C1": {"E2: gain over the best other": bootstrap_gains(dials["calibrated"], replicates, seed)}, "E1": {"E1: gain over the best other": bootstrap_gains(runs, replicates, seed)}}
+    found = {"C1": {"E2: gain over the best other": bootstrap_gains(dials["calibrated"], replicates, seed)},
+             "E1": {"E1: gain over the best other": bootstrap_gains(runs, replicates, seed)}}
     found["C2"] = {f"gain {c}": gains(runs, c) for c in ("Trans", "Shape", "Rot", "Scale")}
-    found["C3"] = {"gain by subset": np.array([gains(runs, "All", lambda r, k=k: subset(r["quality"], k)) for k in (0.25, 0.5, 0.75, 1.0)]).T.tolist(), "E2: gain by noise": np.array([gains(g) for g in dials["noise"].values()]).T.tolist()}
-    found["C4"] = {f"{m}, {word}": aps(dials["twins"][key], m) for word, key in (("no twins", twins[0]), ("many twins", twins[-1])) for m in ("Feedforward", "Raw Affinity")}
+    found["C3"] = {"gain by subset": np.array([gains(runs, "All", lambda r, k=k: subset(r["quality"], k))
+                                               for k in (0.25, 0.5, 0.75, 1.0)]).T.tolist(),
+                   "E2: gain by noise": np.array([gains(g) for g in dials["noise"].values()]).T.tolist()}
+    found["C4"] = {f"{m}, {word}": aps(dials["twins"][key], m)
+                   for word, key in (("no twins", twins[0]), ("many twins", twins[-1]))
+                   for m in ("Feedforward", "Raw Affinity")}
     two = [r["affinity"]["Table 2"] for r in results["seeds"]]
-    found["C5"] = {f"{m} {k}": [t[m][k] for t in two] for m in ("AUROC", "Correlation") for k in ("Category", "Model | Category", "Instance | Model")}
+    found["C5"] = {f"{m} {k}": [t[m][k] for t in two] for m in ("AUROC", "Correlation")
+                   for k in ("Category", "Model | Category", "Instance | Model")}
     three = [r["affinity"] for r in results["seeds"]]
-    found["C6"] = {k: [t["Table 3"][k] for t in three] for k in three[0]["Table 3"]} | {"positives": [t["positives"] for t in three]}
-    rows = {word: [pose_row(r["pose"][name]) for r in runs] for word, name in (("top-1", "Top-1"), ("Associative3D", "Associative3D"))}
-    found["C7"] = {f"share within {what}, {word}": [r[key] for r in every] for word, every in rows.items() for what, key in (("1 m", "trans_le_1m_pct"), ("30 degrees", "rot_le_30deg_pct"))}
+    found["C6"] = ({k: [t["Table 3"][k] for t in three] for k in three[0]["Table 3"]}
+                   | {"positives": [t["positives"] for t in three]})
+    rows = {word: [pose_row(r["pose"][name]) for r in runs]
+            for word, name in (("top-1", "Top-1"), ("Associative3D", "Associative3D"))}
+    found["C7"] = {f"share within {what}, {word}": [r[key] for r in every] for word, every in rows.items()
+                   for what, key in (("1 m", "trans_le_1m_pct"), ("30 degrees", "rot_le_30deg_pct"))}
     curves = [r["validation"] for r in results["seeds"]]
-    found["C8"] = {"rotation, top 1": [c["rotation"][0] for c in curves], "rotation, top 3": [c["rotation"][2] for c in curves], "translation, top 1": [c["translation"][0] for c in curves], "translation, top 10": [c["translation"][min(9, len(c["translation"]) - 1)] for c in curves]}
+    found["C8"] = {"rotation, top 1": [c["rotation"][0] for c in curves],
+                   "rotation, top 3": [c["rotation"][2] for c in curves],
+                   "translation, top 1": [c["translation"][0] for c in curves],
+                   "translation, top 10": [c["translation"][min(9, len(c["translation"]) - 1)] for c in curves]}
     plain = dials["asymmetric"]
-    found["C9"] = {"random rotation": aps(runs, "Associative3D", half), "average rotation": aps(runs, "average rotation", half), "average shape": aps(runs, "average shape", half), "random shape": aps(runs, "Associative3D", half),
-                   "E2 without symmetric models: average rotation": aps(plain, "average rotation"), "E2 without symmetric models: random rotation": aps(plain, "Associative3D")}
+    found["C9"] = {"random rotation": aps(runs, "Associative3D", half),
+                   "average rotation": aps(runs, "average rotation", half),
+                   "average shape": aps(runs, "average shape", half),
+                   "random shape": aps(runs, "Associative3D", half),
+                   "E2 without symmetric models: average rotation": aps(plain,
+            "average rotation"), "E2 without symmetric models: random rotation": aps(plain, "Associative3D")}
     found["C10"] = {"one view": aps(runs, "one view"), "Feedforward": aps(runs, "Feedforward")}
     n = min(len(runs), len(results["regression"]))
     off = [np.asarray(r["R"]) for r in results["regression"][:n]]
-    found["C11"] = {"median rotation error, classification": [float(np.median(r["pose"]["Top-1"][:, 1])) for r in runs[:n]], "median rotation error, regression": [float(np.median(o)) for o in off],
-                    "share of regression errors from 30 to 60 degrees": [float(((o > 30) & (o < 60)).mean()) for o in off]}
+    found["C11"] = {"median rotation error, classification": [float(np.median(r["pose"]["Top-1"][:, 1]))
+                                                              for r in runs[:n]],
+                    "median rotation error, regression": [float(np.median(o))
+                                                          for o in off],
+                    "share of regression errors from 30 to 60 degrees": [float(((o > 30) & (o < 60)).mean())
+            for o in off]}
     best = [(s["regret"][list(s["counts"]).index(128)][s["small"]] < 1e-4) for s in dials["search"]]
     found["C12"] = {"best_of_128_is_the_optimum": np.concatenate(best).astype(int).tolist()}
-    found["E2"] = {"largest difference to brute force": [s["gap"] for s in dials["search"]], "time of 10 objects (seconds)": [dials["stopwatch"]["seconds"]]}
+    found["E2"] = {"largest difference to brute force": [s["gap"]
+                                                         for s in dials["search"]],
+                   "time of 10 objects (seconds)": [dials["stopwatch"]["seconds"]]}
     return found
 
 # %% ../../nbs/shape3d/associative3d.ipynb #a0811014
-WHY = dict.fromkeys(predicates, "") | {
-    "C2": "Translation keeps its level, the other three fall, because merging leaves one chance where two copies had two; but what the claim is about, a gain in translation, is not there (see C7), and the seeds differ by more than the bound.",
-    "C3": "In the mean both gains fall as claimed: on E1 from 0.9 (top 25) to 0.4, 0.3 and -0.3, on E2 from 12.4 to 1.3, 0.1 and 0.0. But on E1 the steps are tenths and the seeds points apart, and at two and three times the noise hardly a prediction is right, so that there is nothing left to fall.",
-    "C4": "Raw Affinity merges every object of view 1 with its most similar one, whether it is in the other view or not; in rooms without twins most of these merges are still wrong, because the views share only some of their objects.",
-    "C5": "Categories: yes. But in these rooms four of five same-category pairs across views are of one model, and of those only two in five are the same object (the identical chairs), so the model is hardly a cue for correspondence, and training finds none; place and size in the room separate instances better than chance. SUNCG has thousands of models and fewer twins.",
-    "C7": "The candidates are there: in 85 of 100 pairs one of the 30 poses is within 1 m. The evidence does not point to it: of the two matches in a pair one in three is of the same object, another has a detection on one side that lies on no object, and even true partners lie half a metre apart under the true pose.",
-    "C9": "Averaged rotations hurt where they should. In the mean they hurt without symmetric models too (28.8 to 23.9 on E2), since single-view rotations that are off by a quarter or half turn have several modes on any object; by how much differs too much between seeds to call it. Averaged and picked shapes make no difference.",
-    "C10": "A view alone is judged in its own frame, where no relative pose can be wrong; Feedforward places half of its objects by a top-1 pose that is within 1 m in four pairs of ten. Moved by that pose, one view alone is worse than Feedforward (Table 1).",
-    "E1": "Two merges of three join what is not one object, and right ones cost as well: with single views as they are here, the oracle that knows pose and matching has 14.0, and the one that knows the pose and merges nothing 15.8 (Table 1)."}
+WHY = dict.fromkeys(predicates,
+                    "") | {
+                           "C2": "Translation keeps its level, the other three fall, because merging "
+                           "leaves one chance where two copies had two; but what the claim is about, a gain in "
+                           "translation, is not there (see C7), and the seeds differ by more than the bound.",
+                           "C3": "In the mean both gains fall as claimed: on E1 from 0.9 (top 25) to 0.4, 0.3 and "
+    "-0.3, on E2 from 12.4 to 1.3, 0.1 and 0.0. But on E1 the steps are tenths and the seeds points "
+    "apart, and at two and three times the noise hardly a prediction is right, so that there is "
+    "nothing left to fall.",
+    "C4": "Raw Affinity merges every object of view 1 with its most similar one, whether it is "
+    "in the other view or not; in rooms without twins most of these merges are still wrong, because "
+    "the views share only some of their objects.",
+    "C5": "Categories: yes. But in these rooms four of five same-category pairs across views "
+    "are of one model, and of those only two in five are the same object (the identical chairs), so "
+    "the model is hardly a cue for correspondence, and training finds none; place and size in the "
+    "room separate instances better than chance. SUNCG has thousands of models and fewer twins.",
+    "C7": "The candidates are there: in 85 of 100 pairs one of the 30 poses is within 1 m. The "
+    "evidence does not point to it: of the two matches in a pair one in three is of the same "
+    "object, another has a detection on one side that lies on no object, and even true partners lie "
+    "half a metre apart under the true pose.",
+    "C9": "Averaged rotations hurt where they should. In the mean they hurt without symmetric "
+    "models too (28.8 to 23.9 on E2), since single-view rotations that are off by a quarter or half "
+    "turn have several modes on any object; by how much differs too much between seeds to call it. "
+    "Averaged and picked shapes make no difference.",
+    "C10": "A view alone is judged in its own frame, where no relative pose can be wrong; "
+    "Feedforward places half of its objects by a top-1 pose that is within 1 m in four pairs of "
+    "ten. Moved by that pose, one view alone is worse than Feedforward (Table 1).",
+    "E1": "Two merges of three join what is not one object, and right ones cost as well: with "
+    "single views as they are here, the oracle that knows pose and matching has 14.0, and the one "
+    "that knows the pose and merges nothing 15.8 (Table 1)."}

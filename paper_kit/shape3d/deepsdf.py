@@ -17,8 +17,10 @@ from torch import nn
 from ..kit.claims import Predicate, above, all_of, falls, less, more, none_of, rises, sign_test, within
 from ..kit.files import PaperKitError
 from ..kit.geometry import cameras_on_sphere, intrinsics, invert, look_at, project, rays, unproject
-from ..kit.mesh import Mesh, components, euler_number, face_normals, is_watertight, sample_surface, signed_distance, volume
-from ..kit.metrics import chamfer, earth_movers, intersection_over_union, mesh_accuracy, mesh_completion, normal_consistency
+from ..kit.mesh import (Mesh, components, euler_number, face_normals, is_watertight,
+                                sample_surface, signed_distance, volume)
+from ..kit.metrics import (chamfer, earth_movers, intersection_over_union, mesh_accuracy,
+                                   mesh_completion, normal_consistency)
 from ..kit.nn import CoordinateMLP, from_old_weight_norm, load_strict, parameter_bytes, parameter_count, seeded
 from ..kit.points import depth_normals, k_nearest, nearest, to_unit_sphere
 from ..kit.rays import depth_map, field_normals, field_picture, mesh_picture, sphere_trace, viewpoint
@@ -64,14 +66,17 @@ def clamped_l1(prediction: Float[Tensor, "*n"], sdf: Float[Tensor, "*n"], delta:
     return (clamp(prediction, delta) - clamp(sdf, delta)).abs()
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #614cc67c
-def decoder(code_length: int = 256, width: int = 512, depth: int = 8, dropout: float = 0.2, skip: bool = True) -> CoordinateMLP:
+def decoder(code_length: int = 256, width: int = 512, depth: int = 8, dropout: float = 0.2,
+            skip: bool = True) -> CoordinateMLP:
     """f_theta of Section 4: `depth` hidden layers of `width` units, [z, x] again in the middle, tanh at the end.
 
-    `code_length` 0 gives the network of a single shape. Raises `PaperKitError` when the code is too long for the width."""
-    return CoordinateMLP(3, 1, latent=code_length, width=width, depth=depth, skips=(depth//2,) if skip else (), weight_norm=True,
-                         dropout=dropout, output="tanh")
+    `code_length` 0 gives the network of a single shape. Raises `PaperKitError` when the code is too long for the
+    width."""
+    return CoordinateMLP(3, 1, latent=code_length, width=width, depth=depth,
+                         skips=(depth//2,) if skip else (), weight_norm=True, dropout=dropout, output="tanh")
 
-def evaluate(network: CoordinateMLP, code: Float[Tensor, "*codes latent"] | None, x: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+def evaluate(network: CoordinateMLP, code: Float[Tensor, "*codes latent"] | None,
+             x: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
     "f_theta(z, x) without the last axis of length one; `code` None for a single-shape network."
     return (network(x) if code is None else network(x, code)).squeeze(-1)
 
@@ -79,8 +84,8 @@ def evaluate(network: CoordinateMLP, code: Float[Tensor, "*codes latent"] | None
 def load_released(state: dict, network: CoordinateMLP | None = None) -> CoordinateMLP:
     """A decoder with the weights of a released checkpoint (the dictionary itself, or its "model_state_dict").
 
-    Read the file with `torch.load(path, map_location="cpu", weights_only=True)`. Raises `PaperKitError` listing names and shapes
-    that do not fit."""
+    Read the file with `torch.load(path, map_location="cpu", weights_only=True)`. Raises `PaperKitError` listing
+    names and shapes that do not fit."""
     return load_strict(network or decoder(), from_old_weight_norm(state.get("model_state_dict", state)))
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #351ed730
@@ -101,7 +106,8 @@ def _draw_network(axes, network: CoordinateMLP, title: str) -> None:
         if i in network.skips:
             axes.plot([0, 0, i + 0.52], [0.35, 0.72, 0.72], color="black", lw=0.9)
             axes.annotate("", (i + 0.52, 0.06), (i + 0.52, 0.73), arrowprops={"arrowstyle": "->", "lw": 0.9})
-            axes.text(i + 0.52, -0.5, f"{layers[i-1].out_features} + {entry} = {layer.in_features}", ha="center", fontsize=8, color=palette["grey"])
+            axes.text(i + 0.52, -0.5, f"{layers[i-1].out_features} + {entry} = {layer.in_features}",
+                      ha="center", fontsize=8, color=palette["grey"])
     axes.text(len(layers) + 0.62, 0, "SDF", ha="center", va="center", fontsize=9)
     axes.set(xlim=(-0.6, len(layers) + 0.9), ylim=(-0.6, 0.9), title=title)
     axes.axis("off")
@@ -116,10 +122,13 @@ def figure_3(width: int = 512, code_length: int = 256):
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #a9d7f893
 def visible_points(mesh: Mesh, views: int = 100, size: int = 80, radius: float = 3.0) -> dict:
-    """P_s of Section 5: surface points [n, 3] that cameras around the mesh (inside the unit sphere) see, their `normals` turned
-    towards the camera; the share of `two_sided` triangles and of `wrong` observations, and whether the mesh is `rejected`."""
-    K = intrinsics(size, size, 2*math.degrees(math.asin(1.05/radius)), dtype=mesh.vertices.dtype, device=mesh.vertices.device)
-    normal, points, normals, sides = face_normals(mesh), [], [], torch.zeros(len(mesh.faces), 2, dtype=torch.long, device=mesh.faces.device)
+    """P_s of Section 5: surface points [n, 3] that cameras around the mesh (inside the unit sphere) see, their
+    `normals` turned towards the camera; the share of `two_sided` triangles and of `wrong` observations, and whether
+    the mesh is `rejected`."""
+    K = intrinsics(size, size, 2*math.degrees(math.asin(1.05/radius)), dtype=mesh.vertices.dtype,
+                   device=mesh.vertices.device)
+    normal, points, normals, sides = (face_normals(mesh), [], [],
+                                      torch.zeros(len(mesh.faces), 2, dtype=torch.long, device=mesh.faces.device))
     for T in cameras_on_sphere(views, radius, dtype=mesh.vertices.dtype, device=mesh.vertices.device):
         depth, face = depth_map(mesh, K, T, size, size)
         hit = face >= 0
@@ -134,9 +143,10 @@ def visible_points(mesh: Mesh, views: int = 100, size: int = 80, radius: float =
             "rejected": two_sided > 0.03 or wrong > 0.02}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #500887e4
-def voted_distance(x: Float[Tensor, "n 3"], surface: Float[Tensor, "m 3"], normals: Float[Tensor, "m 3"], plane_within: float = 0.0,
-                   votes: int = 11) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
-    "Signed distance of `x` to oriented points and whether the vote on the sign was unanimous. Raises `PaperKitError` for fewer points than votes."
+def voted_distance(x: Float[Tensor, "n 3"], surface: Float[Tensor, "m 3"], normals: Float[Tensor, "m 3"],
+                   plane_within: float = 0.0, votes: int = 11) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
+    """Signed distance of `x` to oriented points and whether the vote on the sign was unanimous. Raises `PaperKitError`
+    for fewer points than votes."""
     squared, index = k_nearest(x, surface, votes)
     side = ((x[:, None] - surface[index])*normals[index]).sum(-1)
     front = (side > 0).sum(1)
@@ -148,7 +158,8 @@ def voted_distance(x: Float[Tensor, "n 3"], surface: Float[Tensor, "m 3"], norma
 TRAINING = {"near": 47/50, "variances": (0.005, 0.0005)}
 TESTING = {"near": 45/50, "variances": (0.05, 0.0005)}
 
-def sample_locations(mesh: Mesh, count: int, generator: Generator | None = None, near: float = 47/50, variances=(0.005, 0.0005)) -> Float[Tensor, "count 3"]:
+def sample_locations(mesh: Mesh, count: int, generator: Generator | None = None, near: float = 47/50,
+                     variances=(0.005, 0.0005)) -> Float[Tensor, "count 3"]:
     "Points to ask the distance of: the share `near` around the surface, the rest uniform in [-1, 1]^3."
     each = round(count*near/2)
     surface = sample_surface(mesh, each, generator).points
@@ -156,30 +167,37 @@ def sample_locations(mesh: Mesh, count: int, generator: Generator | None = None,
     moved = [surface + math.sqrt(v)*n for v, n in zip(variances, noise)]
     return torch.cat([*moved, 2*torch.rand(count - 2*each, 3, generator=generator, dtype=surface.dtype) - 1])
 
-def sdf_samples(mesh: Mesh, count: int, generator: Generator | None = None, cameras: int = 0, size: int = 80, near: float = 47/50,
-                variances=(0.005, 0.0005)) -> dict:
-    """Samples of Eq. 6 for a mesh inside the unit sphere, as in the published files: {"pos": [n, 4], "neg": [m, 4]} with rows (x, y, z, sdf).
+# %% ../../nbs/shape3d/deepsdf.ipynb #f230ad24
+def sdf_samples(mesh: Mesh, count: int, generator: Generator | None = None, cameras: int = 0, size: int = 80,
+                near: float = 47/50, variances=(0.005, 0.0005)) -> dict:
+    """Samples of Eq. 6 for a mesh inside the unit sphere, as in the published files: {"pos": [n, 4], "neg": [m, 4]}
+    with rows (x, y, z, sdf).
 
-    `cameras` 0 takes the exact distance, for closed and clean meshes; else the points that so many cameras see, with the vote.
-    Raises `PaperKitError` for a mesh that the cameras see from both sides, and when one of the signs does not occur."""
+    `cameras` 0 takes the exact distance, for closed and clean meshes; else the points that so many cameras see, with
+    the vote. Raises `PaperKitError` for a mesh that the cameras see from both sides, and when one of the signs does
+    not occur."""
     x = sample_locations(mesh, count, generator, near, variances)
     if cameras:
         seen = visible_points(mesh, cameras, size)
         if seen["rejected"]:
-            raise PaperKitError("the mesh is not closed", expected="at most 3 percent two-sided triangles and 2 percent wrong observations",
-                                found=f"{100*seen['two_sided']:.1f} and {100*seen['wrong']:.1f} percent", next_step="leave it out, or close it")
+            raise PaperKitError("the mesh is not closed",
+                                expected="at most 3 percent two-sided triangles and 2 percent wrong observations",
+                                found=f"{100*seen['two_sided']:.1f} and {100*seen['wrong']:.1f} percent",
+                                next_step="leave it out, or close it")
         s, sure = voted_distance(x, seen["points"], seen["normals"], math.sqrt(min(variances)))
         x, s = x[sure], s[sure]
     else: s = signed_distance(mesh, x)
     rows = torch.cat([x, s[:, None]], -1)
     parts = {"pos": rows[s > 0], "neg": rows[s <= 0]}
     if min(map(len, parts.values())) == 0:
-        raise PaperKitError("all samples have the same sign", expected="some inside, some outside", found=f"{len(rows)} samples", next_step="look at the mesh")
+        raise PaperKitError("all samples have the same sign", expected="some inside, some outside",
+                            found=f"{len(rows)} samples", next_step="look at the mesh")
     return parts
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #f1d1ffe8
 def soiled(mesh: Mesh, shrink: float = 0.96, turned: float = 0.3, generator: Generator | None = None) -> Mesh:
-    "The mesh with a second wall inside, a partition across the middle and the share `turned` of its triangles turned round."
+    """The mesh with a second wall inside, a partition across the middle and the share `turned` of its triangles turned
+    round."""
     v, n = mesh.vertices, len(mesh.vertices)
     centre, half = v.mean(0), 0.4*(v.amax(0) - v.amin(0))
     corners = v.new_tensor([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])*half + centre
@@ -191,16 +209,19 @@ def soiled(mesh: Mesh, shrink: float = 0.96, turned: float = 0.3, generator: Gen
 def balanced(parts: dict, count: int, generator: Generator | None = None) -> Float[Tensor, "count 4"]:
     "`count` rows drawn with replacement, half of them positive and half negative."
     half = count//2
-    rows = [parts[k][torch.randint(len(parts[k]), (n,), generator=generator)] for k, n in (("pos", count - half), ("neg", half))]
+    rows = [parts[k][torch.randint(len(parts[k]), (n,), generator=generator)]
+            for k, n in (("pos", count - half), ("neg", half))]
     return torch.cat(rows)
 
-def fit_shape(parts: dict, steps: int, batch: int = 4096, width: int = 128, depth: int = 8, delta: float = 0.1, rate: float = 2e-3, seed: int = 0,
-              device=None, progress: Callable | None = None, checkpoint=None) -> dict:
-    "Train the network of Figure 3a on samples of one shape (Eqs. 2 to 4); returns its state, its `shape` and the history."
+def fit_shape(parts: dict, steps: int, batch: int = 4096, width: int = 128, depth: int = 8, delta: float = 0.1,
+              rate: float = 2e-3, seed: int = 0, device=None, progress: Callable | None = None,
+              checkpoint=None) -> dict:
+    """Train the network of Figure 3a on samples of one shape (Eqs. 2 to 4); returns its state, its `shape` and the
+    history."""
     with seeded(seed): network = decoder(0, width, depth, 0.0)
     def loss(rows): return clamped_l1(evaluate(network, None, rows[:, :3]), rows[:, 3], delta).mean()
-    history = train(network, loss, steps, lambda step, generator: balanced(parts, batch, generator), rate=rate, schedule=halve(0.2), seed=seed,
-                    device=device, progress=progress, checkpoint=checkpoint)
+    history = train(network, loss, steps, lambda step, generator: balanced(parts, batch, generator), rate=rate,
+                    schedule=halve(0.2), seed=seed, device=device, progress=progress, checkpoint=checkpoint)
     return {"state": network.state_dict(), "shape": [0, width, depth], "loss": history["loss"]}
 
 def restore(fitted: dict, device=None) -> CoordinateMLP:
@@ -210,25 +231,30 @@ def restore(fitted: dict, device=None) -> CoordinateMLP:
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #49455724
 @torch.no_grad()
-def field_grid(field: Callable, resolution: int = 128, coarse: int = 32, low: float = -1.0, high: float = 1.0, chunk: int = 65536,
-               device=None) -> Float[Tensor, "n n n"]:
-    """Values of `field` (points [m, 3] -> [m]) at the corners of resolution^3 cells, where coarse * 2^k cells make the resolution.
+def field_grid(field: Callable, resolution: int = 128, coarse: int = 32, low: float = -1.0, high: float = 1.0,
+               chunk: int = 65536, device=None) -> Float[Tensor, "n n n"]:
+    """Values of `field` (points [m, 3] -> [m]) at the corners of resolution^3 cells, where coarse * 2^k cells make the
+    resolution.
 
-    Only the first grid is full; then what lies within 1.5 cell diagonals of the surface. The rest is interpolated and has the right sign."""
+    Only the first grid is full; then what lies within 1.5 cell diagonals of the surface. The rest is interpolated
+    and has the right sign."""
     if resolution < coarse or resolution % coarse or (resolution//coarse).bit_count() != 1:
-        raise PaperKitError("the grid cannot be refined to this", expected=f"{coarse} times a power of two", found=resolution, next_step="choose another coarse=")
+        raise PaperKitError("the grid cannot be refined to this", expected=f"{coarse} times a power of two",
+                            found=resolution, next_step="choose another coarse=")
     ask = lambda x: torch.cat([field(part) for part in x.split(chunk)])
     values = ask(grid_points(coarse + 1, low, high, device=device).view(-1, 3)).view((coarse + 1,)*3)
     while values.shape[0] <= resolution:
         cells = 2*(values.shape[0] - 1)
         reach = 1.5*math.sqrt(3)*2*(high - low)/cells
-        fine = nn.functional.interpolate(values[None, None], size=(cells + 1,)*3, mode="trilinear", align_corners=True)[0, 0]
+        fine = nn.functional.interpolate(values[None, None], size=(cells + 1,)*3, mode="trilinear",
+                                         align_corners=True)[0, 0]
         doubtful = nn.functional.max_pool3d(-fine.abs()[None, None], 3, 1, 1)[0, 0] > -min(reach, 0.09)
         fine[doubtful] = ask(grid_points(cells + 1, low, high, device=device)[doubtful])
         values = fine
     return values
 
-def extract(network: CoordinateMLP, code: Float[Tensor, "latent"] | None = None, resolution: int = 128, coarse: int = 32) -> Mesh:
+def extract(network: CoordinateMLP, code: Float[Tensor, "latent"] | None = None, resolution: int = 128,
+            coarse: int = 32) -> Mesh:
     "The zero level set by marching cubes over [-1, 1]^3. Raises `PaperKitError` when there is no surface."
     device = next(network.parameters()).device
     values = field_grid(lambda x: evaluate(network, code, x), resolution, min(coarse, resolution), device=device)
@@ -236,9 +262,11 @@ def extract(network: CoordinateMLP, code: Float[Tensor, "latent"] | None = None,
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8bf180e6
 def creature(resolution: int = 64) -> Mesh:
-    "A closed organic mesh of genus 0 inside the unit sphere: smoothly joined balls. The stand-in for the bunny of Figure 2."
-    balls = torch.tensor([[0., 0., -0.25, 0.42], [0.35, 0., 0.2, 0.26], [0.3, 0.14, 0.58, 0.1], [0.3, -0.14, 0.58, 0.1],
-                          [0.22, 0.18, 0.76, 0.08], [0.22, -0.18, 0.76, 0.08], [-0.42, 0., -0.28, 0.14], [0.25, 0.24, -0.5, 0.14], [0.25, -0.24, -0.5, 0.14]])
+    """A closed organic mesh of genus 0 inside the unit sphere: smoothly joined balls. The stand-in for the bunny of
+    Figure 2."""
+    balls = torch.tensor([[0., 0., -0.25, 0.42], [0.35, 0., 0.2, 0.26], [0.3, 0.14, 0.58, 0.1],
+                          [0.3, -0.14, 0.58, 0.1], [0.22, 0.18, 0.76, 0.08], [0.22, -0.18, 0.76, 0.08],
+                          [-0.42, 0., -0.28, 0.14], [0.25, 0.24, -0.5, 0.14], [0.25, -0.24, -0.5, 0.14]])
     x = grid_points(resolution + 1)
     distances = torch.stack([(x - b[:3]).norm(dim=-1) - b[3] for b in balls], -1)
     mesh = marching_cubes(-torch.logsumexp(-distances/0.05, -1)*0.05)
@@ -250,18 +278,23 @@ def single_name() -> str:
     return "bunny" if importlib.util.find_spec("pymeshlab") and importlib.util.find_spec("trimesh") else "creature"
 
 def single_mesh(name: str) -> Mesh:
-    "The one shape of Figure 2, inside the unit sphere: bunny or creature. Raises `PaperKitError` where the bunny's package is missing."
+    """The one shape of Figure 2, inside the unit sphere: bunny or creature. Raises `PaperKitError` where the bunny's
+    package is missing."""
     if name == "creature": return creature()
     from paper_kit.shape3d.worlds import real_mesh
     found = real_mesh(name).mesh
     return Mesh(found.vertices.float(), found.faces)
 
-def single_stage(shape: str, samples: int, steps: int, width: int, depth: int, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+def single_stage(shape: str, samples: int, steps: int, width: int, depth: int, seed: int, device=None,
+                 progress=None, checkpoint=None) -> dict:
     "The single-shape network of Figure 2."
     parts = sdf_samples(single_mesh(shape), samples, torch.Generator().manual_seed(seed))
-    return fit_shape(parts, steps, 2048, width, depth, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    return fit_shape(parts, steps, 2048, width, depth, seed=seed, device=device, progress=progress,
+                     checkpoint=checkpoint)
 
-SINGLE = {"smoke": dict(samples=3000, steps=40, width=32, depth=4), "cpu": dict(samples=100000, steps=1000, width=128, depth=8),
+# %% ../../nbs/shape3d/deepsdf.ipynb #561aeda4
+SINGLE = {"smoke": dict(samples=3000, steps=40, width=32, depth=4),
+          "cpu": dict(samples=100000, steps=1000, width=128, depth=8),
           "gpu": dict(samples=500000, steps=10000, width=512, depth=8)}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #c425c8f8
@@ -283,6 +316,9 @@ def draw_slice(axes, field: Callable, at: float, axis: int = 1, delta: float = 0
     axes.set(xticks=[], yticks=[])
     return picture
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #9f5886bb
+#| code-fold: true
+#| code-summary: "Exported source: the drawing of Figure 2"
 def figure_2(field: Callable, mesh: Mesh, seed: int = 0, size: int = 200):
     "Samples, slice and picture of a single-shape network. A matplotlib figure."
     import matplotlib.pyplot as plt
@@ -294,7 +330,8 @@ def figure_2(field: Callable, mesh: Mesh, seed: int = 0, size: int = 200):
     for inner, name, label in ((True, "vermilion", "inside"), (False, "blue", "outside")):
         axes[0].plot(*near[s == inner][:900, [0, 2]].T, ".", ms=1.6, color=palette[name], label=label)
     axes[0].set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", xticks=[], yticks=[], title="(a) the sign of f")
-    axes[0].legend(loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=2, markerscale=4, fontsize=8, handletextpad=0.1, columnspacing=0.8)
+    axes[0].legend(loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=2, markerscale=4, fontsize=8,
+                   handletextpad=0.1, columnspacing=0.8)
     figure.colorbar(draw_slice(axes[1], field, 0.), ax=axes[1], orientation="horizontal", shrink=0.8, pad=0.04)
     axes[1].set_title("(b) a slice of f")
     axes[2].imshow(field_picture(field, viewpoint(75, 15), size, 36., smooth=2))
@@ -302,6 +339,9 @@ def figure_2(field: Callable, mesh: Mesh, seed: int = 0, size: int = 200):
     axes[2].set_title("(c) the surface f = 0")
     return figure
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #a7f031a2
+#| code-fold: true
+#| code-summary: "Exported source: the drawing of Figure 2"
 def slice_exhibit(field: Callable, title: str, steps: int = 15, size: int = 220):
     "A slider that moves the plane of the slice through the shape. A `kit.show` view."
     import matplotlib.pyplot as plt
@@ -316,12 +356,15 @@ def slice_exhibit(field: Callable, title: str, steps: int = 15, size: int = 220)
     return slider(draw, title=title, width=600, **{"y": np.linspace(-0.8, 0.8, steps).round(2).tolist()})
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8a670d40
-PRIORS = {"released": {"start": None, "bound": 1.0}, "paper": {"start": 0.01, "bound": None}, "none": {"start": None, "bound": None}}
+PRIORS = {"released": {"start": None, "bound": 1.0}, "paper": {"start": 0.01, "bound": None},
+          "none": {"start": None, "bound": None}}
 
-def code_penalty(z: Float[Tensor, "*n latent"], prior: str, samples: int = 500_000, sigma: float = 0.01, weight: float = 1e-4) -> Float[Tensor, "*n"]:
-    """What the prior adds to the mean loss of a shape with `samples` samples: ||z||^2 / (K sigma^2) of Eq. 9 for "paper",
-    `weight` ||z|| for "released" (whose start is slow, see `train_auto_decoder`), 0 for "none"."""
-    if prior not in PRIORS: raise PaperKitError("there is no such prior", expected=", ".join(PRIORS), found=prior, next_step="choose one")
+def code_penalty(z: Float[Tensor, "*n latent"], prior: str, samples: int = 500_000, sigma: float = 0.01,
+                 weight: float = 1e-4) -> Float[Tensor, "*n"]:
+    """What the prior adds to the mean loss of a shape with `samples` samples: ||z||^2 / (K sigma^2) of Eq. 9 for
+    "paper", `weight` ||z|| for "released" (whose start is slow, see `train_auto_decoder`), 0 for "none"."""
+    if prior not in PRIORS:
+        raise PaperKitError("there is no such prior", expected=", ".join(PRIORS), found=prior, next_step="choose one")
     if prior == "none": return torch.zeros_like(z[..., 0])
     return z.square().sum(-1)/(samples*sigma**2) if prior == "paper" else weight*z.norm(dim=-1)
 
@@ -332,30 +375,38 @@ def first_codes(count: int, length: int, prior: str, generator: Generator) -> Fl
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #87f9ed42
 def pack(parts: list, count: int, generator: Generator | None = None) -> Float[Tensor, "shapes 2 half 4"]:
-    """Samples of many shapes in one tensor, `count` of each, half positive and half negative; with replacement where there are
-    fewer. Rows with NaN (the published files have some) are dropped. Raises `PaperKitError` naming a shape without samples of a sign."""
+    """Samples of many shapes in one tensor, `count` of each, half positive and half negative; with replacement where
+    there are fewer. Rows with NaN (the published files have some) are dropped. Raises `PaperKitError` naming a shape
+    without samples of a sign."""
     half, packed = count//2, []
     for i, part in enumerate(parts):
         for sign in ("pos", "neg"):
             rows = torch.as_tensor(part[sign])
             rows = rows[rows.isfinite().all(1)]
-            if len(rows) == 0: raise PaperKitError(f"shape {i} cannot be used", expected="positive and negative samples", found=f"no '{sign}'", next_step="look at its file")
+            if len(rows) == 0:
+                raise PaperKitError(f"shape {i} cannot be used", expected="positive and negative samples",
+                                    found=f"no '{sign}'", next_step="look at its file")
             index = torch.randperm(len(rows), generator=generator)[:half]
-            if len(rows) < half: index = torch.cat([index, torch.randint(len(rows), (half - len(rows),), generator=generator)])
+            if len(rows) < half:
+                index = torch.cat([index, torch.randint(len(rows), (half - len(rows),), generator=generator)])
             packed.append(rows[index])
     return torch.stack(packed).view(len(parts), 2, half, -1)
 
-def draw(data: Float[Tensor, "shapes 2 half 4"], shapes: Int[Tensor, "b"], count: int, generator: Generator) -> Float[Tensor, "b count 4"]:
+def draw(data: Float[Tensor, "shapes 2 half 4"], shapes: Int[Tensor, "b"], count: int,
+         generator: Generator) -> Float[Tensor, "b count 4"]:
     "`count` samples of each of these shapes, half of them positive, with replacement."
     index = torch.randint(data.shape[2], (len(shapes), 2, count//2), generator=generator)
     return data[shapes[:, None, None], torch.arange(2)[None, :, None], index].flatten(1, 2)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #e36aff3b
-def train_auto_decoder(data: Float[Tensor, "shapes 2 half 4"], steps: int, shapes: int = 8, samples: int = 512, code_length: int = 32, width: int = 128,
-                       depth: int = 8, dropout: float = 0.0, delta: float = 0.1, prior: str = "released", sigma: float = 0.01,
-                       rate: float = 1e-3, code_rate: float = 2e-3, drop: float = 0.2, precision: str | None = None, seed: int = 0, device=None,
+def train_auto_decoder(data: Float[Tensor, "shapes 2 half 4"], steps: int, shapes: int = 8,
+                       samples: int = 512, code_length: int = 32, width: int = 128, depth: int = 8,
+                       dropout: float = 0.0, delta: float = 0.1, prior: str = "released", sigma: float = 0.01,
+                       rate: float = 1e-3, code_rate: float = 2e-3, drop: float = 0.2,
+                       precision: str | None = None, seed: int = 0, device=None,
                        progress: Callable | None = None, checkpoint=None) -> dict:
-    """Weights and codes of Eq. 9 together; {"state", "shape", "codes" [N, length], "norm" (history of the mean norm), "loss"}.
+    """Weights and codes of Eq. 9 together; {"state", "shape", "codes" [N, length], "norm" (history of the mean norm),
+    "loss"}.
 
     `shapes` per batch, `samples` of each; both rates are halved every `drop` of the run; `prior`: see `PRIORS`."""
     generator = torch.Generator().manual_seed(seed)
@@ -373,9 +424,11 @@ def train_auto_decoder(data: Float[Tensor, "shapes 2 half 4"], steps: int, shape
         ramp = min(1.0, step/(0.05*steps)) if prior == "released" else 1.0
         return {"sdf": clamped_l1(evaluate(network, z, rows[..., :3]), rows[..., 3], delta).mean(),
                 "prior": ramp*code_penalty(z, prior, sigma=sigma).mean()}
-    history = train({"decoder": network, "codes": codes}, loss, steps, batches, rate={"decoder": rate, "codes": code_rate}, schedule=halve(drop),
-                    precision=precision, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
-    return {"state": network.state_dict(), "shape": [code_length, width, depth], "codes": codes.detach(), "norm": norms, "loss": history["losses"]["sdf"]}
+    history = train({"decoder": network, "codes": codes}, loss, steps, batches,
+                    rate={"decoder": rate, "codes": code_rate}, schedule=halve(drop), precision=precision,
+                    seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    return {"state": network.state_dict(), "shape": [code_length, width, depth], "codes": codes.detach(),
+            "norm": norms, "loss": history["losses"]["sdf"]}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #92b1f90d
 #| code-fold: true
@@ -387,45 +440,57 @@ def figure_4():
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.5))
     def block(ax, x, tall, text, colour, shape):
         low, high = (1.0, 0.35) if shape == "in" else (0.35, 1.0)
-        ax.fill([x, x + 1.1, x + 1.1, x], [low, high, -high, -low], fc=colour, ec="black", lw=0.8) if shape else ax.text(
-            x, 0, text, ha="center", va="center", bbox={"boxstyle": "round,pad=0.3", "fc": colour, "ec": "black", "lw": 0.8}, fontsize=9)
+        ax.fill([x, x + 1.1, x + 1.1, x], [low, high, -high, -low], fc=colour, ec="black",
+                lw=0.8) if shape else ax.text(x, 0, text, ha="center", va="center",
+                                              bbox={"boxstyle": "round,pad=0.3", "fc": colour, "ec": "black",
+                                                    "lw": 0.8}, fontsize=9)
         if shape: ax.text(x + 0.55, 0, text, ha="center", va="center", fontsize=9)
     def arrow(ax, a, b, **style): ax.annotate("", (b, 0), (a, 0), arrowprops={"arrowstyle": "->", "lw": 1} | style)
     ax = axes[0]
-    for x, text in ((-0.35, "input"), (2.2, "code"), (4.55, "output")): block(ax, x, 0, text, "#FCE7C8" if text == "code" else "#F2F2F2", None)
+    for x, text in ((-0.35, "input"), (2.2, "code"), (4.55, "output")):
+        block(ax, x, 0, text, "#FCE7C8" if text == "code" else "#F2F2F2", None)
     block(ax, 0.4, 0, "encoder", "#D9EAD3", "in"); block(ax, 2.8, 0, "decoder", "#CFE3F5", "out")
     for a, b in ((0.05, 0.38), (1.5, 1.85), (2.5, 2.78), (3.9, 4.15)): arrow(ax, a, b)
     ax.set_title("(a) auto-encoder")
     ax = axes[1]
-    for x, text in ((2.0, "codes"), (4.55, "output")): block(ax, x, 0, text, "#FCE7C8" if text == "codes" else "#F2F2F2", None)
+    for x, text in ((2.0, "codes"), (4.55, "output")):
+        block(ax, x, 0, text, "#FCE7C8" if text == "codes" else "#F2F2F2", None)
     block(ax, 2.8, 0, "decoder", "#CFE3F5", "out")
     for a, b in ((2.38, 2.78), (3.9, 4.15)): arrow(ax, a, b)
-    ax.annotate("", (2.0, -0.3), (4.55, -0.3), arrowprops={"arrowstyle": "->", "lw": 1, "ls": "--", "color": palette["vermilion"], "connectionstyle": "arc3,rad=-0.45"})
+    ax.annotate("", (2.0, -0.3), (4.55, -0.3),
+                arrowprops={"arrowstyle": "->", "lw": 1, "ls": "--", "color": palette["vermilion"],
+                            "connectionstyle": "arc3,rad=-0.45"})
     ax.text(3.2, -1.28, "gradient of the loss", ha="center", color=palette["vermilion"], fontsize=9)
     ax.set_title("(b) auto-decoder")
     for ax in axes: ax.set(xlim=(-0.9, 5.1), ylim=(-1.45, 1.15)); ax.axis("off")
     return figure
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #71b7d24b
-def objective(network: CoordinateMLP, z: Float[Tensor, "s latent"], rows: Float[Tensor, "s n 4"], delta: float = 0.1, prior: float = 1e-4,
-              free: Float[Tensor, "s m 3"] | None = None) -> Float[Tensor, "s"]:
-    """Eq. 10 for each shape: mean clamped loss of its rows (x, y, z, sdf) + `prior` * mean z^2 (the released code's), and for
-    points in `free` space the mean of -f where f is negative (Section 6.3)."""
+def objective(network: CoordinateMLP, z: Float[Tensor, "s latent"], rows: Float[Tensor, "s n 4"],
+              delta: float = 0.1, prior: float = 1e-4, free: Float[Tensor, "s m 3"] | None = None) -> Float[Tensor,
+    "s"]:
+    """Eq. 10 for each shape: mean clamped loss of its rows (x, y, z, sdf) + `prior` * mean z^2 (the released code's),
+    and for points in `free` space the mean of -f where f is negative (Section 6.3)."""
     value = clamped_l1(evaluate(network, z, rows[..., :3]), rows[..., 3], delta).mean(1) + prior*z.square().mean(1)
     return value if free is None or free.shape[1] == 0 else value + (-evaluate(network, z, free)).clamp(min=0).mean(1)
 
-def infer_codes(network: CoordinateMLP, rows: Float[Tensor, "s n 4"], steps: int = 800, samples: int = 8000, rate: float = 5e-3, delta: float = 0.1,
-                prior: float = 1e-4, free: Float[Tensor, "s m 3"] | None = None, restarts: int = 1, start: float = 0.01,
+# %% ../../nbs/shape3d/deepsdf.ipynb #61d282bb
+def infer_codes(network: CoordinateMLP, rows: Float[Tensor, "s n 4"], steps: int = 800, samples: int = 8000,
+                rate: float = 5e-3, delta: float = 0.1, prior: float = 1e-4,
+                free: Float[Tensor, "s m 3"] | None = None, restarts: int = 1, start: float = 0.01,
                 seed: int = 0) -> tuple[Float[Tensor, "s latent"], Float[Tensor, "s"]]:
-    """Codes by MAP (Eq. 10) with Adam, for all shapes at once, and their objective on all rows. The rate drops to a tenth at half time.
+    """Codes by MAP (Eq. 10) with Adam, for all shapes at once, and their objective on all rows. The rate drops to a
+    tenth at half time.
 
-    Random numbers are drawn for one shape and shared by all: a batch gives the codes that its shapes give alone. `network` is frozen by
-    the caller (`restore`)."""
+    Random numbers are drawn for one shape and shared by all: a batch gives the codes that its shapes give alone.
+    `network` is frozen by the caller (`restore`)."""
     generator, count, device = torch.Generator().manual_seed(seed), len(rows), rows.device
-    z = (start*torch.randn(restarts, 1, network.latent, generator=generator)).expand(-1, count, -1).reshape(-1, network.latent)
+    z = (start*torch.randn(restarts, 1, network.latent, generator=generator)).expand(-1, count, -1).reshape(-1,
+        network.latent)
     z = z.to(device).clone().requires_grad_()
     rows, free = (None if t is None else t.repeat(restarts, 1, 1) for t in (rows, free))
-    some = lambda t: t if t is None or t.shape[1] <= samples else t[:, torch.randint(t.shape[1], (samples,), generator=generator).to(device)]
+    some = lambda t: t if t is None or t.shape[1] <= samples else t[:,
+        torch.randint(t.shape[1], (samples,), generator=generator).to(device)]
     optimizer = torch.optim.Adam([z], lr=rate)
     for step in range(steps):
         if step == steps//2: optimizer.param_groups[0]["lr"] = rate/10
@@ -434,7 +499,8 @@ def infer_codes(network: CoordinateMLP, rows: Float[Tensor, "s n 4"], steps: int
         optimizer.step()
     with torch.no_grad(): value = objective(network, z, rows, delta, prior, free).view(restarts, count)
     best = value.argmin(0)
-    return z.detach().view(restarts, count, -1)[best, torch.arange(count, device=device)], value[best, torch.arange(count, device=device)]
+    return (z.detach().view(restarts, count, -1)[best, torch.arange(count, device=device)],
+            value[best, torch.arange(count, device=device)])
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #2128f9fa
 def between(a: Float[Tensor, "latent"], b: Float[Tensor, "latent"], count: int = 21) -> Float[Tensor, "count latent"]:
@@ -443,14 +509,18 @@ def between(a: Float[Tensor, "latent"], b: Float[Tensor, "latent"], count: int =
     return (1 - t)*a + t*b
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #17740db3
-def depth_observation(depth: Float[Tensor, "h w"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], eta: float = 0.01, count: int = 1000, free: int = 1000,
-                      near: float | None = None, generator: Generator | None = None) -> dict:
-    """Samples of Section 6.3 from a depth map (0 where nothing is seen): {"rows" [2 count, 4], "free" [free, 3], "points", "normals"}.
+def depth_observation(depth: Float[Tensor, "h w"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
+                      eta: float = 0.01, count: int = 1000, free: int = 1000, near: float | None = None,
+                      generator: Generator | None = None) -> dict:
+    """Samples of Section 6.3 from a depth map (0 where nothing is seen): {"rows" [2 count, 4], "free" [free, 3],
+    "points", "normals"}.
 
-    Normals come from the depth; pixels without one are left out. Free points lie between the unit sphere and the surface. Raises
-    `PaperKitError` when fewer than 10 pixels can be used."""
+    Normals come from the depth; pixels without one are left out. Free points lie between the unit sphere and the
+    surface. Raises `PaperKitError` when fewer than 10 pixels can be used."""
     n, known = depth_normals(depth, K)
-    if int(known.sum()) < 10: raise PaperKitError("the depth map shows too little", expected="at least 10 pixels with a normal", found=int(known.sum()), next_step="move the camera closer")
+    if int(known.sum()) < 10:
+        raise PaperKitError("the depth map shows too little", expected="at least 10 pixels with a normal",
+                            found=int(known.sum()), next_step="move the camera closer")
     origin, direction = rays(K, T, *depth.shape)
     x, n = unproject(depth, K, T)[known], n[known] @ T[:3, :3]
     pick = torch.randint(len(x), (count,), generator=generator)
@@ -459,13 +529,16 @@ def depth_observation(depth: Float[Tensor, "h w"], K: Float[Tensor, "3 3"], T: F
     length = (x[pick] - origin).norm(dim=1, keepdim=True)
     d = (x[pick] - origin)/length
     along = -(origin*d).sum(1, keepdim=True)
-    enter = along - (1 - (origin + along*d).square().sum(1, keepdim=True)).clamp(min=0).sqrt() if near is None else torch.full_like(length, near)
+    enter = (along - (1 - (origin + along*d).square().sum(1, keepdim=True)).clamp(min=0).sqrt() if near is None
+             else torch.full_like(length, near))
     share = torch.rand(free, 1, generator=generator)
-    return {"rows": rows, "free": origin + (enter + share*(length - eta - enter).clamp(min=0))*d, "points": x, "normals": n}
+    return {"rows": rows, "free": origin + (enter + share*(length - eta - enter).clamp(min=0))*d, "points": x,
+            "normals": n}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #bd47f70c
 class PointNet(nn.Module):
-    "Code of a cloud: a shared network on each point, then the largest value of each feature [@qi2017pointnet]. `outputs` may be twice the code for a VAE."
+    """Code of a cloud: a shared network on each point, then the largest value of each feature [@qi2017pointnet].
+    `outputs` may be twice the code for a VAE."""
     def __init__(self, outputs: int = 1024, widths=(64, 128)):
         super().__init__()
         sizes = [3, *widths, outputs]
@@ -477,14 +550,17 @@ class PointNet(nn.Module):
         return self.last(cloud.amax(-2).relu())
 
 class AtlasNet(nn.Module):
-    "One sphere (`patches` 1) or several squares, each bent by a network of its own. Forward: clouds and template points to surface points."
+    """One sphere (`patches` 1) or several squares, each bent by a network of its own. Forward: clouds and template
+    points to surface points."""
     def __init__(self, patches: int = 25, code_length: int = 1024, widths=(1024, 512, 256)):
         super().__init__()
-        self.patches, self.code_length, self.widths, self.entry = patches, code_length, tuple(widths), 3 if patches == 1 else 2
+        self.patches, self.code_length, self.widths, self.entry = (patches, code_length, tuple(widths),
+            3 if patches == 1 else 2)
         self.encoder = PointNet(code_length)
         sizes = [code_length + self.entry, *widths, 3]
         layer = lambda a, b: nn.Sequential(nn.Linear(a, b), nn.ReLU()) if b != 3 else nn.Linear(a, b)
-        self.decoders = nn.ModuleList(nn.Sequential(*(layer(a, b) for a, b in zip(sizes, sizes[1:]))) for _ in range(patches))
+        self.decoders = nn.ModuleList(nn.Sequential(*(layer(a, b) for a, b in zip(sizes, sizes[1:])))
+                                      for _ in range(patches))
 
     def forward(self, cloud: Float[Tensor, "b n 3"], template: Float[Tensor, "patches m d"]) -> Float[Tensor, "b k 3"]:
         code = self.encoder(cloud)[:, None]
@@ -498,7 +574,8 @@ def template_points(patches: int, count: int, generator: Generator) -> Float[Ten
     return torch.rand(patches, max(1, count//patches), 2, generator=generator)
 
 def template_mesh(patches: int, detail: int) -> tuple[Float[Tensor, "patches m d"], Int[Tensor, "f 3"]]:
-    "Template vertices and faces: an icosphere subdivided `detail` times, or grids of 4 * detail squares along each side."
+    """Template vertices and faces: an icosphere subdivided `detail` times, or grids of 4 * detail squares along each
+    side."""
     if patches == 1:
         from paper_kit.kit.files import need
         ball = need("trimesh", "meshes").creation.icosphere(detail)
@@ -506,13 +583,15 @@ def template_mesh(patches: int, detail: int) -> tuple[Float[Tensor, "patches m d
     n = 4*detail + 1
     u, v = torch.meshgrid(torch.linspace(0, 1, n), torch.linspace(0, 1, n), indexing="ij")
     corner = (torch.arange(n - 1)[:, None]*n + torch.arange(n - 1)).flatten()
-    square = torch.cat([torch.stack([corner, corner + n, corner + 1], 1), torch.stack([corner + 1, corner + n, corner + n + 1], 1)])
+    square = torch.cat([torch.stack([corner, corner + n, corner + 1], 1),
+                        torch.stack([corner + 1, corner + n, corner + n + 1], 1)])
     faces = (square + n*n*torch.arange(patches)[:, None, None]).flatten(0, 1)
     return torch.stack([u, v], -1).view(1, -1, 2).repeat(patches, 1, 1), faces
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #2eb32741
-def train_atlas(clouds: Float[Tensor, "shapes n 3"], steps: int, patches: int, shapes: int = 8, points: int = 1024, code_length: int = 128,
-                widths=(128, 128, 64), rate: float = 1e-3, seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
+def train_atlas(clouds: Float[Tensor, "shapes n 3"], steps: int, patches: int, shapes: int = 8,
+                points: int = 1024, code_length: int = 128, widths=(128, 128, 64), rate: float = 1e-3,
+                seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
     "AtlasNet on clouds of surface points, by the Chamfer distance; {\"state\", \"options\", \"loss\"}."
     with seeded(seed): network = AtlasNet(patches, code_length, widths)
     def batches(step, generator):
@@ -520,10 +599,12 @@ def train_atlas(clouds: Float[Tensor, "shapes n 3"], steps: int, patches: int, s
         pick = lambda: clouds[chosen][:, torch.randint(clouds.shape[1], (points,), generator=generator)]
         return {"cloud": pick(), "target": pick(), "template": template_points(patches, points, generator)}
     def loss(batch): return chamfer(network(batch["cloud"], batch["template"]), batch["target"]).mean()
-    history = train(network, loss, steps, batches, rate=rate, schedule=halve(0.25), seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    history = train(network, loss, steps, batches, rate=rate, schedule=halve(0.25), seed=seed, device=device,
+                    progress=progress, checkpoint=checkpoint)
     return {"state": network.state_dict(), "options": [patches, code_length, list(widths)], "loss": history["loss"]}
 
-def restore_atlas(fitted: dict) -> AtlasNet: return load_strict(AtlasNet(*fitted["options"]), fitted["state"]).eval().requires_grad_(False)
+def restore_atlas(fitted: dict) -> AtlasNet:
+    return load_strict(AtlasNet(*fitted["options"]), fitted["state"]).eval().requires_grad_(False)
 
 @torch.no_grad()
 def atlas_mesh(network: AtlasNet, cloud: Float[Tensor, "n 3"], detail: int = 4) -> Mesh:
@@ -532,11 +613,15 @@ def atlas_mesh(network: AtlasNet, cloud: Float[Tensor, "n 3"], detail: int = 4) 
     return Mesh(network(cloud[None], points)[0], faces)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8593433c
-def train_encoder(data: Float[Tensor, "shapes 2 half 4"], clouds: Float[Tensor, "shapes n 3"], steps: int, shapes: int = 8, samples: int = 512, points: int = 1024,
-                  code_length: int = 32, width: int = 128, depth: int = 8, variational: bool = False, kl: float = 1e-4, delta: float = 0.1, rate: float = 1e-3,
-                  seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
-    "The decoder with a PointNet encoder on full clouds; `variational`: mean and log variance, a sample, and `kl` times the divergence from N(0, I)."
-    with seeded(seed): network, encoder = decoder(code_length, width, depth, 0.0), PointNet((1 + variational)*code_length)
+def train_encoder(data: Float[Tensor, "shapes 2 half 4"], clouds: Float[Tensor, "shapes n 3"], steps: int,
+                  shapes: int = 8, samples: int = 512, points: int = 1024, code_length: int = 32,
+                  width: int = 128, depth: int = 8, variational: bool = False, kl: float = 1e-4,
+                  delta: float = 0.1, rate: float = 1e-3, seed: int = 0, device=None, progress=None,
+                  checkpoint=None) -> dict:
+    """The decoder with a PointNet encoder on full clouds; `variational`: mean and log variance, a sample, and `kl`
+    times the divergence from N(0, I)."""
+    with seeded(seed):
+        network, encoder = decoder(code_length, width, depth, 0.0), PointNet((1 + variational)*code_length)
     def batches(step, generator):
         chosen = torch.randperm(len(data), generator=generator)[:shapes]
         cloud = clouds[chosen][:, torch.randint(clouds.shape[1], (points,), generator=generator)]
@@ -545,11 +630,14 @@ def train_encoder(data: Float[Tensor, "shapes 2 half 4"], clouds: Float[Tensor, 
         z, divergence = encoder(batch["cloud"]), 0*batch["cloud"].sum()
         if variational:
             mean, log = z.chunk(2, -1)
-            z, divergence = mean + torch.randn_like(mean)*(log/2).exp(), kl*0.5*(mean**2 + log.exp() - 1 - log).sum(-1).mean()
-        return {"sdf": clamped_l1(evaluate(network, z, batch["rows"][..., :3]), batch["rows"][..., 3], delta).mean(), "kl": divergence}
-    history = train({"decoder": network, "encoder": encoder}, loss, steps, batches, rate=rate, schedule=halve(0.2), seed=seed, device=device,
-                    progress=progress, checkpoint=checkpoint)
-    return {"state": network.state_dict(), "shape": [code_length, width, depth], "encoder": encoder.state_dict(), "loss": history["losses"]["sdf"]}
+            z, divergence = (mean + torch.randn_like(mean)*(log/2).exp(),
+                             kl*0.5*(mean**2 + log.exp() - 1 - log).sum(-1).mean())
+        return {"sdf": clamped_l1(evaluate(network, z, batch["rows"][..., :3]), batch["rows"][..., 3],
+                                  delta).mean(), "kl": divergence}
+    history = train({"decoder": network, "encoder": encoder}, loss, steps, batches, rate=rate, schedule=halve(0.2),
+                    seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    return {"state": network.state_dict(), "shape": [code_length, width, depth], "encoder": encoder.state_dict(),
+            "loss": history["losses"]["sdf"]}
 
 def encode(fitted: dict, clouds: Float[Tensor, "b n 3"]) -> Float[Tensor, "b latent"]:
     "Codes of clouds by the trained encoder (the mean of a variational one)."
@@ -572,28 +660,35 @@ class VoxelDecoder(nn.Module):
         for layer in self.up: h = layer(h).relu()
         return self.last(h)[:, 0]
 
-def train_voxels(occupied: Bool[Tensor, "shapes R R R"], steps: int, shapes: int = 8, code_length: int = 64, width: int = 32, rate: float = 2e-3,
-                 seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
+# %% ../../nbs/shape3d/deepsdf.ipynb #6fb432b5
+def train_voxels(occupied: Bool[Tensor, "shapes R R R"], steps: int, shapes: int = 8, code_length: int = 64,
+                 width: int = 32, rate: float = 2e-3, seed: int = 0, device=None, progress=None,
+                 checkpoint=None) -> dict:
     "An occupancy auto-decoder on a grid, by cross entropy; codes start as DeepSDF's."
     with seeded(seed): network = VoxelDecoder(code_length, occupied.shape[-1], width)
-    with torch.no_grad():                                                        # no unit is dead at the start, and most cells are empty
+    # no unit is dead at the start, and most cells are empty
+    with torch.no_grad():
         for layer in (network.first, *network.up): layer.bias.fill_(0.1)
         network.last.bias.copy_(occupied.float().mean().clamp(1e-3, 1 - 1e-3).logit())
     codes = first_codes(len(occupied), code_length, "released", torch.Generator().manual_seed(seed)).requires_grad_()
     def batches(step, generator): return torch.randperm(len(occupied), generator=generator)[:shapes]
     grids = occupied.float()
-    def loss(chosen): return nn.functional.binary_cross_entropy_with_logits(network(codes[chosen]), grids.to(codes.device)[chosen])
-    history = train({"decoder": network, "codes": codes}, loss, steps, batches, rate=rate, schedule=halve(0.25), seed=seed, device=device,
-                    progress=progress, checkpoint=checkpoint)
-    return {"state": network.state_dict(), "options": [code_length, occupied.shape[-1], width], "codes": codes.detach(), "loss": history["loss"]}
+    def loss(chosen):
+        return nn.functional.binary_cross_entropy_with_logits(network(codes[chosen]), grids.to(codes.device)[chosen])
+    history = train({"decoder": network, "codes": codes}, loss, steps, batches, rate=rate, schedule=halve(0.25),
+                    seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    return {"state": network.state_dict(), "options": [code_length, occupied.shape[-1], width],
+            "codes": codes.detach(), "loss": history["loss"]}
 
 def voxel_surface(occupied: Bool[Tensor, "R R R"]) -> Mesh:
     "The surface of full voxels between the centres of cells, with its staircase; padded, so that it is closed."
     return marching_cubes(occupied.float(), 0.5, at="centres", inside="above", pad=True)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #d38eb4f7
-def partial_grid(depth: Float[Tensor, "h w"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], resolution: int = 32, reach: float = 0.2) -> Float[Tensor, "2 R R R"]:
-    "Distance to what the camera saw, negative behind it, held within `reach`; and 1 where known, which is in front of it."
+def partial_grid(depth: Float[Tensor, "h w"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
+                 resolution: int = 32, reach: float = 0.2) -> Float[Tensor, "2 R R R"]:
+    """Distance to what the camera saw, negative behind it, held within `reach`; and 1 where known, which is in front of
+    it."""
     x = grid_points(resolution, at="centres").view(-1, 3)
     seen = unproject(depth, K, T)[depth > 0]
     pixel, z = project(x, K, T)
@@ -604,8 +699,8 @@ def partial_grid(depth: Float[Tensor, "h w"], K: Float[Tensor, "3 3"], T: Float[
     distance = nearest(x, seen)[0].sqrt().clamp(max=reach)
     return torch.stack([torch.where(front, distance, -distance), front.float()]).view(2, *[resolution]*3)
 
-def train_epn(partial: Float[Tensor, "n 2 R R R"], whole: Float[Tensor, "n R R R"], steps: int, batch: int = 4, width: int = 8, rate: float = 2e-3, seed: int = 0,
-              device=None, progress=None, checkpoint=None) -> dict:
+def train_epn(partial: Float[Tensor, "n 2 R R R"], whole: Float[Tensor, "n R R R"], steps: int, batch: int = 4,
+              width: int = 8, rate: float = 2e-3, seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
     "The 3D U-Net from partial to whole distance grids, by the L1 loss."
     from paper_kit.kit.nn import UNet
     with seeded(seed): network = UNet(2, 1, 3, width, 3, norm="group")
@@ -613,9 +708,11 @@ def train_epn(partial: Float[Tensor, "n 2 R R R"], whole: Float[Tensor, "n R R R
         chosen = torch.randint(len(partial), (batch,), generator=generator)
         return {"partial": partial[chosen], "whole": whole[chosen]}
     def loss(batch): return (network(batch["partial"])[:, 0] - batch["whole"]).abs().mean()
-    history = train(network, loss, steps, batches, rate=rate, schedule=halve(0.3), seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    history = train(network, loss, steps, batches, rate=rate, schedule=halve(0.3), seed=seed, device=device,
+                    progress=progress, checkpoint=checkpoint)
     return {"state": network.state_dict(), "width": width, "loss": history["loss"]}
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #237a2a0e
 @torch.no_grad()
 def epn_surface(fitted: dict, partial: Float[Tensor, "2 R R R"]) -> Mesh:
     "Completion of one partial grid. Raises `PaperKitError` when the predicted grid has no surface."
@@ -641,57 +738,71 @@ def clouds_of(meshes: list, count: int, seed: int) -> Float[Tensor, "shapes n 3"
 def samples_of(meshes: list, count: int, seed: int, held_out: bool = False) -> Float[Tensor, "shapes 2 half 4"]:
     "Packed samples of Eq. 6 of many meshes, distributed as for training or, `held_out`, as for finding codes."
     generator = torch.Generator().manual_seed(seed)
-    return pack([sdf_samples(m, count, generator, **(TESTING if held_out else TRAINING)) for m in meshes], count, generator)
+    return pack([sdf_samples(m, count, generator, **(TESTING if held_out else TRAINING)) for m in meshes],
+                count, generator)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8f075bb8
 SCORES = ("CD", "EMD", "accuracy", "completion", "cosine")
 
 def speck() -> Mesh:
     "What stands for a surface that was not found: a tetrahedron of a thousandth at the origin."
-    return Mesh(1e-3*torch.tensor([[1., 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]), torch.tensor([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]]))
+    return Mesh(1e-3*torch.tensor([[1., 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]),
+                torch.tensor([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]]))
 
 def or_speck(make: Callable, *arguments) -> Mesh:
     try: return make(*arguments)
     except PaperKitError: return speck()
 
 def score(meshes: list, truths: list, points: int, seed: int, oriented: bool = True) -> dict:
-    "Lists by shape: the five scores (CD times 1000), whether watertight, Euler number and the true one. A `speck` is neither watertight nor of the right topology."
-    generator, found = torch.Generator().manual_seed(seed), {k: [] for k in (*SCORES, "watertight", "euler", "true_euler")}
+    """Lists by shape: the five scores (CD times 1000), whether watertight, Euler number and the true one. A `speck` is
+    neither watertight nor of the right topology."""
+    generator, found = (torch.Generator().manual_seed(seed),
+                        {k: [] for k in (*SCORES, "watertight", "euler", "true_euler")})
     for mesh, truth in zip(meshes, truths):
         a, b = sample_surface(mesh, points, generator), sample_surface(truth, points, generator)
         few = lambda s: s.points[:500]
-        values = (1000*chamfer(a.points, b.points), earth_movers(few(a), few(b)), mesh_accuracy(a.points, b.points), mesh_completion(b.points, a.points),
+        values = (1000*chamfer(a.points, b.points), earth_movers(few(a), few(b)),
+                  mesh_accuracy(a.points, b.points), mesh_completion(b.points, a.points),
                   normal_consistency(a.points, a.normals, b.points, b.normals, absolute=not oriented))
         for name, value in zip(SCORES, values): found[name].append(value.item())
         missing = len(mesh.vertices) == 4 and bool(mesh.vertices.abs().max() < 2e-3)
-        found["watertight"].append(float(is_watertight(mesh) and not missing)); found["euler"].append(-999 if missing else euler_number(mesh))
+        found["watertight"].append(float(is_watertight(mesh) and not missing))
+        found["euler"].append(-999 if missing else euler_number(mesh))
         found["true_euler"].append(euler_number(truth))
     return found
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #d30d8368
-def deepsdf_stage(family: str, shapes: int, samples: int, steps: int, size: dict, seed: int, prior: str = "released", device=None, progress=None, checkpoint=None) -> dict:
+def deepsdf_stage(family: str, shapes: int, samples: int, steps: int, size: dict, seed: int,
+                  prior: str = "released", device=None, progress=None, checkpoint=None) -> dict:
     "DeepSDF on the training shapes of a family."
     data = samples_of(meshes_of(draw_shapes(family, shapes, seed)), samples, seed)
-    return train_auto_decoder(data, steps, prior=prior, seed=seed, device=device, progress=progress, checkpoint=checkpoint, **size)
+    return train_auto_decoder(data, steps, prior=prior, seed=seed, device=device, progress=progress,
+                              checkpoint=checkpoint, **size)
 
-def encoder_stage(family: str, shapes: int, samples: int, steps: int, size: dict, variational: bool, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+def encoder_stage(family: str, shapes: int, samples: int, steps: int, size: dict, variational: bool, seed: int,
+                  device=None, progress=None, checkpoint=None) -> dict:
     "The same decoder with an encoder."
     meshes = meshes_of(draw_shapes(family, shapes, seed))
-    return train_encoder(samples_of(meshes, samples, seed), clouds_of(meshes, 4096, seed), steps, variational=variational, seed=seed, device=device,
-                         progress=progress, checkpoint=checkpoint, **size)
+    return train_encoder(samples_of(meshes, samples, seed), clouds_of(meshes, 4096, seed), steps,
+                         variational=variational, seed=seed, device=device, progress=progress, checkpoint=checkpoint,
+                         **size)
 
-def atlas_stage(family: str, shapes: int, steps: int, patches: int, size: dict, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+def atlas_stage(family: str, shapes: int, steps: int, patches: int, size: dict, seed: int, device=None,
+                progress=None, checkpoint=None) -> dict:
     "AtlasNet on the training shapes of a family."
     clouds = clouds_of(meshes_of(draw_shapes(family, shapes, seed)), 4096, seed)
-    return train_atlas(clouds, steps, patches, seed=seed, device=device, progress=progress, checkpoint=checkpoint, **size)
+    return train_atlas(clouds, steps, patches, seed=seed, device=device, progress=progress, checkpoint=checkpoint,
+                       **size)
 
 def voxel_grids(meshes: list, resolution: int) -> Bool[Tensor, "shapes R R R"]:
     from paper_kit.kit.voxels import voxelise
     return torch.stack([voxelise(m, resolution) for m in meshes])
 
-def voxel_stage(family: str, shapes: int, steps: int, resolution: int, size: dict, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+def voxel_stage(family: str, shapes: int, steps: int, resolution: int, size: dict, seed: int, device=None,
+                progress=None, checkpoint=None) -> dict:
     "The occupancy auto-decoder on the training shapes of a family."
-    return train_voxels(voxel_grids(meshes_of(draw_shapes(family, shapes, seed)), resolution), steps, seed=seed, device=device, progress=progress, checkpoint=checkpoint, **size)
+    return train_voxels(voxel_grids(meshes_of(draw_shapes(family, shapes, seed)), resolution), steps, seed=seed,
+                        device=device, progress=progress, checkpoint=checkpoint, **size)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #36d89d1d
 def quantised(meshes: list) -> list:
@@ -700,7 +811,8 @@ def quantised(meshes: list) -> list:
 
 def as_mesh(stored: dict) -> Mesh: return Mesh(stored["vertices"].float(), stored["faces"].long())
 
-def known_stage(family: str, shapes: int, fitted: dict, method: str, resolution: int, points: int, kept: int, seed: int, device=None) -> dict:
+def known_stage(family: str, shapes: int, fitted: dict, method: str, resolution: int, points: int, kept: int,
+                seed: int, device=None) -> dict:
     "Scores of known shapes by method: DeepSDF, AtlasNet, voxels, oracle; the first `kept` meshes."
     truths = meshes_of(draw_shapes(family, shapes, seed))
     if method == "DeepSDF":
@@ -713,7 +825,9 @@ def known_stage(family: str, shapes: int, fitted: dict, method: str, resolution:
         network = load_strict(VoxelDecoder(*fitted["options"]), fitted["state"]).eval()
         with torch.no_grad(): meshes = [or_speck(voxel_surface, network(z[None])[0] > 0) for z in fitted["codes"]]
     elif method == "oracle": meshes = [voxel_surface(v) for v in voxel_grids(truths, fitted["resolution"])]
-    else: raise PaperKitError("no such method", expected="DeepSDF, AtlasNet, voxels, oracle", found=method, next_step="choose one")
+    else:
+        raise PaperKitError("no such method", expected="DeepSDF, AtlasNet, voxels, oracle", found=method,
+                            next_step="choose one")
     return score(meshes, truths, points, seed, method != "AtlasNet") | {"meshes": quantised(meshes[:kept])}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #6f28044b
@@ -722,14 +836,18 @@ def floor_stage(family: str, shapes: int, points: int, seed: int) -> dict:
     truths = meshes_of(draw_shapes(family, shapes, seed))
     return score(truths, truths, points, seed + 7)
 
-def normals_stage(family: str, shapes: int, fitted: dict, count: int, seed: int, points: int = 2000, resolution: int = 64, device=None) -> dict:
-    "Mean cosine with the true normal at true surface points of the first `count` shapes: gradient of the network, and of trilinear interpolation in a grid of its values."
+def normals_stage(family: str, shapes: int, fitted: dict, count: int, seed: int, points: int = 2000,
+                  resolution: int = 64, device=None) -> dict:
+    """Mean cosine with the true normal at true surface points of the first `count` shapes: gradient of the network, and
+    of trilinear interpolation in a grid of its values."""
     from paper_kit.kit.voxels import lookup
-    network, generator, found = restore(fitted, device), torch.Generator().manual_seed(seed), {"network": [], "grid": []}
+    network, generator, found = (restore(fitted, device), torch.Generator().manual_seed(seed),
+                                 {"network": [], "grid": []})
     corners = grid_points(resolution + 1).view(-1, 3)
     for mesh, z in zip(meshes_of(draw_shapes(family, shapes, seed)[:count]), fitted["codes"].to(device)):
         at, field = sample_surface(mesh, points, generator), lambda x: evaluate(network, z, x.to(device)).cpu()
-        with torch.no_grad(): values = torch.cat([field(part) for part in corners.split(65536)]).view((resolution + 1,)*3)
+        with torch.no_grad():
+            values = torch.cat([field(part) for part in corners.split(65536)]).view((resolution + 1,)*3)
         slope = torch.stack(torch.gradient(values), 0)
         coarse = nn.functional.normalize(lookup(slope, at.points), dim=-1)
         found["network"].append((field_normals(field, at.points)*at.normals).sum(-1).mean().item())
@@ -737,8 +855,10 @@ def normals_stage(family: str, shapes: int, fitted: dict, count: int, seed: int,
     return found
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #ac3244fd
-def held_out_stage(family: str, shapes: int, fitted: dict, method: str, search: dict, samples: int, resolution: int, points: int, kept: int, seed: int, device=None) -> dict:
-    "Scores of held-out shapes: DeepSDF with codes by MAP, AtlasNet from a full cloud, or the nearest training shape by Chamfer distance."
+def held_out_stage(family: str, shapes: int, fitted: dict, method: str, search: dict, samples: int,
+                   resolution: int, points: int, kept: int, seed: int, device=None) -> dict:
+    """Scores of held-out shapes: DeepSDF with codes by MAP, AtlasNet from a full cloud, or the nearest training shape
+    by Chamfer distance."""
     drawn = draw_shapes(family, shapes, seed, True)
     truths, more = meshes_of(drawn), {}
     if method == "DeepSDF":
@@ -756,41 +876,56 @@ def held_out_stage(family: str, shapes: int, fitted: dict, method: str, search: 
         known = meshes_of(draw_shapes(family, fitted["shapes"], seed))
         a, b = clouds_of(truths, 1000, seed + 1), clouds_of(known, 1000, seed + 2)
         meshes = [known[torch.stack([chamfer(x, y) for y in b]).argmin()] for x in a]
-    else: raise PaperKitError("no such method", expected="DeepSDF, AtlasNet, nearest", found=method, next_step="choose one")
-    return score(meshes, truths, points, seed, method != "AtlasNet") | {"meshes": quantised(meshes[:kept]), "genus": [s.genus for s in drawn]} | more
+    else:
+        raise PaperKitError("no such method", expected="DeepSDF, AtlasNet, nearest", found=method,
+                            next_step="choose one")
+    return (score(meshes, truths, points, seed, method != "AtlasNet")
+            | {"meshes": quantised(meshes[:kept]), "genus": [s.genus for s in drawn]} | more)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #ace1f1cb
 def shared_chairs(count: int, world: int) -> list:
-    "The chairs that the page of occupancy networks stores: the same call of the wing's worlds, with the same seed. They fill a cube of side one."
+    """The chairs that the page of occupancy networks stores: the same call of the wing's worlds, with the same seed.
+    They fill a cube of side one."""
     from paper_kit.shape3d.worlds import sample_family
-    return sample_family("chair", count, np.random.default_rng([world, 11, 0, 0]), rare=0.0, thinnest=0.05, normalize="cube")
+    return sample_family("chair", count, np.random.default_rng([world, 11, 0, 0]), rare=0.0, thinnest=0.05,
+                         normalize="cube")
 
-def shared_model_stage(count: int, world: int, samples: int, steps: int, size: dict, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+def shared_model_stage(count: int, world: int, samples: int, steps: int, size: dict, seed: int, device=None,
+                       progress=None, checkpoint=None) -> dict:
     "DeepSDF on those chairs."
     data = samples_of(meshes_of([s.normalized("sphere") for s in shared_chairs(count, world)]), samples, world)
     return train_auto_decoder(data, steps, seed=seed, device=device, progress=progress, checkpoint=checkpoint, **size)
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #20afae2b
 @torch.no_grad()
-def shown_stage(fitted: dict, world: int, count: int, rows: list, points: int = 20000, resolution: int = 128, samples: int = 30000, device=None) -> dict:
-    """The memorised chairs against the truth, in a cube of side one: `IoU` of all at `points` random points of a box of side 1.1 (a generator with the chair's number as
-    its seed); of those in `rows` the mesh, Chamfer-L1 in tenths of the edge (half the sum of the mean distances both ways), the volume and the genus of the truth."""
-    network, found = restore(fitted, device), {"IoU": [], "rows": list(rows), "chamfer": [], "volume": [], "genus": [], "meshes": []}
+def shown_stage(fitted: dict, world: int, count: int, rows: list, points: int = 20000, resolution: int = 128,
+                samples: int = 30000, device=None) -> dict:
+    """The memorised chairs against the truth, in a cube of side one: `IoU` of all at `points` random points of a box of
+    side 1.1 (a generator with the chair's number as its seed); of those in `rows` the mesh, Chamfer-L1 in tenths of
+    the edge (half the sum of the mean distances both ways), the volume and the genus of the truth."""
+    network, found = (restore(fitted, device),
+                      {"IoU": [], "rows": list(rows), "chamfer": [], "volume": [], "genus": [], "meshes": []})
     for i, (shape, z) in enumerate(zip(shared_chairs(count, world), fitted["codes"].to(device))):
-        larger, p = shape.normalized("sphere").scale/shape.scale, 0.55*(2*torch.rand(points, 3, generator=torch.Generator().manual_seed(i)) - 1)
+        larger, p = (shape.normalized("sphere").scale/shape.scale,
+                     0.55*(2*torch.rand(points, 3, generator=torch.Generator().manual_seed(i)) - 1))
         values = torch.cat([evaluate(network, z, larger*part.to(z)) for part in p.split(65536)]).cpu()
         found["IoU"].append(float(intersection_over_union(values < 0, shape.inside(p))))
         if i not in rows: continue
-        mesh, truth = or_speck(extract, network, z, resolution, min(32, resolution)).to("cpu"), shape.mesh(torch.float32)
+        mesh, truth = (or_speck(extract, network, z, resolution, min(32, resolution)).to("cpu"),
+                       shape.mesh(torch.float32))
         mesh = Mesh(mesh.vertices/larger, mesh.faces)
         a, b = (sample_surface(m, samples, torch.Generator().manual_seed(i)).points for m in (mesh, truth))
         between_them = 10*(nearest(a, b)[0].sqrt().mean() + nearest(b, a)[0].sqrt().mean())/2
-        for name, value in (("chamfer", float(between_them)), ("volume", float(volume(shape.mesh()))), ("genus", shape.genus)): found[name].append(value)
+        for name, value in (("chamfer", float(between_them)), ("volume", float(volume(shape.mesh()))),
+                            ("genus", shape.genus)):
+            found[name].append(value)
         found["meshes"] += quantised([mesh])
     return found
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #3e57e5dc
 def look_once(mesh: Mesh, generator: Generator, size: int = 64, noise: float = 0.0) -> tuple:
-    "Depth map, K and T of a random view from 5 to 45 degrees above; `noise` is a standard deviation in parts of the longest side."
+    """Depth map, K and T of a random view from 5 to 45 degrees above; `noise` is a standard deviation in parts of the
+    longest side."""
     a, b = torch.rand(2, generator=generator).tolist()
     K, T = intrinsics(size, size, 42.), viewpoint(360*a, 5 + 40*b)
     depth, _ = depth_map(mesh, K, T, size, size)
@@ -802,13 +937,16 @@ def views_of(meshes: list, seed: int, size: int, noise: float = 0.0) -> list:
     return [look_once(m, torch.Generator().manual_seed(1000*seed + i), size, noise) for i, m in enumerate(meshes)]
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #697948b1
-def completion_stage(family: str, shapes: int, fitted: dict, method: str, search: dict, observe: dict, view: int, resolution: int, points: int, kept: int, seed: int,
-                     noise: float = 0.0, device=None) -> dict:
-    "Scores of completions of held-out shapes from one depth map each, by DeepSDF, 3D-EPN, or an encoder that was trained on full clouds."
+def completion_stage(family: str, shapes: int, fitted: dict, method: str, search: dict, observe: dict,
+                     view: int, resolution: int, points: int, kept: int, seed: int, noise: float = 0.0,
+                     device=None) -> dict:
+    """Scores of completions of held-out shapes from one depth map each, by DeepSDF, 3D-EPN, or an encoder that was
+    trained on full clouds."""
     truths = meshes_of(draw_shapes(family, shapes, seed, True))
     looks = views_of(truths, seed, view, noise)
     seen = [depth_observation(*look, generator=torch.Generator().manual_seed(seed), **observe) for look in looks]
-    if method == "3D-EPN": meshes = [or_speck(epn_surface, fitted, partial_grid(*look, fitted["resolution"])) for look in looks]
+    if method == "3D-EPN":
+        meshes = [or_speck(epn_surface, fitted, partial_grid(*look, fitted["resolution"])) for look in looks]
     else:
         network = restore(fitted, device)
         if method == "DeepSDF":
@@ -817,37 +955,53 @@ def completion_stage(family: str, shapes: int, fitted: dict, method: str, search
         elif method == "encoder":
             pick = lambda x, g=torch.Generator().manual_seed(seed): x[torch.randint(len(x), (1024,), generator=g)]
             codes = encode(fitted, torch.stack([pick(s["points"]) for s in seen])).to(device)
-        else: raise PaperKitError("no such method", expected="DeepSDF, 3D-EPN, encoder", found=method, next_step="choose one")
+        else:
+            raise PaperKitError("no such method", expected="DeepSDF, 3D-EPN, encoder", found=method,
+                                next_step="choose one")
         meshes = [or_speck(extract, network, z, resolution).to("cpu") for z in codes]
-    return score(meshes, truths, points, seed) | {"meshes": quantised(meshes[:kept]), "seen": [s["points"][::max(1, len(s["points"])//800)] for s in seen[:kept]]}
+    return (score(meshes, truths, points, seed) | {"meshes": quantised(meshes[:kept]),
+                                                   "seen": [s["points"][::max(1, len(s["points"])//800)]
+                                                            for s in seen[:kept]]})
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #48dc8642
-def eta_stage(family: str, shapes: int, fitted: dict, choices: list, search: dict, observe: dict, view: int, resolution: int, points: int, seed: int, device=None) -> dict:
-    "Chamfer distances of completions of shapes of another `seed`, for each of the `choices` (eta, free-space points, weight of the prior)."
-    found = [completion_stage(family, shapes, fitted, "DeepSDF", {**search, "prior": weight}, {**observe, "eta": eta, "free": free}, view, resolution, points, 0, seed, device=device)["CD"]
-             for eta, free, weight in choices]
+def eta_stage(family: str, shapes: int, fitted: dict, choices: list, search: dict, observe: dict, view: int,
+              resolution: int, points: int, seed: int, device=None) -> dict:
+    """Chamfer distances of completions of shapes of another `seed`, for each of the `choices` (eta, free-space points,
+    weight of the prior)."""
+    found = [completion_stage(family, shapes, fitted, "DeepSDF", {**search, "prior": weight},
+                              {**observe, "eta": eta, "free": free}, view, resolution, points, 0, seed,
+                              device=device)["CD"] for eta, free, weight in choices]
     return {"choices": choices, "CD": found}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8e18950c
-def noise_stage(family: str, shapes: int, fitted: dict, counts: list, noises: list, search: dict, eta: float, view: int, resolution: int, seed: int, index: int = 0, device=None) -> dict:
-    "One held-out shape completed from every number of observed pixels and noise level: points seen and meshes, in the order of the two lists."
-    truth, network, found = draw_shapes(family, shapes, seed, True)[index].mesh(torch.float32), restore(fitted, device), {"seen": [], "meshes": []}
+def noise_stage(family: str, shapes: int, fitted: dict, counts: list, noises: list, search: dict, eta: float,
+                view: int, resolution: int, seed: int, index: int = 0, device=None) -> dict:
+    """One held-out shape completed from every number of observed pixels and noise level: points seen and meshes, in the
+    order of the two lists."""
+    truth, network, found = (draw_shapes(family, shapes, seed, True)[index].mesh(torch.float32),
+                             restore(fitted, device), {"seen": [], "meshes": []})
     for count in counts:
         for noise in noises:
             look = look_once(truth, torch.Generator().manual_seed(1000*seed + index), view, noise)
-            some = depth_observation(*look, eta=eta, count=count, free=count, generator=torch.Generator().manual_seed(seed))
-            z, _ = infer_codes(network, some["rows"][None].to(device), delta=eta, free=some["free"][None].to(device), seed=seed, **search)
-            found["seen"].append(((some["rows"][:count, :3] + some["rows"][count:, :3])/2)[:800]); found["meshes"].append(or_speck(extract, network, z[0], resolution).to("cpu"))
+            some = depth_observation(*look, eta=eta, count=count, free=count,
+                                     generator=torch.Generator().manual_seed(seed))
+            z, _ = infer_codes(network, some["rows"][None].to(device), delta=eta,
+                               free=some["free"][None].to(device), seed=seed, **search)
+            found["seen"].append(((some["rows"][:count, :3] + some["rows"][count:, :3])/2)[:800])
+            found["meshes"].append(or_speck(extract, network, z[0], resolution).to("cpu"))
     return {"seen": found["seen"], "meshes": quantised(found["meshes"])}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #68797061
-def epn_stage(family: str, shapes: int, views: int, steps: int, resolution: int, view: int, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+def epn_stage(family: str, shapes: int, views: int, steps: int, resolution: int, view: int, seed: int,
+              device=None, progress=None, checkpoint=None) -> dict:
     "3D-EPN on random views of the training shapes of a family."
     meshes = meshes_of(draw_shapes(family, shapes, seed))
     x = grid_points(resolution, at="centres")
     whole = torch.stack([signed_distance(m, x).clamp(-0.2, 0.2) for m in meshes])
-    partial = torch.cat([torch.stack([partial_grid(*look, resolution) for look in views_of(meshes, seed + 50 + v, view)]) for v in range(views)])
-    return train_epn(partial, whole.repeat(views, 1, 1, 1), steps, seed=seed, device=device, progress=progress, checkpoint=checkpoint) | {"resolution": resolution}
+    partial = torch.cat([torch.stack([partial_grid(*look, resolution)
+                                      for look in views_of(meshes, seed + 50 + v, view)]) for v in range(views)])
+    return (train_epn(partial, whole.repeat(views, 1, 1, 1), steps, seed=seed, device=device,
+                      progress=progress, checkpoint=checkpoint) | {"resolution": resolution})
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #b4e682b8
 def sweep_stage(family: str, shapes: int, fitted: dict, counts: list, search: dict, seed: int, device=None) -> dict:
@@ -858,7 +1012,9 @@ def sweep_stage(family: str, shapes: int, fitted: dict, counts: list, search: di
     errors = []
     for count in counts:
         z, _ = infer_codes(network, rows[:, :count], seed=seed, **search)
-        with torch.no_grad(): errors.append(torch.stack([clamped_l1(evaluate(network, c, r[:, :3]), r[:, 3]).mean() for c, r in zip(z, new.to(device))]).cpu())
+        with torch.no_grad():
+            errors.append(torch.stack([clamped_l1(evaluate(network, c, r[:, :3]), r[:, 3]).mean()
+                                       for c, r in zip(z, new.to(device))]).cpu())
     return {"counts": counts, "error": torch.stack(errors)}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #f1f93972
@@ -868,8 +1024,10 @@ def seat_height(field: Callable) -> float:
     with torch.no_grad(): inner = (field(torch.stack([0*z, 0*z + 0.02, z], -1)) < 0).nonzero()
     return z[inner[0, 0]].item() if len(inner) else math.nan
 
-def film_stage(family: str, shapes: int, fitted: dict, pairs: int, frames: int, resolution: int, seed: int, device=None) -> dict:
-    "Interpolations between pairs of known codes: seat heights [pairs, 11], closedness and pieces of the mid-points, meshes of the first film in `frames` pictures."
+def film_stage(family: str, shapes: int, fitted: dict, pairs: int, frames: int, resolution: int, seed: int,
+               device=None) -> dict:
+    """Interpolations between pairs of known codes: seat heights [pairs, 11], closedness and pieces of the mid-points,
+    meshes of the first film in `frames` pictures."""
     network, codes, generator = restore(fitted, device), fitted["codes"].to(device), torch.Generator().manual_seed(seed)
     order = torch.randperm(shapes, generator=generator)
     order = torch.cat([order]*(1 + 2*pairs//shapes))[:2*pairs].view(pairs, 2)
@@ -880,13 +1038,15 @@ def film_stage(family: str, shapes: int, fitted: dict, pairs: int, frames: int, 
         middle = or_speck(extract, network, path[5], resolution)
         found["watertight"].append(float(is_watertight(middle))); found["pieces"].append(components(middle)[0])
     a, b = codes[order[0]]
-    film = [or_speck(extract, network, z, min(resolution, 64), 32).to("cpu") for z in between(a, b, frames)] if frames else []
+    film = ([or_speck(extract, network, z, min(resolution, 64), 32).to("cpu") for z in between(a, b, frames)]
+            if frames else [])
     return found | {"film": quantised(film), "ends": torch.stack([a, b]).cpu()}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8849e4ba
 def meaning_stage(family: str, shapes: int, held_out: int, fitted: dict, codes: Float[Tensor, "n latent"], seed: int,
                   names: tuple = ("width", "depth", "seat_height")) -> dict:
-    "R^2 on held-out codes of a ridge regression from code to generating parameters in units of the normalised shape; the penalty by leave-one-out."
+    """R^2 on held-out codes of a ridge regression from code to generating parameters in units of the normalised shape;
+    the penalty by leave-one-out."""
     target = lambda drawn: torch.tensor([[s.parameters[n]*s.scale for n in names] for s in drawn], dtype=torch.float64)
     y, new = target(draw_shapes(family, shapes, seed)), target(draw_shapes(family, held_out, seed, True))
     one = lambda z: torch.cat([z.double(), torch.ones(len(z), 1, dtype=torch.float64)], 1)
@@ -901,8 +1061,10 @@ def meaning_stage(family: str, shapes: int, held_out: int, fitted: dict, codes: 
     return {"names": list(names), "R2": (1 - residual).tolist()}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #6430d7ec
-def band_stage(family: str, deltas: list, steps: int, width: int, depth: int, samples: int, view: int, seed: int, device=None) -> dict:
-    "For each truncation: mean tracing steps of rays that enter the unit sphere, and error of the distance where |s| < 0.02; one shape, one network each."
+def band_stage(family: str, deltas: list, steps: int, width: int, depth: int, samples: int, view: int, seed: int,
+               device=None) -> dict:
+    """For each truncation: mean tracing steps of rays that enter the unit sphere, and error of the distance where |s| <
+    0.02; one shape, one network each."""
     mesh, found = draw_shapes(family, 1, seed)[0].mesh(torch.float32), {"steps": [], "error": []}
     parts = sdf_samples(mesh, samples, torch.Generator().manual_seed(seed))
     rows = torch.cat(list(sdf_samples(mesh, 20000, torch.Generator().manual_seed(seed + 1)).values()))
@@ -911,8 +1073,8 @@ def band_stage(family: str, deltas: list, steps: int, width: int, depth: int, sa
     for delta in deltas:
         with seeded(seed): network = decoder(0, width, depth, 0.0)
         nn.init.zeros_(getattr(network, f"lin{depth}").bias)
-        train(network, lambda rows: clamped_l1(evaluate(network, None, rows[:, :3]), rows[:, 3], delta).mean(), steps, lambda step, g: balanced(parts, 2048, g),
-              rate=2e-3, schedule=halve(0.2), seed=seed, device=device)
+        train(network, lambda rows: clamped_l1(evaluate(network, None, rows[:, :3]), rows[:, 3], delta).mean(),
+              steps, lambda step, g: balanced(parts, 2048, g), rate=2e-3, schedule=halve(0.2), seed=seed, device=device)
         network = network.cpu().eval().requires_grad_(False)
         field = lambda x: evaluate(network, None, x)
         count = sphere_trace(field, origin, direction, delta, 200)[2]
@@ -921,16 +1083,23 @@ def band_stage(family: str, deltas: list, steps: int, width: int, depth: int, sa
     return found
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #9c714841
-def search_times(shapes: int = 3, steps: int = 800, samples: int = 512, code_length: int = 32, width: int = 128, depth: int = 8, resolution: int = 32, seed: int = 0) -> dict:
-    "Seconds for the code of one shape by MAP and for one forward pass of each baseline, `shapes` times after a first that does not count. Weights do not matter."
+def search_times(shapes: int = 3, steps: int = 800, samples: int = 512, code_length: int = 32, width: int = 128,
+                 depth: int = 8, resolution: int = 32, seed: int = 0) -> dict:
+    """Seconds for the code of one shape by MAP and for one forward pass of each baseline, `shapes` times after a first
+    that does not count. Weights do not matter."""
     generator = torch.Generator().manual_seed(seed)
     from paper_kit.kit.nn import UNet
     with seeded(seed):
         network, widths = decoder(code_length, width, depth, 0.0).requires_grad_(False), (width, width, width//2)
-        atlas, sphere, voxels, epn = AtlasNet(25, 4*code_length, widths), AtlasNet(1, 4*code_length, widths), VoxelDecoder(64, resolution), UNet(2, 1, 3, 8, 3, norm="group")
+        atlas, sphere, voxels, epn = (AtlasNet(25, 4*code_length, widths),
+                                      AtlasNet(1, 4*code_length, widths), VoxelDecoder(64, resolution),
+                                      UNet(2, 1, 3, 8, 3, norm="group"))
     rows, cloud = torch.rand(1, samples, 4, generator=generator), torch.rand(1, 2048, 3, generator=generator)
-    square, ball, z, grid = template_mesh(25, 2)[0], template_mesh(1, 4)[0], torch.rand(1, 64, generator=generator), torch.rand(1, 2, *[resolution]*3, generator=generator)
-    forward = {"AtlasNet": lambda: atlas(cloud, square), "AtlasNet-Sphere": lambda: sphere(cloud, ball), "OGN": lambda: voxels(z), "3D-EPN": lambda: epn(grid)}
+    square, ball, z, grid = (template_mesh(25, 2)[0], template_mesh(1, 4)[0],
+                             torch.rand(1, 64, generator=generator),
+                             torch.rand(1, 2, *[resolution]*3, generator=generator))
+    forward = {"AtlasNet": lambda: atlas(cloud, square), "AtlasNet-Sphere": lambda: sphere(cloud, ball),
+               "OGN": lambda: voxels(z), "3D-EPN": lambda: epn(grid)}
     found = {f"seconds of {k}": [] for k in ("MAP", *forward)}
     def note(name, call):
         begun = time.perf_counter(); call(); found[f"seconds of {name}"].append(time.perf_counter() - begun)
@@ -940,50 +1109,86 @@ def search_times(shapes: int = 3, steps: int = 800, samples: int = 512, code_len
             for name, call in forward.items(): note(name, call)
     return {k: v[1:] for k, v in found.items()}
 
-TIMES = {"smoke": dict(steps=300, samples=64, code_length=8, width=48, depth=4, resolution=16), "cpu": dict(), "gpu": dict(samples=8000, code_length=256, width=512)}
+TIMES = {"smoke": dict(steps=300, samples=64, code_length=8, width=48, depth=4, resolution=16), "cpu": dict(),
+         "gpu": dict(samples=8000, code_length=256, width=512)}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #077a77ba
-SIZES = {
-    "smoke": {"seeds": 1, "prior_seeds": 1, "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 1000, "size": dict(shapes=4, samples=64, code_length=8, width=48, depth=4),
-              "known": dict(shapes=3, steps=25), "normals": 2, "train": 4, "steps": 25, "test": 3, "search": dict(steps=10, samples=64, rate=2e-2), "restarts": 1,
-              "shared": dict(count=4, shown=dict(rows=[0, 2], points=500, resolution=16, samples=500)), "partial": 3, "fill": dict(steps=10, samples=64, rate=2e-2, prior=0.1), "atlas": dict(steps=5, size=dict(points=100, code_length=16, widths=[16, 16, 16])),
-              "voxels": dict(steps=5, resolution=16, size=dict(shapes=2, width=8)), "epn": dict(views=1, steps=2, resolution=16, view=32),
-              "resolution": 32, "points": 200, "points_new": 200, "view": 40, "counts": [50, 200, 1000], "pairs": 2, "frames": 3, "noises": [0.0, 0.015], "observed": [20, 200],
-              "observe": dict(eta=0.1, count=100, free=100), "etas": [[0.1, 100, 0.1], [0.1, 0, 0.1]],
-              "band": dict(deltas=[0.02, 0.3], steps=30, width=32, depth=4, samples=2000, view=20), "kept": 3},
-    "cpu": {"seeds": 3, "prior_seeds": 3, "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 20000, "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2),
-            "known": dict(shapes=12, steps=2200), "normals": 6, "train": 80, "steps": 4000, "test": 20, "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2,
-            "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 8, "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1), "atlas": dict(steps=700, size=dict(points=256, rate=3e-3)), "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
-            "epn": dict(views=2, steps=200, resolution=32, view=64), "resolution": 64, "points": 30000, "points_new": 10000, "view": 64, "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 6, "frames": 21,
-            "noises": [0.0, 0.015, 0.03, 0.05], "observed": [10, 30, 100, 500], "observe": dict(eta=0.02, count=500, free=500),
-            "etas": [[0.02, 500, 0.1], [0.1, 500, 0.1], [0.02, 0, 0.1], [0.02, 500, 1e-4]], "band": dict(deltas=[0.02, 0.05, 0.1, 0.3], steps=300, width=64, depth=4, samples=50000, view=64), "kept": 6},
-    "gpu": {"seeds": 3, "prior_seeds": 3, "encoders": ["auto-encoder", "variational auto-encoder"], "families": list(FAMILIES), "complete": ["chair", "plane", "sofa"], "samples": 250000, "size": dict(shapes=32, samples=8192, code_length=256, width=512, depth=8, dropout=0.2),
-            "known": dict(shapes=64, steps=6000), "normals": 64, "train": 400, "steps": 6000, "test": 100, "search": dict(steps=800, samples=8000), "restarts": 2,
-            "shared": dict(count=1000, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 100, "fill": dict(steps=800, samples=8000, prior=0.1), "atlas": dict(steps=6000, size=dict(points=2500, code_length=1024, widths=[1024, 512, 256])),
-            "voxels": dict(steps=4000, resolution=64, size=dict()), "epn": dict(views=4, steps=6000, resolution=32, view=128), "resolution": 128, "points": 30000, "points_new": 30000, "view": 128,
-            "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 20, "frames": 21, "noises": [0.0, 0.005, 0.015, 0.03, 0.05], "observed": [10, 30, 100, 500],
-            "observe": dict(eta=0.02, count=4000, free=4000), "etas": [[0.02, 4000, 0.1], [0.05, 4000, 0.1], [0.1, 4000, 0.1], [0.02, 0, 0.1], [0.02, 4000, 1e-4]],
-            "band": dict(deltas=[0.02, 0.05, 0.1, 0.3], steps=5000, width=512, depth=8, samples=500000, view=128), "kept": 6}}
+SIZES = {"smoke": {"seeds": 1, "prior_seeds": 1, "encoders": ["auto-encoder", "variational auto-encoder"],
+                   "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 1000,
+                   "size": dict(shapes=4, samples=64, code_length=8, width=48, depth=4),
+                   "known": dict(shapes=3, steps=25), "normals": 2, "train": 4, "steps": 25, "test": 3,
+                   "search": dict(steps=10, samples=64, rate=2e-2), "restarts": 1,
+                   "shared": dict(count=4, shown=dict(rows=[0, 2], points=500, resolution=16, samples=500)),
+                   "partial": 3, "fill": dict(steps=10, samples=64, rate=2e-2, prior=0.1),
+                   "atlas": dict(steps=5, size=dict(points=100, code_length=16, widths=[16, 16, 16])),
+                   "voxels": dict(steps=5, resolution=16, size=dict(shapes=2, width=8)),
+                   "epn": dict(views=1, steps=2, resolution=16, view=32), "resolution": 32, "points": 200,
+                   "points_new": 200, "view": 40, "counts": [50, 200, 1000], "pairs": 2, "frames": 3,
+                   "noises": [0.0, 0.015], "observed": [20, 200], "observe": dict(eta=0.1, count=100, free=100),
+                   "etas": [[0.1, 100, 0.1], [0.1, 0, 0.1]],
+                   "band": dict(deltas=[0.02, 0.3], steps=30, width=32, depth=4, samples=2000, view=20),
+                   "kept": 3},
+         "cpu": {"seeds": 3, "prior_seeds": 3, "encoders": ["auto-encoder", "variational auto-encoder"],
+                 "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 20000,
+                 "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3,
+                              code_rate=1e-2), "known": dict(shapes=12, steps=2200), "normals": 6, "train": 80,
+                 "steps": 4000, "test": 20, "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2,
+                 "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 8,
+                 "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1),
+                 "atlas": dict(steps=700, size=dict(points=256, rate=3e-3)),
+                 "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
+                 "epn": dict(views=2, steps=200, resolution=32, view=64), "resolution": 64,
+                 "points": 30000, "points_new": 10000, "view": 64,
+                 "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 6, "frames": 21,
+                 "noises": [0.0, 0.015, 0.03, 0.05], "observed": [10, 30, 100, 500],
+                 "observe": dict(eta=0.02, count=500, free=500),
+                 "etas": [[0.02, 500, 0.1], [0.1, 500, 0.1], [0.02, 0, 0.1], [0.02, 500, 1e-4]],
+                 "band": dict(deltas=[0.02, 0.05, 0.1, 0.3], steps=300, width=64, depth=4, samples=50000,
+                              view=64), "kept": 6},
+         "gpu": {"seeds": 3, "prior_seeds": 3, "encoders": ["auto-encoder", "variational auto-encoder"],
+                 "families": list(FAMILIES), "complete": ["chair", "plane", "sofa"], "samples": 250000,
+                 "size": dict(shapes=32, samples=8192, code_length=256, width=512, depth=8, dropout=0.2),
+                 "known": dict(shapes=64, steps=6000), "normals": 64, "train": 400, "steps": 6000, "test": 100,
+                 "search": dict(steps=800, samples=8000), "restarts": 2,
+                 "shared": dict(count=1000, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 100,
+                 "fill": dict(steps=800, samples=8000, prior=0.1),
+                 "atlas": dict(steps=6000, size=dict(points=2500, code_length=1024, widths=[1024, 512, 256])),
+                 "voxels": dict(steps=4000, resolution=64, size=dict()),
+                 "epn": dict(views=4, steps=6000, resolution=32, view=128), "resolution": 128,
+                 "points": 30000, "points_new": 30000, "view": 128,
+                 "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 20, "frames": 21,
+                 "noises": [0.0, 0.005, 0.015, 0.03, 0.05], "observed": [10, 30, 100, 500],
+                 "observe": dict(eta=0.02, count=4000, free=4000),
+                 "etas": [[0.02, 4000, 0.1], [0.05, 4000, 0.1], [0.1, 4000, 0.1], [0.02, 0, 0.1],
+                          [0.02, 4000, 1e-4]],
+                 "band": dict(deltas=[0.02, 0.05, 0.1, 0.3], steps=5000, width=512, depth=8, samples=500000,
+                              view=128), "kept": 6}}
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #be6efac7
 def sizes_of(run) -> dict: return run.pick(**SIZES)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #4c01ece1
 def known_stages(run) -> dict:
     "Task K: {method: [result by seed]}, and the truth against itself."
-    s, found = sizes_of(run), {"OGN": [], "voxel oracle": [], "AtlasNet-Sph.": [], "AtlasNet-25": [], "DeepSDF": [], "truth": [], "normals": [], "models": []}
+    s, found = (sizes_of(run),
+                {"OGN": [], "voxel oracle": [], "AtlasNet-Sph.": [], "AtlasNet-25": [], "DeepSDF": [],
+                 "truth": [], "normals": [], "models": []})
     n, measure = s["known"]["shapes"], {k: s[k] for k in ("resolution", "points", "kept")}
     for seed in run.seeds(s["seeds"]):
         common = dict(family="car", shapes=n, seed=seed)
         fitted = run.stage(deepsdf_stage, **common, samples=s["samples"], steps=s["known"]["steps"], size=s["size"])
         found["models"].append(fitted)
         found["DeepSDF"].append(run.stage(known_stage, **common, fitted=fitted, method="DeepSDF", **measure))
-        found["normals"].append(run.stage(normals_stage, **common, fitted=fitted, count=s["normals"], points=min(2000, s["points"])))
+        found["normals"].append(run.stage(normals_stage, **common, fitted=fitted, count=s["normals"],
+                                          points=min(2000, s["points"])))
         for name, patches in (("AtlasNet-Sph.", 1), ("AtlasNet-25", 25)):
             atlas = run.stage(atlas_stage, **common, patches=patches, **s["atlas"])
             found[name].append(run.stage(known_stage, **common, fitted=atlas, method="AtlasNet", **measure))
         voxels = run.stage(voxel_stage, **common, **s["voxels"])
         found["OGN"].append(run.stage(known_stage, **common, fitted=voxels, method="voxels", **measure))
-        found["voxel oracle"].append(run.stage(known_stage, **common, fitted={"resolution": s["voxels"]["resolution"]}, method="oracle", **measure))
+        found["voxel oracle"].append(run.stage(known_stage, **common,
+                                               fitted={"resolution": s["voxels"]["resolution"]}, method="oracle",
+                                               **measure))
         found["truth"].append(run.stage(floor_stage, **common, points=s["points"]))
     return found
 
@@ -992,47 +1197,64 @@ def held_out_stages(run) -> dict:
     "Task U: {family: {method: [result by seed]}}, with the trained models under \"models\". Chairs get all seeds; at cpu other families one."
     s, found = sizes_of(run), {}
     for family in s["families"]:
-        found[family] = {"AtlasNet-Sph.": [], "AtlasNet-25": [], "DeepSDF": [], "nearest training shape": [], "models": []}
+        found[family] = {"AtlasNet-Sph.": [], "AtlasNet-25": [], "DeepSDF": [], "nearest training shape": [],
+                         "models": []}
         for seed in run.seeds(s["seeds"] if family == "chair" or run.profile == "gpu" else 1):
-            common, test = dict(family=family, shapes=s["train"], seed=seed), dict(family=family, shapes=s["test"], seed=seed)
-            measure = dict(search=s["search"] | {"restarts": s["restarts"]}, points=s["points_new"], **{k: s[k] for k in ("samples", "resolution", "kept")})
+            common, test = (dict(family=family, shapes=s["train"], seed=seed),
+                            dict(family=family, shapes=s["test"], seed=seed))
+            measure = dict(search=s["search"] | {"restarts": s["restarts"]}, points=s["points_new"],
+                           **{k: s[k] for k in ("samples", "resolution", "kept")})
             fitted = run.stage(deepsdf_stage, **common, samples=s["samples"], steps=s["steps"], size=s["size"])
             found[family]["models"].append(fitted)
-            found[family]["DeepSDF"].append(run.stage(held_out_stage, **test, fitted=fitted, method="DeepSDF", **measure))
-            found[family]["nearest training shape"].append(run.stage(held_out_stage, **test, fitted={"shapes": s["train"]}, method="nearest", **measure))
+            found[family]["DeepSDF"].append(run.stage(held_out_stage, **test, fitted=fitted, method="DeepSDF",
+                                                      **measure))
+            found[family]["nearest training shape"].append(run.stage(held_out_stage, **test,
+                    fitted={"shapes": s["train"]}, method="nearest", **measure))
             for name, patches in (("AtlasNet-Sph.", 1), ("AtlasNet-25", 25)):
                 atlas = run.stage(atlas_stage, **common, patches=patches, **s["atlas"])
-                found[family][name].append(run.stage(held_out_stage, **test, fitted=atlas, method="AtlasNet", **measure))
+                found[family][name].append(run.stage(held_out_stage, **test, fitted=atlas, method="AtlasNet",
+                                                     **measure))
     return found
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #9c8d67b0
 def completion_stages(run, held_out: dict) -> dict:
     "Task C: tables by family and method, the noise curve on planes, the exhibit, the sweep of eta."
     s, found = sizes_of(run), {"table": {}, "noise": []}
-    common = dict(search=s["fill"], observe=s["observe"], points=s["points_new"], **{k: s[k] for k in ("view", "resolution", "kept")})
+    common = dict(search=s["fill"], observe=s["observe"], points=s["points_new"],
+                  **{k: s[k] for k in ("view", "resolution", "kept")})
     for family in s["complete"]:
         test, fitted = dict(family=family, shapes=s["partial"], seed=run.seed), held_out[family]["models"][0]
         epn = run.stage(epn_stage, family=family, shapes=s["train"], seed=run.seed, **s["epn"])
-        found["table"][family] = {"3D-EPN": run.stage(completion_stage, **test, fitted=epn, method="3D-EPN", **common),
-                                  "DeepSDF": run.stage(completion_stage, **test, fitted=fitted, method="DeepSDF", **common)}
-    planes = dict(family="plane", shapes=s["partial"], seed=run.seed, fitted=held_out["plane"]["models"][0], method="DeepSDF")
-    for noise in s["noises"]: found["noise"].append(run.stage(completion_stage, **planes, **({"noise": noise} if noise else {}), **common))
-    found["slider"] = run.stage(noise_stage, **{k: v for k, v in planes.items() if k != "method"}, counts=s["observed"], noises=s["noises"], search=s["fill"],
+        found["table"][family] = {"3D-EPN": run.stage(completion_stage, **test, fitted=epn, method="3D-EPN",
+                                                      **common),
+                                  "DeepSDF": run.stage(completion_stage, **test, fitted=fitted, method="DeepSDF",
+                                                       **common)}
+    planes = dict(family="plane", shapes=s["partial"], seed=run.seed, fitted=held_out["plane"]["models"][0],
+                  method="DeepSDF")
+    for noise in s["noises"]:
+        found["noise"].append(run.stage(completion_stage, **planes, **({"noise": noise} if noise else {}), **common))
+    found["slider"] = run.stage(noise_stage, **{k: v for k, v in planes.items() if k != "method"},
+                                counts=s["observed"], noises=s["noises"], search=s["fill"],
                                 eta=s["observe"]["eta"], view=s["view"], resolution=s["resolution"])
-    found["eta"] = run.stage(eta_stage, family="chair", shapes=min(6, s["partial"]), fitted=held_out["chair"]["models"][0], choices=s["etas"], search=s["fill"], seed=run.seed + 900,
-                             points=s["points_new"], **{k: s[k] for k in ("observe", "view", "resolution")})
+    found["eta"] = run.stage(eta_stage, family="chair", shapes=min(6, s["partial"]),
+                             fitted=held_out["chair"]["models"][0], choices=s["etas"], search=s["fill"],
+                             seed=run.seed + 900, points=s["points_new"],
+                             **{k: s[k] for k in ("observe", "view", "resolution")})
     return found
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #4482afb1
 def prior_stages(run, held_out: dict) -> dict:
     "Chairs with and without the prior: completions, and the mean norm of the codes during training."
     s, found = sizes_of(run), {"prior": {"released": [], "none": []}, "norms": []}
-    common = dict(search=s["fill"], observe=s["observe"], points=s["points_new"], **{k: s[k] for k in ("view", "resolution", "kept")})
+    common = dict(search=s["fill"], observe=s["observe"], points=s["points_new"],
+                  **{k: s[k] for k in ("view", "resolution", "kept")})
     for seed, fitted in zip(run.seeds(s["prior_seeds"]), held_out["chair"]["models"]):
-        free = run.stage(deepsdf_stage, family="chair", shapes=s["train"], seed=seed, samples=s["samples"], steps=s["steps"], size=s["size"], prior="none")
+        free = run.stage(deepsdf_stage, family="chair", shapes=s["train"], seed=seed, samples=s["samples"],
+                         steps=s["steps"], size=s["size"], prior="none")
         found["norms"].append([free["norm"], fitted["norm"]])
         for name, model, search in (("released", fitted, s["fill"]), ("none", free, s["fill"] | {"prior": 0.0})):
-            found["prior"][name].append(run.stage(completion_stage, family="chair", shapes=s["partial"], seed=seed, fitted=model, method="DeepSDF",
+            found["prior"][name].append(run.stage(completion_stage, family="chair", shapes=s["partial"],
+                                                  seed=seed, fitted=model, method="DeepSDF",
                                                   **{**common, "search": search}))
     return found
 
@@ -1042,9 +1264,13 @@ def other_stages(run, held_out: dict) -> dict:
     s, found = sizes_of(run), {"sweep": [], "films": [], "meaning": [], "band": []}
     chairs, common = held_out["chair"], dict(family="chair", shapes=s["train"])
     for seed, fitted, result in zip(run.seeds(s["seeds"]), chairs["models"], chairs["DeepSDF"]):
-        found["sweep"].append(run.stage(sweep_stage, family="chair", shapes=s["partial"], fitted=fitted, counts=s["counts"], search=s["fill"] | {"prior": 1e-4}, seed=seed))
-        found["films"].append(run.stage(film_stage, **common, fitted=fitted, pairs=s["pairs"], frames=s["frames"] if seed == run.seed else 0, resolution=s["resolution"], seed=seed))
-        found["meaning"].append(run.stage(meaning_stage, **common, held_out=s["test"], fitted=fitted, codes=result["codes"], seed=seed))
+        found["sweep"].append(run.stage(sweep_stage, family="chair", shapes=s["partial"], fitted=fitted,
+                                        counts=s["counts"], search=s["fill"] | {"prior": 1e-4}, seed=seed))
+        found["films"].append(run.stage(film_stage, **common, fitted=fitted, pairs=s["pairs"],
+                                        frames=s["frames"] if seed == run.seed else 0, resolution=s["resolution"],
+                                        seed=seed))
+        found["meaning"].append(run.stage(meaning_stage, **common, held_out=s["test"], fitted=fitted,
+                                          codes=result["codes"], seed=seed))
         found["band"].append(run.stage(band_stage, family="chair", seed=seed, **s["band"]))
     return found
 
@@ -1055,12 +1281,17 @@ def encoder_stages(run) -> dict:
     size = {k: v for k, v in s["size"].items() if k not in ("dropout", "code_rate")}
     for name in s["encoders"]:
         variational = name.startswith("variational")
-        fitted = run.stage(encoder_stage, **common, seed=run.seed, samples=s["samples"], steps=s["steps"], size=size, variational=variational)
+        fitted = run.stage(encoder_stage, **common, seed=run.seed, samples=s["samples"], steps=s["steps"],
+                           size=size, variational=variational)
         found[name] = {"held-out": run.stage(encoded_stage, fitted=fitted, shapes=s["test"], **test),
-                       "partial": run.stage(completion_stage, fitted=fitted, method="encoder", shapes=s["partial"], search=s["fill"], observe=s["observe"], view=s["view"], **test)}
+                       "partial": run.stage(completion_stage, fitted=fitted, method="encoder",
+                                            shapes=s["partial"], search=s["fill"], observe=s["observe"],
+                                            view=s["view"], **test)}
     return found
 
-def encoded_stage(family: str, shapes: int, fitted: dict, resolution: int, points: int, kept: int, seed: int, device=None) -> dict:
+# %% ../../nbs/shape3d/deepsdf.ipynb #e7c347bf
+def encoded_stage(family: str, shapes: int, fitted: dict, resolution: int, points: int, kept: int, seed: int,
+                  device=None) -> dict:
     "Scores of held-out shapes whose codes an encoder reads from full clouds."
     truths, network = meshes_of(draw_shapes(family, shapes, seed, True)), restore(fitted, device)
     codes = encode(fitted, clouds_of(truths, 1024, seed + 1)).to(device)
@@ -1071,7 +1302,8 @@ def shared_stages(run) -> list:
     "The chairs of the page of occupancy networks: what each training keeps of them."
     s = sizes_of(run)
     common = dict(world=run.seed, count=s["shared"]["count"])
-    fitted = [run.stage(shared_model_stage, **common, samples=s["samples"], steps=s["steps"], size=s["size"], seed=seed) for seed in run.seeds(s["seeds"])]
+    fitted = [run.stage(shared_model_stage, **common, samples=s["samples"], steps=s["steps"], size=s["size"],
+                        seed=seed) for seed in run.seeds(s["seeds"])]
     return [run.stage(shown_stage, fitted=f, **common, **s["shared"]["shown"]) for f in fitted]
 
 def stages(run) -> dict:
@@ -1081,9 +1313,9 @@ def stages(run) -> dict:
     times = run.stage(search_times, **run.pick(**TIMES))
     completion, other = completion_stages(run, held_out), other_stages(run, held_out)
     encoders = encoder_stages(run)
-    return {"single": single, "shared": shared_stages(run), "known": known, "held_out": held_out, "times": times, "completion": completion | prior_stages(run, held_out), "other": other | {"encoders": encoders}}
-
-
+    return {"single": single, "shared": shared_stages(run), "known": known, "held_out": held_out,
+            "times": times, "completion": completion | prior_stages(run, held_out),
+            "other": other | {"encoders": encoders}}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #a13fa15b
 def mean_of(results: list, name: str, how: Callable = np.mean) -> float:
@@ -1093,10 +1325,13 @@ def mean_of(results: list, name: str, how: Callable = np.mean) -> float:
 def table_2(known: dict):
     "Table 2 as a pandas frame, from `known_stages`."
     import pandas as pd
-    rows = [("OGN", "OGN: learned voxels"), ("voxel oracle", "control: true voxels"), ("AtlasNet-Sph.", "AtlasNet-Sph."), ("AtlasNet-25", "AtlasNet-25"),
-            ("DeepSDF", "DeepSDF"), ("truth", "control: truth")]
-    return pd.DataFrame([{"method": label, "CD_mean_x1e3": mean_of(known[k], "CD"), "CD_median_x1e3": mean_of(known[k], "CD", np.median),
-                          "EMD_mean": mean_of(known[k], "EMD"), "EMD_median": mean_of(known[k], "EMD", np.median)} for k, label in rows])
+    rows = [("OGN", "OGN: learned voxels"), ("voxel oracle", "control: true voxels"),
+            ("AtlasNet-Sph.", "AtlasNet-Sph."), ("AtlasNet-25", "AtlasNet-25"), ("DeepSDF", "DeepSDF"),
+            ("truth", "control: truth")]
+    return pd.DataFrame([{"method": label, "CD_mean_x1e3": mean_of(known[k], "CD"),
+                          "CD_median_x1e3": mean_of(known[k], "CD", np.median),
+                          "EMD_mean": mean_of(known[k], "EMD"), "EMD_median": mean_of(known[k], "EMD", np.median)}
+                         for k, label in rows])
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #21b67e39
 #| code-fold: true
@@ -1105,20 +1340,23 @@ def rows_of_pictures(rows: list, titles: list, size: int = 150, colour: str = "l
     "A grid of meshes (or pictures), one list a row, titles above the first. A matplotlib figure."
     import matplotlib.pyplot as plt
     cell = min(7/len(titles), 1.7)
-    figure, axes = plt.subplots(len(rows), len(titles), figsize=(cell*len(titles) + 0.2, 0.92*cell*len(rows) + 0.4), squeeze=False)
+    figure, axes = plt.subplots(len(rows), len(titles),
+                                figsize=(cell*len(titles) + 0.2, 0.92*cell*len(rows) + 0.4), squeeze=False)
     for i, row in enumerate(rows):
         for j, thing in enumerate(row):
             ax = axes[i, j]
             ax.imshow(thing if isinstance(thing, np.ndarray) else mesh_picture(thing, None, size, 36., colour))
             ax.axis("off")
             if i == 0: ax.set_title(titles[j], fontsize=9, loc="center")
-            if labels and j == 0: ax.text(-0.03, 0.5, labels[i], transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize=9)
+            if labels and j == 0:
+                ax.text(-0.03, 0.5, labels[i], transform=ax.transAxes, rotation=90, ha="right", va="center", fontsize=9)
     return figure
 
 def figure_5(known: dict, seed: int, shapes: int, count: int = 3):
     "Known cars: truth, DeepSDF, learned voxels, true voxels, coloured by normal."
     truths = meshes_of(draw_shapes("car", shapes, seed)[:min(count, len(known["DeepSDF"][0]["meshes"]))])
-    rows = [[t, *(as_mesh(known[k][0]["meshes"][i]) for k in ("DeepSDF", "OGN", "voxel oracle"))] for i, t in enumerate(truths)]
+    rows = [[t, *(as_mesh(known[k][0]["meshes"][i]) for k in ("DeepSDF", "OGN", "voxel oracle"))]
+            for i, t in enumerate(truths)]
     return rows_of_pictures(rows, ["truth", "DeepSDF", "learned voxels", "true voxels"], colour="normal")
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #d0667b5d
@@ -1129,26 +1367,34 @@ def figure_e1(shown: dict, chairs: list, size: int = 110):
     from paper_kit.kit.show import grid
     rows, view = shown["rows"], viewpoint(35.0, 22.0, 1.95)
     meshes = [*meshes_of([chairs[i] for i in rows]), *map(as_mesh, shown["meshes"])]
-    titles = [*(f"chair {i}\ngenus {g}" for i, g in zip(rows, shown["genus"])), *(f"IoU {shown['IoU'][i]:.2f}\nChamfer {d:.2f}" for i, d in zip(rows, shown["chamfer"]))]
-    figure = grid([mesh_picture(m, view, size, 36.0) for m in meshes], len(rows), titles, rows=["truth", "signed distance"])
+    titles = [*(f"chair {i}\ngenus {g}" for i, g in zip(rows, shown["genus"])),
+              *(f"IoU {shown['IoU'][i]:.2f}\nChamfer {d:.2f}" for i, d in zip(rows, shown["chamfer"]))]
+    figure = grid([mesh_picture(m, view, size, 36.0) for m in meshes], len(rows), titles,
+                  rows=["truth", "signed distance"])
     figure.set_dpi(80)
     return figure
 
 def table_e2(shown: list):
-    "The chairs that are shown, in the first training, and the mean IoU of all chairs in each training, as a pandas frame."
+    """The chairs that are shown, in the first training, and the mean IoU of all chairs in each training, as a pandas
+    frame."""
     import pandas as pd
     first = shown[0]
-    rows = [{"chair": f"chair {i}", "genus": g, "volume": v, "IoU": first["IoU"][i], "Chamfer-L1": d} for i, g, v, d in zip(first["rows"], first["genus"], first["volume"], first["chamfer"])]
-    return pd.DataFrame(rows + [{"chair": f"mean of {len(s['IoU'])}, training {k + 1}", "IoU": float(np.mean(s["IoU"]))} for k, s in enumerate(shown)])
+    rows = [{"chair": f"chair {i}", "genus": g, "volume": v, "IoU": first["IoU"][i], "Chamfer-L1": d}
+            for i, g, v, d in zip(first["rows"], first["genus"], first["volume"], first["chamfer"])]
+    return pd.DataFrame(rows
+                        + [{"chair": f"mean of {len(s['IoU'])}, training {k + 1}", "IoU": float(np.mean(s["IoU"]))}
+                           for k, s in enumerate(shown)])
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #d3bb7120
 def table_3(held_out: dict):
     "Table 3 as a pandas frame, from `held_out_stages`; families not run are left empty."
     import pandas as pd
     methods, rows = ("AtlasNet-Sph.", "AtlasNet-25", "DeepSDF", "nearest training shape"), []
-    for label, name, how in (("CD mean", "CD", np.mean), ("CD median", "CD", np.median), ("EMD mean", "EMD", np.mean), ("Mesh acc mean", "accuracy", np.mean)):
+    for label, name, how in (("CD mean", "CD", np.mean), ("CD median", "CD", np.median), ("EMD mean", "EMD", np.mean),
+                             ("Mesh acc mean", "accuracy", np.mean)):
         for method in methods:
-            rows.append({"metric_method": f"{label} {method}", **{f: mean_of(held_out[f][method], name, how) if f in held_out else None for f in FAMILIES}})
+            rows.append({"metric_method": f"{label} {method}",
+                         **{f: mean_of(held_out[f][method], name, how) if f in held_out else None for f in FAMILIES}})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #a6a284a2
@@ -1172,8 +1418,12 @@ def figure_6(held_out: dict, seed: int, shapes: int):
         if len(rows) == 1: rows.append([closer(truth)(m) for m in rows[0]]); labels.append("from close by")
     return rows_of_pictures(rows, ["truth", "DeepSDF", "AtlasNet-25", "AtlasNet-Sph."], labels=labels)
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #6d4ed07c
+#| code-fold: true
+#| code-summary: "Exported source: the drawings of Figures 6 and 7"
 def figure_7(held_out: dict, seed: int, shapes: int):
-    "A gallery of held-out shapes, truth above reconstruction; on the right the two worst of those kept, by Chamfer distance."
+    """A gallery of held-out shapes, truth above reconstruction; on the right the two worst of those kept, by Chamfer
+    distance."""
     entries = []
     for family, found in held_out.items():
         result = found["DeepSDF"][0]
@@ -1188,16 +1438,20 @@ def figure_7(held_out: dict, seed: int, shapes: int):
 def table_e1(held_out: dict, other: dict):
     "Table E1: held-out chairs by where the code comes from."
     import pandas as pd
-    rows = {"auto-decoder, code by search": held_out["chair"]["DeepSDF"][0], **{f"{k}, code by encoder": v["held-out"] for k, v in other["encoders"].items()}}
-    return pd.DataFrame([{"code from": k, "CD mean": float(np.mean(r["CD"])), "CD median": float(np.median(r["CD"])), "EMD": float(np.mean(r["EMD"])),
+    rows = {"auto-decoder, code by search": held_out["chair"]["DeepSDF"][0],
+            **{f"{k}, code by encoder": v["held-out"] for k, v in other["encoders"].items()}}
+    return pd.DataFrame([{"code from": k, "CD mean": float(np.mean(r["CD"])),
+                          "CD median": float(np.median(r["CD"])), "EMD": float(np.mean(r["EMD"])),
                           "accuracy": float(np.mean(r["accuracy"]))} for k, r in rows.items()])
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #293051fd
 def table_4(completion: dict):
     "Table 4 as a pandas frame, from `completion_stages`."
     import pandas as pd
-    return pd.DataFrame([{"class_method": f"{family} {method}", "CD_median": float(np.median(r["CD"])), "CD_mean": float(np.mean(r["CD"])), "EMD": float(np.mean(r["EMD"])),
-                          "mesh_acc": float(np.mean(r["accuracy"])), "mesh_comp": float(np.mean(r["completion"])), "cos_sim": float(np.mean(r["cosine"]))}
+    return pd.DataFrame([{"class_method": f"{family} {method}", "CD_median": float(np.median(r["CD"])),
+                          "CD_mean": float(np.mean(r["CD"])), "EMD": float(np.mean(r["EMD"])),
+                          "mesh_acc": float(np.mean(r["accuracy"])),
+                          "mesh_comp": float(np.mean(r["completion"])), "cos_sim": float(np.mean(r["cosine"]))}
                          for family, methods in completion["table"].items() for method, r in methods.items()])
 
 def dots(points: Float[Tensor, "n 3"], T: Float[Tensor, "4 4"] | None = None, size: int = 150) -> np.ndarray:
@@ -1227,7 +1481,8 @@ def figure_8(completion: dict, seed: int, shapes: int, each: int = 2):
 def figure_9(completion: dict, noises: list, seed: int, shapes: int, at: float = 0.015):
     "A plane completed from a noisy depth map: what was seen, the completion, the truth."
     level = noises.index(at)
-    rows = [[dots(completion["noise"][level]["seen"][i]), as_mesh(completion["noise"][level]["meshes"][i]), t] for i, t in enumerate(meshes_of(draw_shapes("plane", shapes, seed, True)[:2]))]
+    rows = [[dots(completion["noise"][level]["seen"][i]), as_mesh(completion["noise"][level]["meshes"][i]), t]
+            for i, t in enumerate(meshes_of(draw_shapes("plane", shapes, seed, True)[:2]))]
     return rows_of_pictures(rows, [f"seen, noise {100*at:g}%", "completed", "truth"])
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #a547c1f7
@@ -1236,8 +1491,10 @@ def noise_exhibit(found: dict, counts: list, noises: list):
     from paper_kit.kit.show import slider
     def draw(count, noise):
         i = counts.index(count)*len(noises) + [round(100*n, 1) for n in noises].index(noise)
-        return np.concatenate([dots(found["seen"][i], size=200), mesh_picture(as_mesh(found["meshes"][i]), size=200)], 1)
-    return slider(draw, title="Observed points and noise", width=600, **{"count": counts, "noise": [round(100*n, 1) for n in noises]})
+        return np.concatenate([dots(found["seen"][i], size=200), mesh_picture(as_mesh(found["meshes"][i]), size=200)],
+                              1)
+    return slider(draw, title="Observed points and noise", width=600,
+                  **{"count": counts, "noise": [round(100*n, 1) for n in noises]})
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #a4a87b6c
 #| code-fold: true
@@ -1253,12 +1510,14 @@ def figure_1(fitted: dict, films: dict, count: int = 7, size: int = 130):
     return figure
 
 def film_exhibit(fitted: dict, films: dict, frames: int = 8):
-    "A slider from one code to the other that moves the mesh, coarsely extracted so that the page stays light. A `kit.show` view."
+    """A slider from one code to the other that moves the mesh, coarsely extracted so that the page stays light. A
+    `kit.show` view."""
     from paper_kit.kit.show import mesh_slider
     network = restore(fitted)
     film = [or_speck(extract, network, z, 32) for z in between(*films["ends"], frames)]
-    return mesh_slider([m.vertices.numpy() for m in film], [m.faces.numpy() for m in film], "t", np.linspace(0, 1, len(film)).round(2).tolist(),
-                       ["#7fa8d0"]*len(film), title="Between two chairs", azimuth=35)
+    return mesh_slider([m.vertices.numpy() for m in film], [m.faces.numpy() for m in film], "t",
+                       np.linspace(0, 1, len(film)).round(2).tolist(), ["#7fa8d0"]*len(film),
+                       title="Between two chairs", azimuth=35)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #c9d3323b
 def right_topology(result: dict, least: int = 1) -> float:
@@ -1266,6 +1525,7 @@ def right_topology(result: dict, least: int = 1) -> float:
     pairs = [(e, t) for e, t in zip(result["euler"], result["true_euler"]) if 1 - t//2 >= least]
     return float(np.mean([e == t for e, t in pairs])) if pairs else math.nan
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #92205a20
 def table_1(results: dict):
     "Table 1 as a pandas frame: properties measured, ticks derived."
     import pandas as pd
@@ -1274,16 +1534,23 @@ def table_1(results: dict):
     gigabytes = lambda network: parameter_bytes(network)/1e9
     epn = results["completion"]["table"]["chair"]["3D-EPN"]
     entries = [("3D-EPN", "Voxel SDF", "32^3 voxels", epn, True, gigabytes(UNet(2, 1, 3, 32, 3, norm="group")), "C"),
-               ("OGN", "Occupancy voxels", "R^3 voxels", known["OGN"][0], True, gigabytes(VoxelDecoder(256, 256, 8)), "K"),
-               ("AtlasNet-Sphere", "Parametric mesh", "1 patch", chairs["AtlasNet-Sph."][0], False, gigabytes(AtlasNet(1)), "K, U"),
-               ("AtlasNet-25", "Parametric mesh", "25 patches", chairs["AtlasNet-25"][0], False, gigabytes(AtlasNet(25)), "K, U"),
-               ("DeepSDF", "Continuous SDF", "none", chairs["DeepSDF"][0], True, 4*parameter_count(decoder(), folded=True)/1e9, "K, U, C")]
+               ("OGN", "Occupancy voxels", "R^3 voxels", known["OGN"][0], True,
+                gigabytes(VoxelDecoder(256, 256, 8)), "K"),
+               ("AtlasNet-Sphere", "Parametric mesh", "1 patch", chairs["AtlasNet-Sph."][0], False,
+                gigabytes(AtlasNet(1)), "K, U"),
+               ("AtlasNet-25", "Parametric mesh", "25 patches", chairs["AtlasNet-25"][0], False,
+                gigabytes(AtlasNet(25)), "K, U"),
+               ("DeepSDF", "Continuous SDF", "none", chairs["DeepSDF"][0], True,
+                4*parameter_count(decoder(), folded=True)/1e9, "K, U, C")]
     tick = lambda value, ok: f"{'✓' if ok else '–'} {value:.2f}" if math.isfinite(value) else "no such shape"
     clock = {"AtlasNet-25": "seconds of AtlasNet", "DeepSDF": "seconds of MAP"}
     for method, kind, grid, r, oriented, size, tasks in entries:
         topology, closed, cosine = right_topology(r), float(np.mean(r["watertight"])), float(np.mean(r["cosine"]))
-        rows.append({"method": method, "type": kind, "discretization": grid, "complex topologies": tick(topology, topology > 0.5), "closed surfaces": tick(closed, closed == 1),
-                     "surface normals": tick(cosine, oriented and cosine > 0.9), "model_size_GB": size, "inference_s": float(np.mean(times[clock.get(method, f"seconds of {method}")])), "tasks": tasks})
+        rows.append({"method": method, "type": kind, "discretization": grid,
+                     "complex topologies": tick(topology, topology > 0.5),
+                     "closed surfaces": tick(closed, closed == 1),
+                     "surface normals": tick(cosine, oriented and cosine > 0.9), "model_size_GB": size,
+                     "inference_s": float(np.mean(times[clock.get(method, f"seconds of {method}")])), "tasks": tasks})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #dfae6f5c
@@ -1295,7 +1562,8 @@ def held_out_predicate(families: list):
     return at_least(min(len(each), max(2, len(each) - 1)), *each)
 
 def completion_predicate(families: list):
-    "C4: by pairs, better in at least 5 of the 6 metrics of Table 4 in each family. Median and mean of CD rest on the same pairs."
+    """C4: by pairs, better in at least 5 of the 6 metrics of Table 4 in each family. Median and mean of CD rest on the
+    same pairs."""
     from paper_kit.kit.claims import at_least
     lower, higher = ("CD median", "CD mean", "EMD", "accuracy"), ("completion", "cosine")
     return all_of(*(at_least(5, *(sign_test(f"{f} {m}, DeepSDF", f"{f} {m}, 3D-EPN") for m in lower),
@@ -1309,6 +1577,7 @@ class OfFamilies(Predicate):
         there = [f for f in self.families if any(name.startswith(f"{f} ") for name in values)]
         return self.make(there or self.families).evaluate(values, looks)
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #3e40a54d
 predicates = {
     "C1": less("CD, DeepSDF", "CD, best baseline", factor=0.8)
           & less("EMD gap to the next method", "EMD between two samples of the truth"),
@@ -1335,10 +1604,15 @@ predicates = {
 # %% ../../nbs/shape3d/deepsdf.ipynb #702afc7d
 def known_values(known: dict) -> dict:
     "The numbers of C1 by seed."
-    baselines, by_seed = ("OGN", "AtlasNet-Sph.", "AtlasNet-25"), lambda k, name: np.array([np.mean(r[name]) for r in known[k]])
+    baselines, by_seed = ("OGN", "AtlasNet-Sph.",
+                          "AtlasNet-25"), lambda k, name: np.array([np.mean(r[name]) for r in known[k]])
     emd = np.min([by_seed(k, "EMD") for k in baselines], 0)
-    return {"CD, DeepSDF": by_seed("DeepSDF", "CD").tolist(), "CD, best baseline": np.min([by_seed(k, "CD") for k in baselines], 0).tolist(),
-            "EMD gap to the next method": np.abs(emd - by_seed("DeepSDF", "EMD")).tolist(), "EMD between two samples of the truth": by_seed("truth", "EMD").tolist()}
+    return {"CD, DeepSDF": by_seed("DeepSDF", "CD").tolist(),
+            "CD, best baseline": np.min([by_seed(k, "CD") for k in baselines], 0).tolist(),
+            "EMD gap to the next method": np.abs(emd
+                                                 - by_seed("DeepSDF",
+                                                           "EMD")).tolist(),
+            "EMD between two samples of the truth": by_seed("truth", "EMD").tolist()}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #cf4ea25d
 def held_out_values(held_out: dict) -> dict:
@@ -1348,20 +1622,24 @@ def held_out_values(held_out: dict) -> dict:
         for method in ("DeepSDF", "AtlasNet-Sph.", "AtlasNet-25"):
             values[f"{family} CD median, {method}"] = [float(np.median(r["CD"])) for r in found[method]]
             values[f"{family} accuracy, {method}"] = [float(np.mean(r["accuracy"])) for r in found[method]]
-            values[f"{family} CD mean / median, {method}"] = [float(np.mean(r["CD"])/np.median(r["CD"])) for r in found[method]]
+            values[f"{family} CD mean / median, {method}"] = [float(np.mean(r["CD"])/np.median(r["CD"]))
+                                                              for r in found[method]]
     return values
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #e2b400cd
 def genus_values(chairs: dict) -> dict:
-    "The numbers of C3: ratio of CD medians in three bins of genus by seed (a bin without shapes takes its neighbour's), shares of right Euler numbers."
+    """The numbers of C3: ratio of CD medians in three bins of genus by seed (a bin without shapes takes its
+    neighbour's), shares of right Euler numbers."""
     ratios, right = [], {m: [] for m in ("DeepSDF", "AtlasNet-Sph.", "AtlasNet-25")}
     for ours, sheets, ball in zip(*(chairs[m] for m in right)):
         genus, row = np.array(ours["genus"]), []
         for low, high in ((0, 0), (1, 2), (3, 99)):
             kept = (genus >= low) & (genus <= high)
-            row.append(np.median(np.array(chairs["AtlasNet-25"][len(ratios)]["CD"])[kept])/np.median(np.array(ours["CD"])[kept]) if kept.any() else (row or [0.])[-1])
+            row.append(np.median(np.array(chairs["AtlasNet-25"][len(ratios)]["CD"])[kept])/np.median(
+                    np.array(ours["CD"])[kept]) if kept.any() else (row or [0.])[-1])
         ratios.append([float(r) for r in row])
-    for method, shares in right.items(): shares += [float(np.mean(np.array(r["euler"]) == np.array(r["true_euler"]))) for r in chairs[method]]
+    for method, shares in right.items():
+        shares += [float(np.mean(np.array(r["euler"]) == np.array(r["true_euler"]))) for r in chairs[method]]
     return {"ratio of CD medians by genus": ratios, "Euler number right, DeepSDF": right["DeepSDF"],
             "Euler number right, better AtlasNet": np.maximum(right["AtlasNet-Sph."], right["AtlasNet-25"]).tolist()}
 
@@ -1371,15 +1649,18 @@ def completion_values(completion: dict) -> dict:
     values = {}
     for family, methods in completion["table"].items():
         for method, r in methods.items():
-            values |= {f"{family} {m}, {method}": r[k] for m, k in (("CD median", "CD"), ("CD mean", "CD"), ("EMD", "EMD"), ("accuracy", "accuracy"), ("completion", "completion"), ("cosine", "cosine"))}
+            values |= {f"{family} {m}, {method}": r[k]
+                       for m, k in (("CD median", "CD"), ("CD mean", "CD"), ("EMD", "EMD"), ("accuracy", "accuracy"),
+                                    ("completion", "completion"), ("cosine", "cosine"))}
     return values
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #2679b2c1
 def sizes(shapes: int = 3281) -> dict:
-    "Megabytes (10^6 bytes) of the full-size decoder without weight-norm gains, of its codes for so many shapes, and of a bitmap of 512^3."
+    """Megabytes (10^6 bytes) of the full-size decoder without weight-norm gains, of its codes for so many shapes, and
+    of a bitmap of 512^3."""
     network = decoder()
-    return {"megabytes of the decoder": 4*parameter_count(network, folded=True)/1e6, "megabytes of a 512^3 bitmap": 512**3/8/1e6,
-            f"megabytes of {shapes} codes": 4*256*shapes/1e6}
+    return {"megabytes of the decoder": 4*parameter_count(network, folded=True)/1e6,
+            "megabytes of a 512^3 bitmap": 512**3/8/1e6, f"megabytes of {shapes} codes": 4*256*shapes/1e6}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #0eb51456
 def normal_values(known: dict) -> dict:
@@ -1396,16 +1677,23 @@ def space_values(other: dict, slack: float = 0.01) -> dict:
         steps = np.diff(film)*np.sign(film[-1] - film[0])
         turned += int(not (steps > -slack).all())
     bad = sum(int(w < 1 or p != 1) for r in other["films"] for w, p in zip(r["watertight"], r["pieces"]))
-    return {"R2 of generating parameters": [float(np.mean(m["R2"])) for m in other["meaning"]], "films_with_a_seat_height_that_turns_back": turned,
-            "mid-points_not_closed_or_in_pieces": bad, "films": sum(len(r["height"]) for r in other["films"])}
+    return {"R2 of generating parameters": [float(np.mean(m["R2"]))
+                                            for m in other["meaning"]],
+            "films_with_a_seat_height_that_turns_back": turned, "mid-points_not_closed_or_in_pieces": bad,
+            "films": sum(len(r["height"]) for r in other["films"])}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #62645a68
 def prior_values(completion: dict) -> dict:
     "The numbers of C9 by seed."
     mean = lambda name: [float(np.mean(r["CD"])) for r in completion["prior"][name]]
-    return {"norm without prior, at the start": [free[0] for free, _ in completion["norms"]], "norm without prior, at the end": [free[-1] for free, _ in completion["norms"]],
-            "norm with prior, at the end": [held[-1] for _, held in completion["norms"]], "completion CD with prior": mean("released"), "completion CD without": mean("none")}
+    return {"norm without prior, at the start": [free[0]
+                                                 for free, _ in completion["norms"]],
+            "norm without prior, at the end": [free[-1]
+                                               for free, _ in completion["norms"]],
+            "norm with prior, at the end": [held[-1] for _, held in completion["norms"]],
+            "completion CD with prior": mean("released"), "completion CD without": mean("none")}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8e445ec8
 def band_values(other: dict, deltas: list) -> dict:
-    return {"delta": deltas, "tracing steps": [b["steps"] for b in other["band"]], "error near the surface": [b["error"] for b in other["band"]]}
+    return {"delta": deltas, "tracing steps": [b["steps"] for b in other["band"]],
+            "error near the surface": [b["error"] for b in other["band"]]}

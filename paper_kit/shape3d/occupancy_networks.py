@@ -9,6 +9,7 @@ import functools
 import heapq
 import itertools
 import math
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -64,11 +65,15 @@ __all__ = ['F', 'BOX', 'FAMILIES', 'SEEN', 'TAUS', 'SIZES', 'VARIANTS', 'TRAININ
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #aa0edbc7
 def logit(tau: float) -> float:
-    "The logit that belongs to the probability `tau`: thresholds are compared with logits. Raises `PaperKitError` outside (0, 1)."
-    if not 0 < tau < 1: raise PaperKitError("this is no threshold", expected="a probability between 0 and 1", found=tau, next_step="the paper uses 0.2")
+    """The logit that belongs to the probability `tau`: thresholds are compared with logits. Raises `PaperKitError`
+    outside (0, 1)."""
+    if not 0 < tau < 1:
+        raise PaperKitError("this is no threshold", expected="a probability between 0 and 1", found=tau,
+                            next_step="the paper uses 0.2")
     return math.log(tau/(1 - tau))
 
-def occupancy_loss(logits: Float[Tensor, "shapes points"], occupied: Float[Tensor, "shapes points"], weight: Float[Tensor, "shapes points"] | None = None) -> Float[Tensor, ""]:
+def occupancy_loss(logits: Float[Tensor, "shapes points"], occupied: Float[Tensor, "shapes points"],
+                   weight: Float[Tensor, "shapes points"] | None = None) -> Float[Tensor, ""]:
     "Eq. 3: binary cross-entropy summed over the points of a shape (each times its `weight`), averaged over the shapes."
     return F.binary_cross_entropy_with_logits(logits, occupied, weight, reduction="none").sum(-1).mean()
 
@@ -78,7 +83,8 @@ def pointwise(layer: nn.Conv1d, x: Float[Tensor, "b n i"]) -> Float[Tensor, "b n
     return F.linear(x, layer.weight[..., 0], layer.bias)
 
 class ConditionalNorm(nn.Module):
-    "Batch norm over shapes and points without parameters, then a scale and an offset linear in the code. Without a code: plain batch norm."
+    """Batch norm over shapes and points without parameters, then a scale and an offset linear in the code. Without a
+    code: plain batch norm."""
     def __init__(self, code: int, width: int):
         super().__init__()
         self.code = code
@@ -90,44 +96,53 @@ class ConditionalNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n width"], c: Float[Tensor, "b code"]) -> Float[Tensor, "b n width"]:
         y = self.bn(x.flatten(0, 1)).view_as(x)
-        return torch.addcmul(pointwise(self.conv_beta, c[:, None]), pointwise(self.conv_gamma, c[:, None]), y) if self.code else y
+        return (torch.addcmul(pointwise(self.conv_beta, c[:, None]), pointwise(self.conv_gamma, c[:, None]), y)
+                if self.code else y)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #b225faa1
 class ConditionalBlock(nn.Module):
-    "CBN, ReLU, linear, CBN, ReLU, linear, plus the identity unless `residual` is off."
-    def __init__(self, code: int, width: int, residual: bool = True):
+    "CBN, ReLU, linear, CBN, ReLU, linear, plus the identity."
+    def __init__(self, code: int, width: int):
         super().__init__()
-        self.residual = residual
         self.bn_0, self.bn_1 = ConditionalNorm(code, width), ConditionalNorm(code, width)
         self.fc_0, self.fc_1 = nn.Conv1d(width, width, 1), nn.Conv1d(width, width, 1)
-        if residual: nn.init.zeros_(self.fc_1.weight)
+        nn.init.zeros_(self.fc_1.weight)
 
     def forward(self, x: Float[Tensor, "b n width"], c: Float[Tensor, "b code"]) -> Float[Tensor, "b n width"]:
-        y = pointwise(self.fc_1, F.relu(self.bn_1(pointwise(self.fc_0, F.relu(self.bn_0(x, c))), c)))
-        return x + y if self.residual else y
+        return x + pointwise(self.fc_1, F.relu(self.bn_1(pointwise(self.fc_0, F.relu(self.bn_0(x, c))), c)))
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #90f67078
 class Decoder(nn.Module):
     """f_theta of Section 3.4: points [b, n, 3] and codes [b, code] to logits [b, n]. `hidden` units, `blocks` blocks.
 
-    `conditional=False`: the code enters once, through a linear layer; `residual=False`: no identity paths."""
-    def __init__(self, code: int = 256, hidden: int = 256, blocks: int = 5, residual: bool = True, conditional: bool = True):
+    `conditional=False`: the code enters once, through a linear layer; `residual=False`: a chain of `blocks` layers."""
+    def __init__(self, code: int = 256, hidden: int = 256, blocks: int = 5, residual: bool = True,
+                 conditional: bool = True):
         super().__init__()
-        self.blocks, inner = blocks, code if conditional else 0
+        self.blocks, self.residual, self.conditional = blocks, residual, conditional
+        inner, self.last = code if conditional else 0, "bn" if residual else f"bn_{blocks}"
         self.fc_p = nn.Conv1d(3, hidden, 1)
         if not conditional: self.fc_c = nn.Linear(code, hidden)
-        for i in range(blocks): self.add_module(f"block{i}", ConditionalBlock(inner, hidden, residual))
-        self.bn, self.fc_out = ConditionalNorm(inner, hidden), nn.Conv1d(hidden, 1, 1)
-        self.conditional = conditional
+        for i in range(blocks):
+            if residual: self.add_module(f"block{i}", ConditionalBlock(inner, hidden))
+            else:
+                self.add_module(f"bn_{i}", ConditionalNorm(inner, hidden))
+                self.add_module(f"fc_{i}", nn.Conv1d(hidden, hidden, 1))
+        self.add_module(self.last, ConditionalNorm(inner, hidden))
+        self.fc_out = nn.Conv1d(hidden, 1, 1)
 
     def forward(self, p: Float[Tensor, "b n 3"], c: Float[Tensor, "b code"]) -> Float[Tensor, "b n"]:
         x = pointwise(self.fc_p, p)
         if not self.conditional: x = x + self.fc_c(c)[:, None]
-        for i in range(self.blocks): x = getattr(self, f"block{i}")(x, c)
-        return pointwise(self.fc_out, F.relu(self.bn(x, c)))[..., 0]
+        for i in range(self.blocks):
+            if self.residual: x = getattr(self, f"block{i}")(x, c)
+            else: x = pointwise(getattr(self, f"fc_{i}"), F.relu(getattr(self, f"bn_{i}")(x, c)))
+        return pointwise(self.fc_out, F.relu(getattr(self, self.last)(x, c)))[..., 0]
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #102eacf8
 class ImageEncoder(nn.Module):
-    "Images [b, 3, h, w] in 0..1 to codes [b, code]. `width` 64 is ResNet-18, with torchvision's names under `features`."
+    """Images [b, 3, h, w] in 0..1 to codes [b, code]. `width` 64 is ResNet-18, with torchvision's names under
+    `features`."""
     def __init__(self, code: int = 256, width: int = 64):
         super().__init__()
         self.features = Features(width)
@@ -138,13 +153,15 @@ class ImageEncoder(nn.Module):
         mean, deviation = x.new_tensor([0.485, 0.456, 0.406]), x.new_tensor([0.229, 0.224, 0.225])
         return self.features.pyramid((x - mean[:, None, None])/deviation[:, None, None])
 
-    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b code"]: return self.fc(self.pyramid(x)[-1].mean((-2, -1)))
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b code"]:
+        return self.fc(self.pyramid(x)[-1].mean((-2, -1)))
 
 class Features(ResNet):
     "The kit's ResNet-18 without classifier, with `width` channels in its first group."
     def __init__(self, width: int = 64):
         nn.Module.__init__(self)
-        self.conv1, self.bn1, self.classes, inputs = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), None, width
+        self.conv1, self.bn1, self.classes, inputs = (nn.Conv2d(3, width, 7, 2, 3, bias=False),
+                                                      nn.BatchNorm2d(width), None, width)
         for level in range(4):
             blocks = []
             for i in range(2):
@@ -207,7 +224,8 @@ class LatentEncoder(nn.Module):
         self.fc_2, self.fc_3 = nn.Linear(2*units, units), nn.Linear(2*units, units)
         self.fc_mean, self.fc_logstd = nn.Linear(units, latent), nn.Linear(units, latent)
 
-    def forward(self, p: Float[Tensor, "b n 3"], occupied: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b latent"], Float[Tensor, "b latent"]]:
+    def forward(self, p: Float[Tensor, "b n 3"],
+                occupied: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b latent"], Float[Tensor, "b latent"]]:
         x = self.fc_1(F.relu(self.fc_0(occupied[..., None]) + self.fc_pos(p)))
         for layer in (self.fc_2, self.fc_3): x = layer(F.relu(with_maximum(x)))
         x = x.amax(1)
@@ -239,54 +257,93 @@ class OccupancyNetwork(nn.Module):
 
     def encode(self, x: Tensor) -> Float[Tensor, "b code"]: return self.encoder(x)
 
-    def forward(self, p: Float[Tensor, "b n 3"], c: Float[Tensor, "b code"]) -> Float[Tensor, "b n"]: return self.decoder(p, c)
+    def forward(self, p: Float[Tensor, "b n 3"], c: Float[Tensor, "b code"]) -> Float[Tensor, "b n"]:
+        return self.decoder(p, c)
 
-def occupancy_network(task: str = "image", code: int | None = None, hidden: int = 256, blocks: int = 5, width: int | None = None, shapes: int = 4746,
-                      resolution: int = 32, residual: bool = True, conditional: bool = True) -> OccupancyNetwork:
-    """The network for a task: image, cloud, voxels, table (one learned code a shape, of so many `shapes`), or free (the generative model).
+def occupancy_network(task: str = "image", code: int | None = None, hidden: int = 256, blocks: int = 5,
+                      width: int | None = None, shapes: int = 4746, resolution: int = 32,
+                      residual: bool = True, conditional: bool = True) -> OccupancyNetwork:
+    """The network for a task: image, cloud, voxels, table (one learned code a shape, of so many `shapes`), or free (the
+    generative model).
 
     Raises `PaperKitError` for another task."""
     standard = {"image": (256, 64), "cloud": (512, 512), "voxels": (256, 32), "table": (512, 0), "free": (128, 128)}
-    if task not in standard: raise PaperKitError("there is no such task", expected=", ".join(standard), found=repr(task), next_step="choose one")
+    if task not in standard:
+        raise PaperKitError("there is no such task", expected=", ".join(standard), found=repr(task),
+                            next_step="choose one")
     code, width = code or standard[task][0], width or standard[task][1]
-    if task == "free": return OccupancyNetwork(PlainDecoder(code, min(hidden, width), blocks), None, LatentEncoder(code, width))
-    encoder = {"image": lambda: ImageEncoder(code, width), "cloud": lambda: CloudEncoder(code, width), "voxels": lambda: VoxelEncoder(code, width, resolution),
+    if task == "free":
+        return OccupancyNetwork(PlainDecoder(code, min(hidden, width), blocks), None, LatentEncoder(code, width))
+    encoder = {"image": lambda: ImageEncoder(code, width), "cloud": lambda: CloudEncoder(code, width),
+               "voxels": lambda: VoxelEncoder(code, width, resolution),
                "table": lambda: nn.Embedding(shapes, code)}[task]()
     return OccupancyNetwork(Decoder(code, hidden, blocks, residual, conditional), encoder)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #798d0d39
+_signs = {"image": "encoder.features.conv1.weight", "cloud": "encoder.fc_pos.weight", "voxels": "encoder.conv_in.weight",
+          "free": "encoder_latent.fc_mean.weight", "table": "encoder.weight"}
+
+def _current(state: dict) -> dict:
+    "Weights under the names used here: legacy norms hold linear layers, and plain norms stand without a wrapper."
+    found = {}
+    for name, t in state.items():
+        name = name.removeprefix("module.")
+        legacy = name.replace(".fc_gamma.", ".conv_gamma.").replace(".fc_beta.", ".conv_beta.")
+        if legacy != name and t.ndim == 2: t = t[..., None]
+        found[legacy] = t
+    if "decoder.fc_c.weight" not in found: return found
+    plain = r"^(decoder\.(?:block\d+\.bn_[01]|bn))\.(\w+)$"
+    return {re.sub(plain, r"\1.bn.\2", name): t for name, t in found.items()}
+
+def _size_of(task: str, state: dict) -> dict:
+    "The options of `occupancy_network` that the shapes of a checkpoint tell."
+    mark, layers = state[_signs[task]], {n.split(".")[1] for n in state if re.match(r"decoder\.(block|fc_)\d", n)}
+    size = {"hidden": len(state["decoder.fc_p.weight"]), "blocks": len(layers)}
+    if task == "free": return size | {"code": len(mark), "width": mark.shape[1]}
+    code = next((t for n, t in state.items() if n.endswith(("conv_gamma.weight", "decoder.fc_c.weight"))), None)
+    width = {"image": len(mark), "cloud": len(mark)//2, "voxels": len(mark), "table": None}[task]
+    size |= {"code": 256 if code is None else code.shape[1], "width": width, "shapes": len(mark),
+             "conditional": "decoder.fc_c.weight" not in state, "residual": "decoder.fc_0.weight" not in state}
+    if task == "voxels" and "encoder.fc.weight" in state:
+        size["resolution"] = 16*round((state["encoder.fc.weight"].shape[1]/(16*len(mark)))**(1/3))
+    return size
+
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #573fe717
 def load_official(path, task: str | None = None) -> OccupancyNetwork:
-    """A network with the weights of a checkpoint of the authors' code, in evaluation mode; `task` is told from the names unless given.
+    """A network with the weights of a checkpoint of the authors' code, in evaluation mode; `task` is told from the
+    names unless given. Legacy checkpoints and both ablations of the architecture are read too.
 
     Nothing in the file is run. Raises `PaperKitError` listing what does not fit."""
     state = read_weights(path)
     state = state.get("model", state)
-    signs = {"image": "encoder.features.conv1.weight", "cloud": "encoder.fc_pos.weight", "voxels": "encoder.conv_in.weight", "free": "encoder_latent.fc_mean.weight", "table": "encoder.weight"}
-    task = task or next((t for t, name in signs.items() if name in state), None)
-    if task is None or "decoder.fc_p.weight" not in state or signs.get(task) not in state:
-        raise PaperKitError("this is no occupancy network", file=str(path), expected=f"decoder.fc_p.weight and one of {', '.join(signs.values())}",
-                            found=", ".join(sorted(map(str, state))[:4]) or "no names", next_step="take a checkpoint of autonomousvision/occupancy_networks")
-    hidden, blocks = len(state["decoder.fc_p.weight"]), len({n.split(".")[1] for n in state if n.startswith("decoder.block")})
-    mark = state[signs[task]]
-    if task == "free": size = {"code": len(mark), "width": mark.shape[1]}
-    else:
-        code = state["decoder.bn.conv_gamma.weight"].shape[1] if "decoder.bn.conv_gamma.weight" in state else 256
-        size = {"code": code, "width": {"image": len(mark), "cloud": len(mark)//2, "voxels": len(mark), "table": None}[task], "shapes": len(mark)}
-        if task == "voxels" and "encoder.fc.weight" in state: size["resolution"] = 16*round((state["encoder.fc.weight"].shape[1]/(16*len(mark)))**(1/3))
-    return load_strict(occupancy_network(task, hidden=hidden, blocks=blocks, **size), state).eval()
+    state = _current(state) if all(isinstance(t, torch.Tensor) for t in state.values()) else {}
+    task = task or next((t for t, name in _signs.items() if name in state), None)
+    if task is None or "decoder.fc_p.weight" not in state or _signs.get(task) not in state:
+        raise PaperKitError("this is no occupancy network", file=str(path),
+                            expected=f"decoder.fc_p.weight and one of {', '.join(_signs.values())}",
+                            found=", ".join(sorted(map(str, state))[:4]) or "no names",
+                            next_step="take a checkpoint of autonomousvision/occupancy_networks")
+    network = occupancy_network(task, **_size_of(task, state))
+    counters = {n: t for n, t in network.state_dict().items() if n.endswith("num_batches_tracked")}
+    return load_strict(network, counters | state).eval()
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #6b11ecad
 BOX = 0.55
 
-def sampled(data: dict, rows: Int[Tensor, "b"], count: int, how: str, generator: Generator) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, "b k"]]:
-    """`count` stored points of each shape and their occupancies. `data`: `points` [n, m, 3] with the first `filled` [n] of each inside, `near`, `near_filled`.
+def sampled(data: dict, rows: Int[Tensor, "b"], count: int, how: str,
+            generator: Generator) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, "b k"]]:
+    """`count` stored points of each shape and their occupancies. `data`: `points` [n, m, 3] with the first `filled` [n]
+    of each inside, `near`, `near_filled`.
 
     `how`: uniform, equal, surface. Raises `PaperKitError` for another."""
-    if how not in ("uniform", "equal", "surface"): raise PaperKitError("there is no such sampling", expected="uniform, equal or surface", found=repr(how), next_step="choose one")
+    if how not in ("uniform", "equal", "surface"):
+        raise PaperKitError("there is no such sampling", expected="uniform, equal or surface",
+                            found=repr(how), next_step="choose one")
     points, filled, stored = data["points"], data["filled"][rows, None], data["points"].shape[1]
     half, u = count//2, torch.rand(len(rows), count, generator=generator)
     at = (u*stored).long()
-    if how == "equal": at[:, :half], at[:, half:] = (u[:, :half]*filled).long(), (filled + u[:, half:]*(stored - filled)).long()
+    if how == "equal":
+        at[:, :half], at[:, half:] = (u[:, :half]*filled).long(), (filled + u[:, half:]*(stored - filled)).long()
     p, o = points[rows[:, None], at], (at < filled).float()
     if how == "surface":
         at = (u[:, :half]*data["near"].shape[1]).long()
@@ -294,25 +351,31 @@ def sampled(data: dict, rows: Int[Tensor, "b"], count: int, how: str, generator:
     return p, o
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #c013dd46
-def close_first(points: Float[Tensor, "m 3"], surface: Float[Tensor, "s 3"], reach: float = 0.03) -> tuple[Int[Tensor, "m"], Int[Tensor, ""]]:
+def close_first(points: Float[Tensor, "m 3"], surface: Float[Tensor, "s 3"],
+                reach: float = 0.03) -> tuple[Int[Tensor, "m"], Int[Tensor, ""]]:
     "The order of points with those within `reach` of the nearest surface point first, and how many these are."
     close = nearest(points, surface)[0] < reach**2
     return torch.argsort(~close, stable=True).int(), close.sum()
 
-def by_strata(data: dict, rows: Int[Tensor, "b"], count: int, generator: Generator, share: float = 0.75) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, "b k"], Float[Tensor, "b k"]]:
-    "`count` stored points of each shape, `share` of them close to the surface: points, occupancies, and weights under which sums have the expectation of uniform sampling."
+def by_strata(data: dict, rows: Int[Tensor, "b"], count: int, generator: Generator,
+              share: float = 0.75) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, "b k"], Float[Tensor, "b k"]]:
+    """`count` stored points of each shape, `share` of them close to the surface: points, occupancies, and weights under
+    which sums have the expectation of uniform sampling."""
     stored, close, first = data["points"].shape[1], data["close"][rows, None], round(share*count)
     u = torch.rand(len(rows), count, generator=generator)
-    at = torch.cat([(u[:, :first]*close).long(), (close + u[:, first:]*(stored - close)).long()], 1).clamp(max=stored - 1)
+    at = torch.cat([(u[:, :first]*close).long(), (close + u[:, first:]*(stored - close)).long()],
+                   1).clamp(max=stored - 1)
     at, part = data["order"][rows].long().gather(1, at), close/stored
-    weight = torch.cat([(part*count/first).expand(-1, first), ((1 - part)*count/(count - first)).expand(-1, count - first)], 1)
+    weight = torch.cat([(part*count/first).expand(-1, first),
+                        ((1 - part)*count/(count - first)).expand(-1, count - first)], 1)
     return data["points"][rows[:, None], at], (at < data["filled"][rows, None]).float(), weight
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #f5165cfd
 class Corners:
     "The table: places (integers on the finest grid) that were asked, in order, with their values."
     def __init__(self, field: Callable, resolution: int, low: float, high: float, dimensions: int, chunk: int):
-        self.field, self.resolution, self.low, self.high, self.dimensions, self.chunk = field, resolution, low, high, dimensions, chunk
+        self.field, self.resolution, self.low, self.high, self.dimensions, self.chunk = (field, resolution, low,
+            high, dimensions, chunk)
         self.stride = torch.tensor([(resolution + 1)**(dimensions - 1 - i) for i in range(dimensions)])
         self.places, self.values = torch.empty(0, dtype=torch.long), None
 
@@ -332,31 +395,37 @@ class Corners:
         self.values = (values if self.values is None else torch.cat([self.values, values]))[order]
         return len(new)
 
-    def at(self, corners: Int[Tensor, "*n d"]) -> Float[Tensor, "*n"]: return self.values[torch.searchsorted(self.places, self.key(corners))]
+    def at(self, corners: Int[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
+        return self.values[torch.searchsorted(self.places, self.key(corners))]
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #97cd73eb
 class Level(NamedTuple):
-    "One level of the octree: its resolution, cells examined and active cells (low corners on the finest grid, [n, d]), questions asked."
+    """One level of the octree: its resolution, cells examined and active cells (low corners on the finest grid, [n,
+    d]), questions asked."""
     resolution: int
     cells: Int[Tensor, "n d"]
     active: Int[Tensor, "m d"]
     queries: int
 
 class Octree(NamedTuple):
-    "What MISE found: values on the finest grid (those not asked filled from a neighbour), the table, the levels, the number of queries."
+    """What MISE found: values on the finest grid (those not asked filled from a neighbour), the table, the levels, the
+    number of queries."""
     values: Float[Tensor, "*grid"]
     corners: Corners
     levels: list[Level]
     queries: int
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #603a026d
 @torch.no_grad()
-def mise(field: Callable, resolution: int = 128, start: int = 32, level: float = 0.0, low: float = -BOX, high: float = BOX, follow: bool = True,
-         dimensions: int = 3, chunk: int = 16384) -> Octree:
-    """Multiresolution isosurface extraction (Section 3.3) of {field = level}, inside where field >= level; `field` maps points [n, d] to values [n].
+def mise(field: Callable, resolution: int = 128, start: int = 32, level: float = 0.0, low: float = -BOX,
+         high: float = BOX, follow: bool = True, dimensions: int = 3, chunk: int = 16384) -> Octree:
+    """Multiresolution isosurface extraction (Section 3.3) of {field = level}, inside where field >= level; `field` maps
+    points [n, d] to values [n].
 
     Raises `PaperKitError` unless resolution is `start` times a power of two."""
     if start < 1 or resolution % start or (resolution//start).bit_count() != 1:
-        raise PaperKitError("the grid cannot be refined to this", expected=f"{start} times a power of two", found=resolution, next_step="choose another start")
+        raise PaperKitError("the grid cannot be refined to this", expected=f"{start} times a power of two",
+                            found=resolution, next_step="choose another start")
     table = Corners(field, resolution, low, high, dimensions, chunk)
     offsets, step = torch.cartesian_prod(*[torch.tensor([0, 1])]*dimensions), resolution//start
     cells, levels = torch.cartesian_prod(*[torch.arange(start)*step]*dimensions), []
@@ -364,7 +433,8 @@ def mise(field: Callable, resolution: int = 128, start: int = 32, level: float =
         queries = table.ask((cells[:, None] + step*offsets).flatten(0, 1))
         full = table.at(cells[:, None] + step*offsets) >= level
         mixed = full.any(1) & ~full.all(1)
-        if follow and len(levels): cells, mixed, more = _followed(table, cells, full, mixed, step, level, offsets); queries += more
+        if follow and len(levels):
+            cells, mixed, more = _followed(table, cells, full, mixed, step, level, offsets); queries += more
         levels.append(Level(resolution//step, cells, cells[mixed], queries))
         if step == 1: break
         step //= 2
@@ -373,7 +443,8 @@ def mise(field: Callable, resolution: int = 128, start: int = 32, level: float =
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #5efe2f4b
 def _followed(table: Corners, cells, full, mixed, step: int, level: float, offsets) -> tuple:
-    "Cells, with the neighbours that the surface enters through a shared face added until there are none; which are active; queries."
+    """Cells, with the neighbours that the surface enters through a shared face added until there are none; which are
+    active; queries."""
     known, queries, edge = table.key(cells).sort().values, 0, (cells, full)
     while True:
         found = []
@@ -393,8 +464,10 @@ def _followed(table: Corners, cells, full, mixed, step: int, level: float, offse
         cells, mixed = torch.cat([cells, found]), torch.cat([mixed, edge[1].any(1) & ~edge[1].all(1)])
         known = torch.cat([known, table.key(found)]).sort().values
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #07c77fee
 def _filled(table: Corners, start: int) -> Tensor:
-    "Values on the finest grid. A corner that was not asked lies on a cell whose corners agree: it takes the value of one of them."
+    """Values on the finest grid. A corner that was not asked lies on a cell whose corners agree: it takes the value of
+    one of them."""
     corners, n, grid = table.corners(), start, None
     while True:
         step = table.resolution//n
@@ -408,7 +481,8 @@ def _filled(table: Corners, start: int) -> Tensor:
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #afc07051
 def extract(field: Callable, resolution: int = 128, start: int = 32, tau: float = 0.2, **options) -> Mesh:
-    "The surface {f = tau} of a function of points that gives logits, by MISE and marching cubes. Raises `PaperKitError` where there is none."
+    """The surface {f = tau} of a function of points that gives logits, by MISE and marching cubes. Raises
+    `PaperKitError` where there is none."""
     tree = mise(field, resolution, start, logit(tau), **options)
     return surface_of(tree.values, tau)
 
@@ -440,8 +514,10 @@ def _contraction(q, a, b):
     h = np.append(x, 1.0)
     return float(h @ q @ h), x
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #d4d7407f
 def simplify(mesh: Mesh, faces: int) -> Mesh:
-    "The mesh with at most about so many faces; closed stays closed, and its genus stays. On the CPU, in Python: some thousands of faces a second."
+    """The mesh with at most about so many faces; closed stays closed, and its genus stays. On the CPU, in Python: some
+    thousands of faces a second."""
     v, f = mesh.vertices.detach().double().cpu().numpy().copy(), mesh.faces.cpu().numpy().copy()
     q, around, count, stamp = _quadrics(v, f), [set() for _ in v], len(f), np.zeros(len(v), int)
     for i, face in enumerate(f):
@@ -456,7 +532,9 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
         if sa != stamp[a] or sb != stamp[b]: continue
         ring = lambda k: {int(j) for i in around[k] for j in f[i]} - {k}
         gone = around[a] & around[b]
-        if len(gone) != 2 or len(ring(a) & ring(b)) != 2 or _turns(v, f, (around[a] | around[b]) - gone, a, b, np.array(x)): continue
+        if len(gone) != 2 or len(ring(a) & ring(b)) != 2 or _turns(v, f, (around[a] | around[b]) - gone, a, b,
+            np.array(x)):
+            continue
         v[a], q[a] = x, q[a] + q[b]
         for i in gone:
             for k in f[i]: around[k].discard(i)
@@ -468,8 +546,10 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
         for k in ring(a): push(a, k)
     alive = sorted(set().union(*around))
     used, index = np.unique(f[alive], return_inverse=True)
-    return Mesh(torch.from_numpy(v[used]).to(mesh.vertices), torch.from_numpy(index.reshape(-1, 3)).to(mesh.faces.device))
+    return Mesh(torch.from_numpy(v[used]).to(mesh.vertices),
+                torch.from_numpy(index.reshape(-1, 3)).to(mesh.faces.device))
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #c9dc74cd
 def _turns(v, f, kept, a, b, x) -> bool:
     "Whether a face that stays would turn round or lose its area."
     for i in kept:
@@ -480,7 +560,8 @@ def _turns(v, f, kept, a, b, x) -> bool:
     return False
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #5a86105a
-def refine(mesh: Mesh, field: Callable, tau: float = 0.2, steps: int = 30, weight: float = 0.01, rate: float = 1e-4, generator: Generator | None = None) -> Mesh:
+def refine(mesh: Mesh, field: Callable, tau: float = 0.2, steps: int = 30, weight: float = 0.01,
+           rate: float = 1e-4, generator: Generator | None = None) -> Mesh:
     """Eq. 6 by RMSprop over the vertices; faces stay. `field` gives logits and is differentiable.
 
     Points have barycentric weights from a Dirichlet distribution of parameters 1/2."""
@@ -498,7 +579,8 @@ def face_points(mesh: Mesh, generator: Generator | None = None) -> Float[Tensor,
     w = torch.randn(len(mesh.faces), 3, generator=generator).to(mesh.vertices).square()
     return (mesh.triangles*(w/w.sum(1, keepdim=True))[..., None]).sum(1)
 
-def refinement_loss(mesh: Mesh, field: Callable, tau: float = 0.2, weight: float = 0.01, generator: Generator | None = None) -> Float[Tensor, ""]:
+def refinement_loss(mesh: Mesh, field: Callable, tau: float = 0.2, weight: float = 0.01,
+                    generator: Generator | None = None) -> Float[Tensor, ""]:
     "Eq. 6 with means in place of sums, differentiable in the vertices through the gradient of the field."
     p = face_points(mesh, generator)
     if not p.requires_grad: p.requires_grad_()
@@ -519,7 +601,8 @@ class Score(NamedTuple):
     chamfer: float
     normals: float
 
-def surface_score(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"] | None, truth: Float[Tensor, "m 3"], true_normals: Float[Tensor, "m 3"]) -> Score:
+def surface_score(points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"] | None,
+                  truth: Float[Tensor, "m 3"], true_normals: Float[Tensor, "m 3"]) -> Score:
     "Points of a surface (of a shape of size 1) against true points. Raises as `nearest` does."
     (there, i), (back, j) = nearest(points, truth), nearest(truth, points)
     accuracy, completeness = 10*float(there.sqrt().mean()), 10*float(back.sqrt().mean())
@@ -539,7 +622,8 @@ class VoxelDecoder(nn.Module):
         super().__init__()
         self.first = channels[0]
         self.fc_in, self.conv_out = nn.Linear(code, channels[0]*64), nn.Conv3d(channels[-1], 1, 1)
-        for i, (a, b) in enumerate(zip(channels, channels[1:])): self.add_module(f"convtrp_{i}", nn.ConvTranspose3d(a, b, 3, stride=2, padding=1, output_padding=1))
+        for i, (a, b) in enumerate(zip(channels, channels[1:])):
+            self.add_module(f"convtrp_{i}", nn.ConvTranspose3d(a, b, 3, stride=2, padding=1, output_padding=1))
 
     def forward(self, c: Float[Tensor, "b code"]) -> Float[Tensor, "b r r r"]:
         x = self.fc_in(c).view(-1, self.first, 4, 4, 4)
@@ -552,7 +636,8 @@ class PointDecoder(nn.Module):
     def __init__(self, code: int = 256, hidden: int = 512, points: int = 1024):
         super().__init__()
         sizes = [code, hidden, hidden, hidden, 3*points]
-        for i, (a, b) in enumerate(zip(sizes, sizes[1:])): self.add_module("fc_out" if i == 3 else f"fc_{i}", nn.Linear(a, b))
+        for i, (a, b) in enumerate(zip(sizes, sizes[1:])):
+            self.add_module("fc_out" if i == 3 else f"fc_{i}", nn.Linear(a, b))
 
     def forward(self, c: Float[Tensor, "b code"]) -> Float[Tensor, "b points 3"]:
         for i in range(3): c = F.relu(getattr(self, f"fc_{i}")(c))
@@ -565,7 +650,8 @@ def squared_chamfer(a: Float[Tensor, "b n 3"], b: Float[Tensor, "b m 3"]) -> Flo
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #fb4ab885
 class Sheets(nn.Module):
-    "Codes [b, code] and points of the unit square [n, 2] to points [b, patches, n, 3]: one fully connected network a patch, all at once."
+    """Codes [b, code] and points of the unit square [n, 2] to points [b, patches, n, 3]: one fully connected network a
+    patch, all at once."""
     def __init__(self, code: int = 256, patches: int = 25, widths: Sequence[int] = (512, 256, 128)):
         super().__init__()
         sizes = [code + 2, *widths, 3]
@@ -577,7 +663,8 @@ class Sheets(nn.Module):
         b, n = len(c), len(uv)
         split = c.shape[1]
         w = self.weight[0]
-        x = (c @ w[:, :split])[:, :, None] + (uv @ w[:, split:])[:, None] + self.offset[0][:, None]   # [patches, b, n, width]
+        # [patches, b, n, width]
+        x = (c @ w[:, :split])[:, :, None] + (uv @ w[:, split:])[:, None] + self.offset[0][:, None]
         x = x.reshape(self.patches, b*n, -1)
         for w, o in zip(self.weight[1:], self.offset[1:]): x = torch.baddbmm(o, F.relu(x), w)
         return torch.tanh(x).view(self.patches, b, n, 3).movedim(0, 1)
@@ -594,18 +681,23 @@ def square_grid(side: int) -> tuple[Float[Tensor, "n 2"], Int[Tensor, "f 3"]]:
 def icosphere(times: int = 2) -> tuple[Float[Tensor, "v 3"], Int[Tensor, "f 3"]]:
     "A unit icosahedron whose faces are split so often: 12, 42, 162, 642 vertices."
     g = (1 + math.sqrt(5))/2
-    v = [(-1, g, 0), (1, g, 0), (-1, -g, 0), (1, -g, 0), (0, -1, g), (0, 1, g), (0, -1, -g), (0, 1, -g), (g, 0, -1), (g, 0, 1), (-g, 0, -1), (-g, 0, 1)]
-    f = [(0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2), (10, 7, 6), (7, 1, 8), (3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5), (2, 4, 11), (6, 2, 10), (8, 6, 7), (9, 8, 1)]
+    v = [(-1, g, 0), (1, g, 0), (-1, -g, 0), (1, -g, 0), (0, -1, g), (0, 1, g), (0, -1, -g), (0, 1, -g), (g, 0, -1),
+         (g, 0, 1), (-g, 0, -1), (-g, 0, 1)]
+    f = [(0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2), (10, 7, 6),
+         (7, 1, 8), (3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5), (2, 4, 11), (6, 2, 10),
+         (8, 6, 7), (9, 8, 1)]
     v = torch.tensor(v, dtype=torch.float64)
     v, f = v/v.norm(dim=1, keepdim=True), torch.tensor(f)
     for _ in range(times):
-        pairs, index = torch.unique(torch.cat([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]]).sort(1).values, dim=0, return_inverse=True)
+        pairs, index = torch.unique(torch.cat([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]]).sort(1).values,
+                                    dim=0, return_inverse=True)
         ab, bc, ca = (len(v) + index).view(3, -1)
         a, b, c = f.unbind(1)
         f = torch.cat([torch.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
         v = torch.cat([v, F.normalize(v[pairs].sum(1), dim=1)])
     return v.float(), f
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #f960c620
 class GraphBlock(nn.Module):
     "Two graph convolutions with an identity path: a vertex hears itself and the mean of its neighbours."
     def __init__(self, inputs: int, width: int):
@@ -628,9 +720,12 @@ class EllipsoidDecoder(nn.Module):
         pairs = torch.cat([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]])
         near = torch.zeros(len(v), len(v)).index_put((pairs[:, 0], pairs[:, 1]), torch.ones(())).clamp(max=1)
         near = ((near + near.T) > 0).float()
-        for name, value in (("template", 0.4*v*v.new_tensor([1.0, 1.0, 0.8])), ("faces", f), ("neighbours", near/near.sum(1, keepdim=True)), ("pairs", torch.unique(pairs.sort(1).values, dim=0))):
+        for name, value in (("template", 0.4*v*v.new_tensor([1.0, 1.0, 0.8])), ("faces", f),
+                            ("neighbours", near/near.sum(1, keepdim=True)),
+                            ("pairs", torch.unique(pairs.sort(1).values, dim=0))):
             self.register_buffer(name, value)
-        self.blocks = nn.ModuleList(nn.ModuleList([GraphBlock(channels + 3 + (width if i else 0), width), GraphBlock(width, width)]) for i in range(rounds))
+        self.blocks = nn.ModuleList(nn.ModuleList([GraphBlock(channels + 3 + (width if i else 0), width),
+                                                   GraphBlock(width, width)]) for i in range(rounds))
         self.move = nn.ModuleList(nn.Linear(width, 3) for _ in range(rounds))
         for layer in self.move: nn.init.normal_(layer.weight, std=1e-3)
 
@@ -644,15 +739,20 @@ class EllipsoidDecoder(nn.Module):
             found.append(x)
         return found
 
-def seen_features(pyramid: list[Tensor], x: Float[Tensor, "b v 3"], camera: Float[Tensor, "b 3 4"]) -> Float[Tensor, "b v channels"]:
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #33347e5b
+def seen_features(pyramid: list[Tensor], x: Float[Tensor, "b v 3"],
+                  camera: Float[Tensor, "b 3 4"]) -> Float[Tensor, "b v channels"]:
     "Features of all levels where the camera (a projection to 0..1 across the image) sees the points."
     h = torch.einsum("bij,bvj->bvi", camera[..., :3], x) + camera[:, None, :, 3]
     grid = (2*h[..., :2]/h[..., 2:].clamp(min=0.1) - 1)[:, :, None]
-    return torch.cat([F.grid_sample(level, grid, align_corners=False, padding_mode="border")[..., 0].mT for level in pyramid], -1)
+    return torch.cat([F.grid_sample(level, grid, align_corners=False, padding_mode="border")[..., 0].mT
+                      for level in pyramid], -1)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #47940e5b
-def mesh_losses(rounds: list[Tensor], decoder: EllipsoidDecoder, points: Float[Tensor, "b m 3"], normals: Float[Tensor, "b m 3"]) -> Float[Tensor, "b"]:
-    "Chamfer, normal, Laplacian and edge terms of Pixel2Mesh over all rounds, with the weights of its paper (1, 1.6e-4, 0.3, 0.1)."
+def mesh_losses(rounds: list[Tensor], decoder: EllipsoidDecoder, points: Float[Tensor, "b m 3"],
+                normals: Float[Tensor, "b m 3"]) -> Float[Tensor, "b"]:
+    """Chamfer, normal, Laplacian and edge terms of Pixel2Mesh over all rounds, with the weights of its paper (1,
+    1.6e-4, 0.3, 0.1)."""
     total, before = 0.0, decoder.template.expand_as(rounds[0])
     a, b = decoder.pairs.unbind(1)
     for x in rounds:
@@ -668,26 +768,36 @@ def mesh_losses(rounds: list[Tensor], decoder: EllipsoidDecoder, points: Float[T
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #b7403833
 FAMILIES = ("chair", "table", "sofa", "car", "plane")
 
-def one_shape(shape, rng, points: int, surface: int, voxels: int, fine: int, views: int, size: int, reach: float = 0.0) -> dict:
-    "Everything that is kept of a shape: sampled points (inside first), points near the surface, the surface, two voxel grids, images, cameras."
+def one_shape(shape, rng, points: int, surface: int, voxels: int, fine: int, views: int, size: int,
+              reach: float = 0.0) -> dict:
+    """Everything that is kept of a shape: sampled points (inside first), points near the surface, the surface, two
+    voxel grids, images, cameras."""
     g = torch.Generator().manual_seed(int(rng.integers(2**62)))
     p, cloud = BOX*(2*torch.rand(points, 3, generator=g) - 1), shape.sample(surface, rng)
     full = shape.inside(p)
     near = cloud.points[torch.randint(surface, (points//2,), generator=g)] + 0.1*torch.randn(points//2, 3, generator=g)
-    grids = {n: shape.inside(grid_points(r, -0.5, 0.5, "centres").view(-1, 3)).view(r, r, r) for n, r in (("voxels", voxels), ("fine", fine)) if r}
-    found = {"points": torch.cat([p[full], p[~full]]), "filled": full.sum(), "near": near, "near_filled": shape.inside(near), "surface": cloud.points, "normals": cloud.normals} | grids
+    grids = {n: shape.inside(grid_points(r, -0.5, 0.5, "centres").view(-1, 3)).view(r, r, r)
+             for n, r in (("voxels", voxels), ("fine", fine)) if r}
+    found = ({"points": torch.cat([p[full], p[~full]]), "filled": full.sum(), "near": near,
+              "near_filled": shape.inside(near), "surface": cloud.points, "normals": cloud.normals} | grids)
     if reach: found["order"], found["close"] = close_first(found["points"], cloud.points, reach)
     if not views: return found
     turns, rises = rng.uniform(-180, 180, views), rng.uniform(20, 35, views)
-    pictures = [photograph(shape, a, e, size, shading) for a, e, shading in zip(turns, rises, rng.uniform(0.25, 0.55, views))]
+    pictures = [photograph(shape, a, e, size, shading)
+                for a, e, shading in zip(turns, rises, rng.uniform(0.25, 0.55, views))]
     T = camera_pose(torch.from_numpy(turns).float(), torch.from_numpy(rises).float())
     cameras = camera_matrix(1) @ (T[:, :3]*torch.tensor([0.5, 0.5, 0.5, 1.0]))
-    return found | {"images": torch.stack([(255*(image + 1 - mask)).round().to(torch.uint8) for image, mask in pictures]),
-                    "masks": torch.stack([mask for _, mask in pictures]).to(torch.uint8), "cameras": cameras}
+    return (found
+            | {"images": torch.stack([(255*(image + 1 - mask)).round().to(torch.uint8)
+                                      for image, mask in pictures]),
+               "masks": torch.stack([mask for _, mask in pictures]).to(torch.uint8), "cameras": cameras})
 
-def world_stage(families: Sequence[str], counts: dict, seed: int, points: int = 8192, surface: int = 4096, voxels: int = 16, fine: int = 32, views: int = 6,
-                size: int = 64, thinnest: float = 0.05, reach: float = 0.03, progress: Callable | None = None) -> dict:
-    """{split: tensors with a row a shape} for `counts` = {split: shapes a family}; the split "rare" is drawn from the turned distributions.
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #85ee0880
+def world_stage(families: Sequence[str], counts: dict, seed: int, points: int = 8192, surface: int = 4096,
+                voxels: int = 16, fine: int = 32, views: int = 6, size: int = 64, thinnest: float = 0.05,
+                reach: float = 0.03, progress: Callable | None = None) -> dict:
+    """{split: tensors with a row a shape} for `counts` = {split: shapes a family}; the split "rare" is drawn from the
+    turned distributions.
 
     Raises `PaperKitError` for a family that does not exist."""
     found = {}
@@ -704,8 +814,10 @@ def world_stage(families: Sequence[str], counts: dict, seed: int, points: int = 
     return found
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #2b76e15b
-def observed(data: dict, rows: Int[Tensor, "b"], task: str, generator: Generator, cloud: int = 300, noise: float = 0.005) -> tuple[Tensor, Tensor | None]:
-    """What is seen of these shapes: an image of a random view (and its camera), `cloud` surface points with noise, a voxel grid, or the row number.
+def observed(data: dict, rows: Int[Tensor, "b"], task: str, generator: Generator, cloud: int = 300,
+             noise: float = 0.005) -> tuple[Tensor, Tensor | None]:
+    """What is seen of these shapes: an image of a random view (and its camera), `cloud` surface points with noise, a
+    voxel grid, or the row number.
 
     Noise in units of the shape's size. Raises `PaperKitError` for an unknown task."""
     if task == "image":
@@ -716,58 +828,78 @@ def observed(data: dict, rows: Int[Tensor, "b"], task: str, generator: Generator
         return data["surface"][rows[:, None], at] + noise*torch.randn(len(rows), cloud, 3, generator=generator), None
     if task == "voxels": return data["voxels"][rows].float(), None
     if task == "table": return rows, None
-    raise PaperKitError("nothing can be observed like this", expected="image, cloud, voxels, table", found=repr(task), next_step="choose one")
+    raise PaperKitError("nothing can be observed like this", expected="image, cloud, voxels, table",
+                        found=repr(task), next_step="choose one")
 
 def take(split: dict, *names: str) -> dict: return {n: split[n] for n in names}
 
 SEEN = {"image": ("images", "cameras"), "cloud": ("surface",), "voxels": ("voxels",), "table": (), "free": ()}
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #5b2e05cc
-def network_stage(data: dict, task: str, seed: int, steps: int, batch: int = 16, points: int = 512, rate: float = 2e-3, sampling: str = "uniform", size: dict | None = None,
-                  device=None, progress: Callable | None = None, checkpoint=None) -> dict:
-    "An occupancy network trained on a split of the world by Eq. 3: its state, `task`, `size`, losses. `sampling`: strata (see `by_strata`) or one of `sampled`."
+def network_stage(data: dict, task: str, seed: int, steps: int, batch: int = 16, points: int = 512,
+                  rate: float = 2e-3, sampling: str = "uniform", size: dict | None = None, device=None,
+                  progress: Callable | None = None, checkpoint=None) -> dict:
+    """An occupancy network trained on a split of the world by Eq. 3: its state, `task`, `size`, losses. `sampling`:
+    strata (see `by_strata`) or one of `sampled`."""
     size = dict(size or {}) | ({"shapes": len(data["points"])} if task == "table" else {})
     with seeded(seed): network = occupancy_network(task, **size)
     def draw(step, generator):
-        rows = torch.randint(len(data["points"]), (batch,), generator=generator) if batch < len(data["points"]) else torch.arange(len(data["points"]))
-        p, o, *weight = by_strata(data, rows, points, generator) if sampling == "strata" else sampled(data, rows, points, sampling, generator)
+        rows = (torch.randint(len(data["points"]), (batch,), generator=generator) if batch < len(data["points"])
+                else torch.arange(len(data["points"])))
+        p, o, *weight = (by_strata(data, rows, points, generator) if sampling == "strata"
+                         else sampled(data, rows, points, sampling, generator))
         return {"p": p, "o": o, "weight": weight, "x": observed(data, rows, task, generator)[0]}
     def loss(b): return occupancy_loss(network(b["p"], network.encode(b["x"])), b["o"], *b["weight"])
-    history = train(network, loss, steps, draw, rate=rate, schedule=cosine(0.02), options={"fused": True}, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    history = train(network, loss, steps, draw, rate=rate, schedule=cosine(0.02), options={"fused": True},
+                    seed=seed, device=device, progress=progress, checkpoint=checkpoint)
     return {"state": network.state_dict(), "task": task, "size": size, "step": history["step"], "loss": history["loss"]}
 
 def restored(fitted: dict, device=None) -> OccupancyNetwork:
     "The trained network, frozen, in evaluation mode: running means in place of the batch's."
-    return load_strict(occupancy_network(fitted["task"], **fitted["size"]), fitted["state"]).to(device).eval().requires_grad_(False)
+    return load_strict(occupancy_network(fitted["task"], **fitted["size"]),
+                       fitted["state"]).to(device).eval().requires_grad_(False)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #8cd5b35a
-def latent_stage(data: dict, seed: int, steps: int, batch: int = 16, points: int = 2048, asked: int | None = None, total: int = 2048, rate: float = 1e-3, sampling: str = "uniform",
-                 size: dict | None = None, device=None, progress: Callable | None = None, checkpoint=None) -> dict:
-    """The generative model trained by Eq. 4. The encoder sees `points` of each shape, drawn uniformly; the decoder answers for the first `asked` of them (all), or for `asked` others
-    by strata, and their sum is scaled to `total` points."""
+def latent_stage(data: dict, seed: int, steps: int, batch: int = 16, points: int = 2048, asked: int | None = None,
+                 total: int = 2048, rate: float = 1e-3, sampling: str = "uniform", size: dict | None = None,
+                 device=None, progress: Callable | None = None, checkpoint=None) -> dict:
+    """The generative model trained by Eq. 4. The encoder sees `points` of each shape, drawn uniformly; the decoder
+    answers for the first `asked` of them (all), or for `asked` others by strata, and their sum is scaled to `total`
+    points."""
     size, asked = dict(size or {}), asked or points
     with seeded(seed): network = occupancy_network("free", **size)
     def draw(step, generator):
         rows = torch.randint(len(data["points"]), (batch,), generator=generator)
         p, o = sampled(data, rows, points, "uniform", generator)
-        where, answer, *weight = by_strata(data, rows, asked, generator) if sampling == "strata" else (p[:, :asked], o[:, :asked])
-        return {"p": p, "o": o, "where": where, "answer": answer, "weight": weight, "noise": torch.randn(batch, size.get("code") or 128, generator=generator)}
+        where, answer, *weight = (by_strata(data, rows, asked, generator) if sampling == "strata"
+                                  else (p[:, :asked], o[:, :asked]))
+        return {"p": p, "o": o, "where": where, "answer": answer, "weight": weight,
+                "noise": torch.randn(batch, size.get("code") or 128, generator=generator)}
     def loss(b):
         mean, spread = network.encoder_latent(b["p"], b["o"])
         logits = network(b["where"], mean + spread.exp()*b["noise"])
-        return {"cross-entropy": total/asked*occupancy_loss(logits, b["answer"], *b["weight"]), "KL": kl(mean, spread).sum(1).mean()}
-    history = train(network, loss, steps, draw, rate=rate, schedule=cosine(0.02), options={"fused": True}, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
-    return {"state": network.state_dict(), "task": "free", "size": size, "step": history["step"], "loss": history["loss"], "losses": history["losses"]}
+        return {"cross-entropy": total/asked*occupancy_loss(logits, b["answer"], *b["weight"]),
+                "KL": kl(mean, spread).sum(1).mean()}
+    history = train(network, loss, steps, draw, rate=rate, schedule=cosine(0.02), options={"fused": True},
+                    seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    return {"state": network.state_dict(), "task": "free", "size": size, "step": history["step"],
+            "loss": history["loss"], "losses": history["losses"]}
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #15301459
 class Baseline(nn.Module):
-    "An encoder and one of the decoders 3D-R2N2, PSGN, Pixel2Mesh, AtlasNet; `forward` gives what the decoder gives. Raises `PaperKitError` for another method."
-    def __init__(self, method: str, task: str = "image", code: int = 256, width: int = 64, channels: Sequence[int] = (256, 128, 64, 32), hidden: int = 512, points: int = 1024,
+    """An encoder and one of the decoders 3D-R2N2, PSGN, Pixel2Mesh, AtlasNet; `forward` gives what the decoder gives.
+    Raises `PaperKitError` for another method."""
+    def __init__(self, method: str, task: str = "image", code: int = 256, width: int = 64,
+                 channels: Sequence[int] = (256, 128, 64, 32), hidden: int = 512, points: int = 1024,
                  widths: Sequence[int] = (512, 256, 128), graph: int = 128, split: int = 2):
         super().__init__()
-        made = {"3D-R2N2": lambda: VoxelDecoder(code, channels), "PSGN": lambda: PointDecoder(code, hidden, points), "AtlasNet": lambda: Sheets(code, 25, widths),
+        made = {"3D-R2N2": lambda: VoxelDecoder(code, channels),
+                "PSGN": lambda: PointDecoder(code, hidden, points),
+                "AtlasNet": lambda: Sheets(code, 25, widths),
                 "Pixel2Mesh": lambda: EllipsoidDecoder(15*width, graph, 3, split)}
-        if method not in made: raise PaperKitError("there is no such method", expected=", ".join(made), found=repr(method), next_step="choose one")
+        if method not in made:
+            raise PaperKitError("there is no such method", expected=", ".join(made), found=repr(method),
+                                next_step="choose one")
         self.method = method
         self.encoder = ImageEncoder(code, width) if task == "image" else CloudEncoder(code, width)
         self.decoder = made[method]()
@@ -776,8 +908,10 @@ class Baseline(nn.Module):
         if self.method == "Pixel2Mesh": return self.decoder(self.encoder.pyramid(x), camera)
         return self.decoder(self.encoder(x), *([uv] if self.method == "AtlasNet" else []))
 
-def baseline_stage(data: dict, method: str, task: str, seed: int, steps: int, batch: int = 16, rate: float = 2e-3, targets: int = 512, size: dict | None = None,
-                   device=None, progress: Callable | None = None, checkpoint=None) -> dict:
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #760df632
+def baseline_stage(data: dict, method: str, task: str, seed: int, steps: int, batch: int = 16,
+                   rate: float = 2e-3, targets: int = 512, size: dict | None = None, device=None,
+                   progress: Callable | None = None, checkpoint=None) -> dict:
     "One of the other methods trained with its own loss: cross-entropy on voxels, Chamfer, or the losses of Pixel2Mesh."
     size = dict(size or {})
     with seeded(seed): network = Baseline(method, task, **size)
@@ -785,18 +919,22 @@ def baseline_stage(data: dict, method: str, task: str, seed: int, steps: int, ba
         rows = torch.randint(len(data["surface"]), (batch,), generator=generator)
         x, camera = observed(data, rows, task, generator)
         at = torch.randint(data["surface"].shape[1], (batch, targets), generator=generator)
-        return {"x": x, "camera": camera if camera is not None else x[:0], "y": data["surface"][rows[:, None], at], "n": data["normals"][rows[:, None], at],
-                "voxels": data["fine"][rows].float(), "uv": torch.rand(max(1, targets//25), 2, generator=generator)}
+        return {"x": x, "camera": camera if camera is not None else x[:0], "y": data["surface"][rows[:, None], at],
+                "n": data["normals"][rows[:, None], at], "voxels": data["fine"][rows].float(),
+                "uv": torch.rand(max(1, targets//25), 2, generator=generator)}
     def loss(b):
         out = network(b["x"], b["camera"], b["uv"])
         if method == "3D-R2N2": return occupancy_loss(out.flatten(1), b["voxels"].flatten(1))
         if method == "Pixel2Mesh": return mesh_losses(out, network.decoder, b["y"], b["n"]).mean()
         return squared_chamfer(out.flatten(1, -2), b["y"]).mean()
-    history = train(network, loss, steps, draw, rate=rate, schedule=cosine(0.02), options={"fused": True}, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
-    return {"state": network.state_dict(), "task": task, "method": method, "size": size, "step": history["step"], "loss": history["loss"]}
+    history = train(network, loss, steps, draw, rate=rate, schedule=cosine(0.02), options={"fused": True},
+                    seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    return {"state": network.state_dict(), "task": task, "method": method, "size": size, "step": history["step"],
+            "loss": history["loss"]}
 
 def restored_baseline(fitted: dict, device=None) -> Baseline:
-    return load_strict(Baseline(fitted["method"], fitted["task"], **fitted["size"]), fitted["state"]).to(device).eval().requires_grad_(False)
+    return load_strict(Baseline(fitted["method"], fitted["task"], **fitted["size"]),
+                       fitted["state"]).to(device).eval().requires_grad_(False)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #c66d969f
 TAUS = tuple(round(0.05*k, 2) for k in range(1, 20))
@@ -804,13 +942,16 @@ TAUS = tuple(round(0.05*k, 2) for k in range(1, 20))
 @torch.no_grad()
 def codes_of(network: nn.Module, data: dict, task: str, seed: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:
     "Observations of all shapes of a split (drawn from `seed`), their codes, and cameras."
-    x, camera = observed(data, torch.arange(len(data["points"])), task, torch.Generator().manual_seed(step_seed(seed, 0)))
+    x, camera = observed(data, torch.arange(len(data["points"])), task,
+                         torch.Generator().manual_seed(step_seed(seed, 0)))
     device = next(network.parameters()).device
     return x, torch.cat([network.encoder(part.to(device)) for part in x.split(32)]), camera
 
 @torch.no_grad()
-def logits_at(fitted: dict, data: dict, seed: int = 0, count: int | None = None, device=None) -> tuple[Float[Tensor, "n k"], Bool[Tensor, "n k"]]:
-    "Logits and truth at (every so many of) the stored points of all shapes of a split; voxels answer for the cell that a point lies in."
+def logits_at(fitted: dict, data: dict, seed: int = 0, count: int | None = None,
+              device=None) -> tuple[Float[Tensor, "n k"], Bool[Tensor, "n k"]]:
+    """Logits and truth at (every so many of) the stored points of all shapes of a split; voxels answer for the cell
+    that a point lies in."""
     every = max(1, data["points"].shape[1]//(count or data["points"].shape[1]))
     p = data["points"][:, ::every]
     truth = torch.arange(data["points"].shape[1])[::every] < data["filled"][:, None]
@@ -825,6 +966,7 @@ def logits_at(fitted: dict, data: dict, seed: int = 0, count: int | None = None,
     at = next(network.parameters()).device
     return torch.cat([network(a.to(at), b).cpu() for a, b in zip(p.split(4), c.split(4))]), truth
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #59af57f6
 def threshold_stage(data: dict, fitted: dict, seed: int = 0, count: int = 4096, device=None) -> dict:
     "Mean IoU of a split for every threshold of `TAUS`, and the best."
     logits, truth = logits_at(fitted, data, seed, count, device)
@@ -842,6 +984,7 @@ def predicted_mesh(field: Callable, resolution: int, start: int, tau: float) -> 
     tree = mise(field, resolution, start, logit(tau))
     return or_speck(tree.values, tau), tree.queries
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #587b8663
 @torch.no_grad()
 def surfaces_of(fitted: dict, data: dict, tau: float, resolution: int, start: int, seed: int, shapes: int, device=None):
     "For each of the first `shapes` shapes of a split: (mesh or None, points or None, queries)."
@@ -862,16 +1005,21 @@ def surfaces_of(fitted: dict, data: dict, tau: float, resolution: int, start: in
         faces = torch.cat([faces + 64*k for k in range(25)])
         for sheets in network.decoder(c[:shapes], uv.to(at)).cpu(): yield Mesh(sheets.flatten(0, 1), faces), None, 0
     else:
-        for v in network(x[:shapes].to(at), camera[:shapes].to(at))[-1].cpu(): yield Mesh(v, network.decoder.faces.cpu()), None, 0
+        for v in network(x[:shapes].to(at), camera[:shapes].to(at))[-1].cpu():
+            yield Mesh(v, network.decoder.faces.cpu()), None, 0
 
 def _pair(mesh, queries): return mesh, None, queries
 
-def judge_stage(data: dict, fitted: dict, tau: float, resolution: int = 64, start: int = 16, count: int = 4096, shapes: int = 1000, seed: int = 0, points: int | None = None,
-                kept: Sequence[int] = (), device=None, progress: Callable | None = None) -> dict:
-    """Scores of a trained method on a split, a number a shape: IoU (null without an inside), chamfer, accuracy, completeness, normals, volume ratio, closed, queries.
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #e8e74834
+def judge_stage(data: dict, fitted: dict, tau: float, resolution: int = 64, start: int = 16, count: int = 4096,
+                shapes: int = 1000, seed: int = 0, points: int | None = None, kept: Sequence[int] = (),
+                device=None, progress: Callable | None = None) -> dict:
+    """Scores of a trained method on a split, a number a shape: IoU (null without an inside), chamfer, accuracy,
+    completeness, normals, volume ratio, closed, queries.
 
     `shapes`: how many get a mesh; all get an IoU. `kept`: the meshes of these rows are returned."""
-    found = {k: [] for k in ("IoU", "chamfer", "accuracy", "completeness", "normals", "closed", "queries")} | {"meshes": []}
+    found = ({k: [] for k in ("IoU", "chamfer", "accuracy", "completeness", "normals", "closed", "queries")}
+             | {"meshes": []})
     n, solid = min(shapes, len(data["points"])), fitted.get("method") in (None, "3D-R2N2", "Pixel2Mesh")
     truth_points = data["points"][:, ::max(1, data["points"].shape[1]//(points or data["points"].shape[1]))]
     if fitted.get("method") in (None, "3D-R2N2"):
@@ -884,7 +1032,8 @@ def judge_stage(data: dict, fitted: dict, tau: float, resolution: int = 64, star
             drawn = sample_surface(mesh, count, torch.Generator().manual_seed(step_seed(seed, i, 2)))
             cloud, normals = drawn.points, drawn.normals
         else: normals = None
-        s = surface_score(cloud.float(), None if normals is None else normals.float(), data["surface"][i], data["normals"][i])
+        s = surface_score(cloud.float(), None if normals is None else normals.float(), data["surface"][i],
+                          data["normals"][i])
         for name, value in s._asdict().items(): found[name].append(value)
         found["closed"].append(int(mesh is not None and is_watertight(mesh)))
         found["queries"].append(queries)
@@ -892,51 +1041,72 @@ def judge_stage(data: dict, fitted: dict, tau: float, resolution: int = 64, star
             every = max(1, data["points"].shape[1]//(points or data["points"].shape[1]))
             known = torch.arange(data["points"].shape[1])[::every] < data["filled"][i]
             found["IoU"].append(float(intersection_over_union(inside(mesh, truth_points[i]), known)))
-        if i in kept: found["meshes"].append({"vertices": mesh.vertices.float(), "faces": mesh.faces.int()} if mesh is not None else {"points": cloud})
+        if i in kept:
+            found["meshes"].append({"vertices": mesh.vertices.float(), "faces": mesh.faces.int()}
+                                   if mesh is not None else {"points": cloud})
         if progress: progress((i + 1)/n)
     return found | {"family": data["family"].tolist()}
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #69d86e1f
-def voxel_limit_stage(families: Sequence[str], count: int, seed: int, resolutions: Sequence[int], points: int = 20000, thinnest: float = 0.05) -> dict:
-    "IoU of the exact voxelisation of the training shapes at each resolution: {resolution: [a number a shape]}. The shapes are those of `world_stage` with the same seed."
+def voxel_limit_stage(families: Sequence[str], count: int, seed: int, resolutions: Sequence[int],
+                      points: int = 20000, thinnest: float = 0.05) -> dict:
+    """IoU of the exact voxelisation of the training shapes at each resolution: {resolution: [a number a shape]}. The
+    shapes are those of `world_stage` with the same seed."""
     found = {str(r): [] for r in resolutions}
     for j, name in enumerate(families):
-        shapes = sample_family(name, count, np.random.default_rng([seed, 11, 0, j]), rare=0.0, thinnest=None if name in ("car", "plane") else thinnest, normalize="cube")
+        shapes = sample_family(name, count, np.random.default_rng([seed, 11, 0, j]), rare=0.0,
+                               thinnest=None if name in ("car", "plane") else thinnest, normalize="cube")
         for i, shape in enumerate(shapes):
             p = BOX*(2*torch.rand(points, 3, generator=torch.Generator().manual_seed(step_seed(seed, i, j))) - 1)
             truth = shape.inside(p)
             for r in resolutions:
                 step = 2*BOX/r
-                found[str(r)].append(float(intersection_over_union(shape.inside(((p + BOX)/step).floor()*step + step/2 - BOX), truth)))
+                found[str(r)].append(
+                                     float(intersection_over_union(shape.inside(((p + BOX)/step).floor()*step + step/2
+                        - BOX), truth)))
     return found
 
 @torch.no_grad()
 def memory_stage(data: dict, fitted: dict, tau: float, points: int = 8192, device=None) -> dict:
-    "IoU of every shape in a network with a table of codes, at the points of a split of the same shapes that training did not see."
+    """IoU of every shape in a network with a table of codes, at the points of a split of the same shapes that training
+    did not see."""
     logits, truth = logits_at(fitted, data, 0, points, device)
     return {"IoU": intersection_over_union(logits >= logit(tau), truth).tolist()}
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #a24b6b1f
 @torch.no_grad()
-def shown_stage(fitted: dict, world: int, count: int, rows: Sequence[int], tau: float, points: int = 20000, resolution: int = 128, start: int = 32, samples: int = 30000, device=None) -> dict:
-    """The chairs of a table of codes (`count` of them, drawn with the seed `world`) against the truth: `IoU` of all at `points` random points of the box (a generator with the
-    chair's number as its seed); of those in `rows` the mesh, Chamfer-L1 in tenths of the box edge, the volume and the genus of the truth."""
-    network, found = restored(fitted, device), {"IoU": [], "rows": list(rows), "chamfer": [], "volume": [], "genus": [], "meshes": []}
+def shown_stage(fitted: dict, world: int, count: int, rows: Sequence[int], tau: float, points: int = 20000,
+                resolution: int = 128, start: int = 32, samples: int = 30000, device=None) -> dict:
+    """The chairs of a table of codes (`count` of them, drawn with the seed `world`) against the truth: `IoU` of all at
+    `points` random points of the box (a generator with the chair's number as its seed); of those in `rows` the mesh,
+    Chamfer-L1 in tenths of the box edge, the volume and the genus of the truth."""
+    network, found = (restored(fitted, device),
+                      {"IoU": [], "rows": list(rows), "chamfer": [], "volume": [], "genus": [], "meshes": []})
     for i, shape in enumerate(chairs_of({"table": {"count": count}}, world)):
-        field, p = field_of(network, network.encoder.weight[i]), BOX*(2*torch.rand(points, 3, generator=torch.Generator().manual_seed(i)) - 1)
-        found["IoU"].append(float(intersection_over_union(torch.cat([field(part) for part in p.split(16384)]) >= logit(tau), shape.inside(p))))
+        field, p = (field_of(network, network.encoder.weight[i]),
+                    BOX*(2*torch.rand(points, 3, generator=torch.Generator().manual_seed(i)) - 1))
+        found["IoU"].append(
+                            float(
+                                  intersection_over_union(torch.cat([field(part)
+                for part in p.split(16384)]) >= logit(tau), shape.inside(p))))
         if i not in rows: continue
         mesh, truth = predicted_mesh(field, resolution, start, tau)[0], shape.mesh(torch.float32)
         a, b = (sample_surface(m, samples, torch.Generator().manual_seed(i)) for m in (mesh, truth))
-        for name, value in (("chamfer", surface_score(a.points.float(), a.normals.float(), b.points, b.normals).chamfer), ("volume", float(volume(shape.mesh()))), ("genus", shape.genus),
-                            ("meshes", {"vertices": mesh.vertices.half(), "faces": mesh.faces.int()})): found[name].append(value)
+        for name, value in (("chamfer",
+                             surface_score(a.points.float(), a.normals.float(), b.points, b.normals).chamfer),
+                            ("volume", float(volume(shape.mesh()))), ("genus", shape.genus),
+                            ("meshes", {"vertices": mesh.vertices.half(), "faces": mesh.faces.int()})):
+                                found[name].append(value)
     return found
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #f162f9b4
 @torch.no_grad()
-def mise_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int = 128, start: int = 32, device=None) -> dict:
+def mise_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int = 128, start: int = 32,
+               device=None) -> dict:
     "MISE and the dense grid for shapes of a memorising network: counts, times, and how far the results differ."
-    network, found = restored(fitted, device), {k: [] for k in ("queries", "share", "repeated", "active cells that differ", "largest difference", "seconds of MISE", "seconds of dense")}
+    network, found = (restored(fitted, device),
+                      {k: [] for k in ("queries", "share", "repeated", "active cells that differ",
+                                       "largest difference", "seconds of MISE", "seconds of dense")})
     for i in shapes:
         asked = []
         field = field_of(network, network.encoder.weight[i])
@@ -955,13 +1125,17 @@ def mise_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int 
     return found | {"missed": missed_component()}
 
 def _active(full: Bool[Tensor, "n n n"]) -> Bool[Tensor, "m m m"]:
-    corners = torch.stack([full[i:full.shape[0] - 1 + i, j:full.shape[1] - 1 + j, k:full.shape[2] - 1 + k] for i, j, k in itertools.product((0, 1), repeat=3)])
+    corners = torch.stack([full[i:full.shape[0] - 1 + i, j:full.shape[1] - 1 + j, k:full.shape[2] - 1 + k]
+                           for i, j, k in itertools.product((0, 1), repeat=3)])
     return corners.any(0) & ~corners.all(0)
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #b8b23fa4
 @torch.no_grad()
-def unseen_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int = 128, start: int = 32, device=None) -> dict:
-    """What MISE does not find of these shapes: for each `shape` how many triangles are `lacking` beside the dense grid; the `pieces` of the dense surface that have no vertex in
-    common with that of MISE, each with its shape, its triangles and its extent along the axes in cells of the first grid."""
+def unseen_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: int = 128, start: int = 32,
+                 device=None) -> dict:
+    """What MISE does not find of these shapes: for each `shape` how many triangles are `lacking` beside the dense grid;
+    the `pieces` of the dense surface that have no vertex in common with that of MISE, each with its shape, its
+    triangles and its extent along the axes in cells of the first grid."""
     network, found = restored(fitted, device), {"shape": list(shapes), "lacking": [], "pieces": []}
     for i in shapes:
         field = field_of(network, network.encoder.weight[i])
@@ -973,20 +1147,29 @@ def unseen_stage(fitted: dict, shapes: Sequence[int], tau: float, resolution: in
         for k in range(count):
             vertices = whole.vertices[whole.faces[piece == k].unique()]
             if float(nearest(vertices, seen.vertices)[0].min()) < 1e-10: continue
-            found["pieces"].append({"shape": i, "triangles": int((piece == k).sum()), "extent": ((vertices.amax(0) - vertices.amin(0))*start/(2*BOX)).tolist()})
+            found["pieces"].append({"shape": i, "triangles": int((piece == k).sum()),
+                                    "extent": ((vertices.amax(0) - vertices.amin(0))*start/(2*BOX)).tolist()})
     return found
 
 def missed_component() -> dict:
-    "Two balls, one smaller than a coarse cell and in the middle of one: pieces found by the dense grid, by MISE from a coarse grid, and from a finer one."
-    centres, radii = torch.tensor([[-0.2, 0.0, 0.0], [0.34375*1.1, 0.03125*1.1, 0.03125*1.1]]), torch.tensor([0.2, 0.02])
+    """Two balls, one smaller than a coarse cell and in the middle of one: pieces found by the dense grid, by MISE from
+    a coarse grid, and from a finer one."""
+    centres, radii = (torch.tensor([[-0.2, 0.0, 0.0], [0.34375*1.1, 0.03125*1.1, 0.03125*1.1]]),
+                      torch.tensor([0.2, 0.02]))
     field = lambda p: 50*(radii - torch.cdist(p, centres)).amax(-1)
     pieces = lambda values: components(surface_of(values, 0.5))[0]
-    return {"dense": pieces(field(grid_points(129, -BOX, BOX).view(-1, 3)).view(129, 129, 129)), **{f"from {n}": pieces(mise(field, 128, n).values) for n in (16, 64)}}
+    return {"dense": pieces(field(grid_points(129, -BOX, BOX).view(-1, 3)).view(129, 129, 129)),
+            **{f"from {n}": pieces(mise(field, 128, n).values) for n in (16, 64)}}
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #765d54a0
-def refine_stage(fitted: dict, data: dict, shapes: Sequence[int], tau: float, resolution: int = 32, steps: int = 60, rate: float = 1e-4, count: int = 20000, faces: float = 0.0, device=None) -> dict:
-    "Refinement of extracted meshes of a memorising network: |f - tau| and normal consistency before and after; vertices. `faces` > 0: simplified to that share before."
-    network, found = restored(fitted, device), {k: [] for k in ("residual before", "residual after", "normals before", "normals after", "chamfer before", "chamfer after", "vertices before", "vertices after")}
+def refine_stage(fitted: dict, data: dict, shapes: Sequence[int], tau: float, resolution: int = 32,
+                 steps: int = 60, rate: float = 1e-4, count: int = 20000, faces: float = 0.0, device=None) -> dict:
+    """Refinement of extracted meshes of a memorising network: |f - tau| and normal consistency before and after;
+    vertices. `faces` > 0: simplified to that share before."""
+    network, found = (restored(fitted, device),
+                      {k: [] for k in ("residual before", "residual after", "normals before",
+                                       "normals after", "chamfer before", "chamfer after",
+                                       "vertices before", "vertices after")})
     for i in shapes:
         field = field_of(network, network.encoder.weight[i])
         mesh = predicted_mesh(field, resolution, resolution//2, tau)[0]
@@ -995,13 +1178,18 @@ def refine_stage(fitted: dict, data: dict, shapes: Sequence[int], tau: float, re
         for word, m in (("before", mesh), ("after", after)):
             drawn = sample_surface(m, count, torch.Generator().manual_seed(step_seed(i, 1)))
             s = surface_score(drawn.points, drawn.normals, data["surface"][i], data["normals"][i])
-            found[f"residual {word}"].append(surface_residual(m, field, tau, torch.Generator().manual_seed(step_seed(i, 2))))
-            found[f"normals {word}"].append(s.normals); found[f"chamfer {word}"].append(s.chamfer); found[f"vertices {word}"].append(len(m.vertices))
+            found[f"residual {word}"].append(surface_residual(m, field, tau,
+                                                              torch.Generator().manual_seed(step_seed(i, 2))))
+            found[f"normals {word}"].append(s.normals)
+            found[f"chamfer {word}"].append(s.chamfer)
+            found[f"vertices {word}"].append(len(m.vertices))
     return found
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #dc03b694
-def sweep_stage(data: dict, fitted: dict, taus: Sequence[float], resolution: int = 64, start: int = 16, count: int = 4096, shapes: int = 12, seed: int = 0, kept: Sequence[int] = (), device=None) -> dict:
-    "Accuracy and completeness by threshold, [taus][shapes]; points occupied; points that a higher threshold occupies and a lower one does not; meshes of the shapes `kept`."
+def sweep_stage(data: dict, fitted: dict, taus: Sequence[float], resolution: int = 64, start: int = 16,
+                count: int = 4096, shapes: int = 12, seed: int = 0, kept: Sequence[int] = (), device=None) -> dict:
+    """Accuracy and completeness by threshold, [taus][shapes]; points occupied; points that a higher threshold occupies
+    and a lower one does not; meshes of the shapes `kept`."""
     network = restored(fitted, device)
     c = codes_of(network, data, fitted["task"], seed)[1]
     logits, found = logits_at(fitted, data, seed)[0], {"accuracy": [], "completeness": [], "meshes": []}
@@ -1012,19 +1200,23 @@ def sweep_stage(data: dict, fitted: dict, taus: Sequence[float], resolution: int
             drawn = sample_surface(mesh, count, torch.Generator().manual_seed(step_seed(seed, i, 2)))
             scores.append(surface_score(drawn.points, drawn.normals, data["surface"][i], data["normals"][i]))
             if i in kept: found["meshes"].append({"vertices": mesh.vertices.float(), "faces": mesh.faces.int()})
-        found["accuracy"].append([s.accuracy for s in scores]); found["completeness"].append([s.completeness for s in scores])
+        found["accuracy"].append([s.accuracy for s in scores])
+        found["completeness"].append([s.completeness for s in scores])
     full = [logits >= logit(t) for t in sorted(taus)]
-    return found | {"volume": [int(f.sum()) for f in full], "not nested": sum(int((b & ~a).sum()) for a, b in zip(full, full[1:]))}
+    return (found | {"volume": [int(f.sum()) for f in full],
+                     "not nested": sum(int((b & ~a).sum()) for a, b in zip(full, full[1:]))})
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #b9c227e3
 def cloud_distance(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"]) -> float:
     "Chamfer-L1 of two sets of points, in tenths of the box edge."
     return 5*float(nearest(a, b)[0].sqrt().mean() + nearest(b, a)[0].sqrt().mean())
 
-def sample_stage(train_data: dict, test_data: dict, fitted: dict, name: str, seed: int, samples: int = 12, tau: float = 0.2, resolution: int = 64, start: int = 16, points: int = 512,
+def sample_stage(train_data: dict, test_data: dict, fitted: dict, name: str, seed: int, samples: int = 12,
+                 tau: float = 0.2, resolution: int = 64, start: int = 16, points: int = 512,
                  spread: float = 0.3, thinnest: float | None = None, device=None) -> dict:
-    """Shapes from random latent codes: meshes; closed or not; least distances to held-out shapes against those of training parameters perturbed at random;
-    diversity against that of the data; KL by dimension over the training shapes."""
+    """Shapes from random latent codes: meshes; closed or not; least distances to held-out shapes against those of
+    training parameters perturbed at random; diversity against that of the data; KL by dimension over the training
+    shapes."""
     network, generator = restored(fitted, device), torch.Generator().manual_seed(step_seed(seed, 7))
     z = torch.randn(samples, fitted["size"].get("code") or 128, generator=generator)
     meshes = [predicted_mesh(field_of(network, code), resolution, start, tau)[0] for code in z]
@@ -1038,43 +1230,100 @@ def sample_stage(train_data: dict, test_data: dict, fitted: dict, name: str, see
     rows = torch.arange(len(train_data["points"]))
     p, o = sampled(train_data, rows, 512, "uniform", generator)
     with torch.no_grad(): divergence = kl(*network.encoder_latent(p, o)).mean(0)
-    return {"meshes": [{"vertices": m.vertices.float(), "faces": m.faces.int()} for m in meshes], "closed": [int(is_watertight(m)) for m in meshes], "least, samples": least(ours),
-            "least, perturbed": least(others), "diversity, samples": apart(ours), "diversity, data": apart(truth), "KL": divergence.tolist()}
+    return {"meshes": [{"vertices": m.vertices.float(), "faces": m.faces.int()} for m in meshes],
+            "closed": [int(is_watertight(m)) for m in meshes], "least, samples": least(ours),
+            "least, perturbed": least(others), "diversity, samples": apart(ours), "diversity, data": apart(truth),
+            "KL": divergence.tolist()}
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #3bec6ad0
 def _perturbed(shape, knobs, rng, spread: float):
-    "The shape with every number of its parameters moved by normal noise of `spread` of its range, and switches drawn anew one time in four; drawn again until the parts fit."
+    """The shape with every number of its parameters moved by normal noise of `spread` of its range, and switches drawn
+    anew one time in four; drawn again until the parts fit."""
     for _ in range(200):
         p = dict(shape.parameters)
         for knob in knobs:
             if hasattr(knob, "choices"):
-                if rng.random() < 0.25: p[knob.name] = knob.choices[rng.choice(len(knob.choices), p=np.array(knob.weights)/sum(knob.weights))]
-            else: p[knob.name] = float(np.clip(p[knob.name] + spread*(knob.high - knob.low)*rng.normal(), knob.low, max(knob.high, p[knob.name])))
+                if rng.random() < 0.25:
+                    p[knob.name] = knob.choices[rng.choice(len(knob.choices),
+                                                           p=np.array(knob.weights)/sum(knob.weights))]
+            else:
+                p[knob.name] = float(np.clip(p[knob.name] + spread*(knob.high - knob.low)*rng.normal(), knob.low,
+                                             max(knob.high, p[knob.name])))
         try: return build(shape.name, "cube", **p)
         except PaperKitError: continue
     return shape
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #178a2e21
 _small = {"hidden": 64, "code": 64}
-SIZES = {
-    "smoke": {"seeds": 1, "families": ["chair", "sofa"], "counts": {"train": 4, "val": 1, "test": 2, "rare": 1}, "world": dict(points=1024, surface=512, voxels=16, fine=32, views=2, size=64),
-              "table_tau": 0.2, "table": dict(count=4, steps=300, batch=4, points=512, rate=1e-2, sampling="strata", size=dict(hidden=32, code=16, blocks=2)), "limits": (8, 16, 32), "extra": 1024,
-              "cloud": dict(steps=8, batch=4, points=64, sampling="strata", size=dict(hidden=16, code=16, blocks=2, width=8)), "voxels": dict(steps=8, batch=4, points=64, sampling="strata", size=dict(hidden=16, code=16, blocks=2, width=4, resolution=16)),
-              "image": dict(steps=6, batch=4, points=64, sampling="strata", size=dict(hidden=16, code=16, blocks=2, width=8)), "study": dict(steps=6), "free": dict(steps=20, batch=4, points=64, asked=32, sampling="strata", size=dict(hidden=16, code=8, blocks=2, width=16)),
-              "r2n2": dict(channels=(8, 8, 4, 4)), "psgn": dict(hidden=32, points=128), "atlas": dict(widths=(16, 16, 16)), "p2m": dict(graph=16, split=1), "baselines": dict(steps=4, batch=4, targets=100),
-              "judge": dict(resolution=16, start=8, count=512), "shapes": 4, "variant_shapes": 2, "generated": ["sofa"], "free_count": 4, "samples": 3, "shown": dict(rows=(0, 2), points=500, resolution=16, start=8, samples=500), "mise": dict(shapes=[0, 1, 2], resolution=32, start=8), "refine": dict(shapes=[0, 1, 2], resolution=16, steps=20, rate=5e-4, count=1000), "taus": (0.1, 0.3, 0.5, 0.7), "image_seeds": 1, "voxel_seeds": 1, "kept": (0, 2), "once": ()},
-    "cpu": {"seeds": 3, "families": list(FAMILIES), "counts": {"train": 120, "val": 6, "test": 8, "rare": 3}, "world": dict(points=8192, surface=4096, voxels=16, fine=32, views=4, size=64),
-            "table_tau": 0.5, "table": dict(count=60, steps=2500, batch=16, points=128, rate=4e-3, sampling="strata", size=dict(hidden=64, code=64)), "limits": (8, 16, 32, 64, 128), "extra": 8192,
-            "cloud": dict(steps=2000, batch=8, points=256, rate=3e-3, sampling="strata", size=dict(_small, width=32)), "voxels": dict(steps=7000, batch=8, points=256, rate=3e-3, sampling="strata", size=dict(_small, width=8, resolution=16)),
-            "image": dict(steps=1500, batch=8, points=256, rate=3e-3, sampling="strata", size=dict(_small, width=16)), "study": dict(steps=700), "free": dict(steps=2500, batch=8, points=512, asked=256, rate=5e-3, sampling="strata", size=dict(hidden=64, code=16, width=64)),
-            "r2n2": dict(channels=(32, 16, 8, 4)), "psgn": dict(hidden=256, points=400), "atlas": dict(widths=(64, 64, 32)), "p2m": dict(graph=48, split=2), "baselines": dict(batch=8, targets=300),
-            "judge": dict(resolution=64, start=16, count=4096), "shapes": 40, "variant_shapes": 20, "generated": ["car", "chair"], "free_count": 60, "samples": 12, "shown": dict(rows=(0, 12, 24, 36, 48)), "mise": dict(shapes=[0, 1, 2]), "refine": dict(shapes=[0, 1, 2, 3, 4, 5], steps=60, count=20000), "taus": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "image_seeds": 1, "voxel_seeds": 1, "kept": (1, 9, 17, 25, 33), "once": ("Uniform (64)", "Surface", "No ResNet", "No CBN")},
-    "gpu": {"seeds": 3, "families": list(FAMILIES), "counts": {"train": 500, "val": 20, "test": 50, "rare": 20}, "world": dict(points=100000, surface=20000, voxels=32, fine=32, views=24, size=128, reach=0.0),
-            "table_tau": 0.5, "table": dict(count=1000, steps=8000, batch=64, points=2048, rate=1e-3, size={}), "limits": (8, 16, 32, 64, 128), "extra": 100000,
-            "cloud": dict(steps=8000, batch=64, points=2048, rate=5e-4, size={}), "voxels": dict(steps=6000, batch=64, points=1024, rate=5e-4, size={}), "image": dict(steps=6000, batch=64, points=2048, rate=5e-4, size={}), "study": {},
-            "free": dict(steps=8000, batch=64, points=2048, rate=5e-4, size={}), "r2n2": {}, "psgn": {}, "atlas": {}, "p2m": {}, "baselines": dict(batch=64, targets=2500, rate=5e-4),
-            "judge": dict(resolution=128, start=32, count=100000), "shapes": 250, "variant_shapes": 100, "generated": ["car", "plane", "sofa", "chair"], "free_count": 500, "samples": 50, "shown": dict(rows=(0, 12, 24, 36, 48)), "mise": dict(shapes=list(range(8))), "refine": dict(shapes=list(range(8)), steps=100, count=100000), "taus": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "image_seeds": 3, "voxel_seeds": 3, "kept": (1, 51, 101, 151, 201), "once": ()}}
 
-VARIANTS = {"Full model": {}, "Uniform": {"sampling": "uniform"}, "Equal": {"sampling": "equal"}, "Uniform (64)": {"sampling": "uniform", "points": 64}, "Surface": {"sampling": "surface"}, "No ResNet": {"residual": False}, "No CBN": {"conditional": False}}
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #638f850b
+SIZES = {"smoke": {"seeds": 1, "families": ["chair", "sofa"],
+                   "counts": {"train": 4, "val": 1, "test": 2, "rare": 1},
+                   "world": dict(points=1024, surface=512, voxels=16, fine=32, views=2, size=64),
+                   "table_tau": 0.2,
+                   "table": dict(count=4, steps=300, batch=4, points=512, rate=1e-2, sampling="strata",
+                                 size=dict(hidden=32, code=16, blocks=2)), "limits": (8, 16, 32), "extra": 1024,
+                   "cloud": dict(steps=8, batch=4, points=64, sampling="strata",
+                                 size=dict(hidden=16, code=16, blocks=2, width=8)),
+                   "voxels": dict(steps=8, batch=4, points=64, sampling="strata",
+                                  size=dict(hidden=16, code=16, blocks=2, width=4, resolution=16)),
+                   "image": dict(steps=6, batch=4, points=64, sampling="strata",
+                                 size=dict(hidden=16, code=16, blocks=2, width=8)), "study": dict(steps=6),
+                   "free": dict(steps=20, batch=4, points=64, asked=32, sampling="strata",
+                                size=dict(hidden=16, code=8, blocks=2, width=16)),
+                   "r2n2": dict(channels=(8, 8, 4, 4)), "psgn": dict(hidden=32, points=128),
+                   "atlas": dict(widths=(16, 16, 16)), "p2m": dict(graph=16, split=1),
+                   "baselines": dict(steps=4, batch=4, targets=100),
+                   "judge": dict(resolution=16, start=8, count=512), "shapes": 4, "variant_shapes": 2,
+                   "generated": ["sofa"], "free_count": 4, "samples": 3,
+                   "shown": dict(rows=(0, 2), points=500, resolution=16, start=8, samples=500),
+                   "mise": dict(shapes=[0, 1, 2], resolution=32, start=8),
+                   "refine": dict(shapes=[0, 1, 2], resolution=16, steps=20, rate=5e-4, count=1000),
+                   "taus": (0.1, 0.3, 0.5, 0.7), "image_seeds": 1, "voxel_seeds": 1, "kept": (0, 2), "once": ()},
+         "cpu": {"seeds": 3, "families": list(FAMILIES),
+                 "counts": {"train": 120, "val": 6, "test": 8, "rare": 3},
+                 "world": dict(points=8192, surface=4096, voxels=16, fine=32, views=4, size=64),
+                 "table_tau": 0.5,
+                 "table": dict(count=60, steps=2500, batch=16, points=128, rate=4e-3, sampling="strata",
+                               size=dict(hidden=64, code=64)), "limits": (8, 16, 32, 64, 128), "extra": 8192,
+                 "cloud": dict(steps=2000, batch=8, points=256, rate=3e-3, sampling="strata",
+                               size=dict(_small, width=32)),
+                 "voxels": dict(steps=7000, batch=8, points=256, rate=3e-3, sampling="strata",
+                                size=dict(_small, width=8, resolution=16)),
+                 "image": dict(steps=1500, batch=8, points=256, rate=3e-3, sampling="strata",
+                               size=dict(_small, width=16)), "study": dict(steps=700),
+                 "free": dict(steps=2500, batch=8, points=512, asked=256, rate=5e-3, sampling="strata",
+                              size=dict(hidden=64, code=16, width=64)), "r2n2": dict(channels=(32, 16, 8, 4)),
+                 "psgn": dict(hidden=256, points=400), "atlas": dict(widths=(64, 64, 32)),
+                 "p2m": dict(graph=48, split=2), "baselines": dict(batch=8, targets=300),
+                 "judge": dict(resolution=64, start=16, count=4096), "shapes": 40, "variant_shapes": 20,
+                 "generated": ["car", "chair"], "free_count": 60, "samples": 12,
+                 "shown": dict(rows=(0, 12, 24, 36, 48)), "mise": dict(shapes=[0, 1, 2]),
+                 "refine": dict(shapes=[0, 1, 2, 3, 4, 5], steps=60, count=20000),
+                 "taus": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "image_seeds": 1, "voxel_seeds": 1,
+                 "kept": (1, 9, 17, 25, 33), "once": ("Uniform (64)", "Surface", "No ResNet", "No CBN")},
+         "gpu": {"seeds": 3, "families": list(FAMILIES),
+                 "counts": {"train": 500, "val": 20, "test": 50, "rare": 20},
+                 "world": dict(points=100000, surface=20000, voxels=32, fine=32, views=24, size=128,
+                               reach=0.0), "table_tau": 0.5,
+                 "table": dict(count=1000, steps=8000, batch=64, points=2048, rate=1e-3, size={}),
+                 "limits": (8, 16, 32, 64, 128), "extra": 100000,
+                 "cloud": dict(steps=8000, batch=64, points=2048, rate=5e-4, size={}),
+                 "voxels": dict(steps=6000, batch=64, points=1024, rate=5e-4, size={}),
+                 "image": dict(steps=6000, batch=64, points=2048, rate=5e-4, size={}), "study": {},
+                 "free": dict(steps=8000, batch=64, points=2048, rate=5e-4, size={}), "r2n2": {}, "psgn": {},
+                 "atlas": {}, "p2m": {}, "baselines": dict(batch=64, targets=2500, rate=5e-4),
+                 "judge": dict(resolution=128, start=32, count=100000), "shapes": 250,
+                 "variant_shapes": 100, "generated": ["car", "plane", "sofa", "chair"], "free_count": 500,
+                 "samples": 50, "shown": dict(rows=(0, 12, 24, 36, 48)), "mise": dict(shapes=list(range(8))),
+                 "refine": dict(shapes=list(range(8)), steps=100, count=100000),
+                 "taus": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "image_seeds": 3, "voxel_seeds": 3,
+                 "kept": (1, 51, 101, 151, 201), "once": ()}}
+
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #ab925b9f
+VARIANTS = {"Full model": {}, "Uniform": {"sampling": "uniform"}, "Equal": {"sampling": "equal"},
+            "Uniform (64)": {"sampling": "uniform", "points": 64}, "Surface": {"sampling": "surface"},
+            "No ResNet": {"residual": False}, "No CBN": {"conditional": False}}
 
 def sizes_of(run) -> dict: return run.pick(**SIZES)
 
@@ -1085,37 +1334,50 @@ def drawn_from(options: dict) -> tuple[str, ...]:
     "What a training needs beside the points for its way to sample."
     return {"strata": STRATA, "surface": ("near", "near_filled")}.get(options.get("sampling"), ())
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #7920bb15
 def table_stages(run, s: dict) -> dict:
     "Section 4.1: chairs in a table of codes, the voxel limits, MISE and refinement on the first seed's network."
     t, found = s["table"], {"networks": [], "IoU": [], "tau": s["table_tau"]}
     tau = s["table_tau"]
-    small = {k: v for k, v in s["world"].items() if k not in ("views", "voxels", "fine", "points")} | {"points": 2*s["extra"], "views": 0, "voxels": 0, "fine": 0, "reach": 0.0}
+    small = ({k: v for k, v in s["world"].items() if k not in ("views", "voxels", "fine", "points")}
+             | {"points": 2*s["extra"], "views": 0, "voxels": 0, "fine": 0, "reach": 0.0})
     fit = {k: v for k, v in t.items() if k != "count"}
     chairs = run.stage(world_stage, families=("chair",), counts={"train": t["count"]}, seed=run.seed, **small)["train"]
     trained = {"points": chairs["points"][:, ::2].contiguous(), "filled": (chairs["filled"] + 1)//2}
-    if t.get("sampling") == "strata": trained |= {name: torch.stack(found) for name, found in zip(STRATA, zip(*map(close_first, trained["points"], chairs["surface"])))}
+    if t.get("sampling") == "strata":
+        trained |= {name: torch.stack(found)
+                    for name, found in zip(STRATA, zip(*map(close_first, trained["points"], chairs["surface"])))}
     unseen = {"points": chairs["points"][:, 1::2].contiguous(), "filled": chairs["filled"]//2}
     found["data"] = chairs
     for seed in run.seeds(s["seeds"]):
         network = run.stage(network_stage, data=trained, task="table", seed=seed, **fit)
         found["networks"].append(network)
         found["IoU"].append(run.stage(memory_stage, data=unseen, fitted=network, tau=tau)["IoU"])
-    found["limits"] = run.stage(voxel_limit_stage, families=("chair",), count=t["count"], seed=run.seed, resolutions=s["limits"])
+    found["limits"] = run.stage(voxel_limit_stage, families=("chair",), count=t["count"], seed=run.seed,
+                                resolutions=s["limits"])
     found["mise"] = run.stage(mise_stage, fitted=found["networks"][0], tau=tau, **s["mise"])
     odd = [i for i, cells in zip(s["mise"]["shapes"], found["mise"]["active cells that differ"]) if cells]
-    found["unseen"] = run.stage(unseen_stage, fitted=found["networks"][0], tau=tau, **s["mise"] | {"shapes": odd}) if odd else {"shape": [], "lacking": [], "pieces": []}
+    found["unseen"] = (run.stage(unseen_stage, fitted=found["networks"][0], tau=tau, **s["mise"] | {"shapes": odd})
+                       if odd else {"shape": [], "lacking": [], "pieces": []})
     for name, share in (("refined", 0.0), ("simplified", 0.3)):
-        found[name] = run.stage(refine_stage, fitted=found["networks"][0], data=take(chairs, "surface", "normals"), tau=tau, faces=share, **s["refine"])
-    found["shown"] = [run.stage(shown_stage, fitted=network, world=run.seed, count=t["count"], tau=tau, **s["shown"]) for network in found["networks"]]
+        found[name] = run.stage(refine_stage, fitted=found["networks"][0], data=take(chairs, "surface", "normals"),
+                                tau=tau, faces=share, **s["refine"])
+    found["shown"] = [run.stage(shown_stage, fitted=network, world=run.seed, count=t["count"], tau=tau,
+                                **s["shown"]) for network in found["networks"]]
     return found
 
-def judged(run, s: dict, world: dict, task: str, fitted: dict, shapes: int | None = None, splits: Sequence[str] = ("test",), tau: float | None = None, kept: Sequence[int] = ()) -> dict:
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #a1a0b062
+def judged(run, s: dict, world: dict, task: str, fitted: dict, shapes: int | None = None,
+           splits: Sequence[str] = ("test",), tau: float | None = None, kept: Sequence[int] = ()) -> dict:
     "Threshold on the validation split (unless given), scores on others."
-    part = lambda split: take(world[split], *TRAINING, "surface", "normals", "family", *(k for k in SEEN[task] if k != "surface"))
+    part = lambda split: take(world[split], *TRAINING, "surface", "normals", "family",
+                              *(k for k in SEEN[task] if k != "surface"))
     solid = fitted.get("method") in (None, "3D-R2N2")
     chosen = run.stage(threshold_stage, data=part("val"), fitted=fitted, seed=run.seed) if solid else {"best": 0.5}
     tau = tau or chosen["best"]
-    found = {split: run.stage(judge_stage, data=part(split), fitted=fitted, tau=tau, seed=run.seed, shapes=shapes or s["shapes"], kept=tuple(kept) if split == "test" else (), **s["judge"]) for split in splits}
+    found = {split: run.stage(judge_stage, data=part(split), fitted=fitted, tau=tau, seed=run.seed,
+                              shapes=shapes or s["shapes"], kept=tuple(kept) if split == "test" else (),
+                              **s["judge"]) for split in splits}
     return {"tau": tau, "validation": chosen, **found}
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #bff250fc
@@ -1125,27 +1387,35 @@ def cloud_stages(run, s: dict, world: dict) -> dict:
     size = {k: s["cloud"]["size"][k] for k in ("code", "width") if k in s["cloud"]["size"]}
     test = take(world["test"], *TRAINING, "surface", "normals", "family")
     for seed in run.seeds(s["seeds"]):
-        ours = run.stage(network_stage, data=take(train_data, *TRAINING, *drawn_from(s["cloud"]), "surface"), task="cloud", seed=seed, **s["cloud"])
+        ours = run.stage(network_stage, data=take(train_data, *TRAINING, *drawn_from(s["cloud"]), "surface"),
+                         task="cloud", seed=seed, **s["cloud"])
         found["networks"].append(ours)
         found["ONet"].append(judged(run, s, world, "cloud", ours, splits=("test", "rare"), kept=s["kept"]))
         for method, key in (("3D-R2N2", "r2n2"), ("PSGN", "psgn")):
-            other = run.stage(baseline_stage, data=take(train_data, "surface", "normals", "fine"), method=method, task="cloud", seed=seed, **({"steps": s["cloud"]["steps"]} | s["baselines"]),
+            other = run.stage(baseline_stage, data=take(train_data, "surface", "normals", "fine"), method=method,
+                              task="cloud", seed=seed, **({"steps": s["cloud"]["steps"]} | s["baselines"]),
                               size=_with_code(size, "cloud") | s[key])
             found[method].append(judged(run, s, world, "cloud", other, kept=s["kept"]))
     for k, network in enumerate(found["networks"]):
-        found["sweep"].append(run.stage(sweep_stage, data=test, fitted=network, taus=s["taus"], seed=run.seed, shapes=min(12, s["shapes"]), kept=(0,) if k == 0 else (), **s["judge"]))
+        found["sweep"].append(run.stage(sweep_stage, data=test, fitted=network, taus=s["taus"], seed=run.seed,
+                                        shapes=min(12, s["shapes"]), kept=(0,) if k == 0 else (), **s["judge"]))
     return found
 
-def _with_code(size: dict, task: str) -> dict: return {"code": {"image": 256, "cloud": 512}[task], "width": {"image": 64, "cloud": 512}[task]} | size
+def _with_code(size: dict, task: str) -> dict:
+    return {"code": {"image": 256, "cloud": 512}[task], "width": {"image": 64, "cloud": 512}[task]} | size
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #8d231071
 def voxel_stages(run, s: dict, world: dict) -> dict:
     "Section 4.4: coarse voxels to shapes, and the input itself meshed."
     found = {"ONet": [], "networks": []}
     for seed in run.seeds(s["voxel_seeds"]):
-        network = run.stage(network_stage, data=take(world["train"], *TRAINING, *drawn_from(s["voxels"]), "voxels"), task="voxels", seed=seed, **s["voxels"])
+        network = run.stage(network_stage,
+                            data=take(world["train"], *TRAINING, *drawn_from(s["voxels"]), "voxels"),
+                            task="voxels", seed=seed, **s["voxels"])
         found["networks"].append(network)
         found["ONet"].append(judged(run, s, world, "voxels", network, kept=s["kept"]))
-    found["Input"] = run.stage(input_stage, data=take(world["test"], *TRAINING, "surface", "normals", "voxels"), count=s["judge"]["count"], seed=run.seed)
+    found["Input"] = run.stage(input_stage, data=take(world["test"], *TRAINING, "surface", "normals", "voxels"),
+                               count=s["judge"]["count"], seed=run.seed)
     return found
 
 def input_stage(data: dict, count: int, seed: int = 0) -> dict:
@@ -1156,7 +1426,8 @@ def input_stage(data: dict, count: int, seed: int = 0) -> dict:
         near = cell.clamp(0, len(grid) - 1)
         full = grid[near[:, 0], near[:, 1], near[:, 2]] & (cell == near).all(1)
         found["IoU"].append(float(intersection_over_union(full, torch.arange(len(cell)) < data["filled"][i])))
-        mesh = marching_cubes(grid.float(), 0.5, -0.5, 0.5, at="centres", inside="above", pad=True) if grid.any() else speck()
+        mesh = (marching_cubes(grid.float(), 0.5, -0.5, 0.5, at="centres", inside="above", pad=True) if grid.any()
+                else speck())
         drawn = sample_surface(mesh, count, torch.Generator().manual_seed(step_seed(seed, i, 2)))
         s = surface_score(drawn.points, drawn.normals, data["surface"][i], data["normals"][i])
         found["chamfer"].append(s.chamfer); found["normals"].append(s.normals)
@@ -1164,38 +1435,56 @@ def input_stage(data: dict, count: int, seed: int = 0) -> dict:
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #802fb5b5
 def image_stages(run, s: dict, world: dict) -> dict:
-    "Sections 4.2 and 4.6: the full model; the sampling study and the two other architectures (those of `once` with one seed); then the other methods."
-    found, train_data, base = {v: [] for v in VARIANTS} | {"networks": [], "retuned": [], "others": {}}, world["train"], s["image"]
+    """Sections 4.2 and 4.6: the full model; the sampling study and the two other architectures (those of `once` with
+    one seed); then the other methods."""
+    found, train_data, base = ({v: [] for v in VARIANTS} | {"networks": [], "retuned": [], "others": {}},
+                               world["train"], s["image"])
     for seed in run.seeds(s["seeds"]):
         for variant, change in VARIANTS.items():
             if variant in s["once"] and seed != run.seed: continue
             study = "sampling" in change
-            options = {"sampling": "uniform"} | base | (s["study"] if study else {}) | {k: v for k, v in change.items() if k in ("points", "sampling")}
+            options = ({"sampling": "uniform"} | base | (s["study"] if study else {})
+                       | {k: v for k, v in change.items() if k in ("points", "sampling")})
             options |= {"size": base["size"] | {k: v for k, v in change.items() if k in ("residual", "conditional")}}
-            network = run.stage(network_stage, data=take(train_data, *TRAINING, "images", "cameras", *drawn_from(options)), task="image", seed=seed, **options)
+            network = run.stage(network_stage,
+                                data=take(train_data, *TRAINING, "images", "cameras", *drawn_from(options)),
+                                task="image", seed=seed, **options)
             common = found["Uniform"][-1]["tau"] if study and variant != "Uniform" else None
             full = variant == "Full model"
-            found[variant].append(judged(run, s, world, "image", network, shapes=None if full else s["variant_shapes"], splits=("test", "rare") if full else ("test",), tau=common, kept=s["kept"] if full else ()))
+            found[variant].append(judged(run, s, world, "image", network,
+                                         shapes=None if full else s["variant_shapes"],
+                                         splits=("test", "rare") if full else ("test",), tau=common,
+                                         kept=s["kept"] if full else ()))
             if full: found["networks"].append(network)
             if variant == "Equal": found["retuned"].append(judged(run, s, world, "image", network, shapes=1))
     size = {k: base["size"][k] for k in ("code", "width") if k in base["size"]}
     for method, key in (("3D-R2N2", "r2n2"), ("PSGN", "psgn"), ("Pixel2Mesh", "p2m"), ("AtlasNet", "atlas")):
         found["others"][method] = []
         for seed in run.seeds(s["image_seeds"]):
-            other = run.stage(baseline_stage, data=take(train_data, "surface", "normals", "fine", "images", "cameras"), method=method, task="image", seed=seed,
+            other = run.stage(baseline_stage,
+                              data=take(train_data, "surface", "normals", "fine", "images", "cameras"),
+                              method=method, task="image", seed=seed,
                               **({"steps": base["steps"]} | s["baselines"]), size=_with_code(size, "image") | s[key])
             found["others"][method].append(judged(run, s, world, "image", other, kept=s["kept"]))
     return found
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #00d59bf0
 def free_stages(run, s: dict) -> dict:
     "Section 4.5: a latent model of each class, and its samples."
     found = {}
-    small = {k: v for k, v in s["world"].items() if k not in ("views", "voxels", "fine")} | {"views": 0, "voxels": 0, "fine": 0}
+    small = ({k: v for k, v in s["world"].items() if k not in ("views", "voxels", "fine")}
+             | {"views": 0, "voxels": 0, "fine": 0})
     for name in s["generated"]:
-        shapes = run.stage(world_stage, families=(name,), counts={"train": s["free_count"], "test": max(4, s["free_count"]//5)}, seed=run.seed, **small)
-        network = run.stage(latent_stage, data=take(shapes["train"], *TRAINING, *drawn_from(s["free"])), seed=run.seed, **s["free"])
-        found[name] = run.stage(sample_stage, train_data=take(shapes["train"], *TRAINING), test_data=take(shapes["test"], "surface"), fitted=network, name=name, samples=s["samples"],
-                                seed=run.seed, thinnest=None if name in ("car", "plane") else 0.05, **{k: v for k, v in s["judge"].items() if k != "count"}) | {"loss": network["loss"]}
+        shapes = run.stage(world_stage, families=(name,),
+                           counts={"train": s["free_count"], "test": max(4, s["free_count"]//5)}, seed=run.seed,
+                           **small)
+        network = run.stage(latent_stage, data=take(shapes["train"], *TRAINING, *drawn_from(s["free"])),
+                            seed=run.seed, **s["free"])
+        found[name] = (run.stage(sample_stage, train_data=take(shapes["train"], *TRAINING),
+                                 test_data=take(shapes["test"], "surface"), fitted=network, name=name,
+                                 samples=s["samples"], seed=run.seed,
+                                 thinnest=None if name in ("car", "plane") else 0.05,
+                                 **{k: v for k, v in s["judge"].items() if k != "count"}) | {"loss": network["loss"]})
     return found
 
 def stages(run) -> dict:
@@ -1210,30 +1499,38 @@ def stages(run) -> dict:
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #8cb66c16
 def _arrays(path, shapes: dict[str, tuple]) -> dict[str, np.ndarray]:
-    "Arrays of an npz file, checked; -1 in a shape stands for any number. Raises `PaperKitError` for what is missing, broken or of another shape."
+    """Arrays of an npz file, checked; -1 in a shape stands for any number. Raises `PaperKitError` for what is missing,
+    broken or of another shape."""
     path, expected = Path(path), ", ".join(f"{k} {list(s)}" for k, s in shapes.items())
-    wrong = lambda found: PaperKitError("the file cannot be used", file=str(path), expected=f"an npz with {expected}", found=found, next_step="fetch it again, or leave the model out")
+    wrong = lambda found: PaperKitError("the file cannot be used", file=str(path),
+                                        expected=f"an npz with {expected}", found=found,
+                                        next_step="fetch it again, or leave the model out")
     if not path.is_file(): raise wrong("no such file")
     said = dict(what="the file cannot be used", next_step=wrong("").next_step)
     found = read_npz(path, f"an npz with {expected}", shapes, **said)
     for name, shape in shapes.items():
         a = found.get(name)
-        if a is None or a.dtype.kind not in "fiub" or a.ndim != len(shape) or any(s not in (-1, n) for s, n in zip(shape, a.shape)):
+        if a is None or a.dtype.kind not in "fiub" or a.ndim != len(shape) or any(s not in (-1, n)
+            for s, n in zip(shape, a.shape)):
             raise wrong(f"{name}: " + ("none" if a is None else f"{list(a.shape)} of {a.dtype}"))
     return found
 
 def models_of(root, synset: str, split: str = "train") -> list[str]:
-    "Model names of a split, in its order. Raises `PaperKitError` for a list that is missing or empty, and for names that lead elsewhere."
+    """Model names of a split, in its order. Raises `PaperKitError` for a list that is missing or empty, and for names
+    that lead elsewhere."""
     path = Path(root)/synset/f"{split}.lst"
     names = " ".join(read_lines(path, "one model a line")).split() if path.is_file() else []
     odd = [n for n in names if "/" in n or "\\" in n or n in (".", "..")]
     if not names or odd:
-        raise PaperKitError("the split cannot be used", file=str(path), expected="one model a line", found=odd[0] if odd else "no such file" if not path.is_file() else "nothing", next_step="take it from the published archive")
+        raise PaperKitError("the split cannot be used", file=str(path), expected="one model a line",
+                            found=odd[0] if odd else "no such file" if not path.is_file() else "nothing",
+                            next_step="take it from the published archive")
     return names
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #dd4b38ea
 class Occupancies(NamedTuple):
-    "Points, whether they are inside, offset and scale back to ShapeNet's frame, and how many rows were dropped because they were not finite."
+    """Points, whether they are inside, offset and scale back to ShapeNet's frame, and how many rows were dropped
+    because they were not finite."""
     points: Float[Tensor, "n 3"]
     inside: Bool[Tensor, "n"]
     offset: Float[Tensor, "3"]
@@ -1241,27 +1538,37 @@ class Occupancies(NamedTuple):
     dropped: int
 
 def read_occupancies(path, generator: Generator | None = None) -> Occupancies:
-    """A `points.npz`. Half-precision points lie on a lattice: with a generator they get the noise of 1e-4 that the authors' loader adds.
+    """A `points.npz`. Half-precision points lie on a lattice: with a generator they get the noise of 1e-4 that the
+    authors' loader adds.
 
     Raises `PaperKitError` for what is missing, broken, without finite points, or with fewer bits than points."""
     a = _arrays(path, {"points": (-1, 3), "occupancies": (-1,), "loc": (3,)}) | _arrays(path, {"scale": ()})
     points, bits = a["points"], a["occupancies"]
-    full = np.unpackbits(bits)[:len(points)].astype(bool) if bits.dtype == np.uint8 and len(bits) != len(points) else bits.astype(bool)
-    good, scale = (np.abs(points) < 1e30).all(1), float(a["scale"])
-    if len(full) != len(points) or not good.any() or not (np.abs(a["loc"]) < 1e30).all() or not 0 < scale < 1e30:
-        raise PaperKitError("the points cannot be used", file=str(path), expected="finite points, a bit for each, a finite loc, a positive scale",
-                            found=f"{int(good.sum())} finite of {len(points)} points, {len(full)} bits, loc {a['loc']}, scale {scale}", next_step="leave the model out")
+    full = (np.unpackbits(bits)[:len(points)].astype(bool) if bits.dtype == np.uint8 and len(bits) != len(points)
+            else bits.astype(bool))
+    good, scale = (np.abs(points) < np.float64(1e30)).all(1), float(a["scale"])
+    placed = (np.abs(a["loc"]) < np.float64(1e30)).all() and 0 < scale < 1e30
+    if len(full) != len(points) or not good.any() or not placed:
+        raise PaperKitError("the points cannot be used", file=str(path),
+                            expected="finite points, a bit for each, a finite loc, a positive scale",
+                            found=f"{int(good.sum())} finite of {len(points)} points, {len(full)} bits, loc "
+                            f"{a['loc']}, scale {scale}", next_step="leave the model out")
     x = torch.from_numpy(points[good].astype(np.float32))
     if points.dtype == np.float16 and generator is not None: x = x + 1e-4*torch.randn(x.shape, generator=generator)
-    return Occupancies(x, torch.from_numpy(full[good]), torch.from_numpy(a["loc"].astype(np.float32)), scale, int((~good).sum()))
+    return Occupancies(x, torch.from_numpy(full[good]), torch.from_numpy(a["loc"].astype(np.float32)), scale,
+                       int((~good).sum()))
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #5874faec
 def read_pointcloud(path) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
     "Points and normals of a `pointcloud.npz`, finite ones. Raises `PaperKitError` as above."
     a = _arrays(path, {"points": (-1, 3), "normals": (-1, 3)})
     pairs = len(a["points"]) == len(a["normals"])
-    small = [np.abs(a[k]) < 1e30 for k in ("points", "normals")]
+    small = [np.abs(a[k]) < np.float64(1e30) for k in ("points", "normals")]
     good = np.concatenate(small, 1).all(1) if pairs else np.zeros(0, bool)
-    if not good.any(): raise PaperKitError("the cloud cannot be used", file=str(path), expected="as many finite points as normals", found=f"{len(a['points'])} and {len(a['normals'])}", next_step="leave the model out")
+    if not good.any():
+        raise PaperKitError("the cloud cannot be used", file=str(path),
+                            expected="as many finite points as normals",
+                            found=f"{len(a['points'])} and {len(a['normals'])}", next_step="leave the model out")
     return tuple(torch.from_numpy(a[k][good].astype(np.float32)) for k in ("points", "normals"))
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #81941357
@@ -1270,7 +1577,8 @@ def read_binvox(path, largest: int = 512) -> Bool[Tensor, "x y z"]:
 
     Raises `PaperKitError` for another file, a size beyond `largest`, and run lengths that do not fill the grid."""
     path, expected = Path(path), "#binvox 1, dim, translate, scale, data, then pairs of value and count"
-    wrong = lambda found: PaperKitError("the voxels cannot be read", file=str(path), expected=expected, found=found, next_step="fetch it again, or leave the model out")
+    wrong = lambda found: PaperKitError("the voxels cannot be read", file=str(path), expected=expected,
+                                        found=found, next_step="fetch it again, or leave the model out")
     if not path.is_file(): raise wrong("no such file")
     with reading(path, expected, 200_000_000): head, mark, body = path.read_bytes().partition(b"\ndata\n")
     lines = head.decode("ascii", "replace").split("\n")
@@ -1279,14 +1587,20 @@ def read_binvox(path, largest: int = 512) -> Bool[Tensor, "x y z"]:
     if not mark or not lines[0].startswith("#binvox") or not sized: raise wrong(f"header {lines[:2]}")
     x, z, y = map(int, dim)
     runs = np.frombuffer(body[:len(body)//2*2], np.uint8).reshape(-1, 2)
-    if len(body) % 2 or runs[:, 1].astype(np.int64).sum() != x*y*z or (runs[:, 0] > 1).any(): raise wrong(f"{int(runs[:, 1].astype(np.int64).sum())} values for {x*y*z}")
+    if len(body) % 2 or runs[:, 1].astype(np.int64).sum() != x*y*z or (runs[:, 0] > 1).any():
+        raise wrong(f"{int(runs[:, 1].astype(np.int64).sum())} values for {x*y*z}")
     return torch.from_numpy(np.repeat(runs[:, 0].astype(bool), runs[:, 1]).reshape(x, z, y).transpose(0, 2, 1).copy())
 
-def read_views(folder, size: int = 224) -> tuple[Float[Tensor, "v 3 size size"], Float[Tensor, "v 3 4"], Float[Tensor, "v 3 3"]]:
-    "Renderings of an `img_choy2016` folder in 0..1, world-to-camera matrices and intrinsics. Raises `PaperKitError` for views without a picture, a matrix, or a finite number."
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #0ee58304
+def read_views(folder, size: int = 224) -> tuple[Float[Tensor, "v 3 size size"], Float[Tensor, "v 3 4"],
+                                                 Float[Tensor, "v 3 3"]]:
+    """Renderings of an `img_choy2016` folder in 0..1, world-to-camera matrices and intrinsics. Raises `PaperKitError`
+    for views without a picture, a matrix, or a finite number."""
     folder = Path(folder)
     files = sorted(folder.glob("*.jpg"))
-    if not files: raise PaperKitError("there are no renderings", file=str(folder), expected="000.jpg, 001.jpg, ...", found="none", next_step="fetch the folder again")
+    if not files:
+        raise PaperKitError("there are no renderings", file=str(folder), expected="000.jpg, 001.jpg, ...",
+                            found="none", next_step="fetch the folder again")
     shapes = {f"{k}_{i}": s for i in range(len(files)) for k, s in (("world_mat", (-1, 4)), ("camera_mat", (-1, 3)))}
     a = _arrays(folder/"cameras.npz", shapes)
     if short := [k for k in shapes if len(a[k]) < 3]:
@@ -1295,7 +1609,9 @@ def read_views(folder, size: int = 224) -> tuple[Float[Tensor, "v 3 size size"],
     world = np.stack([a[f"world_mat_{i}"][:3] for i in range(len(files))]).astype(np.float32)
     camera = np.stack([a[f"camera_mat_{i}"][:3] for i in range(len(files))]).astype(np.float32)
     bad = [i for i in range(len(files)) if not (np.isfinite(world[i]).all() and np.isfinite(camera[i]).all())]
-    if bad: raise PaperKitError("a camera is not finite", file=str(folder/"cameras.npz"), expected="finite matrices", found=f"view {bad[0]}", next_step="leave the model out")
+    if bad:
+        raise PaperKitError("a camera is not finite", file=str(folder/"cameras.npz"), expected="finite matrices",
+                            found=f"view {bad[0]}", next_step="leave the model out")
     return torch.stack([read_image(f, size) for f in files]), torch.from_numpy(world), torch.from_numpy(camera)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #f5389459
@@ -1303,29 +1619,37 @@ def _picture(path, mode: str) -> np.ndarray:
     said = dict(what="the image cannot be read", next_step="fetch it again, or leave it out")
     return read_picture(path, mode or None, expected="a JPEG or PNG file", **said)
 
-def framed(image: Float[Tensor, "3 h w"], mask: Float[Tensor, "h w"] | None = None, size: int = 224, margin: float = 0.1) -> Float[Tensor, "3 size size"]:
-    """The image as the networks expect it: white where the mask is 0, the mask's box (or the whole) in the middle of a white square, resized.
+def framed(image: Float[Tensor, "3 h w"], mask: Float[Tensor, "h w"] | None = None, size: int = 224,
+           margin: float = 0.1) -> Float[Tensor, "3 size size"]:
+    """The image as the networks expect it: white where the mask is 0, the mask's box (or the whole) in the middle of a
+    white square, resized.
 
     Raises `PaperKitError` for an empty mask."""
     top, left, (height, width) = 0, 0, image.shape[-2:]
     if mask is not None:
         rows, columns = (mask > 0.5).any(1).nonzero()[:, 0], (mask > 0.5).any(0).nonzero()[:, 0]
-        if len(rows) == 0: raise PaperKitError("the mask is empty", expected="some pixels of an object", found="none", next_step="leave the image out")
+        if len(rows) == 0:
+            raise PaperKitError("the mask is empty", expected="some pixels of an object", found="none",
+                                next_step="leave the image out")
         image = image*mask + 1 - mask
-        top, left, height, width = int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+        top, left, height, width = (int(rows[0]), int(columns[0]), int(rows[-1] - rows[0]) + 1,
+                                    int(columns[-1] - columns[0]) + 1)
     side = round(max(height, width)*(1 + 2*margin)) if mask is not None else max(height, width)
     square = torch.ones(3, side, side).to(image)
     y, x = (side - height)//2, (side - width)//2
     square[:, y:y + height, x:x + width] = image[:, top:top + height, left:left + width]
-    return F.interpolate(square[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
+    return F.interpolate(square[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0].clamp(0,
+        1)
 
 def read_image(path, size: int = 224) -> Float[Tensor, "3 size size"]:
     "An image in 0..1, padded to a white square. Raises `PaperKitError` for a file that is no image."
     return framed(torch.from_numpy(_picture(path, "RGB")).movedim(-1, 0).float()/255, None, size)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #c11f752d
-def load_shapenet_occupancy(root, synset: str, split: str = "train", views: bool = True, skip: bool = False, size: int = 224) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Models of a class: [{"model", "occupancies", "points", "normals", "voxels", "images", "world", "camera"}], and, with `skip`, those left out with the reason.
+def load_shapenet_occupancy(root, synset: str, split: str = "train", views: bool = True, skip: bool = False,
+                            size: int = 224) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Models of a class: [{"model", "occupancies", "points", "normals", "voxels", "images", "world", "camera"}], and,
+    with `skip`, those left out with the reason.
 
     Without `skip` the first fault is raised as `PaperKitError`."""
     found, left = [], []
@@ -1333,7 +1657,8 @@ def load_shapenet_occupancy(root, synset: str, split: str = "train", views: bool
         folder = Path(root)/synset/model
         try:
             points, normals = read_pointcloud(folder/"pointcloud.npz")
-            one = {"model": model, "occupancies": read_occupancies(folder/"points.npz"), "points": points, "normals": normals, "voxels": read_binvox(folder/"model.binvox")}
+            one = {"model": model, "occupancies": read_occupancies(folder/"points.npz"), "points": points,
+                   "normals": normals, "voxels": read_binvox(folder/"model.binvox")}
             if views: one["images"], one["world"], one["camera"] = read_views(folder/"img_choy2016", size)
             found.append(one)
         except PaperKitError as error:
@@ -1343,20 +1668,31 @@ def load_shapenet_occupancy(root, synset: str, split: str = "train", views: bool
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #6781396e
 def kitti_cars(root, frame: str, least: int = 1000, size: int = 224) -> list[Float[Tensor, "3 size size"]]:
-    "All cars of a frame with at least `least` pixels, largest first, cut out on white. Raises `PaperKitError` for files that are missing or do not fit."
-    image, marks = _picture(Path(root)/"training/image_2"/f"{frame}.png", "RGB"), _picture(Path(root)/"training/instance"/f"{frame}.png", "")
+    """All cars of a frame with at least `least` pixels, largest first, cut out on white. Raises `PaperKitError` for
+    files that are missing or do not fit."""
+    image, marks = (_picture(Path(root)/"training/image_2"/f"{frame}.png", "RGB"),
+                    _picture(Path(root)/"training/instance"/f"{frame}.png", ""))
     if marks.ndim != 2 or marks.shape != image.shape[:2] or marks.dtype.kind not in "iu":
-        raise PaperKitError("the instances do not fit the image", file=f"training/instance/{frame}.png", expected=f"whole numbers, {list(image.shape[:2])}", found=f"{list(marks.shape)} of {marks.dtype}", next_step="fetch it again")
+        raise PaperKitError("the instances do not fit the image", file=f"training/instance/{frame}.png",
+                            expected=f"whole numbers, {list(image.shape[:2])}",
+                            found=f"{list(marks.shape)} of {marks.dtype}", next_step="fetch it again")
     x, marks = torch.from_numpy(image.copy()).movedim(-1, 0).float()/255, torch.from_numpy(marks.astype(np.int64))
-    cars = sorted(((int((marks == k).sum()), int(k)) for k in torch.unique(marks) if int(k)//256 == 26 and int(k) % 256), reverse=True)
+    cars = sorted(((int((marks == k).sum()), int(k)) for k in torch.unique(marks) if int(k)//256 == 26
+                   and int(k) % 256), reverse=True)
     return [framed(x, (marks == k).float(), size) for n, k in cars if n >= least]
 
-def online_products(root, split: str = "test", kind: str = "chair", size: int = 224, limit: int | None = None, skip: bool = False) -> tuple[list[tuple[str, Tensor]], list[tuple[str, str]]]:
-    "(path, image) of the photos of a super-class, and those left out with the reason. Raises `PaperKitError` for a list without such photos, and for a faulty photo unless `skip`."
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #10e29bcc
+def online_products(root, split: str = "test", kind: str = "chair", size: int = 224, limit: int | None = None,
+                    skip: bool = False) -> tuple[list[tuple[str, Tensor]], list[tuple[str, str]]]:
+    """(path, image) of the photos of a super-class, and those left out with the reason. Raises `PaperKitError` for a
+    list without such photos, and for a faulty photo unless `skip`."""
     path = Path(root)/f"Ebay_{split}.txt"
     rows = [l.split() for l in read_lines(path, "image_id class_id super_class_id path")[1:]] if path.is_file() else []
     names = [r[3] for r in rows if len(r) == 4 and r[3].startswith(f"{kind}_final/") and ".." not in r[3]]
-    if not names: raise PaperKitError("the list cannot be used", file=str(path), expected=f"image_id class_id super_class_id path, some paths in {kind}_final", found=f"{len(rows)} rows", next_step="see the data set's README")
+    if not names:
+        raise PaperKitError("the list cannot be used", file=str(path),
+                            expected=f"image_id class_id super_class_id path, some paths in {kind}_final",
+                            found=f"{len(rows)} rows", next_step="see the data set's README")
     found, left = [], []
     for name in names[:limit]:
         try: found.append((name, read_image(Path(root)/name, size)))
@@ -1381,8 +1717,11 @@ def _pix3d_entry(root, row: dict, size: int) -> dict:
     pixels, inside = (torch.from_numpy(x.copy()).float()/255 for x in (image, mask))
     return {"image": framed(pixels.movedim(-1, 0), inside, size), "model": str(Path(root)/row["model"])} | pose
 
-def pix3d_entries(root, category: str = "chair", size: int = 224, limit: int | None = None, skip: bool = False) -> tuple[list[dict], list[tuple[str, str]]]:
-    """[{"image" on white, "model" path, "rotation" [3, 3], "translation" [3], "focal" in mm}] of a category, and entries left out with the reason.
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #97ae62f8
+def pix3d_entries(root, category: str = "chair", size: int = 224, limit: int | None = None,
+                  skip: bool = False) -> tuple[list[dict], list[tuple[str, str]]]:
+    """[{"image" on white, "model" path, "rotation" [3, 3], "translation" [3], "focal" in mm}] of a category, and
+    entries left out with the reason.
 
     Raises `PaperKitError` for a faulty entry unless `skip`."""
     path = Path(root)/"pix3d.json"
@@ -1416,7 +1755,8 @@ def boxes(full: Bool[Tensor, "x y z"], half: float = BOX) -> Mesh:
         corners.append((cells[:, None] + wall)*step - half)
         count += len(cells)
     quad = 4*torch.arange(count)[:, None]
-    return Mesh(torch.cat(corners).flatten(0, 1), torch.cat([quad + torch.tensor([0, 1, 2]), quad + torch.tensor([0, 2, 3])]))
+    return Mesh(torch.cat(corners).flatten(0, 1),
+                torch.cat([quad + torch.tensor([0, 1, 2]), quad + torch.tensor([0, 2, 3])]))
 
 def dots(points: Float[Tensor, "n 3"], size: int = 160, radius: int = 1) -> np.ndarray:
     "A picture [size, size, 3] of points, the nearer the darker, seen as `mesh_picture` sees."
@@ -1426,9 +1766,13 @@ def dots(points: Float[Tensor, "n 3"], size: int = 160, radius: int = 1) -> np.n
     shade = ((depth - depth.min())/(depth.max() - depth.min()).clamp(min=1e-6)).numpy()
     for i in order.tolist():
         x, y = (int(c) for c in pixel[i])
-        picture[max(0, y - radius):y + radius + 1, max(0, x - radius):x + radius + 1] = np.array([0.12, 0.3, 0.55])*(1 - 0.65*shade[i]) + 0.65*shade[i]
+        picture[max(0, y - radius):y + radius + 1,
+                max(0, x - radius):x + radius + 1] = (np.array([0.12, 0.3, 0.55])*(1 - 0.65*shade[i]) + 0.65*shade[i])
     return picture
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #bb955cd5
+#| code-fold: true
+#| code-summary: "Exported source: drawing voxels, points, meshes"
 def view_of(azimuth: float = 35.0) -> Float[Tensor, "4 4"]: return viewpoint(azimuth, 22.0, 1.95)
 
 def drawn(thing, size: int = 160, azimuth: float = 35.0) -> np.ndarray:
@@ -1440,7 +1784,8 @@ def drawn(thing, size: int = 160, azimuth: float = 35.0) -> np.ndarray:
 def panels(rows: list, columns: Sequence[str], names: Sequence[str] = (), width: float = 1.1):
     "A matplotlib figure of pictures in rows, with titles over the columns."
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(len(rows), len(columns), figsize=(width*len(columns), width*len(rows) + 0.25), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=(width*len(columns), width*len(rows) + 0.25),
+                                squeeze=False, layout="constrained")
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):
             ax = axes[i, j]
@@ -1455,36 +1800,54 @@ def panels(rows: list, columns: Sequence[str], names: Sequence[str] = (), width:
 #| code-summary: "Exported source: Figures 1 to 4"
 def chairs_of(s: dict, seed: int) -> list:
     "The shapes behind the table of codes."
-    return sample_family("chair", s["table"]["count"], np.random.default_rng([seed, 11, 0, 0]), rare=0.0, thinnest=0.05, normalize="cube")
+    return sample_family("chair", s["table"]["count"], np.random.default_rng([seed, 11, 0, 0]), rare=0.0,
+                         thinnest=0.05, normalize="cube")
 
 def row_mesh(table: dict, row: int, resolution: int, start: int | None = None) -> Mesh:
     "A memorised chair at a resolution."
     network = restored(table["networks"][0])
-    return predicted_mesh(field_of(network, network.encoder.weight[row]), resolution, start or max(8, resolution//4), table["tau"])[0]
+    return predicted_mesh(field_of(network, network.encoder.weight[row]), resolution,
+                          start or max(8, resolution//4), table["tau"])[0]
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #96a0cf76
+#| code-fold: true
+#| code-summary: "Exported source: Figures 1 to 4"
 def figure_1(table: dict, shape, row: int, size: int = 160):
     "One object in four forms."
     import matplotlib.pyplot as plt
     network = restored(table["networks"][0])
-    field, full = field_of(network, network.encoder.weight[row]), shape.inside(grid_points(16, -BOX, BOX, "centres").view(-1, 3)).view(16, 16, 16)
+    field, full = (field_of(network, network.encoder.weight[row]),
+                   shape.inside(grid_points(16, -BOX, BOX, "centres").view(-1, 3)).view(16, 16, 16))
     figure, axes = plt.subplots(1, 4, figsize=(7.4, 2.1), layout="constrained")
     coarse = simplify(row_mesh(table, row, 32), 350)
-    for ax, picture, title in zip(axes, (drawn(boxes(full), size), dots(table["data"]["surface"][row, :400], size), drawn(coarse, size)), ("(a) voxels", "(b) points", "(c) mesh")):
+    for ax, picture, title in zip(axes,
+                                  (drawn(boxes(full), size), dots(table["data"]["surface"][row, :400], size),
+                                   drawn(coarse, size)), ("(a) voxels", "(b) points", "(c) mesh")):
         ax.imshow(picture); ax.set_title(title, fontsize=9, loc="center"); ax.axis("off")
     t = torch.linspace(-BOX, BOX, 2*size//3)
     p = torch.stack(torch.meshgrid(t, t, indexing="xy"), -1).view(-1, 2)
-    with torch.no_grad(): f = torch.sigmoid(field(torch.stack([torch.full((len(p),), 0.12), p[:, 0], p[:, 1]], -1))).view(len(t), len(t))
+    with torch.no_grad():
+        f = torch.sigmoid(field(torch.stack([torch.full((len(p),), 0.12), p[:, 0], p[:, 1]], -1))).view(len(t), len(t))
     axes[3].imshow(f, origin="lower", cmap="Blues", vmin=0, vmax=1, extent=[-BOX, BOX, -BOX, BOX])
     axes[3].contour(t, t, f, [table["tau"]], colors="black", linewidths=1)
     axes[3].set_title("(d) a function, in a slice", fontsize=9, loc="center"); axes[3].axis("off")
     return figure
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #d087ac03
+#| code-fold: true
+#| code-summary: "Exported source: Figures 1 to 4"
 def resolution_exhibit(table: dict, row: int, resolutions: Sequence[int]):
     "A slider over the resolution at which one memorised chair is read from its function. A `kit.show` view."
     from paper_kit.kit.show import mesh_slider
-    meshes = [m if len(m.faces) < 4000 else simplify(m, 1600) for m in (row_mesh(table, row, r, min(r, 16)) for r in resolutions)]
-    return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes], "cells along an edge", list(resolutions), ["#7fa8d0"]*len(meshes), title="One function, any resolution", azimuth=35)
+    meshes = [m if len(m.faces) < 4000 else simplify(m, 1600)
+              for m in (row_mesh(table, row, r, min(r, 16)) for r in resolutions)]
+    return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes],
+                       "cells along an edge", list(resolutions), ["#7fa8d0"]*len(meshes),
+                       title="One function, any resolution", azimuth=35)
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #2c6dffb3
+#| code-fold: true
+#| code-summary: "Exported source: Figures 1 to 4"
 def figure_2(field: Callable, tau: float, resolution: int = 64, start: int = 8):
     "MISE in a plane, level by level: `field` maps points [n, 2] to logits."
     import matplotlib.pyplot as plt
@@ -1497,31 +1860,49 @@ def figure_2(field: Callable, tau: float, resolution: int = 64, start: int = 8):
     for ax, level in zip(axes, tree.levels):
         side = resolution//level.resolution
         for cells, colour in ((level.cells, "0.92"), (level.active, "#F6B8B0")):
-            ax.add_collection(PatchCollection([Rectangle((x*scale, y*scale), side*scale, side*scale) for x, y in cells.tolist()], facecolor=colour, edgecolor="0.75", linewidth=0.4))
-        corners = (level.cells[:, None] + side*torch.cartesian_prod(torch.tensor([0, 1]), torch.tensor([0, 1]))).flatten(0, 1)
+            ax.add_collection(PatchCollection([Rectangle((x*scale, y*scale), side*scale, side*scale)
+                                               for x, y in cells.tolist()], facecolor=colour,
+                                              edgecolor="0.75", linewidth=0.4))
+        corners = (level.cells[:, None] + side*torch.cartesian_prod(torch.tensor([0, 1]),
+                torch.tensor([0, 1]))).flatten(0, 1)
         keys = torch.unique(tree.corners.key(corners))
         new = keys[~torch.isin(keys, seen)]
         seen = torch.cat([seen, new])
         place = new[:, None]//tree.corners.stride % (resolution + 1)
         full = (tree.corners.at(place) >= logit(tau)).numpy()
         x, y = (place*scale).T.numpy()
-        ax.scatter(x[full], y[full], s=110/level.resolution, color="#C0392B"); ax.scatter(x[~full], y[~full], s=110/level.resolution, color="#2AA7A0", marker="D")
-        ax.set(aspect="equal", xticks=[], yticks=[], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02)); ax.spines[:].set_visible(False)
+        ax.scatter(x[full], y[full], s=110/level.resolution, color="#C0392B")
+        ax.scatter(x[~full], y[~full], s=110/level.resolution, color="#2AA7A0", marker="D")
+        ax.set(aspect="equal", xticks=[], yticks=[], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        ax.spines[:].set_visible(False)
         ax.set_title(f"{level.resolution}² cells\n{level.queries} new corners", fontsize=8, loc="center")
     return figure, tree
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #13b077aa
+#| code-fold: true
+#| code-summary: "Exported source: Figures 1 to 4"
 def figure_3(table: dict, shape, row: int, resolutions: Sequence[int], finest: int, size: int = 170):
     "Exact voxelisations of a chair, and the memorised chair."
-    voxels = [boxes(torch.cat([shape.inside(part) for part in grid_points(r, -BOX, BOX, "centres").view(-1, 3).split(1 << 18)]).view(r, r, r)) for r in resolutions]
-    return panels([[drawn(m, size) for m in (*voxels, row_mesh(table, row, finest), shape.mesh(torch.float32))]], [*(f"{r}³ voxels" for r in resolutions), "ours", "truth"], width=1.25)
+    voxels = [
+              boxes(torch.cat([shape.inside(part)
+                               for part in grid_points(r, -BOX, BOX, "centres").view(-1, 3).split(1 << 18)]).view(r,
+            r, r)) for r in resolutions]
+    return panels([[drawn(m, size) for m in (*voxels, row_mesh(table, row, finest), shape.mesh(torch.float32))]],
+                  [*(f"{r}³ voxels" for r in resolutions), "ours", "truth"], width=1.25)
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #43c61671
+#| code-fold: true
+#| code-summary: "Exported source: Figures 1 to 4"
 def figure_4(table: dict, s: dict):
     "IoU and numbers a model against resolution."
     import matplotlib.pyplot as plt
     resolutions = [int(r) for r in table["limits"]]
     figure, ax = plt.subplots(figsize=(5.6, 3.2), layout="constrained")
-    ax.plot(resolutions, [np.mean(table["limits"][str(r)]) for r in resolutions], "o-", color="#1F5FA8", label="IoU, voxels")
-    for k, run in enumerate(table["IoU"]): ax.axhline(np.mean(run), color="#E08214", lw=1.2, label="IoU, occupancy network (one line a training)" if k == 0 else None)
+    ax.plot(resolutions, [np.mean(table["limits"][str(r)]) for r in resolutions], "o-", color="#1F5FA8",
+            label="IoU, voxels")
+    for k, run in enumerate(table["IoU"]):
+        ax.axhline(np.mean(run), color="#E08214", lw=1.2,
+                   label="IoU, occupancy network (one line a training)" if k == 0 else None)
     ax.set(xscale="log", xlabel="voxels along an edge", ylabel="IoU", ylim=(0, 1), xticks=resolutions)
     ax.set_xticklabels([str(r) for r in resolutions]); ax.minorticks_off()
     right, values = ax.twinx(), memory_values(table, s, 16)
@@ -1529,7 +1910,8 @@ def figure_4(table: dict, s: dict):
     right.axhline(values["numbers a shape, network"], color="#E08214", ls="--", lw=1, label="numbers a shape, network")
     right.set(yscale="log", ylabel="numbers a shape")
     handles = [h for a in (ax, right) for h in a.get_legend_handles_labels()[0]]
-    ax.legend(handles, [h.get_label() for h in handles], fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
+    ax.legend(handles, [h.get_label() for h in handles], fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0),
+              ncol=2)
     return figure
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #2267474d
@@ -1538,8 +1920,10 @@ def figure_4(table: dict, s: dict):
 def split_shapes(s: dict, split: str, seed: int) -> list:
     "The shapes behind a split of the world."
     k = list(s["counts"]).index(split)
-    return [shape for j, name in enumerate(s["families"]) for shape in
-            sample_family(name, s["counts"][split], np.random.default_rng([seed, 11, k, j]), rare=float(split == "rare"), thinnest=None if name in ("car", "plane") else 0.05, normalize="cube")]
+    return [shape for j, name in enumerate(s["families"])
+            for shape in sample_family(name, s["counts"][split], np.random.default_rng([seed, 11, k, j]),
+                                       rare=float(split == "rare"),
+                                       thinnest=None if name in ("car", "plane") else 0.05, normalize="cube")]
 
 def seen_inputs(world: dict, task: str, seed: int) -> Tensor:
     "The observations that the test split was judged from."
@@ -1549,16 +1933,22 @@ def seen_inputs(world: dict, task: str, seed: int) -> Tensor:
 def figure_5(image: dict, world: dict, s: dict, seed: int, size: int = 130):
     "Input, five methods, truth, for one test shape a family."
     shapes, x = split_shapes(s, "test", seed), seen_inputs(world, "image", seed)
-    runs = [*(image["others"][m][0]["test"]["meshes"] for m in ("3D-R2N2", "PSGN", "Pixel2Mesh", "AtlasNet")), image["Full model"][0]["test"]["meshes"]]
-    rows = [[x[i].movedim(0, -1).numpy(), *(drawn(run[k], size) for run in runs), drawn(shapes[i].mesh(torch.float32), size)] for k, i in enumerate(s["kept"])]
+    runs = [*(image["others"][m][0]["test"]["meshes"] for m in ("3D-R2N2", "PSGN", "Pixel2Mesh", "AtlasNet")),
+            image["Full model"][0]["test"]["meshes"]]
+    rows = [[x[i].movedim(0, -1).numpy(), *(drawn(run[k], size) for run in runs),
+             drawn(shapes[i].mesh(torch.float32), size)] for k, i in enumerate(s["kept"])]
     return panels(rows, ["input", "3D-R2N2", "PSGN", "Pixel2Mesh", "AtlasNet", "ONet", "truth"], width=0.9)
 
 def gallery(runs: dict, inputs: list, world: dict, s: dict, seed: int, size: int = 130):
     "Inputs, methods {name: stored meshes}, truth."
     shapes = split_shapes(s, "test", seed)
-    rows = [[inputs[k], *(drawn(meshes[k], size) for meshes in runs.values()), drawn(shapes[i].mesh(torch.float32), size)] for k, i in enumerate(s["kept"])]
+    rows = [[inputs[k], *(drawn(meshes[k], size) for meshes in runs.values()),
+             drawn(shapes[i].mesh(torch.float32), size)] for k, i in enumerate(s["kept"])]
     return panels(rows, ["input", *runs, "truth"], width=0.8)
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #b39f78ca
+#| code-fold: true
+#| code-summary: "Exported source: Figures 5 to 7 and the sliders"
 def photographs(size: int) -> list[Float[Tensor, "3 size size"]]:
     "Squares of photographs that ship with scikit-image."
     from skimage import data
@@ -1568,11 +1958,17 @@ def photographs(size: int) -> list[Float[Tensor, "3 size size"]]:
         except (OSError, ConnectionError, ModuleNotFoundError): continue
         side = min(picture.shape[1:])
         found.append(F.interpolate(picture[None, :, :side, :side], (size, size), mode="area")[0])
-    if not found: raise PaperKitError("there are no photographs", expected="the pictures that ship with scikit-image", found="none", next_step="pip install scikit-image")
+    if not found:
+        raise PaperKitError("there are no photographs", expected="the pictures that ship with scikit-image",
+                            found="none", next_step="pip install scikit-image")
     return found
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #02f7a115
+#| code-fold: true
+#| code-summary: "Exported source: Figures 5 to 7 and the sliders"
 def in_photographs(image: dict, world: dict, seed: int, tau: float) -> dict:
-    "Test objects before photographs, left there and cut out by their masks: pictures, meshes' codes, IoU of each and of the mean training shape."
+    """Test objects before photographs, left there and cut out by their masks: pictures, meshes' codes, IoU of each and
+    of the mean training shape."""
     network, data, found = restored(image["networks"][0]), world["test"], {}
     behind = photographs(data["images"].shape[-1])
     x, mask = data["images"][:, 0].float()/255, data["masks"][:, 0, None].float()
@@ -1583,31 +1979,39 @@ def in_photographs(image: dict, world: dict, seed: int, tau: float) -> dict:
         for name, picture in pictures.items():
             c = network.encode(picture)
             logits = torch.cat([network(a, b) for a, b in zip(data["points"].split(4), c.split(4))])
-            found[name] = {"pictures": picture, "codes": c, "IoU": intersection_over_union(logits >= logit(tau), truth).tolist()}
+            found[name] = {"pictures": picture, "codes": c,
+                           "IoU": intersection_over_union(logits >= logit(tau), truth).tolist()}
     return found | {"mean": mean_shape_iou(world)}
 
 def mean_shape_iou(world: dict, resolution: int = 32) -> list[float]:
     "IoU of test shapes with the training voxels' mean, cut where the mean IoU of the training shapes with it is best."
     grids = world["train"]["fine"].float().mean(0)
     data = world["test"]
-    value = lookup(grids[None, None].expand(len(data["points"]), -1, -1, -1, -1), data["points"], -0.5, 0.5, "centres")[..., 0]*(data["points"].abs() <= 0.5).all(-1)
+    value = (lookup(grids[None, None].expand(len(data["points"]), -1, -1, -1, -1), data["points"], -0.5, 0.5,
+                    "centres")[..., 0]*(data["points"].abs() <= 0.5).all(-1))
     truth, train = torch.arange(data["points"].shape[1]) < data["filled"][:, None], world["train"]["fine"].flatten(1)
-    best = max((0.05*k for k in range(1, 16)), key=lambda t: float(intersection_over_union((grids.flatten() > t).expand_as(train), train).mean()))
+    best = max((0.05*k for k in range(1, 16)),
+               key=lambda t: float(intersection_over_union((grids.flatten() > t).expand_as(train), train).mean()))
     return intersection_over_union(value > best, truth).tolist()
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #45eda065
+#| code-fold: true
+#| code-summary: "Exported source: Figures 5 to 7 and the sliders"
 def figure_6(found: dict, image: dict, s: dict, tau: float, size: int = 120):
     "Objects before photographs: as they are and cut out, and what the network makes of both."
     network, rows = restored(image["networks"][0]), []
     for i in s["kept"]:
         mesh = lambda c: predicted_mesh(field_of(network, c), s["judge"]["resolution"], s["judge"]["start"], tau)[0]
         row = []
-        for name in ("left", "cut out"): row += [found[name]["pictures"][i].movedim(0, -1).numpy(), drawn(mesh(found[name]["codes"][i]), size)]
+        for name in ("left", "cut out"):
+            row += [found[name]["pictures"][i].movedim(0, -1).numpy(), drawn(mesh(found[name]["codes"][i]), size)]
         rows.append(row)
     return panels(rows, ["in the photograph", "ONet", "cut out", "ONet"], width=1.15)
 
 def figure_7(free: dict, count: int = 6, size: int = 120):
     "Samples of each class."
-    return panels([[drawn(m, size) for m in f["meshes"][:count]] for f in free.values()], [""]*count, list(free), width=1.15)
+    return panels([[drawn(m, size) for m in f["meshes"][:count]] for f in free.values()], [""]*count, list(free),
+                  width=1.15)
 
 def samples_exhibit(free: dict, count: int = 4, faces: int = 1200):
     "Samples of all classes side by side, to turn. A `kit.show` view."
@@ -1616,7 +2020,8 @@ def samples_exhibit(free: dict, count: int = 4, faces: int = 1200):
     for row, (name, f) in enumerate(free.items()):
         for column, stored in enumerate(f["meshes"][:count]):
             m = simplify(Mesh(stored["vertices"], stored["faces"].long()), faces)
-            objects += mesh((m.vertices + torch.tensor([1.15*column, -1.3*row, 0.0])).numpy(), m.faces.numpy(), ["#7fa8d0", "#c9a26b", "#9bbf85", "#b78fb5"][row % 4]).objects
+            objects += mesh((m.vertices + torch.tensor([1.15*column, -1.3*row, 0.0])).numpy(), m.faces.numpy(),
+                            ["#7fa8d0", "#c9a26b", "#9bbf85", "#b78fb5"][row % 4]).objects
     return scene(objects, title="New shapes", azimuth=-60)
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #929e9aca
@@ -1627,8 +2032,10 @@ def figure_e1(cloud: dict, taus: Sequence[float]):
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.5), layout="constrained")
     for sweep, run in zip(cloud["sweep"], cloud["ONet"]):
-        for name, colour in (("accuracy", "#1F5FA8"), ("completeness", "#E08214")): axes[0].plot(taus, np.median(sweep[name], 1), "o-", ms=3, color=colour)
-        axes[1].plot(TAUS, run["validation"]["IoU"], color="#555555"); axes[1].axvline(run["tau"], color="#C0392B", lw=0.8, ls=":")
+        for name, colour in (("accuracy", "#1F5FA8"), ("completeness", "#E08214")):
+            axes[0].plot(taus, np.median(sweep[name], 1), "o-", ms=3, color=colour)
+        axes[1].plot(TAUS, run["validation"]["IoU"], color="#555555")
+        axes[1].axvline(run["tau"], color="#C0392B", lw=0.8, ls=":")
     axes[0].set(xlabel="threshold τ", ylabel="median error", title="accuracy (blue), completeness (orange)")
     axes[1].set(xlabel="threshold τ", ylabel="IoU, validation", title="dotted: the best of each training")
     return figure
@@ -1639,11 +2046,17 @@ def threshold_exhibit(cloud: dict, world: dict, seed: int, row: int, taus: Seque
     network = restored(cloud["networks"][0])
     c = codes_of(network, world["test"], "cloud", seed)[1][row]
     meshes = [predicted_mesh(field_of(network, c), resolution, resolution//4, tau)[0] for tau in taus]
-    shown = [(tau, m) for tau, m in zip(taus, meshes) if len(m.faces) >= 100] or list(zip(taus, meshes))      # beyond these the shape is gone
+    # beyond these the shape is gone
+    shown = [(tau, m) for tau, m in zip(taus, meshes) if len(m.faces) >= 100] or list(zip(taus, meshes))
     taus, meshes = (list(x) for x in zip(*((tau, m if len(m.faces) < 1500 else simplify(m, 1500)) for tau, m in shown)))
-    return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes], "threshold", taus, ["#7fa8d0"]*len(meshes), title="Thickness by threshold", azimuth=35)
+    return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes], "threshold", taus,
+                       ["#7fa8d0"]*len(meshes), title="Thickness by threshold", azimuth=35)
 
-def level_picture(field: Callable, resolution: int, start: int, tau: float, size: int = 300) -> tuple[np.ndarray, Octree]:
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #1c4a2382
+#| code-fold: true
+#| code-summary: "Exported source: thresholds, levels, slices"
+def level_picture(field: Callable, resolution: int, start: int, tau: float, size: int = 300) -> tuple[np.ndarray,
+    Octree]:
     "The mesh at a resolution beside the active cells of every level; and the octree."
     tree = mise(field, resolution, start, logit(tau))
     full = torch.zeros((resolution,)*3, dtype=torch.bool)
@@ -1659,10 +2072,16 @@ def levels_exhibit(field: Callable, resolutions: Sequence[int], start: int, tau:
         picture, tree = level_picture(field, resolution, min(start, resolution), tau, size)
         figure, ax = plt.subplots(figsize=(6.4, 3.6))
         ax.imshow(picture); ax.axis("off")
-        ax.set_title(f"{resolution}³ cells: {tree.queries:,} queries, dense {(resolution + 1)**3:,} ({tree.queries/(resolution + 1)**3:.1%})", fontsize=10, loc="center")
+        ax.set_title(
+                     f"{resolution}³ cells: {tree.queries:,} queries, dense {(resolution + 1)**3:,} "
+                     f"({tree.queries/(resolution + 1)**3:.1%})", fontsize=10, loc="center")
         return figure
-    return slider(draw, title="Levels of MISE: mesh and active cells", width=460, start={"resolution": resolutions[-1]}, resolution=list(resolutions))
+    return slider(draw, title="Levels of MISE: mesh and active cells", width=460,
+                  start={"resolution": resolutions[-1]}, resolution=list(resolutions))
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #7f461cee
+#| code-fold: true
+#| code-summary: "Exported source: thresholds, levels, slices"
 def figure_e3(field: Callable, heights: Sequence[float], tau: float, side: int = 100):
     "Slices through an occupancy function at some heights."
     import matplotlib.pyplot as plt
@@ -1682,17 +2101,24 @@ def figure_e4(shown: dict, chairs: list, size: int = 110):
     "Memorised chairs, truth above, the surface of the network below, each with its scores."
     from paper_kit.kit.show import grid
     rows, view = shown["rows"], viewpoint(35.0, 22.0, 1.95)
-    meshes = [*(chairs[i].mesh(torch.float32) for i in rows), *(Mesh(m["vertices"].float(), m["faces"].long()) for m in shown["meshes"])]
-    titles = [*(f"chair {i}\ngenus {g}" for i, g in zip(rows, shown["genus"])), *(f"IoU {shown['IoU'][i]:.2f}\nChamfer {d:.2f}" for i, d in zip(rows, shown["chamfer"]))]
+    meshes = [*(chairs[i].mesh(torch.float32) for i in rows),
+              *(Mesh(m["vertices"].float(), m["faces"].long()) for m in shown["meshes"])]
+    titles = [*(f"chair {i}\ngenus {g}" for i, g in zip(rows, shown["genus"])),
+              *(f"IoU {shown['IoU'][i]:.2f}\nChamfer {d:.2f}" for i, d in zip(rows, shown["chamfer"]))]
     figure = grid([mesh_picture(m, view, size, 36.0) for m in meshes], len(rows), titles, rows=["truth", "occupancy"])
     figure.set_dpi(80)
     return figure
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #4867a14c
+#| code-fold: true
+#| code-summary: "Exported source: thresholds, levels, slices"
 def table_of_shown(shown: list) -> list[dict]:
     "Rows of the chairs that are shown, in the first training, and the mean IoU of all chairs in each training."
     first = shown[0]
-    rows = [{"chair": f"chair {i}", "genus": g, "volume": v, "IoU": first["IoU"][i], "Chamfer-L1": d} for i, g, v, d in zip(first["rows"], first["genus"], first["volume"], first["chamfer"])]
-    return rows + [{"chair": f"mean of {len(s['IoU'])}, training {k + 1}", "IoU": float(np.mean(s["IoU"]))} for k, s in enumerate(shown)]
+    rows = [{"chair": f"chair {i}", "genus": g, "volume": v, "IoU": first["IoU"][i], "Chamfer-L1": d}
+            for i, g, v, d in zip(first["rows"], first["genus"], first["volume"], first["chamfer"])]
+    return (rows + [{"chair": f"mean of {len(s['IoU'])}, training {k + 1}", "IoU": float(np.mean(s["IoU"]))}
+                    for k, s in enumerate(shown)])
 
 def slices_exhibit(field: Callable, heights: Sequence[float], tau: float, side: int = 160):
     "A slider over the height of a slice through the function. A `kit.show` view."
@@ -1749,24 +2175,33 @@ def memory_values(table: dict, s: dict, resolution: int) -> dict:
     size = table["networks"][0]["size"]
     decoder = parameter_count(Decoder(size.get("code") or 512, size.get("hidden") or 256, size.get("blocks") or 5))
     limit = float(np.mean(table["limits"][str(resolution)]))
-    return {"parameters at full size": parameter_count(occupancy_network("table")), "IoU, memorised": [float(np.mean(x)) for x in table["IoU"]], "IoU, voxel grid": [limit]*len(table["IoU"]),
-            "numbers a shape, network": decoder/s["table"]["count"] + (size.get("code") or 512), "numbers a shape, voxel grid": resolution**3}
+    return {"parameters at full size": parameter_count(occupancy_network("table")),
+            "IoU, memorised": [float(np.mean(x)) for x in table["IoU"]],
+            "IoU, voxel grid": [limit]*len(table["IoU"]),
+            "numbers a shape, network": decoder/s["table"]["count"]
+            + (size.get("code") or 512), "numbers a shape, voxel grid": resolution**3}
 
 def image_values(image: dict) -> dict:
     "The numbers of C2 and C3, by seed, for the seeds that the other methods were trained with."
     runs = {"ONet": image["Full model"], **image["others"]}
     n = len(image["others"]["PSGN"])
-    names = [(k, m) for m in runs for k in ("IoU", "chamfer", "normals") if not (k == "IoU" and m in ("PSGN", "AtlasNet")) and not (k == "normals" and m == "PSGN")]
+    names = [(k, m) for m in runs for k in ("IoU", "chamfer", "normals")
+             if not (k == "IoU" and m in ("PSGN", "AtlasNet")) and not (k == "normals" and m == "PSGN")]
     return {f"{k}, {m}": mean_by_seed(runs[m][:n], k) for k, m in names}
 
 def cloud_values(cloud: dict, image: dict) -> dict:
     "The numbers of C4, by seed."
-    values = {f"{k}, {m}": mean_by_seed(cloud[m], k) for m in ("ONet", "3D-R2N2", "PSGN") for k in ("IoU", "chamfer", "normals") if m != "PSGN" or k == "chamfer"}
+    values = {f"{k}, {m}": mean_by_seed(cloud[m], k) for m in ("ONet", "3D-R2N2", "PSGN")
+              for k in ("IoU", "chamfer", "normals") if m != "PSGN" or k == "chamfer"}
     return values | {"IoU, ONet from images": mean_by_seed(image["Full model"], "IoU")}
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #01e48399
+#| code-fold: true
+#| code-summary: "Exported source: the numbers of the claims"
 def voxel_values(voxels: dict) -> dict:
     "The numbers of C5 by test shape, ours averaged over the seeds."
-    ours = {f"{k}, ONet": np.mean([r["test"][k] for r in voxels["ONet"]], 0).tolist() for k in ("IoU", "chamfer", "normals")}
+    ours = {f"{k}, ONet": np.mean([r["test"][k] for r in voxels["ONet"]], 0).tolist()
+            for k in ("IoU", "chamfer", "normals")}
     return ours | {f"{k}, input": voxels["Input"][k] for k in ("IoU", "chamfer", "normals")}
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #8a2412a6
@@ -1775,36 +2210,63 @@ def voxel_values(voxels: dict) -> dict:
 def sampling_values(image: dict) -> dict:
     "The numbers of C6, by seed, at the threshold chosen for uniform sampling."
     ratio = lambda v: [r["test"]["volume ratio"] for r in image[v]]
-    return {"IoU, uniform": mean_by_seed(image["Uniform"], "IoU"), "IoU, uniform 64": mean_by_seed(image["Uniform (64)"], "IoU"), "IoU, surface": mean_by_seed(image["Surface"], "IoU"),
-            "IoU, equal": mean_by_seed(image["Equal"], "IoU"), "IoU, equal at its own threshold": mean_by_seed(image["retuned"], "IoU"), "volume ratio, uniform": ratio("Uniform"), "volume ratio, equal": ratio("Equal")}
+    return {"IoU, uniform": mean_by_seed(image["Uniform"], "IoU"),
+            "IoU, uniform 64": mean_by_seed(image["Uniform (64)"], "IoU"),
+            "IoU, surface": mean_by_seed(image["Surface"], "IoU"),
+            "IoU, equal": mean_by_seed(image["Equal"], "IoU"),
+            "IoU, equal at its own threshold": mean_by_seed(image["retuned"], "IoU"),
+            "volume ratio, uniform": ratio("Uniform"), "volume ratio, equal": ratio("Equal")}
 
 def architecture_values(image: dict) -> dict:
     "The numbers of C7, by seed."
     n = min(len(image[v]) for v in ("No ResNet", "No CBN"))
-    return {"IoU, full": mean_by_seed(image["Full model"][:n], "IoU"), "IoU, no ResNet": mean_by_seed(image["No ResNet"], "IoU"), "IoU, no CBN": mean_by_seed(image["No CBN"], "IoU")}
+    return {"IoU, full": mean_by_seed(image["Full model"][:n], "IoU"),
+            "IoU, no ResNet": mean_by_seed(image["No ResNet"], "IoU"),
+            "IoU, no CBN": mean_by_seed(image["No CBN"], "IoU")}
 
 def mise_values(found: dict) -> dict:
     "The numbers of C8: sums and maxima over shapes."
     missed = found["missed"]
-    return {"active_cells_that_differ_from_the_dense_grid": sum(found["active cells that differ"]), "corners_asked_twice": sum(found["repeated"]), "largest difference of a vertex": max(found["largest difference"]),
-            "queried share": max(found["share"]), "pieces_smaller_than_a_coarse_cell_found_by_MISE": missed["from 16"] - 1, "pieces smaller than a coarse cell found by the dense grid": missed["dense"] - 1}
+    return {"active_cells_that_differ_from_the_dense_grid": sum(
+                                                                found[
+            "active cells that differ"]),
+            "corners_asked_twice": sum(found["repeated"]),
+            "largest difference of a vertex": max(found["largest difference"]),
+            "queried share": max(found["share"]),
+            "pieces_smaller_than_a_coarse_cell_found_by_MISE": missed["from 16"]
+            - 1, "pieces smaller than a coarse cell found by the dense grid": missed["dense"] - 1}
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #749d9fd9
+#| code-fold: true
+#| code-summary: "Exported source: the numbers of the claims, continued"
 def threshold_values(cloud: dict) -> dict:
     "The numbers of C9."
     median = [np.median(np.array(sweep["completeness"]), 1) for sweep in cloud["sweep"]]
-    return {"points_occupied_at_a_higher_threshold_only": sum(sweep["not nested"] for sweep in cloud["sweep"]), "median completeness error by threshold": [m.tolist() for m in median],
-            "steps_of_the_threshold_at_which_the_median_completeness_error_falls": int(sum((np.diff(m) < 0).sum() for m in median)), "best validation threshold": [r["tau"] for r in cloud["ONet"]]}
+    return {"points_occupied_at_a_higher_threshold_only": sum(sweep["not nested"]
+                                                              for sweep in cloud[
+            "sweep"]),
+            "median completeness error by threshold": [m.tolist()
+                                                       for m in median],
+            "steps_of_the_threshold_at_which_the_median_completeness_error_falls": int(sum((np.diff(m) < 0).sum()
+            for m in median)), "best validation threshold": [r["tau"] for r in cloud["ONet"]]}
 
 def refinement_values(found: dict) -> dict:
     "The numbers of C10, by shape."
-    return {**{f"residual {w}": found[f"residual {w}"] for w in ("before", "after")}, **{f"normal consistency {w}": found[f"normals {w}"] for w in ("before", "after")},
-            "meshes_with_another_number_of_vertices": int(sum(a != b for a, b in zip(found["vertices before"], found["vertices after"])))}
+    return {**{f"residual {w}": found[f"residual {w}"] for w in ("before", "after")},
+            **{f"normal consistency {w}": found[f"normals {w}"]
+               for w in ("before", "after")},
+            "meshes_with_another_number_of_vertices": int(sum(a != b
+                                                              for a, b in zip(found["vertices before"],
+            found["vertices after"])))}
 
 def sample_values(free: dict) -> dict:
     "The numbers of C11: distances by held-out shape over all classes, diversities by class."
     every = lambda name: [x for f in free.values() for x in f[name]]
-    return {"samples_that_are_not_closed": sum(1 - x for x in every("closed")), "least distance, samples": every("least, samples"), "least distance, perturbed parameters": every("least, perturbed"),
-            "diversity, samples": [f["diversity, samples"] for f in free.values()], "diversity, data": [f["diversity, data"] for f in free.values()],
+    return {"samples_that_are_not_closed": sum(1 - x for x in every("closed")),
+            "least distance, samples": every("least, samples"),
+            "least distance, perturbed parameters": every("least, perturbed"),
+            "diversity, samples": [f["diversity, samples"] for f in free.values()],
+            "diversity, data": [f["diversity, data"] for f in free.values()],
             "dimensions with a KL above 0.01": [sum(k > 0.01 for k in f["KL"]) for f in free.values()]}
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #af97ac75
@@ -1816,50 +2278,93 @@ def cloud_why(v: dict) -> str:
     "The likely reason where C4 does not hold."
     said = []
     if np.mean(v["chamfer, ONet"]) >= np.mean(v["chamfer, PSGN"]):
-        said.append(f"PSGN, which is trained on a Chamfer distance, has the smaller one ({_m(v['chamfer, PSGN'])} against {_m(v['chamfer, ONet'])}): after so few steps the occupancy network still loses thin legs "
-                    "as a whole, and a missing part is far from everything. In the paper, after hundreds of times as many steps, the order is the other way round.")
-    ahead = all(sign*(a - b) > 0 for k, sign in (("IoU", 1), ("chamfer", -1), ("normals", 1)) for a, b in zip(v[f"{k}, ONet"], v[f"{k}, 3D-R2N2"]))
+        said.append(
+                    f"PSGN, which is trained on a Chamfer distance, has the smaller one ({_m(v['chamfer, PSGN'])} "
+                    f"against {_m(v['chamfer, ONet'])}): after so few steps the occupancy network still "
+                    f"loses thin legs "
+                    "as a whole, and a missing part is far from everything. In the paper, after "
+                    "hundreds of times as many steps, the order is the other way round.")
+    ahead = all(sign*(a - b) > 0 for k, sign in (("IoU", 1), ("chamfer", -1), ("normals", 1))
+                for a, b in zip(v[f"{k}, ONet"], v[f"{k}, 3D-R2N2"]))
     spread = [np.std(v[f"IoU, {m}"], ddof=1) if len(v[f"IoU, {m}"]) > 1 else 0.0 for m in ("ONet", "3D-R2N2")]
     if ahead and spread[1] > 2*spread[0]:
-        said.append(f"Against 3D-R2N2 it is ahead in every pair of trainings and every score; but that method's trainings differ widely (IoU {min(v['IoU, 3D-R2N2']):.2f} to {max(v['IoU, 3D-R2N2']):.2f}), so that three do not settle it.")
-    if np.mean(v["IoU, ONet"]) <= np.mean(v["IoU, ONet from images"]): said.append("Points did not help more than images here.")
+        said.append(
+                    f"Against 3D-R2N2 it is ahead in every pair of trainings and every score; but that method's "
+                    f"trainings differ widely (IoU {min(v['IoU, 3D-R2N2']):.2f} to "
+                    f"{max(v['IoU, 3D-R2N2']):.2f}), so that three do not settle it.")
+    if np.mean(v["IoU, ONet"]) <= np.mean(v["IoU, ONet from images"]):
+        said.append("Points did not help more than images here.")
     return " ".join(said)
 
-def memory_why(v: dict) -> str: return "The decoder is too small, or the training too short, for this many chairs." if np.mean(v["IoU, memorised"]) <= np.mean(v["IoU, voxel grid"]) else ""
+def memory_why(v: dict) -> str:
+    return ("The decoder is too small, or the training too short, for this many chairs."
+            if np.mean(v["IoU, memorised"]) <= np.mean(v["IoU, voxel grid"]) else "")
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #df8c9a01
+#| code-fold: true
+#| code-summary: "Exported source: reasons, made from the numbers"
 def mise_why(unseen: dict) -> str:
     if not unseen["pieces"]: return ""
-    where = "; ".join(f"chair {p['shape']}: " + " × ".join(f"{x:.1f}" for x in p["extent"]) + " cells of the first grid" for p in unseen["pieces"])
+    where = "; ".join(f"chair {p['shape']}: " + " × ".join(f"{x:.1f}" for x in p["extent"])
+                      + " cells of the first grid" for p in unseen["pieces"])
     rest = sum(unseen["lacking"]) - sum(p["triangles"] for p in unseen["pieces"])
-    return (f"The network has splinters beside a chair that are too small for the first grid to touch ({where}), and MISE does not find what its first grid does not touch. "
-            + ("All else is equal: every triangle that is lacking belongs to such a splinter." if rest == 0 else f"{abs(rest)} triangles differ beside those of the splinters."))
+    return (
+            f"The network has splinters beside a chair that are too small for the first grid to touch ({where}), and "
+            f"MISE does not find what its first grid does not touch. "
+            + ("All else is equal: every triangle that is lacking belongs to such a splinter." if rest == 0
+               else f"{abs(rest)} triangles differ beside those of the splinters."))
 
 def threshold_why(v: dict) -> str:
     "The likely reason where C9 does not hold."
     n = v["steps_of_the_threshold_at_which_the_median_completeness_error_falls"]
     total = sum(len(m) - 1 for m in v["median completeness error by threshold"])
-    return f"At {n} of {total} steps of the threshold the median falls. What is occupied at a higher threshold is a part of what is occupied at a lower one, but a true surface point may lie nearer to the thinner surface, where the thicker one bulges past it." if n else ""
+    return (
+            f"At {n} of {total} steps of the threshold the median falls. What is occupied at a "
+        f"higher threshold is a part of what is occupied at a lower one, but a true surface point may lie nearer to "
+        f"the thinner surface, where the thicker one bulges past it." if n else "")
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #efc45fec
+#| code-fold: true
+#| code-summary: "Exported source: reasons, made from the numbers"
 def voxel_why(v: dict) -> str:
     "The likely reason where C5 does not hold."
     names, better, worse = {"IoU": 1, "chamfer": -1, "normals": 1}, [], []
     for k, sign in names.items():
-        word = {"IoU": "IoU", "chamfer": "Chamfer-L1", "normals": "normal consistency"}[k] + f" ({_m(v[f'{k}, ONet'])} against {_m(v[f'{k}, input'])}, better for {int((sign*(np.array(v[f'{k}, ONet']) - np.array(v[f'{k}, input'])) > 0).sum())} of {len(v[f'{k}, ONet'])} shapes)"
+        word = ({"IoU": "IoU", "chamfer": "Chamfer-L1", "normals": "normal consistency"}[k]
+                + f" ({_m(v[f'{k}, ONet'])} against {_m(v[f'{k}, input'])}, better for "
+                f"{int((sign*(np.array(v[f'{k}, ONet']) - np.array(v[f'{k}, input'])) > 0).sum())} of "
+                f"{len(v[f'{k}, ONet'])} shapes)")
         (better if sign*(np.mean(v[f"{k}, ONet"]) - np.mean(v[f"{k}, input"])) > 0 else worse).append(word)
     said = [f"Better than the input on the mean: {'; '.join(better)}."] if better else []
-    if worse: said.append(f"Worse: {'; '.join(worse)}. All that the network knows of the input passes through one short code, and a leg that it loses as a whole is far from everything, while the input keeps what it has in its place.")
+    if worse:
+        said.append(
+                    f"Worse: {'; '.join(worse)}. All that the network knows of the input passes through one short "
+                    f"code, and a leg that it loses as a whole is far from everything, while the input "
+                    f"keeps what it has in its place.")
     return " ".join(said)
 
 def sampling_why(v: dict) -> str:
     "The likely reason where C6 does not hold."
-    return (f"IoU at the common threshold: uniform {_m(v['IoU, uniform'])}, 64 points {_m(v['IoU, uniform 64'])}, surface {_m(v['IoU, surface'])}, equal {_m(v['IoU, equal'])}, and {_m(v['IoU, equal at its own threshold'])} for equal at a threshold of its own. "
+    return (
+            f"IoU at the common threshold: uniform {_m(v['IoU, uniform'])}, 64 points {_m(v['IoU, uniform 64'])}, "
+            f"surface {_m(v['IoU, surface'])}, equal {_m(v['IoU, equal'])}, and "
+            f"{_m(v['IoU, equal at its own threshold'])} for equal at a threshold of its own. "
             "A higher threshold undoes the shift of the prior that balanced samples bring.")
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #196ee924
+#| code-fold: true
+#| code-summary: "Exported source: reasons, made from the numbers"
 def refinement_why(v: dict) -> str:
     "The likely reason where C10 does not hold."
-    residual, normal = (np.array(v[f"{k} after"]) - np.array(v[f"{k} before"]) for k in ("residual", "normal consistency"))
-    return (f"The faces come to lie on the level set (residual {_m(v['residual before'])} before, {_m(v['residual after'])} after). Normal consistency with the true chair changes by {normal.mean():+.4f} on the mean and rises in {int((normal > 0).sum())} of {len(normal)} meshes: "
-            "the network's own surface is further from the truth than the grid's steps are, so that following it more closely gains little.")
+    residual, normal = (np.array(v[f"{k} after"]) - np.array(v[f"{k} before"])
+                        for k in ("residual", "normal consistency"))
+    return (
+            f"The faces come to lie on the level set (residual {_m(v['residual before'])} before, "
+            f"{_m(v['residual after'])} after). Normal consistency with the true chair changes by "
+            f"{normal.mean():+.4f} on the mean and rises in {int((normal > 0).sum())} of {len(normal)} "
+            f"meshes: "
+            "the network's own surface is further from the truth than the grid's steps are, "
+            "so that following it more closely gains little.")
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #965791e7
 #| code-fold: true
@@ -1878,19 +2383,34 @@ def mean_over(runs: list, name: str, family_number: int | None = None) -> float 
 def table_1(image: dict, families: Sequence[str]):
     "Table 1 as a pandas frame, with the paper's columns."
     import pandas as pd
-    methods, rows = {"R2N2": image["others"]["3D-R2N2"], "PSGN": image["others"]["PSGN"], "P2M": image["others"]["Pixel2Mesh"], "AtlasNet": image["others"]["AtlasNet"], "ONet": image["Full model"]}, []
+    methods, rows = ({"R2N2": image["others"]["3D-R2N2"], "PSGN": image["others"]["PSGN"],
+                      "P2M": image["others"]["Pixel2Mesh"], "AtlasNet": image["others"]["AtlasNet"],
+                      "ONet": image["Full model"]}, [])
     for j, name in [*enumerate(families), (None, "mean")]:
-        rows.append({"category": name} | {f"{label} {m}": mean_over(runs, key, j) for label, key in (("IoU", "IoU"), ("CD", "chamfer"), ("NC", "normals")) for m, runs in methods.items()})
+        rows.append({"category": name}
+                    | {f"{label} {m}": mean_over(runs, key, j)
+                       for label, key in (("IoU", "IoU"), ("CD", "chamfer"), ("NC", "normals"))
+                       for m, runs in methods.items()})
     return pd.DataFrame(rows)
 
 def score_rows(named: dict) -> list[dict]:
     "Rows of method, IoU, Chamfer-L1 and normal consistency."
-    return [{"method": n, "IoU": mean_over(runs, "IoU"), "Chamfer-L1": mean_over(runs, "chamfer"), "normal_consistency": mean_over(runs, "normals")} for n, runs in named.items()]
+    return [{"method": n, "IoU": mean_over(runs, "IoU"), "Chamfer-L1": mean_over(runs, "chamfer"),
+             "normal_consistency": mean_over(runs, "normals")} for n, runs in named.items()]
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #1ad45217
+#| code-fold: true
+#| code-summary: "Exported source: Tables 1 to 4"
 def table_4(image: dict, shapes: int):
     "Table 4 as a pandas frame: IoU over all test shapes, the others over the first `shapes`, for all variants alike."
     import pandas as pd
     first = lambda runs, key: float(np.mean([np.mean(r["test"][key][:shapes]) for r in runs]))
-    rows = [("(a) Uniform", "Uniform"), ("(a) Uniform (64)", "Uniform (64)"), ("(a) Equal", "Equal"), ("(a) Surface", "Surface"), ("(b) Full model", "Full model"), ("(b) No ResNet", "No ResNet"), ("(b) No CBN", "No CBN")]
-    return pd.DataFrame([{"variant": label, "IoU": mean_over(image[v], "IoU"), "Chamfer-L1": first(image[v], "chamfer"), "normal_consistency": first(image[v], "normals"),
-                          "threshold": float(np.mean([r["tau"] for r in image[v]])), "volume, predicted/true": float(np.mean([r["test"]["volume ratio"] for r in image[v]]))} for label, v in rows])
+    rows = [("(a) Uniform", "Uniform"), ("(a) Uniform (64)", "Uniform (64)"), ("(a) Equal", "Equal"),
+            ("(a) Surface", "Surface"), ("(b) Full model", "Full model"), ("(b) No ResNet", "No ResNet"),
+            ("(b) No CBN", "No CBN")]
+    return pd.DataFrame([{"variant": label, "IoU": mean_over(image[v], "IoU"),
+                          "Chamfer-L1": first(image[v], "chamfer"),
+                          "normal_consistency": first(image[v], "normals"),
+                          "threshold": float(np.mean([r["tau"] for r in image[v]])),
+                          "volume, predicted/true": float(np.mean([r["test"]["volume ratio"] for r in image[v]]))}
+                         for label, v in rows])

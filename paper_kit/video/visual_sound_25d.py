@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from ..kit import audio
 from ..kit.claims import all_above, all_below, all_of, less, more, near, rises, share_above
 from ..kit.files import PaperKitError
-from ..kit.nn import ResNet, seeded
+from ..kit.nn import ResNet, load_strict, read_weights, seeded
 from ..kit.train import cosine, train
 from .worlds import CLEAN, MUSIC, STREET, AudioWorld, Pool, clip, make_pool, pool
 
@@ -33,24 +34,27 @@ TRANSFORM = audio.Stft()
 __all__ = ['SEGMENT', 'WINDOW_HOP', 'LEVEL', 'TRANSFORM', 'METHODS', 'MEAN', 'STD', 'RATES', 'SETS', 'AZIMUTHS', 'VARIANTS',
            'PLACES', 'SIZES', 'METHOD_ROWS', 'THIRDS', 'EXHIBIT_SOUND', 'EXHIBIT_DRAW', 'EXHIBIT_ROOM', 'EXHIBIT_HTML',
            'EXHIBIT_CSS', 'predicates', 'mix_and_difference', 'two_ears', 'as_channels', 'as_complex', 'AudioUNet',
-           'SmallVision', 'ResNetTrunk', 'VisualVector', 'Mono2Binaural', 'make_network', 'prepare_frame', 'level_to',
-           'pictures', 'trunk_stage', 'draw_segments', 'mono_and_targets', 'parts_of', 'fit', 'load', 'windows',
-           'slide', 'frames_of', 'predict', 'mono_mono', 'ratio_parts', 'mask_found', 'measure', 'scores', 'clips_of',
-           'split', 'network_stage', 'score_stage', 'bound_stage', 'probes', 'other_microphone', 'probe_stage', 'duets',
-           'duet_stage', 'occlusion_map', 'occlusion_of', 'point', 'occlusion_stage', 'Separator', 'ratio_mask',
-           'separation_sound', 'fit_separator', 'separate', 'solo_clips', 'separation_stage', 'separation_score_stage',
-           'staged_clip', 'duet_places', 'exhibit_clips', 'exhibit_stage', 'networks_of', 'room_stages',
-           'panorama_stages', 'separation_stages', 'stages', 'figure_1', 'figure_2', 'live_shapes', 'figure_3',
-           'scores_of', 'by_seed', 'table_1', 'table_2', 'calibrated_listener', 'named', 'direction_accuracy',
-           'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2', 'worth_of_knowing',
-           'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'gains', 'claim_values']
+           'SmallVision', 'ResNetTrunk', 'VisualVector', 'Mono2Binaural', 'make_network', 'load_official',
+           'prepare_frame', 'level_to', 'pictures', 'trunk_stage', 'draw_segments', 'mono_and_targets', 'parts_of',
+           'fit', 'load', 'windows', 'slide', 'frames_of', 'predict', 'mono_mono', 'ratio_parts', 'mask_found',
+           'measure', 'scores', 'clips_of', 'split', 'network_stage', 'score_stage', 'bound_stage', 'probes',
+           'other_microphone', 'probe_stage', 'duets', 'duet_stage', 'occlusion_map', 'occlusion_of', 'point',
+           'occlusion_stage', 'Separator', 'ratio_mask', 'separation_sound', 'fit_separator', 'separate', 'solo_clips',
+           'separation_stage', 'separation_score_stage', 'staged_clip', 'duet_places', 'exhibit_clips', 'exhibit_stage',
+           'networks_of', 'room_stages', 'panorama_stages', 'separation_stages', 'stages', 'figure_1', 'figure_2',
+           'live_shapes', 'figure_3', 'scores_of', 'by_seed', 'table_1', 'table_2', 'calibrated_listener', 'named',
+           'direction_accuracy', 'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2',
+           'worth_of_knowing', 'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'gains',
+           'claim_values']
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d1270df7
-def mix_and_difference(x: Float[Tensor, "*batch 2 samples"]) -> tuple[Float[Tensor, "*batch samples"], Float[Tensor, "*batch samples"]]:
+def mix_and_difference(x: Float[Tensor, "*batch 2 samples"]) -> tuple[Float[Tensor, "*batch samples"],
+    Float[Tensor, "*batch samples"]]:
     "x_M = x_L + x_R and x_D = x_L - x_R (Eq. 1): the sum, not the mean."
     return x[..., 0, :] + x[..., 1, :], x[..., 0, :] - x[..., 1, :]
 
-def two_ears(mix: Float[Tensor, "*batch samples"], difference: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch 2 samples"]:
+def two_ears(mix: Float[Tensor, "*batch samples"],
+             difference: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch 2 samples"]:
     "x_L = (x_M + x_D) / 2, x_R = (x_M - x_D) / 2 (Eq. 3)."
     return torch.stack([mix + difference, mix - difference], -2)/2
 
@@ -71,8 +75,8 @@ def _up(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.BatchNorm2d(outputs), nn.ReLU())
 
 class AudioUNet(nn.Module):
-    """Spectrogram channels in, values between 0 and 1 out; 256 bins, frames a multiple of 32. A vector of `visual` numbers (0: none) is laid at
-    every place of the bottleneck. `width`: channels of the first level."""
+    """Spectrogram channels in, values between 0 and 1 out; 256 bins, frames a multiple of 32. A vector of `visual`
+    numbers (0: none) is laid at every place of the bottleneck, before the sound's channels. `width`: channels of the first level."""
     def __init__(self, inputs: int = 2, outputs: int = 2, width: int = 64, visual: int = 784):
         super().__init__()
         c = [width, 2*width, 4*width, 8*width, 8*width]
@@ -88,20 +92,24 @@ class AudioUNet(nn.Module):
         for block in self.down: levels.append(x := block(x))
         return levels
 
-    def decode(self, levels: list[Tensor], vector: Float[Tensor, "batch visual"] | None) -> Float[Tensor, "batch outputs 256 frames"]:
+    def decode(self, levels: list[Tensor],
+               vector: Float[Tensor, "batch visual"] | None) -> Float[Tensor, "batch outputs 256 frames"]:
         x = levels[-1]
-        if vector is not None: x = torch.cat([x, vector[:, :, None, None].expand(-1, -1, *x.shape[-2:])], 1)
-        for block, skip in zip(self.up, [None, *levels[-2::-1]]): x = block(x if skip is None else torch.cat([x, skip], 1))
+        if vector is not None: x = torch.cat([vector[:, :, None, None].expand(-1, -1, *x.shape[-2:]), x], 1)
+        for block, skip in zip(self.up, [None, *levels[-2::-1]]):
+            x = block(x if skip is None else torch.cat([x, skip], 1))
         return torch.sigmoid(self.last(torch.cat([x, levels[0]], 1)))
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #499de7b2
 class SmallVision(nn.Module):
-    "Four halvings and one more convolution: [batch, 3, h, w] to [batch, 128, h/16, w/16]; for frames too small for a ResNet."
+    """Four halvings and one more convolution: [batch, 3, h, w] to [batch, 128, h/16, w/16]; for frames too small for a
+    ResNet."""
     outputs, stride = 128, 16
     def __init__(self):
         super().__init__()
         c = (3, 16, 32, 80, 128)
-        blocks = [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()) for a, b in zip(c, c[1:])]
+        blocks = [nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+                  for a, b in zip(c, c[1:])]
         self.body = nn.Sequential(*blocks, nn.Conv2d(128, 128, 3, 1, 1, bias=False), nn.BatchNorm2d(128), nn.ReLU())
         for m in self.modules():
             if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight)
@@ -117,28 +125,32 @@ class ResNetTrunk(nn.Module):
 
     def forward(self, x): return self.body.pyramid(x)[-1]
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #dedd6d68
 class VisualVector(nn.Module):
-    "Frame to vector: trunk, 1x1 convolution to `reduced` channels, batch norm, ReLU, *flattened*, so that each number keeps its place in the picture."
+    """Frame to vector: trunk, 1x1 convolution to `reduced` channels, batch norm, ReLU, *flattened*, so that each number
+    keeps its place in the picture."""
     def __init__(self, trunk: str, frame: tuple, reduced: int = 8):
         super().__init__()
         self.trunk = {"small": SmallVision, "resnet18": ResNetTrunk}[trunk]()
         self.reduce = nn.Sequential(nn.Conv2d(self.trunk.outputs, reduced, 1), nn.BatchNorm2d(reduced), nn.ReLU())
         self.length = reduced*math.ceil(frame[0]/self.trunk.stride)*math.ceil(frame[1]/self.trunk.stride)
 
-    def forward(self, frame: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch length"]: return self.reduce(self.trunk(frame)).flatten(1)
+    def forward(self, frame: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch length"]:
+        return self.reduce(self.trunk(frame)).flatten(1)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #795a9379
 METHODS = {"difference": (1, True), "audio only": (1, False), "direct": (2, True), "ambisonics": (3, True)}
 
 class Mono2Binaural(nn.Module):
-    """Spectrum of the mix and a frame to `targets` bounded complex masks. `trunk`: resnet18, small, or None for a network without eyes.
-    `frame`: height and width that it will see."""
+    """Spectrum of the mix and a frame to `targets` bounded complex masks. `trunk`: resnet18, small, or None for a
+    network without eyes. `frame`: height and width that it will see."""
     def __init__(self, targets: int = 1, width: int = 64, trunk: str | None = "resnet18", frame: tuple = (224, 448)):
         super().__init__()
         self.visual = VisualVector(trunk, frame) if trunk else None
         self.audio = AudioUNet(2, 2*targets, width, self.visual.length if self.visual else 0)
 
-    def masks(self, mix: Complex[Tensor, "batch bins frames"], frame: Float[Tensor, "batch 3 h w"] | None) -> Complex[Tensor, "batch targets 256 frames"]:
+    def masks(self, mix: Complex[Tensor, "batch bins frames"],
+              frame: Float[Tensor, "batch 3 h w"] | None) -> Complex[Tensor, "batch targets 256 frames"]:
         "2 sigmoid - 1: real and imaginary part in [-1, 1] (Sec. 3.3)."
         vector = self.visual(frame) if self.visual is not None else None
         raw = self.audio.decode(self.audio.encode(as_channels(mix[:, None])), vector)
@@ -152,14 +164,48 @@ def make_network(method: str, size: dict) -> Mono2Binaural:
     targets, eyes = METHODS[method]
     return Mono2Binaural(targets, size["width"], size["trunk"] if eyes else None, size["frame"])
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #91de6cbb
+_eye = {"0": "conv1", "1": "bn1", **{str(k): f"layer{k - 3}" for k in range(4, 8)}}
+
+def _from_official(eye: dict, ear: dict) -> dict:
+    "Tensors of the authors' two networks under our names."
+    found = {}
+    for name, t in eye.items():
+        parts = re.fullmatch(r"feature_extraction\.(\d)\.(.+)", name)
+        found[f"visual.trunk.body.{_eye.get(parts[1], parts[1])}.{parts[2]}" if parts else f"visual.{name}"] = t
+    for name, t in ear.items():
+        parts = re.fullmatch(r"(?:audionet_(up)?convlayer(\d)|conv1x1)\.(.+)", name)
+        if not parts: found[f"audio.{name}"] = t
+        elif not parts[2]: found[f"visual.reduce.{parts[3]}"] = t
+        elif parts[1] and parts[2] == "5": found[f"audio.last.{parts[3][2:]}"] = t
+        else: found[f"audio.{'up' if parts[1] else 'down'}.{int(parts[2]) - 1}.{parts[3]}"] = t
+    return found
+
+def load_official(visual, audio) -> Mono2Binaural:
+    """The network of the paper's size with the weights of the authors' two files (`visual_*.pth`, `audio_*.pth`), in
+    evaluation mode. Frames are 224 x 448; spectra as `TRANSFORM` gives them.
+
+    Nothing in the files is run. Raises `PaperKitError` naming what does not fit."""
+    eye, ear = ({k.removeprefix("module."): t for k, t in read_weights(path).items()} for path in (visual, audio))
+    for path, state, sign in ((visual, eye, "feature_extraction.0.weight"), (audio, ear, "audionet_convlayer1.0.weight")):
+        if sign not in state:
+            raise PaperKitError("this is no network of 2.5D Visual Sound", file=str(path), expected=sign,
+                                found=", ".join(sorted(map(str, state))[:3]) or "no names",
+                                next_step="give the visual file first, then the audio file of one training")
+    network = Mono2Binaural(width=len(ear["audionet_convlayer1.0.weight"]))
+    counters = {k: t for k, t in network.state_dict().items() if k.endswith("num_batches_tracked")}
+    return load_strict(network, counters | _from_official(eye, ear)).eval()
+
 # %% ../../nbs/video/visual_sound_25d.ipynb #0f8153a4
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
 def prepare_frame(frame: Tensor, size: tuple, generator: torch.Generator | None = None) -> Float[Tensor, "batch 3 h w"]:
-    """8-bit frames to normalised ones of `size`. With a generator, as for training: a random crop, brightness and colour each times a
-    number in [0.7, 1.3]. Never mirrored: left and right are the supervision."""
+    """8-bit frames to normalised ones of `size`. With a generator, as for training: a random crop, brightness and
+    colour each times a number in [0.7, 1.3]. Never mirrored: left and right are the supervision."""
     x = frame.float()/255
-    if generator is None: x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False) if x.shape[-2:] != tuple(size) else x
+    if generator is None:
+        x = (F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+             if x.shape[-2:] != tuple(size) else x)
     else:
         room = [x.shape[-2] - size[0], x.shape[-1] - size[1]]
         top, left = (int(torch.randint(r + 1, (1,), generator=generator)) for r in room)
@@ -184,15 +230,19 @@ def pictures(count: int, store: tuple, seed: int = 4000) -> tuple[Tensor, Tensor
         rng = np.random.default_rng([seed, i])
         world = worlds[int(rng.choice(4, p=[0.55, 0.15, 0.1, 0.2]))]
         name = CASTS[world.kind][rng.integers(len(CASTS[world.kind]))]
-        scene = draw_scene(world, rng, azimuths=[float(rng.uniform(-world.widest, world.widest))], names=[name], silent=False)
+        scene = draw_scene(world, rng, azimuths=[float(rng.uniform(-world.widest, world.widest))], names=[name],
+                           silent=False)
         scene[0]["alone"] = bool(rng.random() < 0.3)
         from dataclasses import replace
         frames.append(see(replace(world, seconds=1.0, fps=1.0), scene, int(rng.integers(2**31)), *store)[0][0])
         labels.append(names.index(name))
     return torch.from_numpy(np.stack(frames).transpose(0, 3, 1, 2).copy()), torch.tensor(labels)
 
-def trunk_stage(count: int, store: list, steps: int, batch: int, trunk: str, frame: list, seed: int, device=None, progress=None, checkpoint=None) -> dict:
-    "The stand-in for ImageNet: the visual trunk learns to *name* what is in a picture (global average, 14 classes); it is never told where."
+# %% ../../nbs/video/visual_sound_25d.ipynb #fb1b291e
+def trunk_stage(count: int, store: list, steps: int, batch: int, trunk: str, frame: list, seed: int,
+                device=None, progress=None, checkpoint=None) -> dict:
+    """The stand-in for ImageNet: the visual trunk learns to *name* what is in a picture (global average, 14 classes);
+    it is never told where."""
     frames, labels = pictures(count, tuple(store))
     with seeded(seed):
         body = {"small": SmallVision, "resnet18": ResNetTrunk}[trunk]()
@@ -201,19 +251,25 @@ def trunk_stage(count: int, store: list, steps: int, batch: int, trunk: str, fra
         which = torch.randint(len(frames), (batch,), generator=generator)
         return {"frame": prepare_frame(frames[which], tuple(frame), generator), "label": labels[which]}
     loss = lambda b: F.cross_entropy(head(body(b["frame"]).mean((2, 3))), b["label"])
-    history = train({"body": body, "head": head}, loss, steps, batches, rate=2e-3, schedule=cosine(0.02), seed=seed, device=device, checkpoint=checkpoint, progress=progress)
-    return {"state": {k: v.cpu() for k, v in body.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
+    history = train({"body": body, "head": head}, loss, steps, batches, rate=2e-3, schedule=cosine(0.02),
+                    seed=seed, device=device, checkpoint=checkpoint, progress=progress)
+    return {"state": {k: v.cpu() for k, v in body.state_dict().items()}, "loss": history["loss"],
+            "step": history["step"]}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #5889c72c
-def draw_segments(clips: Pool, count: int, members: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    "Random segments [count, channels, SEGMENT] of clips among `members`, the clips, and the segments' middle in seconds."
+def draw_segments(clips: Pool, count: int, members: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor,
+    Tensor]:
+    """Random segments [count, channels, SEGMENT] of clips among `members`, the clips, and the segments' middle in
+    seconds."""
     which = members[torch.randint(len(members), (count,), generator=generator)]
     start = torch.randint(clips.sound.shape[-1] - SEGMENT + 1, (count,), generator=generator)
-    sound = torch.stack([clips.waveform((w, slice(None), slice(s, s + SEGMENT))) for w, s in zip(which.tolist(), start.tolist())])
+    sound = torch.stack([clips.waveform((w, slice(None), slice(s, s + SEGMENT)))
+                         for w, s in zip(which.tolist(), start.tolist())])
     return sound, which, (start + SEGMENT/2)/audio.RATE
 
 def mono_and_targets(sound: Float[Tensor, "batch channels samples"], method: str) -> tuple[Tensor, Tensor]:
-    "The mono sound a method gets [batch, samples] and what it is to predict [batch, targets, samples], brought to the common level."
+    """The mono sound a method gets [batch, samples] and what it is to predict [batch, targets, samples], brought to the
+    common level."""
     mix, difference = mix_and_difference(sound[:, :2])
     if method == "ambisonics": mono, targets = sound[:, 2], sound[:, 3:6]
     elif method == "direct": mono, targets = mix, sound[:, :2]
@@ -221,7 +277,8 @@ def mono_and_targets(sound: Float[Tensor, "batch channels samples"], method: str
     gain = level_to(mono)
     return mono*gain, targets*gain[:, None]
 
-RATES = {"small": {"trunk": 1e-3, "reduce": 1e-2, "audio": 1e-2}, "resnet18": {"trunk": 3e-4, "reduce": 3e-3, "audio": 3e-3}}
+RATES = {"small": {"trunk": 1e-3, "reduce": 1e-2, "audio": 1e-2},
+         "resnet18": {"trunk": 3e-4, "reduce": 3e-3, "audio": 3e-3}}
 
 def parts_of(network: nn.Module, trunk: dict | None) -> dict:
     "The parts that learn at rates of their own; the visual trunk starts from `trunk`."
@@ -229,16 +286,19 @@ def parts_of(network: nn.Module, trunk: dict | None) -> dict:
     if trunk is not None: network.visual.trunk.load_state_dict(trunk)
     return {"trunk": network.visual.trunk, "reduce": network.visual.reduce, "audio": network.audio}
 
-def fit(method: str, clips: Pool, members: Tensor, steps: int, batch: int, size: dict, seed: int, trunk: dict | None = None, precision: str | None = None,
-        device=None, progress=None, checkpoint=None) -> dict:
-    "Train one network: mean squared error between predicted and true spectra, real and imaginary. `trunk`: where the visual trunk starts."
+# %% ../../nbs/video/visual_sound_25d.ipynb #6b44ba7a
+def fit(method: str, clips: Pool, members: Tensor, steps: int, batch: int, size: dict, seed: int,
+        trunk: dict | None = None, precision: str | None = None, device=None, progress=None, checkpoint=None) -> dict:
+    """Train one network: mean squared error between predicted and true spectra, real and imaginary. `trunk`: where the
+    visual trunk starts."""
     with seeded(seed): network = make_network(method, size).to(memory_format=torch.channels_last)
     parts = parts_of(network, trunk)
     where = torch.device(device or "cpu")
 
     def batches(step, generator):
         sound, which, middle = draw_segments(clips, batch, members, generator)
-        frame = prepare_frame(clips.frame_at(which, middle), size["frame"], generator) if network.visual is not None else torch.zeros(batch, 0)
+        frame = (prepare_frame(clips.frame_at(which, middle), size["frame"], generator)
+                 if network.visual is not None else torch.zeros(batch, 0))
         return {"sound": sound, "frame": frame}
 
     def loss(b):
@@ -247,9 +307,11 @@ def fit(method: str, clips: Pool, members: Tensor, steps: int, batch: int, size:
             mix, truth = TRANSFORM(mono).contiguous(), TRANSFORM(targets)[..., :-1, :].contiguous()
         return torch.view_as_real(network(mix, b["frame"]) - truth).square().mean()
 
-    history = train(parts, loss, steps, batches, rate={p: RATES[size["trunk"]][p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4, "fused": True}, seed=seed,
+    history = train(parts, loss, steps, batches, rate={p: RATES[size["trunk"]][p] for p in parts},
+                    schedule=cosine(0.02), options={"weight_decay": 5e-4, "fused": True}, seed=seed,
                     precision=precision, device=device, checkpoint=checkpoint, progress=progress)
-    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
+    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "loss": history["loss"],
+            "step": history["step"]}
 
 def load(method: str, state: dict, size: dict, device=None) -> Mono2Binaural:
     network = make_network(method, size)
@@ -258,16 +320,20 @@ def load(method: str, state: dict, size: dict, device=None) -> Mono2Binaural:
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #1ccc459e
 def windows(samples: int, hop: int = WINDOW_HOP) -> Tensor:
-    "Starts of the sliding windows; the last one ends with the clip, so that every sample is covered. Raises `PaperKitError` for a clip that is too short."
+    """Starts of the sliding windows; the last one ends with the clip, so that every sample is covered. Raises
+    `PaperKitError` for a clip that is too short."""
     if samples < SEGMENT:
-        raise PaperKitError("the clip is shorter than one window", expected=f"at least {SEGMENT} samples (0.63 s at 16 kHz)", found=str(samples), next_step="pad it with silence")
+        raise PaperKitError("the clip is shorter than one window",
+                            expected=f"at least {SEGMENT} samples (0.63 s at 16 kHz)", found=str(samples),
+                            next_step="pad it with silence")
     starts = torch.arange(0, samples - SEGMENT + 1, hop)
     return starts if starts[-1] == samples - SEGMENT else torch.cat([starts, torch.tensor([samples - SEGMENT])])
 
 @torch.no_grad()
-def slide(network: Mono2Binaural, mono: Float[Tensor, "samples"], frame_of: Callable, hop: int = WINDOW_HOP) -> Float[Tensor, "targets samples"]:
-    """Predicted targets of a whole clip: every window scaled, sent through the network with the frame nearest to its middle (`frame_of`: seconds
-    [windows] to prepared frames), inverted, scaled back, averaged where windows overlap."""
+def slide(network: Mono2Binaural, mono: Float[Tensor, "samples"], frame_of: Callable,
+          hop: int = WINDOW_HOP) -> Float[Tensor, "targets samples"]:
+    """Predicted targets of a whole clip: every window scaled, sent through the network with the frame nearest to its
+    middle (`frame_of`: seconds [windows] to prepared frames), inverted, scaled back, averaged where windows overlap."""
     starts = windows(len(mono), hop).to(mono.device)
     pieces = mono[starts[:, None] + torch.arange(SEGMENT, device=mono.device)]
     gain = level_to(pieces)
@@ -282,12 +348,14 @@ def slide(network: Mono2Binaural, mono: Float[Tensor, "samples"], frame_of: Call
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #2d761b13
 def frames_of(clips: Pool, index: int, size: tuple, flip: bool = False, device=None) -> Callable:
-    "seconds [windows] to prepared frames of one clip; `flip`: mirrored, the wrong picture of Flipped-Visual. Each frame is prepared once."
+    """seconds [windows] to prepared frames of one clip; `flip`: mirrored, the wrong picture of Flipped-Visual. Each
+    frame is prepared once."""
     ready = prepare_frame(clips.frames[index].to(device or "cpu"), size)
     if flip: ready = ready.flip(-1)
     return lambda seconds: ready[(seconds*clips.world.fps - 0.5).round().long().clamp(0, len(ready) - 1)]
 
-def predict(network: Mono2Binaural, method: str, clips: Pool, index: int, size: tuple, flip: bool = False, hop: int = WINDOW_HOP, mono=None, device=None) -> Float[Tensor, "2 samples"]:
+def predict(network: Mono2Binaural, method: str, clips: Pool, index: int, size: tuple, flip: bool = False,
+            hop: int = WINDOW_HOP, mono=None, device=None) -> Float[Tensor, "2 samples"]:
     "Two ears of clip `index` as a method predicts them. `mono`: another recording of the mix to start from."
     sound = clips.waveform(index).to(device or "cpu")
     mix = sound[0] + sound[1]
@@ -305,29 +373,34 @@ def mono_mono(clips: Pool, index: int) -> Float[Tensor, "2 samples"]:
     return two_ears(sound[0] + sound[1], torch.zeros_like(sound[0]))
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #351327dc
-def ratio_parts(sound: Float[Tensor, "2 samples"], mix: Float[Tensor, "samples"]) -> tuple[Float[Tensor, "bins frames"], Float[Tensor, "bins frames"]]:
-    "Real and imaginary part of X_D / X_M times |X_M|, for the difference of `sound` and a given mix: what a mask would have to be, each bin weighted by its sound."
+def ratio_parts(sound: Float[Tensor, "2 samples"],
+                mix: Float[Tensor, "samples"]) -> tuple[Float[Tensor, "bins frames"], Float[Tensor, "bins frames"]]:
+    """Real and imaginary part of X_D / X_M times |X_M|, for the difference of `sound` and a given mix: what a mask
+    would have to be, each bin weighted by its sound."""
     X = TRANSFORM(mix)
     turned = TRANSFORM(mix_and_difference(sound)[1])*X.conj()/X.abs().clamp(min=1e-6)
     return turned.real, turned.imag
 
 def mask_found(predicted: Float[Tensor, "2 samples"], truth: Float[Tensor, "2 samples"]) -> dict[str, Tensor]:
-    "How much of the true mask is found, 0 none, 1 all: the slope of the predicted real (imaginary) part on the true one."
+    """How much of the true mask is found, 0 none, 1 all: the slope of the predicted real (imaginary) part on the true
+    one."""
     mix = mix_and_difference(truth)[0]
     pairs = zip(("real", "imaginary"), ratio_parts(predicted, mix), ratio_parts(truth, mix))
     return {name: (p*t).sum()/t.square().sum().clamp(min=1e-9) for name, p, t in pairs}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #e23bb03f
 def measure(predicted: Float[Tensor, "2 samples"], truth: Float[Tensor, "2 samples"]) -> dict[str, float]:
-    """stft, env: distances after both are divided by the peak of the *truth*; difference: energy of the predicted difference over the true
-    one; itd, ild, true_itd, true_ild; level, phase: cue errors; real, imaginary: how much of each part of the mask is found."""
+    """stft, env: distances after both are divided by the peak of the *truth*; difference: energy of the predicted
+    difference over the true one; itd, ild, true_itd, true_ild; level, phase: cue errors; real, imaginary: how much
+    of each part of the mask is found."""
     predicted, truth = predicted.cpu(), truth.cpu()
     peak = truth.abs().max().clamp(min=1e-6)
     p, t = predicted/peak, truth/peak
     mine, true, gap = audio.interaural(p), audio.interaural(t), audio.cue_error(p, t)
     energy = lambda x: mix_and_difference(x)[1].square().sum()
-    found = {"stft": audio.stft_distance(p, t), "env": audio.envelope_distance(p, t), "difference": energy(p)/energy(t).clamp(min=1e-9),
-             "itd": mine["itd"], "ild": mine["ild"], "true_itd": true["itd"], "true_ild": true["ild"], **gap, **mask_found(p, t)}
+    found = {"stft": audio.stft_distance(p, t), "env": audio.envelope_distance(p, t),
+             "difference": energy(p)/energy(t).clamp(min=1e-9), "itd": mine["itd"], "ild": mine["ild"],
+             "true_itd": true["itd"], "true_ild": true["ild"], **gap, **mask_found(p, t)}
     return {k: float(v) for k, v in found.items()}
 
 def scores(clips: Pool, members, predictor: Callable) -> dict[str, Float[np.ndarray, "clips"]]:
@@ -344,33 +417,43 @@ def clips_of(kind: str, count: int, seconds: float, store: tuple) -> Pool:
     return pool(replace(SETS[kind], seconds=seconds), count, 0, tuple(store))
 
 def split(count: int, seed: int) -> dict[str, Tensor]:
-    "A random split as in Sec. 4.1: 80 % train, 10 % validation, 10 % test; `first` and `second` half of the training clips."
+    """A random split as in Sec. 4.1: 80 % train, 10 % validation, 10 % test; `first` and `second` half of the training
+    clips."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     a, b = int(0.8*count), int(0.9*count)
     return {"first": order[:a//2], "second": order[a//2:a], "validation": order[a:b], "test": order[b:]}
 
-def network_stage(kind: str, data: dict, method: str, trunk: dict, steps: int, batch: int, size: dict, precision: str, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+def network_stage(kind: str, data: dict, method: str, trunk: dict, steps: int, batch: int, size: dict,
+                  precision: str, seed: int, device=None, progress=None, checkpoint=None) -> dict:
     "One trained network: state dictionary and losses."
     clips = clips_of(kind, **data)
     members = split(len(clips), seed)["first"]
-    return fit(method, clips, members, steps, batch, size, seed, trunk, precision=precision, device=device, progress=progress, checkpoint=checkpoint)
+    return fit(method, clips, members, steps, batch, size, seed, trunk, precision=precision, device=device,
+               progress=progress, checkpoint=checkpoint)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #504b330e
-def score_stage(kind: str, data: dict, states: dict, size: dict, limit: int, seed: int, device=None, progress=None) -> dict:
+def score_stage(kind: str, data: dict, states: dict, size: dict, limit: int, seed: int, device=None,
+                progress=None) -> dict:
     "{method: {measure: [clips]}} on test clips of one set and split, Flipped-Visual and Mono-Mono among the methods."
     clips = clips_of(kind, **data)
     members = split(len(clips), seed)["test"][:limit]
     found = {"Mono-Mono": scores(clips, members, lambda i: mono_mono(clips, i))}
     for k, (method, state) in enumerate(states.items()):
         network = load(method, state, size, device)
-        found[method] = scores(clips, members, lambda i: predict(network, method, clips, i, size["frame"], device=device))
-        if method == "difference": found["flipped"] = scores(clips, members, lambda i: predict(network, method, clips, i, size["frame"], flip=True, device=device))
+        found[method] = scores(clips, members,
+                               lambda i: predict(network, method, clips, i, size["frame"], device=device))
+        if method == "difference":
+            found["flipped"] = scores(clips, members,
+                                      lambda i: predict(network, method, clips, i, size["frame"], flip=True,
+                                                        device=device))
         if progress: progress((k + 1)/len(states), method)
     found["players"] = np.array([sum(p["sounding"] for p in clips.scenes[int(i)]) for i in members], float)
     return found
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #79a8b350
 def bound_stage(kind: str, data: dict, limit: int, seed: int) -> dict:
-    "What four channels cost: true ambisonics decoded, against the same scenes heard directly; and the mono copy of the direct sound."
+    """What four channels cost: true ambisonics decoded, against the same scenes heard directly; and the mono copy of
+    the direct sound."""
     from dataclasses import replace
     world = replace(SETS[kind], seconds=data["seconds"])
     rows = {"foa": [], "mono": []}
@@ -389,9 +472,11 @@ def bound_stage(kind: str, data: dict, limit: int, seed: int) -> dict:
 AZIMUTHS = (-55, -44, -33, -22, -11, 0, 11, 22, 33, 44, 55)
 
 def probes(seconds: float, store: tuple, repeats: int, seed: int = 1000) -> Pool:
-    "Single players at known azimuths (`repeats` a direction, in the order of `AZIMUTHS`), silent instruments in view as in the world."
+    """Single players at known azimuths (`repeats` a direction, in the order of `AZIMUTHS`), silent instruments in view
+    as in the world."""
     world = AudioWorld(seconds=seconds)
-    return make_pool([clip(world, 100*i + r, seed, tuple(store), azimuths=[a]) for i, a in enumerate(AZIMUTHS) for r in range(repeats)], world)
+    return make_pool([clip(world, 100*i + r, seed, tuple(store), azimuths=[a]) for i, a in enumerate(AZIMUTHS)
+                      for r in range(repeats)], world)
 
 def other_microphone(x: Float[Tensor, "samples"], rate: int = audio.RATE) -> Float[Tensor, "samples"]:
     "The mix as a small camera's microphone would record it: little below 200 Hz, a bump at 3 kHz, less above 6 kHz."
@@ -399,24 +484,32 @@ def other_microphone(x: Float[Tensor, "samples"], rate: int = audio.RATE) -> Flo
     taps = firwin2(257, [0, 100, 300, 1000, 3000, 6000, rate/2], [0.05, 0.3, 1, 1, 1.7, 0.6, 0.2], fs=rate)
     return torch.from_numpy(oaconvolve(x.cpu().numpy(), taps)[128:128 + len(x)].astype(np.float32)).to(x)
 
-def probe_stage(seconds: float, store: list, repeats: int, states: dict, size: dict, seed: int, device=None, progress=None) -> dict:
-    "{method: {measure: [azimuths, repeats]}} of single players: ours, Flipped-Visual, another microphone, Audio-Only, Mono-Mono."
+# %% ../../nbs/video/visual_sound_25d.ipynb #3183fe2f
+def probe_stage(seconds: float, store: list, repeats: int, states: dict, size: dict, seed: int, device=None,
+                progress=None) -> dict:
+    """{method: {measure: [azimuths, repeats]}} of single players: ours, Flipped-Visual, another microphone, Audio-Only,
+    Mono-Mono."""
     clips = probes(seconds, store, repeats)
     everyone, found = range(len(clips)), {}
     for k, (method, state) in enumerate(states.items()):
         network = load(method, state, size, device)
-        found[method] = scores(clips, everyone, lambda i: predict(network, method, clips, i, size["frame"], device=device))
+        found[method] = scores(clips, everyone,
+                               lambda i: predict(network, method, clips, i, size["frame"], device=device))
         if method != "difference": continue
-        found["flipped"] = scores(clips, everyone, lambda i: predict(network, method, clips, i, size["frame"], flip=True, device=device))
+        found["flipped"] = scores(clips, everyone,
+                                  lambda i: predict(network, method, clips, i, size["frame"], flip=True, device=device))
         microphone = lambda i: other_microphone(mix_and_difference(clips.waveform(i))[0])
-        found["other microphone"] = scores(clips, everyone, lambda i: predict(network, method, clips, i, size["frame"], mono=microphone(i), device=device))
+        found["other microphone"] = scores(clips, everyone,
+                                           lambda i: predict(network, method, clips, i, size["frame"],
+                                                             mono=microphone(i), device=device))
         if progress: progress((k + 1)/len(states), method)
     found["Mono-Mono"] = scores(clips, everyone, lambda i: mono_mono(clips, i))
     return {m: {k: v.reshape(len(AZIMUTHS), -1) for k, v in f.items()} for m, f in found.items()}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #0ca0cfe8
 def duets(seconds: float, store: tuple, count: int, same: bool, seed: int = 2000) -> Pool:
-    "Two players, one on each side: of the same class, or of two classes; places, clothes and first player agree between the two pools."
+    """Two players, one on each side: of the same class, or of two classes; places, clothes and first player agree
+    between the two pools."""
     from paper_kit.kit.audio import INSTRUMENTS
     world, clips = AudioWorld(seconds=seconds), []
     for i in range(count):
@@ -433,15 +526,17 @@ def duet_stage(seconds: float, store: list, count: int, state: dict, size: dict,
     network, found = load("difference", state, size, device), {}
     for name, same in (("same class", True), ("two classes", False)):
         clips = duets(seconds, store, count, same)
-        ours = scores(clips, range(count), lambda i: predict(network, "difference", clips, i, size["frame"], device=device))["stft"]
+        ours = scores(clips, range(count),
+                      lambda i: predict(network, "difference", clips, i, size["frame"], device=device))["stft"]
         found[name] = ours/scores(clips, range(count), lambda i: mono_mono(clips, i))["stft"]
     return found
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #e6ef7400
 @torch.no_grad()
-def occlusion_map(network: Mono2Binaural, sound: Float[Tensor, "2 samples"], frame: Float[Tensor, "3 h w"], patch: int, step: int) -> tuple[Float[Tensor, "rows columns"], Tensor, Tensor]:
-    """The loss of one segment with a square of the image mean at each place; and the places' centres (y [rows], x [columns]) in pixels.
-    A normalised frame has mean 0, so the square is zeros."""
+def occlusion_map(network: Mono2Binaural, sound: Float[Tensor, "2 samples"], frame: Float[Tensor, "3 h w"],
+                  patch: int, step: int) -> tuple[Float[Tensor, "rows columns"], Tensor, Tensor]:
+    """The loss of one segment with a square of the image mean at each place; and the places' centres (y [rows], x
+    [columns]) in pixels. A normalised frame has mean 0, so the square is zeros."""
     mono, targets = mono_and_targets(sound[None], "difference")
     mix, truth = TRANSFORM(mono), TRANSFORM(targets)[:, :, :-1]
     h, w = frame.shape[-2:]
@@ -462,8 +557,10 @@ def occlusion_of(network, clips: Pool, index: int, size: dict, patch: int, step:
     frame = frames_of(clips, index, size["frame"], device=device)(torch.tensor([(start + SEGMENT/2)/audio.RATE]))[0]
     return occlusion_map(network, sound, frame, patch, step)
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #589ff991
 def point(heat, ys, xs, boxes: Float[np.ndarray, "players 4"], scene: list, frame: tuple) -> dict[str, float]:
-    "Whether the maximum lies in the box of a sounding player, or of a silent one, and the share of the picture those boxes cover."
+    """Whether the maximum lies in the box of a sounding player, or of a silent one, and the share of the picture those
+    boxes cover."""
     place = np.unravel_index(int(heat.argmax()), heat.shape)
     y, x = float(ys[place[0]]), float(xs[place[1]])
     yy, xx = np.meshgrid(np.arange(frame[0]) + 0.5, np.arange(frame[1]) + 0.5, indexing="ij")
@@ -476,11 +573,13 @@ def point(heat, ys, xs, boxes: Float[np.ndarray, "players 4"], scene: list, fram
         found[f"{name} chance"] = float(covered.mean())
     return found
 
-def occlusion_stage(data: dict, state: dict, size: dict, limit: int, patch: int, step: int, seed: int, device=None) -> dict:
+def occlusion_stage(data: dict, state: dict, size: dict, limit: int, patch: int, step: int, seed: int,
+                    device=None) -> dict:
     "Pointing of the heat map on test frames in which somebody is silent; losses and frames' indices."
     clips = clips_of("FAIR-Play", **data)
     network, rows = load("difference", state, size, device), []
-    members = [int(i) for i in split(len(clips), seed)["test"] if any(not p["sounding"] for p in clips.scenes[int(i)])][:limit]
+    members = [int(i) for i in split(len(clips), seed)["test"]
+               if any(not p["sounding"] for p in clips.scenes[int(i)])][:limit]
     scale = np.array([size["frame"][1]/clips.frames.shape[-1], size["frame"][0]/clips.frames.shape[-2]]*2)
     for i in members:
         heat, ys, xs = occlusion_of(network, clips, i, size, patch, step, device)
@@ -496,7 +595,8 @@ class Separator(nn.Module):
         self.visual = VisualVector(trunk, frame)
         self.audio = AudioUNet(channels, channels, width, self.visual.length)
 
-    def forward(self, magnitude: Float[Tensor, "batch channels bins frames"], frame) -> Float[Tensor, "batch channels 256 frames"]:
+    def forward(self, magnitude: Float[Tensor, "batch channels bins frames"],
+                frame) -> Float[Tensor, "batch channels 256 frames"]:
         return self.audio.decode(self.audio.encode(torch.log1p(10*magnitude)), self.visual(frame)).float()
 
 VARIANTS = ("Mono", "Mono-Mono", "Predicted Binaural", "GT Binaural")
@@ -505,18 +605,24 @@ def ratio_mask(mine: Float[Tensor, "*n"], other: Float[Tensor, "*n"]) -> Float[T
     "|S| / (|S| + |rest|), between 0 and 1; one half where both are silent."
     return (mine + 1e-6)/(mine + other + 2e-6)
 
-def separation_sound(variant: str, clips: Pool, index: int, network, size: dict, hop: int, device=None) -> Float[Tensor, "channels samples"]:
-    "One clip as a variant hears it: mono; mono twice; both ears as the frozen network predicts them; both ears as they were."
+def separation_sound(variant: str, clips: Pool, index: int, network, size: dict, hop: int,
+                     device=None) -> Float[Tensor, "channels samples"]:
+    """One clip as a variant hears it: mono; mono twice; both ears as the frozen network predicts them; both ears as
+    they were."""
     truth = clips.waveform(index)[:2]
     if variant == "GT Binaural": return truth
-    if variant == "Predicted Binaural": return predict(network, "difference", clips, index, size["frame"], hop=hop, device=device).cpu()
+    if variant == "Predicted Binaural":
+        return predict(network, "difference", clips, index, size["frame"], hop=hop, device=device).cpu()
     return (truth.sum(0, keepdim=True)/2).expand(1 if variant == "Mono" else 2, -1)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #6cc35d2c
-def fit_separator(variant: str, sounds: Float[Tensor, "n channels samples"], clips: Pool, members: Tensor, steps: int, batch: int, size: dict, seed: int,
-                  trunk: dict | None = None, precision=None, device=None, progress=None, checkpoint=None) -> dict:
+def fit_separator(variant: str, sounds: Float[Tensor, "n channels samples"], clips: Pool, members: Tensor,
+                  steps: int, batch: int, size: dict, seed: int, trunk: dict | None = None, precision=None,
+                  device=None, progress=None, checkpoint=None) -> dict:
     "Mix-and-Separate: two clips are added, the frame of one says whose mask is wanted; L1 on the ratio mask."
-    with seeded(seed): network = Separator(sounds.shape[1], size["width"], size["trunk"], size["frame"]).to(memory_format=torch.channels_last)
+    with seeded(seed):
+        network = Separator(sounds.shape[1], size["width"], size["trunk"],
+                            size["frame"]).to(memory_format=torch.channels_last)
     parts = parts_of(network, trunk)
     where = torch.device(device or "cpu")
 
@@ -534,12 +640,16 @@ def fit_separator(variant: str, sounds: Float[Tensor, "n channels samples"], cli
             magnitude, truth = (a + b).abs(), ratio_mask(a.abs(), b.abs())[:, :, :-1]
         return (network(magnitude, batch["frame"]) - truth).abs().mean()
 
-    history = train(parts, loss, steps, batches, rate={p: RATES[size["trunk"]][p] for p in parts}, schedule=cosine(0.02), options={"weight_decay": 5e-4, "fused": True}, seed=seed, precision=precision,
-                    device=device, checkpoint=checkpoint, progress=progress)
-    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "loss": history["loss"], "step": history["step"]}
+    history = train(parts, loss, steps, batches, rate={p: RATES[size["trunk"]][p] for p in parts},
+                    schedule=cosine(0.02), options={"weight_decay": 5e-4, "fused": True}, seed=seed,
+                    precision=precision, device=device, checkpoint=checkpoint, progress=progress)
+    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "loss": history["loss"],
+            "step": history["step"]}
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #55726dd0
 @torch.no_grad()
-def separate(network: Separator, mixture: Float[Tensor, "channels samples"], frame_of: Callable, hop: int = SEGMENT//2) -> Float[Tensor, "channels samples"]:
+def separate(network: Separator, mixture: Float[Tensor, "channels samples"], frame_of: Callable,
+             hop: int = SEGMENT//2) -> Float[Tensor, "channels samples"]:
     "The sound of the clip whose frames are given: masked magnitudes with the mixture's phase, windows averaged."
     starts = windows(mixture.shape[-1], hop)
     X = TRANSFORM(torch.stack([mixture[:, s:s + SEGMENT] for s in starts.tolist()]))
@@ -558,17 +668,24 @@ def solo_clips(seconds: float, store: tuple, seed: int = 3000) -> Pool:
     world = AudioWorld(seconds=seconds)
     names = [*INSTRUMENTS, INSTRUMENTS[0]]
     azimuths = np.random.default_rng(seed).permutation(np.linspace(-50, 50, len(names)))
-    return make_pool([clip(world, i, seed, tuple(store), azimuths=[float(azimuths[i])], names=[n], silent=False) for i, n in enumerate(names)], world)
+    return make_pool([clip(world, i, seed, tuple(store), azimuths=[float(azimuths[i])], names=[n], silent=False)
+                      for i, n in enumerate(names)], world)
 
-def separation_stage(variant: str, data: dict, state: dict, trunk: dict, steps: int, batch: int, size: dict, precision: str, hop: int, seed: int, device=None, progress=None, checkpoint=None) -> dict:
-    "Train the separator of one variant on the second half of the training clips; `state`: the frozen Mono2Binaural, trained on the first half."
+def separation_stage(variant: str, data: dict, state: dict, trunk: dict, steps: int, batch: int, size: dict,
+                     precision: str, hop: int, seed: int, device=None, progress=None, checkpoint=None) -> dict:
+    """Train the separator of one variant on the second half of the training clips; `state`: the frozen Mono2Binaural,
+    trained on the first half."""
     clips = clips_of("FAIR-Play", **data)
     members, network = split(len(clips), seed)["second"], load("difference", state, size, device)
     sounds = torch.stack([separation_sound(variant, clips, int(i), network, size, hop, device) for i in members])
-    return fit_separator(variant, sounds, clips, members, steps, batch, size, seed, trunk, precision, device, progress, checkpoint)
+    return fit_separator(variant, sounds, clips, members, steps, batch, size, seed, trunk, precision, device,
+                         progress, checkpoint)
 
-def separation_score_stage(variant: str, seconds: float, store: list, state: dict, separator: dict, size: dict, hop: int, pairs: int, seed: int, device=None, progress=None) -> dict:
-    "SDR, SIR, SAR [pairs], the mean of both sources of each pair of solo clips; estimates and truth are compared as mono sums."
+# %% ../../nbs/video/visual_sound_25d.ipynb #7399955c
+def separation_score_stage(variant: str, seconds: float, store: list, state: dict, separator: dict, size: dict,
+                           hop: int, pairs: int, seed: int, device=None, progress=None) -> dict:
+    """SDR, SIR, SAR [pairs], the mean of both sources of each pair of solo clips; estimates and truth are compared as
+    mono sums."""
     clips = solo_clips(seconds, store)
     mono2binaural = load("difference", state, size, device)
     network = Separator(1 if variant == "Mono" else 2, size["width"], size["trunk"], size["frame"])
@@ -580,7 +697,8 @@ def separation_score_stage(variant: str, seconds: float, store: list, state: dic
     for k, (i, j) in enumerate(chosen):
         mixture = sounds[i] + sounds[j]
         found = [separate(network, mixture, frames_of(clips, c, size["frame"])).mean(0).numpy() for c in (i, j)]
-        rows.append({m: float(v.mean()) for m, v in audio.separation_quality(np.stack(found), np.stack([truth[i], truth[j]])).items()})
+        rows.append({m: float(v.mean())
+                     for m, v in audio.separation_quality(np.stack(found), np.stack([truth[i], truth[j]])).items()})
         if progress: progress((k + 1)/len(chosen), f"pair {k + 1}")
     return {m: np.array([r[m] for r in rows]) for m in rows[0]}
 
@@ -602,67 +720,91 @@ def exhibit_clips(azimuths: list, seconds: float, store: tuple) -> dict[str, lis
     cello = {"name": "cello", "distance": 2.2, "look": 5, "tune": 21}
     banjo = {"name": "banjo", "distance": 2.4, "look": 8, "tune": 34}
     trumpet = {"name": "trumpet", "distance": 2.3, "look": 11, "tune": 12}
-    return {"duet": [staged_clip([cello | {"azimuth": PLACES[a]}, banjo | {"azimuth": PLACES[b]}], seconds, store, 5) for a, b in duet_places()],
+    return {"duet": [staged_clip([cello | {"azimuth": PLACES[a]}, banjo | {"azimuth": PLACES[b]}], seconds, store,
+                                 5) for a, b in duet_places()],
             "slider": [staged_clip([trumpet | {"azimuth": float(a)}], seconds, store, 6) for a in azimuths]}
 
-def exhibit_stage(seconds: float, store: list, state: dict, size: dict, azimuths: list, patch: int, step: int, seed: int, device=None) -> dict:
-    "What the page plays: for each clip of `exhibit_clips` the mix, the true, predicted and flipped-frame difference, and the heat map."
+# %% ../../nbs/video/visual_sound_25d.ipynb #3df4ac0d
+def exhibit_stage(seconds: float, store: list, state: dict, size: dict, azimuths: list, patch: int, step: int,
+                  seed: int, device=None) -> dict:
+    """What the page plays: for each clip of `exhibit_clips` the mix, the true, predicted and flipped-frame difference,
+    and the heat map."""
     network, found = load("difference", state, size, device), {}
     for name, made in exhibit_clips(azimuths, seconds, tuple(store)).items():
         clips = make_pool(made, AudioWorld(seconds=seconds))
         mix, true = mix_and_difference(clips.waveform(slice(None)))
-        guess = lambda flip: torch.stack([mix_and_difference(predict(network, "difference", clips, i, size["frame"], flip, device=device))[1].cpu() for i in range(len(clips))])
+        guess = lambda flip: torch.stack(
+                                         [mix_and_difference(predict(network, "difference", clips, i,
+                size["frame"], flip, device=device))[1].cpu() for i in range(len(clips))])
         found[name] = {"mix": mix, "true": true, "predicted": guess(False), "flipped": guess(True)}
-        found[name]["heat"] = torch.stack([occlusion_of(network, clips, i, size, patch, step, device)[0].cpu() for i in range(len(clips))])
+        found[name]["heat"] = torch.stack([occlusion_of(network, clips, i, size, patch, step, device)[0].cpu()
+                                           for i in range(len(clips))])
     return found
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #930d64bb
 _small, _data = {"width": 8, "trunk": "small", "frame": [64, 128]}, {"seconds": 2.5, "store": [68, 136]}
-SIZES = {
-    "smoke": {"seeds": 1, "panorama_seeds": 1, "room": 24, "other": 12, "data": {"seconds": 1.0, "store": [36, 72]}, "size": {"width": 4, "trunk": "small", "frame": [32, 64]}, "precision": "float32",
-              "steps": 12, "other_steps": 6, "separation_steps": 6, "batch": 4, "test": 2, "other_test": 1, "repeats": 1, "duets": 2, "frames": 2, "patch": 5, "step": 9,
-              "hop": 2400, "pairs": 3, "azimuths": [-45, 0, 45], "pictures": {"count": 30, "steps": 6, "batch": 8}},
-    "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 1000, "data": _data, "size": _small, "precision": "float32", "steps": 1000, "other_steps": 400, "separation_steps": 300, "batch": 16,
-            "test": 30, "other_test": 24, "repeats": 3, "duets": 14, "frames": 20, "patch": 9, "step": 6, "hop": 3200, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
-            "pictures": {"count": 900, "steps": 240, "batch": 32}},
-    "gpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 400, "data": {"seconds": 10.0, "store": [240, 480]}, "size": {"width": 64, "trunk": "resnet18", "frame": [224, 448]}, "precision": "bf16",
-            "steps": 3000, "other_steps": 1000, "separation_steps": 2000, "batch": 256, "test": 187, "other_test": 40, "repeats": 10, "duets": 40, "frames": 60, "patch": 32, "step": 16,
-            "hop": 2400, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
-            "pictures": {"count": 10000, "steps": 4000, "batch": 128}}}
+SIZES = {"smoke": {"seeds": 1, "panorama_seeds": 1, "room": 24, "other": 12,
+                   "data": {"seconds": 1.0, "store": [36, 72]},
+                   "size": {"width": 4, "trunk": "small", "frame": [32, 64]}, "precision": "float32",
+                   "steps": 12, "other_steps": 6, "separation_steps": 6, "batch": 4, "test": 2,
+                   "other_test": 1, "repeats": 1, "duets": 2, "frames": 2, "patch": 5, "step": 9, "hop": 2400,
+                   "pairs": 3, "azimuths": [-45, 0, 45], "pictures": {"count": 30, "steps": 6, "batch": 8}},
+         "cpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 1000, "data": _data,
+                 "size": _small, "precision": "float32", "steps": 1000, "other_steps": 400,
+                 "separation_steps": 300, "batch": 16, "test": 30, "other_test": 24, "repeats": 3, "duets": 14,
+                 "frames": 20, "patch": 9, "step": 6, "hop": 3200, "pairs": 45,
+                 "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
+                 "pictures": {"count": 900, "steps": 240, "batch": 32}},
+         "gpu": {"seeds": 3, "panorama_seeds": 3, "room": 1871, "other": 400,
+                 "data": {"seconds": 10.0, "store": [240, 480]},
+                 "size": {"width": 64, "trunk": "resnet18", "frame": [224, 448]}, "precision": "bf16",
+                 "steps": 3000, "other_steps": 1000, "separation_steps": 2000, "batch": 256, "test": 187,
+                 "other_test": 40, "repeats": 10, "duets": 40, "frames": 60, "patch": 32, "step": 16,
+                 "hop": 2400, "pairs": 45, "azimuths": [-52, -39, -26, -13, 0, 13, 26, 39, 52],
+                 "pictures": {"count": 10000, "steps": 4000, "batch": 128}}}
 
 def networks_of(run, kind: str, methods: tuple, s: dict, seed: int) -> dict:
     "What `network_stage` gives for each method, on one set and split."
     room = kind == "FAIR-Play"
     data = s["data"] | {"count": s["room"] if room else s["other"]}
-    return {m: run.stage(network_stage, kind=kind, data=data, method=m, trunk=s["start"], steps=s["steps"] if room else s["other_steps"], batch=s["batch"], size=s["size"],
+    return {m: run.stage(network_stage, kind=kind, data=data, method=m, trunk=s["start"],
+                         steps=s["steps"] if room else s["other_steps"], batch=s["batch"], size=s["size"],
                          precision=s["precision"], seed=seed) for m in methods}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #20343a95
 def room_stages(run, s: dict) -> dict:
     "The main comparison: three networks a seed, scored, probed, occluded."
-    data, found = s["data"] | {"count": s["room"]}, {"scores": [], "probes": [], "duets": [], "occlusion": [], "state": [], "loss": []}
+    data, found = (s["data"] | {"count": s["room"]},
+                   {"scores": [], "probes": [], "duets": [], "occlusion": [], "state": [], "loss": []})
     common = {"seconds": s["data"]["seconds"], "store": s["data"]["store"], "size": s["size"]}
     for seed in run.seeds(s["seeds"]):
         networks = networks_of(run, "FAIR-Play", ("difference", "audio only", "direct"), s, seed)
         states = {m: n["state"] for m, n in networks.items()}
-        found["scores"].append(run.stage(score_stage, kind="FAIR-Play", data=data, states=states, size=s["size"], limit=s["test"], seed=seed))
+        found["scores"].append(run.stage(score_stage, kind="FAIR-Play", data=data, states=states, size=s["size"],
+                                         limit=s["test"], seed=seed))
         seen = {m: states[m] for m in ("difference", "audio only")}
         found["probes"].append(run.stage(probe_stage, **common, repeats=s["repeats"], states=seen, seed=seed))
         found["duets"].append(run.stage(duet_stage, **common, count=s["duets"], state=states["difference"], seed=seed))
-        found["occlusion"].append(run.stage(occlusion_stage, data=data, state=states["difference"], size=s["size"], limit=s["frames"], patch=s["patch"], step=s["step"], seed=seed))
+        found["occlusion"].append(run.stage(occlusion_stage, data=data, state=states["difference"],
+                                            size=s["size"], limit=s["frames"], patch=s["patch"], step=s["step"],
+                                            seed=seed))
         found["state"].append(states["difference"])
         found["loss"].append({m: n["loss"] for m, n in networks.items()})
-    found["exhibit"] = run.stage(exhibit_stage, **common, state=found["state"][0], azimuths=s["azimuths"], patch=s["patch"], step=max(2, s["step"] - 2), seed=run.seed)
+    found["exhibit"] = run.stage(exhibit_stage, **common, state=found["state"][0], azimuths=s["azimuths"],
+                                 patch=s["patch"], step=max(2, s["step"] - 2), seed=run.seed)
     return found
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #f2e81b4f
 def panorama_stages(run, s: dict) -> dict:
     "The three ambisonic sets: ours, Audio-Only, the ambisonics route; and what four channels cost."
     data, found = s["data"] | {"count": s["other"]}, {}
     for kind in list(SETS)[1:]:
         found[kind] = {"scores": [], "bound": []}
         for seed in run.seeds(s["panorama_seeds"]):
-            states = {m: n["state"] for m, n in networks_of(run, kind, ("difference", "audio only", "ambisonics"), s, seed).items()}
-            found[kind]["scores"].append(run.stage(score_stage, kind=kind, data=data, states=states, size=s["size"], limit=s["other_test"], seed=seed))
+            states = {m: n["state"] for m, n in networks_of(run, kind, ("difference", "audio only", "ambisonics"),
+                                                            s, seed).items()}
+            found[kind]["scores"].append(run.stage(score_stage, kind=kind, data=data, states=states,
+                                                   size=s["size"], limit=s["other_test"], seed=seed))
             found[kind]["bound"].append(run.stage(bound_stage, kind=kind, data=data, limit=s["other_test"], seed=seed))
     return found
 
@@ -671,18 +813,24 @@ def separation_stages(run, s: dict, states: list) -> dict:
     found, data = {v: [] for v in VARIANTS}, s["data"] | {"count": s["room"]}
     for seed, state in zip(run.seeds(s["seeds"]), states):
         for v in VARIANTS:
-            separator = run.stage(separation_stage, variant=v, data=data, state=state, trunk=s["start"], steps=s["separation_steps"], batch=s["batch"], size=s["size"], precision=s["precision"], hop=s["hop"], seed=seed)
-            found[v].append(run.stage(separation_score_stage, variant=v, seconds=s["data"]["seconds"], store=s["data"]["store"], state=state, separator=separator["state"], size=s["size"],
-                                      hop=s["hop"], pairs=s["pairs"], seed=seed))
+            separator = run.stage(separation_stage, variant=v, data=data, state=state, trunk=s["start"],
+                                  steps=s["separation_steps"], batch=s["batch"], size=s["size"],
+                                  precision=s["precision"], hop=s["hop"], seed=seed)
+            found[v].append(run.stage(separation_score_stage, variant=v, seconds=s["data"]["seconds"],
+                                      store=s["data"]["store"], state=state, separator=separator["state"],
+                                      size=s["size"], hop=s["hop"], pairs=s["pairs"], seed=seed))
     return found
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #2e3c4220
 def stages(run) -> dict:
     "All expensive work of the page."
     s = run.pick(**SIZES)
-    trunk = run.stage(trunk_stage, **s["pictures"], store=s["data"]["store"], trunk=s["size"]["trunk"], frame=s["size"]["frame"], seed=run.seed)
+    trunk = run.stage(trunk_stage, **s["pictures"], store=s["data"]["store"], trunk=s["size"]["trunk"],
+                      frame=s["size"]["frame"], seed=run.seed)
     s = s | {"start": trunk["state"]}
     room = room_stages(run, s)
-    return {"sizes": s, "trunk": trunk, "room": room, "separation": separation_stages(run, s, room["state"]), "panorama": panorama_stages(run, s)}
+    return {"sizes": s, "trunk": trunk, "room": room, "separation": separation_stages(run, s, room["state"]),
+            "panorama": panorama_stages(run, s)}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #22944836
 def _flat(figure, dpi: int = 60) -> np.ndarray:
@@ -694,6 +842,7 @@ def _flat(figure, dpi: int = 60) -> np.ndarray:
     plt.close(figure)
     return image
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #3b342fe0
 def figure_1(results: dict):
     "Frame, mono, and two ears as predicted and as they were, for the duet shown first."
     import matplotlib.pyplot as plt
@@ -706,18 +855,23 @@ def figure_1(results: dict):
     left.imshow(frames[which]); left.axis("off"); left.set_title("one frame")
     t = np.arange(sound["mix"].shape[1])/audio.RATE
     show = slice(0, len(t), 24)
-    for row, (title, difference) in enumerate((("one microphone", None), ("two ears, predicted", "predicted"), ("two ears, true", "true"))):
+    for row, (title, difference) in enumerate((("one microphone", None), ("two ears, predicted", "predicted"),
+                                               ("two ears, true", "true"))):
         ax = figure.add_subplot(grid[row, 1])
         d = torch.zeros_like(sound["mix"][which]) if difference is None else sound[difference][which]
         ears = two_ears(sound["mix"][which], d)
         if difference is None: ax.plot(t[show], ears[0][show], color=palette["grey"], lw=0.5)
         else:
-            for e, (ear, tint) in enumerate((("left", palette["blue"]), ("right", palette["vermilion"]))): ax.plot(t[show], ears[e][show] + 0.5*(1 - 2*e), color=tint, lw=0.5, label=ear)
-        ax.set(title=title, yticks=[], xticks=[] if row < 2 else [0, 1, 2], xlabel="seconds" if row == 2 else "", ylim=(-1.1, 1.1))
+            for e, (ear, tint) in enumerate((("left", palette["blue"]), ("right", palette["vermilion"]))):
+                ax.plot(t[show], ears[e][show] + 0.5*(1 - 2*e), color=tint, lw=0.5, label=ear)
+        ax.set(title=title, yticks=[], xticks=[] if row < 2 else [0, 1, 2], xlabel="seconds" if row == 2 else "",
+               ylim=(-1.1, 1.1))
     return _flat(figure)
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #e58296c3
 def figure_2():
-    "The simulated room, to be turned: walls, head, camera, one player, the direct path and the first reflections. A `View`."
+    """The simulated room, to be turned: walls, head, camera, one player, the direct path and the first reflections. A
+    `View`."""
     import k3d
     from paper_kit.kit.show import scene
     from paper_kit.video.worlds import LISTENER
@@ -726,15 +880,19 @@ def figure_2():
     size = np.array(room.size)
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])*size
     edges = [(a, b) for a in range(8) for b in range(a) if (corners[a] != corners[b]).sum() == 1]
-    line = lambda points, colour, width: k3d.line(np.asarray(points, np.float32), color=colour, width=width, shader="mesh")
+    line = lambda points, colour, width: k3d.line(np.asarray(points, np.float32), color=colour, width=width,
+                                                  shader="mesh")
     things = [line(corners[list(e)], 0x9AA5B1, 0.03) for e in edges]
     images, _ = room.images(source)
     for axis in range(3):
         for k, wall in ((1 + 2*axis, 0.0), (2 + 2*axis, size[axis])):
             share = (wall - head[axis])/(images[k, axis] - head[axis])
             things.append(line([source, head + share*(images[k] - head), head], 0x56B4E9, 0.015))
-    things += [line([source, head], 0xD55E00, 0.04), k3d.points(head[None].astype(np.float32), point_size=0.45, color=0x1F2933),
-               k3d.points((head + [[-0.25, 0, 0], [0.25, 0, 0]]).astype(np.float32), point_size=0.18, color=0x0072B2), k3d.points((head + [[0, 0.1, 0.3]]).astype(np.float32), point_size=0.2, color=0x009E73),
+    things += [line([source, head], 0xD55E00, 0.04),
+               k3d.points(head[None].astype(np.float32), point_size=0.45, color=0x1F2933),
+               k3d.points((head + [[-0.25, 0, 0], [0.25, 0, 0]]).astype(np.float32), point_size=0.18,
+                          color=0x0072B2),
+               k3d.points((head + [[0, 0.1, 0.3]]).astype(np.float32), point_size=0.2, color=0x009E73),
                k3d.points(source[None].astype(np.float32), point_size=0.5, color=0xD55E00)]
     return scene(things, title="The simulated room", azimuth=-70, elevation=32)
 
@@ -755,6 +913,7 @@ def live_shapes(network: Mono2Binaural, frame: tuple = (224, 448), frames: int =
     for hook in hooks: hook.remove()
     return found
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #dc26dd57
 def figure_3(network: Mono2Binaural | None = None):
     "The network as boxes, heights as the sizes of the live tensors."
     import matplotlib.pyplot as plt
@@ -768,17 +927,22 @@ def figure_3(network: Mono2Binaural | None = None):
     sized = lambda s: "×".join(map(str, s))
     box(0, 0, 2.3, palette["grey"], "mix\n2×257×64")
     for i in range(5): box(0.95*(i + 1), 0, 1.9*0.74**i, palette["blue"], sized(shapes[f"down {i + 1}"]))
-    for i in range(4): box(0.95*(i + 6) + 0.25, 0, 1.9*0.74**(3 - i), palette["vermilion"], sized(shapes[f"up {i + 1}"]))
+    for i in range(4):
+        box(0.95*(i + 6) + 0.25, 0, 1.9*0.74**(3 - i), palette["vermilion"], sized(shapes[f"up {i + 1}"]))
     box(0.95*10 + 0.25, 0, 2.3, palette["amber"], f"mask\n{sized(shapes['mask'])}")
-    box(1.2, 2.6, 1.0, palette["grey"], "frame\n3×224×448", 1.1); box(2.8, 2.6, 0.8, palette["green"], f"ResNet-18\n{sized(shapes['trunk'])}", 0.9); box(4.3, 2.6, 0.5, palette["green"], f"1×1 convolution\n{sized(shapes['reduced'])}", 0.9)
-    ax.annotate(f"flattened, {shapes['vector'][0]} numbers,\nlaid at every place", xy=(5.35, 0.45), xytext=(6.0, 2.35), fontsize=7.5, arrowprops={"arrowstyle": "->"}, va="center")
+    box(1.2, 2.6, 1.0, palette["grey"], "frame\n3×224×448", 1.1)
+    box(2.8, 2.6, 0.8, palette["green"], f"ResNet-18\n{sized(shapes['trunk'])}", 0.9)
+    box(4.3, 2.6, 0.5, palette["green"], f"1×1 convolution\n{sized(shapes['reduced'])}", 0.9)
+    ax.annotate(f"flattened, {shapes['vector'][0]} numbers,\nlaid at every place", xy=(5.35, 0.45),
+                xytext=(6.0, 2.35), fontsize=7.5, arrowprops={"arrowstyle": "->"}, va="center")
     ax.plot([5.2, 5.95], [2.6, 2.5], color="0.4", lw=1)
     ax.text(0, -2.0, "The mask, 2 sigmoid − 1, times the mix (complex) is the spectrum of the difference.", fontsize=8)
     ax.set(xlim=(-0.2, 10.7), ylim=(-2.2, 3.3)); ax.axis("off")
     return figure
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #6ca2623a
-METHOD_ROWS = {"Ambisonics": "ambisonics", "Audio-Only": "audio only", "Flipped-Visual": "flipped", "Mono-Mono": "Mono-Mono", "Mono2Binaural (ours)": "difference"}
+METHOD_ROWS = {"Ambisonics": "ambisonics", "Audio-Only": "audio only", "Flipped-Visual": "flipped",
+               "Mono-Mono": "Mono-Mono", "Mono2Binaural (ours)": "difference"}
 
 def scores_of(results: dict, kind: str) -> list[dict]:
     "The scores of one set, a dictionary a seed."
@@ -795,7 +959,8 @@ def table_1(results: dict):
     for name, method in METHOD_ROWS.items():
         row = {"method": name}
         for kind in SETS:
-            for label, measure in (("STFT", "stft"), ("ENV", "env")): row[f"{kind} {label}"] = by_seed(results, kind, method, measure).mean()
+            for label, measure in (("STFT", "stft"), ("ENV", "env")):
+                row[f"{kind} {label}"] = by_seed(results, kind, method, measure).mean()
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -803,7 +968,9 @@ def table_2(results: dict):
     "The paper's Table 2 as a data frame: mean over pairs and seeds, in dB."
     import pandas as pd
     names = {"Predicted Binaural": "Predicted Binaural (ours)", "GT Binaural": "GT Binaural (upper bound)"}
-    return pd.DataFrame([{"input": names.get(v, v), **{m: float(np.mean([s[m].mean() for s in results["separation"][v]])) for m in ("SDR", "SIR", "SAR")}} for v in VARIANTS])
+    return pd.DataFrame([{"input": names.get(v, v),
+                          **{m: float(np.mean([s[m].mean() for s in results["separation"][v]]))
+                             for m in ("SDR", "SIR", "SAR")}} for v in VARIANTS])
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #98398062
 THIRDS = {-1: (-55, -44, -33), 0: (-11, 0, 11), 1: (33, 44, 55)}
@@ -817,24 +984,29 @@ def calibrated_listener(seconds: float, repeats: int = 3, seed: int = 5000) -> a
             scene = draw_scene(world, np.random.default_rng([seed, i, r]), azimuths=[a], silent=False)
             heard.append(hear(world, scene, seed + 100*i + r)["binaural"])
             azimuths.append(a)
-    return audio.fit_listener(audio.interaural(torch.from_numpy(np.stack(heard))), torch.tensor(azimuths, dtype=torch.float32))
+    return audio.fit_listener(audio.interaural(torch.from_numpy(np.stack(heard))),
+                              torch.tensor(azimuths, dtype=torch.float32))
 
 def named(listener: audio.Listener, cues: dict, prefix: str = "") -> np.ndarray:
     "What the listener names, -1, 0 or 1: [azimuths, repeats]."
-    return listener.name(listener.azimuth({k: torch.from_numpy(np.asarray(cues[prefix + k], np.float32)) for k in ("itd", "ild")})).numpy()
+    return listener.name(listener.azimuth({k: torch.from_numpy(np.asarray(cues[prefix + k], np.float32))
+                                           for k in ("itd", "ild")})).numpy()
 
 def direction_accuracy(listener: audio.Listener, cues: dict, prefix: str = "") -> float:
     "Share in % of single players whose third (left, centre, right) is named rightly; equally many of each."
     said = named(listener, cues, prefix)
     return 100*float(np.mean([said[AZIMUTHS.index(a)] == third for third, group in THIRDS.items() for a in group]))
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #f11f9051
 def preference(results: dict, baseline: str) -> np.ndarray:
-    "Share in % of test clips, over all sets that have the baseline, in which ours has the smaller cue error (dB / 3 + radians / 0.5); one number a seed."
+    """Share in % of test clips, over all sets that have the baseline, in which ours has the smaller cue error (dB / 3 +
+    radians / 0.5); one number a seed."""
     error = lambda s: s["level"]/3 + s["phase"]/0.5
     wins = []
     for k in range(len(results["room"]["scores"])):
         all_sets = [scores_of(results, kind)[k] for kind in SETS if k < len(scores_of(results, kind))]
-        wins.append(100*np.concatenate([error(s["difference"]) < error(s[baseline]) for s in all_sets if baseline in s]).mean())
+        wins.append(100*np.concatenate([error(s["difference"]) < error(s[baseline]) for s in all_sets
+                                        if baseline in s]).mean())
     return np.array(wins)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #860e6c14
@@ -855,33 +1027,45 @@ def figure_6(results: dict, height: int = 120):
     "Frames and heat maps: two soloists among silent instruments, a duet, and two players of one class."
     import matplotlib.pyplot as plt
     s = results["sizes"]
-    network, world = load("difference", results["room"]["state"][0], s["size"]), AudioWorld(seconds=s["data"]["seconds"])
-    asked = [(31, {"azimuths": [-35.0], "names": ["trumpet"]}), (12, {"azimuths": [30.0], "names": ["harp"]}), (4, {"azimuths": [-40.0, 25.0], "names": ["piano", "banjo"]}), (9, {"azimuths": [-35.0, 35.0], "names": ["guitar", "guitar"], "silent": False})]
+    network, world = (load("difference", results["room"]["state"][0], s["size"]),
+                      AudioWorld(seconds=s["data"]["seconds"]))
+    asked = [(31, {"azimuths": [-35.0], "names": ["trumpet"]}), (12, {"azimuths": [30.0], "names": ["harp"]}),
+             (4, {"azimuths": [-40.0, 25.0], "names": ["piano", "banjo"]}),
+             (9, {"azimuths": [-35.0, 35.0], "names": ["guitar", "guitar"], "silent": False})]
     figure, axes = plt.subplots(len(asked), 2, figsize=(6.2, 1.62*len(asked)), gridspec_kw={"wspace": 0.02})
     for row, (index, fixed) in enumerate(asked):
-        small, large = (clip(world, index, 6000, size, **fixed) for size in (tuple(s["data"]["store"]), (height, 2*height)))
+        small, large = (clip(world, index, 6000, size, **fixed)
+                        for size in (tuple(s["data"]["store"]), (height, 2*height)))
         heat, _, _ = occlusion_of(network, make_pool([small], world), 0, s["size"], s["patch"], max(2, s["step"] - 2))
         playing = " and ".join(p["name"] for p in small["scene"] if p["sounding"])
-        for ax, image, title in zip(axes[row], (large["frames"][-1], overlay(large["frames"][-1], heat)), (f"{playing} plays" if " and " not in playing else f"{playing} play", "")):
+        for ax, image, title in zip(axes[row], (large["frames"][-1], overlay(large["frames"][-1], heat)),
+                                    (f"{playing} plays" if " and " not in playing else f"{playing} play", "")):
             ax.imshow(image); ax.axis("off"); ax.set_title(title, fontsize=9)
     return _flat(figure, 54)
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #7bf7ba98
 def figure_e1(results: dict, reach: list[dict]):
-    "Time and level difference of the prediction against the truth, by azimuth. `reach`: `mask_reach` of players at `AZIMUTHS`, equally many each."
+    """Time and level difference of the prediction against the truth, by azimuth. `reach`: `mask_reach` of players at
+    `AZIMUTHS`, equally many each."""
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.3), dpi=80)
-    rows = [("true", "difference", "true_", palette["grey"], "-"), ("ours", "difference", "", palette["blue"], "-"), ("ours, frame mirrored", "flipped", "", palette["vermilion"], "--"), ("Audio-Only", "audio only", "", palette["amber"], ":")]
+    rows = [("true", "difference", "true_", palette["grey"], "-"), ("ours", "difference", "", palette["blue"], "-"),
+            ("ours, frame mirrored", "flipped", "", palette["vermilion"], "--"),
+            ("Audio-Only", "audio only", "", palette["amber"], ":")]
     for ax, cue, title in zip(axes, ("itd", "ild"), ("time difference, µs", "level difference, dB")):
         for name, method, prefix, tint, style in rows:
             values = np.concatenate([p[method][prefix + cue] for p in results["room"]["probes"]], 1)
             middle, error = values.mean(1), values.std(1)/math.sqrt(values.shape[1])
-            ax.plot(AZIMUTHS, middle, style, color=tint, label=name); ax.fill_between(AZIMUTHS, middle - error, middle + error, color=tint, alpha=0.2, lw=0)
-        ax.plot(AZIMUTHS, np.reshape([r[cue] for r in reach], (len(AZIMUTHS), -1)).mean(1), "--", color=palette["grey"], lw=1, label="best steady mask")
+            ax.plot(AZIMUTHS, middle, style, color=tint, label=name)
+            ax.fill_between(AZIMUTHS, middle - error, middle + error, color=tint, alpha=0.2, lw=0)
+        ax.plot(AZIMUTHS, np.reshape([r[cue] for r in reach], (len(AZIMUTHS), -1)).mean(1), "--",
+                color=palette["grey"], lw=1, label="best steady mask")
         ax.set(xlabel="azimuth of the player, degrees", title=title, xticks=[-55, -33, 0, 33, 55])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7.5)
     return figure
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #2c930acb
 def figure_e2(results: dict):
     "The moving source as a strip of frames with heat maps, and the level difference of prediction and truth."
     import matplotlib.pyplot as plt
@@ -892,17 +1076,23 @@ def figure_e2(results: dict):
     figure = plt.figure(figsize=(7.4, 3.3))
     grid = figure.add_gridspec(2, len(chosen), height_ratios=[1, 1.3])
     for k, i in enumerate(chosen):
-        ax = figure.add_subplot(grid[0, k]); ax.imshow(heats[i]); ax.axis("off"); ax.set_title(f"trumpet at {azimuths[i]}°", fontsize=9)
+        ax = figure.add_subplot(grid[0, k])
+        ax.imshow(heats[i])
+        ax.axis("off")
+        ax.set_title(f"trumpet at {azimuths[i]}°", fontsize=9)
     ax = figure.add_subplot(grid[1, :])
     for who, tint in (("true", palette["grey"]), ("predicted", palette["blue"]), ("flipped", palette["vermilion"])):
-        ax.plot(azimuths, audio.interaural(two_ears(sound["mix"], sound[who]))["ild"], "o-", color=tint, label=who if who != "flipped" else "predicted, frame mirrored")
+        ax.plot(azimuths, audio.interaural(two_ears(sound["mix"], sound[who]))["ild"], "o-", color=tint,
+                label=who if who != "flipped" else "predicted, frame mirrored")
     ax.set(xlabel="azimuth, degrees", ylabel="right − left, dB"); ax.legend(fontsize=8)
     return _flat(figure)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #b5a49e70
-def worth_of_knowing(sounds: list[Float[Tensor, "2 samples"]], azimuths: Float[np.ndarray, "clips"], known) -> dict[str, float]:
-    """Share in % of the energy of the difference explained by masks that depend on frequency and on `known` (one entry a clip) alone, with the opposite sign on
-    the left: real part, imaginary part, both. Bounded and steady in time; every clip at the level of its mix."""
+def worth_of_knowing(sounds: list[Float[Tensor, "2 samples"]], azimuths: Float[np.ndarray, "clips"],
+                     known) -> dict[str, float]:
+    """Share in % of the energy of the difference explained by masks that depend on frequency and on `known` (one entry
+    a clip) alone, with the opposite sign on the left: real part, imaginary part, both. Bounded and steady in time;
+    every clip at the level of its mix."""
     signs, pairs = np.sign(azimuths), []
     for x in sounds:
         mix, difference = mix_and_difference(x)
@@ -910,9 +1100,11 @@ def worth_of_knowing(sounds: list[Float[Tensor, "2 samples"]], azimuths: Float[n
     total, left = sum(D.abs().square().sum() for _, D in pairs), {"real part": 0.0, "imaginary part": 0.0, "both": 0.0}
     for value in np.unique(known):
         group = [(float(s), X, D) for s, (X, D), k in zip(signs, pairs, known) if k == value]
-        m = sum(s*(D*X.conj()).sum(-1) for s, X, D in group)/sum(X.abs().square().sum(-1) for _, X, _ in group).clamp(min=1e-9)
+        m = (sum(s*(D*X.conj()).sum(-1) for s, X, D in group)/sum(X.abs().square().sum(-1)
+                for _, X, _ in group).clamp(min=1e-9))
         real, imaginary = (part.clamp(-1, 1)[:, None] for part in (m.real, m.imag))
-        for name, mask in zip(left, (real, 1j*imaginary, real + 1j*imaginary)): left[name] += sum((D - s*mask*X).abs().square().sum() for s, X, D in group)
+        for name, mask in zip(left, (real, 1j*imaginary, real + 1j*imaginary)):
+            left[name] += sum((D - s*mask*X).abs().square().sum() for s, X, D in group)
     return {name: float(100*(1 - e/total)) for name, e in left.items()}
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d6f15047
@@ -1138,7 +1330,8 @@ def overlay(frame, heat, strength: float = 0.62) -> np.ndarray:
     h = np.asarray(heat, float)
     h = (h - np.median(h)).clip(0)
     size = (frame.shape[0], frame.shape[1])
-    h = F.interpolate(torch.from_numpy(h/max(h.max(), 1e-12))[None, None], size, mode="bicubic", align_corners=False)[0, 0].clamp(0, 1).numpy()
+    h = F.interpolate(torch.from_numpy(h/max(h.max(), 1e-12))[None, None], size, mode="bicubic",
+                      align_corners=False)[0, 0].clamp(0, 1).numpy()
     tint = 255*colormaps["inferno"](h)[..., :3]
     share = strength*(0.35 + 0.65*h[..., None])
     return np.clip((1 - share)*frame + share*tint, 0, 255).astype(np.uint8)
@@ -1156,10 +1349,14 @@ def bands(x: Float[Tensor, "2 samples"], edges) -> dict[str, list]:
     f, found = np.fft.rfftfreq(TRANSFORM.fft, 1/audio.RATE), {"level": [], "phase": []}
     for low, high in zip(edges, edges[1:]):
         left, right = X[:, (f >= low) & (f < high)]
-        found["level"].append(round(float(10*torch.log10((right.abs().square().sum() + 1e-9)/(left.abs().square().sum() + 1e-9))), 2))
+        found["level"].append(
+                              round(
+                                    float(10*torch.log10((right.abs().square().sum()
+                                                          + 1e-9)/(left.abs().square().sum() + 1e-9))), 2))
         found["phase"].append(round(float(torch.angle((right*left.conj()).sum())), 3))
     return found
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #c93976f5
 def exhibit(results: dict, name: str, seconds: float | None = None):
     "The page's player: `duet`, two players on three places, or `slider`, one that moves. A `View`."
     import base64
@@ -1169,23 +1366,36 @@ def exhibit(results: dict, name: str, seconds: float | None = None):
     sound, s = results["room"]["exhibit"][name], results["sizes"]
     frames, heats = exhibit_pictures(results, name)
     n = int((seconds or s["data"]["seconds"])*audio.RATE)
-    modes = [["predicted", "predicted two ears"], ["true", "true two ears"]] + ([["flipped", "predicted, frame mirrored"]] if name == "duet" else [])
+    modes = ([["predicted", "predicted two ears"], ["true", "true two ears"]]
+             + ([["flipped", "predicted, frame mirrored"]] if name == "duet" else []))
     edges = np.geomspace(150, 7600, 19)
-    places = [[PLACES[a], PLACES[b]] for a, b in duet_places()] if name == "duet" else [[float(a)] for a in s["azimuths"]]
+    places = ([[PLACES[a], PLACES[b]] for a, b in duet_places()] if name == "duet"
+              else [[float(a)] for a in s["azimuths"]])
     clips = []
     for i, azimuths in enumerate(places):
-        one = {"mix": text(audio.mp3(0.5*sound["mix"][i, :n].numpy(), compression=0.945)), "frame": picture(frames[i]), "heat": picture(heats[i]), "azimuths": azimuths}
+        one = {"mix": text(audio.mp3(0.5*sound["mix"][i, :n].numpy(), compression=0.945)),
+               "frame": picture(frames[i]), "heat": picture(heats[i]), "azimuths": azimuths}
         for mode, _ in modes: one[mode] = text(audio.mp3(0.5*sound[mode][i, :n].numpy(), compression=0.945))
-        if name == "slider": one["cues"] = {who: bands(two_ears(sound["mix"][i], sound[who][i]), edges) for who in ("true", "predicted")}
+        if name == "slider":
+            one["cues"] = {who: bands(two_ears(sound["mix"][i], sound[who][i]), edges) for who in ("true", "predicted")}
         clips.append(one)
-    players = [{"name": "cello", "colour": "#b5659a", "distance": 2.2}, {"name": "banjo", "colour": "#009e73", "distance": 2.4}] if name == "duet" else [{"name": "trumpet", "colour": "#e69f00", "distance": 2.3}]
-    slider = '<div class="controls"><label for="azimuth">azimuth</label><input type="range" id="azimuth" min="0" step="1"><output id="azimuth-now"></output></div>'
-    page = EXHIBIT_HTML.format(slider=slider if name == "slider" else "", cues='<svg id="cues" viewBox="0 0 450 225" role="img" aria-label="Cues over frequency"></svg><figcaption>cues over frequency: grey true, blue predicted</figcaption>' if name == "slider" else "")
-    data = {"rate": audio.RATE, "clips": clips, "modes": modes, "players": players, "start": 2 if name == "duet" else len(clips) - 2, "loudness": 1.6, "zoom": 1.2,
+    players = [{"name": "cello", "colour": "#b5659a", "distance": 2.2},
+               {"name": "banjo", "colour": "#009e73",
+                "distance": 2.4}] if name == "duet" else [{"name": "trumpet", "colour": "#e69f00", "distance": 2.3}]
+    slider = (
+              '<div class="controls"><label for="azimuth">azimuth</label><input type="range" '
+              'id="azimuth" min="0" step="1"><output id="azimuth-now"></output></div>')
+    page = EXHIBIT_HTML.format(slider=slider if name == "slider" else "",
+                               cues='<svg id="cues" viewBox="0 0 450 225" '
+        'role="img" aria-label="Cues over frequency"></svg><figcaption>cues over frequency: grey '
+        'true, blue predicted</figcaption>' if name == "slider" else "")
+    data = {"rate": audio.RATE, "clips": clips, "modes": modes, "players": players,
+            "start": 2 if name == "duet" else len(clips) - 2, "loudness": 1.6, "zoom": 1.2,
             "frequencies": np.sqrt(edges[1:]*edges[:-1]).round(1).tolist()}
     which = data["start"]
     title = "Two players in a room, in mono and with two ears" if name == "duet" else "A source that moves"
-    return bespoke(title, "async (root, data) => {" + EXHIBIT_SOUND + EXHIBIT_DRAW + EXHIBIT_ROOM + "}", data, frames[which], html=page, css=EXHIBIT_CSS, height=640 if name == "duet" else 900)
+    return bespoke(title, "async (root, data) => {" + EXHIBIT_SOUND + EXHIBIT_DRAW + EXHIBIT_ROOM + "}", data,
+                   frames[which], html=page, css=EXHIBIT_CSS, height=640 if name == "duet" else 900)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #5bfb5a03
 def figure_4(seconds: float, store: tuple):
@@ -1199,14 +1409,19 @@ def figure_4(seconds: float, store: tuple):
     audible = loudness(spectra[0] + spectra[1]) > -20
     def show(cell, image, title, **look):
         ax = figure.add_subplot(cell); ax.imshow(image, **look); ax.axis("off"); ax.set_title(title, fontsize=8)
-    spectrum, masks = {"origin": "lower", "aspect": "auto", "vmin": -20, "vmax": 25}, {"origin": "lower", "aspect": "auto", "vmin": 0, "vmax": 1, "cmap": plt.colormaps["magma"].with_extremes(bad="0.75")}
+    spectrum, masks = ({"origin": "lower", "aspect": "auto", "vmin": -20, "vmax": 25},
+                       {"origin": "lower", "aspect": "auto", "vmin": 0, "vmax": 1,
+                        "cmap": plt.colormaps["magma"].with_extremes(bad="0.75")})
     for row, (i, X) in enumerate(zip(pair, spectra)):
         show(grid[row, 0], clips.frames[i, 0].permute(1, 2, 0).numpy(), f"frame of {clips.scenes[i][0]['name']}")
         show(grid[row, 1], loudness(X).numpy(), "its sound", **spectrum)
-        show(grid[row, 3], torch.where(audible, ratio_mask(X.abs(), spectra[1 - row].abs()), torch.nan).numpy(), "wanted mask", **masks)
+        show(grid[row, 3],
+             torch.where(audible, ratio_mask(X.abs(), spectra[1 - row].abs()), torch.nan).numpy(), "wanted mask",
+             **masks)
     show(grid[:, 2], loudness(spectra[0] + spectra[1]).numpy(), "the mixture", **spectrum)
     return _flat(figure, 50)
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #b27120b4
 def figure_5(results: dict):
     "The two proxies as bars, with the seeds as dots."
     import matplotlib.pyplot as plt
@@ -1215,12 +1430,20 @@ def figure_5(results: dict):
     def bars(ax, rows, line, title):
         for i, (name, values, tint) in enumerate(rows):
             ax.bar(i, np.mean(values), 0.62, color=tint, alpha=0.85); ax.plot([i]*len(values), values, "k.", ms=4)
-        ax.axhline(line, color="0.4", lw=1, ls="--"); ax.set(xticks=range(len(rows)), ylim=(0, 104), title=title, ylabel="%")
+        ax.axhline(line, color="0.4", lw=1, ls="--")
+        ax.set(xticks=range(len(rows)), ylim=(0, 104), title=title, ylabel="%")
         ax.set_xticklabels([r[0] for r in rows], fontsize=7.5)
-    bars(left, [(n, preference(results, m), palette["blue"]) for n, m in (("over\nAmbisonics", "ambisonics"), ("over\nAudio-Only", "audio only"), ("over\nMono-Mono", "Mono-Mono"))], 50, "cue error smaller than …")
+    bars(left,
+         [(n, preference(results, m), palette["blue"])
+          for n, m in (("over\nAmbisonics", "ambisonics"), ("over\nAudio-Only", "audio only"),
+                       ("over\nMono-Mono", "Mono-Mono"))], 50, "cue error smaller than …")
     listener, probes = calibrated_listener(results["sizes"]["data"]["seconds"]), results["room"]["probes"]
-    rows = [("true", "difference", "true_", "grey"), ("ours", "difference", "", "blue"), ("ours, other\nmicrophone", "other microphone", "", "sky"), ("Audio-\nOnly", "audio only", "", "amber"), ("Mono-\nMono", "Mono-Mono", "", "amber")]
-    bars(right, [(n, [direction_accuracy(listener, p[m], prefix) for p in probes], palette[tint]) for n, m, prefix, tint in rows], 100/3, "side named rightly")
+    rows = [("true", "difference", "true_", "grey"), ("ours", "difference", "", "blue"),
+            ("ours, other\nmicrophone", "other microphone", "", "sky"), ("Audio-\nOnly", "audio only", "", "amber"),
+            ("Mono-\nMono", "Mono-Mono", "", "amber")]
+    bars(right,
+         [(n, [direction_accuracy(listener, p[m], prefix) for p in probes], palette[tint])
+          for n, m, prefix, tint in rows], 100/3, "side named rightly")
     return figure
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #32fb4f22
@@ -1246,23 +1469,33 @@ predicates = {
 def gains(probes: dict) -> tuple[np.ndarray, np.ndarray]:
     "|azimuth| in degrees and the relative gain in STFT distance over Audio-Only, both sides together."
     sides = np.array(sorted({abs(a) for a in AZIMUTHS}))
-    at = lambda method, a: np.concatenate([probes[method]["stft"][i] for i, b in enumerate(AZIMUTHS) if abs(b) == a]).mean()
+    at = lambda method, a: np.concatenate([probes[method]["stft"][i] for i, b in enumerate(AZIMUTHS)
+                                           if abs(b) == a]).mean()
     return sides, np.array([1 - at("difference", a)/at("audio only", a) for a in sides])
 
+# %% ../../nbs/video/visual_sound_25d.ipynb #1bdaacc9
 def claim_values(results: dict) -> dict[str, dict]:
     "The raw numbers behind C1 to C9, by claim."
     room, found = results["room"], {}
     names = {"ours": "difference", "Audio-Only": "audio only", "Mono-Mono": "Mono-Mono"}
     found["C1"] = {f"{n} {k}": by_seed(results, k, m, "stft") for k in SETS for n, m in names.items()}
     off = [i for i, a in enumerate(AZIMUTHS) if abs(a) >= 22]
-    turned = np.concatenate([(np.sign(p["difference"]["ild"][off]) != np.sign(p["flipped"]["ild"][off])).ravel() for p in room["probes"]])
-    found["C2"] = {n: by_seed(results, "FAIR-Play", m, "stft") for n, m in (("ours", "difference"), ("Audio-Only", "audio only"), ("flipped", "flipped"))} | {"side turned over": turned.astype(float)}
+    turned = np.concatenate([(np.sign(p["difference"]["ild"][off]) != np.sign(p["flipped"]["ild"][off])).ravel()
+                             for p in room["probes"]])
+    found["C2"] = ({n: by_seed(results, "FAIR-Play", m, "stft")
+                    for n, m in (("ours", "difference"), ("Audio-Only", "audio only"), ("flipped", "flipped"))}
+                   | {"side turned over": turned.astype(float)})
     curves = [gains(p) for p in room["probes"]]
-    found["C3"] = {"azimuth": curves[0][0].astype(float), "gain": np.stack([c[1] for c in curves]), "gain at 0": np.array([c[1][0] for c in curves])}
-    found["C4"] = {f"{n} {label}": by_seed(results, "FAIR-Play", m, k) for n, m in (("ours", "difference"), ("direct", "direct")) for label, k in (("STFT", "stft"), ("difference", "difference"))}
-    found["C5"] = {f"{n} {k}": by_seed(results, k, m, "stft") for k in list(SETS)[1:] for n, m in (("ours", "difference"), ("ambisonics", "ambisonics"))}
+    found["C3"] = {"azimuth": curves[0][0].astype(float), "gain": np.stack([c[1] for c in curves]),
+                   "gain at 0": np.array([c[1][0] for c in curves])}
+    found["C4"] = {f"{n} {label}": by_seed(results, "FAIR-Play", m, k)
+                   for n, m in (("ours", "difference"), ("direct", "direct"))
+                   for label, k in (("STFT", "stft"), ("difference", "difference"))}
+    found["C5"] = {f"{n} {k}": by_seed(results, k, m, "stft") for k in list(SETS)[1:]
+                   for n, m in (("ours", "difference"), ("ambisonics", "ambisonics"))}
     mean = lambda key: np.array([o[key].mean() for o in room["occlusion"]])
-    found["C6"] = {"pointing": mean("sounding"), "chance": mean("sounding chance"), "pointing at silent": mean("silent")}
+    found["C6"] = {"pointing": mean("sounding"), "chance": mean("sounding chance"),
+                   "pointing at silent": mean("silent")}
     over = lambda v, m: np.mean([s[m] for s in results["separation"][v]], 0)
     short = {"Mono": "mono", "Mono-Mono": "mono-mono", "Predicted Binaural": "predicted", "GT Binaural": "truth"}
     found["C7"] = {f"{m} {short[v]}": over(v, m) for v in VARIANTS for m in ("SDR", "SIR")}

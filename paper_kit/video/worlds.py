@@ -28,10 +28,11 @@ __all__ = ['CASTS', 'SIDES', 'STREET', 'CLEAN', 'MUSIC', 'LISTENER', 'WIDTHS', '
 # %% ../../nbs/video/worlds.ipynb #2b7c0846
 @dataclass(frozen=True)
 class AudioWorld:
-    """Knobs. `kind`: room, street, clean, music. `bias`: probability of the preferred side. `counts`: probabilities of 1, 2, ...
-    sounding players. `silent`: expected number of silent ones in view. `duplicates`: probability that a further player repeats a
-    class. `widest`: largest azimuth in degrees. `near`, `far`: distances in metres. `fps`: frames a second. `noise`: level of diffuse
-    noise in dB against the players. `sampled`: share of recorded notes. Raises `PaperKitError` for an unknown kind."""
+    """Knobs. `kind`: room, street, clean, music. `bias`: probability of the preferred side. `counts`: probabilities of
+    1, 2, ... sounding players. `silent`: expected number of silent ones in view. `duplicates`: probability that a
+    further player repeats a class. `widest`: largest azimuth in degrees. `near`, `far`: distances in metres. `fps`:
+    frames a second. `noise`: level of diffuse noise in dB against the players. `sampled`: share of recorded notes.
+    Raises `PaperKitError` for an unknown kind."""
     kind: str = "room"
     seconds: float = 2.5
     bias: float = 0.8
@@ -48,22 +49,31 @@ class AudioWorld:
 
     def __post_init__(self):
         if self.kind not in CASTS:
-            raise PaperKitError(f"there is no world '{self.kind}'", expected=", ".join(CASTS), found=repr(self.kind), next_step="choose one")
+            raise PaperKitError(f"there is no world '{self.kind}'", expected=", ".join(CASTS), found=repr(self.kind),
+                                next_step="choose one")
 
     @property
     def panorama(self) -> bool: return self.kind != "room"
 
-CASTS = {"room": audio.INSTRUMENTS, "music": audio.INSTRUMENTS, "clean": ("man", "woman"), "street": ("car", "motorbike", "tram")}
-SIDES = {"piano": -1, "drum": -1, "cello": -1, "harp": 1, "upright bass": 1, "trumpet": 1, "man": -1, "woman": 1, "tram": -1, "motorbike": 1}
-STREET = AudioWorld("street", counts=(0.6, 0.4), silent=0.3, widest=75.0, near=4.0, far=9.0, fps=4.0, noise=-22.0, duplicates=0.2)
-CLEAN = AudioWorld("clean", counts=(0.6, 0.4), silent=0.3, widest=75.0, near=1.2, far=3.5, fps=0.8, noise=-35.0, duplicates=0.2)
-MUSIC = AudioWorld("music", counts=(0, 0, 0.4, 0.3, 0.2, 0.1), silent=0.3, widest=75.0, near=2.0, far=5.0, fps=0.8, noise=-35.0)
+# %% ../../nbs/video/worlds.ipynb #7cd60303
+CASTS = {"room": audio.INSTRUMENTS, "music": audio.INSTRUMENTS, "clean": ("man", "woman"),
+         "street": ("car", "motorbike", "tram")}
+SIDES = {"piano": -1, "drum": -1, "cello": -1, "harp": 1, "upright bass": 1, "trumpet": 1, "man": -1, "woman": 1,
+         "tram": -1, "motorbike": 1}
+STREET = AudioWorld("street", counts=(0.6, 0.4), silent=0.3, widest=75.0, near=4.0, far=9.0, fps=4.0,
+                    noise=-22.0, duplicates=0.2)
+CLEAN = AudioWorld("clean", counts=(0.6, 0.4), silent=0.3, widest=75.0, near=1.2, far=3.5, fps=0.8,
+                   noise=-35.0, duplicates=0.2)
+MUSIC = AudioWorld("music", counts=(0, 0, 0.4, 0.3, 0.2, 0.1), silent=0.3, widest=75.0, near=2.0, far=5.0,
+                   fps=0.8, noise=-35.0)
 
 # %% ../../nbs/video/worlds.ipynb #325f6927
 def _draw_class(world: AudioWorld, side: float, taken: list, rng) -> str:
     names = list(CASTS[world.kind])
-    odds = np.array([world.bias if SIDES.get(n, 0)*side > 0 else 1 - world.bias if SIDES.get(n, 0)*side < 0 else 0.5 for n in names])
-    if len(taken) < len(names) and rng.random() >= world.duplicates: odds = odds*np.array([n not in taken for n in names])
+    odds = np.array([world.bias if SIDES.get(n, 0)*side > 0 else 1 - world.bias if SIDES.get(n, 0)*side < 0
+                     else 0.5 for n in names])
+    if len(taken) < len(names) and rng.random() >= world.duplicates:
+        odds = odds*np.array([n not in taken for n in names])
     return names[rng.choice(len(names), p=odds/odds.sum())]
 
 def _draw_azimuth(world: AudioWorld, others: list, rng) -> float:
@@ -71,10 +81,14 @@ def _draw_azimuth(world: AudioWorld, others: list, rng) -> float:
         azimuth = rng.uniform(-world.widest, world.widest)
         if all(abs(azimuth - o) >= gap for o in others): return float(azimuth)
 
-def draw_scene(world: AudioWorld, rng: Generator, azimuths=None, names=None, silent: bool = True, looks=None) -> list[dict]:
-    """Players of one scene: name, azimuth (degrees, at the middle of the clip), distance (m), speed (m/s to the right), sounding, look
-    (a seed), tune (a seed). `azimuths`, `names`: given instead of drawn. `silent=False`: nobody who does not play."""
-    count = len(azimuths) if azimuths is not None else 1 + rng.choice(len(world.counts), p=np.array(world.counts)/sum(world.counts))
+# %% ../../nbs/video/worlds.ipynb #c7b9bdf4
+def draw_scene(world: AudioWorld, rng: Generator, azimuths=None, names=None, silent: bool = True,
+               looks=None) -> list[dict]:
+    """Players of one scene: name, azimuth (degrees, at the middle of the clip), distance (m), speed (m/s to the right),
+    sounding, look (a seed), tune (a seed). `azimuths`, `names`: given instead of drawn. `silent=False`: nobody who does
+    not play."""
+    count = len(azimuths) if azimuths is not None else 1 + rng.choice(len(world.counts),
+                                                                      p=np.array(world.counts)/sum(world.counts))
     quiet = min(rng.poisson(world.silent), 3) if silent else 0
     scene, taken = [], []
     for i in range(count + quiet):
@@ -84,8 +98,10 @@ def draw_scene(world: AudioWorld, rng: Generator, azimuths=None, names=None, sil
         distance = float(rng.uniform(world.near, world.far))
         if world.kind == "room": distance = min(distance, 4.3/max(abs(math.sin(math.radians(azimuth))), 1e-6))
         moves = world.kind == "street" and i < count
-        scene.append({"name": name, "azimuth": azimuth, "distance": distance, "speed": float(rng.choice([-1, 1])*rng.uniform(2, 7)) if moves else 0.0,
-                      "sounding": i < count, "alone": bool(i >= count and rng.random() < 0.7), "look": int(rng.integers(2**31)), "tune": int(rng.integers(2**31))})
+        scene.append({"name": name, "azimuth": azimuth, "distance": distance,
+                      "speed": float(rng.choice([-1, 1])*rng.uniform(2, 7)) if moves else 0.0,
+                      "sounding": i < count, "alone": bool(i >= count and rng.random() < 0.7),
+                      "look": int(rng.integers(2**31)), "tune": int(rng.integers(2**31))})
         taken.append(name)
     if looks is not None: scene = [p | {"look": l} for p, l in zip(scene, looks)]
     return scene
@@ -119,15 +135,18 @@ def _diffuse(samples: int, rng) -> ndarray:
     noise = lfilter([0.1], [1, -0.9], rng.standard_normal((4, samples)), axis=-1)
     return noise*np.array([1, 1, 1, 1])[:, None]/np.array([1, math.sqrt(3), math.sqrt(3), math.sqrt(3)])[:, None]
 
-def hear(world: AudioWorld, scene: list[dict], seed: int, rate: int = audio.RATE, stems: bool = False, direct: bool = False) -> dict:
-    """Sound of a scene: binaural [2, samples]; with ambisonics around a panorama: foa [4, samples], W X Y Z; `stems`: [players, 2,
-    samples] of those who play; `direct`: two ears without ambisonics."""
+# %% ../../nbs/video/worlds.ipynb #2fb3ea64
+def hear(world: AudioWorld, scene: list[dict], seed: int, rate: int = audio.RATE, stems: bool = False,
+         direct: bool = False) -> dict:
+    """Sound of a scene: binaural [2, samples]; with ambisonics around a panorama: foa [4, samples], W X Y Z; `stems`:
+    [players, 2, samples] of those who play; `direct`: two ears without ambisonics."""
     from scipy.signal import oaconvolve
     head, n, rng = audio.kemar(rate), int(world.seconds*rate), np.random.default_rng([seed, 5])
     parts, foa, straight = [], np.zeros((4, n)), np.zeros((2, n))
     for player in (p for p in scene if p["sounding"]):
         own = np.random.default_rng(player["tune"])
-        tune = audio.melody(player["name"], world.seconds, own, rate, bool(own.random() < world.sampled))*10**(own.uniform(-4, 4)/20)
+        tune = audio.melody(player["name"], world.seconds, own, rate,
+                            bool(own.random() < world.sampled))*10**(own.uniform(-4, 4)/20)
         if world.kind == "room":
             a = math.radians(player["azimuth"])
             place = np.array(LISTENER) + [player["distance"]*math.sin(a), player["distance"]*math.cos(a), -0.4]
@@ -162,7 +181,8 @@ class _Pen:
     def __init__(self, draw, x, y, scale): self.draw, self.x, self.y, self.s = draw, x, y, scale
     def at(self, points): return [(self.x + self.s*px, self.y - self.s*py) for px, py in points]
     def polygon(self, points, fill): self.draw.polygon(self.at(points), fill=fill)
-    def line(self, points, fill, width=0.04): self.draw.line(self.at(points), fill=fill, width=max(1, round(self.s*width)))
+    def line(self, points, fill, width=0.04):
+        self.draw.line(self.at(points), fill=fill, width=max(1, round(self.s*width)))
     def box(self, x0, y0, x1, y1, fill): self.draw.rectangle(self._corners(x0, y0, x1, y1), fill=fill)
     def oval(self, x, y, rx, ry, fill): self.draw.ellipse(self._corners(x - rx, y - ry, x + rx, y + ry), fill=fill)
     def _corners(self, x0, y0, x1, y1):
@@ -172,10 +192,13 @@ class _Pen:
 def _shade(hue, spread, saturation, value, rng) -> tuple:
     import colorsys
     jitter = lambda v, s: float(np.clip(v + rng.uniform(-s, s), 0, 1))
-    return tuple(round(255*c) for c in colorsys.hsv_to_rgb((hue + rng.uniform(-spread, spread)) % 1, jitter(saturation, 0.12), jitter(value, 0.12)))
+    return tuple(round(255*c) for c in colorsys.hsv_to_rgb((hue + rng.uniform(-spread, spread)) % 1,
+                                                           jitter(saturation, 0.12), jitter(value, 0.12)))
 
 def _person(pen: _Pen, rng, dress: bool = False):
-    clothes, skin, hair = _shade(rng.random(), 0.5, 0.45, 0.55, rng), _shade(0.07, 0.02, 0.45, rng.uniform(0.4, 0.9), rng), _shade(0.08, 0.04, 0.5, rng.uniform(0.1, 0.6), rng)
+    clothes, skin, hair = (_shade(rng.random(), 0.5, 0.45, 0.55, rng), _shade(0.07, 0.02, 0.45, rng.uniform(0.4, 0.9),
+                                                                             rng),
+                           _shade(0.08, 0.04, 0.5, rng.uniform(0.1, 0.6), rng))
     if dress: pen.polygon([(-0.34, 0.15), (0.34, 0.15), (0.16, 1.42), (-0.16, 1.42)], clothes)
     else:
         pen.box(-0.17, 0, 0.17, 0.8, _shade(0.6, 0.5, 0.2, 0.25, rng))
@@ -192,6 +215,7 @@ def _strings_body(pen, rng, hue, size, x, y, tilt, dark=0.55):
     for along, r in ((0.0, 0.36), (0.42, 0.28)): pen.oval(*place(along), r*size, r*size*1.1, wood)
     pen.oval(*place(0.15), 0.1*size, 0.1*size, (30, 20, 15))
 
+# %% ../../nbs/video/worlds.ipynb #13e2828c
 def _draw_instrument(name: str, pen: _Pen, rng):
     gold = _shade(0.13, 0.015, 0.8, 0.85, rng)
     if name == "cello": _strings_body(pen, rng, 0.05, 0.75, 0.12, 0.42, -0.12)
@@ -200,7 +224,8 @@ def _draw_instrument(name: str, pen: _Pen, rng):
     elif name == "ukulele": _strings_body(pen, rng, rng.choice([0.5, 0.55, 0.33]), 0.4, -0.1, 1.1, 1.0, 0.8)
     elif name == "banjo":
         pen.line([(-0.1, 1.0), (0.75, 1.35)], _shade(0.07, 0.02, 0.6, 0.4, rng), 0.07)
-        pen.oval(-0.2, 0.97, 0.3, 0.3, _shade(0.07, 0.02, 0.5, 0.45, rng)); pen.oval(-0.2, 0.97, 0.24, 0.24, (240, 238, 230))
+        pen.oval(-0.2, 0.97, 0.3, 0.3, _shade(0.07, 0.02, 0.5, 0.45, rng))
+        pen.oval(-0.2, 0.97, 0.24, 0.24, (240, 238, 230))
     elif name == "harp":
         pen.polygon([(-0.55, 0), (0.5, 0), (0.45, 1.75), (0.3, 1.85), (-0.5, 1.25)], gold)
         pen.polygon([(-0.35, 0.2), (0.35, 0.12), (0.3, 1.5), (-0.35, 1.1)], (225, 215, 190))
@@ -210,12 +235,14 @@ def _draw_instrument(name: str, pen: _Pen, rng):
         pen.box(-0.85, 0, 0.85, 1.15, body); pen.box(-0.75, 0.62, 0.75, 0.78, (245, 245, 240))
         for x in np.linspace(-0.7, 0.7, 9): pen.box(x, 0.69, x + 0.06, 0.78, (15, 15, 15))
     elif name == "trumpet":
-        pen.line([(0.0, 1.47), (0.5, 1.42)], gold, 0.09); pen.polygon([(0.42, 1.44), (0.78, 1.62), (0.78, 1.2)], gold); pen.box(0.1, 1.28, 0.32, 1.5, gold)
+        pen.line([(0.0, 1.47), (0.5, 1.42)], gold, 0.09); pen.polygon([(0.42, 1.44), (0.78, 1.62), (0.78, 1.2)], gold)
+        pen.box(0.1, 1.28, 0.32, 1.5, gold)
     elif name == "drum":
         shell = _shade(rng.choice([0.0, 0.62]), 0.03, 0.85, 0.7, rng)
         pen.oval(0, 0.35, 0.36, 0.36, shell); pen.oval(0, 0.35, 0.29, 0.29, (235, 232, 225))
         pen.box(-0.75, 0.5, -0.35, 0.85, shell); pen.box(0.35, 0.5, 0.75, 0.85, shell)
-        pen.polygon([(-0.95, 1.12), (-0.35, 1.25), (-0.4, 1.3), (-0.95, 1.2)], gold); pen.polygon([(0.95, 1.12), (0.35, 1.25), (0.4, 1.3), (0.95, 1.2)], gold)
+        pen.polygon([(-0.95, 1.12), (-0.35, 1.25), (-0.4, 1.3), (-0.95, 1.2)], gold)
+        pen.polygon([(0.95, 1.12), (0.35, 1.25), (0.4, 1.3), (0.95, 1.2)], gold)
 
 # %% ../../nbs/video/worlds.ipynb #93188bdf
 def _draw_vehicle(name: str, pen: _Pen, rng, ahead: float):
@@ -224,22 +251,31 @@ def _draw_vehicle(name: str, pen: _Pen, rng, ahead: float):
         for x in np.linspace(-2.8, 2.0, 5): pen.box(x, 1.6, x + 0.75, 2.6, (165, 200, 215))
     elif name == "car":
         body = _shade(rng.random(), 0.5, 0.6, 0.65, rng)
-        pen.box(-2.0, 0.3, 2.0, 0.95, body); pen.polygon([(-1.2, 0.9), (-0.8, 1.5), (0.8, 1.5), (1.3, 0.9)], body); pen.polygon([(-0.95, 0.95), (-0.7, 1.4), (0.7, 1.4), (1.0, 0.95)], (150, 190, 210))
+        pen.box(-2.0, 0.3, 2.0, 0.95, body); pen.polygon([(-1.2, 0.9), (-0.8, 1.5), (0.8, 1.5), (1.3, 0.9)], body)
+        pen.polygon([(-0.95, 0.95), (-0.7, 1.4), (0.7, 1.4), (1.0, 0.95)], (150, 190, 210))
         for x in (-1.2, 1.2): pen.oval(x, 0.33, 0.36, 0.33, (20, 20, 22))
     else:
-        for x in (-0.7, 0.7): pen.oval(x, 0.35, 0.35, 0.35, (20, 20, 22)); pen.oval(x, 0.35, 0.18, 0.18, (150, 150, 150))
+        for x in (-0.7, 0.7):
+            pen.oval(x, 0.35, 0.35, 0.35, (20, 20, 22))
+            pen.oval(x, 0.35, 0.18, 0.18, (150, 150, 150))
         pen.box(-0.6, 0.4, 0.6, 0.85, _shade(0.02, 0.04, 0.85, 0.6, rng))
-        pen.polygon([(-0.3, 0.8), (0.2, 0.8), (0.25*ahead + 0.1, 1.5), (-0.15, 1.5)], _shade(rng.random(), 0.5, 0.3, 0.3, rng)); pen.oval(0.12*ahead, 1.65, 0.17, 0.18, (40, 40, 40))
+        pen.polygon([(-0.3, 0.8), (0.2, 0.8), (0.25*ahead + 0.1, 1.5), (-0.15, 1.5)],
+                    _shade(rng.random(), 0.5, 0.3, 0.3, rng))
+        pen.oval(0.12*ahead, 1.65, 0.17, 0.18, (40, 40, 40))
 
-WIDTHS = {"piano": 0.9, "drum": 0.95, "harp": 0.6, "upright bass": 0.65, "cello": 0.5, "guitar": 0.55, "ukulele": 0.4, "banjo": 0.65, "trumpet": 0.5,
+WIDTHS = {"piano": 0.9, "drum": 0.95, "harp": 0.6, "upright bass": 0.65, "cello": 0.5, "guitar": 0.55, "ukulele": 0.4,
+          "banjo": 0.65, "trumpet": 0.5,
           "man": 0.25, "woman": 0.35, "car": 2.0, "motorbike": 1.05, "tram": 3.2}
 HEIGHTS = {"car": 1.5, "motorbike": 1.85, "tram": 3.1, "upright bass": 2.0, "harp": 1.85}
 
+# %% ../../nbs/video/worlds.ipynb #09506384
 def _draw_player(player: dict, pen: _Pen, sway: float):
     rng, name = np.random.default_rng(player["look"]), player["name"]
     pen.x += sway*pen.s
     if name in ("car", "motorbike", "tram"): return _draw_vehicle(name, pen, rng, 1.0 if player["speed"] >= 0 else -1.0)
-    if not player["alone"]: _person(_Pen(pen.draw, pen.x, pen.y, pen.s*rng.uniform(0.93, 1.05)), rng, dress=name == "woman" or (name not in ("man",) and rng.random() < 0.3))
+    if not player["alone"]:
+        _person(_Pen(pen.draw, pen.x, pen.y, pen.s*rng.uniform(0.93, 1.05)), rng, dress=name == "woman"
+                or (name not in ("man",) and rng.random() < 0.3))
     if name not in ("man", "woman"): _draw_instrument(name, pen, rng)
 
 # %% ../../nbs/video/worlds.ipynb #82eab222
@@ -262,7 +298,9 @@ def _backdrop(world: AudioWorld, draw, width: int, height: int, rng):
         base = horizon*rng.uniform(0.5, 1.3)
         draw.rectangle([x, base - tall, x + w, base], fill=_shade(rng.random(), 0.5, 0.35, 0.5, rng))
 
-def see(world: AudioWorld, scene: list[dict], seed: int, height: int = 68, width: int = 136) -> tuple[UInt8[ndarray, "frames height width 3"], Float[ndarray, "frames players 4"]]:
+# %% ../../nbs/video/worlds.ipynb #b6f88a75
+def see(world: AudioWorld, scene: list[dict], seed: int, height: int = 68,
+        width: int = 136) -> tuple[UInt8[ndarray, "frames height width 3"], Float[ndarray, "frames players 4"]]:
     "Frames (the first at half a frame's time) and the players' boxes x0, y0, x1, y1 in pixels, cut at the border."
     from PIL import Image, ImageDraw
     count, finer = max(1, int(world.seconds*world.fps)), 3
@@ -281,7 +319,8 @@ def see(world: AudioWorld, scene: list[dict], seed: int, height: int = 68, width
             x = W/2 + focal*(a if world.panorama else math.tan(a))
             depth = float(distance) if world.panorama else float(distance)*math.cos(a)
             s, feet = focal/depth, H/2 + focal*1.6/depth
-            sway = 0.05*math.sin(2*math.pi*0.7*f/world.fps + p["look"] % 7) if p["sounding"] and p["speed"] == 0 else 0.0
+            sway = (0.05*math.sin(2*math.pi*0.7*f/world.fps + p["look"] % 7) if p["sounding"]
+                    and p["speed"] == 0 else 0.0)
             _draw_player(p, _Pen(draw, x, feet, s), sway)
             w, tall = WIDTHS[p["name"]], HEIGHTS.get(p["name"], 1.75)
             boxes[f, i] = np.clip([x - s*w, feet - s*tall, x + s*w, feet], 0, [W, H, W, H])/finer
@@ -301,6 +340,7 @@ def clip(world: AudioWorld, index: int, seed: int = 0, size: tuple = (68, 136), 
 
 UNIT = 8192
 
+# %% ../../nbs/video/worlds.ipynb #870e3115
 @dataclass(frozen=True, eq=False)
 class Pool:
     "Rendered clips. `sound`: int16, `frames`: uint8, `scenes`, `boxes`: lists."
@@ -321,7 +361,8 @@ def make_pool(clips: list[dict], world: AudioWorld) -> Pool:
     channels = lambda c: np.concatenate([c["binaural"], c["foa"]]) if "foa" in c else c["binaural"]
     sound = np.stack([np.clip(np.round(channels(c)*UNIT), -32768, 32767).astype(np.int16) for c in clips])
     frames = np.stack([c["frames"].transpose(0, 3, 1, 2) for c in clips])
-    return Pool(world, torch.from_numpy(sound), torch.from_numpy(frames), [c["scene"] for c in clips], [c["boxes"] for c in clips])
+    return Pool(world, torch.from_numpy(sound), torch.from_numpy(frames), [c["scene"] for c in clips],
+                [c["boxes"] for c in clips])
 
 @lru_cache(maxsize=2)
 def pool(world: AudioWorld, count: int, seed: int = 0, size: tuple = (68, 136)) -> Pool:
@@ -330,35 +371,46 @@ def pool(world: AudioWorld, count: int, seed: int = 0, size: tuple = (68, 136)) 
 
 # %% ../../nbs/video/worlds.ipynb #53ace4f4
 def _read_wav(path: Path, channels: int, rate: int) -> Float[ndarray, "channels samples"]:
-    "A sound file at `rate`. Raises `PaperKitError` for a file that is missing, cannot be read, has too few channels or an absurd rate, or is not finite."
+    """A sound file at `rate`. Raises `PaperKitError` for a file that is missing, cannot be read, has too few channels
+    or an absurd rate, or is not finite."""
     from scipy.signal import resample_poly
     next_step = "restore it from the published archive, or take it out of the split"
-    if not path.is_file(): raise PaperKitError("a sound is missing", file=str(path), expected="a wav file", found="nothing", next_step=next_step)
+    if not path.is_file():
+        raise PaperKitError("a sound is missing", file=str(path), expected="a wav file", found="nothing",
+                            next_step=next_step)
     with reading(path, "a wav file", 500_000_000, what="a sound cannot be read", next_step=next_step):
         sound, own = need("soundfile", "audio").read(path, dtype="float32", always_2d=True)
     if sound.shape[1] < channels or len(sound) == 0:
-        raise PaperKitError("a sound has another form", file=str(path), expected=f"{channels} channels", found=f"{sound.shape[1]} channels, {len(sound)} samples", next_step=next_step)
+        raise PaperKitError("a sound has another form", file=str(path), expected=f"{channels} channels",
+                            found=f"{sound.shape[1]} channels, {len(sound)} samples", next_step=next_step)
     if odd := int((~(np.abs(sound) < 1e6)).sum()):
         raise PaperKitError("a sound is not finite", file=str(path), expected="finite samples",
                             found=f"{odd} NaN, infinite or vast", next_step=next_step)
     if not 1000 <= own <= 384000:
-        raise PaperKitError("a sound has no rate to play it at", file=str(path), expected="1,000 to 384,000 samples a second", found=f"{own}", next_step=next_step)
+        raise PaperKitError("a sound has no rate to play it at", file=str(path),
+                            expected="1,000 to 384,000 samples a second", found=f"{own}", next_step=next_step)
     common = math.gcd(own, rate)
     return resample_poly(sound[:, :channels].T, rate//common, own//common, axis=-1).astype(np.float32)
 
 def _read_frame(path: Path) -> UInt8[Tensor, "3 height width"]:
     next_step = "extract the frames again: ffmpeg -i videos/NAME.mp4 -r 10 frames/NAME.mp4/%06d.png"
-    if not path.is_file(): raise PaperKitError("a frame is missing", file=str(path), expected="a picture", found="nothing", next_step=next_step)
+    if not path.is_file():
+        raise PaperKitError("a frame is missing", file=str(path), expected="a picture", found="nothing",
+                            next_step=next_step)
     pixels = read_picture(path, "RGB", expected="a picture", what="a frame cannot be read", next_step=next_step)
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
+# %% ../../nbs/video/worlds.ipynb #d685a17d
 class FairPlay:
-    "Clips of one split and subset (train, val, test): `data[i]` is {name, binaural [2, samples] at `rate`, frame_at: seconds to an 8-bit frame}."
+    """Clips of one split and subset (train, val, test): `data[i]` is {name, binaural [2, samples] at `rate`, frame_at:
+    seconds to an 8-bit frame}."""
     def __init__(self, data_root, split: int = 1, subset: str = "train", rate: int = audio.RATE):
         self.root, self.rate = Path(data_root).expanduser(), rate
         listing = self.root/"splits"/f"split{split}"/f"{subset}.h5"
         if not listing.is_file():
-            raise PaperKitError("FAIR-Play has no such split here", file=str(listing), expected="splits/split1..10/{train,val,test}.h5", found="nothing", next_step="unpack splits.tar.gz of FAIR-Play into the data root")
+            raise PaperKitError("FAIR-Play has no such split here", file=str(listing),
+                                expected="splits/split1..10/{train,val,test}.h5", found="nothing",
+                                next_step="unpack splits.tar.gz of FAIR-Play into the data root")
         said = dict(what="a split cannot be read", next_step="unpack splits.tar.gz again")
         found = read_hdf5(listing, "HDF5 with the key 'audio'", ["audio"], **said)["audio"]
         with reading(listing, "names of sounds", **said): self.names = [Path(p).stem for p in found]
@@ -373,27 +425,36 @@ class FairPlay:
 
 # %% ../../nbs/video/worlds.ipynb #30a7020f
 class Ambisonics360:
-    """Clips of `seconds` cut from the videos of a list. `name`: REC-Street, YT-Clean, YT-Music. `data[i]` is {name, foa [4, samples] as W X Y Z, binaural,
-    frame_at}; binaural is decoded with `head` (default KEMAR)."""
-    def __init__(self, data_root, name: str = "REC-Street", subset: str = "train", split: int = 1, seconds: int = 10, rate: int = audio.RATE, head=None):
-        self.root, self.rate, self.seconds, self.head = Path(data_root).expanduser(), rate, seconds, head or audio.kemar(rate)
+    """Clips of `seconds` cut from the videos of a list. `name`: REC-Street, YT-Clean, YT-Music. `data[i]` is {name, foa
+    [4, samples] as W X Y Z, binaural, frame_at}; binaural is decoded with `head` (default KEMAR)."""
+    def __init__(self, data_root, name: str = "REC-Street", subset: str = "train", split: int = 1, seconds: int = 10,
+                 rate: int = audio.RATE, head=None):
+        self.root, self.rate, self.seconds, self.head = (Path(data_root).expanduser(), rate, seconds,
+                                                         head or audio.kemar(rate))
         listing = self.root/"meta"/"subsets"/f"{name}.{subset}.{split}.lst"
         if not listing.is_file():
-            raise PaperKitError(f"{name} has no such list here", file=str(listing), expected="meta/subsets/NAME.{train,test}.{1,2,3}.lst", found="nothing", next_step="get the lists from github.com/pedro-morgado/spatialaudiogen")
+            raise PaperKitError(f"{name} has no such list here", file=str(listing),
+                                expected="meta/subsets/NAME.{train,test}.{1,2,3}.lst", found="nothing",
+                                next_step="get the lists from github.com/pedro-morgado/spatialaudiogen")
         self.pieces = []
         for video in " ".join(read_lines(listing, "a name a line")).split():
             count = len(list((self.root/"data"/"frames"/video/"ambix").glob("*.wav")))
             self.pieces += [(video, k*seconds) for k in range(count//seconds)]
         if not self.pieces:
-            raise PaperKitError(f"{name} has no clip here", file=str(self.root/"data"/"frames"), expected=f"VIDEO/ambix/000000.wav and so on, at least {seconds} of them, for the videos of {listing.name}",
-                                found="none", next_step="run the scripts of spatialaudiogen that download and preprocess")
+            raise PaperKitError(f"{name} has no clip here", file=str(self.root/"data"/"frames"),
+                                expected=f"VIDEO/ambix/000000.wav and so on, at least {seconds} of them, for the "
+                                         f"videos of {listing.name}",
+                                found="none", next_step="run the scripts of spatialaudiogen that download and "
+                                                        "preprocess")
 
     def __len__(self): return len(self.pieces)
 
     def __getitem__(self, i: int) -> dict:
         video, first = self.pieces[i]
         folder = self.root/"data"/"frames"/video
-        wyzx = np.concatenate([_read_wav(folder/"ambix"/f"{first + k:06d}.wav", 4, self.rate) for k in range(self.seconds)], 1)
+        wyzx = np.concatenate([_read_wav(folder/"ambix"/f"{first + k:06d}.wav", 4, self.rate)
+                               for k in range(self.seconds)], 1)
         foa = wyzx[[0, 3, 1, 2]]
         frame = lambda seconds: _read_frame(folder/"video"/f"{int((first + seconds)*10):06d}.jpg")
-        return {"name": f"{video}@{first}", "foa": torch.from_numpy(foa), "binaural": torch.from_numpy(audio.decode(foa, self.head).astype(np.float32)), "frame_at": frame}
+        return {"name": f"{video}@{first}", "foa": torch.from_numpy(foa),
+                "binaural": torch.from_numpy(audio.decode(foa, self.head).astype(np.float32)), "frame_at": frame}

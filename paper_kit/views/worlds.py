@@ -26,18 +26,21 @@ __all__ = ['STANDING', 'FRONT', 'place', 'walk', 'Clip', 'film', 'Seen', 'seen_f
            'StereoPair', 'motorcycle']
 
 # %% ../../nbs/views/worlds.ipynb #65e09021
-STANDING = (2*math.pi/math.sqrt(27),)*3                                  # turns a card so that its face looks along +x and its own y points up
+STANDING = (2*math.pi/math.sqrt(27),)*3           # turns a card so that its face looks along +x and its own y points up
 
 def _look(random: np.random.Generator, textures: int, share: float = 0.85, tiling: tuple = (0.5, 1.3)) -> dict:
     "A colour and, most often, a texture."
     textured = textures > 0 and random.uniform() < share
-    return {"color": tuple(random.uniform(*((0.7, 1.0) if textured else (0.2, 0.95)), 3)), "texture": int(random.integers(textures)) if textured else -1, "tiling": float(random.uniform(*tiling))}
+    return {"color": tuple(random.uniform(*((0.7, 1.0) if textured else (0.2, 0.95)), 3)),
+            "texture": int(random.integers(textures)) if textured else -1, "tiling": float(random.uniform(*tiling))}
 
 def _on_a_stand(random: np.random.Generator, textures: int, shiny: bool) -> list[Part]:
     "A box or a ball at eye level; a shiny one is a ball."
     high, r = random.uniform(0.75, 1.4), random.uniform(0.12, 0.28)
     stand = Part("cylinder", (0.02, 0.02, high/2), (0, 0, high/2), color=(0.3, 0.3, 0.32))
-    if shiny or random.uniform() < 0.4: return [stand, Part("ellipsoid", (r, r, r), (0, 0, high + r), gloss=0.9 if shiny else 0.1, **_look(random, textures))]
+    if shiny or random.uniform() < 0.4:
+        return [stand, Part("ellipsoid", (r, r, r), (0, 0, high + r), gloss=0.9 if shiny else 0.1,
+                            **_look(random, textures))]
     return [stand, Part("box", (r, *random.uniform(0.1, 0.28, 2)), (0, 0, high + 0.2), **_look(random, textures))]
 
 def _screening(random: np.random.Generator, textures: int, kind: str) -> list[Part]:
@@ -46,18 +49,22 @@ def _screening(random: np.random.Generator, textures: int, kind: str) -> list[Pa
         r = random.uniform(0.015, 0.06)
         return [Part("cylinder", (r, r, 1.4), (0, 0, 1.4), **_look(random, textures, 0.5))]
     wide, tall = random.uniform(0.2, 0.5), random.uniform(0.25, 0.6)
-    return [Part("card", (wide, tall, 0), (0, 0, random.uniform(0.8, 1.4)), STANDING, mask=("leaves", "lattice", "bars").index(kind),
-                 **(_look(random, 0) if kind != "leaves" else {"color": (random.uniform(0.1, 0.35), random.uniform(0.4, 0.75), random.uniform(0.1, 0.3))}))]
+    return [Part("card", (wide, tall, 0), (0, 0, random.uniform(0.8, 1.4)), STANDING,
+                 mask=("leaves", "lattice", "bars").index(kind),
+                 **(_look(random, 0) if kind != "leaves"
+                    else {"color": (random.uniform(0.1, 0.35), random.uniform(0.4, 0.75), random.uniform(0.1, 0.3))}))]
 
 # %% ../../nbs/views/worlds.ipynb #90b82114
-FRONT = ("stand", "stand", "stand", "pole", "pole", "lattice", "leaves", "bars", "person", "plant", "railing", "lamp", "chair", "shelf")
+FRONT = ("stand", "stand", "stand", "pole", "pole", "lattice", "leaves", "bars", "person", "plant", "railing",
+         "lamp", "chair", "shelf")
 
 def _in_front(random: np.random.Generator, textures: int, count: int, near: float, far: float) -> list[Thing]:
     "Things between `near` and `far` metres before the origin along -x, apart from each other."
     found, taken = [], []
     for n in range(count):
         kind = "stand" if n == 0 else str(random.choice(FRONT))
-        parts = (_on_a_stand(random, textures, n == 0) if kind == "stand" else MAKERS[kind](random, textures) if kind in MAKERS else _screening(random, textures, kind))
+        parts = (_on_a_stand(random, textures, n == 0) if kind == "stand" else MAKERS[kind](random, textures)
+                 if kind in MAKERS else _screening(random, textures, kind))
         r = footprint(parts)
         for _ in range(30):
             x = -random.uniform(near + r, max(far, near + r + 0.3))
@@ -66,31 +73,45 @@ def _in_front(random: np.random.Generator, textures: int, count: int, near: floa
         else: continue
         taken.append((x, y, r))
         facing = random.normal(0, 0.25) if kind in ("lattice", "leaves", "bars") else random.uniform(0, 2*math.pi)
-        label = kind if kind in ("plant", "railing", "person", "lamp", "chair", "shelf") else {"stand": "ball", "leaves": "plant", "pole": "lamp"}.get(kind, "railing")
+        label = (kind if kind in ("plant", "railing", "person", "lamp", "chair", "shelf")
+                 else {"stand": "ball", "leaves": "plant", "pole": "lamp"}.get(kind, "railing"))
         found.append(Thing(label, parts, (float(x), float(y), 0.0), float(facing)))
     return found
 
+# %% ../../nbs/views/worlds.ipynb #24a9ecce
 def _shell(random: np.random.Generator, textures: int, outdoors: bool) -> tuple[list[Thing], list[tuple]]:
     "Floor, walls and ceiling, or ground, hedges and facades; and the lights."
     look = lambda **o: _look(random, textures, 0.95, **o)
     if outdoors:
         deep = random.uniform(7, 14)
         things = [Thing("floor", [Part("card", (40.0, 40.0, 0), **look(tiling=(0.2, 0.5)))])]
-        things += [Thing("wall", [Part("box", (deep/2, 0.2, random.uniform(0.5, 1.6)), (-deep/2 - 1.2, side*random.uniform(2.2, 4.0), 0.5), (0, 0, side*random.uniform(-0.15, 0.1)), **look())]) for side in (-1, 1)]
-        things += [Thing("backdrop", [Part("box", (0.5, random.uniform(1.5, 4), random.uniform(1.5, 4)), (-deep*random.uniform(0.8, 1.3), y, 1.5), (0, 0, random.normal(0, 0.3)), **look(tiling=(0.15, 0.4)))]) for y in (-5.0, 0.0, 5.0)]
+        things += [Thing("wall", [Part("box", (deep/2, 0.2, random.uniform(0.5, 1.6)),
+                                       (-deep/2 - 1.2, side*random.uniform(2.2, 4.0), 0.5),
+                                       (0, 0, side*random.uniform(-0.15, 0.1)), **look())]) for side in (-1, 1)]
+        things += [Thing("backdrop", [Part("box", (0.5, random.uniform(1.5, 4), random.uniform(1.5, 4)),
+                                           (-deep*random.uniform(0.8, 1.3), y, 1.5), (0, 0, random.normal(0, 0.3)),
+                                           **look(tiling=(0.15, 0.4)))]) for y in (-5.0, 0.0, 5.0)]
         return things, [(8.0, random.uniform(-8, 8), 12.0, 0.6, 0.58, 0.52)]
     deep, half, high = random.uniform(3.6, 6.5), random.uniform(1.5, 2.6), random.uniform(2.3, 2.9)
-    slabs = {"floor": ((deep, half, 0.05), (-deep/2, 0, -0.05)), "ceiling": ((deep, half, 0.05), (-deep/2, 0, high + 0.05))}
+    slabs = {"floor": ((deep, half, 0.05), (-deep/2, 0, -0.05)),
+             "ceiling": ((deep, half, 0.05), (-deep/2, 0, high + 0.05))}
     things = [Thing(label, [Part("box", size, at, **look())]) for label, (size, at) in slabs.items()]
-    things += [Thing("wall", [Part("box", (deep, 0.05, high/2), (-deep/2, side*(half + 0.05), high/2), **look())]) for side in (-1, 1)]
+    things += [Thing("wall", [Part("box", (deep, 0.05, high/2), (-deep/2, side*(half + 0.05), high/2), **look())])
+               for side in (-1, 1)]
     things.append(Thing("backdrop", [Part("box", (0.05, half, high/2), (-deep, 0, high/2), **look())]))
-    return things, [(-deep*random.uniform(0.2, 0.6), random.uniform(-0.7, 0.7)*half, high - 0.2, 0.55, 0.53, 0.5), (0.3, random.uniform(-1, 1), high - 0.3, 0.35, 0.35, 0.36)]
+    return things, [(-deep*random.uniform(0.2, 0.6), random.uniform(-0.7, 0.7)*half, high - 0.2, 0.55, 0.53, 0.5),
+                    (0.3, random.uniform(-1, 1), high - 0.3, 0.35, 0.35, 0.36)]
 
-def place(random: np.random.Generator, textures: Float[Tensor, "t 3 s s"] | None = None, things: int | None = None, outdoors: bool | None = None, near: float = 1.05, far: float = 3.0) -> Scene:
-    """A room or a yard seen from the origin at eye level (z about 1.3 m) along -x. `things`: how many stand between `near` and `far` metres (5 to 12 unless given).
+# %% ../../nbs/views/worlds.ipynb #0da5788d
+def place(random: np.random.Generator, textures: Float[Tensor, "t 3 s s"] | None = None, things: int | None = None,
+          outdoors: bool | None = None, near: float = 1.05, far: float = 3.0) -> Scene:
+    """A room or a yard seen from the origin at eye level (z about 1.3 m) along -x. `things`: how many stand between
+    `near` and `far` metres (5 to 12 unless given).
 
     Raises `PaperKitError` unless 0 < near < far."""
-    if not 0 < near < far: raise PaperKitError("nothing can stand there", expected="0 < near < far", found=f"{near}, {far}", next_step="correct it")
+    if not 0 < near < far:
+        raise PaperKitError("nothing can stand there", expected="0 < near < far", found=f"{near}, {far}",
+                            next_step="correct it")
     count = 0 if textures is None else len(textures)
     outdoors = bool(random.uniform() < 0.4) if outdoors is None else outdoors
     shell, lights = _shell(random, count, outdoors)
@@ -98,16 +119,19 @@ def place(random: np.random.Generator, textures: Float[Tensor, "t 3 s s"] | None
     return assemble(shell + inside, textures, mask_bank(random=random), lights, ambient=0.42)
 
 # %% ../../nbs/views/worlds.ipynb #3f891eaf
-def walk(random: np.random.Generator, offsets: list[float], eye: tuple = (0.0, 0.0, 1.3), target: tuple = (-4.0, 0.0, 1.2), shake: float = 0.01, turn: float = 0.02) -> Float[Tensor, "n 4 4"]:
-    """World-to-camera transforms at sideways `offsets` (metres, to the right) of a camera at `eye` that looks at `target`, along parallel axes. `shake`: standard deviation
-    of height and depth in metres; `turn`: of the looked-at point in units of its distance. The camera at offset 0 trembles too."""
+def walk(random: np.random.Generator, offsets: list[float], eye: tuple = (0.0, 0.0, 1.3),
+         target: tuple = (-4.0, 0.0, 1.2), shake: float = 0.01, turn: float = 0.02) -> Float[Tensor, "n 4 4"]:
+    """World-to-camera transforms at sideways `offsets` (metres, to the right) of a camera at `eye` that looks at
+    `target`, along parallel axes. `shake`: standard deviation of height and depth in metres; `turn`: of the looked-at
+    point in units of its distance. The camera at offset 0 trembles too."""
     eye, ahead = np.array(eye), np.array(target) - np.array(eye)
     right = np.cross(ahead, (0, 0, 1.0))
     right = right/np.linalg.norm(right)
     along = np.asarray(offsets, float)[:, None]*right
     tremble = random.normal(0, shake, (len(along), 3))
     eyes = eye + along + tremble - (tremble @ right)[:, None]*right
-    return look_at(torch.from_numpy(eyes).float(), torch.from_numpy(eyes + ahead + random.normal(0, turn*np.linalg.norm(ahead), eyes.shape)).float())
+    return look_at(torch.from_numpy(eyes).float(),
+                   torch.from_numpy(eyes + ahead + random.normal(0, turn*np.linalg.norm(ahead), eyes.shape)).float())
 
 # %% ../../nbs/views/worlds.ipynb #886f2612
 class Clip(NamedTuple):
@@ -117,8 +141,11 @@ class Clip(NamedTuple):
     K: Float[Tensor, "3 3"]
     T: Float[Tensor, "n 4 4"]
 
-def film(scene: Scene, K: Float[Tensor, "3 3"], T: Float[Tensor, "n 4 4"], height: int, width: int, random: np.random.Generator | None = None, samples: int = 2, exposure: float = 0.02, shadows: bool = True) -> Clip:
-    "Frames by `samples`^2 rays a pixel, depth by one. `exposure`: standard deviation of a factor a frame (with `random`). Depth is kept in half precision."
+def film(scene: Scene, K: Float[Tensor, "3 3"], T: Float[Tensor, "n 4 4"], height: int, width: int,
+         random: np.random.Generator | None = None, samples: int = 2, exposure: float = 0.02,
+         shadows: bool = True) -> Clip:
+    """Frames by `samples`^2 rays a pixel, depth by one. `exposure`: standard deviation of a factor a frame (with
+    `random`). Depth is kept in half precision."""
     frames = [draw(scene, K, pose, height, width, samples=samples, shadows=shadows) for pose in T]
     gain = np.ones(len(T)) if random is None else np.exp(random.normal(0, exposure, len(T)))
     color = torch.stack([(f.color*g*255).round().clamp(0, 255).to(torch.uint8) for f, g in zip(frames, gain)])
@@ -127,7 +154,8 @@ def film(scene: Scene, K: Float[Tensor, "3 3"], T: Float[Tensor, "n 4 4"], heigh
 
 # %% ../../nbs/views/worlds.ipynb #bb80c891
 class Seen(NamedTuple):
-    "For pixels of a view: where their points lie in another image (column, row), whether they lie inside it, and whether they are seen there."
+    """For pixels of a view: where their points lie in another image (column, row), whether they lie inside it, and
+    whether they are seen there."""
     at: Float[Tensor, "h w 2"]
     inside: Bool[Tensor, "h w"]
     seen: Bool[Tensor, "h w"]
@@ -136,7 +164,8 @@ class Seen(NamedTuple):
     def disoccluded(self) -> Bool[Tensor, "h w"]: return self.inside & ~self.seen
 
 @torch.no_grad()
-def seen_from(scene: Scene, K: Float[Tensor, "3 3"], view: Float[Tensor, "4 4"], other: Float[Tensor, "4 4"], height: int, width: int) -> Seen:
+def seen_from(scene: Scene, K: Float[Tensor, "3 3"], view: Float[Tensor, "4 4"], other: Float[Tensor, "4 4"],
+              height: int, width: int) -> Seen:
     "Where the points seen by the camera `view` lie for the camera `other`. The sky counts as very far away."
     origin, d = rays(K, view, height, width)
     hits = cast(scene, origin, d)
@@ -151,21 +180,31 @@ def seen_from(scene: Scene, K: Float[Tensor, "3 3"], view: Float[Tensor, "4 4"],
 # %% ../../nbs/views/worlds.ipynb #f900ae0c
 _row = "19 numbers: timestamp fx fy cx cy 0 0 and a 3 x 4 matrix"
 
-def read_cameras(path) -> tuple[str, Int[Tensor, "n"], Float[Tensor, "n 3 3"], Float[Tensor, "n 4 4"]]:
-    "Address, time stamps (microseconds), camera matrices in units of the image size, world-to-camera transforms of a clip's text file. Raises `PaperKitError` with file and line."
+# %% ../../nbs/views/worlds.ipynb #2e61c2cc
+def read_cameras(path) -> tuple[str, Int[Tensor, " n"], Float[Tensor, "n 3 3"], Float[Tensor, "n 4 4"]]:
+    """Address, time stamps (microseconds), camera matrices in units of the image size, world-to-camera transforms of a
+    clip's text file. Raises `PaperKitError` with file and line."""
     path = Path(path)
-    if not path.is_file(): raise PaperKitError("a clip is missing", file=str(path), expected="a text file of RealEstate10K", found="no such file", next_step="unpack the data set as published")
+    if not path.is_file():
+        raise PaperKitError("a clip is missing", file=str(path), expected="a text file of RealEstate10K",
+                            found="no such file", next_step="unpack the data set as published")
     with reading(path, _row, 50_000_000): lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    if len(lines) < 2: raise PaperKitError("a clip has no frame", file=str(path), expected=f"an address, then lines of {_row}", found=f"{len(lines)} lines", next_step="fetch it again")
+    if len(lines) < 2:
+        raise PaperKitError("a clip has no frame", file=str(path), expected=f"an address, then lines of {_row}",
+                            found=f"{len(lines)} lines", next_step="fetch it again")
     rows = []
     for number, line in enumerate(lines[1:], 2):
         if not line.strip(): continue
         try: row = np.array([float(word) for word in line.split()])
         except ValueError: row = np.zeros(0)
         if len(row) != 19 or not np.isfinite(row).all() or not 0 <= row[0] < 2**62 or np.abs(row[1:]).max() > 1e6:
-            raise PaperKitError("a camera cannot be read", file=f"{path}:{number}", expected=_row, found=line[:60], next_step="fetch the file again, or leave the clip out")
+            raise PaperKitError("a camera cannot be read", file=f"{path}:{number}", expected=_row, found=line[:60],
+                                next_step="fetch the file again, or leave the clip out")
         R = row[7:].reshape(3, 4)[:, :3]
-        if np.abs(R @ R.T - np.eye(3)).max() > 1e-2: raise PaperKitError("a camera is not turned by a rotation", file=f"{path}:{number}", expected="orthogonal rows", found=str(np.round(R, 2).tolist()), next_step="leave the clip out")
+        if np.abs(R @ R.T - np.eye(3)).max() > 1e-2:
+            raise PaperKitError("a camera is not turned by a rotation", file=f"{path}:{number}",
+                                expected="orthogonal rows", found=str(np.round(R, 2).tolist()),
+                                next_step="leave the clip out")
         rows.append(row)
     if not rows:
         raise PaperKitError("a clip has no frame", file=str(path), expected=f"lines of {_row}", found="none",
@@ -174,29 +213,39 @@ def read_cameras(path) -> tuple[str, Int[Tensor, "n"], Float[Tensor, "n 3 3"], F
     K, T = np.zeros((len(table), 3, 3)), np.tile(np.eye(4), (len(table), 1, 1))
     K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2], K[:, 2, 2] = *table[:, 1:5].T, 1
     T[:, :3] = table[:, 7:].reshape(-1, 3, 4)
-    return lines[0].strip(), torch.from_numpy(table[:, 0].astype(np.int64)), torch.from_numpy(K).float(), torch.from_numpy(T).float()
+    return (lines[0].strip(), torch.from_numpy(table[:, 0].astype(np.int64)), torch.from_numpy(K).float(),
+            torch.from_numpy(T).float())
 
 # %% ../../nbs/views/worlds.ipynb #82b25650
 class RealEstate10K:
-    """Clips below `root` of a `split` (train, test). `clip(i, rows)` gives a `Clip` of those frames (all without `rows`), in metres of the data set's own scale, depth 0: unknown. `read` limits the size:
-    frames are scaled to (height, width). Raises `PaperKitError` naming what is missing or broken."""
+    """Clips below `root` of a `split` (train, test). `clip(i, rows)` gives a `Clip` of those frames (all without
+    `rows`), in metres of the data set's own scale, depth 0: unknown. `read` limits the size: frames are scaled to
+    (height, width). Raises `PaperKitError` naming what is missing or broken."""
     def __init__(self, root, split: str = "train", size: tuple[int, int] = (576, 1024)):
         self.root, self.split, self.size = Path(root), split, size
-        if split not in ("train", "test"): raise PaperKitError("there is no such split", expected="train or test", found=repr(split), next_step="choose one")
+        if split not in ("train", "test"):
+            raise PaperKitError("there is no such split", expected="train or test", found=repr(split),
+                                next_step="choose one")
         self.names = sorted(p.stem for p in (self.root/split).glob("*.txt"))
-        if not self.names: raise PaperKitError("no clip was found", file=str(self.root/split), expected="<id>.txt files", found="none", next_step="see the data set's page: https://google.github.io/realestate10k/")
+        if not self.names:
+            raise PaperKitError("no clip was found", file=str(self.root/split), expected="<id>.txt files", found="none",
+                                next_step="see the data set's page: https://google.github.io/realestate10k/")
 
     def __len__(self) -> int: return len(self.names)
 
     def clip(self, i: int, rows: list[int] | None = None) -> Clip:
         _, stamps, K, T = read_cameras(self.root/self.split/f"{self.names[i]}.txt")
         rows = list(range(len(stamps))) if rows is None else rows
-        if not rows or max(rows) >= len(stamps) or min(rows) < 0: raise PaperKitError("the clip has no such frames", file=self.names[i], expected=f"rows 0 to {len(stamps) - 1}", found=str(rows)[:60], next_step="choose others")
+        if not rows or max(rows) >= len(stamps) or min(rows) < 0:
+            raise PaperKitError("the clip has no such frames", file=self.names[i],
+                                expected=f"rows 0 to {len(stamps) - 1}", found=str(rows)[:60],
+                                next_step="choose others")
         h, w = self.size
         color = torch.stack([_picture(self.root/"frames"/self.names[i]/f"{int(stamps[r])}.png", h, w) for r in rows])
         matrix = K[rows[0]]*torch.tensor([[w, 1, w], [1, h, h], [1, 1, 1]], dtype=torch.float32)
         return Clip(color, torch.zeros(len(rows), h, w).half(), matrix, T[rows])
 
+# %% ../../nbs/views/worlds.ipynb #031a4ea7
 def _picture(path: Path, height: int, width: int) -> UInt8[Tensor, "3 height width"]:
     what = "a frame cannot be read" if path.is_file() else "a frame is missing"
     said = dict(expected="an image, extracted from the video at that time", next_step="extract the frame again")
@@ -205,7 +254,8 @@ def _picture(path: Path, height: int, width: int) -> UInt8[Tensor, "3 height wid
 
 # %% ../../nbs/views/worlds.ipynb #b447db86
 class StereoPair(NamedTuple):
-    "A rectified pair: colours in 0..1, disparity of the left image in pixels (NaN where not measured), camera matrices, second camera's transform (metres)."
+    """A rectified pair: colours in 0..1, disparity of the left image in pixels (NaN where not measured), camera
+    matrices, second camera's transform (metres)."""
     left: Float[Tensor, "3 h w"]
     right: Float[Tensor, "3 h w"]
     disparity: Float[Tensor, "h w"]
@@ -223,7 +273,8 @@ def motorcycle(shrink: int = 4) -> StereoPair:
     from skimage.data import stereo_motorcycle
     left, right, disparity = stereo_motorcycle()
     h, w = (n//shrink*shrink for n in disparity.shape)
-    blocks = lambda a: torch.from_numpy(np.ascontiguousarray(a[:h, :w], dtype=np.float32)).unfold(0, shrink, shrink).unfold(1, shrink, shrink)
+    blocks = lambda a: torch.from_numpy(np.ascontiguousarray(a[:h, :w], dtype=np.float32)).unfold(
+        0, shrink, shrink).unfold(1, shrink, shrink)
     small = lambda a: blocks(a).mean((-1, -2)).permute(2, 0, 1)/255
     d = torch.where(blocks(disparity).isfinite(), blocks(disparity), torch.nan).flatten(-2).nanmedian(-1).values/shrink
     K = torch.tensor([[994.978/shrink, 0, 311.193/shrink], [0, 994.978/shrink, 254.877/shrink], [0, 0, 1]])

@@ -1,7 +1,8 @@
 """Speed of the search for codes: sixteen shapes at once against one after the other, one thread, in the same run.
 
-`published` is what README and the notebook may quote (reference machine: 2 cores of an AMD EPYC, one thread). With few samples a shape the work is in the
-calls, which a batch shares; with many it is in the multiplications, which it does not. A run passes when the codes agree and the ratio is above half."""
+`published` is what README and the notebook may quote (reference machine: 2 cores of an AMD EPYC, one thread). With few
+samples a shape the work is in the calls, which a batch shares; with many it is in the multiplications, which it does
+not. A run passes when the codes agree and the ratio is above half."""
 import time
 
 import pytest
@@ -40,6 +41,7 @@ def test_sixteen_codes_at_once(benchmark, samples):
         return min(seconds)
     benchmark.pedantic(together, rounds=2)
     at_once, in_turn = best(together), best(alone)
-    print(f"\n16 codes from {samples} samples each, {steps} steps: at once {at_once:.3f} s, one after the other {in_turn:.3f} s, "
+    print(f"\n16 codes from {samples} samples each, {steps} steps: at once {at_once:.3f} s, one after the other "
+          f"{in_turn:.3f} s, "
           f"{in_turn/at_once:.1f} times as fast ({published[samples]:.1f} published)")
     assert in_turn/at_once > published[samples]/2

@@ -1,6 +1,8 @@
-"""What the machinery costs: `paper-kit run` against plain nbclient, the board of 48 papers, a run with nothing to do, a page of the site.
+"""What the machinery costs: `paper-kit run` against plain nbclient, the board of 48 papers, a run with nothing to do, a
+page of the site.
 
-Asserted in seconds of processor time, which other work on the machine does not change much; printed beside the clock's."""
+Asserted in seconds of processor time, which other work on the machine does not change much; printed beside the
+clock's."""
 import json
 import os
 import resource
@@ -30,21 +32,24 @@ def test_a_run_costs_little_more_than_nbclient(demo):
     from nbclient import NotebookClient
     file = demo/"nbs/learning/demo.ipynb"
     text = json.loads(file.read_text())
-    text["cells"].insert(4, {"cell_type": "code", "id": "work", "metadata": {}, "source": [WORK], "execution_count": None, "outputs": []})
+    text["cells"].insert(4, {"cell_type": "code", "id": "work", "metadata": {}, "source": [WORK],
+                             "execution_count": None, "outputs": []})
     file.write_text(json.dumps(text))
     environment = {"PAPER_KIT_ROOT": str(demo), "PYTHONPATH": str(ROOT)}
 
     def plain():
         shutil.rmtree(demo/"runs", ignore_errors=True)
         with workflow._environment(**environment):
-            NotebookClient(nbformat.read(file, as_version=4), kernel_name="python3", resources={"metadata": {"path": str(demo)}}).execute()
+            NotebookClient(nbformat.read(file, as_version=4), kernel_name="python3",
+                           resources={"metadata": {"path": str(demo)}}).execute()
 
     def ours():
         shutil.rmtree(demo/"runs", ignore_errors=True)
         workflow.run("demo", root=demo)
     plain(), ours()
     (theirs, clock), (mine, our_clock) = min(seconds(plain) for _ in range(3)), min(seconds(ours) for _ in range(3))
-    print(f"\npaper-kit run {mine:.2f} s ({our_clock:.2f} by the clock), nbclient {theirs:.2f} s ({clock:.2f}): {mine/theirs:.2f} times (goal 1.1)")
+    print(f"\npaper-kit run {mine:.2f} s ({our_clock:.2f} by the clock), nbclient {theirs:.2f} s ({clock:.2f}): "
+          f"{mine/theirs:.2f} times (goal 1.1)")
     assert mine/theirs < 1.4
 
 
@@ -70,13 +75,16 @@ def test_status_and_a_run_with_nothing_to_do_at_48_papers(many):
     env = {**os.environ, "PAPER_KIT_ROOT": str(many), "PYTHONPATH": str(ROOT)}
 
     def command(*arguments):
-        done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", *arguments], env=env, cwd=many, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-m", "paper_kit.kit.cli", *arguments], env=env, cwd=many,
+                              capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
     command("status")
-    (status, clock), (nothing, our_clock) = (min(seconds(lambda: command(*words)) for _ in range(3)) for words in (("status",), ("run", "--all")))
+    (status, clock), (nothing, our_clock) = (min(seconds(lambda: command(*words)) for _ in range(3))
+                                             for words in (("status",), ("run", "--all")))
     assert "48 of 48 papers at smoke are up to date" in command("run", "--all")
-    print(f"\nstatus of 48 papers {status:.2f} s ({clock:.2f} by the clock), a run of 48 with nothing to do {nothing:.2f} s ({our_clock:.2f}; goal 3)")
+    print(f"\nstatus of 48 papers {status:.2f} s ({clock:.2f} by the clock), a run of 48 with nothing to do "
+          f"{nothing:.2f} s ({our_clock:.2f}; goal 3)")
     assert status < 3 and nothing < 3
 
 
@@ -87,5 +95,6 @@ def test_pages_warm_and_cold(tmp_path):
     root = copy_project(tmp_path/"copy")
     (cold, cold_clock), (warm, warm_clock) = (seconds(lambda: site(root)) for _ in range(2))
     pages = len(list((root/"_site").rglob("*.html")))
-    print(f"\n{pages} pages: cold {cold:.1f} s ({cold_clock:.1f} by the clock; {cold/pages:.2f} s a page), warm {warm:.1f} s ({warm_clock:.1f})")
+    print(f"\n{pages} pages: cold {cold:.1f} s ({cold_clock:.1f} by the clock; {cold/pages:.2f} s a page), warm "
+          f"{warm:.1f} s ({warm_clock:.1f})")
     assert pages > 20 and warm < cold and cold/pages < 2

@@ -1,8 +1,10 @@
-"""Speed of the soft silhouette, one thread, in units of a Chamfer distance with torch.cdist in the same run, so that machines can be compared.
+"""Speed of the soft silhouette, one thread, in units of a Chamfer distance with torch.cdist in the same run, so that
+machines can be compared.
 
-The yardstick is PyTorch3D 0.7.9, built from source, on 2 cores of an AMD EPYC with one thread: an icosphere of 5,120 faces, K = 25, sigma 1e-4, blur
-log(1/1e-4 - 1) * 1e-4; `pytorch3d` holds its forward time and that of forward and backward, in those units. `published` is how many times faster
-ours is, which README and the notebooks may quote. A run passes when the pictures agree and the ratio is above half of it."""
+The yardstick is PyTorch3D 0.7.9, built from source, on 2 cores of an AMD EPYC with one thread: an icosphere of 5,120
+faces, K = 25, sigma 1e-4, blur log(1/1e-4 - 1) * 1e-4; `pytorch3d` holds its forward time and that of forward and
+backward, in those units. `published` is how many times faster ours is, which README and the notebooks may quote. A run
+passes when the pictures agree and the ratio is above half of it."""
 import subprocess
 import sys
 import time
@@ -65,14 +67,15 @@ def test_soft_silhouette(benchmark, n):
     benchmark.pedantic(both_ways, rounds=5, warmup_rounds=1)
     one, ours = unit(), (best(forward, 10), best(both_ways, 10))
     for name, seconds, theirs, times in zip(("forward", "and backward"), ours, pytorch3d[n], published[n]):
-        print(f"\n{n} x {n}, {name}: {seconds:.4f} s, {seconds/one:.4f} units, {theirs*one/seconds:.0f} times as fast as PyTorch3D's {theirs} ({times:.0f} published)")
+        print(f"\n{n} x {n}, {name}: {seconds:.4f} s, {seconds/one:.4f} units, {theirs*one/seconds:.0f} times as fast "
+              f"as PyTorch3D's {theirs} ({times:.0f} published)")
         assert theirs*one/seconds > times/2
 
 
 @pytest.mark.slow
 def test_two_threads(benchmark, monkeypatch):
-    """By the processor time of each thread, which other work on the machine hardly changes: all of it when one thread draws, over what is
-    not shared and the busier thread's part when two do."""
+    """By the processor time of each thread, which other work on the machine hardly changes: all of it when one thread
+    draws, over what is not shared and the busier thread's part when two do."""
     mesh, camera = scene(256)
     both_ways = lambda: silhouette(mesh, camera, (256, 256), 1e-4, 25).sum().backward()
     busy, share = {}, render._share
@@ -98,14 +101,16 @@ def test_two_threads(benchmark, monkeypatch):
         assert len(busy) == threads
     benchmark.pedantic(both_ways, rounds=3)
     one, two = (min(seconds for threads, seconds in lengths if threads == n) + min(rest) for n in (1, 2))
-    print(f"\n256 x 256: {one:.3f} s for one thread, {two:.3f} s for two, {one/two:.2f} times as fast ({scaling} published)")
+    print(f"\n256 x 256: {one:.3f} s for one thread, {two:.3f} s for two, {one/two:.2f} times as fast ({scaling} "
+          f"published)")
     assert one/two > 1 + (scaling - 1)/2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("k, most", [(25, 120), (None, 40)])
 def test_memory(k, most):
-    "A fresh process grows by at most so many MB over what it has after a picture of 4 x 4 pixels: forward and backward at 128 x 128."
+    """A fresh process grows by at most so many MB over what it has after a picture of 4 x 4 pixels: forward and
+    backward at 128 x 128."""
     code = f"""
 import ctypes, torch, trimesh
 from paper_kit.kit.mesh import Mesh, from_trimesh

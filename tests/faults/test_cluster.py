@@ -33,9 +33,11 @@ def prepared(root, profile):
 def test_a_dry_run_for_slurm_shows_one_job_a_paper_with_its_resources(three, profile, memory, minutes, gpu):
     pytest.importorskip("snakemake_executor_plugin_slurm", reason="the extra 'cluster' is not installed")
     runs = prepared(three, profile)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(runs/"Snakefile"), "--directory", str(runs), "--configfile", str(runs/"snakemake.json"),
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(runs/"Snakefile"), "--directory", str(runs),
+               "--configfile", str(runs/"snakemake.json"),
                "--executor", "slurm", "--jobs", "8", "--dry-run", "all"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "PAPER_KIT_ROOT": str(three), "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PAPER_KIT_ROOT": str(three), "PYTHONPATH": str(ROOT)})
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     jobs = [block for block in said.split("rule paper:")[1:]]
@@ -52,7 +54,8 @@ def test_two_cores_run_three_papers_and_the_records_are_those_of_single_runs(thr
     assert [r["state"] for r in rows] == ["done"]*3, rows
     together = json.loads((three/"runs/smoke/second/record.json").read_text())
     alone = workflow.run("second", root=three)
-    assert {k: together[k] for k in ("tables", "claims", "digest")} == {k: alone[k] for k in ("tables", "claims", "digest")}
+    assert ({k: together[k] for k in ("tables", "claims", "digest")}
+            == {k: alone[k] for k in ("tables", "claims", "digest")})
 
 
 DEEPSDF = """
@@ -77,7 +80,8 @@ if __name__ == "__main__": save_result(f"{sys.argv[1]}.{place().process}", run()
 
 @pytest.mark.slow
 def test_two_processes_train_deepsdf_to_the_loss_of_one(tmp_path):
-    "accelerate launch, two CPU processes that share each batch of shapes: the same weights, codes and losses as one process."
+    """accelerate launch, two CPU processes that share each batch of shapes: the same weights, codes and losses as one
+    process."""
     pytest.importorskip("accelerate")
     script = tmp_path/"deepsdf_together.py"
     script.write_text(DEEPSDF)
@@ -87,9 +91,12 @@ def test_two_processes_train_deepsdf_to_the_loss_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    done = subprocess.run([sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-                           "--dynamo_backend", "no", "--main_process_port", str(port), str(script), str(tmp_path/"result")],
-                          env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True, timeout=200)
+    done = subprocess.run([sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+                           "--num_machines", "1", "--mixed_precision", "no",
+                           "--dynamo_backend", "no", "--main_process_port", str(port), str(script),
+                           str(tmp_path/"result")],
+                          env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+                               "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
     assert alone["loss"][-1] < 0.8*alone["loss"][0]
     for process in range(2):

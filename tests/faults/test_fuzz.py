@@ -1,4 +1,5 @@
-"""Readers against what nobody thought of: every input is read, or refused with our error, in bounded time and memory."""
+"""Readers against what nobody thought of: every input is read, or refused with our error, in bounded time and
+memory."""
 import io
 import json
 import resource
@@ -18,7 +19,8 @@ from paper_kit.kit.stages import load_result, save_result
 from paper_kit.shape3d import worlds
 from paper_kit.video import worlds as sounds
 
-fuzz = settings(max_examples=150, deadline=5000, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+fuzz = settings(max_examples=150, deadline=5000, suppress_health_check=list(HealthCheck),
+                derandomize=True, database=None)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,12 +53,14 @@ def damaged(whole: bytes):
             elif kind == "write": data[at:at + len(noise)] = noise
             else: data[at:at] = noise
         return bytes(data)
-    step = st.tuples(st.sampled_from(["cut", "drop", "write", "insert"]), st.floats(0, 1), st.binary(min_size=1, max_size=12))
+    step = st.tuples(st.sampled_from(["cut", "drop", "write", "insert"]), st.floats(0, 1),
+                     st.binary(min_size=1, max_size=12))
     return st.lists(step, min_size=1, max_size=4).map(apply)
 
 
 anything = st.recursive(st.none() | st.booleans() | st.integers(-10**20, 10**20) | st.floats() | st.text(max_size=20),
-                        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4), max_leaves=12)
+                        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner,
+                                                                                    max_size=4), max_leaves=12)
 
 
 @fuzz
@@ -83,8 +87,11 @@ def test_manifests_of_another_shape(tmp_path_factory, key, value):
     read_or_refused(load_manifest, file)
 
 
-RECORD = {"schema": 1, "slug": "demo", "profile": "cpu", "seed": 0, "data": "world", "digest": "0"*64, "harness": 1, "created": "2026", "device": "cpu", "threads": 1,
-          "versions": {}, "wall_s": 1.0, "peak_mb": 1.0, "stages": [], "tables": {"Table 1": {"columns": ["a"], "rows": [[1]], "note": ""}}, "figures": {}, "claims": {}, "files": {}}
+RECORD = {"schema": 1, "slug": "demo", "profile": "cpu", "seed": 0, "data": "world", "digest": "0"*64, "harness": 1,
+          "created": "2026", "device": "cpu", "threads": 1,
+          "versions": {}, "wall_s": 1.0, "peak_mb": 1.0, "stages": [],
+          "tables": {"Table 1": {"columns": ["a"], "rows": [[1]], "note": ""}}, "figures": {},
+          "claims": {}, "files": {}}
 
 
 def test_the_record_that_is_damaged_below_is_a_good_one(tmp_path):
@@ -115,7 +122,8 @@ def stored(result, folder):
 
 @pytest.fixture(scope="module")
 def stage_bytes(tmp_path_factory):
-    return stored({"a": torch.arange(6.).view(2, 3), "b": [1, "two", None, {"c": np.arange(3)}]}, tmp_path_factory.mktemp("stage"))
+    return stored({"a": torch.arange(6.).view(2, 3), "b": [1, "two", None, {"c": np.arange(3)}]},
+                  tmp_path_factory.mktemp("stage"))
 
 
 def test_damaged_stage_files(tmp_path, stage_bytes):
@@ -159,7 +167,8 @@ def meshes(tmp_path_factory):
     for name in ("m.ply", "m.obj"):
         mesh.write_mesh(folder/name, ball)
     ascii_ply = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
-    return {".ply": (folder/"m.ply").read_bytes(), ".obj": (folder/"m.obj").read_bytes()[:2000], "ascii.ply": ascii_ply.encode()}
+    return {".ply": (folder/"m.ply").read_bytes(), ".obj": (folder/"m.obj").read_bytes()[:2000],
+            "ascii.ply": ascii_ply.encode()}
 
 
 @pytest.mark.parametrize("kind", [".ply", ".obj", "ascii.ply"])
@@ -172,13 +181,15 @@ def test_damaged_meshes(tmp_path, meshes, kind):
         file.write_bytes(data)
         found = read_or_refused(mesh.read_mesh, file)
         if found is not None:
-            assert torch.isfinite(found.vertices).all() and 0 <= found.faces.min() and found.faces.max() < len(found.vertices)
+            assert (torch.isfinite(found.vertices).all() and found.faces.min() >= 0
+                    and found.faces.max() < len(found.vertices))
     attempt()
 
 
 @pytest.mark.parametrize("reader", ["read_sdf_samples", "read_normalization"])
 def test_damaged_archives_of_arrays(tmp_path, reader):
-    inside = {"read_sdf_samples": dict(pos=np.ones((5, 4)), neg=-np.ones((4, 4))), "read_normalization": dict(offset=np.zeros(3), scale=np.ones(1))}[reader]
+    inside = {"read_sdf_samples": dict(pos=np.ones((5, 4)), neg=-np.ones((4, 4))),
+              "read_normalization": dict(offset=np.zeros(3), scale=np.ones(1))}[reader]
     whole = io.BytesIO()
     np.savez(whole, **inside)
     top = "SdfSamples" if reader == "read_sdf_samples" else "NormalizationParameters"
@@ -208,8 +219,10 @@ def wav(rate=16000, channels=2, count=400, declared=None, kind=1, bits=16):
     "A wav file; `declared` is the length its header claims for the samples."
     data = (np.sin(np.arange(count*channels))*3000).astype({16: "<i2", 32: "<f4"}[bits]).tobytes()
     size = len(data) if declared is None else declared
-    head = b"fmt " + struct.pack("<IHHIIHH", 16, kind, channels, rate, (rate*channels*bits//8) % 2**32, channels*bits//8, bits)
-    return b"RIFF" + struct.pack("<I", (20 + len(head) + size) % 2**32) + b"WAVE" + head + b"data" + struct.pack("<I", size) + data
+    head = b"fmt " + struct.pack("<IHHIIHH", 16, kind, channels, rate, (rate*channels*bits//8) % 2**32,
+                                 channels*bits//8, bits)
+    return (b"RIFF" + struct.pack("<I", (20 + len(head) + size) % 2**32) + b"WAVE" + head + b"data"
+            + struct.pack("<I", size) + data)
 
 
 def heard(tmp_path_factory, data):
@@ -237,4 +250,5 @@ def test_a_sound_whose_header_lies_about_its_length_gives_what_is_there_or_is_re
 
 
 def test_the_sound_that_is_damaged_above_is_a_good_one(tmp_path_factory):
-    assert heard(tmp_path_factory, wav()).shape == (2, 400) and heard(tmp_path_factory, wav(44100, 4, 441, bits=32, kind=3)).shape == (2, 160)
+    assert (heard(tmp_path_factory, wav()).shape == (2, 400)
+            and heard(tmp_path_factory, wav(44100, 4, 441, bits=32, kind=3)).shape == (2, 160))

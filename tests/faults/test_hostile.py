@@ -115,7 +115,8 @@ def test_an_archive_whose_members_climb_out_writes_nothing(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before and not os.path.exists("/tmp/paper-kit-climbed-out.npy")
 
 
-@pytest.mark.parametrize("names", [("..", "s", "m"), ("d", "../..", "m"), ("d", "s", "../../secret"), ("/etc", "s", "m")])
+@pytest.mark.parametrize("names", [("..", "s", "m"), ("d", "../..", "m"), ("d", "s", "../../secret"),
+                                   ("/etc", "s", "m")])
 def test_a_split_that_climbs_out_is_refused(tmp_path, names):
     refused(worlds.read_sdf_samples, tmp_path, *names)
 
@@ -130,8 +131,10 @@ def test_a_mesh_of_a_billion_declared_faces(tmp_path):
 
 
 def test_a_bomb_in_yaml(tmp_path):
-    lines = ["a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}']*9)}]" for i in range(1, 10)]
-    for text in ("\n".join(lines), "&a [*a]", "!!python/object/apply:os.system ['true']", "a: " + "["*3000, "? "*3000, "\0", "\ufeff- \u2028", "{"*500 + "}"*500):
+    lines = ["a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}']*9)}]"
+                                                                         for i in range(1, 10)]
+    for text in ("\n".join(lines), "&a [*a]", "!!python/object/apply:os.system ['true']", "a: " + "["*3000, "? "*3000,
+                 "\0", "\ufeff- \u2028", "{"*500 + "}"*500):
         file = tmp_path/"demo.yaml"
         file.write_text(text)
         refused(load_manifest, file)

@@ -1,4 +1,5 @@
-"""Runs and publishes that end badly: killed, interrupted, on a full disk. Nothing published is lost, and the next try completes."""
+"""Runs and publishes that end badly: killed, interrupted, on a full disk. Nothing published is lost, and the next try
+completes."""
 import json
 import os
 import random
@@ -10,10 +11,11 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from helpers import MANIFEST, ROOT, notebook
+from helpers import ROOT
 from paper_kit.kit.files import PaperKitError, sha256
 from paper_kit.kit.paper import load_record
-from paper_kit.kit.workflow import publish, run, status, torn_files
+from paper_kit.kit.records import status, torn_files
+from paper_kit.kit.workflow import publish, run
 
 
 def edit(root, old, new):
@@ -26,8 +28,10 @@ def edit(root, old, new):
 def begin(root, *arguments):
     "`paper-kit ...` as a process group of its own."
     env = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "paper_kit.kit.cli", *arguments], cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))      # a shell's background job ignores Ctrl-C
+    return subprocess.Popen([sys.executable, "-m", "paper_kit.kit.cli", *arguments], cwd=root, env=env,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            # a shell's background job ignores Ctrl-C
+                            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def end(process, sign=signal.SIGKILL):
@@ -77,7 +81,8 @@ def test_a_run_killed_at_ten_random_moments_completes_afterwards(demo):
         reached.add(record.is_file())
         if record.is_file():
             load_record(record)
-        assert (demo/"data/results/demo.json").read_bytes() == published and not torn_files(demo, "demo", json.loads(published))
+        assert ((demo/"data/results/demo.json").read_bytes() == published
+                and not torn_files(demo, "demo", json.loads(published)))
     assert gone(demo), "a kernel outlived its run"
     record = run("demo", "cpu", root=demo)
     assert record["claims"]["C1"]["verdict"] == "holds" and not list((demo/"runs/cpu/demo").glob(".*.tmp"))
@@ -149,7 +154,8 @@ def test_a_publish_stopped_before_each_of_its_renames(demo, monkeypatch):
 
 
 def test_ctrl_c_says_what_is_kept_and_leaves_no_kernel(demo):
-    edit(demo, "'An error that falls with the steps.'\\n", "'An error that falls with the steps.'\\n    import time; time.sleep(4.0)\\n")
+    edit(demo, "'An error that falls with the steps.'\\n",
+         "'An error that falls with the steps.'\\n    import time; time.sleep(4.0)\\n")
     process = begin(demo, "run", "demo", "--quiet")
     stages, limit = demo/"runs/stages/demo", time.monotonic() + 60
     while not list(stages.glob("*.safetensors")) and time.monotonic() < limit:
@@ -167,7 +173,8 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_kernel(demo):
 @contextmanager
 def small_disk(folder, size="600k"):
     folder.mkdir(parents=True, exist_ok=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+                      capture_output=True).returncode:
         pytest.skip("mounting a small disk needs the right to mount")
     try:
         yield
@@ -176,7 +183,8 @@ def small_disk(folder, size="600k"):
 
 
 def test_a_full_disk_is_named_and_after_making_room_the_run_goes_on(demo):
-    edit(demo, "return {'ours'", "import numpy as np\\n    return {'big': np.full(60_000*(seed > 0), float(seed)), 'ours'")
+    edit(demo, "return {'ours'",
+         "import numpy as np\\n    return {'big': np.full(60_000*(seed > 0), float(seed)), 'ours'")
     with small_disk(demo/"runs"):
         process = begin(demo, "run", "demo", "--quiet")
         _, said = process.communicate(timeout=120)
@@ -200,7 +208,8 @@ def test_a_full_disk_never_harms_what_is_published(demo):
         process = begin(demo, "publish", "demo")
         _, said = process.communicate(timeout=120)
         assert process.returncode == 2 and "the disk is full" in said and "Traceback" not in said, said
-        assert {p.name: p.read_bytes() for p in (demo/"figures/demo").iterdir()} == {p.name: b for p, b in before.items()}
+        assert {p.name: p.read_bytes() for p in (demo/"figures/demo").iterdir()} == {p.name: b for p,
+                                                                                     b in before.items()}
 
 
 @pytest.mark.parametrize("name", ["data/results/demo.json", "data/papers/demo.yaml", "data/catalogue.yaml"])
@@ -224,7 +233,8 @@ def test_a_file_cut_short_is_named(demo, name):
 
 
 def test_two_runs_at_once_one_wins_and_the_other_says_why(demo):
-    edit(demo, "'An error that falls with the steps.'\\n", "'An error that falls with the steps.'\\n    import time; time.sleep(1.0)\\n")
+    edit(demo, "'An error that falls with the steps.'\\n",
+         "'An error that falls with the steps.'\\n    import time; time.sleep(1.0)\\n")
     both = [begin(demo, "run", "demo", "--quiet") for _ in range(2)]
     said = [p.communicate(timeout=120)[1] for p in both]
     assert sorted(p.returncode for p in both) == [0, 2], said

@@ -49,7 +49,8 @@ def slurm(tmp_path):
     folder = tmp_path/"slurm"
     (folder/"state").mkdir(parents=True), (folder/"spool").mkdir()
     started = []
-    begin = lambda *command: started.append(subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    begin = lambda *command: started.append(subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL,
+                                                             stderr=subprocess.DEVNULL))
     CONF.parent.mkdir(exist_ok=True)
     CONF.write_text(SETTINGS.format(host=socket.gethostname().split(".")[0], port=port, next=following, folder=folder))
     try:
@@ -78,7 +79,8 @@ def slurm(tmp_path):
 @pytest.fixture
 def two(demo):
     "`demo`, and `second`, whose stage takes ten minutes."
-    slow = [(k, t.replace("    return {'ours'", "    import time; time.sleep(600)\n    return {'ours'"), tags) for k, t, tags in CELLS]
+    slow = [(k, t.replace("    return {'ours'", "    import time; time.sleep(600)\n    return {'ours'"), tags)
+            for k, t, tags in CELLS]
     (demo/"nbs/learning/second.ipynb").write_text(notebook(slow).replace('\\"demo\\"', '\\"second\\"'))
     (demo/"data/papers/second.yaml").write_text(MANIFEST.replace("slug: demo", "slug: second"))
     return demo
@@ -96,14 +98,17 @@ def test_one_job_is_killed_and_the_other_leaves_its_record(slurm, two):
                 killed.append(time.monotonic())
                 number = row["job"].split()[2].rstrip(":")
                 assert subprocess.run(["scancel", number]).returncode == 0
-    rows = {r["slug"]: r for r in workflow.run_many(["demo", "second"], root=two, extra=["--executor", "slurm", "--jobs", "4"], board=board)}
+    rows = {r["slug"]: r for r in workflow.run_many(["demo", "second"], root=two,
+                                                    extra=["--executor", "slurm", "--jobs", "4"], board=board)}
     assert killed and time.monotonic() - killed[0] < 120, "a failed job is told within two minutes"
     assert rows["demo"]["state"] == "done" and (two/"runs/smoke/demo/record.json").is_file()
-    assert rows["second"]["state"] == "failed" and "Slurm job" in rows["second"]["error"] and "cancelled" in rows["second"]["error"]
+    assert (rows["second"]["state"] == "failed" and "Slurm job" in rows["second"]["error"]
+            and "cancelled" in rows["second"]["error"])
     assert any(job.startswith("Slurm job") for _, job in seen["demo"])
     shutil.copy(two/"nbs/learning/demo.ipynb", two/"nbs/learning/second.ipynb")
     (two/"nbs/learning/second.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"second\\"'))
-    again = {r["slug"]: r["state"] for r in workflow.run_many(["demo", "second"], root=two, extra=["--executor", "slurm", "--jobs", "4"])}
+    again = {r["slug"]: r["state"] for r in workflow.run_many(["demo", "second"], root=two,
+                                                              extra=["--executor", "slurm", "--jobs", "4"])}
     assert again == {"demo": "up to date", "second": "done"}
 
 

@@ -70,7 +70,8 @@ def test_the_pickle_is_never_executed(tmp_path):
 
 @pytest.mark.parametrize("azimuth", [-60, -20, 20, 60])
 def test_sphere_has_woodworths_delay(azimuth):
-    heard = torch.from_numpy(np.stack([np.convolve(noise(8000).numpy(), h)[:8000] for h in audio.spherical_head().at(azimuth)]))
+    heard = torch.from_numpy(np.stack([np.convolve(noise(8000).numpy(), h)[:8000]
+                                       for h in audio.spherical_head().at(azimuth)]))
     a = math.radians(abs(azimuth))
     wanted = 1e6*0.0875/343*(a + math.sin(a))*np.sign(azimuth)
     cues = audio.interaural(heard)
@@ -91,7 +92,8 @@ def test_images_are_mirrors():
     room = audio.Room((4, 5, 3), reflect=0.5)
     places, gains = room.images(np.array([1.0, 2.0, 1.5]))
     assert gains.tolist() == [1] + [0.5]*6
-    assert {tuple(p) for p in places} == {(1, 2, 1.5), (-1, 2, 1.5), (7, 2, 1.5), (1, -2, 1.5), (1, 8, 1.5), (1, 2, -1.5), (1, 2, 4.5)}
+    assert {tuple(p) for p in places} == {(1, 2, 1.5), (-1, 2, 1.5), (7, 2, 1.5), (1, -2, 1.5), (1, 8, 1.5),
+                                          (1, 2, -1.5), (1, 2, 4.5)}
     with pytest.raises(PaperKitError, match="not in the room"): room.images(np.array([5.0, 2, 1]))
 
 
@@ -104,13 +106,15 @@ def test_direct_sound_arrives_in_time_and_the_tail_decays():
     tail = room.tail(4800, 16_000, np.random.default_rng(1))
     early, late = (tail[:, :400]**2).mean(), (tail[:, 2400:2800]**2).mean()
     assert abs(10*np.log10(early/late) - 60*2400/16_000/0.3) < 3
-    low, high = (np.array([np.corrcoef(*np.stack([np.fft.irfft(np.fft.rfft(e)*((f >= a) & (f < b))) for e in tail]))[0, 1] for f in [np.fft.rfftfreq(4800, 1/16_000)]])[0] for a, b in ((50, 300), (3000, 6000)))
+    low, high = (np.array([np.corrcoef(*np.stack([np.fft.irfft(np.fft.rfft(e)*((f >= a) & (f < b))) for e in tail]))[
+        0, 1] for f in [np.fft.rfftfreq(4800, 1/16_000)]])[0] for a, b in ((50, 300), (3000, 6000)))
     assert low > 0.8 and abs(high) < 0.3
 
 
 def test_ambisonics_by_hand():
     x = np.ones(3)
-    assert np.allclose(audio.encode(x, 0)[:, 0], [1, 1, 0, 0]) and np.allclose(audio.encode(x, 90)[:, 0], [1, 0, -1, 0], atol=1e-12)
+    assert np.allclose(audio.encode(x, 0)[:, 0], [1, 1, 0, 0]) and np.allclose(audio.encode(x, 90)[:, 0],
+                                                                               [1, 0, -1, 0], atol=1e-12)
     assert np.allclose(audio.encode(x, 0, 90)[:, 0], [1, 0, 0, 1], atol=1e-12)
     moving = audio.encode(x, np.array([-90.0, 0, 90]))
     assert np.allclose(moving[2], [1, 0, -1], atol=1e-12)
@@ -121,7 +125,8 @@ def test_decoder_gives_a_loudspeakers_wave_back_and_is_symmetric():
     f = audio.decoder(head)
     for c, sign in ((0, 1), (1, 1), (2, -1), (3, 1)): assert np.allclose(f[c, 0], sign*f[c, 1], atol=1e-5)
     x = noise(4000).numpy()
-    assert np.allclose(audio.decode(audio.encode(x, 50), head)[0], audio.decode(audio.encode(x, -50), head)[1], atol=1e-4)
+    assert np.allclose(audio.decode(audio.encode(x, 50), head)[0], audio.decode(audio.encode(x, -50), head)[1],
+                       atol=1e-4)
 
 
 @pytest.mark.parametrize("name", audio.PLAYERS)
@@ -129,7 +134,8 @@ def test_players_play(name):
     a = audio.melody(name, 1.0, np.random.default_rng(3), sampled=False)
     assert a.shape == (16_000,) and np.isfinite(a).all() and abs(np.sqrt((a**2).mean()) - 0.1) < 1e-3
     assert np.array_equal(a, audio.melody(name, 1.0, np.random.default_rng(3), sampled=False))
-    assert any(not np.array_equal(a, audio.melody(name, 1.0, np.random.default_rng(s), sampled=False)) for s in range(4, 10))
+    assert any(not np.array_equal(a, audio.melody(name, 1.0, np.random.default_rng(s), sampled=False))
+               for s in range(4, 10))
 
 
 @pytest.mark.parametrize("name, key", [("guitar", 45), ("cello", 45), ("trumpet", 69), ("piano", 57), ("harp", 69)])
@@ -154,7 +160,8 @@ def test_distances_are_those_of_the_released_evaluation():
     p, t = 0.3*noise(2, 6000), 0.3*noise(2, 6000, seed=1)
     theirs = 0.0
     for a, b in zip(p.numpy(), t.numpy()):
-        A, B = (librosa.stft(v, n_fft=512, hop_length=160, win_length=400, center=True, pad_mode="constant") for v in (a, b))
+        A, B = (librosa.stft(v, n_fft=512, hop_length=160, win_length=400, center=True, pad_mode="constant")
+                for v in (a, b))
         theirs += np.mean(np.stack([A.real - B.real, A.imag - B.imag])**2)
     assert abs(audio.stft_distance(p, t).item()/theirs - 1) < 1e-4
     env = sum(np.sqrt(np.mean((np.abs(hilbert(a)) - np.abs(hilbert(b)))**2)) for a, b in zip(p.numpy(), t.numpy()))
@@ -174,13 +181,15 @@ def test_listener_is_fitted():
     listener = audio.fit_listener(cues, azimuth)
     assert torch.allclose(listener.azimuth(cues).float(), azimuth, atol=0.1)
     assert listener.name(torch.tensor([-50.0, 0, 50])).tolist() == [-1, 0, 1]
-    with pytest.raises(PaperKitError, match="too few"): audio.fit_listener({k: v[:2] for k, v in cues.items()}, azimuth[:2])
+    with pytest.raises(PaperKitError, match="too few"):
+        audio.fit_listener({k: v[:2] for k, v in cues.items()}, azimuth[:2])
 
 
 def test_separation_by_hand():
     a, b = noise(2, 8000).numpy()
     found = audio.separation_quality(np.stack([a + 0.1*b, b + 0.1*a]), np.stack([a, b]))
-    assert np.allclose(found["SIR"], 20, atol=0.6) and np.allclose(found["SDR"], 20, atol=0.6) and (found["SAR"] > 40).all()
+    assert (np.allclose(found["SIR"], 20, atol=0.6) and np.allclose(found["SDR"], 20, atol=0.6)
+            and (found["SAR"] > 40).all())
     with pytest.raises(PaperKitError, match="silent"): audio.separation_quality(np.stack([a, 0*a]), np.stack([a, b]))
 
 
@@ -189,5 +198,6 @@ def test_mp3_comes_back_and_refuses_stereo():
     import io
     x = 0.3*np.sin(2*np.pi*440*np.arange(16_000)/16_000)
     back, rate = soundfile.read(io.BytesIO(audio.mp3(x)))
-    assert rate == 16_000 and abs(len(back) - 16_000) < 3000 and abs(np.sqrt((back[2000:14_000]**2).mean()) - 0.3/math.sqrt(2)) < 0.02
+    assert rate == 16_000 and abs(len(back) - 16_000) < 3000 and abs(np.sqrt((back[2000:14_000]**2).mean())
+                                                                     - 0.3/math.sqrt(2)) < 0.02
     with pytest.raises(PaperKitError, match="mono"): audio.mp3(np.zeros((2, 100)))

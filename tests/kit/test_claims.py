@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from paper_kit.kit.claims import (above, all_above, all_below, all_of, at_least, below, converged, custom, drawn, falls, in_block, last_gain, less,
-                                  mean_interval, more, near, near_ratio, none_of, page_p, replicates, replicates_needed, rises, share_above, share_below,
+from paper_kit.kit.claims import (above, all_above, all_below, all_of, at_least, below, converged, custom, drawn, falls,
+                                  in_block, last_gain, less,
+                                  mean_interval, more, near, near_ratio, none_of, page_p, replicates, replicates_needed,
+                                  rises, share_above, share_below,
                                   shared, sign_test, wilson, within)
 from paper_kit.kit.files import PaperKitError
 
@@ -36,7 +38,8 @@ def test_exact_takes_one_number():
     "Old: the worst of several random numbers decided."
     assert verdict(below("e", 1e-6, exact=True), e=1e-7) == "holds"
     assert verdict(below("e", 1e-6, exact=True), e=[1e-5]) == "fails"
-    for predicate in (below("e", 1, exact=True), custom(lambda v: v["e"], "e is positive", exact=True), within("e", 0, 1, exact=True)):
+    for predicate in (below("e", 1, exact=True), custom(lambda v: v["e"], "e is positive", exact=True),
+                      within("e", 0, 1, exact=True)):
         with pytest.raises(PaperKitError, match="exact and has 3 numbers"):
             predicate.evaluate({"e": [0.1, 0.2, 0.3]})
     assert verdict(all_below("e", 1e-6), e=[1e-7, 1e-5]) == "fails"        # an identity in two cases: the worst decides
@@ -75,9 +78,11 @@ def test_the_interval_is_students():
 def test_the_axes_of_seeds_and_items():
     rng = np.random.default_rng(0)
     a, b = rng.normal(0, 1, (3, 100)), rng.normal(0, 1, (3, 100)) + 1
-    by_seed, by_item = less("a", "b").evaluate({"a": a, "b": b}), less("a", "b", over="items").evaluate({"a": a, "b": b})
+    by_seed, by_item = (less("a", "b").evaluate({"a": a, "b": b}),
+                        less("a", "b", over="items").evaluate({"a": a, "b": b}))
     assert by_seed.rows[0]["n"] == 3 and by_seed.rows[0]["unit"] == "seeds"
-    assert by_item.rows[0]["n"] == 100 and by_item.rows[0]["unit"] == "items of one training" and by_item.rows[0]["how"] == "bootstrap"
+    assert (by_item.rows[0]["n"] == 100 and by_item.rows[0]["unit"] == "items of one training"
+            and by_item.rows[0]["how"] == "bootstrap")
     assert np.allclose(by_seed.rows[0]["difference"], (a - b).mean())
     assert verdict(less("a", "b", over="items"), a=a[0], b=b[0]) == "holds"
 
@@ -131,8 +136,10 @@ def test_a_share_is_decided_by_its_interval():
     for k in range(41):
         low, high = wilson(k, 40)
         hits = [1]*k + [0]*(40 - k)
-        assert verdict(share_above("hit", 0.6), hit=hits) == ("holds" if low > 0.6 else "fails" if high < 0.6 else "undecided"), k
-        assert verdict(share_below("hit", 0.6), hit=hits) == ("holds" if high < 0.6 else "fails" if low > 0.6 else "undecided"), k
+        assert verdict(share_above("hit", 0.6), hit=hits) == ("holds" if low > 0.6 else "fails" if high < 0.6
+                                                              else "undecided"), k
+        assert verdict(share_below("hit", 0.6), hit=hits) == ("holds" if high < 0.6 else "fails" if low > 0.6
+                                                              else "undecided"), k
     with pytest.raises(PaperKitError, match="something else than cases"):
         verdict(share_above("hit", 0.5), hit=[0.3, 0.5, 0.7])
 
@@ -155,7 +162,8 @@ def test_trends():
     assert verdict(rises(["a", "b", "c"]), a=up[:, 0], b=up[:, 1], c=up[:, 2]) == "holds"
     with pytest.raises(PaperKitError, match="do not pair up"):
         verdict(rises(["a", "b", "c"]), a=[1], b=up[:, 1], c=up[:, 2])
-    there_and_back = np.array([0, 2, 4, 3.0]) + 0.01*np.vstack([noise, noise[::-1]])  # one step goes clearly the other way
+    # one step goes clearly the other way
+    there_and_back = np.array([0, 2, 4, 3.0]) + 0.01*np.vstack([noise, noise[::-1]])
     assert page_p(there_and_back) < 0.025 and verdict(rises("y"), y=there_and_back) == "fails"
 
 
@@ -171,7 +179,8 @@ def test_bootstrap_replicates():
 def test_combinations():
     good, bad, doubt = {"a": [1, 1.1, 0.9]}, {"a": [3, 3.1, 2.9]}, {"a": [1, 3.5, 2]}
     p = below("a", 2)
-    assert (p & above("a", 0)).evaluate(good).verdict == "holds" and (p & above("a", 0)).evaluate(bad).verdict == "fails"
+    assert ((p & above("a", 0)).evaluate(good).verdict == "holds"
+            and (p & above("a", 0)).evaluate(bad).verdict == "fails")
     assert all_of(p, above("a", 0)).evaluate(doubt).verdict == "undecided"
     three = at_least(2, below("a", 2), below("b", 2), below("c", 2))
     sure, lost = {"a": [1, 1.01, 0.99]}, {"a": [3, 3.01, 2.99]}
@@ -204,7 +213,8 @@ def test_looks_are_declared_and_share_the_level():
 
 def test_a_training_that_still_learns_decides_nothing():
     slow, done = np.linspace(1, 0, 20), np.exp(-np.arange(20.0))
-    assert last_gain(slow) == pytest.approx(0.2, abs=0.02) and last_gain(done) < 0.05 and last_gain(np.ones(20)) == np.inf
+    assert (last_gain(slow) == pytest.approx(0.2, abs=0.02) and last_gain(done) < 0.05
+            and last_gain(np.ones(20)) == np.inf)
     assert last_gain(1 - done, better="higher") < 0.05
     numbers = {"a": [1, 1.1, 0.9], "b": [2, 2.1, 2.2]}
     guarded = less("a", "b").given(converged("of a", "of b"))
@@ -227,8 +237,10 @@ def test_replicates_needed_have_the_power():
 
 def test_the_sentence_is_short_and_has_no_empty_place():
     "Old: `measured` ran on for up to 1,687 characters, with `< -0.9: ; margin` where no value was."
-    values = {f"{m} {i}": [1.0 + i, 1.1 + i, 0.9 - i] for m in "ab" for i in range(10)} | {"y": [[3, 2, 1.0]]*2 + [[3, 1, 2]]}
-    predicate = all_of(falls("y"), custom(lambda v: v["a 0"], "a custom margin"), *(less(f"a {i}", f"b {i}", factor=0.9) for i in range(10)))
+    values = {f"{m} {i}": [1.0 + i, 1.1 + i, 0.9 - i] for m in "ab"
+              for i in range(10)} | {"y": [[3, 2, 1.0]]*2 + [[3, 1, 2]]}
+    predicate = all_of(falls("y"), custom(lambda v: v["a 0"], "a custom margin"),
+                       *(less(f"a {i}", f"b {i}", factor=0.9) for i in range(10)))
     outcome = predicate.evaluate(values)
     assert len(outcome.measured) < 200 and ": ;" not in outcome.measured and len(outcome.rows) == 12
     assert all(row["condition"] and row["verdict"] for row in outcome.rows)

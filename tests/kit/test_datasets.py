@@ -2,7 +2,7 @@ import pytest
 
 from paper_kit.kit.datasets import checksum, find, inspect_layout, registry
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.workflow import catalogue
+from paper_kit.kit.records import catalogue
 
 ENTRY = """datasets:
   - name: tiny
@@ -30,7 +30,8 @@ def tiny(tmp_path):
 def test_a_complete_folder_is_found_and_counted(tiny):
     root, real = tiny
     assert find("tiny", real, root) == real
-    assert [(n.holds, count) for n, count, _ in inspect_layout(registry(root)["tiny"], real)] == [("arrays", 2), ("lists", 1)]
+    assert ([(n.holds, count) for n, count, _ in inspect_layout(registry(root)["tiny"], real)]
+            == [("arrays", 2), ("lists", 1)])
     assert inspect_layout(registry(root)["tiny"], real)[1][2] == "b/train/1.txt"
     assert inspect_layout(registry(root)["tiny"], real, most=1)[0][1] == 1
 
@@ -40,7 +41,8 @@ def test_what_is_missing_is_named(tiny):
     (real/"a/2.npz").unlink()
     with pytest.raises(PaperKitError) as caught:
         find("tiny", real, root)
-    assert "a/{id}.npz (arrays)" in str(caught.value) and "1 of at least 2" in str(caught.value) and "b/" not in str(caught.value)
+    assert ("a/{id}.npz (arrays)" in str(caught.value) and "1 of at least 2" in str(caught.value)
+            and "b/" not in str(caught.value))
     with pytest.raises(PaperKitError, match="no such folder"):
         find("tiny", root/"nowhere", root)
     with pytest.raises(PaperKitError, match="no data root"):
@@ -61,7 +63,8 @@ def test_the_checksum_sees_names_sizes_and_bytes(tiny):
     assert checksum("tiny", real, root) != first
 
 
-@pytest.mark.parametrize("old,new", [("    licence: CC0\n", ""), ("home:", "house:"), ("datasets:\n", "datasets:\n  - 3\n")])
+@pytest.mark.parametrize("old,new", [("    licence: CC0\n", ""), ("home:", "house:"),
+                                     ("datasets:\n", "datasets:\n  - 3\n")])
 def test_a_broken_registry_names_the_line(tiny, old, new):
     root, real = tiny
     (root/"data/datasets.yaml").write_text(ENTRY.replace(old, new, 1))

@@ -11,7 +11,8 @@ from paper_kit.kit.claims import converged, less
 from paper_kit.kit.files import PaperKitError, sha256
 from paper_kit.kit.paper import load_manifest, load_record
 from paper_kit.kit.train import train
-from paper_kit.kit.workflow import claims_in_words, power_rows, power_text, refuse_decidable, rejudge
+from paper_kit.kit.records import power_rows
+from paper_kit.kit.workflow import claims_in_words, power_text, refuse_decidable, rejudge
 
 
 @pytest.fixture
@@ -42,12 +43,14 @@ def test_a_record_is_judged_again_from_its_own_numbers(published):
 
 def undecided(n, spread, unit="seeds"):
     row = {"condition": "a < b", "verdict": "undecided", "n": n, "unit": unit, "margin": 1.0, "spread": spread}
-    return {"verdict": "undecided", "measured": "", "values": {}, "rows": [row], "reason": "the interval contains the threshold"}
+    return {"verdict": "undecided", "measured": "", "values": {}, "rows": [row],
+            "reason": "the interval contains the threshold"}
 
 
 def test_power_says_what_an_undecided_claim_would_cost():
     manifest = load_manifest(ROOT/"data/papers/sdrsac.yaml")
-    record = {"stages": [{"wall_s": 600.0}, {"wall_s": 300.0}], "claims": {"C9": undecided(3, 0.5), "C8": undecided(3, 30.0), "C1": undecided(40, 1, "cases")}}
+    record = {"stages": [{"wall_s": 600.0}, {"wall_s": 300.0}],
+              "claims": {"C9": undecided(3, 0.5), "C8": undecided(3, 30.0), "C1": undecided(40, 1, "cases")}}
     rows = {r["claim"]: r for r in power_rows(manifest, record)}
     assert rows["C9"]["needed"] == 5 and rows["C9"]["seconds"] == pytest.approx(600) and rows["C9"]["fits"]
     assert rows["C8"]["needed"] > 1000 and not rows["C8"]["fits"] and not rows["C1"]["fits"]
@@ -61,7 +64,8 @@ def test_power_says_what_an_undecided_claim_would_cost():
 
 
 def test_the_scoreboard_counts_headlines_first():
-    row = {"claims": {"holds": 3, "fails": 1, "total": 4}, "kinds": {"headline": {"holds": 1, "fails": 1}, "property": {"holds": 2}}}
+    row = {"claims": {"holds": 3, "fails": 1, "total": 4},
+           "kinds": {"headline": {"holds": 1, "fails": 1}, "property": {"holds": 2}}}
     assert claims_in_words(row) == "headlines 1 holds, 1 fails; all 3 holds, 1 fails"
 
 
@@ -83,4 +87,5 @@ def test_train_returns_the_validation_curve_that_converged_judges(tmp_path):
     assert less("a", "b").given(converged("curve")).evaluate(values).verdict == "holds"
     falling, weight = iter(np.linspace(1, 0, 10)), torch.zeros((), requires_grad=True)
     early = train(weight, lambda: weight**2, 10, validate=lambda: next(falling), validations=10)
-    assert less("a", "b").given(converged("curve")).evaluate(values | {"curve": early["validation"]["value"]}).verdict == "undecided"
+    assert (less("a", "b").given(converged("curve")).evaluate(values | {"curve": early["validation"]["value"]}).verdict
+            == "undecided")

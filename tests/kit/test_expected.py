@@ -1,7 +1,6 @@
 import copy
 import json
 import math
-import os
 import re
 
 import pytest
@@ -48,7 +47,8 @@ def test_what_is_a_time_goes_by_its_name(name, time):
 def test_one_bit_is_a_difference_and_its_size_is_said(record, tmp_path):
     write_expected(tmp_path, record)
     found = compare(tmp_path, changed(record, math.nextafter(0.25, 1)))
-    assert found.differ == ("Table 1",) and found.largest == 0 and "beyond the sixth digit" in str(found) and found.binding
+    assert (found.differ == ("Table 1",) and found.largest == 0 and "beyond the sixth digit" in str(found)
+            and found.binding)
     found = compare(tmp_path, changed(record, 0.2))
     assert found.largest == pytest.approx(0.2) and "by 0.2" in str(found)
     other = copy.deepcopy(record)

@@ -10,7 +10,8 @@ from paper_kit.kit.files import PaperKitError, lock, need, new_folder, patch, pr
 
 def test_an_error_names_its_four_parts_and_leaves_out_what_it_lacks():
     text = str(PaperKitError("cannot read", file="a.json", expected="JSON", found="nothing", next_step="run it"))
-    assert text.splitlines() == ["cannot read", "  file: a.json", "  expected: JSON", "  found: nothing", "  next step: run it"]
+    assert text.splitlines() == ["cannot read", "  file: a.json", "  expected: JSON", "  found: nothing",
+                                 "  next step: run it"]
     assert str(PaperKitError("short")) == "short"
 
 
@@ -37,7 +38,8 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_write_if_changed_keeps_the_time_stamp(tmp_path):
-    assert write_if_changed(tmp_path/"x", "a") and not write_if_changed(tmp_path/"x", "a") and write_if_changed(tmp_path/"x", "b")
+    assert (write_if_changed(tmp_path/"x", "a") and not write_if_changed(tmp_path/"x", "a")
+            and write_if_changed(tmp_path/"x", "b"))
 
 
 def test_a_folder_is_swapped_whole_or_not_at_all(tmp_path):
@@ -78,7 +80,8 @@ def test_a_lock_is_refused_to_another_process_and_freed_by_its_death(tmp_path):
 
 
 def test_sha256_of_known_bytes(tmp_path):
-    assert sha256(write_atomic(tmp_path/"x", b"abc")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (sha256(write_atomic(tmp_path/"x", b"abc"))
+            == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
 
 
 def test_patch_needs_an_annotation_and_keeps_the_global_name():

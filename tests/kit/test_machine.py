@@ -16,7 +16,8 @@ needs_avx2 = pytest.mark.skipif(not has_avx2(), reason="this processor has no AV
 
 def python(code, *before, **environment):
     clean = {name: value for name, value in os.environ.items() if name not in pins and name != "PAPER_KIT_ISA"}
-    done = subprocess.run([sys.executable, *before, "-c", code], env=clean | environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *before, "-c", code], env=clean | environment,
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -69,7 +70,8 @@ def test_a_kernel_that_someone_else_started_is_pinned_by_the_first_import():
 @needs_avx2
 def test_a_command_is_started_with_the_pin():
     tell = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
-    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.machine", *tell], cwd=ROOT, capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-m", "paper_kit.kit.machine", *tell], cwd=ROOT,
+                          capture_output=True, text=True,
                           env={n: v for n, v in os.environ.items() if n not in pins})
     assert pins.items() <= json.loads(done.stdout).items()
 

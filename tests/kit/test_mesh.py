@@ -1,6 +1,5 @@
 """Meshes against trimesh, libigl where it is installed, brute force and closed forms; broken files."""
 import importlib.util
-import math
 import time
 
 import numpy as np
@@ -25,8 +24,10 @@ def cloud(n, seed=0, dtype=torch.float64, size=2.0):
 
 def make(name, dtype=torch.float64):
     "Closed shapes, turned so that nothing is aligned with an axis, except the box."
-    shape = {"ball": lambda: trimesh.creation.icosphere(subdivisions=2, radius=0.7), "torus": lambda: trimesh.creation.torus(0.6, 0.25, major_sections=24, minor_sections=12),
-             "box": lambda: trimesh.creation.box((1, 1.2, 0.8)), "capsule": lambda: trimesh.creation.capsule(0.8, 0.2)}[name]()
+    shape = {"ball": lambda: trimesh.creation.icosphere(subdivisions=2, radius=0.7),
+             "torus": lambda: trimesh.creation.torus(0.6, 0.25, major_sections=24, minor_sections=12),
+             "box": lambda: trimesh.creation.box((1, 1.2, 0.8)),
+             "capsule": lambda: trimesh.creation.capsule(0.8, 0.2)}[name]()
     if name != "box":
         turn = np.eye(4); turn[:3, :3] = random_rotations(generator=seeded(5), dtype=torch.float64).numpy()
         shape.apply_transform(turn)
@@ -41,7 +42,8 @@ def soup(faces, seed=0, dtype=torch.float64):
 
 
 def pairs(mesh, x):
-    return m.point_triangle(x[:, None].expand(-1, len(mesh.faces), 3), mesh.triangles.expand(len(x), -1, 3, 3))[0].amin(1)
+    return m.point_triangle(x[:, None].expand(-1, len(mesh.faces), 3),
+                            mesh.triangles.expand(len(x), -1, 3, 3))[0].amin(1)
 
 
 @pytest.fixture(params=["numba", "all pairs"])
@@ -88,16 +90,20 @@ def test_degenerate_faces_give_neither_nan_nor_a_normal(dtype):
 def test_topology_agrees_with_trimesh(name):
     mesh = make(name)
     truth = m.to_trimesh(mesh)
-    assert m.euler_number(mesh) == truth.euler_number and m.is_watertight(mesh) == truth.is_watertight and m.is_oriented(mesh)
+    assert (m.euler_number(mesh) == truth.euler_number and m.is_watertight(mesh) == truth.is_watertight
+            and m.is_oriented(mesh))
     assert m.genus(mesh) == (1 if name == "torus" else 0) and m.components(mesh)[0] == 1
 
 
 def test_topology_of_pieces_holes_and_flipped_faces():
     ball, torus = make("ball"), make("torus")
     n = len(ball.vertices)
-    two = m.Mesh(torch.cat([ball.vertices, torus.vertices, torch.zeros(4, 3)]), torch.cat([ball.faces, torus.faces + n]))       # unused vertices
+    # unused vertices
+    two = m.Mesh(torch.cat([ball.vertices, torus.vertices, torch.zeros(4, 3)]),
+                 torch.cat([ball.faces, torus.faces + n]))
     count, piece = m.components(two)
-    assert count == 2 and (piece[:len(ball.faces)] == piece[0]).all() and (piece[len(ball.faces):] == 1 - piece[0]).all()
+    assert (count == 2 and (piece[:len(ball.faces)] == piece[0]).all()
+            and (piece[len(ball.faces):] == 1 - piece[0]).all())
     assert m.genus(two) == 1 and m.euler_number(two) == 2
     hole = m.Mesh(ball.vertices, ball.faces[3:])
     assert not m.is_watertight(hole) and m.is_oriented(hole)
@@ -106,7 +112,9 @@ def test_topology_of_pieces_holes_and_flipped_faces():
     assert m.is_watertight(m.Mesh(ball.vertices, flipped)) and not m.is_oriented(m.Mesh(ball.vertices, flipped))
     empty = m.Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.long))
     assert not m.is_watertight(empty) and m.components(empty)[0] == 0 and m.euler_number(empty) == 0
-    chain = m.Mesh(torch.zeros(3001, 3), torch.stack([torch.arange(0, 2999), torch.arange(1, 3000), torch.arange(2, 3001)], 1)[torch.randperm(2999, generator=seeded())])
+    chain = m.Mesh(torch.zeros(3001, 3), torch.stack([torch.arange(0, 2999), torch.arange(1, 3000),
+                                                      torch.arange(2, 3001)],
+                                                     1)[torch.randperm(2999, generator=seeded())])
     assert m.components(chain)[0] == 1
     grown = m.to_trimesh(two)
     assert len(grown.split(only_watertight=False)) == 2
@@ -135,7 +143,8 @@ def test_samples_are_uniform_by_area(dtype):
     np.testing.assert_allclose(found.points.mean(0), truth, atol=0.01)
     one = m.Mesh(torch.tensor([[0., 0, 0], [1, 0, 0], [0, 1, 0]], dtype=dtype), torch.tensor([[0, 1, 2]]))
     u = m.sample_surface(one, 20_000, seeded(1)).points
-    assert stats.kstest(u[:, 0].numpy(), lambda t: 1 - (1 - t)**2).pvalue > 1e-3 and stats.kstest(u[:, 1].numpy(), lambda t: 1 - (1 - t)**2).pvalue > 1e-3
+    assert (stats.kstest(u[:, 0].numpy(), lambda t: 1 - (1 - t)**2).pvalue > 1e-3
+            and stats.kstest(u[:, 1].numpy(), lambda t: 1 - (1 - t)**2).pvalue > 1e-3)
 
 
 def test_faces_by_the_table_are_those_of_a_binary_search(monkeypatch):
@@ -157,12 +166,14 @@ def test_faces_by_the_table_are_those_of_a_binary_search(monkeypatch):
 def test_a_sample_is_the_same_with_a_gradient_and_without(count):
     "Bit for bit: few points and many, one mesh and a batch."
     ball = make("ball", torch.float32)
-    for v in (ball.vertices, torch.stack([ball.vertices, 3*ball.vertices + 1]), torch.stack([ball.vertices]*6).reshape(2, 3, -1, 3)):
+    for v in (ball.vertices, torch.stack([ball.vertices, 3*ball.vertices + 1]),
+              torch.stack([ball.vertices]*6).reshape(2, 3, -1, 3)):
         plain = m.sample_surface(m.Mesh(v, ball.faces), count, seeded())
         drawn = m.sample_surface(m.Mesh(v.clone().requires_grad_(), ball.faces), count, seeded())
         assert drawn.points.requires_grad and all(torch.equal(a, b) for a, b in zip(plain, drawn))
         normal = m.face_normals(m.Mesh(v, ball.faces))
-        torch.testing.assert_close(plain.normals, normal.gather(-2, plain.faces[..., None].expand_as(plain.normals)), rtol=0, atol=0)
+        torch.testing.assert_close(plain.normals, normal.gather(-2, plain.faces[..., None].expand_as(plain.normals)),
+                                   rtol=0, atol=0)
 
 
 def test_samples_follow_seed_batch_and_vertices():
@@ -177,7 +188,8 @@ def test_samples_follow_seed_batch_and_vertices():
     fixed = m.sample_surface(m.Mesh(v, faces), 5, seeded())
     gradient, = torch.autograd.grad(fixed.points.sum(), v)
     np.testing.assert_allclose(gradient.sum(1), 5, atol=1e-9)                             # weights sum to one
-    zero = m.Mesh(torch.tensor([[0., 0, 0], [1, 0, 0], [0, 1, 0], [2, 2, 2]]), torch.tensor([[3, 3, 3], [0, 1, 2], [3, 3, 3]]))
+    zero = m.Mesh(torch.tensor([[0., 0, 0], [1, 0, 0], [0, 1, 0], [2, 2, 2]]),
+                  torch.tensor([[3, 3, 3], [0, 1, 2], [3, 3, 3]]))
     assert (m.sample_surface(zero, 1000, seeded()).faces == 1).all()
 
 
@@ -187,8 +199,10 @@ def test_point_triangle_agrees_with_trimesh(dtype):
     x = 1.5*torch.randn(500, 3, generator=seeded(1), dtype=torch.float64).to(dtype)
     truth = trimesh.triangles.closest_point(triangles.double().numpy(), x.double().numpy())
     squared, weights = m.point_triangle(x, triangles)
-    np.testing.assert_allclose(squared.sqrt(), np.linalg.norm(truth - x.double().numpy(), axis=1), atol=3e-6 if dtype == torch.float32 else 1e-12)
-    np.testing.assert_allclose((weights[..., None]*triangles).sum(1), truth, atol=2e-4 if dtype == torch.float32 else 1e-9)
+    np.testing.assert_allclose(squared.sqrt(), np.linalg.norm(truth - x.double().numpy(), axis=1),
+                               atol=3e-6 if dtype == torch.float32 else 1e-12)
+    np.testing.assert_allclose((weights[..., None]*triangles).sum(1), truth,
+                               atol=2e-4 if dtype == torch.float32 else 1e-9)
     assert weights.min() >= 0 and torch.allclose(weights.sum(1), torch.ones(500, dtype=dtype), atol=1e-5)
 
 
@@ -201,11 +215,14 @@ def test_gradient_of_the_distance_to_a_triangle():
 @both
 @pytest.mark.parametrize("name", ["ball", "torus", "box", "soup", "one face"])
 def test_closest_agrees_with_all_pairs(way, name, dtype):
-    mesh = soup(60, dtype=dtype) if name == "soup" else m.Mesh(torch.eye(3, dtype=dtype), torch.tensor([[0, 1, 2]])) if name == "one face" else make(name, dtype)
-    x = torch.cat([cloud(300, dtype=dtype), cloud(20, dtype=dtype, size=50), mesh.vertices[:10], mesh.triangles.mean(1)[:10]])
+    mesh = (soup(60, dtype=dtype) if name == "soup" else m.Mesh(torch.eye(3, dtype=dtype), torch.tensor([[0, 1, 2]]))
+            if name == "one face" else make(name, dtype))
+    x = torch.cat([cloud(300, dtype=dtype), cloud(20, dtype=dtype, size=50), mesh.vertices[:10],
+                   mesh.triangles.mean(1)[:10]])
     found = m.closest(mesh, x)
     truth = pairs(mesh.to(torch.float64), x.double())
-    np.testing.assert_allclose(found.squared.sqrt(), truth.sqrt(), atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=1e-6)
+    np.testing.assert_allclose(found.squared.sqrt(), truth.sqrt(), atol=1e-5 if dtype == torch.float32
+                               else 1e-12, rtol=1e-6)
     assert found.squared.dtype == dtype and m.closest(mesh, x.reshape(-1, 2, 3)).face.shape == (len(x)//2, 2)
     assert m.closest(mesh, x[:0]).squared.shape == (0,)
 
@@ -214,8 +231,10 @@ def test_gradient_of_signed_distance(way):
     mesh = make("ball")
     x = cloud(8).requires_grad_()
     assert torch.autograd.gradcheck(lambda p: m.signed_distance(mesh, p), x)
-    small = m.Mesh(torch.randn(4, 3, generator=seeded(), dtype=torch.float64), torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
-    assert torch.autograd.gradcheck(lambda p, v: m.signed_distance(m.Mesh(v, small.faces), p), (x, small.vertices.requires_grad_()))
+    small = m.Mesh(torch.randn(4, 3, generator=seeded(), dtype=torch.float64),
+                   torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
+    assert torch.autograd.gradcheck(lambda p, v: m.signed_distance(m.Mesh(v, small.faces), p),
+                                    (x, small.vertices.requires_grad_()))
     on = mesh.vertices[:3].clone().requires_grad_()
     m.signed_distance(mesh, on).sum().backward()
     assert torch.isfinite(on.grad).all()
@@ -234,11 +253,13 @@ def test_winding_number_agrees_with_the_sum(way, name, dtype):
 def test_winding_numbers_of_nested_and_doubled_surfaces(way):
     ball = make("ball")
     n = len(ball.vertices)
-    cat = lambda *parts: m.Mesh(torch.cat([v for v, _ in parts]), torch.cat([f + i*n for i, (_, f) in enumerate(parts)]))
+    cat = lambda *parts: m.Mesh(torch.cat([v for v, _ in parts]),
+                                torch.cat([f + i*n for i, (_, f) in enumerate(parts)]))
     centre = torch.zeros(1, 3, dtype=torch.float64)
     twice = cat((ball.vertices, ball.faces), (ball.vertices*0.5, ball.faces))
     shell = cat((ball.vertices, ball.faces), (ball.vertices*0.5, ball.faces.flip(1)))
-    assert m.winding_number(twice, centre).item() == pytest.approx(2) and m.winding_number(shell, centre).item() == pytest.approx(0, abs=1e-12)
+    assert (m.winding_number(twice, centre).item() == pytest.approx(2) and m.winding_number(shell, centre).item()
+            == pytest.approx(0, abs=1e-12))
     many = cat(*[(ball.vertices*(1 + 0.01*i), ball.faces) for i in range(12)])
     assert m.winding_number(many, centre).item() == pytest.approx(12)
     assert m.winding_number(m.Mesh(many.vertices, many.faces.flip(1)), centre).item() == pytest.approx(-12)
@@ -250,13 +271,15 @@ def test_winding_numbers_of_nested_and_doubled_surfaces(way):
 def test_parity_agrees_with_winding(name, dtype):
     mesh = make(name, dtype)
     x = cloud(5000, dtype=dtype)
-    assert torch.equal(m.inside(mesh, x, "parity"), m.inside(mesh, x)) and m.inside(mesh, x).any() and not m.inside(mesh, x).all()
+    assert (torch.equal(m.inside(mesh, x, "parity"), m.inside(mesh, x)) and m.inside(mesh, x).any()
+            and not m.inside(mesh, x).all())
     flipped = m.Mesh(mesh.vertices, mesh.faces.flip(1))
     assert torch.equal(m.inside(flipped, x, "parity"), m.inside(mesh, x))
 
 
 def test_rays_through_edges_and_corners_are_counted_once():
-    "Below and inside a grid-aligned box whose faces are cut at many grid points: every ray hits corners, edges or vertical faces."
+    """Below and inside a grid-aligned box whose faces are cut at many grid points: every ray hits corners, edges or
+    vertical faces."""
     box = m.from_trimesh(trimesh.creation.box((1, 1, 1)).subdivide().subdivide(), dtype=torch.float64)
     s = torch.arange(-6, 7, dtype=torch.float64)/8
     x = torch.stack(torch.meshgrid(s, s, s + 1/16, indexing="ij"), -1)
@@ -264,7 +287,7 @@ def test_rays_through_edges_and_corners_are_counted_once():
     edge = (x.abs() == 0.5).any(-1)
     assert torch.equal(m.inside(box, x, "parity")[~edge], truth[~edge])
     spin = random_rotations(20, generator=seeded(), dtype=torch.float64)
-    for R in spin:                                                                           # rays exactly through projected vertices
+    for R in spin:                                                             # rays exactly through projected vertices
         mesh = make("capsule")
         turned = m.Mesh(mesh.vertices @ R.mT, mesh.faces)
         below = turned.vertices - torch.tensor([0, 0, 5.0])
@@ -280,7 +303,8 @@ def test_signed_distance_agrees_with_igl(name):
     truth = igl.signed_distance(x.numpy(), v, f, igl.SIGNED_DISTANCE_TYPE_PSEUDONORMAL)[0]
     for sign in ("winding", "parity"): np.testing.assert_allclose(m.signed_distance(mesh, x, sign), truth, atol=1e-9)
     torn = m.Mesh(mesh.vertices, mesh.faces[::2])
-    np.testing.assert_allclose(m.winding_number(torn, x), igl.winding_number(v, torn.faces.numpy(), x.numpy()), atol=1e-7)
+    np.testing.assert_allclose(m.winding_number(torn, x), igl.winding_number(v, torn.faces.numpy(), x.numpy()),
+                               atol=1e-7)
 
 
 @both
@@ -307,12 +331,15 @@ def test_files_go_there_and_back(tmp_path):
         for kind in (".ply", ".obj"):
             back = m.read_mesh(m.write_mesh(tmp_path/f"{name}{kind}", mesh), merge=False)
             assert torch.allclose(back.vertices, mesh.vertices, atol=1e-7) and torch.equal(back.faces, mesh.faces)
-            assert m.is_watertight(m.read_mesh(tmp_path/f"{name}{kind}")) and m.read_mesh(tmp_path/f"{name}{kind}", dtype=torch.float64).vertices.dtype == torch.float64
+            assert (m.is_watertight(m.read_mesh(tmp_path/f"{name}{kind}"))
+                    and m.read_mesh(tmp_path/f"{name}{kind}", dtype=torch.float64).vertices.dtype == torch.float64)
 
 
 def test_an_obj_with_seams_polygons_and_materials_is_one_closed_mesh(tmp_path):
-    (tmp_path/"box.obj").write_text("mtllib nowhere.mtl\n" + "".join(f"v {x} {y} {z}\n" for x in (0, 1) for y in (0, 1) for z in (0, 1)) + "vt 0 0\nvt 1 1\n"
-                                    + "usemtl a\nf 1/1 2/2 4/1 3/2\nf 5/2 7/1 8/2 6/1\nusemtl b\nf 1/2 5/2 6/1 2/1\nf 3 4 8 7\nf 1/1 3/1 7/2 5/2\nf 2 6 8 4\n")
+    (tmp_path/"box.obj").write_text("mtllib nowhere.mtl\n" + "".join(f"v {x} {y} {z}\n" for x in (0, 1) for y in (0, 1)
+                                                                     for z in (0, 1)) + "vt 0 0\nvt 1 1\n"
+                                    + "usemtl a\nf 1/1 2/2 4/1 3/2\nf 5/2 7/1 8/2 6/1\nusemtl b\nf 1/2 5/2 6/1 2/1\nf "
+                                      "3 4 8 7\nf 1/1 3/1 7/2 5/2\nf 2 6 8 4\n")
     mesh = m.read_mesh(tmp_path/"box.obj")
     assert m.is_watertight(mesh) and abs(m.volume(mesh).item()) == pytest.approx(1) and len(mesh.faces) == 12
 
@@ -329,8 +356,10 @@ BROKEN = {
     "no faces.ply": PLY.format(v=3, f=0) + TRIANGLE,
     "cut.ply": PLY.format(v=3, f=2)[:60],
     "word.ply": PLY.format(v="many", f=1) + TRIANGLE,
-    "empty.ply": "", "empty.obj": "", "text.obj": "v one two three\nf 1 2 3\n", "index.obj": "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n",
-    "points.obj": "v 0 0 0\nv 1 0 0\n", "nan.obj": "v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "binary.obj": "\x00\x01\x02\xff", "what.stl": "solid", "what": "",
+    "empty.ply": "", "empty.obj": "", "text.obj": "v one two three\nf 1 2 3\n",
+          "index.obj": "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n",
+    "points.obj": "v 0 0 0\nv 1 0 0\n", "nan.obj": "v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n",
+          "binary.obj": "\x00\x01\x02\xff", "what.stl": "solid", "what": "",
 }
 
 
@@ -353,13 +382,19 @@ def test_a_missing_and_an_oversized_file(tmp_path):
 
 
 @pytest.mark.parametrize("call", [
-    lambda: m.Mesh(torch.zeros(3, 2), torch.zeros(1, 3).long()), lambda: m.Mesh(torch.zeros(3, 3), torch.zeros(1, 3)), lambda: m.Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 3]])),
-    lambda: m.Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, -1]])), lambda: m.sample_surface(m.Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])), 5),
-    lambda: m.sample_surface(m.Mesh(torch.full((3, 3), torch.nan), torch.tensor([[0, 1, 2]])), 5), lambda: m.sample_surface(m.Mesh(torch.zeros(0, 3), torch.zeros(0, 3).long()), 5),
-    lambda: m.closest(make("ball"), torch.zeros(1, 3)), lambda: m.closest(make("ball"), torch.full((1, 3), torch.nan).double()),
-    lambda: m.closest(m.Mesh(torch.zeros(3, 3), torch.zeros(0, 3).long()), torch.zeros(1, 3)), lambda: m.inside(make("ball"), torch.zeros(1, 3).double(), "magic"),
+    lambda: m.Mesh(torch.zeros(3, 2), torch.zeros(1, 3).long()), lambda: m.Mesh(torch.zeros(3, 3), torch.zeros(1, 3)),
+                                  lambda: m.Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 3]])),
+    lambda: m.Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, -1]])),
+                                  lambda: m.sample_surface(m.Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])), 5),
+    lambda: m.sample_surface(m.Mesh(torch.full((3, 3), torch.nan), torch.tensor([[0, 1, 2]])), 5),
+                                  lambda: m.sample_surface(m.Mesh(torch.zeros(0, 3), torch.zeros(0, 3).long()), 5),
+    lambda: m.closest(make("ball"), torch.zeros(1, 3)),
+                                  lambda: m.closest(make("ball"), torch.full((1, 3), torch.nan).double()),
+    lambda: m.closest(m.Mesh(torch.zeros(3, 3), torch.zeros(0, 3).long()), torch.zeros(1, 3)),
+                                  lambda: m.inside(make("ball"), torch.zeros(1, 3).double(), "magic"),
     lambda: m.inside(m.Mesh(make("ball").vertices, make("ball").faces[1:]), torch.zeros(1, 3).double(), "parity"),
-    lambda: m.closest(m.Mesh(torch.zeros(2, 3, 3), torch.tensor([[0, 1, 2]])), torch.zeros(1, 3)), lambda: m.write_mesh("ball.stl", make("ball"))])
+    lambda: m.closest(m.Mesh(torch.zeros(2, 3, 3), torch.tensor([[0, 1, 2]])), torch.zeros(1, 3)),
+                                  lambda: m.write_mesh("ball.stl", make("ball"))])
 def test_what_does_not_fit_is_named(call):
     with pytest.raises(PaperKitError, match="expected"):
         call()
@@ -369,9 +404,12 @@ def test_importing_and_distances_need_torch_and_numpy_alone():
     import subprocess, sys
     blocked = ["scipy", "trimesh", "numba", "skimage", "matplotlib", "jaxtyping"]
     code = (f"import sys\nfor n in {blocked}: sys.modules[n] = None\n"
-            "import torch, importlib.util as u; real = u.find_spec; u.find_spec = lambda n, *a: None if n in ('numba', 'scipy') else real(n, *a)\n"
+            "import torch, importlib.util as u; real = u.find_spec; u.find_spec = lambda n, *a: None if n in ('numba', "
+            "'scipy') else real(n, *a)\n"
             "from paper_kit.kit.mesh import *\n"
-            "t = Mesh(torch.tensor([[0., 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))\n"
-            "print(signed_distance(t, torch.tensor([[0.1, 0.1, 0.05], [0., 0, 2.]])).tolist(), is_watertight(t), genus(t), len(sample_surface(t, 5).points))")
+            "t = Mesh(torch.tensor([[0., 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), torch.tensor([[0, 2, 1], [0, 1, 3], "
+            "[0, 3, 2], [1, 2, 3]]))\n"
+            "print(signed_distance(t, torch.tensor([[0.1, 0.1, 0.05], [0., 0, 2.]])).tolist(), is_watertight(t), "
+            "genus(t), len(sample_surface(t, 5).points))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "True 0 5" in done.stdout and "[-0.05" in done.stdout, done.stdout + done.stderr

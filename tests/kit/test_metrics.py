@@ -26,7 +26,8 @@ def test_chamfer_agrees_with_all_distances(dtype):
     assert found.shape == (2, 3) and found.dtype == dtype
     for i, j in itertools.product(range(2), range(3)):
         d = cdist(a[i, j].double(), b[i, j].double(), "sqeuclidean")
-        np.testing.assert_allclose(found[i, j], d.min(1).mean() + d.min(0).mean(), rtol=1e-5 if dtype == torch.float32 else 1e-12)
+        np.testing.assert_allclose(found[i, j], d.min(1).mean() + d.min(0).mean(),
+                                   rtol=1e-5 if dtype == torch.float32 else 1e-12)
     np.testing.assert_allclose(found, k.chamfer(b, a))
     assert (k.chamfer(a, a) == 0).all()
     np.testing.assert_allclose(k.chamfer(3*a, 3*b), 9*found, rtol=1e-5)
@@ -43,7 +44,8 @@ def test_chamfer_gradient_is_that_of_the_matrix_version():
 @both
 def test_earth_movers_is_the_best_permutation(dtype):
     a, b = cloud(3, 6, 3, dtype=dtype), cloud(3, 6, 3, seed=1, dtype=dtype)
-    truth = [min(np.mean([d[i, p[i]] for i in range(6)]) for p in itertools.permutations(range(6))) for d in (cdist(x.double(), y.double()) for x, y in zip(a, b))]
+    truth = [min(np.mean([d[i, p[i]] for i in range(6)]) for p in itertools.permutations(range(6)))
+             for d in (cdist(x.double(), y.double()) for x, y in zip(a, b))]
     found = k.earth_movers(a, b)
     np.testing.assert_allclose(found, truth, rtol=1e-5)
     assert found.dtype == dtype and k.earth_movers(a[0], b[0]).shape == ()
@@ -55,7 +57,8 @@ def test_earth_movers_is_the_best_permutation(dtype):
 
 
 def test_earth_movers_gradient():
-    assert torch.autograd.gradcheck(k.earth_movers, (cloud(2, 8, 3).requires_grad_(), cloud(2, 8, 3, seed=1).requires_grad_()))
+    assert torch.autograd.gradcheck(k.earth_movers,
+                                    (cloud(2, 8, 3).requires_grad_(), cloud(2, 8, 3, seed=1).requires_grad_()))
 
 
 @both
@@ -81,7 +84,8 @@ def test_accuracy_is_the_smallest_distance_that_holds_nine_tenths():
 
 def test_points_and_mesh_as_truth_agree():
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=3))
-    x, dense = cloud(200, 3, dtype=torch.float32), sample_surface(ball, 200_000, torch.Generator().manual_seed(0)).points
+    x, dense = (cloud(200, 3, dtype=torch.float32),
+                sample_surface(ball, 200_000, torch.Generator().manual_seed(0)).points)
     assert abs(k.mesh_accuracy(x, ball) - k.mesh_accuracy(x, dense)) < 1e-3
 
 
@@ -106,7 +110,8 @@ def test_normal_consistency(dtype):
         x, y = unit(n[i].double(), dim=-1).numpy(), unit(m[i].double(), dim=-1).numpy()
         one, two = (x*y[d.argmin(1)]).sum(1), (y*x[d.argmin(0)]).sum(1)
         np.testing.assert_allclose(found[i], (one.mean() + two.mean())/2, atol=1e-6)
-        np.testing.assert_allclose(k.normal_consistency(a, n, b, m, absolute=True)[i], (abs(one).mean() + abs(two).mean())/2, atol=1e-6)
+        np.testing.assert_allclose(k.normal_consistency(a, n, b, m, absolute=True)[i],
+                                   (abs(one).mean() + abs(two).mean())/2, atol=1e-6)
         np.testing.assert_allclose(k.normal_consistency(a, n, b, m, both=False)[i], one.mean(), atol=1e-6)
     np.testing.assert_allclose(k.normal_consistency(a, n, a, -n), -1, atol=1e-6)
     assert k.normal_consistency(a, torch.zeros_like(n), b, m).tolist() == [0, 0]
@@ -116,7 +121,8 @@ def test_iou_of_shifted_boxes():
     box = from_trimesh(trimesh.creation.box((1, 1, 1)))
     moved = Mesh(box.vertices + torch.tensor([0.5, 0, 0]), box.faces)
     found = k.volumetric_iou(box, moved, 200_000, torch.Generator().manual_seed(0))
-    assert abs(found.item() - 1/3) < 0.005 and k.volumetric_iou(box, box, 1000, torch.Generator().manual_seed(0)).item() == 1
+    assert abs(found.item() - 1/3) < 0.005 and k.volumetric_iou(box, box, 1000,
+                                                                torch.Generator().manual_seed(0)).item() == 1
     assert torch.equal(found, k.volumetric_iou(box, moved, 200_000, torch.Generator().manual_seed(0)))
     a = torch.tensor([[True, True, False], [False, False, False]])
     b = torch.tensor([[True, False, True], [False, False, False]])
@@ -124,10 +130,16 @@ def test_iou_of_shifted_boxes():
 
 
 @pytest.mark.parametrize("call", [
-    lambda: k.chamfer(torch.zeros(0, 3), torch.zeros(2, 3)), lambda: k.chamfer(torch.zeros(2, 3), torch.zeros(0, 3)), lambda: k.chamfer(torch.full((1, 3), math.nan), torch.zeros(1, 3)),
-    lambda: k.earth_movers(torch.zeros(2, 3), torch.zeros(3, 3)), lambda: k.earth_movers(torch.zeros(0, 3), torch.zeros(0, 3)), lambda: k.earth_movers(torch.full((1, 3), math.nan), torch.zeros(1, 3)),
-    lambda: k.mesh_accuracy(torch.zeros(0, 3), torch.zeros(1, 3)), lambda: k.mesh_accuracy(torch.zeros(1, 3), torch.zeros(1, 3), 1.5), lambda: k.mesh_completion(torch.zeros(0, 3), torch.zeros(1, 3)),
-    lambda: k.mesh_accuracy(torch.zeros(2, 3), Mesh(torch.zeros(3, 3), torch.zeros(0, 3).long())), lambda: k.intersection_over_union(torch.zeros(3), torch.zeros(3))])
+    lambda: k.chamfer(torch.zeros(0, 3), torch.zeros(2, 3)), lambda: k.chamfer(torch.zeros(2, 3), torch.zeros(0, 3)),
+                                  lambda: k.chamfer(torch.full((1, 3), math.nan), torch.zeros(1, 3)),
+    lambda: k.earth_movers(torch.zeros(2, 3), torch.zeros(3, 3)),
+                                  lambda: k.earth_movers(torch.zeros(0, 3), torch.zeros(0, 3)),
+                                  lambda: k.earth_movers(torch.full((1, 3), math.nan), torch.zeros(1, 3)),
+    lambda: k.mesh_accuracy(torch.zeros(0, 3), torch.zeros(1, 3)),
+                                  lambda: k.mesh_accuracy(torch.zeros(1, 3), torch.zeros(1, 3), 1.5),
+                                  lambda: k.mesh_completion(torch.zeros(0, 3), torch.zeros(1, 3)),
+    lambda: k.mesh_accuracy(torch.zeros(2, 3), Mesh(torch.zeros(3, 3), torch.zeros(0, 3).long())),
+                                  lambda: k.intersection_over_union(torch.zeros(3), torch.zeros(3))])
 def test_what_does_not_fit_is_named(call):
     with pytest.raises(PaperKitError, match="expected"):
         call()
@@ -137,8 +149,10 @@ def test_importing_needs_torch_and_numpy_alone():
     import subprocess, sys
     blocked = ["scipy", "trimesh", "numba", "skimage", "matplotlib", "jaxtyping"]
     code = (f"import sys\nfor n in {blocked}: sys.modules[n] = None\n"
-            "import torch, importlib.util as u; real = u.find_spec; u.find_spec = lambda n, *a: None if n in ('numba', 'scipy') else real(n, *a)\n"
+            "import torch, importlib.util as u; real = u.find_spec; u.find_spec = lambda n, *a: None if n in ('numba', "
+            "'scipy') else real(n, *a)\n"
             "import paper_kit.kit.voxels as v; from paper_kit.kit.metrics import chamfer\n"
-            "print(chamfer(torch.zeros(1, 3), torch.ones(2, 3)).item(), len(v.marching_tetrahedra(v.grid_points(8).norm(dim=-1) - 0.5).faces) > 0)")
+            "print(chamfer(torch.zeros(1, 3), torch.ones(2, 3)).item(), "
+            "len(v.marching_tetrahedra(v.grid_points(8).norm(dim=-1) - 0.5).faces) > 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip() == "6.0 True", done.stderr

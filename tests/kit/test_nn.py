@@ -7,27 +7,32 @@ from torch.nn import functional as F
 
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.nn import (CoordinateMLP, FourierFeatures, FrozenBatchNorm, Pointwise, PointwiseTranspose, Residual,
-                              ResNet, Sine, UNet, from_old_weight_norm, load_strict, nonlinearity, parameter_bytes, parameter_count, seeded, to_old_weight_norm)
+                              ResNet, Sine, UNet, from_old_weight_norm, load_strict, nonlinearity, parameter_bytes,
+                              parameter_count, seeded, to_old_weight_norm)
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
-# torchvision's state dicts as facts: what is in front, and for each block its convolutions as (name, outputs, inputs, size).
+# torchvision's state dicts as facts: what is in front, and for each block its convolutions as (name, outputs, inputs,
+# size).
 def norm_facts(name, channels):
     return [(f"{name}.{part}", () if part == "num_batches_tracked" else (channels,)) for part in BATCH_NORM]
 
 
 def facts(blocks, convolutions, classes=1000, channels=3):
-    "Names and shapes in torchvision's order. `convolutions(level, inputs)` lists those of one block; `blocks` counts the blocks of each level."
+    """Names and shapes in torchvision's order. `convolutions(level, inputs)` lists those of one block; `blocks` counts
+    the blocks of each level."""
     rows = [("conv1.weight", (64, channels, 7, 7)), *norm_facts("bn1", 64)]
     inputs = 64
     for level, count in enumerate(blocks, 1):
         for i in range(count):
             kernels = convolutions(level, inputs)
             for k, (outputs, fed, size) in enumerate(kernels, 1):
-                rows += [(f"layer{level}.{i}.conv{k}.weight", (outputs, fed, size, size)), *norm_facts(f"layer{level}.{i}.bn{k}", outputs)]
+                rows += [(f"layer{level}.{i}.conv{k}.weight", (outputs, fed, size, size)),
+                         *norm_facts(f"layer{level}.{i}.bn{k}", outputs)]
             if i == 0 and (level > 1 or outputs != inputs):
-                rows += [(f"layer{level}.0.downsample.0.weight", (outputs, inputs, 1, 1)), *norm_facts(f"layer{level}.0.downsample.1", outputs)]
+                rows += [(f"layer{level}.0.downsample.0.weight", (outputs, inputs, 1, 1)),
+                         *norm_facts(f"layer{level}.0.downsample.1", outputs)]
             inputs = outputs
     return rows + [("fc.weight", (classes, inputs)), ("fc.bias", (classes,))]
 
@@ -43,7 +48,8 @@ def bottleneck(level, inputs):
 
 
 @pytest.mark.parametrize("layers, blocks, kind, count, names", [
-    (18, (2, 2, 2, 2), basic, 11_689_512, 122), (34, (3, 4, 6, 3), basic, 21_797_672, 218), (50, (3, 4, 6, 3), bottleneck, 25_557_032, 320)])
+    (18, (2, 2, 2, 2), basic, 11_689_512, 122), (34, (3, 4, 6, 3), basic, 21_797_672, 218),
+                                                                (50, (3, 4, 6, 3), bottleneck, 25_557_032, 320)])
 def test_resnets_have_torchvisions_names_shapes_and_counts(layers, blocks, kind, count, names):
     with torch.device("meta"):
         net, frozen = ResNet(layers), ResNet(layers, frozen_norm=True)
@@ -57,8 +63,10 @@ def test_resnets_have_torchvisions_names_shapes_and_counts(layers, blocks, kind,
 def test_some_names_and_shapes_written_out():
     with torch.device("meta"):
         state = {n: tuple(t.shape) for n, t in ResNet(50).state_dict().items()}
-    assert state["layer1.0.downsample.0.weight"] == (256, 64, 1, 1) and state["layer3.0.conv1.weight"] == (256, 512, 1, 1)
-    assert state["layer3.5.bn3.num_batches_tracked"] == () and state["layer4.2.conv2.weight"] == (512, 512, 3, 3) and state["fc.weight"] == (1000, 2048)
+    assert (state["layer1.0.downsample.0.weight"] == (256, 64, 1, 1)
+            and state["layer3.0.conv1.weight"] == (256, 512, 1, 1))
+    assert (state["layer3.5.bn3.num_batches_tracked"] == () and state["layer4.2.conv2.weight"] == (512, 512, 3, 3)
+            and state["fc.weight"] == (1000, 2048))
     assert "layer1.1.downsample.0.weight" not in state and "layer3.6.conv1.weight" not in state
 
 
@@ -93,7 +101,8 @@ def test_a_residual_block_against_one_by_hand(wide, stride, inputs, training, dt
     with seeded(0):
         block = random_norms(Residual(inputs, 16, stride, wide, nn.BatchNorm2d)).to(dtype).train(training)
         x = torch.randn(2, inputs, 9, 6, dtype=dtype)
-    expected = by_hand({n: t.clone() for n, t in block.state_dict().items()}, "", x, (1, stride, 1) if wide else (stride, 1), training)
+    expected = by_hand({n: t.clone() for n, t in block.state_dict().items()}, "", x, (1, stride, 1) if wide
+                       else (stride, 1), training)
     assert block(x).dtype == dtype
     torch.testing.assert_close(block(x), expected)
 
@@ -124,7 +133,8 @@ def test_a_whole_resnet_against_one_by_hand(layers):
 def test_a_resnet_without_classifier_with_other_channels():
     net = ResNet(18, channels=5, classes=None)
     assert net.conv1.weight.shape[1] == 5 and not [n for n in net.state_dict() if n.startswith("fc")]
-    assert [tuple(f.shape) for f in net(torch.zeros(1, 5, 64, 64))] == [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2)]
+    assert [tuple(f.shape) for f in net(torch.zeros(1, 5, 64, 64))] == [(1, 64, 16, 16), (1, 128, 8, 8),
+                                                                        (1, 256, 4, 4), (1, 512, 2, 2)]
     assert ResNet(18, classes=3)(torch.zeros(2, 3, 33, 33)).shape == (2, 3)
     with pytest.raises(PaperKitError, match="101"):
         ResNet(101)
@@ -142,7 +152,8 @@ def test_strided_pointwise_convolutions_are_pytorchs(size, stride, bias, layout)
     for ours, theirs, expected in (
             (there, plain, lambda x, s: F.conv2d(x, s["weight"], s.get("bias"), stride)),
             (back, transposed, lambda x, s: F.conv_transpose2d(x, s["weight"], s.get("bias"), stride, 0, stride - 1))):
-        assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n, t in theirs.state_dict().items()}
+        assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n,
+                                                                      t in theirs.state_dict().items()}
         assert all(torch.equal(t, theirs.state_dict()[n]) for n, t in ours.state_dict().items())
         ours, a, b = ours.double(), x.clone().requires_grad_(), x.clone().requires_grad_()
         state = {n: p.detach().clone().requires_grad_() for n, p in ours.named_parameters()}
@@ -157,7 +168,8 @@ def test_strided_pointwise_convolutions_are_pytorchs(size, stride, bias, layout)
 def test_released_weights_load_into_strided_pointwise_convolutions():
     released = {"weight": torch.randn(6, 4, 1, 1), "bias": torch.randn(6)}
     assert torch.equal(load_strict(Pointwise(4, 6, 2), released).weight, released["weight"])
-    assert torch.equal(load_strict(PointwiseTranspose(6, 4, 2), {"weight": released["weight"], "bias": torch.zeros(4)}).weight, released["weight"])
+    assert torch.equal(load_strict(PointwiseTranspose(6, 4, 2),
+                                   {"weight": released["weight"], "bias": torch.zeros(4)}).weight, released["weight"])
 
 
 def test_the_layout_stays_through_pointwise_convolutions():
@@ -168,13 +180,16 @@ def test_the_layout_stays_through_pointwise_convolutions():
 
 def test_frozen_norm_does_not_move_and_lets_gradients_through():
     with seeded(0):
-        norm, x = random_norms(nn.Sequential(FrozenBatchNorm(4))).train()[0], torch.randn(3, 4, 5, 5, requires_grad=True)
+        norm, x = (random_norms(nn.Sequential(FrozenBatchNorm(4))).train()[0],
+                   torch.randn(3, 4, 5, 5, requires_grad=True))
     before = {n: t.clone() for n, t in norm.state_dict().items()}
     shape = (1, 4, 1, 1)
-    expected = (x - norm.running_mean.view(shape)) / (norm.running_var.view(shape) + 1e-5).sqrt() * norm.weight.view(shape) + norm.bias.view(shape)
+    expected = ((x - norm.running_mean.view(shape)) / (norm.running_var.view(shape) + 1e-5).sqrt()
+                * norm.weight.view(shape) + norm.bias.view(shape))
     torch.testing.assert_close(norm(x), expected)
     norm(x).square().sum().backward()
-    assert norm.weight.grad is None and x.grad.abs().sum() > 0 and all(torch.equal(before[n], t) for n, t in norm.state_dict().items())
+    assert norm.weight.grad is None and x.grad.abs().sum() > 0 and all(torch.equal(before[n], t) for n,
+                                                                       t in norm.state_dict().items())
     net = ResNet(18, classes=None, frozen_norm=True).train()
     before = {n: t.clone() for n, t in net.state_dict().items() if "bn" in n}
     net(torch.randn(1, 3, 32, 32))[-1].sum().backward()
@@ -207,15 +222,18 @@ def test_seeded_leaves_no_trace():
 
 
 def deepsdf(**options):
-    return CoordinateMLP(latent=256, width=512, depth=8, skips=(4,), weight_norm=True, **{"dropout": 0.2, "output": "tanh"} | options)
+    return CoordinateMLP(latent=256, width=512, depth=8, skips=(4,), weight_norm=True,
+                         **{"dropout": 0.2, "output": "tanh"} | options)
 
 
 def test_deepsdfs_decoder_has_the_size_and_names_of_the_release():
     net = deepsdf()
-    assert parameter_count(net, folded=True) == 1_839_358 and parameter_count(net) == 1_843_195 and parameter_bytes(net) == 4 * 1_843_195
+    assert (parameter_count(net, folded=True) == 1_839_358 and parameter_count(net) == 1_843_195
+            and parameter_bytes(net) == 4 * 1_843_195)
     shapes = {n: tuple(t.shape) for n, t in to_old_weight_norm(net.state_dict()).items()}
     rows = {0: (512, 259), 3: (253, 512)} | {i: (512, 512) for i in (1, 2, 4, 5, 6, 7)}
-    expected = {f"lin{i}.weight_v": s for i, s in rows.items()} | {f"lin{i}.weight_g": (s[0], 1) for i, s in rows.items()}
+    expected = {f"lin{i}.weight_v": s for i, s in rows.items()} | {f"lin{i}.weight_g": (s[0], 1) for i,
+                                                                   s in rows.items()}
     expected |= {f"lin{i}.bias": (s[0],) for i, s in rows.items()} | {"lin8.weight": (1, 512), "lin8.bias": (1,)}
     assert shapes == expected
 
@@ -240,7 +258,8 @@ def test_a_checkpoint_of_old_weight_norm_gives_the_same_function(recwarn):
             nn.init.uniform_(layer.weight_g, 0.5, 2.0)
         x, code = torch.randn(6, 3), torch.randn(8)
     state = {f"lin{i}.{n}": t for i, layer in enumerate(layers) for n, t in layer.state_dict().items()}
-    net = load_strict(CoordinateMLP(latent=8, width=20, depth=3, skips=(2,), weight_norm=True, output="tanh"), from_old_weight_norm(state))
+    net = load_strict(CoordinateMLP(latent=8, width=20, depth=3, skips=(2,), weight_norm=True, output="tanh"),
+                      from_old_weight_norm(state))
     entry = torch.cat([code.expand(6, -1), x], 1)
     h = layers[1](layers[0](entry).relu()).relu()
     expected = layers[3](layers[2](torch.cat([h, entry], 1)).relu()).tanh()
@@ -249,10 +268,12 @@ def test_a_checkpoint_of_old_weight_norm_gives_the_same_function(recwarn):
     torch.testing.assert_close(net.lin0.weight, g * v / v.norm(dim=1, keepdim=True))
 
 
-@pytest.mark.parametrize("skip, inputs, rows", [("shrink", [5, 32, 32, 32, 32], [32, 27, 27, 32, 2]), ("grow", [5, 32, 37, 37, 32], [32, 32, 32, 32, 2])])
+@pytest.mark.parametrize("skip, inputs, rows", [("shrink", [5, 32, 32, 32, 32], [32, 27, 27, 32, 2]),
+                                                ("grow", [5, 32, 37, 37, 32], [32, 32, 32, 32, 2])])
 def test_both_conventions_of_the_skip_by_hand(skip, inputs, rows):
     with seeded(3):
-        net, x = CoordinateMLP(5, 2, width=32, depth=4, skips=(2, 3), skip=skip, activation="softplus", sharpness=100.0), torch.randn(7, 5)
+        net, x = CoordinateMLP(5, 2, width=32, depth=4, skips=(2, 3), skip=skip, activation="softplus",
+                               sharpness=100.0), torch.randn(7, 5)
     assert [tuple(getattr(net, f"lin{i}").weight.shape) for i in range(5)] == list(zip(rows, inputs))
     h = x
     for i in range(5):
@@ -276,14 +297,17 @@ def test_codes_by_shape_one_for_all_and_point_by_point():
             bad()
 
 
-@pytest.mark.parametrize("options", [{"skips": (4,)}, {"skips": (0,)}, {"skips": (1,), "width": 3}, {"skips": (1,), "skip": "both"}, {"activation": "swoosh"}])
+@pytest.mark.parametrize("options", [{"skips": (4,)}, {"skips": (0,)}, {"skips": (1,), "width": 3},
+                                     {"skips": (1,), "skip": "both"}, {"activation": "swoosh"}])
 def test_networks_that_cannot_be(options):
     with pytest.raises(PaperKitError):
         CoordinateMLP(**{"depth": 3, "width": 16} | options)
 
 
-@pytest.mark.parametrize("options", [{"activation": "softplus", "sharpness": 10.0}, {"activation": "sine", "sharpness": 3.0}, {"activation": "tanh"},
-                                     {"activation": "softplus", "weight_norm": True, "skips": (1,), "width": 12}, {"activation": torch.sigmoid, "output": "sigmoid"}])
+@pytest.mark.parametrize("options", [{"activation": "softplus", "sharpness": 10.0},
+                                     {"activation": "sine", "sharpness": 3.0}, {"activation": "tanh"},
+                                     {"activation": "softplus", "weight_norm": True, "skips": (1,), "width": 12},
+                                     {"activation": torch.sigmoid, "output": "sigmoid"}])
 def test_gradients_and_second_derivatives(options):
     with seeded(4):
         net = CoordinateMLP(3, 2, **{"width": 6, "depth": 2, "fourier": FourierFeatures(3, 1)} | options).double()
@@ -311,7 +335,8 @@ def test_initial_weights_of_sine_networks():
 def test_fourier_features_against_the_formulas():
     x = torch.tensor([[0.1, -0.7, 0.3]])
     octaves = FourierFeatures(3, 4)
-    expected = torch.cat([x] + [torch.sin(2**k * math.pi * x) for k in range(4)] + [torch.cos(2**k * math.pi * x) for k in range(4)], 1)
+    expected = torch.cat([x] + [torch.sin(2**k * math.pi * x) for k in range(4)]
+                         + [torch.cos(2**k * math.pi * x) for k in range(4)], 1)
     assert octaves.outputs == 27
     torch.testing.assert_close(octaves(x), expected, atol=1e-5, rtol=1e-5)
     draw = lambda: FourierFeatures(3, 500, scale=2.0, include=False, generator=torch.Generator().manual_seed(1))
@@ -329,13 +354,15 @@ def test_fourier_features_keep_their_phase_under_autocast():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_the_dtype_follows(dtype):
-    for net, x in ((CoordinateMLP(3, width=8, depth=2, fourier=FourierFeatures(3, 2)), torch.rand(4, 3)), (UNet(1, 1, width=4, depth=1), torch.rand(2, 1, 4, 4)),
+    for net, x in ((CoordinateMLP(3, width=8, depth=2, fourier=FourierFeatures(3, 2)), torch.rand(4, 3)),
+                   (UNet(1, 1, width=4, depth=1), torch.rand(2, 1, 4, 4)),
                    (ResNet(18, classes=2), torch.rand(2, 3, 32, 32))):
         assert net.to(dtype)(x.to(dtype)).dtype == dtype
 
 
 def test_the_device_follows():
-    for make, x in ((lambda: deepsdf(fourier=FourierFeatures(3, 2)), (torch.rand(4, 3), torch.rand(256))), (lambda: UNet(1, 1, width=4), (torch.rand(2, 1, 32, 32),)),
+    for make, x in ((lambda: deepsdf(fourier=FourierFeatures(3, 2)), (torch.rand(4, 3), torch.rand(256))),
+                    (lambda: UNet(1, 1, width=4), (torch.rand(2, 1, 32, 32),)),
                     (lambda: ResNet(50, frozen_norm=True), (torch.rand(2, 3, 32, 32),))):
         assert make().to("meta")(*[t.to("meta") for t in x]).device.type == "meta"
 
@@ -364,20 +391,27 @@ def test_u_nets_keep_the_size_and_pass_gradients(norm, dimensions, size):
 
 def test_u_net_counts_and_widths():
     with torch.device("meta"):
-        assert parameter_count(UNet(3, 2, width=64)) == 31_037_698  # the usual padded 2D U-Net with transposed convolutions and batch norm
+        # the usual padded 2D U-Net with transposed convolutions and batch norm
+        assert parameter_count(UNet(3, 2, width=64)) == 31_037_698
         assert UNet(1, 1, width=(4, 6, 10), depth=2).widths == [4, 6, 10]
 
 
 @pytest.mark.parametrize("net, shape, said", [
-    (UNet(1, 1, width=2, depth=3), (1, 1, 20, 24), "multiple of 8"), (UNet(1, 1, width=2, depth=3), (1, 1, 0, 8), "multiple of 8"),
-    (UNet(1, 1, width=2, depth=2), (1, 2, 8, 8), r"found: \[1, 2, 8, 8\]"), (UNet(1, 1, dimensions=3, width=2, depth=1), (1, 1, 8, 8), "size, size, size"),
-    (UNet(1, 1, dimensions=3, width=2, depth=1), (1, 1, 8, 8, 7), "multiple of 2"), (UNet(1, 1, width=2, depth=2, norm="instance"), (1, 1, 4, 4), "instance norm")])
+    (UNet(1, 1, width=2, depth=3), (1, 1, 20, 24), "multiple of 8"),
+                                              (UNet(1, 1, width=2, depth=3), (1, 1, 0, 8), "multiple of 8"),
+    (UNet(1, 1, width=2, depth=2), (1, 2, 8, 8), r"found: \[1, 2, 8, 8\]"),
+                                              (UNet(1, 1, dimensions=3, width=2, depth=1), (1, 1, 8, 8),
+                                               "size, size, size"),
+    (UNet(1, 1, dimensions=3, width=2, depth=1), (1, 1, 8, 8, 7), "multiple of 2"),
+                                              (UNet(1, 1, width=2, depth=2, norm="instance"), (1, 1, 4, 4),
+                                               "instance norm")])
 def test_sizes_that_do_not_fit_are_named(net, shape, said):
     with pytest.raises(PaperKitError, match=said):
         net(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("options", [{"dimensions": 1}, {"width": (2, 4), "depth": 2}, {"norm": "layer"}, {"activation": "swoosh"}])
+@pytest.mark.parametrize("options", [{"dimensions": 1}, {"width": (2, 4), "depth": 2}, {"norm": "layer"},
+                                     {"activation": "swoosh"}])
 def test_u_nets_that_cannot_be(options):
     with pytest.raises(PaperKitError):
         UNet(1, 1, **options)
@@ -398,6 +432,21 @@ def test_counting_shared_frozen_and_parametrised():
 
 def test_nonlinearities_against_their_formulas():
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)
-    for name, expected in {"relu": x.clamp_min(0), "softplus": (1 + x.exp()).log(), "sine": (30 * x).sin(), "none": x, None: x, "tanh": x.tanh(),
+    for name, expected in {"relu": x.clamp_min(0), "softplus": (1 + x.exp()).log(), "sine": (30 * x).sin(), "none": x,
+                           None: x, "tanh": x.tanh(),
                            "sigmoid": 1 / (1 + (-x).exp())}.items():
         torch.testing.assert_close(nonlinearity(name)(x), expected)
+
+
+def test_numpy_scalars_in_a_checkpoint_are_read_and_code_is_not(tmp_path):
+    import numpy as np
+
+    from paper_kit.kit.nn import read_weights
+    torch.save({"model": {"w": torch.ones(2)}, "it": np.int64(3), "best": np.float64(0.5)}, tmp_path/"a.pt")
+    found = read_weights(tmp_path/"a.pt")
+    assert found["best"] == 0.5 and found["it"] == 3 and torch.equal(found["model"]["w"], torch.ones(2))
+
+    class Harm:
+        def __reduce__(self): return print, ("run",)
+    torch.save({"model": Harm()}, tmp_path/"b.pt")
+    with pytest.raises(PaperKitError, match="cannot be read"): read_weights(tmp_path/"b.pt")

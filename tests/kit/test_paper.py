@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from paper_kit.kit import paper as kit
@@ -71,38 +70,44 @@ def test_broken_yaml_a_bomb_and_a_missing_file(tmp_path):
 
 
 def test_every_manifest_of_the_project_is_valid_and_matches_the_catalogue(root):
-    from paper_kit.kit.workflow import catalogue
+    from paper_kit.kit.records import catalogue
     listed = {p["slug"]: p for p in catalogue(root)["papers"]}
     assert len(listed) == 48
     for path in sorted((root/"data/papers").glob("*.yaml")):
         manifest = load_manifest(path)
         if path.stem in listed:
-            assert {k: manifest[k] for k in ("title", "venue", "wing")} == {k: listed[path.stem][k] for k in ("title", "venue", "wing")}
+            assert {k: manifest[k] for k in ("title", "venue", "wing")} == {k: listed[path.stem][k]
+                                                                            for k in ("title", "venue", "wing")}
 
 
 def test_the_table_groups_bolds_and_escapes():
-    html = table_html("T <1>", [("reported", ["m", "e"], [["a", 0.5], ["b", 0.25]]), ("ours", ["m", "e"], [["b", 0.4], ["c", 0.3], ["d", None]])], "lower", "n&n")
+    html = table_html("T <1>", [("reported", ["m", "e"], [["a", 0.5], ["b", 0.25]]),
+                                ("ours", ["m", "e"], [["b", 0.4], ["c", 0.3], ["d", None]])], "lower", "n&n")
     assert "T &lt;1&gt;" in html and "n&amp;n" in html
     rows = html.split("<tbody>")[1].split("</tr>")
     assert [r.count("<td") + r.count("<th") for r in rows[:4]] == [3] * 4
-    assert "<strong>0.25</strong>" in rows[1] and "<strong>0.4</strong>" not in html and "<strong>0.3</strong>" in rows[2] and "–" in rows[3]
+    assert ("<strong>0.25</strong>" in rows[1] and "<strong>0.4</strong>" not in html
+            and "<strong>0.3</strong>" in rows[2] and "–" in rows[3])
     assert "<strong>0.4</strong>" in table_html("T", [("o", ["m", "e"], [["b", 0.4], ["c", 0.3]])], {"e": "higher"})
     assert "<strong>0" not in table_html("T", [("o", ["m", "e"], [["b", 0.4], ["c", 0.3]])])
 
 
 def test_numbers_are_written_as_people_write_them():
-    assert [number_text(v) for v in (0.084, 1839358, 1.5e-7, 0.0, None, float("nan"), "a<b", np.float32(0.5), np.int64(3), True)] == \
+    assert [number_text(v) for v in (0.084, 1839358, 1.5e-7, 0.0, None, float("nan"), "a<b", np.float32(0.5),
+                                     np.int64(3), True)] == \
         ["0.084", "1,839,358", "1.50e-07", "0", "–", "–", "a<b", "0.5", "3", "True"]
 
 
 def test_what_reaches_what():
-    assert reaches("cpu", "world", "smoke") and not reaches("cpu", "world", "gpu") and not reaches("gpu", "world", "real-data") and reaches("smoke", "real:x@1", "real-data")
+    assert (reaches("cpu", "world", "smoke") and not reaches("cpu", "world", "gpu")
+            and not reaches("gpu", "world", "real-data") and reaches("smoke", "real:x@1", "real-data"))
 
 
 def deliver(paper, seeds=3):
     paper.table("Table 1", pd.DataFrame({"method": ["theirs", "ours"], "error": np.float32([0.4, 0.2])}))
     paper.figure("Figure 1", np.random.default_rng(0).random((20, 30, 3)))
-    paper.claim("C1", values={"ours": [0.2, 0.21, 0.19][:seeds], "theirs": [0.4, 0.42, 0.39][:seeds]}, test=less("ours", "theirs"))
+    paper.claim("C1", values={"ours": [0.2, 0.21, 0.19][:seeds], "theirs": [0.4, 0.42, 0.39][:seeds]},
+                test=less("ours", "theirs"))
     paper.claim("C2", values={"error": 1e-3}, test=below("error", 1e-6, exact=True), why="too coarse")
 
 
@@ -114,11 +119,14 @@ def test_a_whole_run_leaves_a_valid_record(demo):
     assert (record["slug"], record["profile"], record["seed"], record["data"]) == ("demo", "cpu", 3, "world")
     assert record["claims"]["C1"]["verdict"] == "holds" and record["judged"] == engine_version
     failed = record["claims"]["C2"]
-    assert {k: failed[k] for k in ("verdict", "measured", "values", "why")} == {"verdict": "fails", "measured": "error < 1e-06: 0.001.",
-                                                                               "values": {"error": 0.001}, "why": "too coarse"}
+    assert {k: failed[k] for k in ("verdict", "measured", "values", "why")} == {"verdict": "fails",
+                                                                                "measured": "error < 1e-06: 0.001.",
+                                                                               "values": {"error": 0.001},
+                                                                                "why": "too coarse"}
     assert record["claims"]["C1"]["rows"][0]["condition"] == "ours < theirs" and "small" not in failed
     assert record["tables"]["Table 1"]["rows"][1] == ["ours", pytest.approx(0.2)]
-    assert set(record["files"]) == {"table-1.csv", "figure-1.webp"} and record["peak_mb"] > 10 and record["threads"] >= 1
+    assert (set(record["files"]) == {"table-1.csv", "figure-1.webp"} and record["peak_mb"] > 10
+            and record["threads"] >= 1)
     assert pd.read_csv(paper.folder/"table-1.csv").shape == (2, 2)
     assert Image.open(paper.folder/"figure-1.webp").size == (60, 40)
 
@@ -126,7 +134,8 @@ def test_a_whole_run_leaves_a_valid_record(demo):
 def test_smoke_does_not_decide_what_needs_cpu(demo):
     paper = Paper("demo", root=demo)
     deliver(paper)
-    assert paper.claims["C1"]["verdict"] == "untested" and "0.2" in paper.claims["C1"]["measured"] and paper.claims["C2"]["verdict"] == "fails"
+    assert (paper.claims["C1"]["verdict"] == "untested" and "0.2" in paper.claims["C1"]["measured"]
+            and paper.claims["C2"]["verdict"] == "fails")
 
 
 def test_two_seeds_decide_nothing(demo):
@@ -181,16 +190,22 @@ def test_matplotlib_figures_become_png(demo):
 def test_cards_say_what_is_not_known(tmp_path):
     manifest = load_manifest(written(tmp_path, MANIFEST))
     assert "no number on this page has been measured" in card_html(manifest, None)
-    entry = dict(manifest["claims"][0], amended={"from": "old test", "to": manifest["claims"][0]["test"], "why": "it was wrong"}, cost="two hours")
+    entry = dict(manifest["claims"][0], amended={"from": "old test", "to": manifest["claims"][0]["test"],
+                                                 "why": "it was wrong"}, cost="two hours")
     html = claim_html(entry, {"verdict": "untested", "measured": "m < 1", "values": {}}, "smoke")
-    assert "nothing was measured" in html and "untested" in html and "old test" in html and "it was wrong" in html and "two hours" in html and "in our world, at profile smoke" in html
+    assert ("nothing was measured" in html and "untested" in html and "old test" in html and "it was wrong" in html
+            and "two hours" in html and "in our world, at profile smoke" in html)
     assert "read as" not in html
-    html = claim_html(dict(manifest["claims"][0], reading="equal to <1e-6"), {"verdict": "untested", "measured": "m < 1", "values": {}}, "smoke")
-    assert manifest["claims"][0]["test"] in html and "read as</small> equal to &lt;1e-6" in html and "changed because" not in html
+    html = claim_html(dict(manifest["claims"][0], reading="equal to <1e-6"),
+                      {"verdict": "untested", "measured": "m < 1", "values": {}}, "smoke")
+    assert (manifest["claims"][0]["test"] in html and "read as</small> equal to &lt;1e-6" in html
+            and "changed because" not in html)
 
 
-@pytest.mark.parametrize("damage", [lambda t: t[:len(t)//2], lambda t: "", lambda t: "[]", lambda t: t.replace('"schema": 1', '"schema": 2'),
-                                    lambda t: t.replace('"holds"', '"perhaps"'), lambda t: t.replace('"wall_s"', '"wall"'), lambda t: "[" * 100000])
+@pytest.mark.parametrize("damage", [lambda t: t[:len(t)//2], lambda t: "", lambda t: "[]",
+                                    lambda t: t.replace('"schema": 1', '"schema": 2'),
+                                    lambda t: t.replace('"holds"', '"perhaps"'),
+                                    lambda t: t.replace('"wall_s"', '"wall"'), lambda t: "[" * 100000])
 def test_a_damaged_record_is_refused(demo, damage):
     paper = Paper("demo", profile="cpu", root=demo)
     deliver(paper)
@@ -209,7 +224,8 @@ def test_the_schema_file_is_the_schema(root):
 
 def test_few_colours_are_close_and_fewer_bytes():
     y, x = np.mgrid[:200, :300]/200
-    shaded = np.where(((x - 0.7)**2 + (y - 0.5)**2 < 0.2)[..., None], np.stack([80 + 60*x, 110 + 50*y, 160 - 40*x*y], -1), 255).astype(np.uint8)
+    shaded = np.where(((x - 0.7)**2 + (y - 0.5)**2 < 0.2)[..., None], np.stack([80 + 60*x, 110 + 50*y, 160 - 40*x*y],
+                                                                               -1), 255).astype(np.uint8)
     def png(array):
         file = io.BytesIO()
         Image.fromarray(array).save(file, format="png")
@@ -217,7 +233,8 @@ def test_few_colours_are_close_and_fewer_bytes():
     small = few_colours(png(shaded))
     image = Image.open(io.BytesIO(small))
     off = np.abs(np.asarray(image.convert("RGB")).astype(int) - shaded)
-    assert image.mode == "P" and len(small) < 0.7*len(png(shaded)) and off.max() <= 12 and (off[shaded.min(-1) == 255] <= 1).all()
+    assert (image.mode == "P" and len(small) < 0.7*len(png(shaded)) and off.max() <= 12
+            and (off[shaded.min(-1) == 255] <= 1).all())
     two = np.where((x > y)[..., None], np.uint8([0, 0, 0]), np.uint8([255, 0, 0]))
     assert (np.asarray(Image.open(io.BytesIO(few_colours(png(two)))).convert("RGB")) == two).all()
     clear = np.dstack([shaded, np.full(shaded.shape[:2], 100, np.uint8)])
@@ -228,7 +245,8 @@ def test_few_colours_are_close_and_fewer_bytes():
 
 def test_a_card_shows_a_sentence_and_a_table_and_a_reason_says_whether_it_was_tested(tmp_path):
     entry = load_manifest(written(tmp_path, MANIFEST))["claims"][0]
-    result = judged(entry, less("ours", "theirs"), {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}, "cpu", "world", why="it is slow")
+    result = judged(entry, less("ours", "theirs"), {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}, "cpu",
+                    "world", why="it is slow")
     html = claim_html(entry, result, "cpu")
     assert result["verdict"] == "fails" and "headline" in html and "ours is 0.55, theirs 0.4033." in html
     assert "<td>0.55</td><td>0.403</td><td>0.147 [" in html and "not tested" in html
@@ -239,20 +257,24 @@ def test_what_was_measured_small_says_what_it_says_there(tmp_path):
     entry = load_manifest(written(tmp_path, MANIFEST))["claims"][0] | {"needs": "gpu"}
     worse = {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}
     result = judged(entry, less("ours", "theirs"), worse, "cpu", "world")
-    assert (result["verdict"], result["small"]) == ("untested", "fails") and "contradicts the claim" in claim_html(entry, result, "cpu")
+    assert ((result["verdict"], result["small"]) == ("untested", "fails")
+            and "contradicts the claim" in claim_html(entry, result, "cpu"))
     curve = {"curve": np.exp(-np.arange(20.0)).tolist()}
     decided = judged(entry, less("ours", "theirs").given(converged("curve")), worse | curve, "cpu", "world")
-    assert decided["verdict"] == "fails"                                  # it has converged, and so the small experiment decides
-    assert judged(entry | {"needs": "real-data"}, less("ours", "theirs").given(converged("curve")), worse | curve, "cpu", "world")["verdict"] == "untested"
+    assert decided["verdict"] == "fails"                         # it has converged, and so the small experiment decides
+    assert judged(entry | {"needs": "real-data"}, less("ours", "theirs").given(converged("curve")), worse | curve,
+                  "cpu", "world")["verdict"] == "untested"
 
 
 def test_a_comparison_that_the_page_calls_too_short_is_undecided(tmp_path):
     "Old: published as a failure on the page's own account."
     entry = load_manifest(written(tmp_path, MANIFEST))["claims"][0] | {"not_converged": "1,100 steps are not enough"}
     worse = {"ours": [0.5, 0.6, 0.55], "theirs": [0.4, 0.42, 0.39]}
-    assert judged(entry | {"needs": "cpu"}, less("ours", "theirs"), worse, "cpu", "world")["verdict"] == "fails", "a run shows its curves"
+    assert judged(entry | {"needs": "cpu"}, less("ours", "theirs"), worse, "cpu",
+                  "world")["verdict"] == "fails", "a run shows its curves"
     result = judged(entry | {"needs": "cpu"}, less("ours", "theirs"), worse, "cpu", "world", old=True)
-    assert result["verdict"] == "undecided" and "1,100 steps" in claim_html(entry, result, "cpu") and 'href="#undecided"' in claim_html(entry, result, "cpu")
+    assert (result["verdict"] == "undecided" and "1,100 steps" in claim_html(entry, result, "cpu")
+            and 'href="#undecided"' in claim_html(entry, result, "cpu"))
 
 
 def test_claims_are_counted_by_kind_headlines_first(demo):
@@ -261,6 +283,7 @@ def test_claims_are_counted_by_kind_headlines_first(demo):
     paper.finish()
     record = load_record(paper.folder/"record.json")
     counts = count_kinds(paper.manifest, record)
-    assert list(counts) == ["headline", "property"] and counts["headline"]["holds"] == 1 and counts["property"]["fails"] == 1
+    assert (list(counts) == ["headline", "property"] and counts["headline"]["holds"] == 1
+            and counts["property"]["fails"] == 1)
     card = card_html(paper.manifest, record)
     assert card.index("headlines") < card.index("properties") and card.count('id="undecided"') == 1

@@ -56,7 +56,8 @@ def test_neighbours_far_from_the_origin_are_still_found(search):
 
 
 def test_gradients_of_the_distances(search):
-    a, b = cloud(2, 6, 3, dtype=torch.float64).requires_grad_(), cloud(2, 5, 3, seed=1, dtype=torch.float64).requires_grad_()
+    a, b = (cloud(2, 6, 3, dtype=torch.float64).requires_grad_(),
+            cloud(2, 5, 3, seed=1, dtype=torch.float64).requires_grad_())
     assert torch.autograd.gradcheck(lambda x, y: p.nearest(x, y)[0], (a, b))
     assert torch.autograd.gradcheck(lambda x, y: p.k_nearest(x, y, 3)[0], (a, b))
     same = a.detach().clone().requires_grad_()
@@ -132,9 +133,10 @@ def test_farthest_points_by_the_kernel_are_those_of_torch(dtype, d):
         count = min(n, 60)
         for x in (cloud(2, n, d, dtype=dtype), cloud(2, n, d, dtype=dtype).round()):
             chosen, start = p.farthest_points(x, count), p._farthest_in_torch(x, p.farthest_points(x, 1)[:, 0], count)
-            if d <= 4 or (x == x.round()).all(): assert torch.equal(chosen, start)             # else torch sums in another order
+            if d <= 4 or (x == x.round()).all(): assert torch.equal(chosen, start)    # else torch sums in another order
             kernel = np.empty((2, count), np.int64)
-            p._farthest(x.mT.numpy(), chosen[:, 0].numpy(), np.empty(0, np.int32 if dtype == torch.float32 else np.int64), kernel)
+            p._farthest(x.mT.numpy(), chosen[:, 0].numpy(),
+                        np.empty(0, np.int32 if dtype == torch.float32 else np.int64), kernel)
             assert (kernel == chosen.numpy()).all()
 
 
@@ -188,7 +190,8 @@ def test_depth_normals_gradient():
 
 
 def test_depth_normals_agree_with_pca_normals():
-    K, T = intrinsics(60, 80, 45.0, dtype=torch.float64), look_at(torch.tensor([2., 1, 1]).double(), torch.zeros(3).double())
+    K, T = intrinsics(60, 80, 45.0, dtype=torch.float64), look_at(torch.tensor([2., 1, 1]).double(),
+                                                                  torch.zeros(3).double())
     origin, d = rays(K, T, 60, 80)
     b, c = (d*origin).sum(-1), origin.square().sum() - 0.5
     root = b*b - d.square().sum(-1)*c
@@ -220,9 +223,12 @@ def test_sizes(dtype):
 
 @pytest.mark.parametrize("call", [
     lambda: p.nearest(torch.zeros(3, 3), torch.zeros(0, 3)), lambda: p.nearest(torch.zeros(3, 3), torch.zeros(3, 2)),
-    lambda: p.nearest(torch.full((1, 3), torch.nan), torch.zeros(1, 3)), lambda: p.nearest(torch.zeros(1, 3), torch.full((1, 3), torch.inf)),
-    lambda: p.nearest(torch.zeros(1, 3), torch.zeros(1, 3).double()), lambda: p.nearest(torch.zeros(2, 1, 3), torch.zeros(1, 3)),
-    lambda: p.k_nearest(torch.zeros(1, 3), torch.zeros(2, 3), 3), lambda: p.farthest_points(torch.zeros(2, 3), 3), lambda: p.normals(torch.zeros(9, 3), 2),
+    lambda: p.nearest(torch.full((1, 3), torch.nan), torch.zeros(1, 3)),
+                                  lambda: p.nearest(torch.zeros(1, 3), torch.full((1, 3), torch.inf)),
+    lambda: p.nearest(torch.zeros(1, 3), torch.zeros(1, 3).double()),
+                                  lambda: p.nearest(torch.zeros(2, 1, 3), torch.zeros(1, 3)),
+    lambda: p.k_nearest(torch.zeros(1, 3), torch.zeros(2, 3), 3), lambda: p.farthest_points(torch.zeros(2, 3), 3),
+                                  lambda: p.normals(torch.zeros(9, 3), 2),
     lambda: p.to_unit_sphere(torch.zeros(0, 3)), lambda: p.to_unit_cube(torch.full((2, 3), torch.nan))])
 def test_what_does_not_fit_is_named(call):
     with pytest.raises(PaperKitError, match="expected"):
@@ -234,7 +240,8 @@ def test_importing_needs_torch_and_numpy_alone():
     blocked = ["scipy", "trimesh", "numba", "skimage", "matplotlib", "jaxtyping", "pandas", "IPython", "k3d"]
     code = (f"import sys\nfor n in {blocked}: sys.modules[n] = None\n"
             "import torch, paper_kit.kit.geometry, paper_kit.kit.points as p\n"
-            "import importlib.util as u; real = u.find_spec; u.find_spec = lambda n, *a: None if n == 'scipy' else real(n, *a)\n"
+            "import importlib.util as u; real = u.find_spec; u.find_spec = lambda n, *a: None if n == 'scipy' else "
+            "real(n, *a)\n"
             "print(p.nearest(torch.zeros(2, 3), torch.ones(4, 3))[0].sum().item())")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip() == "6.0", done.stderr

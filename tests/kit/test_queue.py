@@ -26,11 +26,15 @@ def three(demo):
 
 
 def test_headline_claims_a_minute_decide_the_order(three):
-    assert [(p.slug, p.waiting) for p in queue.places(root=three)] == [("many", ("C1", "C2")), ("demo", ("C1",)), ("none", ())]
-    record = {"profile": "gpu", "stages": [{"wall_s": 3600.0}], "claims": {"C1": {"verdict": "undecided"}, "C2": {"verdict": "holds"}}}
+    assert [(p.slug, p.waiting) for p in queue.places(root=three)] == [("many", ("C1", "C2")),
+                                                                       ("demo", ("C1",)), ("none", ())]
+    record = {"profile": "gpu", "stages": [{"wall_s": 3600.0}],
+              "claims": {"C1": {"verdict": "undecided"}, "C2": {"verdict": "holds"}}}
     (three/"data/results").mkdir()
     (three/"data/results/many.json").write_text(json.dumps(record))
-    assert [(p.slug, p.waiting, p.minutes) for p in queue.places(root=three)] == [("demo", ("C1",), 10.0), ("many", ("C1",), 60.0), ("none", (), 10.0)]
+    assert [(p.slug, p.waiting, p.minutes) for p in queue.places(root=three)] == [("demo", ("C1",), 10.0),
+                                                                                  ("many", ("C1",), 60.0),
+                                                                                  ("none", (), 10.0)]
     assert [p.slug for p in queue.places(["none"], root=three)] == ["none"]
     with pytest.raises(PaperKitError, match="there is no paper 'nobody'"):
         queue.places(["nobody"], root=three)
@@ -50,7 +54,8 @@ def broken(x): raise ValueError("no such thing")
 
 
 def modules(monkeypatch, **stages):
-    monkeypatch.setattr(queue, "paper_module", lambda slug: SimpleNamespace(stages=lambda run: [run.stage(f, x=1) for f in stages[slug]]))
+    monkeypatch.setattr(queue, "paper_module",
+                        lambda slug: SimpleNamespace(stages=lambda run: [run.stage(f, x=1) for f in stages[slug]]))
 
 
 def test_it_stops_in_time_inside_a_stage_and_goes_on_there(three, monkeypatch):
@@ -61,7 +66,8 @@ def test_it_stops_in_time_inside_a_stage_and_goes_on_there(three, monkeypatch):
     assert {s: r["state"] for s, r in rows.items()} == {"many": "done", "demo": "stopped", "none": "not begun"}
     assert len(list((three/"runs/stages/demo").glob("*.partial"))) == 1
     rows = {r["slug"]: r for r in queue.work(minutes=1, root=three)}
-    assert {s: r["state"] for s, r in rows.items()} == {"many": "done", "demo": "done", "none": "done"} and rows["demo"]["stages"] == 2
+    assert ({s: r["state"] for s, r in rows.items()} == {"many": "done", "demo": "done", "none": "done"}
+            and rows["demo"]["stages"] == 2)
 
 
 def test_a_paper_that_fails_costs_only_itself(three, monkeypatch):
@@ -152,8 +158,10 @@ def test_stages_need_what_requirements_names_and_nothing_else(tmp_path, slug="sd
     (tmp_path/"project/nbs").mkdir(parents=True)
     for name in ("settings.ini", "data"):
         (tmp_path/"project"/name).symlink_to(ROOT/name)
-    environment = {**os.environ, "PAPER_KIT_ROOT": str(tmp_path/"project"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    call = lambda names: subprocess.run([sys.executable, tmp_path/"hide.py", slug, *names], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    environment = {**os.environ, "PAPER_KIT_ROOT": str(tmp_path/"project"), "PYTHONPATH": str(ROOT),
+                   "OMP_NUM_THREADS": "1"}
+    call = lambda names: subprocess.run([sys.executable, tmp_path/"hide.py", slug, *names], env=environment,
+                                        cwd=tmp_path, capture_output=True, text=True)
     done = call([n for n in named if n != "scipy"])
     assert done.returncode == 1 and "No module named 'scipy'" in done.stderr + done.stdout
     done = call(named)

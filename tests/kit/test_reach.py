@@ -1,5 +1,5 @@
-"""What makes a number stale: 54 kinds of change that do and 10 that do not, through digest, stage key and Snakemake's digest file;
-random programs whose result changes; random edits of the project's own modules."""
+"""What makes a number stale: 54 kinds of change that do and 10 that do not, through digest, stage key and Snakemake's
+digest file; random programs whose result changes; random edits of the project's own modules."""
 import ast
 import json
 import os
@@ -28,7 +28,8 @@ SEEN = {
     "a text": ("def f(): return f'a {1}'\n", {}, "a {", "b {"),
     "a constant": ("T = 1\n" + GOES_ON, {}, "T = 1", "T = 2"),
     "a helper": ("def h(): return 1\ndef f(): return h()\n", {}, "return 1", "return 2"),
-    "a helper of another module": ("from ..kit.a import g\ndef f(): return g()\n", {"kit/a": A}, "return 1", "return 3"),
+    "a helper of another module": ("from ..kit.a import g\ndef f(): return g()\n", {"kit/a": A},
+                                   "return 1", "return 3"),
     "a binding that the next one uses": ("T = [2.0]\nT = [t / 3 for t in T]\n" + GOES_ON, {}, "2.0", "9.0"),
     "an item stored later": ("T = {}\nT['a'] = 1\n" + GOES_ON, {}, "= 1", "= 2"),
     "an update": ("T = {}\nT.update(a=1)\n" + GOES_ON, {}, "a=1", "a=2"),
@@ -43,49 +44,75 @@ SEEN = {
     "a branch": ("T = 0\nif len('ab') == 2: T = 1\n" + GOES_ON, {}, "T = 1", "T = 2"),
     "the other import of a try": ("try: from ..kit.c import g\nexcept ImportError: g = lambda: 1\ndef f(): return g()\n", {}, ": 1", ": 2"),
     "a with block": ("import contextlib\nwith contextlib.suppress(KeyError): T = 1\n" + GOES_ON, {}, "T = 1", "T = 2"),
-    "a decorator that registers": (REGISTER + "@register\ndef a(): return 1\ndef f(): return R['a']()\n", {}, "return 1", "return 2"),
-    "a class that a decorator registers": (REGISTER + "@register\nclass A: n = 1\ndef f(): return R['A'].n\n", {}, "n = 1", "n = 2"),
-    "a subclass that its base registers": ("class B:\n    all = []\n    def __init_subclass__(cls): B.all.append(cls)\nclass A(B): n = 1\n"
+    "a decorator that registers": (REGISTER + "@register\ndef a(): return 1\ndef f(): return R['a']()\n", {},
+                                   "return 1", "return 2"),
+    "a class that a decorator registers": (REGISTER + "@register\nclass A: n = 1\ndef f(): return R['A'].n\n", {},
+                                           "n = 1", "n = 2"),
+    "a subclass that its base registers": ("class B:\n    all = []\n    def __init_subclass__(cls): "
+                                           "B.all.append(cls)\nclass A(B): n = 1\n"
                                            "def f(): return B.all[0].n\n", {}, "n = 1", "n = 2"),
-    "a subclass asked for": ("class B: pass\nclass A(B): n = 1\ndef f(): return B.__subclasses__()[0].n\n", {}, "n = 1", "n = 2"),
+    "a subclass asked for": ("class B: pass\nclass A(B): n = 1\ndef f(): return B.__subclasses__()[0].n\n", {},
+                             "n = 1", "n = 2"),
     "a metaclass": ("class M(type):\n    def __call__(cls): return 1\nclass A(metaclass=M): pass\ndef f(): return A()\n", {}, "return 1", "return 2"),
-    "an import inside a function": ("def f():\n    from paper_kit.kit.a import g\n    return g()\n", {"kit/a": A}, "return 1", "return 3"),
-    "a module imported inside, by another name": ("def f():\n    import paper_kit.kit.a as h\n    return h.g()\n", {"kit/a": A}, "return 1", "return 3"),
-    "which module is imported inside": ("def f():\n    import paper_kit.kit.a as h\n    return h.g()\n", {"kit/a": A, "kit/b": B}, "kit.a as", "kit.b as"),
-    "a dotted import": ("import paper_kit.kit.a\ndef f(): return paper_kit.kit.a.g()\n", {"kit/a": A}, "return 1", "return 3"),
+    "an import inside a function": ("def f():\n    from paper_kit.kit.a import g\n    return g()\n", {"kit/a": A},
+                                    "return 1", "return 3"),
+    "a module imported inside, by another name": ("def f():\n    import paper_kit.kit.a as h\n    return h.g()\n",
+                                                  {"kit/a": A}, "return 1", "return 3"),
+    "which module is imported inside": ("def f():\n    import paper_kit.kit.a as h\n    return h.g()\n",
+                                        {"kit/a": A, "kit/b": B}, "kit.a as", "kit.b as"),
+    "a dotted import": ("import paper_kit.kit.a\ndef f(): return paper_kit.kit.a.g()\n", {"kit/a": A},
+                        "return 1", "return 3"),
     "a module's attribute": ("from ..kit import a\ndef f(): return a.g()\n", {"kit/a": A}, "return 1", "return 3"),
     "a star": ("from ..kit.a import *\ndef f(): return g()\n", {"kit/a": A}, "return 1", "return 3"),
-    "a star of a star": ("from ..kit.b import *\ndef f(): return g()\n", {"kit/b": "from .a import *\n", "kit/a": A}, "return 1", "return 3"),
+    "a star of a star": ("from ..kit.b import *\ndef f(): return g()\n", {"kit/b": "from .a import *\n", "kit/a": A},
+                         "return 1", "return 3"),
     "what a star brings": ("from ..kit.a import *\nfrom ..kit.b import *\ndef f(): return g()\n",
                            {"kit/a": A, "kit/b": "__all__ = ['g']\n" + B}, "['g']", "[]"),
-    "which module a name comes from": ("from ..kit.a import g\ndef f(): return g()\n", {"kit/a": A, "kit/b": B}, "kit.a", "kit.b"),
+    "which module a name comes from": ("from ..kit.a import g\ndef f(): return g()\n", {"kit/a": A, "kit/b": B},
+                                       "kit.a", "kit.b"),
     "which library a name means": ("import math as m\ndef f(): return m.sqrt(4)\n", {}, "math as", "cmath as"),
-    "a function whose name a comprehension uses too": ("def g(): return 1\nX = [g for g in range(2)]\ndef f(): return g()\n", {}, "return 1", "return 2"),
-    "an asset": ("from pathlib import Path\nimport paper_kit\ndef f(): return (Path(paper_kit.__file__).parent/'assets'/'w.bin').read_bytes()\n",
+    "a function whose name a comprehension uses too": ("def g(): return 1\nX = [g for g in range(2)]\ndef f(): return "
+                                                       "g()\n", {}, "return 1", "return 2"),
+    "an asset": ("from pathlib import Path\nimport paper_kit\ndef f(): return "
+                 "(Path(paper_kit.__file__).parent/'assets'/'w.bin').read_bytes()\n",
                  {"assets/w.bin": "1"}, "1", "2"),
-    "an asset of any name": ("import paper_kit\ndef f(k='w'): return open(paper_kit.__path__[0] + f'/assets/{k}.bin').read()\n",
+    "an asset of any name": ("import paper_kit\ndef f(k='w'): return open(paper_kit.__path__[0] + "
+                             "f'/assets/{k}.bin').read()\n",
                              {"assets/w.bin": "1"}, "1", "2"),
-    "a patched method": ("from ..kit.files import patch\nclass C: pass\n@patch\ndef go(self: C): return 1\ndef f(): return C().go()\n", {}, "return 1", "return 2"),
-    "a method patched onto an imported class": ("from ..kit.files import patch\nfrom ..kit.a import C\n@patch\ndef go(self: C): return 1\ndef f(): return C().go()\n",
+    "a patched method": ("from ..kit.files import patch\nclass C: pass\n@patch\ndef go(self: C): return 1\ndef f(): "
+                         "return C().go()\n", {}, "return 1", "return 2"),
+    "a method patched onto an imported class": ("from ..kit.files import patch\nfrom ..kit.a import C\n@patch\ndef "
+                                                "go(self: C): return 1\ndef f(): return C().go()\n",
                                                 {"kit/a": "class C: pass\n"}, "return 1", "return 2"),
     "a method patched somewhere else": ("from ..kit.a import C\nimport paper_kit.kit.b\ndef f(): return C().go()\n",
-                                        {"kit/a": "class C: pass\n", "kit/b": "from .files import patch\nfrom .a import C\n@patch\ndef go(self: C): return 1\n"},
+                                        {"kit/a": "class C: pass\n", "kit/b": "from .files import patch\nfrom .a "
+                                                                              "import C\n@patch\ndef go(self: C): "
+                                                                              "return 1\n"},
                                         "return 1", "return 2"),
-    "a ClassVar": ("from dataclasses import dataclass\nfrom typing import ClassVar\n@dataclass\nclass C:\n    n: ClassVar[int] = 1\n    m: int = 2\ndef f(): return C(3)\n",
+    "a ClassVar": ("from dataclasses import dataclass\nfrom typing import ClassVar\n@dataclass\nclass C:\n    n: "
+                   "ClassVar[int] = 1\n    m: int = 2\ndef f(): return C(3)\n",
                    {}, "ClassVar[int]", "int"),
-    "a field's default": ("from dataclasses import dataclass\n@dataclass\nclass C:\n    n: int = 1\ndef f(): return C()\n", {}, "= 1", "= 2"),
-    "an option of a known decorator": ("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C:\n    n: int = 1\ndef f(): return hash(C())\n",
+    "a field's default": ("from dataclasses import dataclass\n@dataclass\nclass C:\n    n: int = 1\ndef f(): return "
+                          "C()\n", {}, "= 1", "= 2"),
+    "an option of a known decorator": ("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C:\n    n: "
+                                       "int = 1\ndef f(): return hash(C())\n",
                                        {}, "frozen=True", "unsafe_hash=True"),
     "a docstring used as data": ("def h():\n    'one'\ndef f(): return h.__doc__\n", {}, "'one'", "'two'"),
-    "a global set by a function that runs at import": ("T = 0\ndef go():\n    global T\n    T = 1\ngo()\n" + GOES_ON, {}, "T = 1", "T = 2"),
+    "a global set by a function that runs at import": ("T = 0\ndef go():\n    global T\n    T = 1\ngo()\n" + GOES_ON,
+                                                       {}, "T = 1", "T = 2"),
     "a default value": ("K = 1\ndef f(x=K): return x\n", {}, "K = 1", "K = 2"),
-    "a base class": ("class B:\n    def n(self): return 1\nclass C(B): pass\ndef f(): return C().n()\n", {}, "return 1", "return 2"),
-    "code that runs through exec": ("X = 1\ndef f():\n    exec('global y; y = X')\n    return y\n", {}, "X = 1", "X = 2"),
-    "a module passed around": ("from ..kit import a\ndef f(): return getattr(a, 'g')()\n", {"kit/a": A}, "return 1", "return 3"),
+    "a base class": ("class B:\n    def n(self): return 1\nclass C(B): pass\ndef f(): return C().n()\n", {},
+                     "return 1", "return 2"),
+    "code that runs through exec": ("X = 1\ndef f():\n    exec('global y; y = X')\n    return y\n", {},
+                                    "X = 1", "X = 2"),
+    "a module passed around": ("from ..kit import a\ndef f(): return getattr(a, 'g')()\n", {"kit/a": A},
+                               "return 1", "return 3"),
     "an import for its effect": ("from ..kit.a import T\nfrom ..kit import b\ndef f(): return T\n",
                                  {"kit/a": "T = {}\n", "kit/b": "from .a import T\nT['x'] = 1\n"}, "= 1", "= 2"),
-    "a setting of a library": ("import numpy as np\nnp.seterr(all='raise')\ndef f(): return np.float64(1) / 0\n", {}, "'raise'", "'warn'"),
-    "the order of two statements": ("T = {}\nT['a'] = 1\nT['b'] = 2\ndef f(): return list(T)\n", {}, "T['a'] = 1\nT['b'] = 2", "T['b'] = 2\nT['a'] = 1"),
+    "a setting of a library": ("import numpy as np\nnp.seterr(all='raise')\ndef f(): return np.float64(1) / 0\n", {},
+                               "'raise'", "'warn'"),
+    "the order of two statements": ("T = {}\nT['a'] = 1\nT['b'] = 2\ndef f(): return list(T)\n", {},
+                                    "T['a'] = 1\nT['b'] = 2", "T['b'] = 2\nT['a'] = 1"),
     "names unpacked together": ("(T, U), *V = (1, 2), 3\n" + GOES_ON, {}, "(1, 2)", "(7, 2)"),
 }
 IGNORED = {
@@ -98,21 +125,25 @@ IGNORED = {
     "annotations": ("def f(x=1): return x\n", {}, "(x=1)", "(x: int = 1) -> int"),
     "a function that nothing uses": ("def f(): return 1\ndef unused(): return 2\n", {}, "return 2", "return 3"),
     "a constant that nothing uses": ("T = [1]\nU = [2]\n" + GOES_ON, {}, "U = [2]", "U = [3]"),
-    "the order of two functions": ("def h(): return 1\n\ndef f(): return h()\n", {}, "def h(): return 1\n\ndef f(): return h()\n", "def f(): return h()\n\ndef h(): return 1\n"),
+    "the order of two functions": ("def h(): return 1\n\ndef f(): return h()\n", {},
+                                   "def h(): return 1\n\ndef f(): return h()\n",
+                                   "def f(): return h()\n\ndef h(): return 1\n"),
 }
 
 
 def written(tmp_path, monkeypatch, worlds, others):
     "A project of one paper whose wing has these worlds; its root."
     root = tmp_path/"project"
-    files = {"learning/worlds.py": worlds, "learning/x.py": PAPER, "kit/files.py": "def patch(f): return f\n", "__init__.py": ""}
+    files = {"learning/worlds.py": worlds, "learning/x.py": PAPER, "kit/files.py": "def patch(f): return f\n",
+             "__init__.py": ""}
     files |= {name if "." in name else f"{name}.py": text for name, text in others.items()}
     for name, text in files.items():
         (root/"paper_kit"/name).parent.mkdir(parents=True, exist_ok=True)
         (root/"paper_kit"/name).write_text(text)
     cells = ["#| export\n" + PAPER, "work()"]
     (root/"nbs/learning").mkdir(parents=True)
-    (root/"nbs/learning/x.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "metadata": {}, "source": c} for c in cells]}))
+    (root/"nbs/learning/x.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "metadata": {}, "source": c}
+                                                                   for c in cells]}))
     monkeypatch.setattr(reach, "_package_folder", lambda: root/"paper_kit")
     return root
 
@@ -126,7 +157,8 @@ work.__module__, work.__qualname__ = "paper_kit.learning.x", "work"
 def ways(root):
     "Digest of the notebook, key of a stage, content of the file that Snakemake looks at."
     workflow.write_digests(root, [("x", "smoke")])
-    return (notebook_digest(root/"nbs/learning/x.ipynb"), stage_key(work, {}, "paper_kit.learning.x"), (root/"runs/smoke/.digests/x").read_text())
+    return (notebook_digest(root/"nbs/learning/x.ipynb"), stage_key(work, {}, "paper_kit.learning.x"),
+            (root/"runs/smoke/.digests/x").read_text())
 
 
 def edited(root, old, new):
@@ -168,14 +200,20 @@ def test_the_machinery_may_change(tmp_path, monkeypatch):
     assert ways(root) == before
 
 
-# random programs: whenever the result of `f()` changes, so does the digest -------------------------------------------------------------------
+# random programs: whenever the result of `f()` changes, so does the digest
+# -------------------------------------------------------------------
 
 TEMPLATES = [
-    "{a} = {{'k': {n}}}", "{a} = [{n}, {m}]", "{a} = dict({b}) if isinstance({b}, dict) else list({b})", "{a} = {b}", "put({a}, {n})", "{a} = put({b}, {n})",
-    "for i in range({m}): put({a}, i * {n})", "keep({n})", "C.n += {n}", "C.many.append({n})", "@keep\ndef d{i}(): return {n}", "class D{i}(C): n = {n}",
-    "{a} = [put({b}, {n})][0]", "if len({a}) > {m}: put({b}, {n})", "S = {n}", "def h(): return S + {n}", "{a} = [h() for h in [lambda: {n}]]",
-    "({a}, {b}) = ({b}, {a})", "with C(): put({a}, {n})", "try: {a}.no\nexcept AttributeError: put({a}, {n})", "alias = {a}", "put(alias, {n})",
-    "h.k = {n}", "setattr(C, 'n', {n})", "{a} = made({b}, {n})", "touch({n})", "del {a}, {b}; {a} = [{n}]; {b} = [{m}]", "(w := {n}); put({a}, w)"]
+    "{a} = {{'k': {n}}}", "{a} = [{n}, {m}]", "{a} = dict({b}) if isinstance({b}, dict) else list({b})", "{a} = {b}",
+             "put({a}, {n})", "{a} = put({b}, {n})",
+    "for i in range({m}): put({a}, i * {n})", "keep({n})", "C.n += {n}", "C.many.append({n})",
+             "@keep\ndef d{i}(): return {n}", "class D{i}(C): n = {n}",
+    "{a} = [put({b}, {n})][0]", "if len({a}) > {m}: put({b}, {n})", "S = {n}", "def h(): return S + {n}",
+             "{a} = [h() for h in [lambda: {n}]]",
+    "({a}, {b}) = ({b}, {a})", "with C(): put({a}, {n})", "try: {a}.no\nexcept AttributeError: put({a}, {n})",
+             "alias = {a}", "put(alias, {n})",
+    "h.k = {n}", "setattr(C, 'n', {n})", "{a} = made({b}, {n})", "touch({n})", "del {a}, {b}; {a} = [{n}]; {b} = [{m}]",
+             "(w := {n}); put({a}, w)"]
 HEAD = '''KEPT, S = [], 1
 def put(where, value):
     where.append(value) if isinstance(where, list) else where.update({str(value): value})
@@ -247,7 +285,7 @@ def test_whenever_a_result_changes_so_does_the_digest():
             continue
         other = mutated(text, rng)
         if outcome(other).endswith("Error"):
-            continue                                                     # a module that cannot be imported measures nothing
+            continue                                                 # a module that cannot be imported measures nothing
         differs = outcome(text) != outcome(other)
         if digest_of(text).digest() == digest_of(other).digest():
             assert not differs, f"a change went unseen:\n{text}\n--- now ---\n{other}"
@@ -256,18 +294,21 @@ def test_whenever_a_result_changes_so_does_the_digest():
     assert changed > 25 and fresh > 50, (changed, fresh, same)           # it sees changes, and not one in everything
 
 
-# the project's own modules -----------------------------------------------------------------------------------------------------------------
+# the project's own modules
+# -----------------------------------------------------------------------------------------------------------------
 
 PAPERS = [p for p in sorted((ROOT/"nbs").glob("*/*.ipynb")) if p.parent.name != "kit" and p.stem != "worlds"]
 
 
 def altered(node, rng):
-    "The statement with one constant, operator or name changed, or with a statement more; None where there is nothing to change."
+    """The statement with one constant, operator or name changed, or with a statement more; None where there is nothing
+    to change."""
     for n in ast.walk(node):
         if isinstance(n, ast.arg): n.annotation = None
         elif isinstance(n, ast.FunctionDef): n.returns = None
         elif isinstance(n, ast.AnnAssign): n.annotation = ast.Name("x", ast.Load())
-    parts = [n for n in ast.walk(node) if isinstance(n, (ast.Constant, ast.BinOp, ast.Compare, ast.Return, ast.FunctionDef))]
+    parts = [n for n in ast.walk(node)
+             if isinstance(n, (ast.Constant, ast.BinOp, ast.Compare, ast.Return, ast.FunctionDef))]
     rng.shuffle(parts)
     for n in parts:
         if isinstance(n, ast.Constant) and type(n.value) in (int, float): n.value = n.value + 1
@@ -281,7 +322,8 @@ def altered(node, rng):
 
 
 def names_used(tree):
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} | {n.attr for n in ast.walk(tree)
+                                                                        if isinstance(n, ast.Attribute)}
 
 
 def test_any_edit_of_a_statement_that_papers_use_changes_their_digests(tmp_path, monkeypatch):
@@ -293,7 +335,8 @@ def test_any_edit_of_a_statement_that_papers_use_changes_their_digests(tmp_path,
     for path in PAPERS:
         cells = [ast.parse(reach._magic_free(c)) for c in reach.notebook_cells(json.loads(path.read_text()))]
         used = set().union(*map(names_used, cells))
-        for n in (n for c in cells for n in ast.walk(c) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("paper_kit.")):
+        for n in (n for c in cells for n in ast.walk(c) if isinstance(n, ast.ImportFrom)
+                  and (n.module or "").startswith("paper_kit.")):
             if n.module.endswith(f".{path.stem}"):
                 continue                                                # its own module is the notebook itself
             for alias in n.names:
@@ -320,18 +363,22 @@ def test_any_edit_of_a_statement_that_papers_use_changes_their_digests(tmp_path,
     assert tried >= 15
 
 
-# what the reader of code sees --------------------------------------------------------------------------------------------------------------
+# what the reader of code sees
+# --------------------------------------------------------------------------------------------------------------
 
 def used(followed):
     return {n for _, n in followed.names}
 
 
 def test_normal_form_sees_code_and_nothing_else():
-    same = ["def f(x): return 2*x", "def f(x: int) -> int:\n    'doc'\n    # c\n    return (2 * x)", "def f(x):\n\n    return 2*x"]
+    same = ["def f(x): return 2*x", "def f(x: int) -> int:\n    'doc'\n    # c\n    return (2 * x)",
+            "def f(x):\n\n    return 2*x"]
     assert len({normal_form(s) for s in same}) == 1
-    for other in ("def f(x): return x*2", "def g(x): return 2*x", "def f(x=1): return 2*x", "def f(x): return 2*x; pass"):
+    for other in ("def f(x): return x*2", "def g(x): return 2*x", "def f(x=1): return 2*x",
+                  "def f(x): return 2*x; pass"):
         assert normal_form(other) != normal_form(same[0])
-    assert normal_form("class A:\n    x: int = 1") == normal_form("class A:\n    x: float = 1") != normal_form("class A:\n    x: int = 2")
+    assert (normal_form("class A:\n    x: int = 1") == normal_form("class A:\n    x: float = 1")
+            != normal_form("class A:\n    x: int = 2"))
 
 
 def test_a_patched_method_keeps_its_class():
@@ -341,7 +388,8 @@ def test_a_patched_method_keeps_its_class():
 def test_reach_follows_free_names_and_not_local_ones():
     text = "a = 1\nb = 2\ndef g(): return a\ndef f(b): return g() + b\ndef unused(): return 0"
     assert used(digest_of(text)) == {"f", "g", "a"}
-    assert digest_of(text).digest() == digest_of(text.replace("b = 2", "b = 3").replace("return 0", "return 1")).digest()
+    assert (digest_of(text).digest()
+            == digest_of(text.replace("b = 2", "b = 3").replace("return 0", "return 1")).digest())
     assert digest_of(text).digest() != digest_of(text.replace("a = 1", "a = 5")).digest()
 
 
@@ -352,7 +400,8 @@ def test_reach_follows_classes_with_patched_methods_and_defaults():
 
 
 def test_reach_crosses_modules_and_leaves_the_machinery_out():
-    followed = digest_of("from paper_kit.kit.claims import below\nfrom ..kit.files import write_atomic\ndef f(): return below, write_atomic")
+    followed = digest_of("from paper_kit.kit.claims import below\nfrom ..kit.files import write_atomic\ndef f(): "
+                         "return below, write_atomic")
     modules = {m for m, _ in followed.names}
     assert "paper_kit.kit.claims" in modules and "paper_kit.kit.files" not in modules
     names = {n for m, n in followed.names if m == "paper_kit.kit.claims"}
@@ -371,15 +420,18 @@ def test_a_name_that_a_notebook_imports_from_itself_ends_the_search():
 def cells(tmp_path, *sources, folder="learning"):
     path = tmp_path/folder/"x.ipynb"
     path.parent.mkdir(exist_ok=True)
-    body = [{"cell_type": "code", "metadata": {"tags": ["parameters"]} if "profile =" in s else {}, "source": s} for s in sources]
+    body = [{"cell_type": "code", "metadata": {"tags": ["parameters"]} if "profile =" in s else {}, "source": s}
+            for s in sources]
     path.write_text(json.dumps({"cells": body + [{"cell_type": "markdown", "metadata": {}, "source": "prose"}]}))
     return path
 
 
 def test_a_notebooks_digest_is_about_code_only(tmp_path):
     base = notebook_digest(cells(tmp_path, 'profile = "smoke"', "def f(x): return x", "f(1)"))
-    assert base == notebook_digest(cells(tmp_path, 'profile = "cpu"', "# note\ndef f(x: int):\n    'd'\n    return x", "f(1)  # one"))
-    assert base == notebook_digest(cells(tmp_path, 'profile = "cpu"', "def f(x): return x", "#| default_exp a.b", "f(1)"))
+    assert base == notebook_digest(cells(tmp_path, 'profile = "cpu"', "# note\ndef f(x: int):\n    'd'\n    return x",
+                                         "f(1)  # one"))
+    assert base == notebook_digest(cells(tmp_path, 'profile = "cpu"', "def f(x): return x",
+                                         "#| default_exp a.b", "f(1)"))
     assert base != notebook_digest(cells(tmp_path, 'profile = "smoke"', "def f(x): return x", "f(2)"))
     assert base != notebook_digest(cells(tmp_path, 'profile = "smoke"', "f(1)", "def f(x): return x"))
     assert notebook_digest(cells(tmp_path, "%matplotlib inline\nx = 1")) != notebook_digest(cells(tmp_path, "x = 1"))
@@ -387,18 +439,23 @@ def test_a_notebooks_digest_is_about_code_only(tmp_path):
 
 def test_the_sources_of_a_digest_name_every_module_that_was_looked_at(tmp_path, monkeypatch):
     package = tmp_path/"paper_kit"
-    for name, text in {"learning/one": "from paper_kit.learning.two import g\ndef f(x): return g(x)", "learning/two": "from .three import *\ndef g(x): return h(x)",
+    for name, text in {"learning/one": "from paper_kit.learning.two import g\ndef f(x): return g(x)",
+                       "learning/two": "from .three import *\ndef g(x): return h(x)",
                        "learning/three": "def h(x): return x", "learning/four": "def k(x): return x"}.items():
         (package/name).parent.mkdir(parents=True, exist_ok=True)
         (package/f"{name}.py").write_text(text)
     monkeypatch.setattr(reach, "_package_folder", lambda: package)
-    path = cells(tmp_path, "from paper_kit.learning.one import f\nfrom paper_kit.learning.five import missing", "f(1), missing(2)")
+    path = cells(tmp_path, "from paper_kit.learning.one import f\nfrom paper_kit.learning.five import missing",
+                 "f(1), missing(2)")
     digest, sources = digest_and_sources(path)
     modules = sources["modules"]
-    assert {"one", "two", "three", "five"} <= {name.rsplit(".", 1)[1] for name in modules if "." in name} and modules["paper_kit.learning.five"] is None
-    assert "paper_kit.learning.four" not in modules and all(reach.module_hash(name) == found for name, found in modules.items())
+    assert ({"one", "two", "three", "five"} <= {name.rsplit(".", 1)[1] for name in modules if "." in name}
+            and modules["paper_kit.learning.five"] is None)
+    assert "paper_kit.learning.four" not in modules and all(reach.module_hash(name) == found for name,
+                                                            found in modules.items())
     (package/"learning/three.py").write_text("def h(x): return x + 1")
-    assert notebook_digest(path) != digest and reach.module_hash("paper_kit.learning.three") != modules["paper_kit.learning.three"]
+    assert (notebook_digest(path) != digest and reach.module_hash("paper_kit.learning.three")
+            != modules["paper_kit.learning.three"])
     (package/"learning/three.py").unlink()
     assert reach.module_hash("paper_kit.learning.three") is None
     (package/"learning/three.py").write_text("def h(x: return")
@@ -418,8 +475,11 @@ def test_the_key_does_not_depend_on_the_version_of_python(root):
     if not other:
         pytest.skip("no second version of Python here")
     script = (f"import ast, sys\nsource = open({str(root/'paper_kit/kit/reach.py')!r}).read()\n"
-              "tree = ast.parse(source)\nkeep = [n for n in tree.body if getattr(n, 'name', '') in ('_strip', '_without_docstring', '_plain_decorator', '_patched_class', '_dump', 'normal_form') or getattr(getattr(n, 'targets', [0])[0], 'id', '') in ('_known_decorators', '_left_out')]\n"
-              "scope = {'ast': ast}\nexec('from __future__ import annotations\\n' + '\\n'.join(ast.unparse(n) for n in keep), scope)\n"
+              "tree = ast.parse(source)\nkeep = [n for n in tree.body if getattr(n, 'name', '') in ('_strip', "
+              "'_without_docstring', '_plain_decorator', '_patched_class', '_dump', 'normal_form') or "
+              "getattr(getattr(n, 'targets', [0])[0], 'id', '') in ('_known_decorators', '_left_out')]\n"
+              "scope = {'ast': ast}\nexec('from __future__ import annotations\\n' + '\\n'.join(ast.unparse(n) for n in "
+              "keep), scope)\n"
               "import hashlib\nprint(hashlib.sha256(scope['normal_form'](source).encode()).hexdigest())")
     done = [subprocess.run([p, "-c", script], capture_output=True, text=True) for p in (sys.executable, other)]
     if done[1].returncode != 0 and "not found" in done[1].stderr + done[1].stdout:
@@ -427,7 +487,8 @@ def test_the_key_does_not_depend_on_the_version_of_python(root):
     assert done[0].stdout == done[1].stdout != "", done[1].stderr
 
 
-# in a kernel -------------------------------------------------------------------------------------------------------------------------------
+# in a kernel ----------------------------------------------------------------------------------------------------------
+# ---------------------
 
 @pytest.fixture
 def kernel(monkeypatch):
@@ -461,7 +522,8 @@ def test_a_stage_has_the_same_key_in_the_notebook_and_on_another_machine(tmp_pat
 def test_what_an_unexported_cell_does_to_an_exported_table_counts(tmp_path, monkeypatch, kernel):
     root = written(tmp_path, monkeypatch, "def f(): return 1\n", {})
     text = "#| export\nT = {'a': 1}\ndef work(): return T\n"
-    (root/"nbs/learning/x.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "metadata": {}, "source": text}]}))
+    (root/"nbs/learning/x.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "metadata": {},
+                                                                    "source": text}]}))
     key = lambda: code_digest(main_work, "paper_kit.learning.x", root/"nbs/learning/x.ipynb")
 
     def main_work(): ...

@@ -1,10 +1,11 @@
-"""Runs on real data: found or refused at once, in folders of their own, published beside the world and never over it."""
+"""Runs on real data: found or refused at once, in folders of their own, published beside the world and never over
+it."""
 import json
 
 import pytest
 
 from helpers import CELLS, notebook
-from paper_kit.kit import workflow
+from paper_kit.kit import records, workflow
 from paper_kit.kit.datasets import Source, read_by, source
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.paper import Paper, load_record
@@ -20,10 +21,13 @@ TINY = """datasets:
       - {pattern: "a/{id}.txt", holds: a number, least: 1}
 """
 READS = [
-    (kind, text.replace("results = [paper.stage(measure, steps=paper.pick(smoke=4, cpu=8), seed=s) for s in paper.seeds()]",
+    (kind, text.replace("results = [paper.stage(measure, steps=paper.pick(smoke=4, cpu=8), seed=s) for s in "
+                        "paper.seeds()]",
                         'real = paper.dataset("tiny")\nmore = {"data": real} if real else {}\n'
-                        "results = [paper.stage(measure, steps=paper.pick(smoke=4, cpu=8), seed=s, **more) for s in paper.seeds()]")
-     .replace("def measure(steps, seed):\n    'An error that falls with the steps.'\n    return {'ours': 1.0/(steps + seed), 'theirs': 2.0/(steps + seed)}",
+                        "results = [paper.stage(measure, steps=paper.pick(smoke=4, cpu=8), seed=s, **more) for s in "
+                        "paper.seeds()]")
+     .replace("def measure(steps, seed):\n    'An error that falls with the steps.'\n    return {'ours': 1.0/(steps + "
+              "seed), 'theirs': 2.0/(steps + seed)}",
               "def measure(steps, seed, data=None):\n    'An error that falls with the steps.'\n"
               "    gain = float((data.path/'a'/'1.txt').read_text()) if data else 1.0\n"
               "    return {'ours': gain/(steps + seed), 'theirs': 2.0/(steps + seed)}")
@@ -55,21 +59,24 @@ def test_world_and_real_data_are_published_one_after_the_other(demo, real):
     there = load_record(demo/"data/results/demo.real.json")
     assert there["data"].startswith("real:tiny@") and there["tables"]["Table 1"]["rows"][1] == ["ours", 0.125/8]
     assert there["tables"]["Table 1"]["source"] == there["data"] and "source" not in there["figures"]["Figure 1"]
-    assert workflow.torn_files(demo, "demo", there) == [] and set(snapshot(demo/"figures/demo.real")) == set(there["files"])
+    assert (records.torn_files(demo, "demo", there) == [] and set(snapshot(demo/"figures/demo.real"))
+            == set(there["files"]))
     again = load_record(demo/"data/results/demo.json")
     assert {k: v for k, v in again.items() if k != "files"} == {k: v for k, v in world.items() if k != "files"}
-    assert workflow.torn_files(demo, "demo", again) == []
+    assert records.torn_files(demo, "demo", again) == []
     now = snapshot(demo/"figures/demo")
     assert {k: v for k, v in now.items() if k != "demo.ipynb"} == {k: v for k, v in page.items() if k != "demo.ipynb"}
     shown = now["demo.ipynb"].decode()
-    places = [shown.index(words) for words in ("reported", "measured, our world, profile cpu", "measured, tiny, profile cpu")]
+    places = [shown.index(words) for words in ("reported", "measured, our world, profile cpu",
+                                               "measured, tiny, profile cpu")]
     assert places == sorted(places), "three groups of columns: reported, world, real"
-    row = next(r for r in workflow.status(demo) if r["slug"] == "demo")
-    assert row["state"] == "published" and row["fresh"] and row["real"]["fresh"] and row["real"]["data"] == there["data"] and not row["problem"]
+    row = next(r for r in records.status(demo) if r["slug"] == "demo")
+    assert (row["state"] == "published" and row["fresh"] and row["real"]["fresh"]
+            and row["real"]["data"] == there["data"] and not row["problem"])
     workflow.publish("demo", root=demo)
     assert (demo/"figures/demo.real").is_dir() and load_record(demo/"data/results/demo.json")["data"] == "world"
     (demo/"figures/demo.real/table-1.csv").write_text("changed")
-    assert "paper-kit publish demo --real" in next(r for r in workflow.status(demo) if r["slug"] == "demo")["problem"]
+    assert "paper-kit publish demo --real" in next(r for r in records.status(demo) if r["slug"] == "demo")["problem"]
 
 
 def test_a_real_run_is_not_published_as_the_world_nor_the_other_way_round(demo, real):
@@ -82,7 +89,8 @@ def test_a_real_run_is_not_published_as_the_world_nor_the_other_way_round(demo, 
 
 
 def test_a_root_that_does_not_exist_is_an_error_before_anything_runs(demo, real):
-    for open_ in (lambda: Paper("demo", data_root=str(real/"nowhere"), root=demo), lambda: Runner("demo", data_root="/does/not/exist", root=demo)):
+    for open_ in (lambda: Paper("demo", data_root=str(real/"nowhere"), root=demo),
+                  lambda: Runner("demo", data_root="/does/not/exist", root=demo)):
         with pytest.raises(PaperKitError, match="the data root is not there"):
             open_()
     with pytest.raises(PaperKitError, match="Tiny is not complete"):
@@ -109,7 +117,8 @@ def test_the_data_count_in_a_stage_by_content_and_not_by_place(real, tmp_path):
     here = Source("tiny", real, "12ab")
     key = stage_key(stage, {"data": here})
     assert key == stage_key(stage, {"data": Source("tiny", tmp_path, "12ab")})
-    assert key != stage_key(stage, {"data": Source("tiny", real, "12ac")}) and key != stage_key(stage, {"data": str(here)})
+    assert (key != stage_key(stage, {"data": Source("tiny", real, "12ac")})
+            and key != stage_key(stage, {"data": str(here)}))
 
 
 def test_what_a_notebook_reads_stands_in_its_text(demo, real):

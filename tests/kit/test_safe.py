@@ -1,4 +1,5 @@
-"""What must not happen whatever is asked for: a file outside deleted or written, a link followed, a text that becomes code."""
+"""What must not happen whatever is asked for: a file outside deleted or written, a link followed, a text that becomes
+code."""
 import json
 import os
 import shutil
@@ -16,13 +17,15 @@ from paper_kit.kit.paper import Paper, header_html, link_to, load_record
 from paper_kit.kit.stages import Runner
 from paper_kit.kit.workflow import markdown_text, new, publish, remove, run
 
-HOSTILE = ["*", "?", "[a-z]*", "../datasets", "../../../outside/precious", "/etc/passwd", "a/b", "..", ".", "", " demo", "demo ", "demo\n", "Demo", "a" * 61,
+HOSTILE = ["*", "?", "[a-z]*", "../datasets", "../../../outside/precious", "/etc/passwd", "a/b", "..", ".", "", " demo",
+           "demo ", "demo\n", "Demo", "a" * 61,
            "dem\u043e", "demo\0", None, 3, ["demo"], b"demo"]
 
 
 @pytest.mark.parametrize("slug", HOSTILE)
 def test_what_is_no_slug_is_refused_at_once(slug, demo):
-    for ask in (check_slug, lambda s: Runner(s, root=demo), lambda s: Paper(s, root=demo), lambda s: remove(s, root=demo), lambda s: run(s, root=demo),
+    for ask in (check_slug, lambda s: Runner(s, root=demo), lambda s: Paper(s, root=demo),
+                lambda s: remove(s, root=demo), lambda s: run(s, root=demo),
                 lambda s: publish(s, root=demo), lambda s: new(s, "learning", "A title", root=demo)):
         with pytest.raises(PaperKitError, match="no slug"):
             ask(slug)
@@ -37,8 +40,10 @@ def test_remove_deletes_one_papers_files_and_no_others(demo, tmp_path, monkeypat
     outside.mkdir(parents=True)
     (outside/"x").write_text("precious")
     monkeypatch.setattr(workflow, "sync", lambda root: [])
-    for name in ("data/results/demo.json", "data/results/demo2.json", "data/results/demo.gpu.json", "data/datasets.yaml", "figures/demo/a.png", "figures/demo2/a.png",
-                 "runs/cpu/demo/record.json", "runs/cpu/demo2/record.json", "runs/stages/demo/a", "runs/stages/demo2/a", "runs/real/cpu/demo/record.json", "data/papers/demo2.yaml"):
+    for name in ("data/results/demo.json", "data/results/demo2.json", "data/results/demo.gpu.json",
+                 "data/datasets.yaml", "figures/demo/a.png", "figures/demo2/a.png",
+                 "runs/cpu/demo/record.json", "runs/cpu/demo2/record.json", "runs/stages/demo/a", "runs/stages/demo2/a",
+                 "runs/real/cpu/demo/record.json", "data/papers/demo2.yaml"):
         (demo/name).parent.mkdir(parents=True, exist_ok=True)
         (demo/name).write_text("x")
     for hostile in ("*", "../datasets", "../../../outside/precious", "nothing_of_that_name", "worlds"):
@@ -50,8 +55,11 @@ def test_remove_deletes_one_papers_files_and_no_others(demo, tmp_path, monkeypat
     gone = remove("demo", root=demo)
     left = tree(tmp_path)
     assert left["outside/precious/x"] == b"precious" and "project/data/datasets.yaml" in left
-    assert {n for n in left if "demo2" in n} == {f"project/{n}" for n in ("data/results/demo2.json", "figures/demo2/a.png", "runs/cpu/demo2/record.json",
-                                                                         "runs/stages/demo2/a", "data/papers/demo2.yaml")}
+    assert {n for n in left if "demo2" in n} == {f"project/{n}" for n in ("data/results/demo2.json",
+                                                                          "figures/demo2/a.png",
+                                                                          "runs/cpu/demo2/record.json",
+                                                                         "runs/stages/demo2/a",
+                                                                          "data/papers/demo2.yaml")}
     assert not [n for n in left if "demo" in n.replace("demo2", "")] and "data/results/demo.gpu.json" in gone
 
 
@@ -99,7 +107,8 @@ def test_sweeping_leaves_what_a_living_process_writes(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("number, said", [("EROFS", "read-only"), ("EACCES", "permission"), ("ENOSPC", "disk is full"), ("EFBIG", "larger")])
+@pytest.mark.parametrize("number, said", [("EROFS", "read-only"), ("EACCES", "permission"), ("ENOSPC", "disk is full"),
+                                          ("EFBIG", "larger")])
 def test_no_room_is_one_clear_error(number, said, tmp_path, monkeypatch):
     import errno
     def fails(*a, **k): raise OSError(getattr(errno, number), "no", str(tmp_path))
@@ -114,7 +123,8 @@ def test_no_room_is_one_clear_error(number, said, tmp_path, monkeypatch):
 
 def test_a_file_size_limit_leaves_the_old_file(tmp_path):
     (tmp_path/"x").write_text("old")
-    code = ("import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+    code = ("import resource, signal\nsignal.signal(signal.SIGXFSZ, "
+            "signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
             "from paper_kit.kit.files import PaperKitError, write_atomic\n"
             f"try: write_atomic({str(tmp_path/'x')!r}, 'y' * 5000)\nexcept PaperKitError as error: print(error)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -130,12 +140,14 @@ def test_whatever_goes_wrong_while_reading_is_one_error(tmp_path):
         with reading(path, "a file", **more):
             act()
     read(file)
-    for path, said in ((tmp_path/"fifo", "no regular file"), ("/dev/zero", "no regular file"), (tmp_path, "no regular file"), (tmp_path/"none", "no such file"), ("a\0b", "null")):
+    for path, said in ((tmp_path/"fifo", "no regular file"), ("/dev/zero", "no regular file"),
+                       (tmp_path, "no regular file"), (tmp_path/"none", "no such file"), ("a\0b", "null")):
         with pytest.raises(PaperKitError, match=said):
             read(path)
     with pytest.raises(PaperKitError, match="more than 50"):
         read(file, limit=50)
-    for act, said in ((lambda: {}["key"], "KeyError"), (lambda: b"\xff".decode(), "UnicodeDecodeError"), (lambda: [][0], "IndexError"), (lambda: 1/0, "ZeroDivisionError")):
+    for act, said in ((lambda: {}["key"], "KeyError"), (lambda: b"\xff".decode(), "UnicodeDecodeError"),
+                      (lambda: [][0], "IndexError"), (lambda: 1/0, "ZeroDivisionError")):
         with pytest.raises(PaperKitError, match=said):
             read(file, act)
     begun = time.monotonic()
@@ -146,18 +158,21 @@ def test_whatever_goes_wrong_while_reading_is_one_error(tmp_path):
         read(file, lambda: (_ for _ in ()).throw(KeyboardInterrupt).__next__())
 
 
-@pytest.mark.parametrize("address", ["javascript:alert(1)", "JaVaScript:alert(1)", " java\nscript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "\x01javascript:x"])
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "JaVaScript:alert(1)", " java\nscript:alert(1)",
+                                     "data:text/html,x", "vbscript:x", "file:///etc/passwd", "\x01javascript:x"])
 def test_no_link_runs_code(address):
     assert link_to(address) == "#"
 
 
-@pytest.mark.parametrize("address", ["https://arxiv.org/abs/1", "http://x.org", "page.html", "../a/b.html#c", "#top", "a?b=c:d"])
+@pytest.mark.parametrize("address", ["https://arxiv.org/abs/1", "http://x.org", "page.html", "../a/b.html#c",
+                                     "#top", "a?b=c:d"])
 def test_plain_links_stay(address):
     assert link_to(address) == address
 
 
 def test_texts_of_a_manifest_are_shown_and_not_obeyed():
-    text = header_html({"title": "<script>t</script>", "venue": "<script>v</script>", "authors": "<script>a</script>", "links": {"paper": "javascript:x", "code": "data:x"},
+    text = header_html({"title": "<script>t</script>", "venue": "<script>v</script>", "authors": "<script>a</script>",
+                        "links": {"paper": "javascript:x", "code": "data:x"},
                         "tables": [], "figures": [], "claims": [], "slug": "x"}, None)
     assert "<script>" not in text and "javascript:" not in text and "data:" not in text
     assert markdown_text("<script>a|b</script> [x](y)\n# z") == r"&lt;script&gt;a\|b&lt;/script&gt; \[x\](y) # z"
@@ -178,7 +193,8 @@ def test_two_runs_of_one_notebook_do_not_mix(demo):
     runs = [Paper("demo", seed=seed, root=demo) for seed in (1, 2)]
     for step in ("table", "figure", "claims", "finish"):
         for paper in runs:
-            if step == "table": paper.table("Table 1", pd.DataFrame({"method": ["theirs", "ours"], "error": [1.0, paper.seed * 1.0]}))
+            if step == "table":
+                paper.table("Table 1", pd.DataFrame({"method": ["theirs", "ours"], "error": [1.0, paper.seed * 1.0]}))
             elif step == "figure": paper.figure("Figure 1", plt.figure(figsize=(1, 1)))
             elif step == "finish": paper.finish()
             else:
@@ -188,7 +204,8 @@ def test_two_runs_of_one_notebook_do_not_mix(demo):
         if step != "finish":
             assert not record.exists() and not (demo/"runs/smoke/demo/table-1.csv").exists()
     found = load_record(record)
-    assert found["tables"]["Table 1"]["rows"][1][1] == found["seed"] == 2 and "2.0" in (record.parent/"table-1.csv").read_text()
+    assert (found["tables"]["Table 1"]["rows"][1][1] == found["seed"] == 2
+            and "2.0" in (record.parent/"table-1.csv").read_text())
     assert all(sha256(record.parent/name) == digest for name, digest in found["files"].items())
     del runs, paper
     assert not list(record.parent.parent.glob(".demo.new.*")) and not list(record.parent.parent.glob(".demo.old.*"))
@@ -198,7 +215,8 @@ def test_publish_refuses_a_file_that_changes_while_it_is_copied(demo, monkeypatc
     import shutil
     run("demo", "cpu", root=demo)
     whole = shutil.copyfile
-    def other(source, target): return target.write_text("another run's") if str(target).endswith(".csv") else whole(source, target)
+    def other(source, target):
+        return target.write_text("another run's") if str(target).endswith(".csv") else whole(source, target)
     monkeypatch.setattr(workflow.shutil, "copyfile", other)
     with pytest.raises(PaperKitError, match="changed while it was copied"):
         publish("demo", root=demo)
@@ -268,12 +286,14 @@ def test_sync_killed_in_the_middle_of_an_export_leaves_every_module_whole_and_th
     workflow.sync(demo)
     before = tree(demo/"paper_kit")
     longer(demo)
-    code = ("import pathlib, time\nfrom nbdev import doclinks\nfrom nbdev.config import get_config\nfrom paper_kit.kit.workflow import sync\n"
+    code = ("import pathlib, time\nfrom nbdev import doclinks\nfrom nbdev.config import get_config\nfrom "
+            "paper_kit.kit.workflow import sync\n"
             "def half(*a, **k):\n"
             "    pathlib.Path(get_config().lib_path/'learning/demo.py').write_text('long = (')\n"
             "    print('half', flush=True); time.sleep(60)\n"
             "doclinks.nb_export = half\nsync()")
-    child = subprocess.Popen([sys.executable, "-P", "-c", code], cwd=demo, env=ours(demo), stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-P", "-c", code], cwd=demo, env=ours(demo),
+                             stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "half\n"
     child.kill()
     child.wait()
@@ -290,8 +310,10 @@ def test_sync_removes_a_module_whose_notebook_is_gone(demo):
     assert not (demo/"paper_kit/learning").exists() and "learning.demo" not in (demo/"paper_kit/_modidx.py").read_text()
 
 
-SHAPES = ["[]", "3", "null", "{}", "{", '{"state": 3}', '{"state": "running", "cell": "x", "cells": 4, "heading": null, "started": "now"}',
-          '{"state": "running", "cell": 1, "cells": 4, "heading": "", "started": NaN}', '{"demo": "long"}', '{"stage": "fit", "fraction": "half", "text": 3}', "[" * 5000]
+SHAPES = ["[]", "3", "null", "{}", "{", '{"state": 3}',
+          '{"state": "running", "cell": "x", "cells": 4, "heading": null, "started": "now"}',
+          '{"state": "running", "cell": 1, "cells": 4, "heading": "", "started": NaN}', '{"demo": "long"}',
+          '{"stage": "fit", "fraction": "half", "text": 3}', "[" * 5000]
 
 
 @pytest.mark.parametrize("text", SHAPES)
@@ -321,17 +343,21 @@ def folder(path): path.mkdir()
 
 @pytest.mark.parametrize("make", [fifo, endless, folder])
 def test_what_is_no_regular_file_is_refused_at_once(make, demo):
-    code = ("import sys\nfrom pathlib import Path\nfrom paper_kit.kit.files import PaperKitError, mapping_in\nfrom paper_kit.kit.paper import load_manifest, load_record, read_yaml\n"
+    code = ("import sys\nfrom pathlib import Path\nfrom paper_kit.kit.files import PaperKitError, mapping_in\nfrom "
+            "paper_kit.kit.paper import load_manifest, load_record, read_yaml\n"
             "for read in (load_record, load_manifest, read_yaml):\n"
             "    try: read(Path(sys.argv[1]))\n    except PaperKitError as error: print('next step' in str(error))\n"
             "print(mapping_in(sys.argv[1]) == {})")
     make(demo/"demo.json")
-    done = subprocess.run([sys.executable, "-P", "-c", code, str(demo/"demo.json")], env=ours(demo), capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-P", "-c", code, str(demo/"demo.json")], env=ours(demo),
+                          capture_output=True, text=True, timeout=30)
     assert done.stdout.split() == ["True"] * 4, done.stderr
 
 
-@pytest.mark.parametrize("old, new", [("title: A demonstration", "title: 2019"), ("title: A demonstration", "title: [a, b]"), ("title: A demonstration", "title:"),
-                                      ("shows: errors", "shows: {a: b}"), ("text: ours is better", "text: 3"), ("why: a photograph", "why: [1]")])
+@pytest.mark.parametrize("old, new", [("title: A demonstration", "title: 2019"),
+                                      ("title: A demonstration", "title: [a, b]"), ("title: A demonstration", "title:"),
+                                      ("shows: errors", "shows: {a: b}"), ("text: ours is better", "text: 3"),
+                                      ("why: a photograph", "why: [1]")])
 def test_a_manifest_whose_texts_are_no_texts_is_refused(old, new, tmp_path):
     from paper_kit.kit.paper import load_manifest
     assert old in MANIFEST
@@ -348,12 +374,18 @@ def test_data_sets_that_are_no_list_are_refused(document, demo):
         registry(demo)
 
 
-@pytest.mark.parametrize("key, value", [("name", ["a"]), ("name", 3), ("title", None), ("papers", "demo"), ("papers", [1]), ("layout", {}), ("layout", [3]), ("home", {}),
-                                        ("layout", [{"pattern": 3, "holds": "x"}]), ("layout", [{"pattern": "a", "holds": "x", "least": "many"}]), ("layout", [{"pattern": "a"}]),
-                                        ("layout", [{"pattern": "", "holds": "x"}]), ("layout", [{"pattern": "/a", "holds": "x"}]), ("layout", [{"pattern": "../a", "holds": "x"}])])
+@pytest.mark.parametrize("key, value", [("name", ["a"]), ("name", 3), ("title", None), ("papers", "demo"),
+                                        ("papers", [1]), ("layout", {}), ("layout", [3]), ("home", {}),
+                                        ("layout", [{"pattern": 3, "holds": "x"}]),
+                                        ("layout", [{"pattern": "a", "holds": "x", "least": "many"}]),
+                                        ("layout", [{"pattern": "a"}]),
+                                        ("layout", [{"pattern": "", "holds": "x"}]),
+                                        ("layout", [{"pattern": "/a", "holds": "x"}]),
+                                        ("layout", [{"pattern": "../a", "holds": "x"}])])
 def test_a_data_set_with_values_of_another_type_is_refused(key, value, demo):
     from paper_kit.kit.datasets import registry
-    entry = {"name": "tiny", "title": "Tiny", "home": "https://example.org", "licence": "CC0", "papers": ["demo"], "layout": [{"pattern": "a/{id}.npz", "holds": "arrays"}]}
+    entry = {"name": "tiny", "title": "Tiny", "home": "https://example.org", "licence": "CC0", "papers": ["demo"],
+             "layout": [{"pattern": "a/{id}.npz", "holds": "arrays"}]}
     (demo/"data/datasets.yaml").write_text(json.dumps({"datasets": [entry]}))
     assert list(registry(demo)) == ["tiny"]
     (demo/"data/datasets.yaml").write_text(json.dumps({"datasets": [entry | {key: value}]}))

@@ -26,7 +26,8 @@ def along(scene, o, d, **more):
     return S.cast(scene, torch.tensor(o, dtype=torch.float32), torch.tensor(d, dtype=torch.float32), **more)
 
 
-@pytest.mark.parametrize("kind,size,expected", [("box", (0.5, 1, 2), 3.5), ("ellipsoid", (0.5, 1, 2), 3.5), ("cylinder", (0.5, 0.5, 2), 3.5), ("capsule", (0.5, 0.5, 2), 3.5)])
+@pytest.mark.parametrize("kind,size,expected", [("box", (0.5, 1, 2), 3.5), ("ellipsoid", (0.5, 1, 2), 3.5),
+                                                ("cylinder", (0.5, 0.5, 2), 3.5), ("capsule", (0.5, 0.5, 2), 3.5)])
 def test_a_ray_from_the_side_meets_each_body_at_its_half_length(kind, size, expected):
     hits = along(one(kind, size), [[4., 0, 0], [4., 0, 0], [4., 0, 9]], [[-1., 0, 0], [-2., 0, 0], [-1., 0, 0]])
     assert hits.distance[:2].tolist() == pytest.approx([expected, expected/2]) and not hits.met[2]
@@ -51,7 +52,8 @@ def test_a_card_has_two_sides_an_edge_and_holes():
     mask = torch.ones(1, 4, 4)
     mask[0, :, 2:] = 0
     scene = assemble([Thing("plant", [Part("card", (1, 1, 0), mask=0)])], masks=mask)
-    hits = along(scene, [[-0.5, 0, 3], [0.5, 0, 3], [-0.5, 0, -3], [-1.5, 0, 3]], [[0., 0, -1], [0, 0, -1], [0, 0, 1], [0, 0, -1]])
+    hits = along(scene, [[-0.5, 0, 3], [0.5, 0, 3], [-0.5, 0, -3], [-1.5, 0, 3]],
+                 [[0., 0, -1], [0, 0, -1], [0, 0, 1], [0, 0, -1]])
     assert hits.met.tolist() == [True, False, True, False] and hits.normal[[0, 2], 2].tolist() == [1, -1]
 
 
@@ -89,16 +91,22 @@ def test_against_mitsuba():
     mi.set_variant("scalar_rgb")
     T = mi.ScalarTransform4f
     turn = T().translate([0.3, 1.0, 0.7]) @ T().rotate([0, 0, 1], 30) @ T().rotate([1, 0, 0], 20)
-    theirs = mi.load_dict({"type": "scene", "floor": {"type": "rectangle", "to_world": T().scale([5, 5, 1])}, "ball": {"type": "sphere", "to_world": T().translate([0, -1, 0.8]) @ T().scale(0.7)},
+    theirs = mi.load_dict({"type": "scene", "floor": {"type": "rectangle", "to_world": T().scale([5, 5, 1])},
+                           "ball": {"type": "sphere", "to_world": T().translate([0, -1, 0.8]) @ T().scale(0.7)},
                            "box": {"type": "cube", "to_world": turn @ T().scale([0.4, 0.3, 0.2])},
-                           "side": {"type": "cylinder", "p0": [-1.5, 0, 0.0], "p1": [-1.5, 0, 1.4], "radius": 0.3}, "cap": {"type": "disk", "to_world": T().translate([-1.5, 0, 1.4]) @ T().scale([0.3, 0.3, 1])}})
+                           "side": {"type": "cylinder", "p0": [-1.5, 0, 0.0], "p1": [-1.5, 0, 1.4], "radius": 0.3},
+                           "cap": {"type": "disk",
+                                   "to_world": T().translate([-1.5, 0, 1.4]) @ T().scale([0.3, 0.3, 1])}})
     R = np.array(turn.matrix)[:3, :3]
     from scipy.spatial.transform import Rotation
-    ours = assemble([FLOOR, Thing("ball", [Part("ellipsoid", (0.7, 0.7, 0.7), (0, -1, 0.8))]), Thing("box", [Part("box", (0.4, 0.3, 0.2), (0.3, 1.0, 0.7), tuple(Rotation.from_matrix(R).as_rotvec()))]),
+    ours = assemble([FLOOR, Thing("ball", [Part("ellipsoid", (0.7, 0.7, 0.7), (0, -1, 0.8))]),
+                     Thing("box", [Part("box", (0.4, 0.3, 0.2), (0.3, 1.0, 0.7),
+                                        tuple(Rotation.from_matrix(R).as_rotvec()))]),
                      Thing("box", [Part("cylinder", (0.3, 0.3, 0.7), (-1.5, 0, 0.7))])])
     generator = torch.Generator().manual_seed(1)
     o = torch.tensor([3.5, 0.4, 1.6]).expand(600, 3)
-    d = torch.nn.functional.normalize(torch.tensor([-3.5, -0.4, -1.0]) + torch.randn(600, 3, generator=generator)*0.8, dim=-1)
+    d = torch.nn.functional.normalize(torch.tensor([-3.5, -0.4, -1.0]) + torch.randn(600, 3, generator=generator)*0.8,
+                                      dim=-1)
     hits = S.cast(ours, o, d)
     for i in range(600):
         met = theirs.ray_intersect(mi.Ray3f(o[i].tolist(), d[i].tolist()))
@@ -135,7 +143,8 @@ def test_flow_of_a_wall_and_of_a_ball_in_closed_form():
     torch.testing.assert_close(found.flow[1], torch.zeros(48, 64), atol=2e-3, rtol=0)
     expected = (pixel_centres(48, 64) + found.flow.permute(1, 2, 0)).permute(2, 0, 1)
     assert torch.equal(found.seen, (expected[0] >= 0) & (expected[0] < 64))
-    moving = assemble([Thing("ball", [Part("ellipsoid", (0.4, 0.4, 0.4))], at=(0, 0, 0.5), velocity=(0.1, 0.5, 0), turning=(0, 0, 0.7))])
+    moving = assemble([Thing("ball", [Part("ellipsoid", (0.4, 0.4, 0.4))], at=(0, 0, 0.5), velocity=(0.1, 0.5, 0),
+                             turning=(0, 0, 0.7))])
     T = eye(3.)
     origin, d = rays(K, T, 48, 64)
     hits = S.cast(moving, origin, d)
@@ -162,11 +171,13 @@ def test_what_is_hidden_is_what_the_second_frame_shows_something_else_at():
 
 
 def test_behind_shows_the_wall_that_the_ball_hides_and_then_nothing():
-    ball, wall = Thing("ball", [Part("ellipsoid", (0.3, 0.3, 0.3), (0, 0, 0.5))]), Thing("wall", [Part("card", (9, 9, 0), (-2, 0, 0), (0, math.pi/2, 0))])
+    ball, wall = (Thing("ball", [Part("ellipsoid", (0.3, 0.3, 0.3), (0, 0, 0.5))]),
+                  Thing("wall", [Part("card", (9, 9, 0), (-2, 0, 0), (0, math.pi/2, 0))]))
     first, second, third = S.behind(assemble([wall, ball]), K, eye(3.), 48, 64, layers=3)
     alone = S.draw(assemble([wall]), K, eye(3.), 48, 64)
     covered = first.instance == 2
-    assert covered.any() and (second.instance[covered] == 1).all() and (second.instance[~covered] == 0).all() and (third.instance == 0).all()
+    assert (covered.any() and (second.instance[covered] == 1).all() and (second.instance[~covered] == 0).all()
+            and (third.instance == 0).all())
     torch.testing.assert_close(second.depth[covered], alone.depth[covered], rtol=1e-4, atol=0)
     torch.testing.assert_close(second.depth[~covered], torch.full_like(second.depth[~covered], math.inf))
 
@@ -188,14 +199,17 @@ def test_training_and_test_crops_share_no_pixel_column(monkeypatch):
     "Photographs whose colour is their column: the crops of the splits come from disjoint columns."
     ramp = torch.linspace(0, 1, 200).expand(3, 100, 200)
     monkeypatch.setattr(S, "photographs", lambda: {"ramp": ramp})
-    kept = [S.texture_bank(split, 12, 16, np.random.default_rng(0))[[i for i in range(12) if i % 4 != 3]] for split in ("train", "test")]
+    kept = [S.texture_bank(split, 12, 16, np.random.default_rng(0))[[i for i in range(12) if i % 4 != 3]]
+            for split in ("train", "test")]
     assert kept[0].max() < kept[1].min()
-    assert torch.equal(S.texture_bank("train", 5, 16, np.random.default_rng(1)), S.texture_bank("train", 5, 16, np.random.default_rng(1)))
+    assert torch.equal(S.texture_bank("train", 5, 16, np.random.default_rng(1)),
+                       S.texture_bank("train", 5, 16, np.random.default_rng(1)))
 
 
 def test_photographs_are_there_and_in_range():
     found = S.photographs()
-    assert len(found) >= 10 and all(p.ndim == 3 and len(p) == 3 and 0 <= p.min() and p.max() <= 1 for p in found.values())
+    assert len(found) >= 10 and all(p.ndim == 3 and len(p) == 3 and p.min() >= 0 and p.max() <= 1
+                                    for p in found.values())
 
 
 @pytest.mark.parametrize("name", list(S.MAKERS))
@@ -207,34 +221,45 @@ def test_things_stand_on_the_floor_within_their_radius(name):
         d = torch.cat([torch.tensor([-4., 0, -1.2]), torch.tensor([0., -4, -1.2])]).view(2, 1, 3) + d
         hits = S.cast(scene, torch.tensor([[4., 0, 2.2], [0, 4., 2.2]])[:, None].expand_as(d), d)
         points = hits.point[hits.met]
-        assert len(points) > 20 and points[:, 2].min() > -0.02 and points[:, :2].norm(dim=1).max() <= S.footprint(parts) + 1e-4
-        low = torch.cartesian_prod(torch.tensor([-4.0]), torch.linspace(-1.5, 1.5, 600), torch.tensor([0.01, 0.03, 0.06]))
-        assert S.cast(scene, low, torch.tensor([1.0, 0, 0]).expand_as(low)).met.any() and not S.cast(scene, low*torch.tensor([1.0, 1, -1]) - torch.tensor([0, 0, 0.02]), torch.tensor([1.0, 0, 0]).expand_as(low)).met.any()
+        assert (len(points) > 20 and points[:, 2].min() > -0.02
+                and points[:, :2].norm(dim=1).max() <= S.footprint(parts) + 1e-4)
+        low = torch.cartesian_prod(torch.tensor([-4.0]), torch.linspace(-1.5, 1.5, 600),
+                                   torch.tensor([0.01, 0.03, 0.06]))
+        assert (S.cast(scene, low, torch.tensor([1.0, 0, 0]).expand_as(low)).met.any()
+                and not S.cast(scene, low*torch.tensor([1.0, 1, -1]) - torch.tensor([0, 0, 0.02]),
+                               torch.tensor([1.0, 0, 0]).expand_as(low)).met.any())
 
 
 def test_rooms_are_closed_things_do_not_touch_and_twins_are_alike():
     for seed in range(3):
         random = np.random.default_rng(seed)
-        scene = S.room(random, S.texture_bank("train", 4, 8, random), clutter=8, only=("chair", "box", "ball"), twins=1.0)
-        hits = S.cast(scene, torch.tensor([0., 0., 1.9]), torch.randn(500, 3, generator=torch.Generator().manual_seed(seed)))
+        scene = S.room(random, S.texture_bank("train", 4, 8, random), clutter=8,
+                       only=("chair", "box", "ball"), twins=1.0)
+        hits = S.cast(scene, torch.tensor([0., 0., 1.9]),
+                      torch.randn(500, 3, generator=torch.Generator().manual_seed(seed)))
         assert hits.met.all()
-        chairs = [scene.size[scene.instance == i] for i in scene.instance[scene.label == S.LABELS.index("chair")].unique()]
+        chairs = [scene.size[scene.instance == i]
+                  for i in scene.instance[scene.label == S.LABELS.index("chair")].unique()]
         assert all(torch.equal(chairs[0], c) for c in chairs)
-        for row in range(20):                                       # no place above the floor belongs to two things: horizontal rays through each
+        for row in range(20):             # no place above the floor belongs to two things: horizontal rays through each
             z, turn = 0.03 + 0.05*row, 0.7*row
             d = torch.tensor([math.cos(turn), math.sin(turn), 0.0]).expand(30, 3)
             o = torch.tensor([-d[0, 1], d[0, 0], 0])*torch.linspace(-3, 3, 30)[:, None] - 6*d + torch.tensor([0, 0, z])
             spans = {}
             for i in scene.instance.unique().tolist():
                 if S.LABELS[scene.label[scene.instance == i][0]] not in S.MAKERS: continue
-                only = S.replace(scene, **{k: v[scene.instance == i] for k, v in vars(scene).items() if isinstance(v, torch.Tensor) and k not in ("textures", "masks", "lights")})
+                only = S.replace(scene, **{k: v[scene.instance == i] for k, v in vars(scene).items()
+                                           if isinstance(v, torch.Tensor) and k not in ("textures", "masks", "lights")})
                 near, far = S.cast(only, o, d), S.cast(only, o + 12*d, -d)
                 spans[i] = torch.stack([near.distance, 12 - far.distance])
             for a in spans:
                 for b in spans:
-                    if a < b: assert not (torch.maximum(spans[a][0], spans[b][0]) < torch.minimum(spans[a][1], spans[b][1])).any()
+                    if a < b:
+                        assert not (torch.maximum(spans[a][0], spans[b][0])
+                                    < torch.minimum(spans[a][1], spans[b][1])).any()
     again = [S.room(np.random.default_rng(4)) for _ in range(2)]
-    assert all(torch.equal(a, b) for a, b in zip(vars(again[0]).values(), vars(again[1]).values()) if isinstance(a, torch.Tensor))
+    assert all(torch.equal(a, b) for a, b in zip(vars(again[0]).values(), vars(again[1]).values())
+               if isinstance(a, torch.Tensor))
 
 
 def test_a_yard_has_a_horizon_and_a_path_is_smooth():
@@ -251,21 +276,25 @@ def test_a_yard_has_a_horizon_and_a_path_is_smooth():
 def test_more_samples_change_the_colour_only_and_smooth_it():
     scene, T = everything(), eye(2.6)
     a, b = S.draw(scene, K, T, 48, 64), S.draw(scene, K, T, 48, 64, samples=3)
-    assert torch.equal(a.depth, b.depth) and torch.equal(a.instance, b.instance) and (a.color - b.color).abs().mean() < 0.1 and not torch.equal(a.color, b.color)
-    assert 0 <= b.color.min() and b.color.max() <= 1
+    assert (torch.equal(a.depth, b.depth) and torch.equal(a.instance, b.instance)
+            and (a.color - b.color).abs().mean() < 0.1 and not torch.equal(a.color, b.color))
+    assert b.color.min() >= 0 and b.color.max() <= 1
 
 
 def test_a_highlight_moves_with_the_camera_and_a_matt_surface_does_not_change():
     def colour(gloss, y):
-        scene = assemble([Thing("floor", [Part("card", (5, 5, 0), color=GREY, gloss=gloss)])], lights=[(-2, 0, 2, 0.5, 0.5, 0.5)])
+        scene = assemble([Thing("floor", [Part("card", (5, 5, 0), color=GREY, gloss=gloss)])],
+                         lights=[(-2, 0, 2, 0.5, 0.5, 0.5)])
         eye = torch.tensor([2., y, 2.])
         d = (torch.tensor([0., 0, 0]) - eye)[None]
         return S.shade(scene, S.cast(scene, eye[None], d), d)[0, 0].item()
     assert colour(0.0, 0.0) == pytest.approx(colour(0.0, 1.0)) and colour(0.8, 0.0) > colour(0.8, 1.0) + 0.2
 
 
-@pytest.mark.parametrize("thing,said", [(Thing("dragon", [Part("box", (1, 1, 1))]), "no such label"), (Thing("box", [Part("cone", (1, 1, 1))]), "cannot be built"),
-                                        (Thing("box", [Part("box", (1, 0, 1))]), "cannot be built"), (Thing("box", [Part("box", (1, 1, 1), texture=7)]), "cannot be built")])
+@pytest.mark.parametrize("thing,said", [(Thing("dragon", [Part("box", (1, 1, 1))]), "no such label"),
+                                        (Thing("box", [Part("cone", (1, 1, 1))]), "cannot be built"),
+                                        (Thing("box", [Part("box", (1, 0, 1))]), "cannot be built"),
+                                        (Thing("box", [Part("box", (1, 1, 1), texture=7)]), "cannot be built")])
 def test_what_cannot_be_built_is_refused(thing, said):
     with pytest.raises(PaperKitError, match=said):
         assemble([thing])

@@ -18,12 +18,14 @@ from paper_kit.kit.files import PaperKitError
 
 
 def tetrahedron(shift=0.0):
-    return np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float) + shift, np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
+    return (np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float) + shift,
+            np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]))
 
 
 def ball(rows=12, columns=18):
     v, u = np.meshgrid(np.linspace(0.2, 2.9, rows), np.linspace(0, 6.28, columns), indexing="ij")
-    return np.stack([np.sin(v) * np.cos(u), np.sin(v) * np.sin(u), np.cos(v)], -1).reshape(-1, 3), show._grid_faces(rows, columns)
+    return (np.stack([np.sin(v) * np.cos(u), np.sin(v) * np.sin(u), np.cos(v)], -1).reshape(-1, 3),
+            show._grid_faces(rows, columns))
 
 
 def plotly_figure(**layout):
@@ -43,7 +45,8 @@ makers = {
     "surface": lambda: show.surface(np.outer(np.hanning(20), np.hanning(30))),
     "mesh_slider": lambda: show.mesh_slider(*zip(tetrahedron(), ball()), "shape", ["small", "large"]),
     "audio": lambda: show.audio(np.sin(np.arange(4000) / 9)[None], 8000, "A tone"),
-    "bespoke": lambda: show.bespoke("Own", "(root, data) => { root.append(data.text) }", {"text": "hello"}, np.zeros((8, 8))),
+    "bespoke": lambda: show.bespoke("Own", "(root, data) => { root.append(data.text) }", {"text": "hello"},
+                                    np.zeros((8, 8))),
 }
 
 
@@ -55,7 +58,8 @@ def view(request):
 def test_importing_is_light():
     heavy = "matplotlib plotly k3d PIL ipywidgets IPython scipy pandas torch".split()
     code = f"import sys, paper_kit.kit.show; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True).stdout.strip() == "[]"
 
 
 def test_picture_is_a_png(view):
@@ -66,7 +70,8 @@ def test_picture_is_a_png(view):
 
 def test_document_loads_nothing_from_elsewhere(view):
     text = view.html()
-    addresses = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", text) + re.findall(r"url\(([^)]*)", text) + re.findall(r"@import[^;]*", text)
+    addresses = (re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", text) + re.findall(r"url\(([^)]*)", text)
+                 + re.findall(r"@import[^;]*", text))
     assert all(address.startswith(("../lib/", "data:")) for address in addresses), addresses
     assert not re.search(r"https?://", re.sub(r'"(w3org|http://www\.w3\.org/[^"]*)"', "", text))
     assert "connect-src data: blob:" in text and text.startswith("<!doctype html>")
@@ -83,7 +88,8 @@ def test_two_equal_meshes_give_equal_documents():
 
 
 def test_library_address_and_inlined_library(view):
-    assert (f'src="elsewhere/{show._libraries[view.libraries[0]][0]}"' in view.html("elsewhere")) if view.libraries else "<script src" not in view.html()
+    assert ((f'src="elsewhere/{show._libraries[view.libraries[0]][0]}"' in view.html("elsewhere")) if view.libraries
+            else "<script src" not in view.html())
     if view.libraries == ("k3d",):
         alone = view.html(lib=None)
         assert 'src="../lib' not in alone and "standalone.js\"></script>" not in alone and len(alone) > 2_000_000
@@ -97,7 +103,8 @@ def test_save_writes_libraries_once(tmp_path, view):
     before = {path: path.stat().st_mtime_ns for path in first[1:]}
     view.save(tmp_path / "figures" / "other", "figure-1")
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted({"paper", "other"} | ({"lib"} if view.libraries else set()))
+    assert (sorted(path.name for path in (tmp_path / "figures").iterdir())
+            == sorted({"paper", "other"} | ({"lib"} if view.libraries else set())))
     assert not list(tmp_path.rglob("*.tmp"))
 
 
@@ -122,7 +129,8 @@ def test_view_shows_picture_then_widget_and_document(view, monkeypatch):
     assert not view.libraries or "../../figures/lib/" in frame
 
 
-# ---- document --------------------------------------------------------------------------------------------------------------
+# ---- document
+# --------------------------------------------------------------------------------------------------------------
 
 def test_data_cannot_leave_its_element():
     evil = '</script><script>alert(1)</script><!-- \u2028'
@@ -137,7 +145,8 @@ def test_text_of_a_view_may_hold_dollars_and_names_of_parts():
     assert "<p>$data $title $script</p>" in text and '"$policy $body"' in text and '"$lib costs $5"' in text
 
 
-@pytest.mark.parametrize("data, finding", [({"x": np.nan}, "finite"), ({"x": float("inf")}, "finite"), ({"x": object()}, "object"), ({"x": np.array([1, np.nan])}, "finite")])
+@pytest.mark.parametrize("data, finding", [({"x": np.nan}, "finite"), ({"x": float("inf")}, "finite"),
+                                           ({"x": object()}, "object"), ({"x": np.array([1, np.nan])}, "finite")])
 def test_data_that_cannot_travel(data, finding):
     with pytest.raises(PaperKitError, match=finding):
         show.document("t", "", "", data=data)
@@ -150,7 +159,8 @@ def test_unknown_library():
         show.bespoke("n", "alert(1)", {}, np.zeros((2, 2)))
 
 
-# ---- pictures --------------------------------------------------------------------------------------------------------------
+# ---- pictures
+# --------------------------------------------------------------------------------------------------------------
 
 def test_pixels_of_everything():
     import torch
@@ -196,7 +206,8 @@ def test_style_and_plotly_share_the_palette():
         show.use_style()
         assert mpl.rcParams["axes.prop_cycle"].by_key()["color"] == list(show.palette.values())
     assert list(show.template().layout.colorway) == list(show.palette.values())
-    assert show.plot(plotly_figure()).data["figure"]["layout"]["template"]["layout"]["colorway"] == list(show.palette.values())
+    assert (show.plot(plotly_figure()).data["figure"]["layout"]["template"]["layout"]["colorway"]
+            == list(show.palette.values()))
 
 
 def test_palette_can_be_told_apart_on_white():
@@ -207,10 +218,12 @@ def test_palette_can_be_told_apart_on_white():
     assert distance.min() > 18 and (lab[:, 0] < 80).all()
 
 
-# ---- slider ----------------------------------------------------------------------------------------------------------------
+# ---- slider
+# ----------------------------------------------------------------------------------------------------------------
 
 def test_slider_holds_a_picture_for_each_combination():
-    view = show.slider(lambda alpha, beta: np.full((20, 30), alpha * beta), alpha=[0.0, 0.5, 1.0], beta=[0.2, 1.0], start={"beta": 0.2})
+    view = show.slider(lambda alpha, beta: np.full((20, 30), alpha * beta), alpha=[0.0, 0.5, 1.0], beta=[0.2, 1.0],
+                       start={"beta": 0.2})
     assert len(view.data["pictures"]) == 6
     assert [p["labels"] for p in view.data["parameters"]] == [["0", "0.5", "1"], ["0.2", "1"]]
     assert [p["start"] for p in view.data["parameters"]] == [1, 0]
@@ -237,17 +250,20 @@ def test_slider_closes_figures():
     assert not plt.get_fignums()
 
 
-@pytest.mark.parametrize("arguments", [{}, {"alpha": []}, {"a": range(30), "b": range(30)}, {"alpha": [1], "start": {"alpha": 2}}])
+@pytest.mark.parametrize("arguments", [{}, {"alpha": []}, {"a": range(30), "b": range(30)},
+                                       {"alpha": [1], "start": {"alpha": 2}}])
 def test_slider_errors(arguments):
     with pytest.raises(PaperKitError, match="next step"):
         show.slider(lambda **_: np.zeros((2, 2)), **arguments)
 
 
-# ---- sound -----------------------------------------------------------------------------------------------------------------
+# ---- sound
+# -----------------------------------------------------------------------------------------------------------------
 
 def read_wav(content):
     with wave.open(io.BytesIO(content)) as file:
-        return file.getparams(), np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
+        return file.getparams(), np.frombuffer(file.readframes(file.getnframes()),
+                                               "<i2").reshape(-1, file.getnchannels())
 
 
 def test_wav_is_clipped_and_never_wraps():
@@ -261,7 +277,9 @@ def test_wav_keeps_16_bit_samples():
     assert np.array_equal(read_wav(show.wav(given, 8000))[1][:, 0], given)
 
 
-@pytest.mark.parametrize("waveform, rate", [(np.zeros((2, 2, 2)), 8000), (np.zeros((4000, 2)), 8000), (np.zeros(0), 8000), (np.array([0, np.nan]), 8000), (np.zeros(9), 0), (np.zeros(9), 22050.5)])
+@pytest.mark.parametrize("waveform, rate", [(np.zeros((2, 2, 2)), 8000), (np.zeros((4000, 2)), 8000),
+                                            (np.zeros(0), 8000), (np.array([0, np.nan]), 8000), (np.zeros(9), 0),
+                                            (np.zeros(9), 22050.5)])
 def test_no_sound(waveform, rate):
     with pytest.raises(PaperKitError, match="next step"):
         show.wav(waveform, rate)
@@ -276,7 +294,8 @@ def test_sound_inside_or_beside_the_document(tmp_path):
     assert 'src="figure-1.wav"' in (tmp_path / "p" / "figure-1.html").read_text()
 
 
-# ---- three dimensions ------------------------------------------------------------------------------------------------------
+# ---- three dimensions
+# ------------------------------------------------------------------------------------------------------
 
 def arrays():
     rng = np.random.default_rng(1)
@@ -295,7 +314,8 @@ def arrays():
 
 @pytest.mark.parametrize("name, array", list(arrays()))
 def test_packed_arrays_come_back(name, array):
-    content, note = show._encode_array(array.astype(array.dtype if array.dtype != np.float64 else np.float32), name in show._shrunk)
+    content, note = show._encode_array(array.astype(array.dtype if array.dtype != np.float64 else np.float32),
+                                       name in show._shrunk)
     back = show._decode_array(content, json.loads(json.dumps(note)))
     assert back.shape == array.shape
     if "scale" in note:
@@ -321,7 +341,8 @@ def test_camera_sees_everything_and_points_up():
         points = rng.normal(size=(60, 3)) * [1, 5, 0.2] + 7
         canvas = show._Canvas(show._camera(points, up, 30, 20))
         column, row, inverse = canvas.project(points)
-        assert (inverse > 0).all() and column.min() >= 0 and column.max() < canvas.width and row.min() >= 0 and row.max() < canvas.height
+        assert ((inverse > 0).all() and column.min() >= 0 and column.max() < canvas.width and row.min() >= 0
+                and row.max() < canvas.height)
         higher = points[:1] + 0.1 * np.eye(3)["xyz".index(up)]
         assert canvas.project(higher)[1][0] < row[0]
 
@@ -332,7 +353,8 @@ def test_nearest_triangle_wins():
     vertices = np.concatenate([square, square * 0.5 + [0, -1, 0]])
     colors = np.repeat([[255, 0, 0], [0, 255, 0]], 4, axis=0)
     for order in ([0, 1, 2, 3], [2, 3, 0, 1]):
-        picture = show.pixels(show.mesh(vertices, faces[order], colors, smooth=False, azimuth=-90, elevation=0).picture()).astype(int)
+        picture = show.pixels(show.mesh(vertices, faces[order], colors, smooth=False, azimuth=-90,
+                                        elevation=0).picture()).astype(int)
         middle, low = picture[240, 320], picture[430, 320]
         assert middle[1] > 100 > middle[0] and low[0] > 100 > low[1]
 
@@ -346,7 +368,8 @@ def test_translucent_mesh_lets_through():
 
 def test_colors_of_every_kind():
     vertices, faces = tetrahedron()
-    for colors in (None, "vermilion", "#102030", np.eye(4)[:, :3], np.full((4, 3), 200, np.uint8), np.array([0, 1, np.nan, 3])):
+    for colors in (None, "vermilion", "#102030", np.eye(4)[:, :3], np.full((4, 3), 200, np.uint8),
+                   np.array([0, 1, np.nan, 3])):
         assert show.mesh(vertices, faces, colors).picture().startswith(b"\x89PNG")
     assert 'class="bar"' in show.mesh(vertices, faces, np.arange(4.0)).html()
 
@@ -355,7 +378,8 @@ def test_scene_of_many_objects_and_of_two_views():
     import k3d
     line = k3d.line(np.float32([[0, 0, 0], [1, 1, 1], [1, 0, 1]]), color=0xFF0000)
     arrows = k3d.vectors(np.float32([[0, 0, 0]]), np.float32([[0, 0, 1]]))
-    edges = k3d.lines(np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.uint32([[0, 1], [1, 2]]), indices_type="segment")
+    edges = k3d.lines(np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.uint32([[0, 1], [1, 2]]),
+                      indices_type="segment")
     heights = k3d.surface(np.float32([[0, 0.1], [0.2, 0]]))
     cloud = show.points(np.eye(3))
     view = show.scene([line, arrows, edges, heights, *cloud.objects])
@@ -367,10 +391,13 @@ def test_scene_of_many_objects_and_of_two_views():
 
 
 @pytest.mark.parametrize("make", [
-    lambda: show.mesh(np.zeros((4, 2)), [[0, 1, 2]]), lambda: show.mesh(np.eye(3), [[0, 1, 3]]), lambda: show.mesh(np.eye(3), [[0, 1, -1]]),
-    lambda: show.mesh(np.eye(3), [[0.0, 1, 2]]), lambda: show.mesh(np.eye(3), np.zeros((0, 3), int)), lambda: show.mesh(np.eye(3), [[0, 1, 2, 0]]),
+    lambda: show.mesh(np.zeros((4, 2)), [[0, 1, 2]]), lambda: show.mesh(np.eye(3), [[0, 1, 3]]),
+                                  lambda: show.mesh(np.eye(3), [[0, 1, -1]]),
+    lambda: show.mesh(np.eye(3), [[0.0, 1, 2]]), lambda: show.mesh(np.eye(3), np.zeros((0, 3), int)),
+                                  lambda: show.mesh(np.eye(3), [[0, 1, 2, 0]]),
     lambda: show.mesh(np.eye(3), [[0, 1, 2]], np.zeros(5)), lambda: show.mesh(np.eye(3), [[0, 1, 2]], "mauve-ish"),
-    lambda: show.mesh(np.eye(3), [[0, 1, 2]], up="w"), lambda: show.points(np.array([[0, 0, np.inf]])), lambda: show.points(np.zeros((0, 3))),
+    lambda: show.mesh(np.eye(3), [[0, 1, 2]], up="w"), lambda: show.points(np.array([[0, 0, np.inf]])),
+                                  lambda: show.points(np.zeros((0, 3))),
     lambda: show.surface(np.zeros(4)), lambda: show.scene([]), lambda: show.mesh_slider([np.eye(3)], [], "n", [1]),
     lambda: show.mesh_slider([np.eye(3)], [[[0, 1, 2]]], "n", [1], start=2)])
 def test_errors_name_expected_found_and_next_step(make):
@@ -385,16 +412,20 @@ def test_object_that_only_a_browser_draws():
     label = k3d.text("here", [0, 0, 0])
     with pytest.raises(PaperKitError, match="picture="):
         show.scene([label])
-    assert show.scene([label, *show.points(np.eye(3)).objects], picture=np.zeros((4, 4))).picture().startswith(b"\x89PNG")
+    assert show.scene([label, *show.points(np.eye(3)).objects],
+                      picture=np.zeros((4, 4))).picture().startswith(b"\x89PNG")
 
 
-# ---- plotly ----------------------------------------------------------------------------------------------------------------
+# ---- plotly
+# ----------------------------------------------------------------------------------------------------------------
 
 def test_pictures_of_plotly_traces():
     import plotly.graph_objects as go
     z = np.outer(np.arange(4.0), np.arange(5.0))
-    traces = [go.Scatter(y=[1, 2], mode="markers", marker_color=[0.1, 0.9]), go.Bar(x=["a", "b"], y=[1, 2]), go.Histogram(x=[1, 2, 2]),
-              go.Box(y=[1, 2, 5]), go.Heatmap(z=z), go.Contour(z=z), go.Scatter3d(x=[0, 1], y=[0, 1], z=[0, 1]), go.Surface(z=z),
+    traces = [go.Scatter(y=[1, 2], mode="markers", marker_color=[0.1, 0.9]), go.Bar(x=["a", "b"], y=[1, 2]),
+              go.Histogram(x=[1, 2, 2]),
+              go.Box(y=[1, 2, 5]), go.Heatmap(z=z), go.Contour(z=z), go.Scatter3d(x=[0, 1], y=[0, 1], z=[0, 1]),
+              go.Surface(z=z),
               go.Bar(y=["a", "b"], x=[1, 2], orientation="h")]
     for trace in traces:
         assert show.plot(go.Figure(trace)).picture().startswith(b"\x89PNG"), trace.type
@@ -409,13 +440,15 @@ def test_pictures_of_plotly_traces():
 
 def test_plotly_frames_travel_and_own_templates_stay():
     import plotly.graph_objects as go
-    figure = go.Figure([go.Scatter(y=[1, 2])], frames=[go.Frame(data=[go.Scatter(y=[k, 2])], name=str(k)) for k in range(3)])
+    figure = go.Figure([go.Scatter(y=[1, 2])],
+                       frames=[go.Frame(data=[go.Scatter(y=[k, 2])], name=str(k)) for k in range(3)])
     assert len(show.plot(figure).data["figure"]["frames"]) == 3
     kept = show.plot(plotly_figure(template="plotly_dark")).data["figure"]["layout"]["template"]["layout"]
     assert kept["paper_bgcolor"] != "white"
 
 
-# ---- in a browser ----------------------------------------------------------------------------------------------------------
+# ---- in a browser
+# ----------------------------------------------------------------------------------------------------------
 
 def look(page, selector):
     return np.asarray(Image.open(io.BytesIO(page.locator(selector).first.screenshot())).convert("RGB")).astype(int)
@@ -436,12 +469,15 @@ def opened(browser, tmp_path):
                 file.unlink()
         page = browser.new_page(viewport={"width": width, "height": 700})
         pages.append(page)
-        page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning")
+                else None)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("requestfailed", lambda request: troubles.append(request.url))
-        page.on("request", lambda request: troubles.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None)
+        page.on("request", lambda request: troubles.append(request.url)
+                if not request.url.startswith(("file:", "data:", "blob:")) else None)
         page.goto(path.as_uri())
-        page.wait_for_function("document.body.dataset.ready === '1' || document.body.dataset.failed === '1'", timeout=30000)
+        page.wait_for_function("document.body.dataset.ready === '1' || document.body.dataset.failed === '1'",
+                               timeout=30000)
         return page, troubles
     yield open_view
     for page in pages:
@@ -492,23 +528,27 @@ def test_sliders_change_what_is_seen(opened):
     first = look(page, "img")
     page.locator("input[type=range]").focus()
     page.keyboard.press("End")
-    assert eventually(page, lambda: changed(first, look(page, "img")) > 0.1) and page.locator("output").inner_text() == "1"
+    assert (eventually(page, lambda: changed(first, look(page, "img")) > 0.1)
+            and page.locator("output").inner_text() == "1")
     page, _ = opened(makers["mesh_slider"]())
     first = look(page, ".scene")
     page.locator("input[type=range]").focus()
     page.keyboard.press("Home")
-    assert eventually(page, lambda: changed(first, look(page, ".scene")) > 0.02) and page.locator("output").inner_text() == "small"
+    assert (eventually(page, lambda: changed(first, look(page, ".scene")) > 0.02)
+            and page.locator("output").inner_text() == "small")
 
 
 @pytest.mark.browser
 def test_missing_library_is_said_in_words(opened):
     page, _ = opened(makers["plot"](), libraries=False)
-    assert "make sync" in page.locator("#problem").inner_text() and "plotly.min.js" in page.locator("#problem").inner_text()
+    assert ("make sync" in page.locator("#problem").inner_text()
+            and "plotly.min.js" in page.locator("#problem").inner_text())
 
 
 @pytest.mark.browser
 def test_sound_is_playable_and_plotly_draws(opened):
     page, _ = opened(makers["audio"]())
-    assert page.evaluate("new Promise(done => { const a = document.querySelector('audio'); a.readyState ? done(a.duration) : a.onloadedmetadata = () => done(a.duration) })") == pytest.approx(0.5)
+    assert page.evaluate("new Promise(done => { const a = document.querySelector('audio'); a.readyState ? "
+                         "done(a.duration) : a.onloadedmetadata = () => done(a.duration) })") == pytest.approx(0.5)
     page, _ = opened(makers["plot"]())
     assert page.locator(".plot .trace").count() == 1

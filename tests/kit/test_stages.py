@@ -20,14 +20,16 @@ def work(x, seed=0):
 def test_the_key_depends_on_arguments_by_value():
     k = lambda **a: stage_key(work, a)
     assert k(x=1) == k(x=1) != k(x=2) and k(x=1.0) != k(x=1)
-    assert k(x=np.zeros(3)) == k(x=np.zeros(3)) != k(x=np.zeros(4)) and k(x=np.zeros(3)) != k(x=torch.zeros(3, dtype=torch.float64))
+    assert (k(x=np.zeros(3)) == k(x=np.zeros(3)) != k(x=np.zeros(4))
+            and k(x=np.zeros(3)) != k(x=torch.zeros(3, dtype=torch.float64)))
     assert k(x={"a": 1, "b": [2]}) == k(x={"b": [2], "a": 1})
     with pytest.raises(PaperKitError, match=r"work\['x'\]"):
         k(x=object())
 
 
 @pytest.mark.parametrize("value", [
-    {"a": torch.arange(6).reshape(2, 3).float(), "b": [1, 2.5, "t", None, True], "c": (np.eye(2, dtype=np.float32), {"d": np.int64(3)})},
+    {"a": torch.arange(6).reshape(2, 3).float(), "b": [1, 2.5, "t", None, True],
+     "c": (np.eye(2, dtype=np.float32), {"d": np.int64(3)})},
     torch.ones(2, dtype=torch.bfloat16), [], {"empty": {}}, 3.5, {"t": torch.zeros(0, 3)}])
 def test_results_come_back_as_they_went(tmp_path, value):
     save_result(tmp_path/"s", value, {"device": "x"})
@@ -35,7 +37,8 @@ def test_results_come_back_as_they_went(tmp_path, value):
 
     def same(a, b):
         if isinstance(a, (torch.Tensor, np.ndarray)):
-            assert type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and (torch.as_tensor(a) == torch.as_tensor(b)).all()
+            assert (type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape
+                    and (torch.as_tensor(a) == torch.as_tensor(b)).all())
         elif isinstance(a, dict):
             assert a.keys() == b.keys() and all(same(a[k], b[k]) is None for k in a)
         elif isinstance(a, (list, tuple)):
@@ -60,7 +63,8 @@ def test_what_cannot_be_stored_is_named(tmp_path):
         save_result(tmp_path/"s", {1: 2}, {})
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:len(b)//2], lambda b: b"", lambda b: b"\x80\x04pickle", lambda b: b[:8] + b"}" + b[9:], lambda b: b"\xff"*8 + b[8:]])
+@pytest.mark.parametrize("damage", [lambda b: b[:len(b)//2], lambda b: b"", lambda b: b"\x80\x04pickle",
+                                    lambda b: b[:8] + b"}" + b[9:], lambda b: b"\xff"*8 + b[8:]])
 def test_a_damaged_stage_file_is_refused(tmp_path, damage):
     save_result(tmp_path/"s", {"a": torch.ones(100)}, {})
     (tmp_path/"s").write_bytes(damage((tmp_path/"s").read_bytes()))
@@ -100,14 +104,17 @@ def test_pick_takes_the_next_smaller_profile():
 
 
 def test_the_stage_runner_needs_only_torch_numpy_yaml_safetensors():
-    blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill", "jsonschema", "nbformat", "jaxtyping", "typer"]
+    blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill",
+               "jsonschema", "nbformat", "jaxtyping", "typer"]
     code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nfrom paper_kit.kit.stages import main\nsys.exit(main(['no_such_paper']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1 and "there is no paper 'no_such_paper'" in done.stderr and "ModuleNotFound" not in done.stderr
+    assert (done.returncode == 1 and "there is no paper 'no_such_paper'" in done.stderr
+            and "ModuleNotFound" not in done.stderr)
 
 
 def _costly_module(folder, name, seconds):
-    (folder/f"{name}.py").write_text(f"import time\nbegun = time.process_time()\nwhile time.process_time() - begun < {seconds}: pass\n")
+    (folder/f"{name}.py").write_text(f"import time\nbegun = time.process_time()\nwhile time.process_time() - begun < "
+                                     f"{seconds}: pass\n")
 
 
 def test_the_import_clock_takes_whole_imports_once_and_nothing_else(tmp_path, monkeypatch):
@@ -121,7 +128,8 @@ def test_the_import_clock_takes_whole_imports_once_and_nothing_else(tmp_path, mo
     clock.start(); clock.start()
     try:
         begun, cpu = clock.others(), time.process_time()
-        with pytest.raises(ImportError, match="no_such_name"): import costly_outer          # an import that fails, two deep, is one import
+        # an import that fails, two deep, is one import
+        with pytest.raises(ImportError, match="no_such_name"): import costly_outer
         assert 0.15 <= clock.seconds < 0.3 and clock.seconds <= time.process_time() - cpu
         importlib.import_module("costly_lazy")
         assert 0.25 <= clock.seconds < 0.45
@@ -173,7 +181,8 @@ def test_a_stage_that_was_cut_off_counts_the_time_of_all_its_starts(tmp_path):
 
 
 def test_time_spent_before_is_left_out_where_its_note_is_damaged_or_its_checkpoint_gone(tmp_path):
-    for damage in (lambda folder: next(folder.glob("*-spent")).write_text("[12.0, "), lambda folder: next(folder.glob("*.partial")).unlink()):
+    for damage in (lambda folder: next(folder.glob("*-spent")).write_text("[12.0, "),
+                   lambda folder: next(folder.glob("*.partial")).unlink()):
         folder = tmp_path/str(id(damage))/"runs/stages/toy"
         run = Runner("toy", root=folder.parents[2])
         with pytest.raises(KeyboardInterrupt): run.stage(_cut_off)
@@ -183,7 +192,8 @@ def test_time_spent_before_is_left_out_where_its_note_is_damaged_or_its_checkpoi
         assert 0.3 <= run.log[0]["cpu_s"] < 0.9
 
 
-# keys and files without collisions ----------------------------------------------------------------------------------------------------------
+# keys and files without collisions
+# ----------------------------------------------------------------------------------------------------------
 
 def adder(n):
     def add(x): return x + n
@@ -206,13 +216,17 @@ pair = (lambda x: x + 1), (lambda x: x + 2)
 
 def test_no_two_calls_share_a_key():
     k = lambda **a: stage_key(work, a)
-    different = [0.1, "0.1", 1, 1.0, True, "1", "True", None, "None", [1], (1,), {1}, {"1": 1}, {1: 1}, {1.0: 1}, b"1", 1j, np.float32(1), np.int64(1), np.ones(1),
-                 torch.ones(1), torch.ones(1, dtype=torch.bfloat16), np.frombuffer(b"\x80\x3f", np.uint8), torch.float32, "torch.float32", Path("a"), "a", range(1), [[1], 2],
-                 [1, [2]], ["array", "float64"], float("nan"), -0.0, 0.0, adder(1), adder(2), pair[0], pair[1], Held(1).go, Held(2).go, Held(1), functools.partial(work, 1),
+    different = [0.1, "0.1", 1, 1.0, True, "1", "True", None, "None", [1], (1,), {1}, {"1": 1}, {1: 1}, {1.0: 1}, b"1",
+                 1j, np.float32(1), np.int64(1), np.ones(1),
+                 torch.ones(1), torch.ones(1, dtype=torch.bfloat16), np.frombuffer(b"\x80\x3f", np.uint8),
+                 torch.float32, "torch.float32", Path("a"), "a", range(1), [[1], 2],
+                 [1, [2]], ["array", "float64"], float("nan"), -0.0, 0.0, adder(1), adder(2), pair[0], pair[1],
+                 Held(1).go, Held(2).go, Held(1), functools.partial(work, 1),
                  functools.partial(work, 2), Held, work]
     keys = [k(x=value) for value in different]
     assert len(set(keys)) == len(keys), [different[i] for i, key in enumerate(keys) if keys.index(key) != i]
-    assert keys[:33] == [k(x=value) for value in different[:33]] and k(x=adder(1)) == k(x=adder(1)) and k(x={"a": 1, "b": 2}) == k(x={"b": 2, "a": 1})
+    assert (keys[:33] == [k(x=value) for value in different[:33]] and k(x=adder(1)) == k(x=adder(1))
+            and k(x={"a": 1, "b": 2}) == k(x={"b": 2, "a": 1}))
     assert stage_key(adder(1), {}) != stage_key(adder(2), {}) and stage_key(pair[0], {}) != stage_key(pair[1], {})
     with pytest.raises(PaperKitError, match="__self__"):
         stage_key(Scale(1).go, {"x": 1})
@@ -248,7 +262,8 @@ def test_every_flipped_bit_of_a_stage_file_is_noticed(tmp_path):
         try: back, info = load_result(tmp_path/"s")
         except PaperKitError: continue
         read += 1
-        assert back["a"].tolist() == list(range(20)) and back["b"] == [1, "two"] and back["c"].tolist() == [[1] * 3] * 2 and info == {"device": "cpu"}
+        assert (back["a"].tolist() == list(range(20)) and back["b"] == [1, "two"]
+                and back["c"].tolist() == [[1] * 3] * 2 and info == {"device": "cpu"})
     assert read < 40, "only what carries no meaning, such as a space, may change"
 
 

@@ -16,7 +16,8 @@ from torch import nn
 from paper_kit.kit.files import PaperKitError, write_atomic
 from paper_kit.kit.nn import seeded
 from paper_kit.kit.stages import Runner, load_result, save_result
-from paper_kit.kit.train import (EMA, Batches, Parts, Place, ProgressBar, clock, constant, cosine, halve, place, portion, stairs, step_seed, train,
+from paper_kit.kit.train import (EMA, Batches, Parts, Place, ProgressBar, clock, constant, cosine, halve, place,
+                                 portion, stairs, step_seed, train,
                                  warmup)
 
 from helpers import ROOT
@@ -26,7 +27,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 def network(seed=0, dropout=0.0, dtype=torch.float32):
     with seeded(seed):
-        return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 1)).to(dtype)
+        return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout),
+                             nn.Linear(8, 1)).to(dtype)
 
 
 def noise(step, generator):
@@ -49,13 +51,15 @@ def test_schedules_against_their_formulas():
         assert cosine(0.2)(step, 100) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi * step / 100)) / 2)
         assert halve(30)(step, 100) == halve(0.3)(step, 100) == 0.5 ** (step // 30)
         assert stairs([50, 0.8], 0.1)(step, 100) == pytest.approx(1 if step < 50 else 0.1 if step < 80 else 0.01)
-        assert warmup(10, halve(45))(step, 100) == pytest.approx((step + 1) / 10 if step < 10 else 0.5 ** ((step - 10) // 45))
+        assert warmup(10, halve(45))(step, 100) == pytest.approx((step + 1) / 10 if step < 10
+                                                                 else 0.5 ** ((step - 10) // 45))
     assert warmup(0.5)(7, 10) == 1 and warmup(10, cosine())(10, 10) == 1
 
 
 @pytest.mark.parametrize("ours, theirs", [(cosine(), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 40)),
                                           (halve(7, 0.3), lambda o: torch.optim.lr_scheduler.StepLR(o, 7, 0.3)),
-                                          (stairs([10, 25]), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [10, 25], 0.1)),
+                                          (stairs([10, 25]),
+                                           lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [10, 25], 0.1)),
                                           (warmup(8), lambda o: torch.optim.lr_scheduler.LinearLR(o, 1 / 8, 1.0, 7))])
 def test_schedules_against_torch(ours, theirs):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
@@ -70,7 +74,8 @@ def test_schedules_against_torch(ours, theirs):
 def test_every_item_once_a_pass_across_the_seams():
     batches = Batches(torch.arange(10), 4, seed=3)
     drawn = torch.cat([batches(step) for step in range(5)])
-    assert sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10)) and drawn[:10].tolist() != drawn[10:].tolist()
+    assert (sorted(drawn[:10].tolist()) == sorted(drawn[10:].tolist()) == list(range(10))
+            and drawn[:10].tolist() != drawn[10:].tolist())
     assert torch.equal(Batches(torch.arange(10), 4, seed=3)(3), batches(3)) and torch.equal(batches(0), drawn[:4])
     assert not torch.equal(Batches(torch.arange(10), 10, seed=4)(0), drawn[:10])
 
@@ -86,7 +91,8 @@ def test_a_batch_larger_than_the_data_and_independent_draws():
 def test_batches_keep_the_structure_and_refuse_what_does_not_match():
     batch = Batches({"a": torch.arange(6), "b": (torch.arange(12).view(6, 2), [torch.arange(6) * 10])}, 4)(0)
     assert torch.equal(batch["a"] * 10, batch["b"][1][0]) and torch.equal(batch["a"] * 2, batch["b"][0][:, 0])
-    for bad, size in ((({"a": torch.zeros(3), "b": torch.zeros(4)}), 2), (torch.zeros(0, 3), 2), (torch.tensor(1.0), 1), (torch.zeros(3), 0)):
+    for bad, size in ((({"a": torch.zeros(3), "b": torch.zeros(4)}), 2), (torch.zeros(0, 3), 2), (torch.tensor(1.0), 1),
+                      (torch.zeros(3), 0)):
         with pytest.raises(PaperKitError, match="no batches"):
             Batches(bad, size)
 
@@ -100,19 +106,23 @@ def test_step_seeds_are_distinct():
 # --- the loop, against one written out
 
 @pytest.mark.parametrize("clip", [None, 0.05])
-@pytest.mark.parametrize("name, kind, options", [("adam", torch.optim.Adam, {"betas": (0.5, 0.9)}), ("adamw", torch.optim.AdamW, {"weight_decay": 0.1}),
-                                                 ("sgd", torch.optim.SGD, {"momentum": 0.9, "nesterov": True}), (torch.optim.Adagrad, torch.optim.Adagrad, {})])
+@pytest.mark.parametrize("name, kind, options", [("adam", torch.optim.Adam, {"betas": (0.5, 0.9)}),
+                                                 ("adamw", torch.optim.AdamW, {"weight_decay": 0.1}),
+                                                 ("sgd", torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+                                                 (torch.optim.Adagrad, torch.optim.Adagrad, {})])
 def test_the_loop_is_the_loop_written_out(name, kind, options, clip):
     data = [torch.randn(16, 3, generator=torch.Generator().manual_seed(i)) for i in range(4)]
     ours, theirs = network(), network()
     ours_codes, theirs_codes = (torch.ones(1, 3, requires_grad=True) for _ in range(2))
     loss = lambda net, code: lambda x: {"fit": square(net)(x + code), "prior": 0.1 * code.square().sum()}
-    history = train({"net": ours, "codes": ours_codes}, loss(ours, ours_codes), 25, data, rate={"net": 1e-2, "codes": 1e-1}, optimizer=name, options=options,
+    history = train({"net": ours, "codes": ours_codes}, loss(ours, ours_codes), 25, data,
+                    rate={"net": 1e-2, "codes": 1e-1}, optimizer=name, options=options,
                     schedule={"net": cosine(), "codes": halve(10)}, clip=clip, log_every=5)
     optimizer = kind([{"params": theirs.parameters()}, {"params": [theirs_codes]}], lr=1e-2, **options)
     totals, norms = [], []
     for i in range(25):
-        optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"] = 1e-2 * cosine()(i, 25), 1e-1 * halve(10)(i, 25)
+        optimizer.param_groups[0]["lr"], optimizer.param_groups[1]["lr"] = (1e-2 * cosine()(i, 25),
+                                                                            1e-1 * halve(10)(i, 25))
         optimizer.zero_grad()
         terms = loss(theirs, theirs_codes)(data[i % 4])
         (terms["fit"] + terms["prior"]).backward()
@@ -133,10 +143,12 @@ def test_clipping_bounds_the_move():
     for length, clip in ((100.0, 1.0), (0.5, 1.0)):
         w = torch.tensor([0.0, 0.0], requires_grad=True)
         train(w, lambda: length * (0.6 * w[0] + 0.8 * w[1]), 1, rate=1.0, optimizer="sgd", clip=clip)
-        assert w.detach().norm().item() == pytest.approx(min(length, clip), rel=1e-5) and (w[1] / w[0]).item() == pytest.approx(0.8 / 0.6)
+        assert (w.detach().norm().item() == pytest.approx(min(length, clip), rel=1e-5)
+                and (w[1] / w[0]).item() == pytest.approx(0.8 / 0.6))
 
 
-@pytest.mark.parametrize("make", [lambda w: w, lambda w: [w], lambda w: {"w": w}, lambda w: {"w": nn.ParameterList([w])}])
+@pytest.mark.parametrize("make", [lambda w: w, lambda w: [w], lambda w: {"w": w},
+                                  lambda w: {"w": nn.ParameterList([w])}])
 def test_what_a_model_may_be(make):
     w = nn.Parameter(torch.zeros(2))
     history = train(make(w), lambda: (w - 3).square().sum(), 300, rate=0.1)
@@ -185,8 +197,10 @@ def test_frozen_parameters_do_not_move_and_shared_ones_move_once():
     before = net[0].weight.clone()
     twin = nn.Linear(8, 1)
     twin.weight = net[4].weight
-    train({"net": net, "twin": twin}, lambda x: square(net)(x) + twin.bias.square().sum(), 3, noise, rate={"net": 1e-2, "twin": 1e-2})
-    assert torch.equal(before, net[0].weight) and list(Parts({"net": net, "twin": twin}).trainable["twin"]) == ["twin.bias"]
+    train({"net": net, "twin": twin}, lambda x: square(net)(x) + twin.bias.square().sum(), 3, noise,
+          rate={"net": 1e-2, "twin": 1e-2})
+    assert (torch.equal(before, net[0].weight)
+            and list(Parts({"net": net, "twin": twin}).trainable["twin"]) == ["twin.bias"])
 
 
 def test_doubles_stay_doubles_and_bf16_computes_in_bf16():
@@ -199,23 +213,28 @@ def test_doubles_stay_doubles_and_bf16_computes_in_bf16():
         kinds.append(y.dtype)
         return (y.float() - x.sum(1, keepdim=True)).square().mean()
     history = train(net, loss, 60, noise, rate=1e-2, precision="bf16")
-    assert kinds[0] == torch.bfloat16 and net[0].weight.dtype == torch.float32 and history["loss"][-1] < 0.5 * history["loss"][0]
+    assert (kinds[0] == torch.bfloat16 and net[0].weight.dtype == torch.float32
+            and history["loss"][-1] < 0.5 * history["loss"][0])
 
 
 # --- what is refused
 
 def test_settings_that_do_not_match_are_named():
     net, w = network(), torch.zeros(2, requires_grad=True)
-    for options, said in (({"rate": {"net": 1.0}}, "rate"), ({"schedule": {"codes": cosine()}}, "schedule"), ({"optimizer": "adamm"}, "optimizer"),
+    for options, said in (({"rate": {"net": 1.0}}, "rate"), ({"schedule": {"codes": cosine()}}, "schedule"),
+                          ({"optimizer": "adamm"}, "optimizer"),
                           ({"precision": "fp16"}, "precision")):
         with pytest.raises(PaperKitError, match=said):
             train({"model": net, "w": w}, lambda x: w.sum(), 1, noise, **options)
-    for model, said in (({"a": 3}, "part 'a'"), ({"a": w * 2}, "part 'a'"), (torch.zeros(2), "nothing to train"), (nn.ReLU(), "nothing to train"), ({}, "nothing to train")):
+    for model, said in (({"a": 3}, "part 'a'"), ({"a": w * 2}, "part 'a'"), (torch.zeros(2), "nothing to train"),
+                        (nn.ReLU(), "nothing to train"), ({}, "nothing to train")):
         with pytest.raises(PaperKitError, match=said):
             train(model, lambda x: w.sum(), 1, noise)
 
 
-@pytest.mark.parametrize("loss, said", [(lambda w: w, r"\[2\]"), (lambda w: 3.0, "float"), (lambda w: torch.zeros(()), "no gradient"), (lambda w: {}, "cannot be minimised"),
+@pytest.mark.parametrize("loss, said", [(lambda w: w, r"\[2\]"), (lambda w: 3.0, "float"),
+                                        (lambda w: torch.zeros(()), "no gradient"),
+                                        (lambda w: {}, "cannot be minimised"),
                                         (lambda w: {"a": w.sum(), "b": 1.0}, "'b': 'float'")])
 def test_losses_that_cannot_be_minimised(loss, said):
     w = torch.zeros(2, requires_grad=True)
@@ -235,7 +254,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_component(value):
     kept = {}
     def loss(x, step):
         if step == 7:
-            kept.update({n: t.clone() for n, t in net.state_dict().items() if "running" not in n and "tracked" not in n})
+            kept.update({n: t.clone() for n, t in net.state_dict().items() if "running" not in n
+                         and "tracked" not in n})
         return {"fit": square(net)(x), "prior": net[0].weight.sum() * (value if step == 7 else 0.0)}
     with pytest.raises(PaperKitError, match=r"step 7 of 20(.|\n)*the loss 'prior' is (nan|-?inf)") as error:
         train(net, loss, 20, noise)
@@ -247,7 +267,8 @@ def test_a_gradient_that_is_not_finite_stops_with_the_parameter():
     net, codes = network(), torch.zeros(4, 3, requires_grad=True)
     def loss(x, step):
         return square(net)(x) + (codes[step].square().sum().sqrt() if step == 3 else codes.sum() * 0 + 1)
-    with pytest.raises(PaperKitError, match=r"step 3 of 9(.|\n)*the gradient of codes is not finite in 3 of 12 places\n") as error:
+    with pytest.raises(PaperKitError,
+                       match=r"step 3 of 9(.|\n)*the gradient of codes is not finite in 3 of 12 places\n") as error:
         train({"net": net, "codes": codes}, loss, 9, noise, clip=1.0)
     assert "net.0" not in str(error.value)
 
@@ -308,9 +329,11 @@ def undisturbed_and_resumed(tmp_path, stops, **options):
             net, codes = network(dropout=0.3), torch.ones(1, 3, requires_grad=True)
             ema = EMA({"net": net, "codes": codes}, 0.9, warmup=True)
             def loss(x, generator):
-                return {"fit": square(net)(x + codes + 0.1 * torch.randn(16, 3, generator=generator)), "prior": codes.square().sum()}
+                return {"fit": square(net)(x + codes + 0.1 * torch.randn(16, 3, generator=generator)),
+                        "prior": codes.square().sum()}
             try:
-                history = train({"net": net, "codes": codes}, loss, 40, interrupted(at), rate={"net": 1e-2, "codes": 1e-3}, schedule=warmup(5, cosine()), ema=ema,
+                history = train({"net": net, "codes": codes}, loss, 40, interrupted(at),
+                                rate={"net": 1e-2, "codes": 1e-3}, schedule=warmup(5, cosine()), ema=ema,
                                 clip=1.0, log_every=7, checkpoint=path, **options)
             except KeyboardInterrupt:
                 assert at is not None
@@ -318,9 +341,12 @@ def undisturbed_and_resumed(tmp_path, stops, **options):
     return results
 
 
-@pytest.mark.parametrize("optimizer, options", [("adam", {}), ("adamw", {"amsgrad": True}), ("sgd", {"momentum": 0.9}), ("sgd", {}), ("rmsprop", {"centered": True})])
+@pytest.mark.parametrize("optimizer, options", [("adam", {}), ("adamw", {"amsgrad": True}), ("sgd", {"momentum": 0.9}),
+                                                ("sgd", {}), ("rmsprop", {"centered": True})])
 def test_going_on_gives_the_same_bits(tmp_path, optimizer, options):
-    (a, a_mean, a_history), (b, b_mean, b_history) = undisturbed_and_resumed(tmp_path, [3, 17, 18, 39], optimizer=optimizer, options=options, save_steps=4)
+    (a, a_mean, a_history), (b, b_mean, b_history) = undisturbed_and_resumed(tmp_path, [3, 17, 18, 39],
+                                                                             optimizer=optimizer,
+                                                                             options=options, save_steps=4)
     assert same(a, b) and same(a_mean, b_mean) and b_history["resumed"] == 36
     assert all(a_history[k] == b_history[k] for k in ("step", "loss", "losses", "rate", "gradient"))
 
@@ -337,7 +363,8 @@ def test_a_finished_training_is_not_repeated(tmp_path):
     for _ in range(2):
         fresh = network()
         history = train(fresh, lambda x: w.append(1) or square(fresh)(x), 5, noise, checkpoint=tmp_path/"x")
-    assert len(w) == 5 and history["resumed"] == 5 and len(history["loss"]) == 5 and not same(net.state_dict(), fresh.state_dict())
+    assert (len(w) == 5 and history["resumed"] == 5 and len(history["loss"]) == 5
+            and not same(net.state_dict(), fresh.state_dict()))
 
 
 def test_a_stop_leaves_the_last_good_checkpoint(tmp_path):
@@ -348,8 +375,10 @@ def test_a_stop_leaves_the_last_good_checkpoint(tmp_path):
     assert train(net, loss(None), 10, noise, checkpoint=tmp_path/"x")["resumed"] == 5
 
 
-@pytest.mark.parametrize("change, said", [({"rate": 2e-3}, "rate"), ({"seed": 3}, "seed"), ({"schedule": cosine()}, "schedule"), ({"optimizer": "sgd"}, "optimizer"),
-                                          ({"options": {"eps": 1e-3}}, "options"), ({"clip": 1.0}, "clip"), ({"steps": 30}, "steps"), ({"precision": "bf16"}, "precision")])
+@pytest.mark.parametrize("change, said", [({"rate": 2e-3}, "rate"), ({"seed": 3}, "seed"),
+                                          ({"schedule": cosine()}, "schedule"), ({"optimizer": "sgd"}, "optimizer"),
+                                          ({"options": {"eps": 1e-3}}, "options"), ({"clip": 1.0}, "clip"),
+                                          ({"steps": 30}, "steps"), ({"precision": "bf16"}, "precision")])
 def test_a_checkpoint_of_another_training_is_refused(tmp_path, change, said):
     net = network()
     train(net, square(net), **{"steps": 4, "batches": noise, "checkpoint": tmp_path/"x"})
@@ -376,7 +405,8 @@ def test_checkpoints_hold_no_pickle(tmp_path):
     train(net, square(net), 4, noise, checkpoint=tmp_path/"x", ema=EMA(net))
     from safetensors import safe_open
     with safe_open(tmp_path/"x", "pt") as file:
-        assert {n.split("/")[0] for n in file.keys()} == {"model", "ema", "optimizer"} and list(file.metadata()) == ["training"]
+        assert ({n.split("/")[0] for n in file.keys()} == {"model", "ema", "optimizer"}
+                and list(file.metadata()) == ["training"])
 
 
 KILLED = """
@@ -411,7 +441,8 @@ def test_killed_at_random_moments_and_bitwise_the_same(tmp_path):
     state, history = scope["run"]()
     dice, kills = random.Random(), 0
     for _ in range(12):
-        child = subprocess.Popen([sys.executable, str(script), str(tmp_path/"x.partial"), str(tmp_path/"result")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        child = subprocess.Popen([sys.executable, str(script), str(tmp_path/"x.partial"), str(tmp_path/"result")],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
         if kills < 3 and child.stdout.readline():
             time.sleep(dice.uniform(0.0, 0.25))
             child.send_signal(signal.SIGKILL)
@@ -429,13 +460,17 @@ def test_killed_at_random_moments_and_bitwise_the_same(tmp_path):
 
 def test_progress_rises_to_one_and_says_rate_and_time_left():
     said, w = [], torch.zeros(1, requires_grad=True)
-    train(w, lambda: time.sleep(0.06) or w.square().sum(), 20, progress=lambda fraction, text: said.append((fraction, text)))
-    assert [f for f, _ in said] == sorted(f for f, _ in said) and said[0][0] == 0.05 and said[-1][0] == 1.0 and 3 <= len(said) <= 6
-    assert "1/20, loss 0, " in said[0][1] and "steps/s" in said[0][1] and "left" in said[0][1] and "in all" in said[-1][1]
+    train(w, lambda: time.sleep(0.06) or w.square().sum(), 20, progress=lambda fraction,
+          text: said.append((fraction, text)))
+    assert ([f for f, _ in said] == sorted(f for f, _ in said) and said[0][0] == 0.05 and said[-1][0] == 1.0
+            and 3 <= len(said) <= 6)
+    assert ("1/20, loss 0, " in said[0][1] and "steps/s" in said[0][1] and "left" in said[0][1]
+            and "in all" in said[-1][1])
 
 
 def test_times_as_people_say_them():
-    assert [clock(s) for s in (0.2, 59.4, 60, 200, 3599.6, 3900)] == ["0 s", "59 s", "1 min 00 s", "3 min 20 s", "1 h 00 min", "1 h 05 min"]
+    assert [clock(s) for s in (0.2, 59.4, 60, 200, 3599.6, 3900)] == ["0 s", "59 s", "1 min 00 s", "3 min 20 s",
+                                                                      "1 h 00 min", "1 h 05 min"]
 
 
 def test_portions_of_progress():
@@ -455,8 +490,10 @@ def test_a_bar_is_one_line_in_a_terminal_and_few_in_a_log():
     for bar in (ProgressBar("net", screen), ProgressBar("net", log)):
         for i in range(101):
             bar(i / 100, f"{i}/100")
-    assert screen.getvalue().count("\n") == 1 and screen.getvalue().endswith("\n") and screen.getvalue().count("\r") == 101
-    assert log.getvalue().splitlines() == ["net   0% |                    | 0/100", "net 100% |████████████████████| 100/100"]
+    assert (screen.getvalue().count("\n") == 1 and screen.getvalue().endswith("\n")
+            and screen.getvalue().count("\r") == 101)
+    assert log.getvalue().splitlines() == ["net   0% |                    | 0/100",
+                                           "net 100% |████████████████████| 100/100"]
 
 
 # --- places
@@ -476,7 +513,8 @@ def test_by_default_nothing_is_asked_of_accelerate(monkeypatch):
 def test_a_share_of_a_batch():
     batch = {"x": torch.arange(6), "camera": torch.tensor(1.0), "name": "a"}
     parts = [Place(torch.device("cpu"), process=i, processes=3).share(batch) for i in range(3)]
-    assert torch.equal(torch.cat([p["x"] for p in parts]), batch["x"]) and parts[1]["name"] == "a" and parts[2]["camera"] == 1
+    assert (torch.equal(torch.cat([p["x"] for p in parts]), batch["x"]) and parts[1]["name"] == "a"
+            and parts[2]["camera"] == 1)
     with pytest.raises(PaperKitError, match="shared out"):
         Place(torch.device("cpu"), process=0, processes=4).share(batch)
 
@@ -484,7 +522,8 @@ def test_a_share_of_a_batch():
 def test_training_inside_a_stage_goes_on_and_its_history_is_stored(tmp_path, monkeypatch):
     net = network()
     def fit(steps, seed, device, progress, checkpoint):
-        history = train(net, square(net), steps, sampler[0], seed=seed, device=device, progress=progress, checkpoint=checkpoint, save_steps=2)
+        history = train(net, square(net), steps, sampler[0], seed=seed, device=device, progress=progress,
+                        checkpoint=checkpoint, save_steps=2)
         return {"weights": net.state_dict(), "history": history}
     run = Runner("demo", root=tmp_path)
     monkeypatch.setattr("paper_kit.kit.stages.stage_key", lambda *a: "k" * 40)
@@ -493,7 +532,8 @@ def test_training_inside_a_stage_goes_on_and_its_history_is_stored(tmp_path, mon
         run.stage(fit, steps=8)
     sampler[0] = noise
     result = run.stage(fit, steps=8)
-    assert result["history"]["resumed"] == 4 and len(result["history"]["loss"]) == 8 and not list(tmp_path.rglob("*.partial"))
+    assert (result["history"]["resumed"] == 4 and len(result["history"]["loss"]) == 8
+            and not list(tmp_path.rglob("*.partial")))
 
 
 TOGETHER = """
@@ -539,16 +579,20 @@ def test_two_processes_are_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    done = subprocess.run([sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-                           "--dynamo_backend", "no", "--main_process_port", str(port), str(script), str(tmp_path/"x"), str(tmp_path/"result")],
-                          env={**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+                           "--num_machines", "1", "--mixed_precision", "no",
+                           "--dynamo_backend", "no", "--main_process_port", str(port), str(script), str(tmp_path/"x"),
+                           str(tmp_path/"result")],
+                          env={**ENVIRONMENT, "ACCELERATE_USE_CPU": "true"}, capture_output=True,
+                          text=True, timeout=100)
     assert done.returncode == 0, done.stderr[-3000:]
     for process in range(2):
         result, _ = load_result(tmp_path/f"result.{process}")
         for kind in ("state", "mean"):
             for n, t in alone[kind].items():
                 torch.testing.assert_close(result[kind][n], t, atol=1e-5, rtol=1e-4)
-        assert result["history"]["losses"]["fit"] == pytest.approx(alone["history"]["losses"]["fit"], rel=1e-4) and result["history"]["resumed"] == 0 and result["again"] == 60
+        assert (result["history"]["losses"]["fit"] == pytest.approx(alone["history"]["losses"]["fit"], rel=1e-4)
+                and result["history"]["resumed"] == 0 and result["again"] == 60)
         assert "step 3 of 60" in load_result(tmp_path/f"result.{process}.bad")[0]["text"]
 
 
@@ -560,7 +604,8 @@ def test_on_a_gpu(tmp_path, precision):
         net, codes = network(dropout=0.1), torch.ones(1, 3, requires_grad=True)
         ema = EMA({"net": net, "codes": codes}, 0.9)
         try:
-            train({"net": net, "codes": codes}, lambda x: square(net)(x + codes), 40, interrupted(at), ema=ema, device="cuda", precision=precision,
+            train({"net": net, "codes": codes}, lambda x: square(net)(x + codes), 40, interrupted(at), ema=ema,
+                  device="cuda", precision=precision,
                   checkpoint=tmp_path/"x" if states else None, save_steps=10)
         except KeyboardInterrupt:
             continue

@@ -25,7 +25,8 @@ def ring(p):
 
 @both
 def test_grids(dtype):
-    corners, centres = v.grid_points((3, 4, 5), -2, 1, dtype=dtype), v.grid_points((3, 4, 5), -2, 1, "centres", dtype=dtype)
+    corners, centres = v.grid_points((3, 4, 5), -2, 1,
+                                     dtype=dtype), v.grid_points((3, 4, 5), -2, 1, "centres", dtype=dtype)
     assert corners.shape == centres.shape == (3, 4, 5, 3) and corners.dtype == dtype
     np.testing.assert_allclose(corners[0, 0, :, 2], np.linspace(-2, 1, 5), atol=1e-6)
     np.testing.assert_allclose(centres[:, 0, 0, 0], [-1.5, -0.5, 0.5], atol=1e-6)
@@ -36,7 +37,8 @@ def test_grids(dtype):
 def test_voxelising_a_box_and_a_ball(dtype):
     box = from_trimesh(trimesh.creation.box((1, 1, 1)), dtype=dtype)
     full = v.voxelise(box, 16)
-    assert torch.equal(full, (v.grid_points(16, at="centres").abs() < 0.5).all(-1)) and torch.equal(v.voxelise(box, 16, method="parity"), full)
+    assert (torch.equal(full, (v.grid_points(16, at="centres").abs() < 0.5).all(-1))
+            and torch.equal(v.voxelise(box, 16, method="parity"), full))
     ball = from_trimesh(trimesh.creation.icosphere(subdivisions=4, radius=0.8), dtype=dtype)
     assert abs(v.voxelise(ball, 48).double().mean().item()*8 - 4/3*math.pi*0.8**3) < 0.03
 
@@ -44,16 +46,18 @@ def test_voxelising_a_box_and_a_ball(dtype):
 @both
 def test_lookup_agrees_with_scipy_and_grid_sample(dtype):
     values = torch.randn(2, 3, 5, 6, 7, generator=seeded(), dtype=torch.float64).to(dtype)
-    x = (torch.rand(2, 40, 3, generator=seeded(1), dtype=torch.float64)*2.6 - 1.3).to(dtype)               # some outside
+    x = (torch.rand(2, 40, 3, generator=seeded(1), dtype=torch.float64)*2.6 - 1.3).to(dtype)              # some outside
     for at in ("corners", "centres"):
         found = v.lookup(values, x, at=at)
-        truth = torch.nn.functional.grid_sample(values, x.flip(-1)[:, None, None], mode="bilinear", padding_mode="border", align_corners=at == "corners")
+        truth = torch.nn.functional.grid_sample(values, x.flip(-1)[:, None, None], mode="bilinear",
+                                                padding_mode="border", align_corners=at == "corners")
         np.testing.assert_allclose(found, truth[:, :, 0, 0].mT, atol=1e-5 if dtype == torch.float32 else 1e-12)
         assert found.shape == (2, 40, 3) and found.dtype == dtype
     interpolate = RegularGridInterpolator([np.linspace(-1, 1, n) for n in (5, 6, 7)], values[1, 2].double().numpy())
     within = x[1].abs().amax(-1) <= 1
     np.testing.assert_allclose(v.lookup(values, x)[1, within, 2], interpolate(x[1, within].double().numpy()), atol=1e-5)
-    np.testing.assert_allclose(v.lookup(values[0], v.grid_points((5, 6, 7), dtype=dtype).reshape(-1, 3)).mT.reshape(3, 5, 6, 7), values[0], atol=1e-5)
+    np.testing.assert_allclose(v.lookup(values[0], v.grid_points((5, 6, 7), dtype=dtype).reshape(-1, 3)).mT.reshape(
+        3, 5, 6, 7), values[0], atol=1e-5)
     assert v.lookup(values[:, :, :1, :1, :1], x, at="centres").shape == (2, 40, 3)
 
 
@@ -71,13 +75,15 @@ def test_a_torus_comes_back(extract, dtype):
     assert abs(volume(mesh).item() - 2*math.pi**2*0.6*0.25**2) < 0.01 and ring(mesh.vertices).abs().max() < 4e-3
     upside = extract(-ring(v.grid_points(40, dtype=dtype)), inside="above")
     assert volume(upside) > 0
-    np.testing.assert_allclose(sorted(upside.vertices[:, 0].tolist())[:9], sorted(mesh.vertices[:, 0].tolist())[:9], atol=1e-4)
+    np.testing.assert_allclose(sorted(upside.vertices[:, 0].tolist())[:9], sorted(mesh.vertices[:, 0].tolist())[:9],
+                               atol=1e-4)
 
 
 @both
 @extract
 def test_coordinates_are_the_worlds(extract, dtype):
-    "A linear field crosses exactly where it should, for boxes of any place, any number of values, both placements, any level."
+    """A linear field crosses exactly where it should, for boxes of any place, any number of values, both placements,
+    any level."""
     for at, low, high, level in (("corners", -1, 1, 0.0), ("centres", 2, 5, 3.3), ("corners", -7, -3, -4.7)):
         p = v.grid_points((5, 8, 6), low, high, at, dtype=dtype)
         mesh = extract(p[..., 1].contiguous() + 1e-3, level, low, high, at=at)
@@ -109,7 +115,8 @@ def test_a_shape_over_the_border_is_closed_at_it(extract):
     mesh = extract(field, pad=True)
     assert is_watertight(mesh) and abs(mesh.vertices.abs().max().item() - 1) < 2e-3
     full = extract(torch.ones(4, 4, 4), 0.5, at="centres", inside="above", pad=True)
-    assert is_watertight(full) and full.vertices.abs().max().item() == pytest.approx(1, abs=1e-4)         # the cells fill the box
+    # the cells fill the box
+    assert is_watertight(full) and full.vertices.abs().max().item() == pytest.approx(1, abs=1e-4)
 
 
 def test_the_two_extractions_agree():
@@ -136,15 +143,21 @@ def test_occupancy_iou():
 
 
 @extract
-@pytest.mark.parametrize("field", [torch.ones(4, 4, 4), -torch.ones(4, 4, 4), torch.full((4, 4, 4), math.nan), torch.zeros(4, 4), torch.zeros(4, 4, 4).long(), torch.ones(1, 4, 4),
-                                   torch.zeros(4, 4, 4)], ids=["all out", "all in", "nan", "flat", "integers", "thin", "zero"])
+@pytest.mark.parametrize("field", [torch.ones(4, 4, 4), -torch.ones(4, 4, 4), torch.full((4, 4, 4), math.nan),
+                                   torch.zeros(4, 4), torch.zeros(4, 4, 4).long(), torch.ones(1, 4, 4),
+                                   torch.zeros(4, 4, 4)],
+                         ids=["all out", "all in", "nan", "flat", "integers", "thin", "zero"])
 def test_a_field_without_a_surface_is_named(extract, field):
     with pytest.raises(PaperKitError, match="expected"): extract(field)
 
 
-@pytest.mark.parametrize("call", [lambda: v.grid_points(1), lambda: v.grid_points(4, 1, -1), lambda: v.grid_points(4, at="edges"), lambda: v.marching_cubes(torch.zeros(4, 4, 4), inside="left"),
-                                  lambda: v.lookup(torch.zeros(4, 4, 4), torch.zeros(1, 3)), lambda: v.lookup(torch.zeros(2, 1, 4, 4, 4), torch.zeros(1, 3)),
-                                  lambda: v.occupancy_iou(torch.zeros(4, 4, 4), torch.zeros(4, 4, 4)), lambda: v.occupancy_iou(torch.zeros(4) > 0, torch.zeros(4) > 0)])
+@pytest.mark.parametrize("call", [lambda: v.grid_points(1), lambda: v.grid_points(4, 1, -1),
+                                  lambda: v.grid_points(4, at="edges"),
+                                  lambda: v.marching_cubes(torch.zeros(4, 4, 4), inside="left"),
+                                  lambda: v.lookup(torch.zeros(4, 4, 4), torch.zeros(1, 3)),
+                                  lambda: v.lookup(torch.zeros(2, 1, 4, 4, 4), torch.zeros(1, 3)),
+                                  lambda: v.occupancy_iou(torch.zeros(4, 4, 4), torch.zeros(4, 4, 4)),
+                                  lambda: v.occupancy_iou(torch.zeros(4) > 0, torch.zeros(4) > 0)])
 def test_what_does_not_fit_is_named(call):
     with pytest.raises(PaperKitError, match="expected"):
         call()

@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
-from paper_kit.kit import workflow
-from paper_kit.kit.files import PaperKitError, sha256
+from paper_kit.kit import records, workflow
+from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.paper import load_record
-from paper_kit.kit.workflow import between, clean_notebook, is_done, publish, published_notebook, run, run_folder, run_many, slot, status, torn_files
+from paper_kit.kit.records import run_folder, status, torn_files
+from paper_kit.kit.workflow import (between, clean_notebook, is_done, publish, published_notebook, run, run_many,
+                                    slot)
 
 from helpers import CELLS, MANIFEST, notebook
 
@@ -39,22 +41,28 @@ def test_run_publish_status_and_what_makes_stale(demo):
     record = finished(demo)
     assert record["profile"] == "cpu" and record["claims"]["C1"]["verdict"] == "holds"
     publish("demo", root=demo)
-    assert (row(demo)["state"], row(demo)["fresh"], row(demo)["tables"], row(demo)["figures"]) == ("published", True, [1, 1], [1, 1])
+    assert (row(demo)["state"], row(demo)["fresh"], row(demo)["tables"],
+            row(demo)["figures"]) == ("published", True, [1, 1], [1, 1])
     assert row(demo)["claims"]["holds"] == 2
     published = json.loads((demo/"figures/demo/demo.ipynb").read_text())
-    assert "injected-parameters" not in json.dumps(published) and "papermill" not in json.dumps(published) and str(demo) not in json.dumps(published)
+    assert ("injected-parameters" not in json.dumps(published) and "papermill" not in json.dumps(published)
+            and str(demo) not in json.dumps(published))
     first = next(c for c in published["cells"] if c.get("outputs"))
     assert 'profile = "cpu"' in first["outputs"][0]["data"]["text/plain"]
-    card = next(o for c in published["cells"] for o in c.get("outputs", []) if "card" in o.get("metadata", {}).get("paper_kit", {}))
-    assert card["data"]["text/html"].count("1 holds") == 2  # the card is the published record's, though the header cell ran first
+    card = next(o for c in published["cells"] for o in c.get("outputs", [])
+                if "card" in o.get("metadata", {}).get("paper_kit", {}))
+    # the card is the published record's, though the header cell ran first
+    assert card["data"]["text/html"].count("1 holds") == 2
     stored = load_record(demo/"data/results/demo.json")
-    assert set(stored["files"]) == {"demo.ipynb", "figure-1.png", "table-1.csv"} and not torn_files(demo, "demo", stored)
+    assert (set(stored["files"]) == {"demo.ipynb", "figure-1.png", "table-1.csv"}
+            and not torn_files(demo, "demo", stored))
 
     edit(demo, "# A demonstration", "# A demonstration, better told")    # prose
     assert row(demo)["fresh"]
     stamp = (demo/"runs/cpu/demo/demo.ipynb").stat().st_mtime_ns
     publish("demo", root=demo)
-    assert "better told" in (demo/"figures/demo/demo.ipynb").read_text() and (demo/"runs/cpu/demo/demo.ipynb").stat().st_mtime_ns == stamp
+    assert ("better told" in (demo/"figures/demo/demo.ipynb").read_text()
+            and (demo/"runs/cpu/demo/demo.ipynb").stat().st_mtime_ns == stamp)
 
     edit(demo, "2.0/(steps + seed)", "3.0/(steps + seed)")               # code
     assert row(demo)["fresh"] is False and row(demo)["state"] == "published"
@@ -70,14 +78,16 @@ def test_prose_is_republished_without_any_run(demo):
     edit(demo, "> One sentence.", "> Another sentence.")
     publish("demo", root=demo)
     text = (demo/"figures/demo/demo.ipynb").read_text()
-    assert "Another sentence" in text and "image/png" in text and not torn_files(demo, "demo", load_record(demo/"data/results/demo.json"))
+    assert ("Another sentence" in text and "image/png" in text
+            and not torn_files(demo, "demo", load_record(demo/"data/results/demo.json")))
 
 
 def test_a_torn_pair_is_named_and_mended(demo):
     finished(demo)
     publish("demo", root=demo)
     (demo/"figures/demo/figure-1.png").write_bytes(b"")
-    assert row(demo)["state"] == "torn" and "figure-1.png" in row(demo)["problem"] and "paper-kit publish demo" in row(demo)["problem"]
+    assert (row(demo)["state"] == "torn" and "figure-1.png" in row(demo)["problem"]
+            and "paper-kit publish demo" in row(demo)["problem"])
     publish("demo", root=demo)
     assert row(demo)["state"] == "published"
     (demo/"data/results/demo.json").unlink()
@@ -92,7 +102,8 @@ def test_a_publish_that_dies_before_the_record_is_mended(demo, monkeypatch):
     old = (demo/"data/results/demo.json").read_bytes()
     edit(demo, "> One sentence.", "> Another sentence.")
     real = workflow.write_atomic
-    monkeypatch.setattr(workflow, "write_atomic", lambda path, *a: (_ for _ in ()).throw(OSError("no space left")) if str(path).endswith("results/demo.json") else real(path, *a))
+    monkeypatch.setattr(workflow, "write_atomic", lambda path, *a: (_ for _ in ()).throw(OSError("no space left"))
+                        if str(path).endswith("results/demo.json") else real(path, *a))
     with pytest.raises(OSError):
         publish("demo", root=demo)
     monkeypatch.undo()
@@ -134,8 +145,10 @@ def test_a_cell_that_raises_is_named_and_the_notebook_kept(demo):
     edit(demo, "paper.finish()", "1/0")
     with pytest.raises(PaperKitError) as caught:
         finished(demo, "smoke")
-    assert re.search(r"demo stopped in cell 1\d", str(caught.value)) and "Experiments" in str(caught.value) and "ZeroDivisionError" in str(caught.value)
-    assert (run_folder(demo, "demo", "smoke")/"demo.ipynb").is_file() and not (run_folder(demo, "demo", "smoke")/"record.json").exists()
+    assert (re.search(r"demo stopped in cell 1\d", str(caught.value)) and "Experiments" in str(caught.value)
+            and "ZeroDivisionError" in str(caught.value))
+    assert ((run_folder(demo, "demo", "smoke")/"demo.ipynb").is_file()
+            and not (run_folder(demo, "demo", "smoke")/"record.json").exists())
 
 
 def test_a_run_that_ignores_its_parameters_fails(demo):
@@ -154,55 +167,65 @@ def test_a_lost_parameters_tag_is_noticed(demo):
 def test_what_is_done_and_what_is_not(demo):
     finished(demo, "smoke")
     digest = workflow.notebook_digest(demo/"nbs/learning/demo.ipynb")
-    assert is_done(demo, "demo", "smoke", digest) and not is_done(demo, "demo", "cpu", digest) and not is_done(demo, "demo", "smoke", "0"*64)
+    assert (is_done(demo, "demo", "smoke", digest) and not is_done(demo, "demo", "cpu", digest)
+            and not is_done(demo, "demo", "smoke", "0"*64))
     assert not is_done(demo, "demo", "smoke", digest, seed=1)
-    (demo/"data/papers/demo.yaml").write_text(MANIFEST.replace("figures:", "figures:\n  - {id: Figure 9, shows: more, regenerate: full}"))
+    (demo/"data/papers/demo.yaml").write_text(MANIFEST.replace("figures:", "figures:\n  - {id: Figure 9, shows: more, "
+                                                                           "regenerate: full}"))
     assert not is_done(demo, "demo", "smoke", digest)
 
 
 def test_a_digest_is_computed_again_when_what_it_was_made_of_changes_and_only_then(demo, monkeypatch):
     (demo/"nbs/learning/other.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"other\\"'))
-    computed, compute, stamp = [], workflow.digest_and_sources, workflow.module_hash
-    monkeypatch.setattr(workflow, "digest_and_sources", lambda path: computed.append(path.stem) or compute(path))
+    computed, compute, stamp = [], records.digest_and_sources, records.module_hash
+    monkeypatch.setattr(records, "digest_and_sources", lambda path: computed.append(path.stem) or compute(path))
 
     def ask(*names):
         computed.clear()
-        digests = workflow.Digests(demo)
+        digests = records.Digests(demo)
         found = [digests(demo/f"nbs/learning/{name}.ipynb") for name in names]
         digests.save()
         return found, computed[:]
     first, done = ask("demo", "other")
     assert done == ["demo", "other"]
-    assert ask("demo") == (first[:1], []) and ask("demo", "other") == (first, [])        # who asks for one does not make the others forgotten
+    # who asks for one does not make the others forgotten
+    assert ask("demo") == (first[:1], []) and ask("demo", "other") == (first, [])
     edit(demo, "2.0/(steps", "2.5/(steps")
     second, done = ask("demo", "other")
     assert done == ["demo"] and second[0] != first[0] and second[1] == first[1]
-    for module, again in (("paper_kit.kit.claims", ["demo", "other"]), ("paper_kit.kit.reach", ["demo", "other"]), ("paper_kit.kit.sound", [])):
-        monkeypatch.setattr(workflow, "module_hash", lambda name, changed=module: "0"*64 if name == changed else stamp(name))
+    for module, again in (("paper_kit.kit.claims", ["demo", "other"]), ("paper_kit.kit.reach", ["demo", "other"]),
+                          ("paper_kit.kit.sound", [])):
+        monkeypatch.setattr(records, "module_hash", lambda name, changed=module: "0"*64
+                            if name == changed else stamp(name))
         assert ask("demo", "other") == (second, again), module
-        monkeypatch.setattr(workflow, "module_hash", stamp)
+        monkeypatch.setattr(records, "module_hash", stamp)
         ask("demo", "other")
     for broken in ("[1]", "{", '{"learning/demo.ipynb": 1}', '{"learning/demo.ipynb": {"text": 1}}'):
         (demo/"runs/digests.json").write_text(broken)
         assert ask("demo", "other") == (second, ["demo", "other"])
     (demo/"nbs/learning/other.ipynb").unlink()
     edit(demo, "2.5/(steps", "2.0/(steps")
-    assert ask("demo") == (first[:1], ["demo"]) and set(json.loads((demo/"runs/digests.json").read_text())) == {"learning/demo.ipynb"}
+    assert (ask("demo") == (first[:1], ["demo"]) and set(json.loads((demo/"runs/digests.json").read_text()))
+            == {"learning/demo.ipynb"})
 
 
 def test_several_papers_are_scheduled_and_left_alone_when_done(demo):
     (demo/"nbs/learning/other.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"other\\"'))
     (demo/"data/papers/other.yaml").write_text(MANIFEST.replace("slug: demo", "slug: other"))
-    (demo/"nbs/learning/broken.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"broken\\"').replace("paper.finish()", "raise RuntimeError('on purpose')"))
+    (demo/"nbs/learning/broken.ipynb").write_text(notebook().replace('\\"demo\\"', '\\"broken\\"').replace(
+        "paper.finish()", "raise RuntimeError('on purpose')"))
     (demo/"data/papers/broken.yaml").write_text(MANIFEST.replace("slug: demo", "slug: broken"))
     seen = []
-    rows = {r["slug"]: r for r in run_many(["demo", "other", "broken"], root=demo, cores=2, board=lambda rows: seen.append([r["state"] for r in rows]))}
-    assert rows["demo"]["state"] == rows["other"]["state"] == "done", "\n".join(f"{s}: {r['state']} {r['error']}" for s, r in rows.items())
+    rows = {r["slug"]: r for r in run_many(["demo", "other", "broken"], root=demo, cores=2,
+                                           board=lambda rows: seen.append([r["state"] for r in rows]))}
+    assert rows["demo"]["state"] == rows["other"]["state"] == "done", "\n".join(f"{s}: {r['state']} {r['error']}" for s,
+                                                                                r in rows.items())
     assert rows["broken"]["state"] == "failed" and "on purpose" in rows["broken"]["error"]
     assert any("running" in states for states in seen)
     stamp = (demo/"runs/smoke/demo/record.json").stat().st_mtime_ns
     again = {r["slug"]: r["state"] for r in run_many(["demo", "other"], root=demo)}
-    assert again == {"demo": "up to date", "other": "up to date"} and (demo/"runs/smoke/demo/record.json").stat().st_mtime_ns == stamp
+    assert (again == {"demo": "up to date", "other": "up to date"}
+            and (demo/"runs/smoke/demo/record.json").stat().st_mtime_ns == stamp)
     edit(demo, "3.0" if False else "2.0/(steps", "2.5/(steps")
     again = {r["slug"]: r["state"] for r in run_many(["demo", "other"], root=demo)}
     assert again == {"demo": "done", "other": "up to date"}
@@ -298,7 +321,8 @@ def test_markers():
 def test_an_unmatched_cell_is_not_published(demo):
     source = json.loads(notebook())
     with pytest.raises(PaperKitError, match="does not have this cell"):
-        published_notebook(source, {"cells": []}, workflow.load_manifest(demo/"data/papers/demo.yaml"), {"profile": "cpu", "seed": 0, "data": "world"}, demo)
+        published_notebook(source, {"cells": []}, workflow.load_manifest(demo/"data/papers/demo.yaml"),
+                           {"profile": "cpu", "seed": 0, "data": "world"}, demo)
 
 
 def test_cleaning_keeps_ids_and_tags_and_drops_the_rest():
@@ -307,5 +331,6 @@ def test_cleaning_keeps_ids_and_tags_and_drops_the_rest():
     nb["cells"][3]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["x"]}]
     nb["metadata"]["widgets"] = {"state": 1}
     clean = clean_notebook(nb, keep_outputs=False)
-    assert [c["id"] for c in clean["cells"]] == [c["id"] for c in nb["cells"]] and clean["cells"][2]["metadata"] == {"tags": ["parameters"]}
+    assert ([c["id"] for c in clean["cells"]] == [c["id"] for c in nb["cells"]]
+            and clean["cells"][2]["metadata"] == {"tags": ["parameters"]})
     assert clean["cells"][3]["outputs"] == [] and "widgets" not in clean["metadata"]

@@ -1,4 +1,5 @@
-"""The general robust loss and its density: closed forms, gradients, properties, sampler, wavelets, warps, solvers, loaders, predicates that can fail, the exhibits' JavaScript."""
+"""The general robust loss and its density: closed forms, gradients, properties, sampler, wavelets, warps, solvers,
+loaders, predicates that can fail, the exhibits' JavaScript."""
 import math
 
 import numpy as np
@@ -10,7 +11,8 @@ from paper_kit.learning import adaptive_robust_loss as paper
 from paper_kit.learning.adaptive_robust_loss import general_loss, influence, influence_bound, predicates, weight
 from helpers import varied
 
-SPECIAL = [-math.inf, -1e6, -2., -1e-3, -1e-7, 0., 1e-7, 1e-3, 1., 1.7499, 1.75, 2 - 1e-3, 2 - 1e-7, 2., 2 + 1e-7, 2 + 1e-3, 4., math.inf]
+SPECIAL = [-math.inf, -1e6, -2., -1e-3, -1e-7, 0., 1e-7, 1e-3, 1., 1.7499, 1.75, 2 - 1e-3, 2 - 1e-7, 2., 2 + 1e-7,
+           2 + 1e-3, 4., math.inf]
 
 
 def exact(x, alpha, c):
@@ -72,7 +74,8 @@ def test_gradient_in_alpha_near_zero_survives_float32():
     def slope(alpha, dtype):
         a = torch.tensor(alpha, dtype=dtype, requires_grad=True)
         return torch.autograd.grad(general_loss(torch.tensor(1.5, dtype=dtype), a), a)[0].item()
-    for alpha in (0., 1e-7, -1e-5, 1e-3): assert slope(alpha, torch.float32) == pytest.approx(slope(alpha, torch.float64), rel=1e-5)
+    for alpha in (0., 1e-7, -1e-5, 1e-3):
+        assert slope(alpha, torch.float32) == pytest.approx(slope(alpha, torch.float64), rel=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -234,7 +237,8 @@ def test_cauchy_against_scipy(contaminated):
     ours = paper.fit_line(t, y, valid, lambda r: paper.BASELINES["Cauchy"](r, scale), start)
     for loss, name, width in (("cauchy", "Cauchy", 2.385), ("huber", "Huber", 1.345)):
         ours = paper.fit_line(t, y, valid, lambda r: paper.BASELINES[name](r, scale), start)
-        theirs = optimize.least_squares(lambda p: (y - p[0] - p[1]*t).numpy(), start.numpy(), loss=loss, f_scale=width*scale.item(), xtol=1e-13, ftol=1e-13, gtol=1e-13)
+        theirs = optimize.least_squares(lambda p: (y - p[0] - p[1]*t).numpy(), start.numpy(), loss=loss,
+                                        f_scale=width*scale.item(), xtol=1e-13, ftol=1e-13, gtol=1e-13)
         assert ours.numpy() == pytest.approx(theirs.x, abs=1e-5)
 
 
@@ -325,7 +329,8 @@ def test_table_has_every_row(result):
 
 # density
 
-@pytest.mark.parametrize("alpha, closed", [(0., "pi*sqrt(2)"), (1., "2*e*besselk(1,1)"), (2., "sqrt(2*pi)"), (4., "exp(mpf(1)/4)*besselk(mpf(1)/4,mpf(1)/4)")])
+@pytest.mark.parametrize("alpha, closed", [(0., "pi*sqrt(2)"), (1., "2*e*besselk(1,1)"), (2., "sqrt(2*pi)"),
+                                           (4., "exp(mpf(1)/4)*besselk(mpf(1)/4,mpf(1)/4)")])
 def test_partition_has_the_closed_forms(alpha, closed):
     mp = pytest.importorskip("mpmath")
     truth = eval(closed, {name: getattr(mp, name) for name in ("pi", "sqrt", "e", "besselk", "exp", "mpf")})
@@ -335,13 +340,15 @@ def test_partition_has_the_closed_forms(alpha, closed):
 @pytest.mark.parametrize("n, d", [(1, 4), (1, 3), (2, 3), (4, 3), (5, 2), (6, 1)])
 def test_partition_has_the_meijer_form(n, d):
     pytest.importorskip("mpmath")
-    assert paper.partition_meijer(n, d) == pytest.approx(paper.partition(torch.tensor(n/d, dtype=torch.float64)).item(), rel=1e-10)
+    assert paper.partition_meijer(n, d) == pytest.approx(paper.partition(torch.tensor(n/d, dtype=torch.float64)).item(),
+                                                         rel=1e-10)
 
 
 @pytest.mark.parametrize("alpha", [0.3, 1.9999, 2.0001, 7.])
 def test_partition_against_mpmath_quadrature(alpha):
     mp = pytest.importorskip("mpmath")
-    z = 2*mp.quad(lambda x: mp.exp(-exact(x, alpha, 1)), [0, 1, 3, 10, 100, 10**4, 10**7, mp.inf] if alpha < 1 else [0, 0.1, 1, 3, 10, 40])
+    z = 2*mp.quad(lambda x: mp.exp(-exact(x, alpha, 1)), [0, 1, 3, 10, 100, 10**4, 10**7, mp.inf] if alpha < 1
+                  else [0, 0.1, 1, 3, 10, 40])
     assert paper.partition(torch.tensor(alpha, dtype=torch.float64)).item() == pytest.approx(float(z), rel=1e-8)
 
 
@@ -363,7 +370,8 @@ def test_spline_inside_its_bound_between_knots():
 def test_squeezing_is_undone_and_smooth_at_four():
     a = torch.tensor([0., 0.3, 1.9, 2., 2.4, 3.999, 4., 4.1, 900.], dtype=torch.float64)
     assert torch.allclose(paper.expand(paper.compress(a)), a, rtol=1e-10, atol=1e-12)
-    left, right = (torch.autograd.functional.jacobian(paper.compress, torch.tensor(v, dtype=torch.float64)) for v in (4 - 1e-9, 4 + 1e-9))
+    left, right = (torch.autograd.functional.jacobian(paper.compress, torch.tensor(v, dtype=torch.float64))
+                   for v in (4 - 1e-9, 4 + 1e-9))
     assert left.item() == pytest.approx(right.item(), abs=1e-6)
 
 
@@ -396,7 +404,8 @@ def test_fixed_shapes_are_the_general_density(name, alpha):
 
 def test_derivatives_by_hand_are_those_of_autograd():
     g = torch.Generator().manual_seed(0)
-    alpha = torch.cat([3*torch.rand(60, generator=g, dtype=torch.float64), torch.tensor([0., 1e-7, 1.7499, 1.75, 2 - 1e-3, 2 + 1e-3, 2.99]).double()])
+    alpha = torch.cat([3*torch.rand(60, generator=g, dtype=torch.float64),
+                       torch.tensor([0., 1e-7, 1.7499, 1.75, 2 - 1e-3, 2 + 1e-3, 2.99]).double()])
     x = torch.randn(40, len(alpha), generator=g).double()*torch.logspace(-3, 1.3, 40).double()[:, None]
     both = []
     for form in (paper._HandWritten.apply, general_loss):
@@ -404,13 +413,15 @@ def test_derivatives_by_hand_are_those_of_autograd():
         value = form(*leaves)
         both.append((value.detach(), *torch.autograd.grad((value*x.cos()).sum(), leaves)))
     for mine, truth in zip(*both): assert torch.allclose(mine, truth, rtol=1e-7, atol=1e-9*truth.abs().max().item())
-    leaves = [torch.zeros(5, requires_grad=True), torch.tensor([0., 1., 2., 2.5, 3.], requires_grad=True), torch.ones(5, requires_grad=True)]
+    leaves = [torch.zeros(5, requires_grad=True), torch.tensor([0., 1., 2., 2.5, 3.], requires_grad=True),
+              torch.ones(5, requires_grad=True)]
     assert all(v.isfinite().all() for v in torch.autograd.grad(paper._HandWritten.apply(*leaves).sum(), leaves))
 
 
 def test_reparameterisation_starts_where_it_should():
     shape = paper.Adaptive((4, 2))
-    assert torch.allclose(shape.alpha(), torch.ones(4, 2)) and torch.allclose(shape.scale(), torch.full((4, 2), 0.01), rtol=1e-4)
+    assert torch.allclose(shape.alpha(), torch.ones(4, 2)) and torch.allclose(shape.scale(), torch.full((4, 2), 0.01),
+                                                                              rtol=1e-4)
     shape.alpha_latent.data.fill_(100.); shape.scale_latent.data.fill_(-100.)
     assert (shape.alpha() <= 3).all() and (shape.scale() >= 1e-8).all() and shape(torch.zeros(4, 2)).isfinite().all()
     with pytest.raises(PaperKitError, match="range"): paper.Adaptive((1,), alpha=(0., 2.), first=2.5)
@@ -428,7 +439,8 @@ def test_samples_have_the_density():
     inside = ((draws - 5).abs() < 2).double().mean().item()
     x = torch.linspace(-2, 2, 4001, dtype=torch.float64)
     assert inside == pytest.approx(torch.trapezoid(torch.exp(-paper.nll(x, 1., 2.)), x).item(), abs=0.01)
-    mixed = paper.sample(torch.tensor([0., 2., math.inf]).expand(3000, 3), torch.tensor([1., 2., 3.]), generator=torch.Generator().manual_seed(1))
+    mixed = paper.sample(torch.tensor([0., 2., math.inf]).expand(3000, 3), torch.tensor([1., 2., 3.]),
+                         generator=torch.Generator().manual_seed(1))
     assert mixed.shape == (3000, 3) and mixed[:, 1].std() == pytest.approx(2, rel=0.05) and mixed[:, 2].abs().max() < 12
     with pytest.raises(PaperKitError): paper.sample(torch.tensor([-1.]))
     with pytest.raises(PaperKitError): paper.sample(torch.tensor([1.]), -1.)
@@ -444,7 +456,8 @@ def test_every_representation_preserves_volume(kind):
 
 
 def test_yuv_factor_is_the_published_one():
-    assert paper.rgb_to_yuv(torch.ones(3, 1, 1, dtype=torch.float64))[0].item() == pytest.approx(1.580227820074, abs=1e-9)
+    assert (paper.rgb_to_yuv(torch.ones(3, 1, 1, dtype=torch.float64))[0].item()
+            == pytest.approx(1.580227820074, abs=1e-9))
 
 
 def test_cosine_transform_is_scipys():
@@ -459,7 +472,8 @@ def test_wavelet_is_that_of_pywavelets():
     x = np.random.default_rng(0).normal(size=64)
     low, high = pywt.dwt(x, "bior4.4", mode="reflect")
     ours = (paper.wavelet_matrix(64) @ torch.from_numpy(x)).numpy()
-    assert np.allclose(ours[:32], low[2:34], atol=1e-9) and np.allclose(ours[32:], -high[1:33], atol=1e-9) or np.allclose(np.abs(ours[32:]), np.abs(high[2:34]), atol=1e-9)
+    assert (np.allclose(ours[:32], low[2:34], atol=1e-9) and np.allclose(ours[32:], -high[1:33], atol=1e-9)
+            or np.allclose(np.abs(ours[32:]), np.abs(high[2:34]), atol=1e-9))
 
 
 def test_wavelet_comes_back_and_kills_polynomials():
@@ -492,7 +506,8 @@ def test_elbo_is_what_it_says():
     decoded = model.decode(mean + (log_variance/2).exp()*noise)
     x = paper.represent(image - decoded, "Wavelets + YUV", 3)
     normal = torch.distributions.Normal(0., 0.01).log_prob(x).sum((1, 2, 3))
-    kl = torch.distributions.kl_divergence(torch.distributions.Normal(mean, (log_variance/2).exp()), torch.distributions.Normal(0., 1.)).sum(1)
+    kl = torch.distributions.kl_divergence(torch.distributions.Normal(mean, (log_variance/2).exp()),
+                                           torch.distributions.Normal(0., 1.)).sum(1)
     assert torch.allclose(model.elbo(image, noise), normal - kl, rtol=1e-3)
 
 
@@ -507,7 +522,8 @@ def test_full_size_autoencoder_and_depth_network():
     from paper_kit.kit.nn import parameter_count
     assert parameter_count(paper.FaceVAE(64, 64, 1024, "Pixels + RGB", "Ours"), trainable=True) > 20e6
     out = paper.DepthNet(32)(torch.rand(1, 3, 128, 416))
-    assert [tuple(d.shape[2:]) for d in out] == [(128, 416), (64, 208), (32, 104)] and all((d >= 0.01).all() for d in out)
+    assert ([tuple(d.shape[2:]) for d in out] == [(128, 416), (64, 208), (32, 104)]
+            and all((d >= 0.01).all() for d in out))
 
 
 # depth
@@ -528,7 +544,8 @@ def test_world_is_consistent_with_the_warp():
     data = paper.drives(2, 48, 96, 3, streets=2, exposure=0., moving=0)
     errors = []
     for z in (-0.9, -0.7, -0.5, 0.):
-        warped, seen = paper.warp(data.frames[:, 2], data.depth.clamp(max=500), torch.tensor([[0., 0, 0, 0, 0, z]]).expand(2, 6), data.K)
+        warped, seen = paper.warp(data.frames[:, 2], data.depth.clamp(max=500),
+                                  torch.tensor([[0., 0, 0, 0, 0, z]]).expand(2, 6), data.K)
         errors.append(((warped - data.frames[:, 1])*seen).abs().mean().item())
     assert min(errors[:3]) < 0.8*errors[3]
 
@@ -536,10 +553,12 @@ def test_world_is_consistent_with_the_warp():
 def test_depth_errors_by_hand():
     truth = torch.tensor([[[1., 2.], [4., math.inf]]])
     e = paper.depth_errors(torch.tensor([[[2., 4.], [16., 1.]]]), truth)
-    assert e["AbsRel"] == pytest.approx(1/3) and e["SqRel"] == pytest.approx(4/3) and e["d_lt_1.25"] == pytest.approx(2/3) and e["RMS"] == pytest.approx(math.sqrt(16/3))
+    assert (e["AbsRel"] == pytest.approx(1/3) and e["SqRel"] == pytest.approx(4/3)
+            and e["d_lt_1.25"] == pytest.approx(2/3) and e["RMS"] == pytest.approx(math.sqrt(16/3)))
 
 
-@pytest.mark.parametrize("row", [[0.221, 2.226, 7.527, 0.294, 0.676, 0.885, 0.954], [0.181, 2.144, 6.454, 0.254, 0.766, 0.916, 0.965]])
+@pytest.mark.parametrize("row", [[0.221, 2.226, 7.527, 0.294, 0.676, 0.885, 0.954],
+                                 [0.181, 2.144, 6.454, 0.254, 0.766, 0.916, 0.965]])
 def test_average_error_gives_the_printed_one(row):
     assert paper.average_error(row) == pytest.approx({0.221: 0.407, 0.181: 0.332}[row[0]], abs=1e-3)
 
@@ -563,7 +582,8 @@ def matched():
     g = torch.Generator().manual_seed(0)
     from paper_kit.kit.geometry import axis_angle_to_matrix, rigid
     q = torch.rand(200, 3, generator=g, dtype=torch.float64)
-    T = rigid(axis_angle_to_matrix(torch.tensor([0.3, -0.4, 0.5], dtype=torch.float64)), torch.tensor([0.2, -0.1, 0.4], dtype=torch.float64))
+    T = rigid(axis_angle_to_matrix(torch.tensor([0.3, -0.4, 0.5], dtype=torch.float64)),
+              torch.tensor([0.2, -0.1, 0.4], dtype=torch.float64))
     p = q @ T[:3, :3].T + T[:3, 3]
     p[:60] = torch.rand(60, 3, generator=g, dtype=torch.float64)
     return p, q, T
@@ -594,7 +614,8 @@ def test_gfgr_at_minus_two_is_fgr_and_the_factor_four_matters(matched):
 
 def test_schedules():
     mu = paper.scale_schedule()
-    assert len(mu) == 64 and mu[0] == mu[3] == 1/1.4 and 0.025/1.4 < mu[-1] <= 0.025 and mu[40] == pytest.approx(1.4**-11)
+    assert (len(mu) == 64 and mu[0] == mu[3] == 1/1.4 and 0.025/1.4 < mu[-1] <= 0.025
+            and mu[40] == pytest.approx(1.4**-11))
     assert len(paper.SHAPE_LADDER)*4 == 52
 
 
@@ -612,7 +633,10 @@ def test_open3d_finds_the_same(matched):
     p, q, T = matched
     clouds = [o3d.geometry.PointCloud(o3d.utility.Vector3dVector(x.numpy())) for x in (q, p)]
     pairs = o3d.utility.Vector2iVector(np.stack([np.arange(200)]*2, 1))
-    option = o3d.pipelines.registration.FastGlobalRegistrationOption(tuple_test=False, use_absolute_scale=False, decrease_mu=True, division_factor=1.4, maximum_correspondence_distance=0.025, iteration_number=64)
+    option = o3d.pipelines.registration.FastGlobalRegistrationOption(tuple_test=False, use_absolute_scale=False,
+                                                                     decrease_mu=True, division_factor=1.4,
+                                                                     maximum_correspondence_distance=0.025,
+                                                                     iteration_number=64)
     theirs = o3d.pipelines.registration.registration_fgr_based_on_correspondence(*clouds, pairs, option).transformation
     assert np.abs(theirs - paper.fgr(p, q).numpy()).max() < 5e-3
 
@@ -679,7 +703,9 @@ def test_celeba_miniature(tmp_path):
     listing.write_text("000001.jpg 0\n000002.jpg 1\n000003.jpg 0\n")
     found = paper.load_celeba(tmp_path, 0)
     assert found.shape == (2, 3, 64, 64) and abs(found[0, 0].mean().item() - 50/255) < 0.02
-    for text, match in (("000009.jpg 0\n", "000009"), ("000001.jpg nan\n", "partition"), ("000001.jpg 7\n", "partition"), ("000001.jpg\n", "partition"), ("000002.jpg 1\n", "partition")):
+    for text, match in (("000009.jpg 0\n", "000009"), ("000001.jpg nan\n", "partition"),
+                        ("000001.jpg 7\n", "partition"), ("000001.jpg\n", "partition"),
+                        ("000002.jpg 1\n", "partition")):
         listing.write_text(text)
         with pytest.raises(PaperKitError, match=match): paper.load_celeba(tmp_path, 0)
     listing.write_text("000001.jpg 0\n")
@@ -692,7 +718,8 @@ def test_kitti_miniature(tmp_path):
     from PIL import Image
     picture, camera = tmp_path/"drive/0001.jpg", tmp_path/"drive/0001_cam.txt"
     picture.parent.mkdir()
-    Image.fromarray(np.concatenate([np.full((16, 32, 3), v, np.uint8) for v in (10, 120, 240)], 1)).save(picture, quality=98)
+    Image.fromarray(np.concatenate([np.full((16, 32, 3), v, np.uint8) for v in (10, 120, 240)],
+                                   1)).save(picture, quality=98)
     camera.write_text("24.,0.,16.,0.,24.,8.,0.,0.,1.")
     frames, K = paper.load_kitti_triples(tmp_path, 16, 32)
     assert frames.shape == (1, 3, 3, 16, 32) and K[0, 0, 2] == 16 and abs(frames[0, 1].mean().item() - 120/255) < 0.02
@@ -708,14 +735,17 @@ def test_kitti_miniature(tmp_path):
 
 
 def test_fgr_miniature(tmp_path):
-    def write(k, values): (tmp_path/f"features_{k:04d}.bin").write_bytes(np.int32(len(values)).tobytes() + values.astype("<f4").tobytes())
+    def write(k, values):
+        (tmp_path/f"features_{k:04d}.bin").write_bytes(np.int32(len(values)).tobytes() + values.astype("<f4").tobytes())
     values = np.arange(5*36, dtype=float).reshape(5, 36)
     write(0, values); write(1, values)
     log = tmp_path/"gt.log"
     log.write_text("0 1 2\n1 0 0 3\n0 1 0 0\n0 0 1 0\n0 0 0 1\n")
     first, second, T = paper.load_fgr_pair(tmp_path)
-    assert first[0].shape == (5, 3) and second[1].shape == (5, 33) and T[0, 3] == 3 and torch.equal(first[0][1], torch.tensor([36., 37, 38]).double())
-    for text in ("0 1 2\n1 0 0 3\n", "0 1 2\n2 0 0 3\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "0 1 2\n1 0 0 nan\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "0 1 2\nx\n"):
+    assert (first[0].shape == (5, 3) and second[1].shape == (5, 33) and T[0, 3] == 3
+            and torch.equal(first[0][1], torch.tensor([36., 37, 38]).double()))
+    for text in ("0 1 2\n1 0 0 3\n", "0 1 2\n2 0 0 3\n0 1 0 0\n0 0 1 0\n0 0 0 1\n",
+                 "0 1 2\n1 0 0 nan\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "0 1 2\nx\n"):
         log.write_text(text)
         with pytest.raises(PaperKitError, match="gt.log"): paper.load_fgr_pair(tmp_path)
     values[2, 1] = np.nan; write(1, values)
@@ -732,7 +762,8 @@ def test_rcc_miniature(tmp_path):
     io.savemat(file, {"X": np.eye(4), "gtlabels": np.arange(4)[None]})
     X, y = paper.load_rcc_set(file)
     assert X.shape == (4, 4) and y.tolist() == [0, 1, 2, 3]
-    for content in ({"X": np.eye(4)}, {"X": np.eye(3), "gtlabels": np.arange(4)}, {"X": np.full((4, 4), np.nan), "gtlabels": np.arange(4)}):
+    for content in ({"X": np.eye(4)}, {"X": np.eye(3), "gtlabels": np.arange(4)},
+                    {"X": np.full((4, 4), np.nan), "gtlabels": np.arange(4)}):
         io.savemat(file, content)
         with pytest.raises(PaperKitError, match="Pendigits"): paper.load_rcc_set(file)
     file.write_bytes(b"torn")
@@ -743,36 +774,56 @@ def test_rcc_miniature(tmp_path):
 # predicates: each has to fail on numbers that must make it fail
 
 def _elbo(ours, t, fixed):
-    return {k: v for kind in paper.REPRESENTATIONS for k, v in ((f"ours, {kind}", ours), (f"t, {kind}", t), (f"best fixed, {kind}", fixed))}
+    return {k: v for kind in paper.REPRESENTATIONS for k,
+            v in ((f"ours, {kind}", ours), (f"t, {kind}", t), (f"best fixed, {kind}", fixed))}
 
 
-SEVEN = {f"{name}, {kind}": [level + rank + 0.1*i for i in range(3)] for name, level in (("Cauchy", 10), ("Ours", 20)) for rank, kind in enumerate(paper.REPRESENTATIONS)} | {
-    "Normal, Pixels + RGB": [0., 0.1, 0.2], "Normal, DCT + YUV": [2., 2.1, 2.2], "Normal, Wavelets + YUV": [1., 1.1, 1.2]}
-GOOD = {"C1": {"float32 error": 3e-7, "float64 error": 1e-14, "non-finite values": 0, "distance from L2 at alpha = 2 ± 1e-4": 5e-4},
+SEVEN = {f"{name}, {kind}": [level + rank + 0.1*i for i in range(3)] for name, level in (("Cauchy", 10), ("Ours", 20))
+         for rank, kind in enumerate(paper.REPRESENTATIONS)} | {
+"Normal, Pixels + RGB": [0., 0.1, 0.2], "Normal, DCT + YUV": [2., 2.1, 2.2], "Normal, Wavelets + YUV": [1., 1.1, 1.2]}
+GOOD = {"C1": {"float32 error": 3e-7, "float64 error": 1e-14, "non-finite values": 0,
+               "distance from L2 at alpha = 2 ± 1e-4": 5e-4},
         "C2": {"violations": 0, "share of the bound attained": [0.999, 1., 0.9999, 0.995]},
-        "C3": {"error of closed forms": 1e-12, "error of Meijer": 1e-12, "error of spline": 7e-6, "error of slope": 2e-5},
-        "C4": {"by the loss alone": [0.01]*9, "normal, by the NLL": [1.99, 2., 2.01], "Laplace, by the NLL": [0.65, 0.66, 0.67], "t(3), by the NLL": [0.51, 0.52, 0.53]},
-        "C5": {"acceptance off, in standard errors": [0., 1., 2., 0.5, 3., 1.], "p of Kolmogorov-Smirnov": [0.5, 0.02, 0.9, 0.4, 0.3, 0.2]},
+        "C3": {"error of closed forms": 1e-12, "error of Meijer": 1e-12, "error of spline": 7e-6,
+               "error of slope": 2e-5},
+        "C4": {"by the loss alone": [0.01]*9, "normal, by the NLL": [1.99, 2., 2.01],
+               "Laplace, by the NLL": [0.65, 0.66, 0.67], "t(3), by the NLL": [0.51, 0.52, 0.53]},
+        "C5": {"acceptance off, in standard errors": [0., 1., 2., 0.5, 3., 1.],
+               "p of Kolmogorov-Smirnov": [0.5, 0.02, 0.9, 0.4, 0.3, 0.2]},
         "C6": _elbo([110., 111., 112.], [109., 112., 111.], [100., 101., 102.]),
         "C7": SEVEN,
         "C8": {"width of the learned alpha": [1., 1.1, 1.2], "rank correlation on the control set": [0.97, 0.98, 0.96]},
-        "C9": {"baseline": [0.4, 0.41, 0.42], "adaptive": [0.33, 0.34, 0.35], "annealing": [0.34, 0.35, 0.36], "best fixed": [0.35, 0.36, 0.37]},
-        "C10": {"shape-annealed at 0.005": [1.]*25, "FGR at 0.005": [1.1]*25, "shape-annealed over FGR at 0": [1., 1.001, 0.999, 1.002, 1.], "best alpha at 0": [-2.]*5, "best alpha at 0.005": [-4.]*5},
+        "C9": {"baseline": [0.4, 0.41, 0.42], "adaptive": [0.33, 0.34, 0.35], "annealing": [0.34, 0.35, 0.36],
+               "best fixed": [0.35, 0.36, 0.37]},
+        "C10": {"shape-annealed at 0.005": [1.]*25, "FGR at 0.005": [1.1]*25,
+                "shape-annealed over FGR at 0": [1., 1.001, 0.999, 1.002, 1.], "best alpha at 0": [-2.]*5,
+                "best alpha at 0.005": [-4.]*5},
         "C11": {"difference of weights": 1e-16, "difference of motions": 1e-15, "labels that differ": 0},
-        "C12": {f"improvement on {name}": [10., 11., 12.] if name == "wine" else [0., 0.5, 1.] for name in paper.CLUSTERING_SETS},
+        "C12": {f"improvement on {name}": [10., 11., 12.] if name == "wine" else [0., 0.5, 1.]
+                for name in paper.CLUSTERING_SETS},
         "E1": {"chosen": [1., 1.1, 0.9], "L2": [1.5, 1.6, 1.4], "best of L2, Huber, Cauchy": [1., 1.1, 0.9]}}
-BAD = [("C1", "float32 error", 2e-6), ("C1", "float64 error", 1e-11), ("C1", "non-finite values", 1), ("C1", "distance from L2 at alpha = 2 ± 1e-4", 2.3e-3),
-       ("C2", "violations", 1), ("C2", "share of the bound attained", [0.999, 1., 0.98, 1.]), ("C2", "share of the bound attained", [1., 1., 1.02, 1.]),
-       ("C3", "error of closed forms", 1e-7), ("C3", "error of Meijer", 1e-7), ("C3", "error of spline", 2e-5), ("C3", "error of slope", 2e-3),
-       ("C4", "by the loss alone", [0.01]*8 + [0.3]), ("C4", "normal, by the NLL", [1.7, 1.71, 1.72]), ("C4", "Laplace, by the NLL", [0.9, 0.91, 0.92]), ("C4", "t(3), by the NLL", [0.3, 0.31, 0.32]),
+BAD = [("C1", "float32 error", 2e-6), ("C1", "float64 error", 1e-11), ("C1", "non-finite values", 1),
+       ("C1", "distance from L2 at alpha = 2 ± 1e-4", 2.3e-3),
+       ("C2", "violations", 1), ("C2", "share of the bound attained", [0.999, 1., 0.98, 1.]),
+       ("C2", "share of the bound attained", [1., 1., 1.02, 1.]),
+       ("C3", "error of closed forms", 1e-7), ("C3", "error of Meijer", 1e-7), ("C3", "error of spline", 2e-5),
+       ("C3", "error of slope", 2e-3),
+       ("C4", "by the loss alone", [0.01]*8 + [0.3]), ("C4", "normal, by the NLL", [1.7, 1.71, 1.72]),
+       ("C4", "Laplace, by the NLL", [0.9, 0.91, 0.92]), ("C4", "t(3), by the NLL", [0.3, 0.31, 0.32]),
        ("C5", "acceptance off, in standard errors", [5.]), ("C5", "p of Kolmogorov-Smirnov", [0.5, 0.001]),
-       ("C6", "ours, Pixels + RGB", [99., 100., 101.]), ("C6", "t, Wavelets + YUV", [150., 151., 152.]), ("C6", "ours, DCT + YUV", [99., 90., 96.]), ("C6", "best fixed, DCT + YUV", [115., 116., 117.]),
+       ("C6", "ours, Pixels + RGB", [99., 100., 101.]), ("C6", "t, Wavelets + YUV", [150., 151., 152.]),
+       ("C6", "ours, DCT + YUV", [99., 90., 96.]), ("C6", "best fixed, DCT + YUV", [115., 116., 117.]),
        ("C7", "Ours, Wavelets + YUV", [20., 20.1, 20.2]), ("C7", "Normal, Wavelets + YUV", [5., 5.1, 5.2]),
-       ("C8", "width of the learned alpha", [0.3, 0.31, 0.32]), ("C8", "rank correlation on the control set", [0.5, 0.51, 0.52]),
-       ("C9", "baseline", [0.33, 0.34, 0.35]), ("C9", "annealing", [0.30, 0.31, 0.32]), ("C9", "best fixed", [0.30, 0.31, 0.32]),
-       ("C10", "FGR at 0.005", [0.9]*25), ("C10", "shape-annealed over FGR at 0", [1.1, 1.11, 1.12, 1.1, 1.1]), ("C10", "best alpha at 0.005", [-1.]*5),
-       ("C11", "difference of weights", 1e-6), ("C11", "difference of motions", 1e-6), ("C11", "labels that differ", 3), ("C12", "improvement on wine", [1., 1.1, 1.2]),
-       ("E1", "chosen", [1.6, 1.7, 1.5]), ("E1", "L2", [0.9, 1.0, 0.8]), ("E1", "best of L2, Huber, Cauchy", [0.9, 1.0, 0.8])]
+       ("C8", "width of the learned alpha", [0.3, 0.31, 0.32]),
+       ("C8", "rank correlation on the control set", [0.5, 0.51, 0.52]),
+       ("C9", "baseline", [0.33, 0.34, 0.35]), ("C9", "annealing", [0.30, 0.31, 0.32]),
+       ("C9", "best fixed", [0.30, 0.31, 0.32]),
+       ("C10", "FGR at 0.005", [0.9]*25), ("C10", "shape-annealed over FGR at 0", [1.1, 1.11, 1.12, 1.1, 1.1]),
+       ("C10", "best alpha at 0.005", [-1.]*5),
+       ("C11", "difference of weights", 1e-6), ("C11", "difference of motions", 1e-6), ("C11", "labels that differ", 3),
+       ("C12", "improvement on wine", [1., 1.1, 1.2]),
+       ("E1", "chosen", [1.6, 1.7, 1.5]), ("E1", "L2", [0.9, 1.0, 0.8]),
+       ("E1", "best of L2, Huber, Cauchy", [0.9, 1.0, 0.8])]
 
 
 def test_clustering_must_also_do_nothing_somewhere():
@@ -781,7 +832,8 @@ def test_clustering_must_also_do_nothing_somewhere():
 
 
 @pytest.mark.parametrize("claim", GOOD)
-def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
+def test_predicates_hold_on_good_numbers(claim):
+    assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
 
 
 @pytest.mark.parametrize("claim, name, value", BAD)
@@ -820,7 +872,8 @@ def slope(page): return page.evaluate("document.getElementById('exhibit').paperK
 
 @pytest.mark.browser
 def test_javascript_agrees_with_python(page):
-    alphas, xs = [-math.inf, -100., -2., -1e-7, 0., 1e-13, 1e-9, 0.5, 1., 1.7, 1.75, 1.99, 2 - 1e-9, 2., 2.5, 4.], [0., 1e-5, 0.3, -1., 2.5, 30.]
+    alphas, xs = [-math.inf, -100., -2., -1e-7, 0., 1e-13, 1e-9, 0.5, 1., 1.7, 1.75, 1.99, 2 - 1e-9, 2., 2.5,
+                  4.], [0., 1e-5, 0.3, -1., 2.5, 30.]
     found = page.evaluate("""([alphas, xs]) => { const k = document.getElementById('exhibit').paperKit;
         return alphas.map((a) => xs.map((x) => [k.loss, k.influence, k.weight].map((f) => f(x, a === null ? -Infinity : a, 0.7)))); }""",
         [[None if math.isinf(a) else a for a in alphas], xs])
@@ -833,8 +886,10 @@ def test_javascript_agrees_with_python(page):
 @pytest.mark.browser
 def test_javascript_density_agrees_with_python(page):
     for alpha in (0., 0.7, 1.5, 2., 2.6):
-        found = page.evaluate("([a]) => [0, 0.5, 3].map((x) => document.getElementById('exhibit').paperKit.nll(x, a, 0.7))", [alpha])
-        assert found == pytest.approx(paper.nll(torch.tensor([0., 0.5, 3.], dtype=torch.float64), alpha, 0.7).tolist(), abs=2e-3)
+        found = page.evaluate("([a]) => [0, 0.5, 3].map((x) => document.getElementById('exhibit').paperKit.nll(x, a, "
+                              "0.7))", [alpha])
+        assert found == pytest.approx(paper.nll(torch.tensor([0., 0.5, 3.], dtype=torch.float64), alpha, 0.7).tolist(),
+                                      abs=2e-3)
     page.get_by_role("button", name="Welsch").click()
     assert page.locator(".none").all_text_contents() == ["", "", "", "no density below α = 0", "no density below α = 0"]
     page.get_by_role("button", name="Cauchy").click()
@@ -865,8 +920,10 @@ def test_bands_of_a_face_can_be_clicked(browser, tmp_path):
 def test_javascript_fit_agrees_with_python(page):
     points = torch.tensor(paper.exhibit_points(), dtype=torch.float64)
     for alpha in (2., 1., 0., -2.):
-        line = paper.fit_line(points[:, 0], points[:, 1], torch.ones(len(points), dtype=torch.bool), lambda r: weight(r, alpha, 0.4), steps=200, tolerance=0)
-        found = page.evaluate("(a) => { const k = document.getElementById('exhibit').paperKit; const l = k.robust(k.points, a, 0.4, null); return [l.cut, l.slope]; }", alpha)
+        line = paper.fit_line(points[:, 0], points[:, 1], torch.ones(len(points), dtype=torch.bool),
+                              lambda r: weight(r, alpha, 0.4), steps=200, tolerance=0)
+        found = page.evaluate("(a) => { const k = document.getElementById('exhibit').paperKit; const l = "
+                              "k.robust(k.points, a, 0.4, null); return [l.cut, l.slope]; }", alpha)
         assert found == pytest.approx(line.tolist(), abs=1e-9)
 
 

@@ -1,4 +1,5 @@
-"""Associative3D: objects and frames, the objective against brute force, the search, merging, the judge by hand, bins, networks, world, loaders, predicates that can fail."""
+"""Associative3D: objects and frames, the objective against brute force, the search, merging, the judge by hand, bins,
+networks, world, loaders, predicates that can fail."""
 import itertools
 import math
 
@@ -22,7 +23,8 @@ def generator(seed=0): return torch.Generator().manual_seed(seed)
 def some_objects(n, seed=0, models=2):
     g, books = generator(seed), library(models)
     m = torch.randint(len(books.size), (n,), generator=g)
-    return Objects(3*torch.rand(n, 3, generator=g), books.size[m], random_rotations(n, generator=g), books.voxels[m], torch.nn.functional.one_hot(m, len(books.size)).float(), torch.rand(n, generator=g))
+    return Objects(3*torch.rand(n, 3, generator=g), books.size[m], random_rotations(n, generator=g), books.voxels[m],
+                   torch.nn.functional.one_hot(m, len(books.size)).float(), torch.rand(n, generator=g))
 
 
 def some_poses(f, seed=0):
@@ -35,8 +37,10 @@ def some_poses(f, seed=0):
 
 def test_scale_before_rotation_before_translation():
     quarter = torch.tensor([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]])
-    one = Objects(torch.tensor([[10.0, 0, 0]]), torch.tensor([[2.0, 1, 1]]), quarter, torch.ones(1, 4, 4, 4, dtype=torch.bool), torch.zeros(1, 1), torch.ones(1))
-    assert torch.allclose(one.placed(torch.tensor([[[0.5, 0, 0]]])), torch.tensor([[[10.0, 1, 0]]])), "0.5 is doubled, turned to y, then moved"
+    one = Objects(torch.tensor([[10.0, 0, 0]]), torch.tensor([[2.0, 1, 1]]), quarter,
+                  torch.ones(1, 4, 4, 4, dtype=torch.bool), torch.zeros(1, 1), torch.ones(1))
+    assert torch.allclose(one.placed(torch.tensor([[[0.5, 0, 0]]])),
+                          torch.tensor([[[10.0, 1, 0]]])), "0.5 is doubled, turned to y, then moved"
 
 
 def test_moving_objects_moves_their_points():
@@ -47,10 +51,12 @@ def test_moving_objects_moves_their_points():
 
 
 def test_the_true_pose_brings_view_1_into_camera_2():
-    "Traps: direction of the pose. The same objects seen from both cameras lie on each other after P, and not after its inverse."
+    """Traps: direction of the pose. The same objects seen from both cameras lie on each other after P, and not after
+    its inverse."""
     pair = paper.abstract_pair(np.random.default_rng(0), paper.Knobs(models=2), library(2))
     truth = pair["truth"]
-    everything = Objects(truth.t, truth.s, truth.R, library(2).voxels[truth.model], torch.zeros(len(truth.t), 1), torch.ones(len(truth.t)))
+    everything = Objects(truth.t, truth.s, truth.R, library(2).voxels[truth.model], torch.zeros(len(truth.t), 1),
+                         torch.ones(len(truth.t)))
     seen_from_1 = everything.moved(invert(truth.P))
     assert torch.allclose(seen_from_1.moved(truth.P).t, everything.t, atol=1e-4)
     assert (seen_from_1.moved(invert(truth.P)).t - everything.t).norm(dim=1).max() > 0.5
@@ -62,7 +68,9 @@ def test_edge_points_are_on_the_surface_only():
     edge = paper.surface(v)
     assert edge[0].sum() == 6**3 - 4**3 and not edge[0, 2:6, 2:6, 2:6].any()
     x = paper.edge_points(v, 300)
-    assert (x[0].abs().amax(1) - 2.5/8).abs().max() < 1e-6 and len(torch.unique(x[0], dim=0)) == 6**3 - 4**3, "152 cells, the rest repeated"
+    assert (x[0].abs().amax(1)
+            - 2.5/8).abs().max() < 1e-6 and len(torch.unique(x[0],
+                                                             dim=0)) == 6**3 - 4**3, "152 cells, the rest repeated"
     assert (x[1] == 0).all(), "an empty grid is the point in its middle"
     assert len(torch.unique(paper.edge_points(v, 50)[0], dim=0)) == 50
 
@@ -70,7 +78,8 @@ def test_edge_points_are_on_the_surface_only():
 # the objective
 
 def naive_cost(first, second, A, poses, f, match, w):
-    x, y = first.moved(poses.P[f]).placed(paper.edge_points(first.voxels)), second.placed(paper.edge_points(second.voxels))
+    x, y = (first.moved(poses.P[f]).placed(paper.edge_points(first.voxels)),
+            second.placed(paper.edge_points(second.voxels)))
     d, s = [], []
     for i, j in enumerate(match):
         if j < 0: continue
@@ -80,25 +89,29 @@ def naive_cost(first, second, A, poses, f, match, w):
     n, m = A.shape
     L_S = (np.mean(s) if w.mean_similarity else np.sum(s)) if s else 0
     L_U = (n if w.all_first else min(n, m)) - len(d)
-    return (np.mean(d) if d else 0) + w.rotation*(1 - float(poses.rotation[f])) + w.translation*(1 - float(poses.translation[f])) + w.similarity*L_S + w.unmatched*L_U
+    return ((np.mean(d) if d else 0) + w.rotation*(1 - float(poses.rotation[f]))
+            + w.translation*(1 - float(poses.translation[f])) + w.similarity*L_S + w.unmatched*L_U)
 
 
 @pytest.mark.parametrize("name", ["paper", "released"])
 @pytest.mark.parametrize("n,m", [(3, 3), (4, 2), (2, 4), (1, 1)])
 def test_objective_search_and_exact_minimum_against_brute_force(name, n, m):
     w = weight_sets[name]
-    first, second, poses, A = some_objects(n, 1), some_objects(m, 2), some_poses(4), 0.3 + 0.69*torch.rand(n, m, generator=generator(5))
+    first, second, poses, A = (some_objects(n, 1), some_objects(m, 2), some_poses(4),
+                               0.3 + 0.69*torch.rand(n, m, generator=generator(5)))
     able = paper.feasible_pairs(A, w)
     D = paper.pair_distances(first, second, poses.P, able)
     every = paper.every_matching(able)
-    by_hand = [t for t in itertools.product(range(-1, m), repeat=n) if len({j for j in t if j >= 0}) == sum(j >= 0 for j in t) and all(j < 0 or able[i, j] for i, j in enumerate(t))]
+    by_hand = [t for t in itertools.product(range(-1, m), repeat=n) if len({j for j in t if j >= 0})
+               == sum(j >= 0 for j in t) and all(j < 0 or able[i, j] for i, j in enumerate(t))]
     assert {tuple(t) for t in every.tolist()} == set(by_hand) and len(every) == len(by_hand)
     naive = np.array([[naive_cost(first, second, A, poses, f, t, w) for t in every.tolist()] for f in range(4)])
     parts = terms(D[:, None], A, every.expand(4, -1, -1), w)
     ours = paper.objective(parts, poses.rotation[:, None], poses.translation[:, None], w)
     assert np.allclose(ours.numpy(), naive, atol=2e-4)
     f, match, least = paper.exact(D, A, poses, w)
-    assert abs(least - naive.min()) < 2e-4 and abs(naive_cost(first, second, A, poses, f, match.tolist(), w) - naive.min()) < 2e-4
+    assert abs(least - naive.min()) < 2e-4 and abs(naive_cost(first, second, A, poses, f, match.tolist(), w)
+                                                   - naive.min()) < 2e-4
     found = paper.stitch(first, second, A, poses, generator(), w, samples=4000)
     assert abs(found.cost - naive.min()) < 2e-4, "enough samples find the minimum"
     assert abs(naive_cost(first, second, A, poses, found.pose, found.match.tolist(), w) - found.cost) < 2e-4
@@ -107,16 +120,19 @@ def test_objective_search_and_exact_minimum_against_brute_force(name, n, m):
 def test_exact_minimum_on_larger_scenes():
     for seed in range(4):
         n, m = 6, 5
-        D, A, poses = 3*torch.rand(3, n, m, generator=generator(seed)), 0.4 + 0.55*torch.rand(n, m, generator=generator(seed + 9)), some_poses(3, seed)
+        D, A, poses = (3*torch.rand(3, n, m, generator=generator(seed)),
+                       0.4 + 0.55*torch.rand(n, m, generator=generator(seed + 9)), some_poses(3, seed))
         able = paper.feasible_pairs(A)
         every = paper.every_matching(able)
-        cost = paper.objective(terms(D[:, None], A, every.expand(3, -1, -1)), poses.rotation[:, None], poses.translation[:, None])
+        cost = paper.objective(terms(D[:, None], A, every.expand(3, -1, -1)), poses.rotation[:, None],
+                               poses.translation[:, None])
         assert abs(paper.exact(torch.where(able, D, math.inf), A, poses)[2] - float(cost.min())) < 1e-4
 
 
 def test_published_weights():
     assert weight_sets["paper"] == Weights(rotation=5, translation=1, similarity=5, unmatched=1)
-    assert weight_sets["released"] == Weights(similarity=10, unmatched=3, mean_similarity=True, all_first=True, clamp=40, candidates=2)
+    assert weight_sets["released"] == Weights(similarity=10, unmatched=3, mean_similarity=True, all_first=True,
+                                              clamp=40, candidates=2)
 
 
 def test_released_candidates_and_threshold():
@@ -136,14 +152,16 @@ def test_matchings_are_one_to_one_feasible_and_cover_all():
     for t in sampled.tolist():
         used = [j for j in t if j >= 0]
         assert len(set(used)) == len(used) and all(able[i, j] for i, j in enumerate(t) if j >= 0)
-    assert {tuple(t) for t in torch.unique(sampled, dim=0).tolist()} == {tuple(t) for t in paper.every_matching(able).tolist()}
+    assert ({tuple(t) for t in torch.unique(sampled, dim=0).tolist()}
+            == {tuple(t) for t in paper.every_matching(able).tolist()})
 
 
 def test_hypotheses_are_the_product_of_the_top_bins_and_need_probabilities():
     bins = {"R": random_rotations(5, generator=generator()), "t": torch.rand(7, 3, generator=generator())}
     r, t = torch.randn(5, generator=generator(2)), torch.randn(7, generator=generator(3))
     found = paper.hypotheses(r.softmax(0), t.softmax(0), bins, (3, 4))
-    assert len(found.P) == 12 and torch.equal(found.P[0, :3, :3], bins["R"][r.argmax()]) and torch.equal(found.P[0, :3, 3], bins["t"][t.argmax()])
+    assert (len(found.P) == 12 and torch.equal(found.P[0, :3, :3], bins["R"][r.argmax()])
+            and torch.equal(found.P[0, :3, 3], bins["t"][t.argmax()]))
     both = found.rotation*found.translation
     assert (both.diff() <= 1e-7).all() and set(found.rotation.tolist()) == set(r.softmax(0).topk(3).values.tolist())
     with pytest.raises(PaperKitError, match="softmax"): paper.hypotheses(r, t.softmax(0), bins)
@@ -159,10 +177,12 @@ def test_ten_objects_in_under_two_seconds():
 def test_merging_averages_place_and_scale_and_picks_rotation_and_shape():
     a, b = some_objects(40, 1), some_objects(40, 2)
     c = paper.merged(a, b, generator())
-    assert torch.allclose(c.t, (a.t + b.t)/2) and torch.allclose(c.s, (a.s + b.s)/2) and torch.equal(c.score, torch.maximum(a.score, b.score))
+    assert (torch.allclose(c.t, (a.t + b.t)/2) and torch.allclose(c.s, (a.s + b.s)/2)
+            and torch.equal(c.score, torch.maximum(a.score, b.score)))
     from_a = (c.R == a.R).flatten(1).all(1)
     assert (from_a | (c.R == b.R).flatten(1).all(1)).all() and 5 < from_a.sum() < 35, "both sides are picked"
-    assert all(torch.equal(c.voxels[k], (a if from_a[k] else b).voxels[k]) for k in range(40)), "rotation and shape come from the same side"
+    assert all(torch.equal(c.voxels[k], (a if from_a[k] else b).voxels[k])
+               for k in range(40)), "rotation and shape come from the same side"
     with pytest.raises(PaperKitError): paper.merged(a, b, generator(), rotation="median")
     with pytest.raises(PaperKitError): paper.merged(a, b, generator(), shape="average")
 
@@ -172,14 +192,18 @@ def test_mean_rotation_knows_the_sign_and_fails_as_the_paper_says():
     mean = paper.mean_rotation(R[None])
     assert angle(mean[0], paper.turns()[1]) < 1e-2
     table = paper.mean_rotation(paper.turns()[[0, 11]][None])[0]
-    assert min(angle(table, paper.turns()[0]), angle(table, paper.turns()[12])) > 60, "0 and 165 degrees: both nearly right for a table, their mean is not"
+    assert min(angle(table, paper.turns()[0]),
+               angle(table,
+                     paper.turns()[12])) > 60, "0 and 165 degrees: both nearly right for a table, their mean is not"
 
 
 def test_stitched_scene_counts():
-    e = Evidence(some_objects(4, 1), some_objects(3, 2), torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.7], [0.6, 0.1, 0.1]]), some_poses(2))
+    e = Evidence(some_objects(4, 1), some_objects(3, 2),
+                 torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.7], [0.6, 0.1, 0.1]]), some_poses(2))
     scene = paper.stitched(e.first, e.second, e.poses.P[0], torch.tensor([-1, 2, -1, 0]), generator())
     assert len(scene) == 4 + 3 - 2
-    assert torch.allclose(scene.t[2:4], e.first.moved(e.poses.P[0]).t[[0, 2]]) and torch.allclose(scene.t[4], e.second.t[1])
+    assert (torch.allclose(scene.t[2:4], e.first.moved(e.poses.P[0]).t[[0, 2]])
+            and torch.allclose(scene.t[4], e.second.t[1]))
     assert len(paper.feedforward(e)) == 7 and len(paper.raw_affinity(e, generator())) == 4, "raw affinity merges three; the fourth loses its partner to the first"
 
 
@@ -192,7 +216,8 @@ def test_nms_drops_what_agrees_and_keeps_the_better():
     one = some_objects(1)
     near = Objects(one.t + 0.3, one.s*1.05, one.R, one.voxels, one.code, one.score + 1)
     far = Objects(one.t + 5, one.s, one.R, one.voxels, one.code, one.score)
-    e = Evidence(paper.join(one, far), near, torch.zeros(2, 1), Hypotheses(torch.eye(4)[None], torch.ones(1), torch.ones(1)))
+    e = Evidence(paper.join(one, far), near, torch.zeros(2, 1),
+                 Hypotheses(torch.eye(4)[None], torch.ones(1), torch.ones(1)))
     found = paper.nms(e)
     assert len(found) == 2 and torch.equal(found.t[0], near.t[0]) and torch.equal(found.t[1], far.t[0])
 
@@ -214,19 +239,24 @@ def test_duplicates_are_false_positives():
 def test_errors_by_hand():
     books = library(2)
     square = int((books.symmetry.sum(1) > 1).nonzero()[0])
-    truth = paper.Truth(torch.zeros(1, 3), books.size[[square]], torch.eye(3)[None], torch.tensor([square]), torch.eye(4))
+    truth = paper.Truth(torch.zeros(1, 3), books.size[[square]], torch.eye(3)[None],
+                        torch.tensor([square]), torch.eye(4))
     turn = int(books.symmetry[square].nonzero()[1])
-    found = Objects(torch.tensor([[0.6, 0.8, 0.0]]), books.size[[square]]*torch.tensor([2.0, 1, 0.5]), paper.turns()[[turn]], books.voxels[[square]], torch.zeros(1, 1), torch.ones(1))
+    found = Objects(torch.tensor([[0.6, 0.8, 0.0]]), books.size[[square]]*torch.tensor([2.0, 1, 0.5]),
+                    paper.turns()[[turn]], books.voxels[[square]], torch.zeros(1, 1), torch.ones(1))
     e = paper.errors(found, truth, books)
-    assert float(e["t"]) == pytest.approx(1) and float(e["s"]) == pytest.approx(2/3) and float(e["R"]) < 0.1 and float(e["V"]) == pytest.approx(1)
+    assert (float(e["t"]) == pytest.approx(1) and float(e["s"]) == pytest.approx(2/3) and float(e["R"]) < 0.1
+            and float(e["V"]) == pytest.approx(1))
     assert paper.right(e, "tRV").item() and not paper.right(e, "tsRV").item()
     assert float(angle(torch.eye(3), paper.turns()[3])) == pytest.approx(45, abs=1e-3)
     logarithm = torch.tensor([[0, -math.pi/4, 0], [math.pi/4, 0, 0], [0, 0, 0]])
-    assert float(angle(torch.eye(3), torch.linalg.matrix_exp(logarithm))) == pytest.approx(math.degrees(float(logarithm.norm())/math.sqrt(2)), abs=1e-3), "2^(-1/2) |log R|_F"
+    assert float(angle(torch.eye(3), torch.linalg.matrix_exp(logarithm))) == pytest.approx(
+        math.degrees(float(logarithm.norm())/math.sqrt(2)), abs=1e-3), "2^(-1/2) |log R|_F"
 
 
 def test_f_score_against_distances():
-    a, b = torch.rand(2, 16, 16, 16, generator=generator()) < 0.1, torch.rand(3, 16, 16, 16, generator=generator(1)) < 0.1
+    a, b = (torch.rand(2, 16, 16, 16, generator=generator()) < 0.1,
+            torch.rand(3, 16, 16, 16, generator=generator(1)) < 0.1)
     table = paper.f_scores(a, b, 0.1)
     for i, j in itertools.product(range(2), range(3)):
         x, y = ((paper.surface(v[None])[0].nonzero() + 0.5)/16 for v in (a[i], b[j]))
@@ -253,7 +283,8 @@ def test_spherical_clusters_do_not_see_the_sign():
     flipped = q*torch.where(torch.rand(200, 1, generator=generator(1)) < 0.5, -1.0, 1.0)
     a, b = paper.spherical_kmeans(q, 8, generator(2)), paper.spherical_kmeans(flipped, 8, generator(2))
     assert torch.allclose(a.norm(dim=1), torch.ones(8), atol=1e-5) and (a @ b.T).abs().amax(1).min() > 1 - 1e-4
-    assert torch.allclose((paper.medoids(q, 8, generator(2)) @ q.T).abs().amax(1), torch.ones(8), atol=1e-5), "medoids are data"
+    assert torch.allclose((paper.medoids(q, 8, generator(2)) @ q.T).abs().amax(1), torch.ones(8),
+                          atol=1e-5), "medoids are data"
     with pytest.raises(PaperKitError): paper.spherical_kmeans(q[:3], 8, generator())
     with pytest.raises(PaperKitError): paper.kmeans(q[:3], 8, generator())
 
@@ -271,7 +302,8 @@ def test_published_counts():
     assert parameter_count(paper.CameraBranch()) == 24_044_058
     assert parameter_count(paper.EmbeddingHead()) == 118_208
     branch = paper.ObjectBranch()
-    assert branch.fine == (480, 640) and branch.coarse == (128, 256) and branch.joint[-3].out_features == 300 and branch.heads["code"].out_features == 20 and branch.heads["R"].out_features == 24
+    assert (branch.fine == (480, 640) and branch.coarse == (128, 256) and branch.joint[-3].out_features == 300
+            and branch.heads["code"].out_features == 20 and branch.heads["R"].out_features == 24)
     assert [m.stride[0] for m in paper.VoxelCoder().down if isinstance(m, torch.nn.Conv3d)] == [2]*5
 
 
@@ -285,14 +317,17 @@ def test_affinity_range_and_gradient():
 def test_affinity_loss_is_balanced():
     A, truth = torch.tensor([0.5, 0.1, 0.1, 0.1, 0.1]), torch.tensor([True, False, False, False, False])
     assert float(paper.affinity_loss(A, truth)) == pytest.approx(0.25 + 0.01)
-    assert torch.equal(paper.affinity_loss(A, truth), paper.affinity_loss(torch.cat([A, A[1:]]), torch.cat([truth, truth[1:]]))), "more negatives weigh no more"
+    assert torch.equal(paper.affinity_loss(A, truth),
+                       paper.affinity_loss(torch.cat([A, A[1:]]),
+                                           torch.cat([truth, truth[1:]]))), "more negatives weigh no more"
     assert float(paper.affinity_loss(A, torch.zeros(5, dtype=torch.bool))) == pytest.approx((0.25 + 0.04)/5)
 
 
 def test_least_squares_fusion():
     own, x = torch.randn(4, 3, generator=generator()), torch.randn(4, 3, generator=generator(1))
     pairs = paper.pairs_within(torch.zeros(4, dtype=torch.long))
-    assert torch.allclose(paper.least_squares(x, x[pairs[:, 1]] - x[pairs[:, 0]], pairs, 2.0), x, atol=1e-5), "what agrees stays"
+    assert torch.allclose(paper.least_squares(x, x[pairs[:, 1]] - x[pairs[:, 0]], pairs, 2.0), x,
+                          atol=1e-5), "what agrees stays"
     relative = torch.randn(len(pairs), 3, generator=generator(2))
     found = paper.least_squares(own, relative, pairs, 0.7).requires_grad_()
     cost = (found - own).square().sum() + 0.7*(found[pairs[:, 1]] - found[pairs[:, 0]] - relative).square().sum()
@@ -307,9 +342,12 @@ def test_object_branch_shapes_losses_and_gradients():
     net, image = tiny_branch(), torch.tensor([0, 0, 0, 1, 1])
     boxes = torch.tensor([[2.0, 3, 20, 20], [10, 5, 40, 30], [0, 0, 8, 8], [5, 5, 30, 25], [1, 1, 12, 30]])
     found = net(torch.randint(0, 255, (2, 3, 32, 48), dtype=torch.uint8, generator=generator()), boxes, image)
-    assert found["code"].shape == (5, 6) and found["R"].shape == (5, 24) and len(found["pairs"]) == 3*2 + 2 and found["pair direction"].shape == (8, 24) and (found["s"] >= 0).all()
-    truth = {"t": torch.rand(4, 3), "s": torch.rand(4, 3) + 0.3, "R": random_rotations(4, generator=generator()), "code": torch.rand(4, 6), "valid": torch.eye(24)[:4].bool()}
-    bins = {"R": random_rotations(24, generator=generator(1)), "direction": torch.nn.functional.normalize(torch.randn(24, 3, generator=generator()), dim=1)}
+    assert (found["code"].shape == (5, 6) and found["R"].shape == (5, 24) and len(found["pairs"]) == 3*2 + 2
+            and found["pair direction"].shape == (8, 24) and (found["s"] >= 0).all())
+    truth = {"t": torch.rand(4, 3), "s": torch.rand(4, 3) + 0.3, "R": random_rotations(4, generator=generator()),
+             "code": torch.rand(4, 6), "valid": torch.eye(24)[:4].bool()}
+    bins = {"R": random_rotations(24, generator=generator(1)),
+            "direction": torch.nn.functional.normalize(torch.randn(24, 3, generator=generator()), dim=1)}
     losses = paper.object_losses(found, truth, bins)
     assert set(losses) == {"t", "s", "R", "code", "score", "pair t", "pair s", "pair direction"}
     sum(losses.values()).backward()
@@ -317,7 +355,8 @@ def test_object_branch_shapes_losses_and_gradients():
 
 
 def test_symmetric_objects_may_have_any_valid_rotation():
-    net = {"R": torch.tensor([[2.0, 2.0, -9.0, -9.0]]), "pairs": torch.zeros(0, 2, dtype=torch.long), "t": torch.zeros(1, 3), "s": torch.ones(1, 3), "code": torch.zeros(1, 2), "score": torch.zeros(1, 1)}
+    net = {"R": torch.tensor([[2.0, 2.0, -9.0, -9.0]]), "pairs": torch.zeros(0, 2, dtype=torch.long),
+           "t": torch.zeros(1, 3), "s": torch.ones(1, 3), "code": torch.zeros(1, 2), "score": torch.zeros(1, 1)}
     truth = {"t": torch.zeros(1, 3), "s": torch.ones(1, 3), "R": torch.eye(3)[None], "code": torch.zeros(1, 2)}
     both = paper.object_losses(net, truth | {"valid": torch.tensor([[True, True, False, False]])}, {})["R"]
     one = paper.object_losses(net, truth | {"valid": torch.tensor([[True, False, False, False]])}, {})["R"]
@@ -327,7 +366,8 @@ def test_symmetric_objects_may_have_any_valid_rotation():
 def test_roi_pool_reads_the_box():
     ramp = torch.arange(8.0).view(1, 1, 1, 8).expand(1, 1, 8, 8)
     found = paper.roi_pool(ramp, torch.tensor([[16.0, 16, 48, 48]]), torch.tensor([0]), (64, 64), 4)
-    assert torch.allclose(found[0, 0, 0], torch.tensor([2.0, 3, 4, 5]), atol=1e-4), "cells of 8 pixels, one feature each"
+    assert torch.allclose(found[0, 0, 0], torch.tensor([2.0, 3, 4, 5]),
+                          atol=1e-4), "cells of 8 pixels, one feature each"
 
 
 def test_camera_branch_keeps_the_order_of_images():
@@ -338,7 +378,8 @@ def test_camera_branch_keeps_the_order_of_images():
     regression = paper.CameraBranch(18, 8, regress=True, size=(32, 48)).eval()
     assert torch.allclose(regression(code[:1], code[1:])[1].norm(dim=1), torch.ones(1), atol=1e-5)
     q = torch.nn.functional.normalize(torch.randn(3, 4, generator=generator()), dim=1)
-    assert float(paper.regression_loss((torch.zeros(3, 3), q), torch.zeros(3, 3), -q)["rotation"]) < 1e-9, "q and -q are one rotation"
+    assert float(paper.regression_loss((torch.zeros(3, 3), q), torch.zeros(3, 3),
+                                       -q)["rotation"]) < 1e-9, "q and -q are one rotation"
 
 
 def test_proposals_targets_invert():
@@ -347,7 +388,8 @@ def test_proposals_targets_invert():
     label, shift = net.targets(box)
     kept = label == 1
     assert kept.any() and paper.iou(net.boxes(shift)[kept], box).amax(1).min() > 0.98
-    assert paper.suppress(torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30]]), torch.tensor([0.5, 0.9, 0.4])) == [1, 2]
+    assert paper.suppress(torch.tensor([[0.0, 0, 10, 10], [1, 1, 10, 10], [20, 20, 30, 30]]),
+                          torch.tensor([0.5, 0.9, 0.4])) == [1, 2]
     empty, _ = net.targets(torch.zeros(0, 4))
     assert (empty == 0).all()
 
@@ -357,14 +399,16 @@ def test_mirror_maps_the_pose_of_mirrored_points():
     x = torch.rand(5, 3, generator=generator())
     M = torch.tensor([-1.0, 1, 1])
     Q = paper.mirrored(P)
-    assert torch.allclose((x*M) @ Q[:3, :3].T + Q[:3, 3], (x @ P[:3, :3].T + P[:3, 3])*M, atol=1e-5) and torch.linalg.det(Q[:3, :3]) > 0
+    assert (torch.allclose((x*M) @ Q[:3, :3].T + Q[:3, 3], (x @ P[:3, :3].T + P[:3, 3])*M, atol=1e-5)
+            and torch.linalg.det(Q[:3, :3]) > 0)
 
 
 # the world
 
 def test_library_is_what_it_says():
     books = library(2)
-    assert books.voxels.shape == (12, 32, 32, 32) and not books.symmetry[books.category == 1].any(1).logical_not().any() and (books.symmetry[:, 0]).all()
+    assert (books.voxels.shape == (12, 32, 32, 32)
+            and not books.symmetry[books.category == 1].any(1).logical_not().any() and (books.symmetry[:, 0]).all())
     chairs, tvs = books.symmetry[books.category == 1], books.symmetry[books.category == 5]
     assert (chairs.sum(1) == 1).all() and tvs[:, 12].all() and not tvs[:, 6].any()
 
@@ -390,7 +434,8 @@ def test_twins_can_be_forbidden():
     for _ in range(10):
         models = paper.furnish(random, paper.Knobs(twins=0.0, models=4), books).model
         assert len(set(models.tolist())) == len(models)
-        assert (library(4).symmetry[paper.furnish(random, paper.Knobs(symmetric=False, models=4), books).model].sum(1) == 1).all()
+        assert (library(4).symmetry[paper.furnish(random, paper.Knobs(symmetric=False, models=4), books).model].sum(1)
+                == 1).all()
 
 
 def test_photographs_agree_with_the_truth():
@@ -399,21 +444,26 @@ def test_photographs_agree_with_the_truth():
     for v in range(0, 6, 2):
         truth, a, b = paper.truth_of(data, v, v + 1)
         one, two = (data["view"] == v).nonzero().flatten(), (data["view"] == v + 1).nonzero().flatten()
-        assert torch.allclose(data["t"][one] @ truth.P[:3, :3].T + truth.P[:3, 3], truth.t[a], atol=1e-4) and torch.allclose(data["t"][two], truth.t[b], atol=1e-4)
-        assert torch.allclose(truth.P[:3, :3] @ data["R"][one], truth.R[a], atol=1e-4) and (data["t"][two][:, 2] > 0).all()
+        assert (torch.allclose(data["t"][one] @ truth.P[:3, :3].T + truth.P[:3, 3], truth.t[a], atol=1e-4)
+                and torch.allclose(data["t"][two], truth.t[b], atol=1e-4))
+        assert (torch.allclose(truth.P[:3, :3] @ data["R"][one], truth.R[a], atol=1e-4)
+                and (data["t"][two][:, 2] > 0).all())
         assert paper.useful(set(a.tolist()), set(b.tolist()))
         match = paper.true_matching(a, b)
-        assert all(a[i] == b[j] for i, j in enumerate(match.tolist()) if j >= 0) and (match >= 0).sum() == len(set(a.tolist()) & set(b.tolist()))
+        assert (all(a[i] == b[j] for i, j in enumerate(match.tolist()) if j >= 0)
+                and (match >= 0).sum() == len(set(a.tolist()) & set(b.tolist())))
     again = paper.world_stage(3, 2, 48, 72, True, {"models": 2}, "test", least=20, seed=1)
     assert torch.equal(data["images"], again["images"]) and torch.equal(data["T"], again["T"])
 
 
 def test_filter():
-    assert paper.useful({1, 2}, {2, 3}) and not paper.useful({1, 2}, {3}) and not paper.useful({1}, {1, 2}) and not paper.useful({1, 2}, {1, 2})
+    assert (paper.useful({1, 2}, {2, 3}) and not paper.useful({1, 2}, {3}) and not paper.useful({1}, {1, 2})
+            and not paper.useful({1, 2}, {1, 2}))
 
 
 def test_noise_free_imitation_is_stitched_perfectly():
-    quiet = {"t": 0.0, "s": 0.0, "flip": 0.0, "turn": 0.0, "shape": 0.0, "miss": 0.0, "ghost": 0.0, "confuse": 0.0, "other": 0.0, "instance": 3.0, "blur": 0.0, "pose_flip": 0.0, "place": 0.0}
+    quiet = {"t": 0.0, "s": 0.0, "flip": 0.0, "turn": 0.0, "shape": 0.0, "miss": 0.0, "ghost": 0.0, "confuse": 0.0,
+             "other": 0.0, "instance": 3.0, "blur": 0.0, "pose_flip": 0.0, "place": 0.0}
     found = paper.sweep_stage(12, 64, {"objects": [4, 6]}, quiet, 1.0, (60, 120), 2, 0)
     assert np.median(found["pose"]["Associative3D"][:, 0]) < 0.6
     judged = paper.judged_of(found["judged"]["true pose and matching"])
@@ -438,13 +488,16 @@ GOOD = "h1/000 1 0 0 1 0 0 0 h1/001 0 0 0 0.70710678 0 0 0.70710678"
 
 def test_suncg_layout(tmp_path):
     "The layout is that of the released code's split files and of its renderings_ldr folder."
-    write_miniature(tmp_path, [GOOD, "h1/000 0 0 0 1 0 0 0 h9/404 0 0 0 1 0 0 0", "h1/000 nan 0 0 1 0 0 0 h1/001 0 0 0 1 0 0 0", "h1/000 0 0 0 1 0 0", "h1/001 0 0 0 1 0 0 0 h2/000 0 0 0 1 0 0 0"])
+    write_miniature(tmp_path, [GOOD, "h1/000 0 0 0 1 0 0 0 h9/404 0 0 0 1 0 0 0",
+                               "h1/000 nan 0 0 1 0 0 0 h1/001 0 0 0 1 0 0 0", "h1/000 0 0 0 1 0 0",
+                               "h1/001 0 0 0 1 0 0 0 h2/000 0 0 0 1 0 0 0"])
     (tmp_path/"renderings_ldr"/"h2"/"000_mlt.png").write_bytes(b"\x89PNG broken")
     found, left_out = paper.load_suncg_pairs(tmp_path, "test", (6, 8), skip=True)
     assert len(found) == 1 and len(left_out) == 4 and found[0][0].shape == (3, 6, 8)
     assert all(any(word in text for text in left_out) for word in ("missing", "cannot be read", "no pair"))
     P = found[0][2]
-    assert torch.allclose(P[:3, 3], torch.tensor([0.0, -1, 0]), atol=1e-6), "camera 1 stands at (1, 0, 0); camera 2 is turned by 90 degrees and sees it at (0, -1, 0)"
+    assert torch.allclose(P[:3, 3], torch.tensor([0.0, -1, 0]),
+                          atol=1e-6), "camera 1 stands at (1, 0, 0); camera 2 is turned by 90 degrees and sees it at (0, -1, 0)"
     with pytest.raises(PaperKitError, match="a camera cannot be read"): paper.load_suncg_pairs(tmp_path, "test")
     with pytest.raises(PaperKitError, match="test.txt:6"): paper.read_pairs(tmp_path/"splits"/"test.txt")
     with pytest.raises(PaperKitError, match="split file"): paper.load_suncg_pairs(tmp_path, "train")
@@ -452,12 +505,15 @@ def test_suncg_layout(tmp_path):
 
 def test_nyu_layout(tmp_path):
     (tmp_path/"images").mkdir()
-    for name in ("0001", "0003"): Image.fromarray(np.full((24, 32, 3), 60, np.uint8)).save(tmp_path/"images"/f"{name}.png")
+    for name in ("0001", "0003"):
+        Image.fromarray(np.full((24, 32, 3), 60, np.uint8)).save(tmp_path/"images"/f"{name}.png")
     (tmp_path/"images"/"0004.png").write_bytes(b"not an image")
-    (tmp_path/"boxes.json").write_text('{"0001": [[2, 3, 10, 12, 0.9], [4, 4, 20, 20, 0.5]], "0002": [[1, 1, 5, 5, 0.9]], "0003": [[NaN, 1, 5, 5, 0.9]], "0004": [[1, 1, 5, 5, 0.9]]}')
+    (tmp_path/"boxes.json").write_text('{"0001": [[2, 3, 10, 12, 0.9], [4, 4, 20, 20, 0.5]], "0002": [[1, 1, 5, 5, '
+                                       '0.9]], "0003": [[NaN, 1, 5, 5, 0.9]], "0004": [[1, 1, 5, 5, 0.9]]}')
     found, left_out = paper.load_nyu_proposals(tmp_path, (48, 64), skip=True)
     image, boxes, score = found["0001"]
-    assert set(found) == {"0001"} and len(left_out) == 3 and image.shape == (3, 48, 64) and boxes[0].tolist() == [4, 6, 20, 24] and score.tolist() == pytest.approx([0.9, 0.5])
+    assert (set(found) == {"0001"} and len(left_out) == 3 and image.shape == (3, 48, 64)
+            and boxes[0].tolist() == [4, 6, 20, 24] and score.tolist() == pytest.approx([0.9, 0.5]))
     with pytest.raises(PaperKitError, match="0002"): paper.load_nyu_proposals(tmp_path)
     (tmp_path/"boxes.json").write_text("{")
     with pytest.raises(PaperKitError, match="JSON"): paper.load_nyu_proposals(tmp_path)
@@ -467,25 +523,41 @@ def test_nyu_layout(tmp_path):
 
 FAILING = {
     "C1": {"E2: gain over the best other": np.linspace(-2, -0.1, 200).tolist()},
-    "C2": {"gain Trans": [1.0, 1.1, 0.9], "gain Shape": [2.0, 2, 2.1], "gain Rot": [0, 0.1, 0], "gain Scale": [0, 0.1, 0]},
-    "C3": {"gain by subset": [[1, 2, 3, 4], [1, 2, 3, 4.1], [1, 2, 3.1, 4]], "E2: gain by noise": [[3, 2, 1], [3, 2, 1.1], [3, 2, 1]]},
-    "C4": {"Raw Affinity, many twins": [20, 21, 20.5], "Feedforward, many twins": [15, 15.2, 15.1], "Feedforward, no twins": [20, 20, 20.1], "Raw Affinity, no twins": [20, 20.1, 20]},
-    "C5": {f"{m} {k}": [v, v + 0.01, v] for m in ("AUROC", "Correlation") for k, v in (("Category", 0.6), ("Model | Category", 0.8), ("Instance | Model", 0.5))},
-    "C6": {"Associative3D": [30, 31, 30], "Affinity Top1": [40, 41, 40], "Affinity": [35, 35, 36], "All Negative": [10, 11, 10], "positives": [10, 11, 10]},
-    "C7": {"share within 1 m, Associative3D": [41, 42, 41], "share within 1 m, top-1": [40, 40, 41], "share within 30 degrees, Associative3D": [70, 71, 70], "share within 30 degrees, top-1": [70, 70, 70]},
-    "C8": {"rotation, top 1": [0.6, 0.61, 0.6], "rotation, top 3": [0.7, 0.7, 0.7], "translation, top 1": [0.4, 0.41, 0.4], "translation, top 10": [0.45, 0.45, 0.46]},
-    "C9": {"average rotation": [20, 21, 20], "random rotation": [15, 15.5, 15], "average shape": [15, 15, 15.1], "random shape": [15, 15.1, 15], "E2 without symmetric models: average rotation": [9, 9, 9.1], "E2 without symmetric models: random rotation": [9, 9.1, 9]},
+    "C2": {"gain Trans": [1.0, 1.1, 0.9], "gain Shape": [2.0, 2, 2.1], "gain Rot": [0, 0.1, 0],
+           "gain Scale": [0, 0.1, 0]},
+    "C3": {"gain by subset": [[1, 2, 3, 4], [1, 2, 3, 4.1], [1, 2, 3.1, 4]],
+           "E2: gain by noise": [[3, 2, 1], [3, 2, 1.1], [3, 2, 1]]},
+    "C4": {"Raw Affinity, many twins": [20, 21, 20.5], "Feedforward, many twins": [15, 15.2, 15.1],
+           "Feedforward, no twins": [20, 20, 20.1], "Raw Affinity, no twins": [20, 20.1, 20]},
+    "C5": {f"{m} {k}": [v, v + 0.01, v] for m in ("AUROC", "Correlation") for k,
+           v in (("Category", 0.6), ("Model | Category", 0.8), ("Instance | Model", 0.5))},
+    "C6": {"Associative3D": [30, 31, 30], "Affinity Top1": [40, 41, 40], "Affinity": [35, 35, 36],
+           "All Negative": [10, 11, 10], "positives": [10, 11, 10]},
+    "C7": {"share within 1 m, Associative3D": [41, 42, 41], "share within 1 m, top-1": [40, 40, 41],
+           "share within 30 degrees, Associative3D": [70, 71, 70], "share within 30 degrees, top-1": [70, 70, 70]},
+    "C8": {"rotation, top 1": [0.6, 0.61, 0.6], "rotation, top 3": [0.7, 0.7, 0.7],
+           "translation, top 1": [0.4, 0.41, 0.4], "translation, top 10": [0.45, 0.45, 0.46]},
+    "C9": {"average rotation": [20, 21, 20], "random rotation": [15, 15.5, 15], "average shape": [15, 15, 15.1],
+           "random shape": [15, 15.1, 15], "E2 without symmetric models: average rotation": [9, 9, 9.1],
+           "E2 without symmetric models: random rotation": [9, 9.1, 9]},
     "C10": {"one view": [30, 31, 30], "Feedforward": [20, 20, 21]},
-    "C11": {"median rotation error, classification": [20, 21, 20], "median rotation error, regression": [10, 11, 10], "share of regression errors from 30 to 60 degrees": [0.1, 0.1, 0.11]},
+    "C11": {"median rotation error, classification": [20, 21, 20], "median rotation error, regression": [10, 11, 10],
+            "share of regression errors from 30 to 60 degrees": [0.1, 0.1, 0.11]},
     "C12": {"best_of_128_is_the_optimum": [1]*70 + [0]*50},
     "E1": {"E1: gain over the best other": np.linspace(-2, -0.1, 200).tolist()},
     "E2": {"largest difference to brute force": [1e-7, 0.2], "time of 10 objects (seconds)": [0.1]}}
 HOLDING = {
     "C1": {"E2: gain over the best other": np.linspace(0.1, 2, 200).tolist()},
-    "C3": {"gain by subset": [[7, 4, 3, 2], [7.1, 4, 3, 2], [7, 4.1, 3, 2]], "E2: gain by noise": [[3, 2, 1], [3, 2, 1.1], [3, 2, 1]]},
-    "C6": {"Associative3D": [60, 61, 60], "Affinity Top1": [50, 51, 50], "Affinity": [38, 38, 39], "All Negative": [10, 11, 10], "positives": [10, 11, 10]},
-    "C7": {"share within 1 m, Associative3D": [54, 55, 54], "share within 1 m, top-1": [41, 41, 42], "share within 30 degrees, Associative3D": [78, 78.5, 78], "share within 30 degrees, top-1": [77, 77.5, 77.5]},
-    "C9": {"average rotation": [31, 31, 32], "random rotation": [38, 39, 38], "average shape": [15, 15, 15.1], "random shape": [15, 15.1, 15], "E2 without symmetric models: average rotation": [9, 9, 9.1], "E2 without symmetric models: random rotation": [9, 9.1, 9]},
+    "C3": {"gain by subset": [[7, 4, 3, 2], [7.1, 4, 3, 2], [7, 4.1, 3, 2]],
+           "E2: gain by noise": [[3, 2, 1], [3, 2, 1.1], [3, 2, 1]]},
+    "C6": {"Associative3D": [60, 61, 60], "Affinity Top1": [50, 51, 50], "Affinity": [38, 38, 39],
+           "All Negative": [10, 11, 10], "positives": [10, 11, 10]},
+    "C7": {"share within 1 m, Associative3D": [54, 55, 54], "share within 1 m, top-1": [41, 41, 42],
+           "share within 30 degrees, Associative3D": [78, 78.5, 78],
+           "share within 30 degrees, top-1": [77, 77.5, 77.5]},
+    "C9": {"average rotation": [31, 31, 32], "random rotation": [38, 39, 38], "average shape": [15, 15, 15.1],
+           "random shape": [15, 15.1, 15], "E2 without symmetric models: average rotation": [9, 9, 9.1],
+           "E2 without symmetric models: random rotation": [9, 9.1, 9]},
     "C12": {"best_of_128_is_the_optimum": [1]*118 + [0]*2},
     "E2": {"largest difference to brute force": [1e-7, 2e-6], "time of 10 objects (seconds)": [0.1]}}
 
@@ -509,6 +581,8 @@ def test_a_bootstrap_that_crosses_zero_decides_nothing():
 
 
 def test_bootstrap_resamples_pairs():
-    judged = {n: {"pair": np.array([0, 1, 2]), "score": np.array([0.9, 0.8, 0.7]), "hit": {c: np.array([n == "Associative3D", True, False]) for c in paper.columns}, "truths": np.array([1, 1, 1])} for n in paper.METHODS}
+    judged = {n: {"pair": np.array([0, 1, 2]), "score": np.array([0.9, 0.8, 0.7]),
+                  "hit": {c: np.array([n == "Associative3D", True, False]) for c in paper.columns},
+                  "truths": np.array([1, 1, 1])} for n in paper.METHODS}
     gains = paper.bootstrap_gains([{"judged": judged}], 200, 0)
     assert min(gains) >= 0 and np.mean(gains) == pytest.approx(33.3, abs=12) and np.std(gains) > 1

@@ -1,4 +1,5 @@
-"""DeepSDF: the loss, the network and its released names, sampling with the vote, codes, tracing, completion, baselines, predicates that can fail."""
+"""DeepSDF: the loss, the network and its released names, sampling with the vote, codes, tracing, completion, baselines,
+predicates that can fail."""
 import math
 
 import numpy as np
@@ -34,9 +35,11 @@ def ball_parts(radius, count, g):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_loss_is_the_printed_formula(dtype):
-    f, s = torch.meshgrid(torch.linspace(-0.3, 0.3, 61, dtype=dtype), torch.linspace(-0.3, 0.3, 61, dtype=dtype), indexing="ij")
+    f, s = torch.meshgrid(torch.linspace(-0.3, 0.3, 61, dtype=dtype), torch.linspace(-0.3, 0.3, 61, dtype=dtype),
+                          indexing="ij")
     for delta in (0.02, 0.1):
-        wanted = np.abs(np.minimum(delta, np.maximum(-delta, f.numpy())) - np.minimum(delta, np.maximum(-delta, s.numpy())))
+        wanted = np.abs(np.minimum(delta, np.maximum(-delta, f.numpy()))
+                        - np.minimum(delta, np.maximum(-delta, s.numpy())))
         assert np.allclose(clamped_l1(f, s, delta).numpy(), wanted, atol=1e-7)
 
 
@@ -59,7 +62,8 @@ def test_counts_of_the_full_size_network():
 def test_released_names_load_strictly_and_mean_the_same():
     network = decoder().eval()
     state = {f"module.{k}": v for k, v in to_old_weight_norm(network.state_dict()).items()}
-    assert {"module.lin0.weight_g", "module.lin0.weight_v", "module.lin0.bias", "module.lin8.weight", "module.lin8.bias"} <= set(state)
+    assert {"module.lin0.weight_g", "module.lin0.weight_v", "module.lin0.bias", "module.lin8.weight",
+            "module.lin8.bias"} <= set(state)
     assert state["module.lin3.weight_v"].shape == (253, 512) and state["module.lin0.weight_g"].shape == (512, 1)
     again = paper.load_released({"epoch": 2000, "model_state_dict": state}).eval()
     x, z = torch.rand(5, 3), torch.rand(256)
@@ -110,7 +114,8 @@ def test_open_meshes_are_rejected(cube):
     from paper_kit.kit.mesh import face_normals
     opened = Mesh(cube.vertices, cube.faces[face_normals(cube)[:, 2] < 0.9])
     assert paper.visible_points(opened, 30, 32)["rejected"]
-    with pytest.raises(PaperKitError, match="not closed"): paper.sdf_samples(opened, 500, generator(), cameras=30, size=32)
+    with pytest.raises(PaperKitError, match="not closed"):
+        paper.sdf_samples(opened, 500, generator(), cameras=30, size=32)
 
 
 def test_share_and_noise_of_locations():
@@ -130,7 +135,8 @@ def test_packing_balances_and_drops_nan():
     assert (data[:, 0, :, 3] > 0).all() and (data[:, 1, :, 3] <= 0).all()
     rows = paper.draw(data, torch.tensor([1, 0]), 100, generator())
     assert rows.shape == (2, 100, 4) and ((rows[..., 3] > 0).sum(1) == 50).all()
-    with pytest.raises(PaperKitError, match="shape 0"): paper.pack([{"pos": parts["pos"], "neg": parts["neg"][:0]}], 10, generator())
+    with pytest.raises(PaperKitError, match="shape 0"):
+        paper.pack([{"pos": parts["pos"], "neg": parts["neg"][:0]}], 10, generator())
 
 
 # codes
@@ -178,7 +184,7 @@ def test_map_equals_a_grid_search():
         latent = 1
         def forward(self, x, code): return x.norm(dim=-1, keepdim=True) - code[..., None, :]
     rows = paper.pack([ball_parts(0.42, 2000, generator())], 2000, generator()).flatten(1, 2)
-    options = dict(delta=1.0, prior=1e-2)                                    # a band so wide that every sample pulls from the start
+    options = dict(delta=1.0, prior=1e-2)                        # a band so wide that every sample pulls from the start
     z, value = paper.infer_codes(Known(), rows, 400, 5000, 2e-2, **options)
     grid = torch.linspace(0, 1, 2001)
     objective = torch.stack([paper.objective(Known(), g.view(1, 1), rows, **options)[0] for g in grid])
@@ -253,14 +259,17 @@ def test_scores_of_known_surfaces():
     mesh = from_trimesh(trimesh.creation.icosphere(4, 0.5), dtype=torch.float32)
     larger = Mesh(mesh.vertices*1.1, mesh.faces)
     found = paper.score([mesh, larger, paper.speck()], [mesh]*3, 3000, 0)
-    assert found["CD"][0] < 1.0 and found["cosine"][0] > 0.98 and found["watertight"] == [1, 1, 0] and found["euler"][:2] == found["true_euler"][:2]
-    assert found["CD"][1] == pytest.approx(1000*2*0.05**2, rel=0.3) and found["accuracy"][1] == pytest.approx(0.05, rel=0.3)
+    assert (found["CD"][0] < 1.0 and found["cosine"][0] > 0.98 and found["watertight"] == [1, 1, 0]
+            and found["euler"][:2] == found["true_euler"][:2])
+    assert (found["CD"][1] == pytest.approx(1000*2*0.05**2, rel=0.3)
+            and found["accuracy"][1] == pytest.approx(0.05, rel=0.3))
     assert found["CD"][2] > 400 and found["completion"][2] == 0
 
 
 def test_seat_height_of_a_slab():
     flat = lambda x: x[:, 2] - 0.25
-    assert paper.seat_height(flat) == pytest.approx(0.25, abs=5e-3) and math.isnan(paper.seat_height(lambda x: 0*x[:, 0] + 1))
+    assert (paper.seat_height(flat) == pytest.approx(0.25, abs=5e-3)
+            and math.isnan(paper.seat_height(lambda x: 0*x[:, 0] + 1)))
 
 
 def test_a_missing_surface_is_neither_closed_nor_right():
@@ -271,7 +280,8 @@ def test_a_missing_surface_is_neither_closed_nor_right():
 
 
 def test_the_one_shape_of_figure_2():
-    "The bunny where its package is installed; the stand-in everywhere. Both closed, of genus 0, inside the unit sphere."
+    """The bunny where its package is installed; the stand-in everywhere. Both closed, of genus 0, inside the unit
+    sphere."""
     for name in {"creature", paper.single_name()}:
         mesh = paper.single_mesh(name)
         assert is_watertight(mesh) and euler_number(mesh) == 2 and mesh.vertices.norm(dim=1).max() <= 1
@@ -285,25 +295,32 @@ def test_full_size_training_and_search():
     data = paper.pack([ball_parts(r, 300, g) for r in (0.4, 0.6)], 200, g)
     fitted = paper.train_auto_decoder(data, 1, **{**size, "shapes": 2, "samples": 64})
     network = paper.restore(fitted)
-    assert fitted["codes"].shape == (2, 256) and parameter_count(network, folded=True) == 1_839_358 and math.isfinite(fitted["loss"][0])
+    assert (fitted["codes"].shape == (2, 256) and parameter_count(network, folded=True) == 1_839_358
+            and math.isfinite(fitted["loss"][0]))
     search = paper.SIZES["gpu"]["fill"] | {"steps": 1}
     z, value = paper.infer_codes(network, data.flatten(1, 2), free=torch.rand(2, 10, 3), **search)
     assert z.shape == (2, 256) and value.isfinite().all()
-    encoded = paper.train_encoder(data, torch.rand(2, 100, 3), 1, points=64, **{k: v for k, v in {**size, "shapes": 2, "samples": 64}.items() if k not in ("dropout", "code_rate")})
+    encoded = paper.train_encoder(data, torch.rand(2, 100, 3), 1, points=64,
+                                  **{k: v for k, v in {**size, "shapes": 2, "samples": 64}.items()
+                                     if k not in ("dropout", "code_rate")})
     assert paper.encode(encoded, torch.rand(3, 50, 3)).shape == (3, 256)
 
 
 def test_full_size_baselines():
     g, s = generator(), paper.SIZES["gpu"]
     for patches, gigabytes in ((1, 0.0116), (25, 0.172)):
-        fitted = paper.train_atlas(torch.rand(2, 300, 3, generator=g), 1, patches, shapes=2, **{**s["atlas"]["size"], "points": 50})
-        assert sum(v.numel() for v in fitted["state"].values())*4e-9 == pytest.approx(gigabytes, rel=0.05) and math.isfinite(fitted["loss"][0])
+        fitted = paper.train_atlas(torch.rand(2, 300, 3, generator=g), 1, patches, shapes=2,
+                                   **{**s["atlas"]["size"], "points": 50})
+        assert (sum(v.numel() for v in fitted["state"].values())*4e-9 == pytest.approx(gigabytes, rel=0.05)
+                and math.isfinite(fitted["loss"][0]))
     grids = torch.rand(2, *[s["voxels"]["resolution"]]*3, generator=g) > 0.8
     assert math.isfinite(paper.train_voxels(grids, 1, shapes=1, **s["voxels"]["size"])["loss"][0])
-    assert math.isfinite(paper.train_epn(torch.rand(1, 2, 32, 32, 32, generator=g), torch.rand(1, 32, 32, 32, generator=g), 1, 1)["loss"][0])
+    assert math.isfinite(paper.train_epn(torch.rand(1, 2, 32, 32, 32, generator=g),
+                                         torch.rand(1, 32, 32, 32, generator=g), 1, 1)["loss"][0])
 
 
-# the published samples, on a miniature of their layout: ShapeNet's synset of chairs, files as the released preprocessing writes them
+# the published samples, on a miniature of their layout: ShapeNet's synset of chairs, files as the released
+# preprocessing writes them
 
 def test_from_published_samples_to_a_training(tmp_path):
     import json
@@ -312,7 +329,8 @@ def test_from_published_samples_to_a_training(tmp_path):
         parts = ball_parts(radius, 300, generator())
         parts["pos"][3, 2] = float("nan")
         write_sdf_samples(tmp_path, "ShapeNetV2", "03001627", name, SdfSamples(**parts, dropped=0))
-    broken = write_sdf_samples(tmp_path, "ShapeNetV2", "03001627", "broken", SdfSamples(**ball_parts(0.5, 50, generator()), dropped=0))
+    broken = write_sdf_samples(tmp_path, "ShapeNetV2", "03001627", "broken",
+                               SdfSamples(**ball_parts(0.5, 50, generator()), dropped=0))
     broken.write_bytes(broken.read_bytes()[:40])
     split = tmp_path/"split.json"
     split.write_text(json.dumps({"ShapeNetV2": {"03001627": ["one", "two", "broken", "missing"]}}))
@@ -332,38 +350,56 @@ def held_out(ours, other=2.0):
 
 def completed(families=("chair", "plane", "sofa"), worse=()):
     lower, higher = ("CD median", "CD mean", "EMD", "accuracy"), ("completion", "cosine")
-    return {f"{f} {m}, {k}": [float((k == "DeepSDF") == ((m in higher) != (m in worse)))]*16 for f in families for m in lower + higher for k in ("DeepSDF", "3D-EPN")}
+    return {f"{f} {m}, {k}": [float((k == "DeepSDF") == ((m in higher) != (m in worse)))]*16 for f in families
+            for m in lower + higher for k in ("DeepSDF", "3D-EPN")}
 
 
-GOOD = {"C1": {"CD, DeepSDF": [0.5, 0.51, 0.49], "CD, best baseline": [1., 1.1, 0.9], "EMD gap to the next method": [0.001, 0.002, 0.001], "EMD between two samples of the truth": [0.04, 0.041, 0.04]},
+GOOD = {"C1": {"CD, DeepSDF": [0.5, 0.51, 0.49], "CD, best baseline": [1., 1.1, 0.9],
+               "EMD gap to the next method": [0.001, 0.002, 0.001],
+               "EMD between two samples of the truth": [0.04, 0.041, 0.04]},
         "C2": held_out(1.0),
-        "C3": {"ratio of CD medians by genus": [[1., 2., 3.], [1.1, 2.1, 3.2], [0.9, 2., 3.1]], "Euler number right, DeepSDF": [0.8, 0.82, 0.79], "Euler number right, better AtlasNet": [0.3, 0.31, 0.3]},
+        "C3": {"ratio of CD medians by genus": [[1., 2., 3.], [1.1, 2.1, 3.2], [0.9, 2., 3.1]],
+               "Euler number right, DeepSDF": [0.8, 0.82, 0.79],
+               "Euler number right, better AtlasNet": [0.3, 0.31, 0.3]},
         "C4": completed(),
-        "C5": {"number of samples": [50, 500, 5000, 50000], "median error": [[4., 3., 2., 1.], [5., 3., 2., 1.], [4., 3., 2., 1.5]],
-               "CD from a partial cloud, DeepSDF": [1., 1.2, 0.9, 1.1], "CD from a partial cloud, encoder": [3., 3.3, 2.9, 3.1]},
+        "C5": {"number of samples": [50, 500, 5000, 50000],
+               "median error": [[4., 3., 2., 1.], [5., 3., 2., 1.], [4., 3., 2., 1.5]],
+               "CD from a partial cloud, DeepSDF": [1., 1.2, 0.9, 1.1],
+               "CD from a partial cloud, encoder": [3., 3.3, 2.9, 3.1]},
         "C6": {"megabytes of the decoder": 7.357, "megabytes of a 512^3 bitmap": 16.777},
-        "C7": {"meshes_not_watertight": 0, "cosine, gradient of the network": [0.97, 0.98, 0.975], "cosine, finite differences of a 64^3 grid": [0.9, 0.91, 0.9]},
-        "C8": {"R2 of generating parameters": [0.9, 0.91, 0.92], "films_with_a_seat_height_that_turns_back": 0, "mid-points_not_closed_or_in_pieces": 0},
-        "C9": {"norm without prior, at the start": [1., 1., 1.], "norm without prior, at the end": [2., 2.1, 2.2], "completion CD with prior": [1., 1.1, 1.], "completion CD without": [2., 2.1, 2.]},
+        "C7": {"meshes_not_watertight": 0, "cosine, gradient of the network": [0.97, 0.98, 0.975],
+               "cosine, finite differences of a 64^3 grid": [0.9, 0.91, 0.9]},
+        "C8": {"R2 of generating parameters": [0.9, 0.91, 0.92], "films_with_a_seat_height_that_turns_back": 0,
+               "mid-points_not_closed_or_in_pieces": 0},
+        "C9": {"norm without prior, at the start": [1., 1., 1.], "norm without prior, at the end": [2., 2.1, 2.2],
+               "completion CD with prior": [1., 1.1, 1.], "completion CD without": [2., 2.1, 2.]},
         "C10": {"CD at 1.5 percent noise": [1.2, 1.3, 1.25], "CD without noise": [1., 1., 1.05]},
-        "C11": {"delta": [0.02, 0.05, 0.1, 0.3], "tracing steps": [[40., 20., 12., 9.]]*3, "error near the surface": [[1., 2., 3., 4.]]*3},
+        "C11": {"delta": [0.02, 0.05, 0.1, 0.3], "tracing steps": [[40., 20., 12., 9.]]*3,
+                "error near the surface": [[1., 2., 3., 4.]]*3},
         "C12": {"seconds of MAP": [9., 10., 9.5], "seconds of AtlasNet": [0.1, 0.11, 0.1]}}
 BAD = [("C1", "CD, DeepSDF", [1.2, 1.3, 1.1]), ("C1", "EMD gap to the next method", [0.05, 0.06, 0.055]),
-       ("C2", None, held_out(3.0)), ("C2", None, {k: [3., 3.1, 2.9] if k.startswith(("chair accuracy, DeepSDF", "sofa CD median, DeepSDF")) else v for k, v in held_out(1.0).items()}),
-       ("C3", "ratio of CD medians by genus", [[3., 2., 1.], [3.1, 2.1, 1.2], [2.9, 2., 1.1]]), ("C3", "ratio of CD medians by genus", [[1., 3., 2.], [1.1, 3.1, 2.2], [0.9, 3., 2.1]]),
+       ("C2", None, held_out(3.0)),
+       ("C2", None, {k: [3., 3.1, 2.9] if k.startswith(("chair accuracy, DeepSDF", "sofa CD median, DeepSDF")) else v
+                     for k, v in held_out(1.0).items()}),
+       ("C3", "ratio of CD medians by genus", [[3., 2., 1.], [3.1, 2.1, 1.2], [2.9, 2., 1.1]]),
+       ("C3", "ratio of CD medians by genus", [[1., 3., 2.], [1.1, 3.1, 2.2], [0.9, 3., 2.1]]),
        ("C3", "Euler number right, DeepSDF", [0.2, 0.21, 0.2]),
-       ("C4", None, completed(worse=("EMD", "cosine"))), ("C5", "median error", [[1., 2., 3., 4.]]*3), ("C5", "CD from a partial cloud, DeepSDF", [4., 4.4, 3.9, 4.1]),
+       ("C4", None, completed(worse=("EMD", "cosine"))), ("C5", "median error", [[1., 2., 3., 4.]]*3),
+       ("C5", "CD from a partial cloud, DeepSDF", [4., 4.4, 3.9, 4.1]),
        ("C6", "megabytes of the decoder", 6.3), ("C6", "megabytes of a 512^3 bitmap", 134.2),
        ("C7", "meshes_not_watertight", 1), ("C7", "cosine, gradient of the network", [0.9, 0.92, 0.91]),
        ("C7", "cosine, finite differences of a 64^3 grid", [0.99, 0.995, 0.99]),
-       ("C8", "R2 of generating parameters", [0.5, 0.51, 0.52]), ("C8", "films_with_a_seat_height_that_turns_back", 1), ("C8", "mid-points_not_closed_or_in_pieces", 2),
+       ("C8", "R2 of generating parameters", [0.5, 0.51, 0.52]), ("C8", "films_with_a_seat_height_that_turns_back", 1),
+       ("C8", "mid-points_not_closed_or_in_pieces", 2),
        ("C9", "norm without prior, at the end", [0.9, 0.8, 0.85]), ("C9", "completion CD without", [0.9, 0.95, 0.9]),
-       ("C10", "CD at 1.5 percent noise", [2.5, 2.6, 2.7]), ("C11", "tracing steps", [[9., 12., 20., 40.]]*3), ("C11", "error near the surface", [[1., 3., 2., 4.]]*3),
+       ("C10", "CD at 1.5 percent noise", [2.5, 2.6, 2.7]), ("C11", "tracing steps", [[9., 12., 20., 40.]]*3),
+       ("C11", "error near the surface", [[1., 3., 2., 4.]]*3),
        ("C12", "seconds of MAP", [0.5, 0.5, 0.51])]
 
 
 @pytest.mark.parametrize("claim", GOOD)
-def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
+def test_predicates_hold_on_good_numbers(claim):
+    assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
 
 
 @pytest.mark.parametrize("claim, name, value", BAD)
@@ -392,14 +428,18 @@ def test_the_shared_chairs_are_those_of_the_other_page_and_scale_into_the_unit_s
     from paper_kit.shape3d import occupancy_networks as onet
     ours, theirs = paper.shared_chairs(5, 0), onet.chairs_of({"table": {"count": 5}}, 0)
     for a, b in zip(ours, theirs, strict=True):
-        assert a.parameters == b.parameters and np.array_equal(a.vertices, b.vertices) and np.ptp(a.vertices, axis=0).max() == pytest.approx(1)
+        assert (a.parameters == b.parameters and np.array_equal(a.vertices, b.vertices)
+                and np.ptp(a.vertices, axis=0).max() == pytest.approx(1))
         larger = a.normalized("sphere").scale/a.scale
-        assert np.allclose(a.normalized("sphere").vertices, larger*a.vertices, atol=1e-12) and np.linalg.norm(larger*a.vertices, axis=1).max() == pytest.approx(1/1.03)
+        assert (np.allclose(a.normalized("sphere").vertices, larger*a.vertices, atol=1e-12)
+                and np.linalg.norm(larger*a.vertices, axis=1).max() == pytest.approx(1/1.03))
     shown = lambda module: {p: module.SIZES[p] for p in ("smoke", "cpu", "gpu")}
     for profile, sizes in shown(paper).items():
         other = onet.SIZES[profile]
-        assert sizes["shared"]["count"] == other["table"]["count"] and list(sizes["shared"]["shown"]["rows"]) == list(other["shown"]["rows"])
-        for name in ("points", "samples", "resolution"): assert sizes["shared"]["shown"].get(name) == other["shown"].get(name)
+        assert (sizes["shared"]["count"] == other["table"]["count"] and list(sizes["shared"]["shown"]["rows"])
+                == list(other["shown"]["rows"]))
+        for name in ("points", "samples", "resolution"):
+            assert sizes["shared"]["shown"].get(name) == other["shown"].get(name)
 
 
 def test_a_network_that_knows_the_distance_scores_as_the_truth(monkeypatch):
@@ -408,10 +448,15 @@ def test_a_network_that_knows_the_distance_scores_as_the_truth(monkeypatch):
     monkeypatch.setattr(paper, "restore", lambda fitted, device=None: None)
     monkeypatch.setattr(paper, "evaluate", lambda network, z, x: chairs[number(z)].signed_distance(x))
     monkeypatch.setattr(paper, "extract", lambda network, z, *more: chairs[number(z)].mesh(torch.float32))
-    found = paper.shown_stage({"codes": torch.tensor([[0.0], [1.0]])}, 0, 2, [1], points=2000, resolution=32, samples=3000)
-    assert min(found["IoU"]) > 0.98 and len(found["IoU"]) == 2 and found["rows"] == [1] and found["genus"] == [chairs[1].genus]
+    found = paper.shown_stage({"codes": torch.tensor([[0.0], [1.0]])}, 0, 2, [1], points=2000,
+                              resolution=32, samples=3000)
+    assert (min(found["IoU"]) > 0.98 and len(found["IoU"]) == 2 and found["rows"] == [1]
+            and found["genus"] == [chairs[1].genus])
     assert 0 < found["chamfer"][0] < 0.15 and found["meshes"][0]["vertices"].float().abs().max() < 0.501
-    monkeypatch.setattr(paper, "evaluate", lambda network, z, x: chairs[1 - number(z)].signed_distance(x))            # the other chair
+    # the other chair
+    monkeypatch.setattr(paper, "evaluate", lambda network, z, x: chairs[1 - number(z)].signed_distance(x))
     monkeypatch.setattr(paper, "extract", lambda network, z, *more: chairs[1 - number(z)].mesh(torch.float32))
-    wrong = paper.shown_stage({"codes": torch.tensor([[0.0], [1.0]])}, 0, 2, [1], points=2000, resolution=32, samples=3000)
-    assert max(wrong["IoU"]) < 0.6 and wrong["chamfer"][0] > 2*found["chamfer"][0] and wrong["volume"] == found["volume"]
+    wrong = paper.shown_stage({"codes": torch.tensor([[0.0], [1.0]])}, 0, 2, [1], points=2000,
+                              resolution=32, samples=3000)
+    assert (max(wrong["IoU"]) < 0.6 and wrong["chamfer"][0] > 2*found["chamfer"][0]
+            and wrong["volume"] == found["volume"])

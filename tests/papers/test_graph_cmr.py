@@ -1,4 +1,5 @@
-"""Convolutional mesh regression: graph convolution by hand, resampling, rotations, augmentation, losses, errors, published sizes, loaders on miniatures, predicates that can fail."""
+"""Convolutional mesh regression: graph convolution by hand, resampling, rotations, augmentation, losses, errors,
+published sizes, loaders on miniatures, predicates that can fail."""
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from paper_kit.human3d import graph_cmr as paper
 from paper_kit.human3d.graph_cmr import predicates, topology
-from paper_kit.human3d.worlds import JOINTS, PARTS, free_body, projected
+from paper_kit.human3d.worlds import JOINTS, PARTS, projected
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.geometry import axis_angle_to_matrix, nearest_rotation, random_rotations, rotation_angle
 from paper_kit.kit.nn import ResNet, parameter_count
@@ -37,7 +38,8 @@ def test_the_manifest_is_valid_and_every_predicate_belongs_to_a_claim():
 def test_adjacency_is_row_normalised_with_self_loops():
     A = paper.adjacency(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4)
     third, quarter = 1/3, 1/4
-    assert torch.allclose(A, torch.tensor([[third, third, third, 0], [quarter]*4, [quarter]*4, [0, third, third, third]]))
+    assert torch.allclose(A, torch.tensor([[third, third, third, 0], [quarter]*4, [quarter]*4,
+                                           [0, third, third, third]]))
     assert not torch.allclose(A, A.T), "symmetric normalisation would be"
     L = paper.adjacency(torch.tensor([[0, 1, 2], [1, 2, 3]]), 4, loops=False)
     assert (L.diagonal() == 0).all() and torch.allclose(L.sum(1), torch.ones(4))
@@ -52,7 +54,8 @@ def test_graph_convolution_is_equation_1_dense_and_sparse():
     layer.A = A.to_sparse()
     assert torch.allclose(layer(x), by_hand, atol=1e-6)
     layer.double(); layer.A = A.T.double()
-    assert torch.autograd.gradcheck(layer, torch.randn(1, 3, 4, generator=generator(), dtype=torch.float64, requires_grad=True))
+    assert torch.autograd.gradcheck(layer, torch.randn(1, 3, 4, generator=generator(), dtype=torch.float64,
+                                                       requires_grad=True))
 
 
 def test_the_first_layer_is_the_linear_map_on_coordinates_and_feature(top):
@@ -74,7 +77,8 @@ def test_the_world_keeps_subjects_apart_and_people_before_the_camera(data):
     test = paper.world_stage(12, "test", "studio", 48, 75.0, 0)
     train = paper.world_stage(12, "train", "studio", 48, 75.0, 0)
     for own in (data, test, train):
-        assert (own["rotations"][:, 0, 2, 2] < 0.3).all() and (own["rotations"][:, 0, 1, 1] < 0).all(), "they face the camera, feet down (y points down)"
+        assert (own["rotations"][:, 0, 2, 2] < 0.3).all() and (own["rotations"][:, 0, 1, 1]
+                                                               < 0).all(), "they face the camera, feet down (y points down)"
         assert torch.allclose(own["rotations"].det(), torch.ones(12, 24), atol=1e-4)
     assert torch.cdist(test["shape"], train["shape"]).min() > 1e-3, "no test subject in training"
     assert torch.equal(paper.world_stage(12, "train", "wild", 48, 75.0, 0)["image"], data["image"])
@@ -86,7 +90,8 @@ def test_the_world_keeps_subjects_apart_and_people_before_the_camera(data):
 def test_vertices_follow_a_renumbering_of_the_template(top):
     "Equivariance: the shape head knows a vertex only by its coordinates and neighbours."
     order = torch.randperm(len(top.kept), generator=generator())
-    other = paper.Topology(top.template[order], top.faces, top.adjacency[order][:, order], top.kept[order], top.up, top.joints, top.body, top.full)
+    other = paper.Topology(top.template[order], top.faces, top.adjacency[order][:, order], top.kept[order], top.up,
+                           top.joints, top.body, top.full)
     a, b = paper.GraphCNN(7, top, 16), paper.GraphCNN(7, other, 16)
     b.load_state_dict(a.state_dict())
     f = torch.randn(1, 7, generator=generator())
@@ -114,17 +119,21 @@ def test_down_and_up_are_a_selection_and_barycentric_weights(top):
 def test_the_restricted_body_moves_as_the_whole(top):
     R, b = random_rotations(2, 24, generator=generator()), torch.randn(2, 10, generator=generator())
     full, few = top.full(R, b), top.body(R, b)
-    assert torch.allclose(few.vertices[:, :216], full.vertices[:, top.kept], atol=1e-5) and torch.allclose(few.joints, full.joints, atol=1e-5)
+    assert (torch.allclose(few.vertices[:, :216], full.vertices[:, top.kept], atol=1e-5)
+            and torch.allclose(few.joints, full.joints, atol=1e-5))
 
 
 # rotations
 
 def test_projection_to_rotations_handles_determinant_and_has_finite_gradients():
-    M = torch.cat([torch.eye(3)[None], torch.diag(torch.tensor([3.0, 2.0, -1.0]))[None], torch.randn(6, 3, 3, generator=generator())]).double().requires_grad_()
+    M = torch.cat([torch.eye(3)[None], torch.diag(torch.tensor([3.0, 2.0, -1.0]))[None],
+                   torch.randn(6, 3, 3, generator=generator())]).double().requires_grad_()
     R = nearest_rotation(M)
-    assert torch.allclose(R.det(), torch.ones(8).double()) and torch.allclose(R @ R.mT, torch.eye(3).double().expand(8, 3, 3), atol=1e-9)
+    assert (torch.allclose(R.det(), torch.ones(8).double())
+            and torch.allclose(R @ R.mT, torch.eye(3).double().expand(8, 3, 3), atol=1e-9))
     assert torch.autograd.gradcheck(nearest_rotation, M)
-    flipped = -torch.diag(torch.tensor([1.0, 1, -1])).double()                 # the released rule: -1 times the nearest orthogonal matrix
+    # the released rule: -1 times the nearest orthogonal matrix
+    flipped = -torch.diag(torch.tensor([1.0, 1, -1])).double()
     assert (R[1] - M[1]).norm() < (flipped - M[1]).norm(), "nearest, not merely a rotation"
     raw = torch.randn(3, 216, generator=generator(), requires_grad=True)
     paper.rotations_from(raw, "matrix").square().sum().backward()
@@ -134,7 +143,8 @@ def test_projection_to_rotations_handles_determinant_and_has_finite_gradients():
 @pytest.mark.parametrize("kind", ["matrix", "axis-angle"])
 def test_the_start_is_upright_before_the_camera(kind):
     R = paper.rotations_from(paper.at_rest(kind)[None], kind)[0]
-    assert torch.allclose(R[0], torch.diag(torch.tensor([1.0, -1, -1])), atol=1e-5) and torch.allclose(R[1:], torch.eye(3).expand(23, 3, 3), atol=1e-6)
+    assert (torch.allclose(R[0], torch.diag(torch.tensor([1.0, -1, -1])), atol=1e-5)
+            and torch.allclose(R[1:], torch.eye(3).expand(23, 3, 3), atol=1e-6))
 
 
 # published sizes
@@ -173,14 +183,16 @@ def test_heads_are_of_one_size_and_gradients_reach_all(top, data):
 # inputs, augmentation, losses
 
 def test_truth_follows_the_augmentation(top, data):
-    "After mirroring, turning and scaling, the joints regressed from the posed truth still are the joints, and the keypoints their projection."
+    """After mirroring, turning and scaling, the joints regressed from the posed truth still are the joints, and the
+    keypoints their projection."""
     for seed in range(3):
         out = paper.prepared(data, "parts", top, generator(seed), fine=True)
         assert (top.full.joints_of(out["vertices"]) - out["joints"]).norm(dim=-1).max() < 5e-3
         assert torch.allclose(projected(out["joints"], out["camera"]), out["keypoints"])
         assert (out["camera"][:, 0]/data["camera"][:, 0] - 1).abs().max() <= 0.2501
     calm = paper.prepared(data, "rgb", top, generator(), fine=True, turns=False)
-    assert (top.full.joints_of(calm["vertices"]) - calm["joints"]).norm(dim=-1).max() < 5e-3 and torch.equal(calm["camera"][:, 0], data["camera"][:, 0])
+    assert ((top.full.joints_of(calm["vertices"]) - calm["joints"]).norm(dim=-1).max() < 5e-3
+            and torch.equal(calm["camera"][:, 0], data["camera"][:, 0]))
     plain = paper.prepared(data, "parts", top, fine=True)
     assert (top.full.joints_of(plain["vertices"]) - plain["joints"]).abs().max() < 1e-4
 
@@ -189,22 +201,27 @@ def test_a_turn_about_the_pictures_centre_by_hand(data):
     one = paper.some(data, slice(0, 1))
     zero, quarter = torch.zeros(1), torch.tensor([math.pi/2])
     x = torch.zeros(1, 3, 9, 9); x[0, :, 4, 7] = 1.0                           # right of the centre
-    out, R, J, camera = paper.turned(x, "parts", one["rotations"], one["joints"], one["camera"], one["pelvis"], quarter, torch.ones(1))
+    out, R, J, camera = paper.turned(x, "parts", one["rotations"], one["joints"], one["camera"], one["pelvis"],
+                                     quarter, torch.ones(1))
     assert out[0, 0].argmax() == 7*9 + 4, "goes below the centre: y points down"
     before, after = projected(one["joints"], one["camera"]), projected(J, camera)
     assert torch.allclose(after, torch.stack([-before[..., 1], before[..., 0]], -1), atol=1e-5)
     assert torch.allclose(rotation_angle(R[:, 0], one["rotations"][:, 0]), quarter, atol=1e-4)
-    same = paper.turned(x, "parts", one["rotations"], one["joints"], one["camera"], one["pelvis"], zero, torch.full((1,), 1.25))
+    same = paper.turned(x, "parts", one["rotations"], one["joints"], one["camera"], one["pelvis"], zero,
+                        torch.full((1,), 1.25))
     assert torch.allclose(projected(same[2], same[3]), 1.25*before, atol=1e-5)
 
 
 def test_mirrored_labels_change_sides(data):
-    assert [PARTS[k] for k in paper.SWAP_PARTS][3:5] == ["right arm", "left arm"] and JOINTS[paper.SWAP[4]] == "right knee"
+    assert ([PARTS[k] for k in paper.SWAP_PARTS][3:5] == ["right arm", "left arm"]
+            and JOINTS[paper.SWAP[4]] == "right knee")
     every = torch.ones(12, dtype=torch.bool)
     x, m = paper.network_input(data, "parts"), paper.network_input(data, "parts", every)
     label = data["said"].flip(-1)
-    left_arm = paper.network_input({"image": data["image"], "said": torch.full_like(data["said"], 3)}, "parts")[0, :, 0, 0]
-    assert (m.movedim(1, -1)[label == 4] == left_arm).all() and torch.equal(x.flip(-1)[:, :, :, :] == 0, x.flip(-1) == 0)
+    left_arm = paper.network_input({"image": data["image"], "said": torch.full_like(data["said"], 3)},
+                                   "parts")[0, :, 0, 0]
+    assert (m.movedim(1, -1)[label == 4] == left_arm).all() and torch.equal(x.flip(-1)[:, :, :, :] == 0,
+                                                                            x.flip(-1) == 0)
     bones = (paper.network_input(data, "dense", every)[:, 0]*24).round().long()
     owner = data["seen"][:, 0].flip(-1).long()
     assert (bones[owner == JOINTS.index("left knee") + 1] == JOINTS.index("right knee") + 1).all()
@@ -223,23 +240,29 @@ def test_spoilt_correspondences_follow_the_spoilt_parts():
 def test_losses_by_hand_and_pictures_without_3d(top):
     n = len(top.kept)
     v = torch.zeros(2, n, 3)
-    truth = {"vertices": torch.stack([torch.full((n, 3), 0.1), torch.full((n, 3), 5.0)]), "keypoints": torch.full((2, 24, 2), 0.5), "known": torch.tensor([1.0, 0.0])}
+    truth = {"vertices": torch.stack([torch.full((n, 3), 0.1), torch.full((n, 3), 5.0)]),
+             "keypoints": torch.full((2, 24, 2), 0.5), "known": torch.tensor([1.0, 0.0])}
     loss = paper.stage_one(v, torch.tensor([[1.0, 0, 0]]).expand(2, 3), truth, top)
     assert loss["shape"].item() == pytest.approx(0.1) and loss["keypoints"].item() == pytest.approx(0.5)
     assert paper.stage_one(v, torch.ones(2, 3), truth, top, power=2)["shape"].item() == pytest.approx(0.01)
     assert paper.stage_one(v, torch.ones(2, 3), truth | {"known": torch.zeros(2)}, top)["shape"].item() == 0
     R = torch.eye(3).repeat(1, 24, 1, 1)
     posed = top.body(R, torch.zeros(1, 10))
-    exact = {"vertices": posed.vertices[:, :n], "keypoints": projected(top.joints @ posed.vertices[:, :n], torch.tensor([[1.0, 0, 0]])), "rotations": R, "shape": torch.full((1, 10), 2.0), "known": torch.ones(1)}
+    exact = {"vertices": posed.vertices[:, :n],
+             "keypoints": projected(top.joints @ posed.vertices[:, :n], torch.tensor([[1.0, 0, 0]])), "rotations": R,
+             "shape": torch.full((1, 10), 2.0), "known": torch.ones(1)}
     two = paper.stage_two(R, torch.zeros(1, 10), torch.tensor([[1.0, 0, 0]]), exact, top)
-    assert two["betas"].item() == pytest.approx(0.4) and max(two[k].item() for k in ("shape", "keypoints", "pose")) < 1e-6
+    assert (two["betas"].item() == pytest.approx(0.4)
+            and max(two[k].item() for k in ("shape", "keypoints", "pose")) < 1e-6)
     turned = axis_angle_to_matrix(torch.tensor([0.0, 0.0, math.pi])).expand(1, 24, 3, 3)
-    assert paper.stage_two(turned, torch.zeros(1, 10), torch.ones(1, 3), exact, top)["pose"].item() == pytest.approx(8/9, abs=1e-4), "on matrices: two entries of nine are off by 2"
+    assert paper.stage_two(turned, torch.zeros(1, 10), torch.ones(1, 3), exact,
+                           top)["pose"].item() == pytest.approx(8/9, abs=1e-4), "on matrices: two entries of nine are off by 2"
 
 
 def test_keypoints_weigh_what_they_do_in_the_sums_of_equation_4(top):
     n, g = len(top.kept), generator(3)
-    truth = {"vertices": torch.randn(2, n, 3, generator=g), "keypoints": torch.randn(2, 24, 2, generator=g), "known": torch.ones(2)}
+    truth = {"vertices": torch.randn(2, n, 3, generator=g), "keypoints": torch.randn(2, 24, 2, generator=g),
+             "known": torch.ones(2)}
     v, camera = torch.randn(2, n, 3, generator=g), torch.rand(2, 3, generator=g) + 0.5
     sums = (v - truth["vertices"]).abs().sum() + (projected(top.joints @ v, camera) - truth["keypoints"]).abs().sum()
     losses = paper.stage_one(v, camera, truth, top)
@@ -275,7 +298,8 @@ def test_segmentation_scores_by_hand():
 
 
 def test_the_truth_scores_perfectly(top, data):
-    made = {k: data[k] for k in ("rotations", "shape", "camera")} | {"vertices": top.body(data["rotations"], data["shape"]).vertices[:, :216]}
+    made = {k: data[k] for k in ("rotations", "shape",
+                                 "camera")} | {"vertices": top.body(data["rotations"], data["shape"]).vertices[:, :216]}
     found = paper.judged(made, data, top)
     assert found["mpjpe"].max() < 0.1 and found["rec"].max() < 0.1 and found["vertex"].max() < 0.1
     assert paper.segment_stage(data, made, 216)["part acc"] > 99.9
@@ -286,7 +310,8 @@ def test_smplify_improves_on_its_start_and_follows_the_keypoints(top, data):
     points = projected(few["joints"], few["camera"])
     prior = paper.pose_prior(2, 0)
     early, late = (paper.smplify(points, torch.ones(4, 24), prior, top.full, steps) for steps in (1, 50))
-    off = lambda m: (projected(top.full(m["rotations"], m["shape"]).joints, m["camera"]) - points)[:, paper.FOURTEEN].norm(dim=-1).mean()
+    off = lambda m: (projected(top.full(m["rotations"], m["shape"]).joints, m["camera"])
+                     - points)[:, paper.FOURTEEN].norm(dim=-1).mean()
     assert off(late) < 0.5*off(early)
     assert prior.cost(prior.mean).argmin() >= 0 and (prior.cost(prior.mean) < prior.cost(prior.mean + 1)).all()
     x, sure = paper.detected(points, generator())
@@ -303,8 +328,10 @@ def test_hinges_punish_the_wrong_way():
 
 def write_index(path, n=3, **changes):
     rng = np.random.default_rng(0)
-    a = {"imgname": np.array([f"images/{k}.jpg" for k in range(n)]), "center": rng.uniform(20, 40, (n, 2)), "scale": rng.uniform(0.2, 0.3, n), "part": rng.uniform(0, 60, (n, 24, 3)),
-         "S": rng.normal(size=(n, 24, 4)), "pose": rng.normal(size=(n, 72)), "shape": rng.normal(size=(n, 10)), "maskname": np.array(["m"]*n), "partname": np.array(["p"]*n)} | changes
+    a = {"imgname": np.array([f"images/{k}.jpg" for k in range(n)]), "center": rng.uniform(20, 40, (n, 2)),
+         "scale": rng.uniform(0.2, 0.3, n), "part": rng.uniform(0, 60, (n, 24, 3)),
+         "S": rng.normal(size=(n, 24, 4)), "pose": rng.normal(size=(n, 72)), "shape": rng.normal(size=(n, 10)),
+         "maskname": np.array(["m"]*n), "partname": np.array(["p"]*n)} | changes
     np.savez(path, **{k: v for k, v in a.items() if v is not None})
     return path
 
@@ -316,7 +343,9 @@ def test_index_of_every_layout_on_a_miniature(tmp_path):
         index = paper.read_index(write_index(tmp_path/f"{layout}.npz", **drop), layout)
         assert len(index) == 3 and index.imgname[1] == "images/1.jpg" and all(getattr(index, k) is None for k in drop)
     part = np.zeros((3, 24, 3)); part[1, 5, 0] = np.nan
-    bad = {"nan": (dict(part=part), "entry 1"), "short": (dict(pose=np.zeros((3, 71))), "pose"), "without": (dict(center=None), "center"), "flat": (dict(scale=np.zeros(3)), "above 0"), "objects": (dict(imgname=np.array(["a", None, "b"], object)), "plain arrays")}
+    bad = {"nan": (dict(part=part), "entry 1"), "short": (dict(pose=np.zeros((3, 71))), "pose"),
+           "without": (dict(center=None), "center"), "flat": (dict(scale=np.zeros(3)), "above 0"),
+           "objects": (dict(imgname=np.array(["a", None, "b"], object)), "plain arrays")}
     for name, (change, text) in bad.items():
         with pytest.raises(PaperKitError, match=text): paper.read_index(write_index(tmp_path/f"{name}.npz", **change))
     (tmp_path/"corrupt.npz").write_bytes(b"PK\x03\x04 nonsense")
@@ -361,21 +390,31 @@ def test_sampling_matrices_in_plain_arrays(tmp_path):
 # claims
 
 GOOD = {
-    "C1": {"graph: MPJPE": [100, 101, 102], "FC: MPJPE": [150, 151, 149], "graph: rec": [60, 61, 62], "FC: rec": [90, 91, 92], "graph: parameters": [100], "FC: parameters": [101]},
+    "C1": {"graph: MPJPE": [100, 101, 102], "FC: MPJPE": [150, 151, 149], "graph: rec": [60, 61, 62],
+           "FC: rec": [90, 91, 92], "graph: parameters": [100], "FC: parameters": [101]},
     "C2": {"graph: rec": [60, 61, 62], "graph + parameters: rec": [58, 60, 61], "parameters: rec": [70, 71, 72.5]},
-    "C3": {f"{k}: {n}": [v, v + 1, v + 2.1] for k in ("RGB", "parts", "dense") for n, v in (("ours", 50), ("parameters", 60))},
-    "C4": {f"{k}: {n}": [v, v + 1, v + 2] for k in ("RGB", "parts", "dense") for n, v in (("mesh", 50), ("parametric", 51))} | {"true meshes: vertex error": [5, 6, 5.5]},
+    "C3": {f"{k}: {n}": [v, v + 1, v + 2.1] for k in ("RGB", "parts", "dense") for n,
+           v in (("ours", 50), ("parameters", 60))},
+    "C4": {f"{k}: {n}": [v, v + 1, v + 2] for k in ("RGB", "parts", "dense") for n,
+           v in (("mesh", 50), ("parametric", 51))} | {"true meshes: vertex error": [5, 6, 5.5]},
     "C5": {"graph: roughness": [1, 1.1, 1], "FC: roughness": [3, 3.1, 3]},
     "C6": {"group: rec": [50, 51, 52], "none: rec": [60, 61, 63], "batch: rec": [70, 71, 72]},
     "C7": {"L1: median vertex error": [50, 51, 52], "L2: median vertex error": [60, 61, 63]},
-    "C8": {"two steps: mesh": [50, 51, 52], "two steps: parametric": [50, 51, 52], "end to end: mesh": [60, 61, 63], "end to end: parametric": [60, 61, 63]},
-    "C9": {"matrix: steps": [100, 110, 105], "axis-angle: steps": [200, 210, 190], "matrix: final error": [10, 10.1, 10], "axis-angle: final error": [10.2, 10.3, 10.1], "distance from orthonormal": [1e-6], "smallest determinant": [0.9999]},
-    "C10": {"ours: part F1": [0.66, 0.67, 0.66], "HMR: part F1": [0.6, 0.6, 0.61], "SMPLify: part F1": [0.64, 0.64, 0.64]},
+    "C8": {"two steps: mesh": [50, 51, 52], "two steps: parametric": [50, 51, 52], "end to end: mesh": [60, 61, 63],
+           "end to end: parametric": [60, 61, 63]},
+    "C9": {"matrix: steps": [100, 110, 105], "axis-angle: steps": [200, 210, 190],
+           "matrix: final error": [10, 10.1, 10], "axis-angle: final error": [10.2, 10.3, 10.1],
+           "distance from orthonormal": [1e-6], "smallest determinant": [0.9999]},
+    "C10": {"ours: part F1": [0.66, 0.67, 0.66], "HMR: part F1": [0.6, 0.6, 0.61],
+            "SMPLify: part F1": [0.64, 0.64, 0.64]},
     "C11": {"with 2D-only: rec": [50, 51, 52], "3D only: rec": [60, 61, 63]},
     "C12": {"RGB: gap": [30, 31, 32], "parts: gap": [10, 11, 12.5], "RGB with wild: gap": [15, 16, 18]}}
 BAD = {
-    "C1": {"FC: rec": [62, 63, 64]}, "C2": {"parameters: rec": [59, 61, 60]}, "C3": {"dense: ours": [61, 62, 63]}, "C4": {"true meshes: vertex error": [15, 16, 14]}, "C5": {"graph: roughness": [2, 2.1, 2]},
-    "C6": {"batch: rec": [45, 44, 46]}, "C7": {"L1: median vertex error": [62, 63, 65]}, "C8": {"two steps: mesh": [66, 67, 68]}, "C9": {"matrix: steps": [195, 205, 189]}, "C10": {"SMPLify: part F1": [0.8, 0.8, 0.8]},
+    "C1": {"FC: rec": [62, 63, 64]}, "C2": {"parameters: rec": [59, 61, 60]}, "C3": {"dense: ours": [61, 62, 63]},
+       "C4": {"true meshes: vertex error": [15, 16, 14]}, "C5": {"graph: roughness": [2, 2.1, 2]},
+    "C6": {"batch: rec": [45, 44, 46]}, "C7": {"L1: median vertex error": [62, 63, 65]},
+       "C8": {"two steps: mesh": [66, 67, 68]}, "C9": {"matrix: steps": [195, 205, 189]},
+       "C10": {"SMPLify: part F1": [0.8, 0.8, 0.8]},
     "C11": {"with 2D-only: rec": [70, 71, 73]}, "C12": {"RGB with wild: gap": [40, 41, 42]}}
 
 
@@ -391,9 +430,136 @@ def test_a_reflection_or_unequal_heads_fail():
 
 
 def test_steps_to_reaches_between_the_points():
-    assert paper.steps_to([40, 20, 10], 30, 300) == pytest.approx(150) and paper.steps_to([40, 20, 10], 50, 300) == 100 and paper.steps_to([40, 20, 10], 1, 300) == 300
+    assert (paper.steps_to([40, 20, 10], 30, 300) == pytest.approx(150) and paper.steps_to([40, 20, 10], 50, 300) == 100
+            and paper.steps_to([40, 20, 10], 1, 300) == 300)
 
 
 def test_frontal_is_the_pelvis_towards_the_camera():
     R = torch.stack([torch.diag(torch.tensor([1.0, -1, -1])), torch.diag(torch.tensor([-1.0, -1, 1]))])[:, None]
     assert paper.frontal({"rotations": R}).tolist() == [True, False]
+
+
+def official(layers=5, channels=256, vertices=1723, seed=0):
+    "A checkpoint with the names and shapes that the authors' code writes, and numbers that keep activations near one."
+    g = torch.Generator().manual_seed(seed)
+    graph, regressor = {}, {}
+
+    def put(to, name, *shape, spread=None, middle=0.0):
+        to[name] = middle + (0.1 if spread is None else spread)*torch.randn(*shape, generator=g)
+
+    def linear(name, inputs, outputs):
+        put(graph, f"{name}.W", outputs, inputs, spread=inputs**-0.5)
+        put(graph, f"{name}.b", outputs)
+
+    def norm(to, name, size, batch=False):
+        put(to, f"{name}.weight", size, middle=1.0)
+        put(to, f"{name}.bias", size)
+        if batch:
+            put(to, f"{name}.running_mean", size)
+            to[f"{name}.running_var"] = 0.5 + torch.rand(size, generator=g)
+
+    def block(name, inputs, outputs):
+        linear(f"{name}.lin1", inputs, outputs//2)
+        put(graph, f"{name}.conv.weight", outputs//2, outputs//2, spread=(outputs//2)**-0.5)
+        put(graph, f"{name}.conv.bias", outputs//2)
+        linear(f"{name}.lin2", outputs//2, outputs)
+        linear(f"{name}.skip_conv", inputs, outputs)
+        for part, size in (("pre_norm", inputs), ("norm1", outputs//2), ("norm2", outputs//2)):
+            norm(graph, f"{name}.{part}", size)
+
+    def convolution(name, inputs, outputs, kernel):
+        put(graph, f"resnet.{name}.weight", outputs, inputs, kernel, kernel, spread=(2/(inputs*kernel**2))**0.5)
+    convolution("conv1", 3, 64, 7)
+    norm(graph, "resnet.bn1", 64, True)
+    inputs = 64
+    for level, count in enumerate((3, 4, 6, 3)):
+        width = 64*2**level
+        for k in range(count):
+            place = f"layer{level + 1}.{k}"
+            for j, (a, b, kernel) in enumerate(((inputs, width, 1), (width, width, 3), (width, 4*width, 1)), 1):
+                convolution(f"{place}.conv{j}", a, b, kernel)
+                norm(graph, f"resnet.{place}.bn{j}", b, True)
+            graph[f"resnet.{place}.bn3.weight"] *= 0.2
+            if k == 0:
+                convolution(f"{place}.downsample.0", inputs, 4*width, 1)
+                norm(graph, f"resnet.{place}.downsample.1", 4*width, True)
+            inputs = 4*width
+    put(graph, "resnet.fc.weight", 1000, 2048)
+    put(graph, "resnet.fc.bias", 1000)
+    linear("gc.0", 2051, 2*channels)
+    block("gc.1", 2*channels, channels)
+    for k in range(layers): block(f"gc.{k + 2}", channels, channels)
+    block("shape.0", channels, 64)
+    block("shape.1", 64, 32)
+    norm(graph, "shape.2", 32)
+    linear("shape.4", 32, 3)
+    norm(graph, "camera_fc.0", channels)
+    linear("camera_fc.2", channels, 1)
+    put(graph, "camera_fc.4.weight", 3, vertices, spread=vertices**-0.5)
+    put(graph, "camera_fc.4.bias", 3)
+
+    def full(name, a, b):
+        put(regressor, f"{name}.weight", b, a, spread=a**-0.5)
+        put(regressor, f"{name}.bias", b)
+    full("layers.0.fc_block.0", 6*vertices, 1024)
+    norm(regressor, "layers.0.fc_block.1", 1024, True)
+    for k in (1, 2):
+        for j in (0, 3):
+            full(f"layers.{k}.fc_block.{j}", 1024, 1024)
+            norm(regressor, f"layers.{k}.fc_block.{j + 1}", 1024, True)
+    full("layers.3", 1024, 226)
+    return {"graph_cnn": graph, "smpl_param_regressor": regressor, "epoch": 3, "total_step_count": 10}
+
+
+def official_graph(state, template, A, feature):
+    "The authors' graph network on an image feature, layer by layer from their formulas: mesh and camera."
+    F = torch.nn.functional
+    linear = lambda name, x: state[f"{name}.W"] @ x + state[f"{name}.b"][:, None]
+    norm = lambda name, x: F.relu(F.group_norm(x, x.shape[1]//8, state[f"{name}.weight"], state[f"{name}.bias"]))
+
+    def block(name, x):
+        y = norm(f"{name}.norm1", linear(f"{name}.lin1", norm(f"{name}.pre_norm", x)))
+        y = (A @ (y.mT @ state[f"{name}.conv.weight"]) + state[f"{name}.conv.bias"]).mT
+        y = linear(f"{name}.lin2", norm(f"{name}.norm2", y))
+        return y + (x if x.shape[1] == y.shape[1] else linear(f"{name}.skip_conv", x))
+    n = len(template)
+    x = linear("gc.0", torch.cat([template.T.expand(len(feature), 3, n), feature[..., None].expand(-1, -1, n)], 1))
+    for k in range(1, 7): x = block(f"gc.{k}", x)
+    mesh = linear("shape.4", norm("shape.2", block("shape.1", block("shape.0", x))))
+    seen = F.relu(linear("camera_fc.2", norm("camera_fc.0", x)))[:, 0]
+    return mesh.mT, seen @ state["camera_fc.4.weight"].T + state["camera_fc.4.bias"]
+
+
+def test_weights_in_the_authors_layout_give_their_output(tmp_path):
+    top, held = topology(1723), official()
+    torch.save(held, tmp_path/"theirs.pt")
+    net, reader = paper.load_official(tmp_path/"theirs.pt", top)
+    feature = torch.randn(2, 2048, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wanted, camera = official_graph(held["graph_cnn"], top.template, top.adjacency, feature)
+        found, seen = net.head(feature)
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(seen, camera, atol=1e-4, rtol=1e-4)
+        assert torch.equal(net.encoder.groups[3].conv2.weight, held["graph_cnn"]["resnet.layer2.0.conv2.weight"])
+        rotations, shape = reader(found)
+    torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand_as(rotations), atol=1e-4, rtol=0)
+    assert (torch.linalg.det(rotations) > 0.99).all() and shape.shape == (2, 10)
+
+
+def test_reflections_are_projected_as_released_or_to_the_nearest_rotation():
+    M = torch.eye(3).repeat(1, 24, 1, 1)
+    M[0, 5] = torch.diag(torch.tensor([1.0, 0.9, -0.2]))
+    ours, theirs = (paper.rotations_from(M.flatten(1), kind)[0, 5] for kind in ("matrix", "released"))
+    torch.testing.assert_close(ours, torch.eye(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(theirs, torch.diag(torch.tensor([-1.0, -1, 1])), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("damage", ["no regressor", "another name", "another mesh"])
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, damage):
+    held = {"graph_cnn": {"gc.0.W": torch.zeros(512, 2051)}, "smpl_param_regressor": {}}
+    if damage == "no regressor": held.pop("smpl_param_regressor")
+    if damage == "another name": held["graph_cnn"] = {"weights": torch.zeros(1)}
+    if damage == "another mesh": held = official(vertices=30)
+    torch.save(held, tmp_path/"theirs.pt")
+    with pytest.raises(PaperKitError, match="Graph CMR|fit"):
+        paper.load_official(tmp_path/"theirs.pt", topology(1723))

@@ -1,4 +1,5 @@
-"""What the notebook of inverse_compositional cannot hold: hand-computed checks, gradients, invariances, predicates that must fail, bad inputs."""
+"""What the notebook of inverse_compositional cannot hold: hand-computed checks, gradients, invariances, predicates that
+must fail, bad inputs."""
 import math
 
 import numpy as np
@@ -21,7 +22,8 @@ def a_pair(height=24, width=32, batch=2, seed=0, dtype=torch.float32):
     focal = 26.0
     K = torch.tensor([[focal, 0, width/2], [0, focal, height/2], [0, 0, 1]], dtype=dtype).expand(batch, 3, 3)
     xi = 0.02*torch.randn(batch, 6, generator=g, dtype=dtype)
-    return {"color": torch.rand(batch, 2, 3, height, width, generator=g, dtype=dtype), "depth": 1.5 + torch.rand(batch, 2, height, width, generator=g, dtype=dtype), "K": K,
+    return {"color": torch.rand(batch, 2, 3, height, width, generator=g, dtype=dtype),
+            "depth": 1.5 + torch.rand(batch, 2, height, width, generator=g, dtype=dtype), "K": K,
             "mask": torch.ones(batch, height, width, dtype=torch.bool), "motion": ic.exp_se3(xi)}
 
 
@@ -37,21 +39,31 @@ def test_the_manifest_is_valid_and_every_predicate_belongs_to_a_claim():
 
 
 GOOD = {
-    "C1": {f"{m}, {w}": ([1.0]*3 if m == "full" else [2.0]*3) for m in ("full", "best baseline", "zero motion") for w in ic.SIZE_WORDS},
-    "C2": {f"{k}: {m}, {w}": ([1.0, 1.1, 1.0] if m == "full" else [2.0, 2.1, 2.2]) for k in "SD" for m in ("full", "best rival") for w in ic.SIZE_WORDS},
-    "C3": {"gain of (B) on S": [0.3, 0.31, 0.32], "gain of (B) on D": [0.1, 0.11, 0.1], "gain of (C) on D": [0.4, 0.41, 0.4], "gain of (C) on S": [0.1, 0.12, 0.1]},
-    "C4": {f"{k}: {v}": [x + i/10 + (0.01*i if v == "two views" else 0) for i in range(4)] for k in "OSD" for v, x in (("two views", 1.0), ("one view", 2.0))},
+    "C1": {f"{m}, {w}": ([1.0]*3 if m == "full" else [2.0]*3) for m in ("full", "best baseline", "zero motion")
+           for w in ic.SIZE_WORDS},
+    "C2": {f"{k}: {m}, {w}": ([1.0, 1.1, 1.0] if m == "full" else [2.0, 2.1, 2.2]) for k in "SD"
+           for m in ("full", "best rival") for w in ic.SIZE_WORDS},
+    "C3": {"gain of (B) on S": [0.3, 0.31, 0.32], "gain of (B) on D": [0.1, 0.11, 0.1],
+           "gain of (C) on D": [0.4, 0.41, 0.4], "gain of (C) on S": [0.1, 0.12, 0.1]},
+    "C4": {f"{k}: {v}": [x + i/10 + (0.01*i if v == "two views" else 0) for i in range(4)] for k in "OSD" for v,
+           x in (("two views", 1.0), ("one view", 2.0))},
     "C5": {"parameters_too_many_or_too_few": 0, "change by sharing": [0.01, -0.01, 0.0]},
     "C6": {"K = 1": [2.0, 2.1, 2.0], "K = 3": [1.0, 1.0, 1.0], "change from K = 3 to 5": [0.0, 0.001, -0.001]},
-    "C7": {"largest error, inverse compositional": [1e-6], "largest error, forward additive": [1e-6], "evaluations_of_J_beyond_one_a_level": 0},
-    "C8": {"distance from Gauss-Newton at 1e-5": [1e-5], "cosine at 1e5": [0.99999], "EPE with (C)": [1.0, 1.1, 1.0], "EPE with the best of ten fixed dampings": [2.0, 2.2, 2.1]},
+    "C7": {"largest error, inverse compositional": [1e-6], "largest error, forward additive": [1e-6],
+           "evaluations_of_J_beyond_one_a_level": 0},
+    "C8": {"distance from Gauss-Newton at 1e-5": [1e-5], "cosine at 1e5": [0.99999], "EPE with (C)": [1.0, 1.1, 1.0],
+           "EPE with the best of ten fixed dampings": [2.0, 2.2, 2.1]},
     "C9": {"weight on the room less weight elsewhere": [0.3, 0.31, 0.3], "area under the curve": [0.9, 0.91, 0.9]},
     "C10": {"ratio at gap 1": [1.0, 1.1, 1.0], "ratio at gap 4": [2.0, 2.1, 2.2]},
     "C11": {f"{w}, {p} percent": [x, x + 0.1, x] for w, x in (("ours", 1.0), ("PoseCNN", 2.0)) for p in (10, 30, 100)}}
 BAD = {
-    "C1": {"full, large": [1.9]*3}, "C2": {"D: full, medium": [3.0, 3.1, 3.3]}, "C3": {"gain of (C) on S": [0.7, 0.7, 0.71]}, "C4": {"O: two views": [3.0, 3.1, 3.2, 3.3], "D: two views": [3.0, 3.1, 3.2, 3.3]},
-    "C5": {"parameters_too_many_or_too_few": 4}, "C6": {"K = 1": [1.0, 1.01, 1.02]}, "C7": {"evaluations_of_J_beyond_one_a_level": 2}, "C8": {"distance from Gauss-Newton at 1e-5": [1e-5, 2e-3]},
-    "C9": {"area under the curve": [0.6, 0.61, 0.6]}, "C10": {"ratio at gap 4": [0.5, 0.6, 0.55]}, "C11": {"ours, 10 percent": [3.0, 3.2, 3.1]}}
+    "C1": {"full, large": [1.9]*3}, "C2": {"D: full, medium": [3.0, 3.1, 3.3]},
+       "C3": {"gain of (C) on S": [0.7, 0.7, 0.71]},
+       "C4": {"O: two views": [3.0, 3.1, 3.2, 3.3], "D: two views": [3.0, 3.1, 3.2, 3.3]},
+    "C5": {"parameters_too_many_or_too_few": 4}, "C6": {"K = 1": [1.0, 1.01, 1.02]},
+       "C7": {"evaluations_of_J_beyond_one_a_level": 2}, "C8": {"distance from Gauss-Newton at 1e-5": [1e-5, 2e-3]},
+    "C9": {"area under the curve": [0.6, 0.61, 0.6]}, "C10": {"ratio at gap 4": [0.5, 0.6, 0.55]},
+       "C11": {"ours, 10 percent": [3.0, 3.2, 3.1]}}
 
 
 @pytest.mark.parametrize("claim", sorted(ic.predicates))
@@ -65,8 +77,9 @@ def test_a_predicate_holds_on_good_numbers_and_fails_on_numbers_that_must_fail_i
 def test_the_parameter_counts_are_the_published_ones():
     counts = ic.parameter_counts()
     assert {k: counts[k] for k in ic.EXPECTED} == ic.EXPECTED
-    assert parameter_count(ic.TwoViewEncoder()) == 597_280 and parameter_count(ic.MEstimator()) == 24_418 and parameter_count(ic.TrustRegion()) == 46_982
-    assert parameter_count(ic.TwoViewEncoder(4)) == 596_704 and 597_280 + 24_418 + 46_982 == counts["Ours (A)+(B)+(C)"]
+    assert (parameter_count(ic.TwoViewEncoder()) == 597_280 and parameter_count(ic.MEstimator()) == 24_418
+            and parameter_count(ic.TrustRegion()) == 46_982)
+    assert parameter_count(ic.TwoViewEncoder(4)) == 596_704 and counts["Ours (A)+(B)+(C)"] == 597_280 + 24_418 + 46_982
     assert counts["PoseCNN"] == counts["IC-PoseCNN"] == 19_543_942 and counts["Cascaded-PoseCNN"] == 3*19_543_942
     assert counts["No learning"] == 0
 
@@ -99,13 +112,17 @@ def test_learned_parts_get_gradients_through_solve_and_trials():
 
 def test_the_exponential_of_a_twist_by_hand():
     quarter = ic.exp_se3(torch.tensor([[0.0, 0, math.pi/2, 1.0, 0, 0]], dtype=torch.float64))[0]
-    assert torch.allclose(quarter[:3, :3], torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64), atol=1e-12)
-    assert torch.allclose(quarter[:3, 3], torch.tensor([2/math.pi, 2/math.pi, 0], dtype=torch.float64), atol=1e-12), "a screw goes round: V (1, 0, 0) = 2/pi (1, 1, 0)"
-    xi = torch.randn(5, 6, generator=generator(), dtype=torch.float64)*torch.tensor([1e-9, 1e-3, 0.1, 1, 2])[:, None].double()
+    assert torch.allclose(quarter[:3, :3], torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]], dtype=torch.float64),
+                          atol=1e-12)
+    assert torch.allclose(quarter[:3, 3], torch.tensor([2/math.pi, 2/math.pi, 0], dtype=torch.float64),
+                          atol=1e-12), "a screw goes round: V (1, 0, 0) = 2/pi (1, 1, 0)"
+    xi = torch.randn(5, 6, generator=generator(),
+                     dtype=torch.float64)*torch.tensor([1e-9, 1e-3, 0.1, 1, 2])[:, None].double()
     A = torch.zeros(5, 4, 4, dtype=torch.float64)
     A[:, :3, :3], A[:, :3, 3] = ic.hat(xi[:, :3]), xi[:, 3:]
     assert torch.allclose(ic.exp_se3(xi), torch.linalg.matrix_exp(A), atol=1e-10)
-    assert torch.allclose(ic.exp_se3(xi) @ ic.exp_se3(-xi), torch.eye(4, dtype=torch.float64).expand(5, 4, 4), atol=1e-10)
+    assert torch.allclose(ic.exp_se3(xi) @ ic.exp_se3(-xi), torch.eye(4, dtype=torch.float64).expand(5, 4, 4),
+                          atol=1e-10)
 
 
 def test_the_jacobians_agree_with_automatic_differentiation():
@@ -125,7 +142,8 @@ def test_the_warp_is_projection_of_the_moved_point():
     place, q = family.place(pair["motion"])
     x = transform(pair["motion"][0], unproject(pair["depth"][0, 0], pair["K"][0]).reshape(-1, 3))
     expected = (x @ pair["K"][0].T)[:, :2]/x[:, 2:]
-    assert torch.allclose(place[0].reshape(-1, 2), expected, atol=1e-9) and torch.allclose(1/q.flatten(), x[:, 2], atol=1e-9)
+    assert (torch.allclose(place[0].reshape(-1, 2), expected, atol=1e-9)
+            and torch.allclose(1/q.flatten(), x[:, 2], atol=1e-9))
     many = family.place(pair["motion"].expand(3, 1, 4, 4))[0]
     assert many.shape == (3, 1, 6, 8, 2) and torch.allclose(many[2], place)
 
@@ -138,7 +156,8 @@ def test_the_identity_gives_the_image_back_and_halving_keeps_places():
     half = torch.nn.functional.avg_pool2d(image, 2)
     q = torch.full((1, 1, 3, 4), 0.5, dtype=torch.float64)
     family = ic.Rigid(q, K*torch.tensor([0.5, 0.5, 1]).double()[:, None])
-    assert torch.allclose(ic.sample(half, family.place(family.identity())[0]), half, atol=1e-12), "no shift by half a pixel on any level"
+    assert torch.allclose(ic.sample(half, family.place(family.identity())[0]), half,
+                          atol=1e-12), "no shift by half a pixel on any level"
 
 
 def test_hidden_unknown_and_outside_pixels_have_residual_zero():
@@ -170,14 +189,16 @@ def test_the_batched_solve_agrees_with_one_at_a_time_and_survives_zero():
     x = ic.solve(H, b, lam)
     for k in range(4): assert torch.allclose(x[k], torch.linalg.solve(H[k] + torch.diag(lam[k]), b[k]), rtol=1e-4)
     assert torch.isfinite(ic.solve(torch.zeros(2, 6, 6), torch.zeros(2, 6))).all()
-    assert torch.autograd.gradcheck(lambda h, v: ic.solve(h @ h.mT, v, 0.1), (A[:2, :6].clone().requires_grad_(), b[:2].clone().requires_grad_()))
+    assert torch.autograd.gradcheck(lambda h, v: ic.solve(h @ h.mT, v, 0.1),
+                                    (A[:2, :6].clone().requires_grad_(), b[:2].clone().requires_grad_()))
 
 
 def test_huber_and_tukey_by_hand():
     r = torch.tensor([0.0, 1, -1, 1, 10]).view(1, 1, 1, 5)
     s = 1.4826
     assert torch.allclose(ic.huber(r)[0, 0, 0], torch.tensor([1, 1, 1, 1, 1.345*s/10]), atol=1e-5)
-    assert ic.tukey(r)[0, 0, 0, 4] == 0 and torch.isclose(ic.tukey(r)[0, 0, 0, 1], torch.tensor((1 - (1/(4.685*s))**2)**2))
+    assert ic.tukey(r)[0, 0, 0, 4] == 0 and torch.isclose(ic.tukey(r)[0, 0, 0, 1],
+                                                          torch.tensor((1 - (1/(4.685*s))**2)**2))
 
 
 # ---- the algorithm
@@ -224,7 +245,8 @@ def test_the_trust_region_network_tries_every_damping_and_never_answers_below_ze
 
 def test_a_model_aligns_identical_frames_without_motion():
     pair = a_pair()
-    pair["color"], pair["depth"] = pair["color"][:, :1].expand(-1, 2, -1, -1, -1), pair["depth"][:, :1].expand(-1, 2, -1, -1)
+    pair["color"], pair["depth"] = (pair["color"][:, :1].expand(-1, 2, -1, -1, -1),
+                                    pair["depth"][:, :1].expand(-1, 2, -1, -1))
     for name in ("No learning", "No learning, Huber", "DeepLK-6DoF"):
         with seeded(0): model = ic.built(name, TINY).eval()
         assert torch.allclose(model(pair)[-1], torch.eye(4).expand(2, 4, 4), atol=1e-5)
@@ -240,7 +262,8 @@ def test_the_single_view_encoder_cannot_know_the_other_frame():
     with seeded(0): model = ic.built("Ours (A)", TINY).eval()
     T, I = model.features(pair["color"], q)
     swapped = model.features(pair["color"].flip(1), q.flip(1))
-    assert torch.allclose(T[0], swapped[1][0], atol=1e-6) and torch.allclose(I[1], swapped[0][1], atol=1e-6), "phi([I, T]) and phi([T, I]) are one network"
+    assert torch.allclose(T[0], swapped[1][0], atol=1e-6) and torch.allclose(I[1], swapped[0][1],
+                                                                             atol=1e-6), "phi([I, T]) and phi([T, I]) are one network"
 
 
 def test_dtype_follows_the_input_and_the_batch_does_not_matter():
@@ -266,14 +289,16 @@ def test_end_point_errors_by_hand():
     pair["motion"] = torch.eye(4, dtype=torch.float64)[None]
     shifted = torch.eye(4, dtype=torch.float64)[None].clone()
     shifted[0, 0, 3] = 0.03
-    for every in (1, 2): assert torch.isclose(ic.end_point_errors(shifted, pair, every)[0], torch.tensor(3.0, dtype=torch.float64))
+    for every in (1, 2):
+        assert torch.isclose(ic.end_point_errors(shifted, pair, every)[0], torch.tensor(3.0, dtype=torch.float64))
     pair["depth"][0, 0] = 0
     pair["depth"][0, 0, 2, 1] = 2.0
     turn = ic.exp_se3(torch.tensor([[0.0, 0.1, 0, 0, 0, 0]], dtype=torch.float64))
     x = unproject(pair["depth"][0, 0], pair["K"][0])[2, 1]
     assert torch.isclose(ic.end_point_errors(turn, pair)[0], 100*(turn[0, :3, :3] @ x - x).norm())
     errors = ic.pose_errors(turn, pair)
-    assert torch.isclose(errors["euler"][0], torch.rad2deg(torch.tensor(0.1)).double(), atol=1e-4) and torch.isclose(errors["angle"][0], errors["euler"][0], atol=1e-4)
+    assert (torch.isclose(errors["euler"][0], torch.rad2deg(torch.tensor(0.1)).double(), atol=1e-4)
+            and torch.isclose(errors["angle"][0], errors["euler"][0], atol=1e-4))
 
 
 def test_the_mask_decides_which_pixels_count():
@@ -283,7 +308,8 @@ def test_the_mask_decides_which_pixels_count():
     everywhere = ic.end_point_errors(found, pair)
     pair["mask"] = torch.zeros_like(pair["mask"]); pair["mask"][:, 1:3, 1:3] = True
     middle = 100*2*math.hypot(0.5, 0.5)/26*2*math.sin(0.1)
-    assert torch.isclose(ic.end_point_errors(found, pair)[0], torch.tensor(middle), rtol=1e-4) and everywhere > 1.5*middle, "the middle moves less in a roll"
+    assert torch.isclose(ic.end_point_errors(found, pair)[0], torch.tensor(middle),
+                         rtol=1e-4) and everywhere > 1.5*middle, "the middle moves less in a roll"
 
 
 def test_icp_recovers_a_small_motion_both_ways():
@@ -303,7 +329,8 @@ def test_odometry_finds_the_motion_of_a_textured_surface():
     q1 = 1/ic.toy("SE(3)", 48, 64)[0].q
     depth = torch.stack([q1[:, 0], q1[:, 0]], 1).float()
     K = torch.tensor([[[51.46, 0, 32], [0, 51.46, 24], [0, 0, 1]]])
-    pair = {"color": torch.stack([T.expand(-1, 3, -1, -1), I.expand(-1, 3, -1, -1)], 1).float(), "depth": depth, "K": K, "motion": truth.float(), "mask": torch.ones(1, 48, 64, dtype=torch.bool)}
+    pair = {"color": torch.stack([T.expand(-1, 3, -1, -1), I.expand(-1, 3, -1, -1)], 1).float(), "depth": depth, "K": K,
+            "motion": truth.float(), "mask": torch.ones(1, 48, 64, dtype=torch.bool)}
     still = ic.end_point_errors(torch.eye(4)[None], pair)
     assert ic.end_point_errors(ic.odometry(pair, depth_weight=0.0), pair) < 0.1*still
 
@@ -322,7 +349,8 @@ def clips(): return ic.render_set("O", "test", 0, 1, 32, 40)
 
 def test_pairs_follow_the_interval_and_the_body(clips):
     pairs = ic.pair_list(clips, (1, 4), least=20)
-    assert set((pairs[:, 2] - pairs[:, 1]).tolist()) <= {1, 4} and len(ic.pair_list(clips, (1,), 2, 20)) <= 2 and len(ic.pair_list(clips, (1,), least=10**6)) == 0
+    assert (set((pairs[:, 2] - pairs[:, 1]).tolist()) <= {1, 4} and len(ic.pair_list(clips, (1,), 2, 20)) <= 2
+            and len(ic.pair_list(clips, (1,), least=10**6)) == 0)
     batch = ic.gather(clips, pairs[:2])
     assert batch["color"].shape == (2, 2, 3, 32, 40) and batch["color"].max() <= 1
     c, i, j = pairs[0].tolist()

@@ -1,4 +1,5 @@
-"""What the notebook of stylegan cannot hold: parameter counts, hand-computed checks, predicates that must fail, bad inputs, the full size."""
+"""What the notebook of stylegan cannot hold: parameter counts, hand-computed checks, predicates that must fail, bad
+inputs, the full size."""
 import math
 import time
 
@@ -39,8 +40,10 @@ def test_the_stages_can_be_called_without_a_notebook():
     assert callable(stages)
 
 
-@pytest.mark.parametrize("name, count", [("F", 26_219_627), ("E", 26_219_627), ("B", 23_079_115), ("A", 23_079_115), ("D", 26_214_539), ("traditional 8", 25_180_363),
-                                         ("style 0", 26_219_627 - 8*512*513), ("style 1", 26_219_627 - 7*512*513), ("style 2", 26_219_627 - 6*512*513)])
+@pytest.mark.parametrize("name, count", [("F", 26_219_627), ("E", 26_219_627), ("B", 23_079_115), ("A", 23_079_115),
+                                         ("D", 26_214_539), ("traditional 8", 25_180_363),
+                                         ("style 0", 26_219_627 - 8*512*513), ("style 1", 26_219_627 - 7*512*513),
+                                         ("style 2", 26_219_627 - 6*512*513)])
 def test_parameter_counts_at_full_size(name, count):
     with torch.device("meta"): g = Generator(configuration(name))
     assert parameter_count(g) == count and len(g.layers) == 18 and g.config.resolutions[-1] == 1024
@@ -49,7 +52,8 @@ def test_parameter_counts_at_full_size(name, count):
 def test_the_discriminator_has_the_released_size_and_c_is_d_with_a_dense_input():
     with torch.device("meta"):
         assert parameter_count(Discriminator(Config())) == 23_087_249
-        assert parameter_count(Generator(configuration("C"))) - parameter_count(Generator(configuration("D"))) == 512*8192 - 8192
+        assert (parameter_count(Generator(configuration("C"))) - parameter_count(Generator(configuration("D")))
+                == 512*8192 - 8192)
 
 
 def test_widths_follow_the_paper():
@@ -62,7 +66,8 @@ def test_one_full_size_picture_on_the_cpu():
     for p in g.parameters(): nn.init.normal_(p, generator=generator())
     g.w_mean.zero_()
     start = time.perf_counter()
-    with torch.inference_mode(): picture = g(torch.randn(1, 512, generator=generator(1)), g.draw_noise(1, generator(2)), psi=0.7, below=8)
+    with torch.inference_mode():
+        picture = g(torch.randn(1, 512, generator=generator(1)), g.draw_noise(1, generator(2)), psi=0.7, below=8)
     assert picture.shape == (1, 3, 1024, 1024) and bool(picture.isfinite().all()) and float(picture.std()) > 0
     assert time.perf_counter() - start < 60
 
@@ -83,8 +88,10 @@ def test_every_configuration_takes_a_step_and_only_what_it_has_learns():
         players.step(torch.rand(8, 3, 8, 8, generator=generator())*2 - 1, fade=0.5)
         after, config = players.g.state_dict(), players.config
         changed = {k for k in before if not torch.equal(before[k], after[k])}
-        assert "layers.0.bias" in changed and ("constant" in changed) == config.constant and ("dense.weight" in changed) == (not config.constant)
-        assert ("layers.1.style.weight" in changed) == config.styles and ("layers.1.noise_scale" in changed) == config.noise
+        assert ("layers.0.bias" in changed and ("constant" in changed) == config.constant
+                and ("dense.weight" in changed) == (not config.constant))
+        assert (("layers.1.style.weight" in changed) == config.styles
+                and ("layers.1.noise_scale" in changed) == config.noise)
         assert ("mapping.layers.0.weight" in changed) == (config.mapping > 0)
         assert not any(k.startswith(("layers.4", "layers.5", "to_rgb.2")) for k in changed), "16 px is not there yet"
         assert "to_rgb.0.weight" in changed, "the lower resolution takes part in the transition"
@@ -101,22 +108,28 @@ def test_equalised_layers_by_hand():
     plain = F.avg_pool2d(F.conv2d(y, conv.weight*math.sqrt(2/18), padding=1), 2)
     assert torch.allclose(conv(y), plain, atol=1e-5)
     with seeded(0): conv = s.EqualConv(2, 3, up=True, bias=False)
-    assert torch.allclose(conv(y), F.conv2d(F.interpolate(y, scale_factor=2.), conv.weight*math.sqrt(2/18), padding=1), atol=1e-5)
+    assert torch.allclose(conv(y), F.conv2d(F.interpolate(y, scale_factor=2.), conv.weight*math.sqrt(2/18), padding=1),
+                          atol=1e-5)
 
 
 def test_blur_is_the_binomial_filter_at_both_sizes():
     k = torch.tensor([1., 2, 1])
     for size in (8, 40):
         x = torch.randn(2, 3, size, size, generator=generator())
-        assert torch.allclose(s.blur(x), F.conv2d(x.view(6, 1, size, size), (k[:, None]*k/16)[None, None], padding=1).view_as(x), atol=1e-6)
+        assert torch.allclose(s.blur(x), F.conv2d(x.view(6, 1, size, size), (k[:, None]*k/16)[None, None],
+                                                  padding=1).view_as(x), atol=1e-6)
 
 
 def test_adain_sets_the_statistics_and_forgets_the_old_ones():
-    x, scale, shift = torch.randn(2, 4, 6, 6, generator=generator(), dtype=torch.float64), torch.tensor([[1., -2, 0.5, 3]]*2, dtype=torch.float64), torch.tensor([[0., 1, -1, 2]]*2, dtype=torch.float64)
+    x, scale, shift = (torch.randn(2, 4, 6, 6, generator=generator(), dtype=torch.float64),
+                       torch.tensor([[1., -2, 0.5, 3]]*2, dtype=torch.float64),
+                       torch.tensor([[0., 1, -1, 2]]*2, dtype=torch.float64))
     y = s.adain(x, scale, shift)
     assert torch.allclose(y.mean((2, 3)), shift) and torch.allclose(y.std((2, 3), correction=0), scale.abs(), atol=1e-6)
     assert torch.allclose(s.adain(5*x - 3, scale, shift), y, atol=1e-6)
-    assert torch.autograd.gradcheck(lambda a, b, c: s.adain(a, b, c), (x[:1, :2, :3, :3].clone().requires_grad_(), scale[:1, :2].clone().requires_grad_(), shift[:1, :2].clone().requires_grad_()))
+    assert torch.autograd.gradcheck(lambda a, b, c: s.adain(a, b, c),
+                                    (x[:1, :2, :3, :3].clone().requires_grad_(), scale[:1, :2].clone().requires_grad_(),
+                                     shift[:1, :2].clone().requires_grad_()))
 
 
 def test_order_of_operations_in_a_layer():
@@ -124,7 +137,8 @@ def test_order_of_operations_in_a_layer():
     config = configuration("F", **SMALL)
     with seeded(1): layer = s.SynthesisLayer(4, 6, config, up=True)
     layer.noise_scale.data.normal_(generator=generator()); layer.bias.data.normal_(generator=generator(1))
-    x, w, noise = torch.randn(2, 4, 4, 4, generator=generator(2)), torch.randn(2, 16, generator=generator(3)), torch.randn(2, 1, 8, 8, generator=generator(4))
+    x, w, noise = (torch.randn(2, 4, 4, 4, generator=generator(2)), torch.randn(2, 16, generator=generator(3)),
+                   torch.randn(2, 1, 8, 8, generator=generator(4)))
     y = s.blur(F.conv2d(F.interpolate(x, scale_factor=2.), layer.conv.weight*math.sqrt(2/36), padding=1))
     y = F.leaky_relu(y + layer.noise_scale[:, None, None]*noise + layer.bias[:, None, None], 0.2)
     style = w @ layer.style.weight.T/4 + layer.style.bias
@@ -139,7 +153,8 @@ def test_each_style_reaches_its_layers_only_and_noise_starts_at_nothing():
     g = made(noisy=True)
     assert not torch.allclose(g(z, g.draw_noise(3, generator(1))), g(z))
     noise = g.draw_noise(3, generator(1))
-    assert torch.equal(g(z, s.only(noise, [])), g(z)) and not torch.equal(g(z, s.only(noise, [5])), g(z, s.only(noise, [4])))
+    assert torch.equal(g(z, s.only(noise, [])), g(z)) and not torch.equal(g(z, s.only(noise, [5])),
+                                                                          g(z, s.only(noise, [4])))
     low = g.styles(g.mapping(z), resolution=8)
     assert low.shape == (3, 4, 16) and g.synthesise(low, noise, resolution=8).shape == (3, 3, 8, 8)
 
@@ -150,7 +165,8 @@ def test_a_traditional_generator_sees_only_the_first_style():
         ws = g.styles(g.mapping(torch.randn(2, 16, generator=generator())))
         moved = ws.clone()
         moved[:, 1:] += 1
-        assert torch.equal(g.synthesise(ws), g.synthesise(moved)) and not torch.equal(g.synthesise(ws), g.synthesise(moved + 1))
+        assert torch.equal(g.synthesise(ws), g.synthesise(moved)) and not torch.equal(g.synthesise(ws),
+                                                                                      g.synthesise(moved + 1))
 
 
 def test_in_d_the_picture_depends_on_z_through_the_styles_alone():
@@ -168,7 +184,8 @@ def test_truncation_and_mixing_by_layer():
     w = torch.randn(4, 16, generator=generator())
     assert torch.allclose(g.styles(w, 0.), g.w_mean.expand(4, 6, 16))
     half = g.styles(w, 0.5, below=2)
-    assert torch.allclose(half[:, 0], (w + g.w_mean)/2, atol=1e-6) and torch.allclose(half[:, 2:], w[:, None].expand(4, 4, 16), atol=1e-6)
+    assert (torch.allclose(half[:, 0], (w + g.w_mean)/2, atol=1e-6)
+            and torch.allclose(half[:, 2:], w[:, None].expand(4, 4, 16), atol=1e-6))
     a, b, c = (torch.full((1, 6, 2), float(k)) for k in range(3))
     assert s.mixed([a, b, c], [2, 5])[0, :, 0].tolist() == [0, 0, 1, 1, 1, 2]
     assert s.copied(a, b, range(2, 4))[0, :, 0].tolist() == [0, 0, 1, 1, 0, 0]
@@ -180,8 +197,10 @@ def test_fading_blends_two_resolutions():
     low, full = g(z, resolution=8), g(z, resolution=16)
     assert torch.allclose(g(z, resolution=16, fade=0.), s.doubled(low), atol=1e-5)
     assert torch.allclose(g(z, resolution=16, fade=0.25), 0.75*s.doubled(low) + 0.25*full, atol=1e-5)
-    assert torch.allclose(d(full, fade=0.), d(s.halved(full)), atol=1e-4) and not torch.allclose(d(full), d(s.halved(full)), atol=1e-4)
-    assert torch.equal(s.faded_reals(full, 1.), full) and torch.allclose(s.faded_reals(full, 0.), s.doubled(s.halved(full)))
+    assert (torch.allclose(d(full, fade=0.), d(s.halved(full)), atol=1e-4)
+            and not torch.allclose(d(full), d(s.halved(full)), atol=1e-4))
+    assert torch.equal(s.faded_reals(full, 1.), full) and torch.allclose(s.faded_reals(full, 0.),
+                                                                         s.doubled(s.halved(full)))
 
 
 def test_mixing_regularisation_happens_as_often_as_it_should():
@@ -191,10 +210,12 @@ def test_mixing_regularisation_happens_as_often_as_it_should():
         ws = s.random_styles(g, 2, 0.5, 16, generator(k))
         mixed.append(not torch.equal(ws[:, 0], ws[:, -1]))
     assert 0.38 < np.mean(mixed) < 0.62
-    assert all(not torch.equal(x[:, 0], x[:, -1]) for x in (s.random_styles(g, 2, 1., 16, generator(k)) for k in range(10)))
+    assert all(not torch.equal(x[:, 0], x[:, -1]) for x in (s.random_styles(g, 2, 1., 16, generator(k))
+                                                            for k in range(10)))
     before = g.w_mean.clone()
     s.random_styles(g, 64, 0., 16, generator(0), decay=0.9)
-    assert torch.allclose(g.w_mean, 0.1*g.mapping(torch.randn(64, 16, generator=generator(0))).mean(0), atol=1e-6) and not torch.equal(before, g.w_mean)
+    assert (torch.allclose(g.w_mean, 0.1*g.mapping(torch.randn(64, 16, generator=generator(0))).mean(0), atol=1e-6)
+            and not torch.equal(before, g.w_mean))
 
 
 def test_batch_deviation_and_penalties_by_hand():
@@ -202,7 +223,8 @@ def test_batch_deviation_and_penalties_by_hand():
     x[::2] = 4.
     groups = s.batch_deviation(x, 4)[:, 1, 0, 0]
     assert torch.allclose(groups, torch.full((8,), 1e-4), atol=1e-6), "members of a group are n/4 apart: all alike here"
-    assert torch.allclose(s.batch_deviation(torch.tensor([0., 0, 2, 2])[:, None, None, None].expand(4, 1, 2, 2))[:, 1], torch.ones(4, 2, 2), atol=1e-5)
+    assert torch.allclose(s.batch_deviation(torch.tensor([0., 0, 2, 2])[:, None, None, None].expand(4, 1, 2, 2))[:, 1],
+                          torch.ones(4, 2, 2), atol=1e-5)
     with pytest.raises(PaperKitError, match="groups"): s.batch_deviation(torch.zeros(6, 1, 2, 2))
     reals = torch.randn(6, 2, 1, 1, generator=generator()).requires_grad_()
     linear = lambda x: (x[:, :, 0, 0]*torch.tensor([3., 4.])).sum(1)
@@ -210,7 +232,8 @@ def test_batch_deviation_and_penalties_by_hand():
     assert abs(s.wgan_penalty(linear, reals.detach(), reals.detach() + 1, generator()).item() - 16) < 1e-3
     zero = lambda x: x.sum((1, 2, 3))*0
     assert abs(s.discriminator_loss("logistic", zero, reals, reals.detach(), 10., None).item() - 2*math.log(2)) < 1e-6
-    assert abs(s.generator_loss("logistic", torch.tensor([2.])).item() - math.log1p(math.exp(-2))) < 1e-6 and s.generator_loss("wgan-gp", torch.tensor([2.])).item() == -2
+    assert (abs(s.generator_loss("logistic", torch.tensor([2.])).item() - math.log1p(math.exp(-2))) < 1e-6
+            and s.generator_loss("wgan-gp", torch.tensor([2.])).item() == -2)
     with pytest.raises(PaperKitError, match="no such loss"): s.discriminator_loss("hinge", zero, reals, reals, 1., None)
 
 
@@ -225,11 +248,15 @@ def test_the_moving_average_has_the_half_life_it_says():
 def test_training_is_deterministic_grows_and_goes_on():
     sizes = s.SIZES["smoke"]["gan"] | {"world": 64}
     a, b = (s.train_gan("F", sizes, 3) for _ in range(2))
-    assert all(torch.equal(a["g"][k], b["g"][k]) for k in a["g"]) and torch.equal(a["losses"], b["losses"]) and a["progress"].shape[-1] == 16
+    assert (all(torch.equal(a["g"][k], b["g"][k]) for k in a["g"]) and torch.equal(a["losses"], b["losses"])
+            and a["progress"].shape[-1] == 16)
     bigger = sizes | {"config": sizes["config"] | {"resolution": 32}, "start": 32}
     grown = s.train_gan("F", bigger, 3, start={k: a[k] for k in ("g", "average", "d")})
-    assert "layers.7.bias" in grown["g"] and grown["progress"].shape[-1] == 32 and not torch.equal(grown["g"]["constant"], a["g"]["constant"])
-    with pytest.raises(PaperKitError, match="another network"): s.train_gan("F", bigger | {"config": bigger["config"] | {"fmap_base": 128, "fmap_max": 32}}, 3, start={k: a[k] for k in ("g", "average", "d")})
+    assert ("layers.7.bias" in grown["g"] and grown["progress"].shape[-1] == 32
+            and not torch.equal(grown["g"]["constant"], a["g"]["constant"]))
+    with pytest.raises(PaperKitError, match="another network"):
+        s.train_gan("F", bigger | {"config": bigger["config"] | {"fmap_base": 128, "fmap_max": 32}}, 3,
+                    start={k: a[k] for k in ("g", "average", "d")})
     with pytest.raises(PaperKitError, match="no such configuration"): configuration("G")
 
 
@@ -247,7 +274,8 @@ def test_slerp_and_a_path_length_that_is_known():
     assert torch.allclose(s.slerp(a, b, torch.tensor([[1/3]])), torch.tensor([[math.cos(math.pi/6), 0.5]]), atol=1e-6)
     x = torch.randn(3, 8, generator=generator())
     p = [torch.randn(3, 4, 5, 5, generator=generator(k)) for k in (1, 2)]
-    assert torch.allclose(s.perceptual_distance([p[0]], [p[1]]), (p[0] - p[1]).square().sum(1).mean((1, 2))) and x.shape == (3, 8)
+    assert (torch.allclose(s.perceptual_distance([p[0]], [p[1]]), (p[0] - p[1]).square().sum(1).mean((1, 2)))
+            and x.shape == (3, 8))
     g = made(noisy=True)
     with seeded(0): net = s.reader(16, {"fmap_base": 64, "fmap_max": 16}).requires_grad_(False)
     fine, rough = (s.path_length(g, net, "W", 100, 1, epsilon=e) for e in (1e-5, 1e-4))
@@ -292,7 +320,8 @@ def test_noise_study_and_transfer_of_a_known_generator():
     g = made(noisy=True)
     with seeded(0): net = s.reader(16, {"fmap_base": 64, "fmap_max": 16}).requires_grad_(False)
     study = s.noise_study(g, net, 24, 3, 0)
-    assert study["leakage"].shape == (16,) and bool((study["leakage"] > 0).all()) and len(study["strength"]) == 6 and min(study["strength"]) > 0
+    assert (study["leakage"].shape == (16,) and bool((study["leakage"] > 0).all()) and len(study["strength"]) == 6
+            and min(study["strength"]) > 0)
     matrix = s.transfer_matrix(g, net, 24, 0)
     assert matrix.shape == (3, 16)
     wave = torch.cos(2*math.pi*3*torch.arange(16)/16).expand(1, 3, 16, 16)
@@ -309,7 +338,8 @@ def test_the_factor_cnn_learns_to_read_and_is_judged_on_other_portraits():
 
 def test_toys_have_their_hole_and_bending_is_curvature():
     x = s.toy_features(2, 4000, torch.tensor([0.25, 0.04]), generator())
-    assert not bool((x[0] > 0).all(-1).any()) and not bool((x[1] > 0.6).all(-1).any()) and bool((x[1] > 0).all(-1).any())
+    assert (not bool((x[0] > 0).all(-1).any()) and not bool((x[1] > 0.6).all(-1).any())
+            and bool((x[1] > 0).all(-1).any()))
     angle = torch.linspace(0, 2, 65, dtype=torch.float64)
     circle = 3*torch.stack([angle.cos(), angle.sin()], -1)[None, None]
     line = torch.linspace(0, 1, 9, dtype=torch.float64)[None, None, :, None].expand(1, 1, 9, 2)
@@ -329,7 +359,8 @@ def test_one_toy_of_a_batch_trains_as_it_would_alone():
 
 def converted(config):
     with seeded(4): g = Generator(config)
-    back = {"plain": lambda x: x, "dense": lambda x: x.T, "conv": lambda x: x.permute(2, 3, 1, 0), "fused": lambda x: x.flip(2, 3).permute(2, 3, 1, 0)}
+    back = {"plain": lambda x: x, "dense": lambda x: x.T, "conv": lambda x: x.permute(2, 3, 1, 0),
+            "fused": lambda x: x.flip(2, 3).permute(2, 3, 1, 0)}
     state = g.state_dict()
     return g, {theirs: back[kind](state[ours]).clone() for ours, (theirs, kind) in s.official_names(config).items()}
 
@@ -341,17 +372,22 @@ def test_released_weights_load_by_name():
     loaded = s.load_official(state, config)
     assert all(torch.equal(v, g.state_dict()[k]) for k, v in loaded.state_dict().items())
     names = s.official_names(Config())
-    assert names["layers.0.noise_scale"][0] == "G_synthesis/4x4/Const/Noise/weight" and names["to_rgb.8.weight"][0] == "G_synthesis/ToRGB_lod0/weight"
-    assert names["layers.8.conv.weight"] == ("G_synthesis/64x64/Conv0_up/weight", "conv") and names["layers.10.conv.weight"] == ("G_synthesis/128x128/Conv0_up/weight", "fused")
+    assert (names["layers.0.noise_scale"][0] == "G_synthesis/4x4/Const/Noise/weight"
+            and names["to_rgb.8.weight"][0] == "G_synthesis/ToRGB_lod0/weight")
+    assert (names["layers.8.conv.weight"] == ("G_synthesis/64x64/Conv0_up/weight", "conv")
+            and names["layers.10.conv.weight"] == ("G_synthesis/128x128/Conv0_up/weight", "fused"))
     with torch.device("meta"): assert set(names) == set(Generator(Config()).state_dict())
 
 
 def test_a_damaged_conversion_is_named():
     config = Config(resolution=16, latent=16, fmap_base=64, fmap_max=8)
     _, state = converted(config)
-    with pytest.raises(PaperKitError, match="not complete"): s.load_official({k: v for k, v in state.items() if k != "dlatent_avg"}, config)
-    with pytest.raises(PaperKitError, match="not finite"): s.load_official(state | {"dlatent_avg": torch.full((16,), math.nan)}, config)
-    with pytest.raises(PaperKitError, match="another shape"): s.load_official(state | {"dlatent_avg": torch.zeros(8)}, config)
+    with pytest.raises(PaperKitError, match="not complete"):
+        s.load_official({k: v for k, v in state.items() if k != "dlatent_avg"}, config)
+    with pytest.raises(PaperKitError, match="not finite"):
+        s.load_official(state | {"dlatent_avg": torch.full((16,), math.nan)}, config)
+    with pytest.raises(PaperKitError, match="another shape"):
+        s.load_official(state | {"dlatent_avg": torch.zeros(8)}, config)
 
 
 def test_dtype_follows():
@@ -364,23 +400,41 @@ def test_dtype_follows():
 
 three = lambda *v: list(v)
 GOOD = {
-    "C1": {"FID of E": three(4., 4.1, 4.2), "FID of B": three(5.2, 5.3, 5.1), "parameters of E": 26.2, "parameters of B": 23.1},
+    "C1": {"FID of E": three(4., 4.1, 4.2), "FID of B": three(5.2, 5.3, 5.1), "parameters of E": 26.2,
+           "parameters of B": 23.1},
     "C2": {"FID of D": three(4.8, 4.9, 4.85), "FID of C": three(4.8, 4.9, 4.9), "spread": 0.},
-    "C3": {f"{r}, {k}": three(*(base*(1 + slope*(k - 1)) + e for e in (0., 0.01, 0.02))) for r, base, slope in (("0%", 4.4, 1.), ("50%", 4.4, 0.5), ("90%", 4.4, 0.3), ("100%", 4.8, 0.2)) for k in (1, 2, 3, 4)},
-    "C4": {"W of E": three(200., 205, 198), "W of E, end": three(160., 162, 158), "Z of B": three(412., 415, 410), "Z of B, end": three(415., 412, 414)},
+    "C3": {f"{r}, {k}": three(*(base*(1 + slope*(k - 1)) + e for e in (0., 0.01, 0.02))) for r, base,
+           slope in (("0%", 4.4, 1.), ("50%", 4.4, 0.5), ("90%", 4.4, 0.3), ("100%", 4.8, 0.2)) for k in (1, 2, 3, 4)},
+    "C4": {"W of E": three(200., 205, 198), "W of E, end": three(160., 162, 158), "Z of B": three(412., 415, 410),
+           "Z of B, end": three(415., 412, 414)},
     "C5": {"W, depth 8": three(3.8, 3.7, 3.9), "Z, depth 8": three(20., 22, 21), "depth 0": three(9.9, 9.8, 9.7)},
-    "C6": {"Z with mapping": three(896., 900, 880), "W with mapping": three(324., 330, 320), "Z without": three(412., 410, 415)},
-    "C7": {"bending in Z": three(2., 2.1, 2.2, 2., 2.1), "bending in W": three(1., 1.1, 1., 1.2, 2.5), "gap at the largest hole": three(1., 1.1, 1.2, 1., 0.9), "gap at the smallest hole": three(0.1, 0.2, 0.1, 0.2, 0.1)},
-    "C8": {"coarse factors, coarse styles": three(0.7, 0.72, 0.69), "fine factors, coarse styles": three(0.2, 0.22, 0.21), "coarse factors, fine styles": three(0.1, 0.1, 0.12), "fine factors, fine styles": three(0.7, 0.71, 0.69)},
-    "C9": {"largest leakage": three(0.02, 0.021, 0.019), "centroid of fine noise": three(5., 5.1, 4.9), "centroid of coarse noise": three(2., 2.1, 1.9)},
+    "C6": {"Z with mapping": three(896., 900, 880), "W with mapping": three(324., 330, 320),
+           "Z without": three(412., 410, 415)},
+    "C7": {"bending in Z": three(2., 2.1, 2.2, 2., 2.1), "bending in W": three(1., 1.1, 1., 1.2, 2.5),
+           "gap at the largest hole": three(1., 1.1, 1.2, 1., 0.9),
+           "gap at the smallest hole": three(0.1, 0.2, 0.1, 0.2, 0.1)},
+    "C8": {"coarse factors, coarse styles": three(0.7, 0.72, 0.69),
+           "fine factors, coarse styles": three(0.2, 0.22, 0.21), "coarse factors, fine styles": three(0.1, 0.1, 0.12),
+           "fine factors, fine styles": three(0.7, 0.71, 0.69)},
+    "C9": {"largest leakage": three(0.02, 0.021, 0.019), "centroid of fine noise": three(5., 5.1, 4.9),
+           "centroid of coarse noise": three(2., 2.1, 1.9)},
     "C10": {"mean": 1e-9, "deviation": 1e-8, "invariance": 1e-8},
-    "C11": {"spread": 0., "smallest step of variance": three(0.1, 0.12, 0.11), "distance at 0.5": three(1., 1.1, 1.2), "distance at 1": three(1.5, 1.6, 1.7)}}
-BAD = {"C1": {"FID of E": three(5.3, 5.4, 5.2)}, "C2": {"spread": 0.1}, "C3": {"90%, 4": three(15., 15.1, 15.2)}, "C4": {"W of E, end": three(200., 205, 198)},
-       "C5": {"Z, depth 8": three(3., 3.1, 3.)}, "C6": {"Z with mapping": three(420., 430, 425)}, "C7": {"bending in W": three(3., 3.1, 2.9, 3.2, 3.5)},
-       "C8": {"fine factors, fine styles": three(0.2, 0.21, 0.19)}, "C9": {"largest leakage": three(0.06, 0.07, 0.065)}, "C10": {"deviation": 2e-4}, "C11": {"distance at 0.5": three(1.6, 1.7, 1.8)}}
-MORE = [("C1", {"parameters of E": 30.}), ("C2", {"FID of D": three(5.8, 5.9, 5.7)}), ("C3", {"100%, 2": three(4.7, 4.7, 4.7)}), ("C4", {"Z of B, end": three(300., 302, 301)}), ("C5", {"depth 0": three(3., 3.1, 3.)}),
-        ("C6", {"W with mapping": three(500., 510, 505)}), ("C7", {"gap at the largest hole": three(0., 0.01, 0.02, 0., 0.)}), ("C8", {"fine factors, coarse styles": three(0.7, 0.72, 0.71)}),
-        ("C9", {"centroid of fine noise": three(1., 1.1, 0.9)}), ("C11", {"smallest step of variance": three(-0.1, -0.12, -0.11)}), ("C11", {"spread": 0.1})]
+    "C11": {"spread": 0., "smallest step of variance": three(0.1, 0.12, 0.11), "distance at 0.5": three(1., 1.1, 1.2),
+            "distance at 1": three(1.5, 1.6, 1.7)}}
+BAD = {"C1": {"FID of E": three(5.3, 5.4, 5.2)}, "C2": {"spread": 0.1}, "C3": {"90%, 4": three(15., 15.1, 15.2)},
+       "C4": {"W of E, end": three(200., 205, 198)},
+       "C5": {"Z, depth 8": three(3., 3.1, 3.)}, "C6": {"Z with mapping": three(420., 430, 425)},
+       "C7": {"bending in W": three(3., 3.1, 2.9, 3.2, 3.5)},
+       "C8": {"fine factors, fine styles": three(0.2, 0.21, 0.19)}, "C9": {"largest leakage": three(0.06, 0.07, 0.065)},
+       "C10": {"deviation": 2e-4}, "C11": {"distance at 0.5": three(1.6, 1.7, 1.8)}}
+MORE = [("C1", {"parameters of E": 30.}), ("C2", {"FID of D": three(5.8, 5.9, 5.7)}),
+        ("C3", {"100%, 2": three(4.7, 4.7, 4.7)}), ("C4", {"Z of B, end": three(300., 302, 301)}),
+        ("C5", {"depth 0": three(3., 3.1, 3.)}),
+        ("C6", {"W with mapping": three(500., 510, 505)}),
+        ("C7", {"gap at the largest hole": three(0., 0.01, 0.02, 0., 0.)}),
+        ("C8", {"fine factors, coarse styles": three(0.7, 0.72, 0.71)}),
+        ("C9", {"centroid of fine noise": three(1., 1.1, 0.9)}),
+        ("C11", {"smallest step of variance": three(-0.1, -0.12, -0.11)}), ("C11", {"spread": 0.1})]
 
 
 @pytest.mark.parametrize("name", list(GOOD))

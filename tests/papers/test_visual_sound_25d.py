@@ -1,4 +1,5 @@
-"""2.5D Visual Sound: the code of sum and difference, network, mask, windows, baselines, occlusion, separation, loaders, predicates that can fail."""
+"""2.5D Visual Sound: the code of sum and difference, network, mask, windows, baselines, occlusion, separation, loaders,
+predicates that can fail."""
 import io
 import math
 
@@ -10,7 +11,7 @@ from paper_kit.kit import audio
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.nn import parameter_count
 from paper_kit.video import visual_sound_25d as paper
-from paper_kit.video.visual_sound_25d import AudioUNet, Mono2Binaural, SEGMENT, TRANSFORM, mix_and_difference, predicates, slide, two_ears, windows
+from paper_kit.video.visual_sound_25d import Mono2Binaural, SEGMENT, TRANSFORM, mix_and_difference, predicates, slide, two_ears, windows
 from paper_kit.video.worlds import STREET, Ambisonics360, AudioWorld, FairPlay, azimuth_at, clip, draw_scene, hear, make_pool, see
 from helpers import varied
 
@@ -51,7 +52,8 @@ def test_counts_of_the_full_size_network(full):
 def test_shapes_of_the_full_size_network(full):
     shapes = paper.live_shapes(full)
     assert shapes["trunk"] == [512, 7, 14] and shapes["reduced"] == [8, 7, 14] and shapes["vector"] == [784]
-    assert [shapes[f"down {i}"] for i in range(1, 6)] == [[64, 128, 32], [128, 64, 16], [256, 32, 8], [512, 16, 4], [512, 8, 2]] and shapes["mask"] == [2, 256, 64]
+    assert [shapes[f"down {i}"] for i in range(1, 6)] == [[64, 128, 32], [128, 64, 16], [256, 32, 8], [512, 16, 4],
+                                                          [512, 8, 2]] and shapes["mask"] == [2, 256, 64]
 
 
 def test_complex_channels_and_product_by_hand():
@@ -60,7 +62,8 @@ def test_complex_channels_and_product_by_hand():
     assert channels.flatten().tolist() == [1, 2, 3, -1] and torch.equal(paper.as_complex(channels), X)
     m, x = torch.complex(noise(5), noise(5, seed=1)), torch.complex(noise(5, seed=2), noise(5, seed=3))
     product = m*x
-    assert torch.allclose(product.real, x.real*m.real - x.imag*m.imag, atol=1e-6) and torch.allclose(product.imag, x.real*m.imag + x.imag*m.real, atol=1e-6)
+    assert (torch.allclose(product.real, x.real*m.real - x.imag*m.imag, atol=1e-6)
+            and torch.allclose(product.imag, x.real*m.imag + x.imag*m.real, atol=1e-6))
 
 
 def test_masks_are_bounded_and_reach_both_ends():
@@ -91,7 +94,8 @@ def test_audio_only_never_looks():
 
 def test_gradients_reach_every_parameter_and_agree_with_differences():
     network = paper.make_network("difference", SMALL).double()
-    mix, frame, truth = TRANSFORM(noise(2, SEGMENT).double()), noise(2, 3, 32, 64).double(), TRANSFORM(noise(2, SEGMENT, seed=1).double())[:, None, :-1]
+    mix, frame, truth = (TRANSFORM(noise(2, SEGMENT).double()), noise(2, 3, 32, 64).double(),
+                         TRANSFORM(noise(2, SEGMENT, seed=1).double())[:, None, :-1])
     network.eval()
     loss = lambda: torch.view_as_real(network(mix, frame) - truth).square().mean()
     loss().backward()
@@ -145,7 +149,8 @@ def test_targets_share_the_level_of_the_mix():
     sound = 3*noise(2, 6, SEGMENT)
     mono, target = paper.mono_and_targets(sound, "difference")
     assert torch.allclose(audio.rms(mono), torch.tensor(0.2), atol=1e-4)
-    assert torch.allclose(target[:, 0]/mono, (sound[:, 0] - sound[:, 1])/(sound[:, 0] + sound[:, 1]), rtol=1e-3, atol=1e-2)
+    assert torch.allclose(target[:, 0]/mono, (sound[:, 0] - sound[:, 1])/(sound[:, 0] + sound[:, 1]),
+                          rtol=1e-3, atol=1e-2)
     mono, target = paper.mono_and_targets(sound, "ambisonics")
     assert target.shape == (2, 3, SEGMENT) and torch.allclose(target[:, 0]*sound[:, 2], mono*sound[:, 3], atol=1e-3)
     assert paper.mono_and_targets(torch.zeros(1, 2, SEGMENT), "direct")[1].isfinite().all()
@@ -192,14 +197,16 @@ def test_each_window_gets_the_frame_of_its_own_time():
 def test_flipping_swaps_the_picture_only():
     pool = make_pool([clip(AudioWorld(seconds=1.0), 1, 0, (32, 64))], AudioWorld(seconds=1.0))
     at = torch.tensor([0.5])
-    assert torch.equal(paper.frames_of(pool, 0, (32, 64), flip=True)(at), paper.frames_of(pool, 0, (32, 64))(at).flip(-1))
+    assert torch.equal(paper.frames_of(pool, 0, (32, 64), flip=True)(at),
+                       paper.frames_of(pool, 0, (32, 64))(at).flip(-1))
 
 
 def test_perfect_predictions_score_zero_and_mono_scores_its_closed_form():
     pool = make_pool([clip(AudioWorld(seconds=1.0), 2, 0, (32, 64))], AudioWorld(seconds=1.0))
     truth = pool.waveform(0)[:2]
     perfect, mono = paper.measure(truth, truth), paper.measure(paper.mono_mono(pool, 0), truth)
-    assert perfect["stft"] == 0 and perfect["env"] == 0 and abs(perfect["difference"] - 1) < 1e-6 and mono["difference"] < 1e-9
+    assert (perfect["stft"] == 0 and perfect["env"] == 0 and abs(perfect["difference"] - 1) < 1e-6
+            and mono["difference"] < 1e-9)
     D = TRANSFORM(mix_and_difference(truth/truth.abs().max())[1])
     assert abs(mono["stft"]/(D.abs().square().mean().item()/4) - 1) < 1e-3
     assert abs(mono["ild"]) < 1e-3 and abs(mono["itd"]) < 1
@@ -215,7 +222,8 @@ def test_half_a_prediction_finds_half_of_both_parts():
 
 @pytest.mark.parametrize("delay, gain", [(4, 1.0), (-4, 1.0), (0, 0.4), (0, 2.0), (3, 0.7)])
 def test_the_steady_mask_is_the_closed_form(delay, gain):
-    "A right ear that is later and stronger: (1 - g e^{-iwt})/(1 + g e^{-iwt}); for a delay alone i tan(wt/2), for a level alone real."
+    """A right ear that is later and stronger: (1 - g e^{-iwt})/(1 + g e^{-iwt}); for a delay alone i tan(wt/2), for a
+    level alone real."""
     x = noise(32_000)
     sound = torch.stack([x, gain*torch.roll(x, delay)])
     m = paper.steady_mask(sound)[:, 0]
@@ -232,12 +240,14 @@ def test_reach_of_masks_on_a_level_and_on_a_delay():
     x = noise(32_000)
     level = paper.mask_reach(torch.stack([x, 0.4*x]))
     assert abs(level["ild"] - 20*math.log10(0.4)) < 0.1 and abs(level["itd"]) < 2
-    later, earlier = paper.mask_reach(torch.stack([x, torch.roll(x, 4)])), paper.mask_reach(torch.stack([torch.roll(x, 4), x]))
+    later, earlier = (paper.mask_reach(torch.stack([x, torch.roll(x, 4)])),
+                      paper.mask_reach(torch.stack([torch.roll(x, 4), x])))
     assert abs(later["itd"]) > 150 and later["itd"]*earlier["itd"] < 0 and abs(later["ild"]) < 0.2
 
 
 def test_what_it_is_worth_to_know_the_side():
-    "A level explains itself with the side alone, by its real part; delays of several lengths need their azimuth, and the imaginary part."
+    """A level explains itself with the side alone, by its real part; delays of several lengths need their azimuth, and
+    the imaginary part."""
     x = [noise(16_000, seed=k) for k in range(4)]
     levels = [torch.stack([x[0], 2*x[0]]), torch.stack([2*x[1], x[1]])]
     worth = paper.worth_of_knowing(levels, np.array([30.0, -30.0]), np.zeros(2))
@@ -245,7 +255,8 @@ def test_what_it_is_worth_to_know_the_side():
     delays = [torch.stack([torch.roll(y, d), y]) for y, d in zip(x, (2, 3, 8, 13))]
     azimuths = np.array([10.0, 20.0, 40.0, 55.0])
     side, each = (paper.worth_of_knowing(delays, azimuths, k) for k in (np.zeros(4), azimuths))
-    assert each["imaginary part"] > side["imaginary part"] + 5 and each["both"] >= side["both"] and abs(each["real part"]) < 10
+    assert (each["imaginary part"] > side["imaginary part"] + 5 and each["both"] >= side["both"]
+            and abs(each["real part"]) < 10)
 
 
 def test_training_goes_downhill_and_resumes(tmp_path):
@@ -309,8 +320,10 @@ def test_the_four_inputs_are_what_their_names_say():
     sound = {v: paper.separation_sound(v, pool, 0, network, SMALL, 3200) for v in paper.VARIANTS}
     truth = pool.waveform(0)[:2]
     assert sound["Mono"].shape == (1, 16_000) and torch.equal(sound["GT Binaural"], truth)
-    assert torch.equal(sound["Mono-Mono"][0], sound["Mono"][0]) and torch.equal(sound["Mono-Mono"][0], sound["Mono-Mono"][1])
-    assert (sound["Predicted Binaural"].sum(0) - truth.sum(0)).abs().max() < 1e-5 and not torch.allclose(sound["Predicted Binaural"], truth, atol=1e-3)
+    assert torch.equal(sound["Mono-Mono"][0], sound["Mono"][0]) and torch.equal(sound["Mono-Mono"][0],
+                                                                                sound["Mono-Mono"][1])
+    assert ((sound["Predicted Binaural"].sum(0) - truth.sum(0)).abs().max() < 1e-5
+            and not torch.allclose(sound["Predicted Binaural"], truth, atol=1e-3))
 
 
 def test_splits_are_disjoint_and_differ_by_seed():
@@ -336,7 +349,8 @@ def test_stems_add_up_and_boxes_hold_the_players():
     world = AudioWorld(seconds=1.0, noise=-200.0)
     scene = draw_scene(world, np.random.default_rng(5), azimuths=[-30.0, 30.0])
     heard = hear(world, scene, 1, stems=True)
-    assert np.allclose(heard["stems"].sum(0), heard["binaural"], atol=1e-5) and abs(np.sqrt((heard["binaural"]**2).mean()) - 0.1) < 1e-4
+    assert (np.allclose(heard["stems"].sum(0), heard["binaural"], atol=1e-5)
+            and abs(np.sqrt((heard["binaural"]**2).mean()) - 0.1) < 1e-4)
     frames, boxes = see(world, scene, 1, 68, 136)
     focal = 68/math.tan(math.radians(60))
     for box, player in zip(boxes[0], scene):
@@ -359,7 +373,8 @@ def test_a_passing_car_passes():
     assert np.allclose(azimuth, [-45, 0, 45]) and np.allclose(distance, [5*math.sqrt(2), 5, 5*math.sqrt(2)])
     scene = [{"name": "car", "sounding": True, "alone": False, "look": 1, "tune": 1, **player}]
     foa = hear(STREET, scene, 0)["foa"]
-    assert (foa[0, :4000]*foa[2, :4000]).mean() > 0 > (foa[0, -4000:]*foa[2, -4000:]).mean(), "first on the left, then on the right"
+    assert (foa[0, :4000]*foa[2, :4000]).mean() > 0 > (foa[0, -4000:]*foa[
+        2, -4000:]).mean(), "first on the left, then on the right"
 
 
 def test_there_is_no_such_world():
@@ -385,7 +400,8 @@ def fairplay(tmp_path):
     h5py = pytest.importorskip("h5py")
     (tmp_path/"splits/split1").mkdir(parents=True)
     names = ["000001", "000002", "000003", "000004"]
-    with h5py.File(tmp_path/"splits/split1/train.h5", "w") as file: file["audio"] = np.array([f"/their/machine/binaural_audios/{n}.wav".encode() for n in names])
+    with h5py.File(tmp_path/"splits/split1/train.h5", "w") as file:
+        file["audio"] = np.array([f"/their/machine/binaural_audios/{n}.wav".encode() for n in names])
     write(tmp_path/"binaural_audios/000001.wav", noise(2, 48_000).numpy()*0.1, 48_000)
     (tmp_path/"binaural_audios/000002.wav").write_bytes(b"RIFF not a sound")
     bad = noise(2, 4000).numpy(); bad[0, 7] = np.nan
@@ -398,7 +414,8 @@ def test_fairplay_in_its_published_layout(fairplay):
     data = FairPlay(fairplay)
     one = data[0]
     assert len(data) == 4 and one["name"] == "000001" and one["binaural"].shape == (2, 16_000)
-    assert int(one["frame_at"](0.45)[0, 0, 0]) == 100, "the frame that the released loader takes: round((t + 0.05) * 10)"
+    assert int(one["frame_at"](0.45)[0, 0,
+                                     0]) == 100, "the frame that the released loader takes: round((t + 0.05) * 10)"
     for i, what in ((1, "cannot be read"), (2, "is missing"), (3, "not finite")):
         with pytest.raises(PaperKitError, match=what): data[i]
     with pytest.raises(PaperKitError, match="frame is missing"): one["frame_at"](9.0)
@@ -416,7 +433,8 @@ def test_ambisonics_sets_in_their_layout(tmp_path):
     for k in range(25): picture(tmp_path/f"data/frames/aaa/video/{k:06d}.jpg")
     data = Ambisonics360(tmp_path, seconds=2)
     one = data[0]
-    assert len(data) == 1 and one["foa"].shape == (4, 32_000) and np.allclose(one["foa"][1, :16_000], fx, atol=1e-6) and np.allclose(one["foa"][2, :16_000], fy, atol=1e-6)
+    assert (len(data) == 1 and one["foa"].shape == (4, 32_000) and np.allclose(one["foa"][1, :16_000], fx, atol=1e-6)
+            and np.allclose(one["foa"][2, :16_000], fy, atol=1e-6))
     assert audio.interaural(one["binaural"])["ild"] > 4, "the source was on the right"
     assert one["frame_at"](1.0).shape == (3, 24, 48)
     write(tmp_path/"data/frames/aaa/ambix/000001.wav", np.stack([w, fy]))
@@ -433,19 +451,25 @@ def test_ambisonics_sets_in_their_layout(tmp_path):
 def three(x): return [x, 1.01*x, 0.99*x]
 
 GOOD = {
-    "C1": {f"{n} {s}": three(v) for s in paper.SETS for n, v in (("ours", 0.8), ("Audio-Only", 1.0), ("Mono-Mono", 1.2))},
+    "C1": {f"{n} {s}": three(v) for s in paper.SETS for n,
+           v in (("ours", 0.8), ("Audio-Only", 1.0), ("Mono-Mono", 1.2))},
     "C2": {"ours": three(0.8), "Audio-Only": three(1.0), "flipped": three(1.3), "side turned over": [1.0]*95 + [0.0]*5},
-    "C3": {"azimuth": [0, 11, 22, 33], "gain": [[0, 0.1, 0.2, 0.3]]*2 + [[0.01, 0.1, 0.2, 0.31]], "gain at 0": [0.01, -0.01, 0.0]},
-    "C4": {"ours STFT": three(0.8), "direct STFT": three(1.1), "ours difference": three(0.4), "direct difference": three(0.1)},
+    "C3": {"azimuth": [0, 11, 22, 33], "gain": [[0, 0.1, 0.2, 0.3]]*2 + [[0.01, 0.1, 0.2, 0.31]],
+           "gain at 0": [0.01, -0.01, 0.0]},
+    "C4": {"ours STFT": three(0.8), "direct STFT": three(1.1), "ours difference": three(0.4),
+           "direct difference": three(0.1)},
     "C5": {f"{n} {s}": three(v) for s in list(paper.SETS)[1:] for n, v in (("ours", 0.8), ("ambisonics", 1.0))},
     "C6": {"pointing": three(0.5), "chance": three(0.1), "pointing at silent": three(0.05)},
-    "C7": {f"{m} {v}": list(np.linspace(0, 5, 45) + shift) for m in ("SDR", "SIR") for v, shift in (("mono", 0.0), ("mono-mono", 0.0), ("predicted", 0.5), ("truth", 0.7))},
+    "C7": {f"{m} {v}": list(np.linspace(0, 5, 45) + shift) for m in ("SDR", "SIR") for v,
+           shift in (("mono", 0.0), ("mono-mono", 0.0), ("predicted", 0.5), ("truth", 0.7))},
     "C8": {"truth": three(95), "ours": three(80), "Audio-Only": three(45), "Mono-Mono": [33.0, 34.0, 33.5]},
     "C9": {"same class": three(1.0), "two classes": three(0.8)},
     "C10": {"rebuilding error": [1e-8], "distance from the closed form": [1e-7]}}
 BAD = {
-    "C1": ("ours YT-CLEAN", three(0.97)), "C2": ("side turned over", [1.0]*50 + [0.0]*50), "C3": ("gain", [[0.3, 0.2, 0.1, 0.0]]*3), "C4": ("direct difference", three(0.6)),
-    "C5": ("ambisonics YT-MUSIC", three(0.7)), "C6": ("pointing", three(0.15)), "C7": ("SIR mono-mono", list(np.linspace(0, 5, 45) + 2)), "C8": ("Mono-Mono", three(60.0)),
+    "C1": ("ours YT-CLEAN", three(0.97)), "C2": ("side turned over", [1.0]*50 + [0.0]*50),
+       "C3": ("gain", [[0.3, 0.2, 0.1, 0.0]]*3), "C4": ("direct difference", three(0.6)),
+    "C5": ("ambisonics YT-MUSIC", three(0.7)), "C6": ("pointing", three(0.15)),
+       "C7": ("SIR mono-mono", list(np.linspace(0, 5, 45) + 2)), "C8": ("Mono-Mono", three(60.0)),
     "C9": ("same class", three(0.5)), "C10": ("rebuilding error", [1e-3])}
 
 
@@ -469,9 +493,70 @@ def test_other_microphone_colours_but_does_not_shift():
 
 def test_mp3_of_sum_and_difference_keeps_the_side():
     soundfile = pytest.importorskip("soundfile")
-    made = paper.staged_clip([{"name": "trumpet", "azimuth": 40.0, "distance": 2.0, "look": 1, "tune": 2}], 1.5, (32, 64), 3)
+    made = paper.staged_clip([{"name": "trumpet", "azimuth": 40.0, "distance": 2.0, "look": 1, "tune": 2}], 1.5,
+                             (32, 64), 3)
     mix, difference = mix_and_difference(torch.from_numpy(made["binaural"]))
-    back = [torch.from_numpy(soundfile.read(io.BytesIO(audio.mp3(0.5*x.numpy(), compression=0.945)))[0].astype(np.float32)) for x in (mix, difference)]
+    back = [torch.from_numpy(soundfile.read(io.BytesIO(audio.mp3(0.5*x.numpy(), compression=0.945)))[0].astype(
+        np.float32)) for x in (mix, difference)]
     n = min(map(len, back))
-    true, sent = audio.interaural(torch.from_numpy(made["binaural"])), audio.interaural(two_ears(back[0][:n], back[1][:n]))
+    true, sent = (audio.interaural(torch.from_numpy(made["binaural"])),
+                  audio.interaural(two_ears(back[0][:n], back[1][:n])))
     assert abs(true["ild"] - sent["ild"]) < 1.5 and abs(true["itd"] - sent["itd"]) < 80
+
+
+# checkpoints of the authors' code
+
+def official(width=4, reduced=784):
+    "Two files with the names and shapes that the authors' code writes: ResNet-18's children, and the U-Net with the 1x1."
+    from paper_kit.kit.nn import ResNet
+    g, numbers = torch.Generator().manual_seed(0), {"conv1": 0, "bn1": 1, **{f"layer{k}": k + 3 for k in range(1, 5)}}
+    eye, ear = {}, {}
+    for name, t in ResNet(18, classes=None).state_dict().items():
+        first, rest = name.split(".", 1)
+        eye[f"feature_extraction.{numbers[first]}.{rest}"] = t
+
+    def layer(name, shape, outputs, normed=True):
+        ear[f"{name}.0.weight"] = torch.randn(*shape, generator=g)*math.prod(shape[1:])**-0.5
+        ear[f"{name}.0.bias"] = 0.1*torch.randn(outputs, generator=g)
+        if not normed: return
+        for part, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            ear[f"{name}.1.{part}"] = value + 0.2*torch.rand(outputs, generator=g)
+    c = [2, width, 2*width, 4*width, 8*width, 8*width]
+    for k in range(5): layer(f"audionet_convlayer{k + 1}", (c[k + 1], c[k], 4, 4), c[k + 1])
+    up = [(8*width + reduced, 8*width), (16*width, 4*width), (8*width, 2*width), (4*width, width), (2*width, 2)]
+    for k, (a, b) in enumerate(up, 1): layer(f"audionet_upconvlayer{k}", (a, b, 4, 4), b, k < 5)
+    layer("conv1x1", (8, 512, 1, 1), 8)
+    return eye, ear
+
+
+def masks_by_the_authors_formulas(ear, spectrum, features):
+    F = torch.nn.functional
+
+    def block(name, x, up=False):
+        convolve = F.conv_transpose2d if up else F.conv2d
+        x = convolve(x, ear[f"{name}.0.weight"], ear[f"{name}.0.bias"], *((2, 1) if "audionet" in name else (1, 0)))
+        if f"{name}.1.weight" not in ear: return x
+        x = F.batch_norm(x, *(ear[f"{name}.1.{k}"] for k in ("running_mean", "running_var", "weight", "bias")))
+        return F.leaky_relu(x, 0.2) if "audionet_conv" in name else F.relu(x)
+    levels = [spectrum]
+    for k in range(1, 6): levels.append(block(f"audionet_convlayer{k}", levels[-1]))
+    seen = block("conv1x1", features).flatten(1)[:, :, None, None].expand(-1, -1, *levels[-1].shape[-2:])
+    x = torch.cat([seen, levels[-1]], 1)
+    for k in range(1, 5): x = torch.cat([block(f"audionet_upconvlayer{k}", x, True), levels[-1 - k]], 1)
+    return 2*torch.sigmoid(block("audionet_upconvlayer5", x, True)) - 1
+
+
+def test_weights_in_the_authors_layout_give_their_masks(tmp_path):
+    eye, ear = official()
+    torch.save(eye, tmp_path/"visual_best.pth")
+    torch.save(ear, tmp_path/"audio_best.pth")
+    network = paper.load_official(tmp_path/"visual_best.pth", tmp_path/"audio_best.pth")
+    g = torch.Generator().manual_seed(1)
+    mix = torch.complex(torch.randn(1, 257, 64, generator=g), torch.randn(1, 257, 64, generator=g))
+    frame = torch.randn(1, 3, 224, 448, generator=g)
+    with torch.no_grad():
+        wanted = masks_by_the_authors_formulas(ear, torch.stack([mix.real, mix.imag], 1), network.visual.trunk(frame))
+        found = torch.view_as_real(network.masks(mix, frame)[:, 0]).permute(0, 3, 1, 2)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+    with pytest.raises(PaperKitError, match="visual file first"):
+        paper.load_official(tmp_path/"audio_best.pth", tmp_path/"visual_best.pth")

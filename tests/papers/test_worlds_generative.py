@@ -1,4 +1,5 @@
-"""The factor portraits: determinism, locality of each factor, the hole; and the loaders of FFHQ and CelebA-HQ on miniatures of their layouts."""
+"""The factor portraits: determinism, locality of each factor, the hole; and the loaders of FFHQ and CelebA-HQ on
+miniatures of their layouts."""
 import json
 
 import numpy as np
@@ -18,7 +19,8 @@ def drawn(n=64, seed=0, **k):
 
 def test_the_same_seed_gives_the_same_portraits_and_splits_share_nothing():
     a, b = (portraits(*drawn()) for _ in range(2))
-    assert torch.equal(a, b) and a.shape == (64, 3, 32, 32) and float(a.min()) >= -1 and float(a.max()) <= 1 and float(a.std()) > 0.2
+    assert (torch.equal(a, b) and a.shape == (64, 3, 32, 32) and float(a.min()) >= -1 and float(a.max()) <= 1
+            and float(a.std()) > 0.2)
     sets = [portrait_set(split, 40)[1] for split in worlds.SPLITS]
     everything = torch.cat(sets)
     assert len(torch.unique(everything, dim=0)) == 120
@@ -30,7 +32,8 @@ def test_smaller_portraits_are_block_means_and_larger_ones_show_the_same_head():
     small, same = portrait_set("train", 12, 8)
     assert torch.equal(factors, same) and torch.allclose(small, big.view(12, 3, 8, 4, 8, 4).mean((3, 5)), atol=1e-6)
     large, same = portrait_set("train", 12, 64)
-    assert torch.equal(factors, same) and float((large.view(12, 3, 32, 2, 32, 2).mean((3, 5)) - big).abs().mean()) < 0.06
+    assert (torch.equal(factors, same) and float((large.view(12, 3, 32, 2, 32, 2).mean((3, 5)) - big).abs().mean())
+            < 0.06)
 
 
 @pytest.mark.parametrize("hole", [0.05, 0.15, 0.25])
@@ -53,7 +56,8 @@ def test_no_portrait_has_long_hair_and_a_beard():
     assert both.sum() == 0 and all(0.05 < p < 0.95 for p in labels.mean(0).tolist())
 
 
-REGIONS = {"mouth_open": (16, 32, 6, 26), "smile": (16, 32, 6, 26), "eye_open": (10, 20, 5, 27), "brow_tilt": (7, 18, 5, 27), "glasses": (9, 22, 3, 29),
+REGIONS = {"mouth_open": (16, 32, 6, 26), "smile": (16, 32, 6, 26), "eye_open": (10, 20, 5, 27),
+           "brow_tilt": (7, 18, 5, 27), "glasses": (9, 22, 3, 29),
            "hat": (0, 18, 0, 32), "beard": (15, 30, 5, 27)}
 
 
@@ -72,7 +76,8 @@ def test_a_factor_changes_only_what_it_should(name):
         outside[top:bottom, left:right] = 0
         assert float(outside.max()) == 0.
     if name == "background": assert float(change[14:22, 14:18].max()) == 0. and float(change[0].min()) > 0.05
-    if name in ("skin", "light_side", "light_warmth"): assert float(change[:3].max()) == 0., "above the head there is only background"
+    if name in ("skin", "light_side", "light_warmth"):
+        assert float(change[:3].max()) == 0., "above the head there is only background"
 
 
 def test_chance_changes_no_factor_and_stays_in_its_place():
@@ -80,7 +85,8 @@ def test_chance_changes_no_factor_and_stays_in_its_place():
     other = d.clone()
     other[:, 2] = torch.randn(16, 32, 32, generator=torch.Generator().manual_seed(9))
     change = (portraits(f, other) - portraits(f, d)).abs().amax((0, 1))
-    assert float(change[0].min()) > 0.01 and float(change[17:21, 15:17].max()) == 0., "the background's grain does not reach the face"
+    assert float(change[0].min()) > 0.01 and float(change[17:21,
+                                                          15:17].max()) == 0., "the background's grain does not reach the face"
     other = d.clone()
     other[:, 0] = -other[:, 0]
     change = (portraits(f, other) - portraits(f, d)).abs().mean((0, 1))
@@ -101,12 +107,15 @@ def test_dtype_follows_and_bad_input_is_named():
 
 
 def ffhq(root, count=3, size=64):
-    "A miniature after the README of NVlabs/ffhq-dataset: images1024x1024 in folders of a thousand, ffhq-dataset-v2.json."
+    """A miniature after the README of NVlabs/ffhq-dataset: images1024x1024 in folders of a thousand,
+    ffhq-dataset-v2.json."""
     rng = np.random.default_rng(0)
     folder = root/"images1024x1024"/"00000"
     folder.mkdir(parents=True)
-    for k in range(count): Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder/f"{k:05d}.png")
-    (root/"ffhq-dataset-v2.json").write_text(json.dumps({str(k): {"category": "validation" if k == 2 else "training"} for k in range(count)}))
+    for k in range(count):
+        Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder/f"{k:05d}.png")
+    (root/"ffhq-dataset-v2.json").write_text(json.dumps({str(k): {"category": "validation" if k == 2 else "training"}
+                                                         for k in range(count)}))
     return root
 
 
@@ -129,15 +138,18 @@ def celeba(root):
     "A miniature after the CelebAMask-HQ release (pictures, index map) and CelebA's list_attr_celeba.txt."
     (root/"CelebA-HQ-img").mkdir()
     for k in range(2): Image.fromarray(np.full((64, 64, 3), 50*k, np.uint8)).save(root/"CelebA-HQ-img"/f"{k}.jpg")
-    (root/"CelebA-HQ-to-CelebA-mapping.txt").write_text("idx  orig_idx  orig_file\n0  119613  119614.jpg\n1  99094  099095.jpg\n")
-    (root/"list_attr_celeba.txt").write_text("3\nEyeglasses Male Smiling\n000001.jpg 1 1 1\n099095.jpg  1 -1 -1\n119614.jpg -1  1 -1\n")
+    (root/"CelebA-HQ-to-CelebA-mapping.txt").write_text("idx  orig_idx  orig_file\n0  119613  119614.jpg\n1  99094  "
+                                                        "099095.jpg\n")
+    (root/"list_attr_celeba.txt").write_text("3\nEyeglasses Male Smiling\n000001.jpg 1 1 1\n099095.jpg  1 -1 "
+                                             "-1\n119614.jpg -1  1 -1\n")
     return root
 
 
 def test_celeba_hq_is_read_and_its_faults_are_named(tmp_path):
     root = celeba(tmp_path)
     pictures, labels, names = worlds.load_celeba_hq(root, 32)
-    assert pictures.shape == (2, 3, 32, 32) and labels.tolist() == [[0, 1, 0], [1, 0, 0]] and names == ["Eyeglasses", "Male", "Smiling"]
+    assert (pictures.shape == (2, 3, 32, 32) and labels.tolist() == [[0, 1, 0], [1, 0, 0]]
+            and names == ["Eyeglasses", "Male", "Smiling"])
     (root/"list_attr_celeba.txt").write_text("3\nEyeglasses Male Smiling\n119614.jpg -1 nan -1\n")
     with pytest.raises(PaperKitError, match="list_attr_celeba.txt:3"): worlds.load_celeba_hq(root, 32)
     (root/"list_attr_celeba.txt").write_text("3\nEyeglasses Male Smiling\n119614.jpg -1 1 -1\n")

@@ -1,4 +1,5 @@
-"""The world of scans: known motions, real partial overlap, a camera that sees one side, rooms whose fragments overlap, the Redwood layout on a miniature."""
+"""The world of scans: known motions, real partial overlap, a camera that sees one side, rooms whose fragments overlap,
+the Redwood layout on a miniature."""
 import importlib.util
 
 import numpy as np
@@ -22,10 +23,13 @@ def animal(): return w.scanned_object("creature")
 def test_the_creature_is_a_closed_body_in_a_unit_box(animal):
     assert is_watertight(animal) and is_oriented(animal) and volume(animal) > 0
     side = animal.vertices.amax(0) - animal.vertices.amin(0)
-    assert torch.allclose(side.max(), torch.ones((), dtype=torch.float64)) and torch.allclose(animal.vertices.amax(0) + animal.vertices.amin(0), torch.zeros(3, dtype=torch.float64), atol=1e-9)
+    assert (torch.allclose(side.max(), torch.ones((), dtype=torch.float64))
+            and torch.allclose(animal.vertices.amax(0) + animal.vertices.amin(0), torch.zeros(3, dtype=torch.float64),
+                               atol=1e-9))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pymeshlab") is None or importlib.util.find_spec("trimesh") is None, reason="the bunny comes with pymeshlab")
+@pytest.mark.skipif(importlib.util.find_spec("pymeshlab") is None or importlib.util.find_spec("trimesh") is None,
+                    reason="the bunny comes with pymeshlab")
 def test_the_bunny_stands_upright_and_has_the_vertices_of_the_published_file():
     bunny = w.scanned_object("bunny")
     assert 14_000 <= len(bunny.vertices) <= 28_088 and volume(bunny) > 0
@@ -73,12 +77,15 @@ def test_a_share_outside_the_range(animal, share):
 
 def test_a_camera_sees_the_near_side_of_the_surface(animal):
     eye = torch.tensor([0.0, -2.0, 0.3], dtype=torch.float64)
-    scan = w.depth_scan(animal, look_at(eye, torch.zeros(3, dtype=torch.float64)), generator(), size=64, fov=35.0, holes=0.0)
+    scan = w.depth_scan(animal, look_at(eye, torch.zeros(3, dtype=torch.float64)), generator(), size=64,
+                        fov=35.0, holes=0.0)
     assert len(scan.points) > 300 and signed_distance(animal, scan.points).abs().max() < 2e-3
     assert ((eye - scan.points)*scan.normals).sum(-1).min() > 0
-    noisy = w.depth_scan(animal, look_at(eye, torch.zeros(3, dtype=torch.float64)), generator(), size=64, fov=35.0, holes=0.0, noise=0.01)
+    noisy = w.depth_scan(animal, look_at(eye, torch.zeros(3, dtype=torch.float64)), generator(), size=64, fov=35.0,
+                         holes=0.0, noise=0.01)
     assert 0.01 < signed_distance(animal, noisy.points).abs().mean() < 0.08
-    assert len(w.depth_scan(animal, look_at(eye, torch.zeros(3, dtype=torch.float64)), generator(), size=64, fov=35.0, holes=0.5).points) < 0.6*len(scan.points)
+    assert len(w.depth_scan(animal, look_at(eye, torch.zeros(3, dtype=torch.float64)), generator(), size=64, fov=35.0,
+                            holes=0.5).points) < 0.6*len(scan.points)
 
 
 def test_rooms_overlap_as_asked_and_the_motion_is_true():
@@ -91,11 +98,13 @@ def test_rooms_overlap_as_asked_and_the_motion_is_true():
     with pytest.raises(PaperKitError, match="no pair of cameras"): w.room_pair(0, 600, within=(0.999, 1.0))
 
 
-# Redwood. The layout is that of the fragments at redwood-data.org/indoor: SCENE/cloud_bin_K.ply and SCENE/gt.log with blocks "i j n" and a 4 x 4 matrix.
+# Redwood. The layout is that of the fragments at redwood-data.org/indoor: SCENE/cloud_bin_K.ply and SCENE/gt.log with
+# blocks "i j n" and a 4 x 4 matrix.
 
 def write_cloud(file, points):
     rows = "\n".join(" ".join(f"{x}" for x in p) for p in points)
-    file.write_text(f"ply\nformat ascii 1.0\nelement vertex {len(points)}\nproperty float x\nproperty float y\nproperty float z\nend_header\n{rows}\n")
+    file.write_text(f"ply\nformat ascii 1.0\nelement vertex {len(points)}\nproperty float x\nproperty float "
+                    f"y\nproperty float z\nend_header\n{rows}\n")
 
 
 @pytest.fixture
@@ -107,7 +116,8 @@ def miniature(tmp_path):
     R, t = w.random_motion(generator(3))
     write_cloud(scene/"cloud_bin_1.ply", one.tolist())
     write_cloud(scene/"cloud_bin_0.ply", (one @ R.mT + t).tolist())
-    (scene/"cloud_bin_2.ply").write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vertex 900\nproperty float x\nend_header\n\x00\x01")
+    (scene/"cloud_bin_2.ply").write_bytes(b"ply\nformat binary_little_endian 1.0\nelement vertex 900\nproperty float "
+                                          b"x\nend_header\n\x00\x01")
     write_cloud(scene/"cloud_bin_4.ply", [[0, 0, 0], [float("nan"), 0, 0], [1, 1, 1]])
     T = torch.eye(4, dtype=torch.float64)
     T[:3, :3], T[:3, 3] = R, t
@@ -138,8 +148,11 @@ def test_a_pair_that_the_log_does_not_have(miniature):
     with pytest.raises(PaperKitError, match="missing"): w.RedwoodFragments(miniature, "office1")
 
 
-@pytest.mark.parametrize("text, words", [("0 1 5\n1 0 0 0\n0 1 0 0\n", "shape"), ("0 1 5\n1 0 0 0\n0 1 0 0\n0 0 x 0\n0 0 0 1\n", "ValueError"), ("0 1 5\n1 0 0 nan\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "NaN"),
-                                         ("0 1 5\n2 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "rigid"), ("0 1 5\n1 0 0 0\n0 1 0 0\n0 0 -1 0\n0 0 0 1\n", "rigid")])
+@pytest.mark.parametrize("text, words", [("0 1 5\n1 0 0 0\n0 1 0 0\n", "shape"), ("0 1 5\n1 0 0 0\n0 1 0 0\n0 0 x 0\n0 "
+                                                                                  "0 0 1\n", "ValueError"),
+                                         ("0 1 5\n1 0 0 nan\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "NaN"),
+                                         ("0 1 5\n2 0 0 0\n0 1 0 0\n0 0 1 0\n0 0 0 1\n", "rigid"),
+                                         ("0 1 5\n1 0 0 0\n0 1 0 0\n0 0 -1 0\n0 0 0 1\n", "rigid")])
 def test_a_bad_log_names_its_line(tmp_path, text, words):
     (tmp_path/"gt.log").write_text(text)
     with pytest.raises(PaperKitError, match=words) as error: w.read_log(tmp_path/"gt.log")
@@ -151,9 +164,11 @@ def test_meshes_of_packages_stand_upright_in_a_box(name):
     mesh = w.package_mesh(name)
     if mesh is None: pytest.skip("the package is not installed")
     low, high = mesh.vertices.amin(0), mesh.vertices.amax(0)
-    assert (high - low).max().item() == pytest.approx(1) and (high + low).abs().max() < 1e-9 and mesh.vertices.dtype == torch.float64
+    assert ((high - low).max().item() == pytest.approx(1) and (high + low).abs().max() < 1e-9
+            and mesh.vertices.dtype == torch.float64)
     side = (high - low).tolist()
-    assert side[2] == max(side) if name == "face" else side[2] < max(side)      # a face is taller than wide; a temple and an airplane are not
+    # a face is taller than wide; a temple and an airplane are not
+    assert side[2] == max(side) if name == "face" else side[2] < max(side)
 
 
 def test_no_such_mesh_in_a_package():

@@ -1,4 +1,5 @@
-"""The free body and its people: skinning by hand, the packed files, coarser meshes and the way back, clips, pictures, the SMPL layout on a miniature."""
+"""The free body and its people: skinning by hand, the packed files, coarser meshes and the way back, clips, pictures,
+the SMPL layout on a miniature."""
 import math
 
 import numpy as np
@@ -23,7 +24,8 @@ def stick(pose_directions=None):
     mean = torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 2, 0], [0, 1, 0]])
     regressor = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]])
     skinning = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0.5, 0.5]])
-    return w.Body(mean, torch.tensor([[[0.0, 0, 0], [0, 1, 0], [0, 2, 0], [0, 1, 0]]]), regressor, skinning, torch.tensor([[0, 1, 2]]), (-1, 0), pose_directions)
+    return w.Body(mean, torch.tensor([[[0.0, 0, 0], [0, 1, 0], [0, 2, 0], [0, 1, 0]]]), regressor, skinning,
+                  torch.tensor([[0, 1, 2]]), (-1, 0), pose_directions)
 
 
 def test_skinning_by_hand():
@@ -37,7 +39,8 @@ def test_skinning_by_hand():
 
 
 def test_corrections_by_pose_are_added_before_skinning():
-    directions = torch.zeros(9, 4, 3); directions[0, 2, 2] = 1.0          # R[0, 0] - 1 of the second joint moves vertex 2 along z
+    # R[0, 0] - 1 of the second joint moves vertex 2 along z
+    directions = torch.zeros(9, 4, 3); directions[0, 2, 2] = 1.0
     R = torch.stack([torch.eye(3), axis_angle_to_matrix(torch.tensor([0.0, 0, math.pi/2]))])[None]
     torch.testing.assert_close(stick(directions)(R).vertices[0, 2], torch.tensor([-1.0, 1, -1]), atol=1e-6, rtol=0)
 
@@ -52,7 +55,8 @@ def test_the_free_body_is_a_person(body):
     torch.testing.assert_close(body.skinning.sum(1), torch.ones(6890), atol=1e-5, rtol=0)
     J = body.joints_of(body.mean)
     at = lambda name: J[w.JOINTS.index(name)]
-    assert at("head")[1] > at("neck")[1] > at("pelvis")[1] > at("left knee")[1] > at("left ankle")[1] and at("left foot")[2] > at("left ankle")[2] and at("left hip")[0] > 0 > at("right hip")[0]
+    assert (at("head")[1] > at("neck")[1] > at("pelvis")[1] > at("left knee")[1] > at("left ankle")[1]
+            and at("left foot")[2] > at("left ankle")[2] and at("left hip")[0] > 0 > at("right hip")[0])
     torch.testing.assert_close(at("left hip")*torch.tensor([-1.0, 1, 1]), at("right hip"), atol=2e-3, rtol=0)
     volume = (mesh.triangles[:, 0]*torch.linalg.cross(mesh.triangles[:, 1], mesh.triangles[:, 2])).sum()/6
     assert 0.04 < volume < 0.12                                            # cubic metres, and facing outwards
@@ -108,9 +112,13 @@ def test_the_hand_s_joints_follow_bent_fingers():
 
 
 def test_the_body_is_differentiable_and_follows_its_dtype(body):
-    small = w.Body(body.mean[:40], body.directions[:, :40], torch.softmax(torch.randn(24, 40, generator=torch.Generator().manual_seed(0)), 1), body.skinning[:40], body.faces[:1]*0, body.parents).to(torch.float64)
-    turns, shape = (0.2*torch.randn(1, 24, 3, dtype=torch.float64)).requires_grad_(), torch.randn(1, 10, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda t, s: small(axis_angle_to_matrix(t), s).vertices[:, :3], (turns, shape), atol=1e-5)
+    small = w.Body(body.mean[:40], body.directions[:, :40],
+                   torch.softmax(torch.randn(24, 40, generator=torch.Generator().manual_seed(0)), 1),
+                   body.skinning[:40], body.faces[:1]*0, body.parents).to(torch.float64)
+    turns, shape = ((0.2*torch.randn(1, 24, 3, dtype=torch.float64)).requires_grad_(),
+                    torch.randn(1, 10, dtype=torch.float64, requires_grad=True))
+    assert torch.autograd.gradcheck(lambda t, s: small(axis_angle_to_matrix(t), s).vertices[:, :3],
+                                    (turns, shape), atol=1e-5)
     assert small(axis_angle_to_matrix(turns)).joints.dtype == torch.float64
     with pytest.raises(PaperKitError, match="rotations"): body(rest(1, 23))
     with pytest.raises(PaperKitError, match="shape numbers"): body(rest(), torch.zeros(1, 9))
@@ -118,7 +126,8 @@ def test_the_body_is_differentiable_and_follows_its_dtype(body):
 
 def test_the_hand():
     hand = w.free_hand()
-    assert (len(hand.mean), len(hand.parents), len(hand.directions)) == (1400, 16, 5) and hand.joints_of(hand.mean)[0].norm() < 2e-3
+    assert ((len(hand.mean), len(hand.parents), len(hand.directions)) == (1400, 16, 5)
+            and hand.joints_of(hand.mean)[0].norm() < 2e-3)
     R = rest(1, 16); R[0, 4:] = axis_angle_to_matrix(torch.tensor([0.0, 0, 0.8]))
     moved = (hand(R).joints[0] - hand.joints_of(hand.mean)).norm(dim=-1)
     assert moved[:4].max() < 1e-5 < 0.005 < moved[6]                       # wrist and thumb stay, a finger bends
@@ -130,7 +139,8 @@ def test_decimation_keeps_some_vertices_and_the_way_back(body):
     assert len(kept) == 162 and faces.max() == 161 and len(np.unique(kept)) == 162
     coarse = Mesh(torch.from_numpy(np.asarray(ball.vertices)[kept]), torch.from_numpy(faces))
     assert is_watertight(coarse) and is_oriented(coarse) and euler_number(coarse) == 2
-    level = w.coarser(torch.from_numpy(np.asarray(ball.vertices)).float(), torch.from_numpy(np.asarray(ball.faces)), 162)
+    level = w.coarser(torch.from_numpy(np.asarray(ball.vertices)).float(), torch.from_numpy(np.asarray(ball.faces)),
+                      162)
     x = torch.from_numpy(np.asarray(ball.vertices)).float()
     torch.testing.assert_close(level.down @ x, x[level.kept])
     up = level.up.to_dense()
@@ -153,7 +163,7 @@ def test_clips_are_rotations_that_stand_and_the_splits_are_apart(body):
     at = lambda name: J[:, w.JOINTS.index(name)]
     assert (at("head")[:, 1] - at("pelvis")[:, 1]).min() > 0.5             # upright
     hang = torch.nn.functional.normalize(at("left elbow") - at("left shoulder"), dim=-1)
-    assert (hang[:, 1] < -0.75).all()                                      # the arms hang, though ours rest at 45 degrees
+    assert (hang[:, 1] < -0.75).all()                                    # the arms hang, though ours rest at 45 degrees
     stride = (at("left ankle") - at("right ankle"))[:, 2]
     assert stride.max() > 0.25 and stride.min() < -0.25                    # both legs go ahead in turn
     with pytest.raises(PaperKitError, match="clip"): w.clip_poses("swim")
@@ -162,7 +172,8 @@ def test_clips_are_rotations_that_stand_and_the_splits_are_apart(body):
 def test_random_poses_keep_their_limits():
     R = w.random_poses(300, torch.Generator().manual_seed(0))
     angle = torch.rad2deg(rotation_angle(R, torch.eye(3, dtype=R.dtype).expand_as(R)))
-    assert angle[:, 0].max() < 1e-4 and angle[:, w.JOINTS.index("left knee")].max() < 130 and angle[:, w.JOINTS.index("spine 3")].max() < 25
+    assert (angle[:, 0].max() < 1e-4 and angle[:, w.JOINTS.index("left knee")].max() < 130
+            and angle[:, w.JOINTS.index("spine 3")].max() < 25)
     assert (R[:, w.JOINTS.index("left knee"), 2, 1] > -0.1).all()          # knees bend backwards only
     assert torch.equal(R, w.random_poses(300, torch.Generator().manual_seed(0)))
     assert len(w.pose_bank("test", torch.Generator().manual_seed(0), count=50)) == 50
@@ -183,14 +194,17 @@ def test_pictures_show_what_the_camera_says(body):
     assert seen.mask[0].sum() > 2*seen.mask[1].sum()
     by_hand = ((camera[1, 0]*v[1, :, :2] + camera[1, 1:] + 1)*32)
     rows, columns = seen.mask[1].nonzero().unbind(1)
-    assert abs(rows.min() - by_hand[:, 1].min()) < 1.5 and abs(rows.max() + 1 - by_hand[:, 1].max()) < 1.5 and abs(columns.min() - by_hand[:, 0].min()) < 1.5
+    assert (abs(rows.min() - by_hand[:, 1].min()) < 1.5 and abs(rows.max() + 1 - by_hand[:, 1].max()) < 1.5
+            and abs(columns.min() - by_hand[:, 0].min()) < 1.5)
 
 
 def test_people_are_reproducible_and_the_domains_differ():
     a, b = w.people(10, "train", "wild", 32, 3), w.people(10, "train", "wild", 32, 3)
-    assert all(torch.equal(x, y) for x, y in zip(a, b)) and a.image.dtype == torch.uint8 and a.surface.shape == (10, 3, 32, 32)
+    assert (all(torch.equal(x, y) for x, y in zip(a, b)) and a.image.dtype == torch.uint8
+            and a.surface.shape == (10, 3, 32, 32))
     studio = w.people(30, "train", "studio", 32, 0)
-    assert len(torch.unique(studio.shape, dim=0)) <= 5 < len(torch.unique(w.people(30, "test", "wild", 32, 0).shape, dim=0))
+    assert len(torch.unique(studio.shape, dim=0)) <= 5 < len(torch.unique(w.people(30, "test", "wild", 32, 0).shape,
+                                                                          dim=0))
     assert (studio.parts.flatten(1) > 0).float().mean(1).min() > 0.02
     with pytest.raises(PaperKitError, match="domain"): w.people(2, "train", "street", 32, 0)
 
@@ -205,8 +219,12 @@ def test_corrupted_parts_by_hand():
 
 def smpl_file(path, **changes):
     rng, v = np.random.default_rng(0), 30
-    a = {"v_template": rng.normal(size=(v, 3)), "shapedirs": rng.normal(size=(v, 3, 12)), "posedirs": rng.normal(size=(v, 3, 207))*0.01, "J_regressor": rng.dirichlet(np.ones(v), 24), "weights": rng.dirichlet(np.ones(24), v),
-         "f": rng.integers(0, v, (20, 3)).astype(np.uint32), "kintree_table": np.array([[2**32 - 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21], np.arange(24)])} | changes
+    a = {"v_template": rng.normal(size=(v, 3)), "shapedirs": rng.normal(size=(v, 3, 12)),
+         "posedirs": rng.normal(size=(v, 3, 207))*0.01, "J_regressor": rng.dirichlet(np.ones(v), 24),
+         "weights": rng.dirichlet(np.ones(24), v),
+         "f": rng.integers(0, v, (20, 3)).astype(np.uint32),
+         "kintree_table": np.array([[2**32 - 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19,
+                                     20, 21], np.arange(24)])} | changes
     np.savez(path, **{k: x for k, x in a.items() if x is not None})
     return path
 
@@ -219,8 +237,12 @@ def test_the_smpl_layout_and_its_faults(tmp_path):
     without = w.Body(body.mean, body.directions, body.regressor, body.skinning, body.faces, body.parents)
     assert (body(R).vertices - without(R).vertices).abs().max() > 1e-4     # the corrections act
     broken = np.full((30, 3), np.nan)
-    for changes, match in (({"v_template": broken}, "NaN"), ({"weights": None}, "weights"), ({"posedirs": np.zeros((30, 3, 9))}, "posedirs"), ({"shapedirs": np.zeros((30, 3, 4))}, "shapedirs"),
-                           ({"f": np.array([[0, 1, 30]])}, "faces"), ({"J_regressor": np.array([object()])}, "plain arrays"), ({"kintree_table": np.array([np.arange(24) + 1, np.arange(24)])}, "parents")):
+    for changes, match in (({"v_template": broken}, "NaN"), ({"weights": None}, "weights"),
+                           ({"posedirs": np.zeros((30, 3, 9))}, "posedirs"),
+                           ({"shapedirs": np.zeros((30, 3, 4))}, "shapedirs"),
+                           ({"f": np.array([[0, 1, 30]])}, "faces"),
+                           ({"J_regressor": np.array([object()])}, "plain arrays"),
+                           ({"kintree_table": np.array([np.arange(24) + 1, np.arange(24)])}, "parents")):
         with pytest.raises(PaperKitError, match=match): w.read_smpl(smpl_file(tmp_path/"b.npz", **changes))
     (tmp_path/"c.npz").write_bytes(b"no archive")
     for name in ("c.npz", "d.npz"):

@@ -1,5 +1,4 @@
 """The world of clips: true motion, people, a depth camera; the three real layouts on miniatures."""
-import io
 import pickle
 
 import numpy as np
@@ -14,7 +13,8 @@ from paper_kit.matching import worlds as w
 
 def test_textures_have_contrast_and_repeat_by_seed():
     bank = w.patterns(8, 32, np.random.default_rng(0))
-    assert bank.shape == (8, 3, 32, 32) and bank.min() >= 0 and bank.max() <= 1 and (bank.flatten(1).std(1) > 0.02).all()
+    assert (bank.shape == (8, 3, 32, 32) and bank.min() >= 0 and bank.max() <= 1
+            and (bank.flatten(1).std(1) > 0.02).all())
     assert torch.equal(bank, w.patterns(8, 32, np.random.default_rng(0)))
 
 
@@ -47,11 +47,15 @@ def depth_gap(clip, i, j, M):
     z, keep = clip.depth[i].float()/1000, clip.mask[i] & (clip.depth[i] > 0)
     place, expected = project(unproject(z, clip.K)[keep], clip.K, M)
     h, width = z.shape
-    to = torch.nn.functional.grid_sample(clip.depth[j][None, None].float()/1000, (2*place/torch.tensor([width, h]) - 1)[None, None], mode="nearest", align_corners=False)[0, 0, 0]
+    to = torch.nn.functional.grid_sample(clip.depth[j][None, None].float()/1000,
+                                         (2*place/torch.tensor([width, h]) - 1)[None, None], mode="nearest",
+                                         align_corners=False)[0, 0, 0]
     return (to - expected)[to > 0].abs().median().item()
 
 
-@pytest.mark.parametrize("make", [lambda r: w.object_clip(r, w.FAMILIES["train"], frames=5, height=48, width=64), lambda r: w.camera_clip(r, frames=5, noise=0), lambda r: w.camera_clip(r, frames=5, noise=0, people=2)])
+@pytest.mark.parametrize("make", [lambda r: w.object_clip(r, w.FAMILIES["train"], frames=5, height=48, width=64),
+                                  lambda r: w.camera_clip(r, frames=5, noise=0),
+                                  lambda r: w.camera_clip(r, frames=5, noise=0, people=2)])
 def test_the_true_motion_carries_depth_along(make):
     clip = make(np.random.default_rng(3))
     assert clip.color.dtype == torch.uint8 and clip.depth.dtype == torch.int16
@@ -78,17 +82,20 @@ def test_the_depth_camera_is_noisy_by_the_square_and_loses_edges():
     assert (w.kinect(z, normal, direction, np.random.default_rng(0)) == 0).all(), "surfaces seen at a slant"
     steps = w.kinect(z, -direction.permute(0, 3, 1, 2), direction, np.random.default_rng(0), noise=0, step=0.01)
     assert torch.allclose((1/steps[steps > 0]/0.01).round(), 1/steps[steps > 0]/0.01, atol=1e-3)
-    assert (w.kinect(torch.full((1, 4, 4), float("inf")), normal[:1, :, :4, :4], direction[:1, :4, :4], np.random.default_rng(0)) == 0).all()
+    assert (w.kinect(torch.full((1, 4, 4), float("inf")), normal[:1, :, :4, :4], direction[:1, :4, :4],
+                     np.random.default_rng(0)) == 0).all()
 
 
 # ---- pickles that are data, and pickles that are not
 
 def test_a_plain_pickle_gives_lists_numbers_and_arrays(tmp_path):
-    value = {"a": [1, 2.5, "x"], "b": {"m": np.arange(12, dtype=np.float32).reshape(3, 4)}, "c": (np.float64(2.0), np.asfortranarray(np.arange(6).reshape(2, 3))), "d": np.array([True, False])}
+    value = {"a": [1, 2.5, "x"], "b": {"m": np.arange(12, dtype=np.float32).reshape(3, 4)},
+             "c": (np.float64(2.0), np.asfortranarray(np.arange(6).reshape(2, 3))), "d": np.array([True, False])}
     for protocol in (2, 4):
         (tmp_path/"x.pkl").write_bytes(pickle.dumps(value, protocol=protocol))
         found = w.plain_pickle(tmp_path/"x.pkl")
-        assert found["a"] == [1, 2.5, "x"] and np.array_equal(found["b"]["m"], value["b"]["m"]) and found["c"][0] == 2.0 and np.array_equal(found["c"][1], value["c"][1]) and np.array_equal(found["d"], value["d"])
+        assert (found["a"] == [1, 2.5, "x"] and np.array_equal(found["b"]["m"], value["b"]["m"]) and found["c"][0]
+                == 2.0 and np.array_equal(found["c"][1], value["c"][1]) and np.array_equal(found["d"], value["d"]))
 
 
 class Evil:
@@ -122,15 +129,20 @@ def pose(x=0.0):
 
 
 def moving_objects(root, poses=None, frames=3):
-    "Layout of the loader in lvzhaoyang/DeeperInverseCompositionalAlgorithm: data_objs3D/CATEGORY/NNNNNN/info.pkl and the pictures it names."
+    """Layout of the loader in lvzhaoyang/DeeperInverseCompositionalAlgorithm: data_objs3D/CATEGORY/NNNNNN/info.pkl and
+    the pictures it names."""
     base = root/"data_objs3D"
-    names = {k: [f"somewhere/final/boat/000000/{k}/{i:04d}.png" for i in range(frames)] for k in ("color", "depth", "object_mask", "invalid")}
+    names = {k: [f"somewhere/final/boat/000000/{k}/{i:04d}.png" for i in range(frames)]
+             for k in ("color", "depth", "object_mask", "invalid")}
     for i in range(frames):
         colour(base/"boat"/"000000"/"color"/f"{i:04d}.png", 40*i)
         depth(base/"boat"/"000000"/"depth"/f"{i:04d}.png", 2000)
         mask = np.zeros((240, 320), np.uint8); mask[60:120, 80:160] = 1
-        (base/"boat"/"000000"/"object_mask").mkdir(exist_ok=True); Image.fromarray(mask).save(base/"boat"/"000000"/"object_mask"/f"{i:04d}.png")
-    info = {**names, "pose": poses or [pose() for _ in range(frames)], "object_poses": {"Model_1": [pose(0.1*i) for i in range(frames)]}, "object_visible_frames": {"Model_1": list(range(frames))}, "calib": [280.0, 280.0, 159.5, 119.5]}
+        (base/"boat"/"000000"/"object_mask").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(base/"boat"/"000000"/"object_mask"/f"{i:04d}.png")
+    info = {**names, "pose": poses or [pose() for _ in range(frames)],
+            "object_poses": {"Model_1": [pose(0.1*i) for i in range(frames)]},
+            "object_visible_frames": {"Model_1": list(range(frames))}, "calib": [280.0, 280.0, 159.5, 119.5]}
     (base/"boat"/"000000"/"info.pkl").write_bytes(pickle.dumps(info))
     return base
 
@@ -139,8 +151,10 @@ def test_moving_objects_3d_reads_its_layout(tmp_path):
     moving_objects(tmp_path)
     data = w.MovingObjects3D(tmp_path, "test", 1)
     clip = data[1]
-    assert len(data) == 2 and clip.color.shape == (2, 3, 120, 160) and int(clip.color[0].max()) == 40 and (clip.depth == 2000).all() and clip.mask.sum() == 2*30*40
-    assert torch.allclose(clip.motion(0, 1)[:3, 3], torch.tensor([0.1, 0, 0])) and torch.allclose(clip.K, torch.tensor([[140.0, 0, 80], [0, 140, 60], [0, 0, 1]]))
+    assert (len(data) == 2 and clip.color.shape == (2, 3, 120, 160) and int(clip.color[0].max()) == 40
+            and (clip.depth == 2000).all() and clip.mask.sum() == 2*30*40)
+    assert (torch.allclose(clip.motion(0, 1)[:3, 3], torch.tensor([0.1, 0, 0]))
+            and torch.allclose(clip.K, torch.tensor([[140.0, 0, 80], [0, 140, 60], [0, 0, 1]])))
     assert len(w.MovingObjects3D(tmp_path, "test", 2)) == 1
     with pytest.raises(PaperKitError, match="no sequence"): w.MovingObjects3D(tmp_path, "train")
     with pytest.raises(PaperKitError, match="no such split"): w.MovingObjects3D(tmp_path, "all")
@@ -162,17 +176,22 @@ def test_moving_objects_3d_names_what_is_corrupt_missing_or_nan(tmp_path):
 
 
 def bundle(root, frames=4):
-    "Layout of the data set's page: frame-NNNNNN.color.jpg, .depth.png, .pose.txt (camera to world; -inf where tracking was lost)."
+    """Layout of the data set's page: frame-NNNNNN.color.jpg, .depth.png, .pose.txt (camera to world; -inf where
+    tracking was lost)."""
     for i in range(frames):
-        colour(root/"copyroom"/f"frame-{i:06d}.color.jpg", 30*i, (64, 48)); depth(root/"copyroom"/f"frame-{i:06d}.depth.png", 1500, (64, 48))
-        (root/"copyroom"/f"frame-{i:06d}.pose.txt").write_text("\n".join(" ".join(map(str, row)) for row in pose(0.05*i)))
+        colour(root/"copyroom"/f"frame-{i:06d}.color.jpg", 30*i, (64, 48))
+        depth(root/"copyroom"/f"frame-{i:06d}.depth.png", 1500, (64, 48))
+        (root/"copyroom"/f"frame-{i:06d}.pose.txt").write_text("\n".join(" ".join(map(str, row))
+                                                                         for row in pose(0.05*i)))
 
 
 def test_bundle_fusion_reads_its_layout_and_names_faults(tmp_path):
     bundle(tmp_path)
     data = w.BundleFusion(tmp_path, "copyroom", 2)
     clip = data[0]
-    assert len(data) == 2 and (clip.depth == 1500).all() and torch.allclose(clip.motion(0, 1)[:3, 3], torch.tensor([-0.1, 0, 0])), "world to camera of frame 2, camera to world of frame 0"
+    assert len(data) == 2 and (clip.depth == 1500).all() and torch.allclose(clip.motion(0, 1)[:3, 3],
+                                                                            torch.tensor([-0.1, 0,
+                                                                                          0])), "world to camera of frame 2, camera to world of frame 0"
     folder = tmp_path/"copyroom"
     (folder/"frame-000001.pose.txt").write_text("\n".join(["-inf -inf -inf -inf"]*4))
     assert w.BundleFusion(tmp_path, "copyroom", 1).lost == 1 and len(w.BundleFusion(tmp_path, "copyroom", 1)) == 2
@@ -186,20 +205,25 @@ def test_bundle_fusion_reads_its_layout_and_names_faults(tmp_path):
 
 
 def tum(root, name="rgbd_dataset_freiburg1_desk", frames=4):
-    "Layout of the data set's page on file formats: rgb.txt, depth.txt, groundtruth.txt with comments, pictures beside them."
+    """Layout of the data set's page on file formats: rgb.txt, depth.txt, groundtruth.txt with comments, pictures beside
+    them."""
     folder = root/name
     for i in range(frames):
         colour(folder/"rgb"/f"{i}.png", 30*i, (64, 48)); depth(folder/"depth"/f"{i}.png", 10000, (64, 48))
     (folder/"rgb.txt").write_text("# colour\n" + "".join(f"{100 + i/30:.4f} rgb/{i}.png\n" for i in range(frames)))
-    (folder/"depth.txt").write_text("# depth\n" + "".join(f"{100.005 + i/30:.4f} depth/{i}.png\n" for i in range(frames)))
-    (folder/"groundtruth.txt").write_text("# time tx ty tz qx qy qz qw\n" + "".join(f"{100.002 + i/30:.4f} {0.1*i} 0 0 0 0 0 1\n" for i in range(frames)))
+    (folder/"depth.txt").write_text("# depth\n" + "".join(f"{100.005 + i/30:.4f} depth/{i}.png\n"
+                                                          for i in range(frames)))
+    (folder/"groundtruth.txt").write_text("# time tx ty tz qx qy qz qw\n"
+                                          + "".join(f"{100.002 + i/30:.4f} {0.1*i} 0 0 0 0 0 1\n"
+                                                    for i in range(frames)))
     return folder
 
 
 def test_tum_reads_its_layout_and_names_faults(tmp_path):
     folder = tum(tmp_path)
     data = w.TumRGBD(tmp_path, folder.name, 2)
-    assert len(data) == 2 and (data[0].depth == 2000).all() and torch.allclose(data[0].motion(0, 1)[:3, 3], torch.tensor([-0.2, 0, 0]), atol=1e-6)
+    assert len(data) == 2 and (data[0].depth == 2000).all() and torch.allclose(data[0].motion(0, 1)[:3, 3],
+                                                                               torch.tensor([-0.2, 0, 0]), atol=1e-6)
     depth(folder/"depth"/"0.png", 30000, (64, 48))
     assert (data[0].depth[0] == 0).all(), "6 m is outside 0.5 to 5 m"
     (folder/"rgb"/"0.png").unlink()

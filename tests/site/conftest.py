@@ -7,10 +7,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
 from paper_kit.kit.files import project_root
 from paper_kit.kit.site import navigation, pages, render_pandoc
-from paper_kit.kit.workflow import between, status
+from paper_kit.kit.records import status
+from paper_kit.kit.workflow import between
 
 
-in_full = ("adaptive_robust_loss", "occupancy_networks", "ss3d_point_clouds")   # the longest pages; the others get cheap checks
+# the longest pages; the others get cheap checks
+in_full = ("adaptive_robust_loss", "occupancy_networks", "ss3d_point_clouds")
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +20,8 @@ def root(tmp_path_factory):
     source, root = project_root(), tmp_path_factory.mktemp("site")/"project"
     root.mkdir()
     for name in ("data", "nbs", "paper_kit"):
-        shutil.copytree(source/name, root/name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*"))
+        shutil.copytree(source/name, root/name,
+                        ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*"))
     for path in (root/"data"/"results").glob("*.json"):
         if path.name.split(".")[0] not in in_full: path.unlink()
     for name in in_full: shutil.copytree(source/"figures"/name, root/"figures"/name)
@@ -36,7 +39,8 @@ def rows(root): return [*status(root), synthetic.publish(root)]
 @pytest.fixture(scope="session")
 def built(root, rows):
     config = root/"_quarto.yml"
-    config.write_text(between(config.read_text(encoding="utf-8"), "navigation", navigation(rows, root), ("# ", "")), encoding="utf-8")
+    config.write_text(between(config.read_text(encoding="utf-8"), "navigation", navigation(rows, root), ("# ", "")),
+                      encoding="utf-8")
     began = time.perf_counter()
     pages(root, rows)
     middle = time.perf_counter()
@@ -48,10 +52,12 @@ def built(root, rows):
 
 @pytest.fixture(scope="session")
 def looked_at(built, root):
-    """Pages that the browser opens: the kit's, the worlds', the synthetic paper's, and three papers', others for each commit.
-    What needs no browser is checked of all pages."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True, text=True).stdout.strip()
-    papers = sorted(p.stem for p in (root/"data"/"results").glob("*.json") if "." not in p.stem and p.stem != synthetic.slug)
+    """Pages that the browser opens: the kit's, the worlds', the synthetic paper's, and three papers', others for each
+    commit. What needs no browser is checked of all pages."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project_root(), capture_output=True,
+                            text=True).stdout.strip()
+    papers = sorted(p.stem for p in (root/"data"/"results").glob("*.json") if "." not in p.stem
+                    and p.stem != synthetic.slug)
     begin = int(commit or "0", 16) % len(papers)
     left_out = {row["slug"] for row in status(root)} - {*(papers*2)[begin:begin + 3], synthetic.slug}
     pages = sorted(p.relative_to(built).as_posix() for p in built.glob("site-src/**/*.html") if p.stem not in left_out)
@@ -72,7 +78,9 @@ class Watched:
         self.context.route("**/*", guard)
         self.page.on("console", lambda m: self.problems.append(f"{m.type}: {m.text}") if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.problems.append(f"exception: {e}"))
-        self.page.on("requestfailed", lambda r: self.problems.append(f"failed: {r.url}") if "ERR_ABORTED" not in (r.failure or "") else None)   # left before it came
+        # left before it came
+        self.page.on("requestfailed", lambda r: self.problems.append(f"failed: {r.url}")
+                     if "ERR_ABORTED" not in (r.failure or "") else None)
         self.page.on("response", lambda r: self.problems.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
 
     def open(self, path): self.page.goto(f"{self.base}/{path}"); return self.page

@@ -27,7 +27,9 @@ def test_pages_load_cleanly_from_disk_and_never_scroll_sideways(watched, looked_
 
 def test_home_and_paper_over_http(watched, server):
     w = watched(base=server)
-    for path in ("site-src/index.html", paper, "site-src/kit/site.html"): settle(w.open(path)); assert not w.problems, (path, w.problems)
+    for path in ("site-src/index.html", paper, "site-src/kit/site.html"):
+        settle(w.open(path))
+        assert not w.problems, (path, w.problems)
     w.open("index.html")
     w.page.wait_for_url("**/site-src/index.html")
 
@@ -53,7 +55,7 @@ def test_scoreboard_sorts_and_filters(watched, rows):
     assert titles == sorted(titles)
     page.locator("#scoreboard-table thead th").nth(7).locator("button").click()
     times = [row.locator("td").last.inner_text().strip() for row in page.locator("#scoreboard-table tbody tr").all()]
-    known = sum(map(bool, times))                                             # papers with a time first, the others after them
+    known = sum(map(bool, times))                                      # papers with a time first, the others after them
     assert known >= 1 and all(times[:known]) and not any(times[known:])
     page.get_by_label("Filter papers by words").fill("synthetic")
     assert lines.count() == 1
@@ -69,7 +71,8 @@ def test_scoreboard_is_a_table_without_scripts(browser, built, rows):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{built.as_uri()}/site-src/index.html")
-    assert page.locator("#scoreboard-table tbody tr").count() == len(rows) and page.locator("#scoreboard-table thead th").first.inner_text() == "Paper"
+    assert (page.locator("#scoreboard-table tbody tr").count() == len(rows)
+            and page.locator("#scoreboard-table thead th").first.inner_text() == "Paper")
     assert not page.locator(".search-button").is_visible()
     context.close()
 
@@ -120,7 +123,9 @@ def test_text_code_and_chips_have_contrast(watched, scheme):
     w = watched(scheme=scheme)
     page = w.open(paper)
     settle(page)
-    for selector in ("article p", "code span.kw", "code span.st", "code span.co", "code span.fu", "pre.output", "figcaption", ".toc a", ".sidebar a", "summary"): assert contrast(page, selector) >= 4.5, selector
+    for selector in ("article p", "code span.kw", "code span.st", "code span.co", "code span.fu", "pre.output",
+                     "figcaption", ".toc a", ".sidebar a", "summary"):
+        assert contrast(page, selector) >= 4.5, selector
     page = w.open("site-src/index.html")
     for selector in (".chip", ".badge", "#scoreboard-table td"): assert contrast(page, selector) >= 4.5, selector
 
@@ -148,13 +153,15 @@ def test_a_link_into_a_folded_part_opens_it(watched):
     inside = page.evaluate("document.querySelector('details.part [id^=api-]').id")
     assert not page.evaluate("id => document.getElementById(id).closest('details.part').open", inside)
     page.goto(page.url.split("#")[0] + "#" + inside)
-    assert eventually(page, lambda: page.evaluate("id => document.getElementById(id).closest('details.part').open", inside))
+    assert eventually(page, lambda: page.evaluate("id => document.getElementById(id).closest('details.part').open",
+                                                  inside))
 
 
 def test_a_link_below_exhibits_arrives_and_stays(watched):
     page = watched().open(f"{paper}#claims")
-    there = lambda: 0 <= page.evaluate("document.getElementById('claims').getBoundingClientRect().top") < 400   # the page ends soon after it
-    page.wait_for_timeout(1500)                                                                              # and it stays there
+    # the page ends soon after it
+    there = lambda: 0 <= page.evaluate("document.getElementById('claims').getBoundingClientRect().top") < 400
+    page.wait_for_timeout(1500)                                                                     # and it stays there
     assert eventually(page, there)
 
 
@@ -163,7 +170,8 @@ def test_exhibits_size_themselves_and_previews_give_way(watched):
     frames = page.locator("figure.exhibit > iframe").all()
     for frame in frames:
         frame.scroll_into_view_if_needed()
-        eventually(page, lambda: frame.bounding_box()["height"] != 480)      # the exhibit tells its height once it is loaded
+        # the exhibit tells its height once it is loaded
+        eventually(page, lambda: frame.bounding_box()["height"] != 480)
     heights = [f.bounding_box()["height"] for f in frames]
     assert 250 < heights[0] < 320 and all(h != 480 for h in heights)
     assert page.locator("figure.swap > img").first.is_hidden() and page.locator("figure#fig-4 > img").is_visible()
@@ -181,7 +189,8 @@ def test_the_menu_opens_on_a_phone(watched):
 def test_a_wide_table_scrolls_in_its_box(watched):
     page = watched(width=360).open(paper)
     box = page.locator("#tbl-1 .paper-kit-scroll")
-    assert box.evaluate("e => e.scrollWidth > e.clientWidth + 50") and page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert (box.evaluate("e => e.scrollWidth > e.clientWidth + 50")
+            and page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 def test_headings_and_labels(watched, built):
@@ -189,9 +198,11 @@ def test_headings_and_labels(watched, built):
     for path in ("site-src/index.html", paper, "site-src/kit/index.html", "site-src/api/kit.site.html"):
         page = w.open(path)
         assert page.locator("h1").count() == 1 and page.locator("main").count() == 1
-        assert page.evaluate("[...document.querySelectorAll('button, input, select, iframe')].filter(e => !(e.ariaLabel || e.title || e.textContent.trim() || e.labels?.length)).length") == 0, path
+        assert page.evaluate("[...document.querySelectorAll('button, input, select, iframe')].filter(e => "
+                             "!(e.ariaLabel || e.title || e.textContent.trim() || e.labels?.length)).length") == 0, path
         assert page.evaluate("[...document.images].every(i => i.alt)"), path
-        assert page.evaluate("[...document.querySelectorAll('figure.exhibit:not(.hero-exhibit) > img')].every(i => i.width && i.getAttribute('height'))"), path
+        assert page.evaluate("[...document.querySelectorAll('figure.exhibit:not(.hero-exhibit) > img')].every(i => "
+                             "i.width && i.getAttribute('height'))"), path
 
 
 def differing(a: bytes, b: bytes) -> int:
@@ -214,15 +225,19 @@ def exercise(page, frame, element, where):
         slider.focus()
         key = "ArrowRight" if float(slider.input_value()) < float(slider.get_attribute("max") or 100) else "ArrowLeft"
         for _ in range(3): page.keyboard.press(key)
-        assert eventually(page, lambda: differing(before, element.screenshot()) > 50), f"{where}: the slider changes nothing"
-    target = next((c for c in frame.locator("canvas").all() if c.is_visible() and c.bounding_box()["width"] > 100 and frame.locator("[class*=k3d]").count()), None)
+        assert eventually(page, lambda: differing(before, element.screenshot())
+                          > 50), f"{where}: the slider changes nothing"
+    target = next((c for c in frame.locator("canvas").all() if c.is_visible() and c.bounding_box()["width"] > 100
+                   and frame.locator("[class*=k3d]").count()), None)
     if target:
         assert eventually(page, lambda: colours(target.screenshot()) > 2), f"{where}: the canvas is blank"
         page.wait_for_timeout(1000)
         before = target.screenshot()
         box = target.bounding_box()
         x, y = box["x"] + box["width"]/2, box["y"] + box["height"]/2
-        page.mouse.move(x, y); page.mouse.down(); page.mouse.move(x + 60, y + 25, steps=6); page.mouse.move(x + 120, y + 40, steps=6); page.mouse.up()
+        page.mouse.move(x, y); page.mouse.down(); page.mouse.move(x + 60, y + 25, steps=6)
+        page.mouse.move(x + 120, y + 40, steps=6)
+        page.mouse.up()
         assert eventually(page, lambda: differing(before, target.screenshot()) > 100), f"{where}: nothing turns on drag"
 
 
@@ -237,6 +252,40 @@ def test_every_published_exhibit_moves(watched, built):
         assert not w.problems, (file, w.problems)
 
 
+# Width and height in CSS pixels on a phone (358 wide inside a page of 390), where they exceed it: the list may only
+# shrink.
+too_large_for_a_phone = {
+    "adaptive_robust_loss/figure-1": (358, 1694), "adaptive_robust_loss/figure-e4": (358, 825),
+    "associative3d/figure-1": (358, 1163), "fermat_paths/figure-2": (410, 800), "filterreg/figure-e1": (430, 800),
+    "semantic_2d3d2d/figure-2": (358, 877), "stylegan/figure-3": (376, 800), "text2scene/figure-3": (358, 876),
+    "visual_sound_25d/figure-1": (358, 855), "visual_sound_25d/figure-e2": (358, 1082)}
+
+
+@pytest.mark.slow
+def test_exhibits_fit_a_phone(watched, tmp_path):
+    "No exhibit scrolls sideways or is taller than the screen at 390 pixels, but for those that are known."
+    import shutil
+    from helpers import ROOT
+    from paper_kit.kit.show import write_libraries
+    write_libraries(tmp_path/"lib")
+    grown, fits = [], []
+    for file in sorted((ROOT/"figures").glob("*/*.html")):
+        name = f"{file.parent.name}/{file.stem}"
+        (tmp_path/file.parent.name).mkdir(exist_ok=True)
+        shutil.copy(file, tmp_path/file.parent.name)
+        w = watched(base=tmp_path.as_uri(), width=358, height=800)
+        page = w.open(f"{name}.html")
+        page.wait_for_selector("body[data-ready]")
+        page.wait_for_timeout(200)
+        size = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+        most = too_large_for_a_phone.get(name, (358, 800))
+        if size[0] > most[0] + 2 or size[1] > most[1] + 10: grown.append((name, size))
+        if name in too_large_for_a_phone and size[0] <= 358 and size[1] <= 800: fits.append(name)
+        w.context.close()
+    assert not grown, grown
+    assert not fits, f"they fit now, take them off the list: {fits}"
+
+
 @pytest.mark.slow
 def test_every_exhibit_inside_the_pages_moves(watched, built):
     for path in (paper, *(p for p in all_pages(built) if "/kit/" in p)):
@@ -246,7 +295,8 @@ def test_every_exhibit_inside_the_pages_moves(watched, built):
         for i, element in enumerate(page.locator("iframe").all()):
             element.scroll_into_view_if_needed()
             page.wait_for_timeout(900)
-            if element.content_frame.locator("body[data-ready], body[data-failed]").count() == 0: page.wait_for_timeout(3000)
+            if element.content_frame.locator("body[data-ready], body[data-failed]").count() == 0:
+                page.wait_for_timeout(3000)
             exercise(page, element.content_frame, element, f"{path}, exhibit {i + 1}")
         assert not w.problems, (path, w.problems)
 
@@ -263,9 +313,10 @@ def test_a_paper_opens_on_one_screen_and_ends_within_twenty_five(watched, path):
     assert page.evaluate("document.documentElement.scrollHeight") <= 25*900
     place = lambda selector: page.locator(selector).first.bounding_box()
     picture = place(".cover-picture img")
-    assert picture["y"] + picture["height"] <= 800 and picture["width"] >= 300 and place(".lead")["y"] < 300 and place("ul.headlines")["y"] < 800
+    assert (picture["y"] + picture["height"] <= 800 and picture["width"] >= 300 and place(".lead")["y"] < 300
+            and place("ul.headlines")["y"] < 800)
     assert page.locator("details.code-fold[open], details.part[open]").count() == 0
-    for chip in page.locator("ul.headlines a").all():                                      # each headline leads to its card
+    for chip in page.locator("ul.headlines a").all():                                  # each headline leads to its card
         assert page.locator(chip.get_attribute("href")).count() == 1
     wrapped = page.evaluate("""() => { for (const d of document.querySelectorAll('details')) d.open = true;
       return [...document.querySelectorAll('article div.sourceCode > pre')].filter(p => p.scrollWidth > p.clientWidth + 1).length }""")
@@ -289,15 +340,18 @@ def test_measured_stands_beside_reported_and_the_first_column_stays(watched):
     settle(page)
     table = page.locator("#tbl-1 table")
     assert table.locator("thead tr").nth(1).locator("th").all_inner_texts()[:4] == ["paper", "ours", "paper", "ours"]
-    assert "airplane / plane" in table.locator("tbody th").all_inner_texts() and "Not measured here: bench" in page.locator("#tbl-1").inner_text()
+    assert ("airplane / plane" in table.locator("tbody th").all_inner_texts()
+            and "Not measured here: bench" in page.locator("#tbl-1").inner_text())
     first = table.locator("tbody th").first
     before = first.bounding_box()["x"]
     page.locator("#tbl-1 .paper-kit-scroll").evaluate("e => { e.scrollLeft = 200 }")
     assert first.bounding_box()["x"] == before
 
 
-@pytest.mark.parametrize("words, path", [("stylegan", "generative/stylegan"), ("cmr", "human3d/graph_cmr"), ("occnet", "shape3d/occupancy_networks"),
-                                         ("mpi", "views/mpi_extrapolation"), ("mescheder", ""), ("barron", "learning/adaptive_robust_loss")])
+@pytest.mark.parametrize("words, path", [("stylegan", "generative/stylegan"), ("cmr", "human3d/graph_cmr"),
+                                         ("occnet", "shape3d/occupancy_networks"),
+                                         ("mpi", "views/mpi_extrapolation"), ("mescheder", ""),
+                                         ("barron", "learning/adaptive_robust_loss")])
 def test_search_knows_papers_by_the_names_people_use(watched, words, path):
     page = watched().open("site-src/kit/index.html")
     page.keyboard.press("/")
@@ -311,7 +365,8 @@ def test_a_picture_opens_at_its_own_size(watched):
     page = watched().open(paper)
     settle(page)
     page.locator("figure#fig-4 > img").click()
-    assert page.locator("dialog.zoom").is_visible() and page.locator("dialog.zoom img").get_attribute("alt").startswith("Figure 4")
+    assert (page.locator("dialog.zoom").is_visible()
+            and page.locator("dialog.zoom img").get_attribute("alt").startswith("Figure 4"))
     page.locator("dialog.zoom").click()
     assert not page.locator("dialog.zoom").is_visible()
 
@@ -320,7 +375,9 @@ def test_a_picture_opens_at_its_own_size(watched):
 def axe():
     from helpers import ROOT
     found = sorted((ROOT/"runs/tools").glob("axe-core-*/package/axe.min.js"))
-    if not found: pytest.skip("axe-core is not in runs/tools: scripts/system.sh fetches it with npm, which needs npm and a network")
+    if not found:
+        pytest.skip("axe-core is not in runs/tools: scripts/system.sh fetches it with npm, which needs npm and a "
+                    "network")
     return found[-1].read_text(encoding="utf-8")
 
 
@@ -347,7 +404,9 @@ def test_axe_finds_nothing_serious(watched, built, axe, scheme):
         page = w.open(path)
         settle(page)
         page.evaluate(axe)
-        found = page.evaluate("async () => (await axe.run(document, {iframes: false, resultTypes: ['violations']})).violations.map(v => [v.id, v.impact, v.nodes.length, v.nodes[0].html.slice(0, 160)])")
+        found = page.evaluate("async () => (await axe.run(document, {iframes: false, resultTypes: "
+                              "['violations']})).violations.map(v => [v.id, v.impact, v.nodes.length, "
+                              "v.nodes[0].html.slice(0, 160)])")
         serious += [(path, *v) for v in found if v[1] in ("serious", "critical")]
         w.context.close()
     assert not serious, "\n".join(map(str, serious[:20]))

@@ -1,4 +1,5 @@
-"""JupyterLab in a real browser: published notebooks show their pictures untrusted, Run All works, a live slider moves a mesh."""
+"""JupyterLab in a real browser: published notebooks show their pictures untrusted, Run All works, a live slider moves a
+mesh."""
 import json
 import os
 import socket
@@ -29,17 +30,25 @@ def lab(tmp_path_factory):
     "(address, root) of a JupyterLab that serves a fresh copy of the project; nothing in it is trusted."
     home = tmp_path_factory.mktemp("home")
     root = copy_project(tmp_path_factory.mktemp("lab")/"clone")
-    cells = [{"cell_type": "code", "id": "one", "metadata": {}, "source": SLIDER.splitlines(keepends=True), "execution_count": None, "outputs": []}]
-    (root/"nbs/slider.ipynb").write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}},
+    cells = [{"cell_type": "code", "id": "one", "metadata": {}, "source": SLIDER.splitlines(keepends=True),
+              "execution_count": None, "outputs": []}]
+    (root/"nbs/slider.ipynb").write_text(json.dumps({"cells": cells,
+                                                     "metadata": {"kernelspec": {"display_name": "python3",
+                                                                                 "language": "python",
+                                                                                 "name": "python3"}},
                                                      "nbformat": 4, "nbformat_minor": 5}))
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    env = {**os.environ, "HOME": str(home), "JUPYTER_DATA_DIR": str(home/"data"), "JUPYTER_CONFIG_DIR": str(home/"config"), "JUPYTER_RUNTIME_DIR": str(home/"runtime"),
+    env = {**os.environ, "HOME": str(home), "JUPYTER_DATA_DIR": str(home/"data"),
+           "JUPYTER_CONFIG_DIR": str(home/"config"), "JUPYTER_RUNTIME_DIR": str(home/"runtime"),
            "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     log = open(home/"log", "w")
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ip=127.0.0.1", "--ServerApp.token=", "--ServerApp.password=", "--allow-root",
-                               "--ServerApp.disable_check_xsrf=True", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", f"--notebook-dir={root}"],
+    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ip=127.0.0.1",
+                               "--ServerApp.token=", "--ServerApp.password=", "--allow-root",
+                               "--ServerApp.disable_check_xsrf=True", "--LabApp.expose_app_in_browser=True",
+                               "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+                               f"--notebook-dir={root}"],
                               cwd=root, env=env, stdout=log, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}"
     limit = time.monotonic() + 90
@@ -75,7 +84,8 @@ def run_all(page, root, name, seconds):
     page.evaluate("async () => { await window.jupyterapp.restored }")
     for attempt in range(20):                                            # a kernel must have been started
         page.wait_for_timeout(1000)
-        if page.evaluate("() => { try { return !!window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel } catch { return false } }"):
+        if page.evaluate("() => { try { return !!window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel "
+                         "} catch { return false } }"):
             break
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
     file, limit = root/name, time.monotonic() + seconds
@@ -83,7 +93,8 @@ def run_all(page, root, name, seconds):
         page.wait_for_timeout(2000)
         page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save') }")
         try:
-            cells = [c for c in json.loads(file.read_text())["cells"] if c["cell_type"] == "code" and "".join(c["source"]).strip()]
+            cells = [c for c in json.loads(file.read_text())["cells"] if c["cell_type"] == "code"
+                     and "".join(c["source"]).strip()]
         except ValueError:                                               # it is being written
             continue
         failed = [o for c in cells for o in c["outputs"] if o["output_type"] == "error"]

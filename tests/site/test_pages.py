@@ -1,7 +1,7 @@
 """site-src/ and the rendered pages, without a browser."""
 import json, re
 from html.parser import HTMLParser
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from urllib.parse import unquote
 import pytest, yaml
 import synthetic
@@ -33,7 +33,7 @@ def test_the_description_says_what_both_renderers_need(root, built):
 
 def test_the_navigation_in_the_repository_is_the_generated_one():
     from paper_kit.kit.files import project_root
-    from paper_kit.kit.workflow import status
+    from paper_kit.kit.records import status
     root = project_root()
     assert navigation(status(root), root).strip() in (root/"_quarto.yml").read_text(encoding="utf-8"), "run make sync"
 
@@ -42,7 +42,8 @@ def test_no_directive_is_left_that_is_not_a_yaml_mapping(built, root):
     for path in sources(root):
         if path.suffix != ".ipynb": continue
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            lines = re.findall(r"^\s*#\|(.*)$", "".join(cell["source"]), flags=re.M) if cell["cell_type"] == "code" else []
+            lines = (re.findall(r"^\s*#\|(.*)$", "".join(cell["source"]), flags=re.M)
+                     if cell["cell_type"] == "code" else [])
             if lines: assert isinstance(yaml.safe_load("\n".join(lines)), dict), (path, lines)
 
 
@@ -61,37 +62,48 @@ def published(root): return as_markdown(root/"site-src"/synthetic.wing/f"{synthe
 
 def test_the_published_page_has_what_the_notebook_had(built, root):
     text = published(root)
-    assert "widget-view" not in text and "secret_cell" not in text and "a warning" not in text and "default_exp" not in text
-    assert 'src="../../figures/synthetic_paper/figure-4.html"' in text and 'src="../../figures/synthetic_paper/figure-4.png"' in text
+    assert ("widget-view" not in text and "secret_cell" not in text and "a warning" not in text
+            and "default_exp" not in text)
+    assert ('src="../../figures/synthetic_paper/figure-4.html"' in text
+            and 'src="../../figures/synthetic_paper/figure-4.png"' in text)
     assert '<figure class="exhibit" id="fig-4">' in text and "[Figure 4](#fig-4)" in text
-    assert "[Table 1](#tbl-1)" in text and 'id="tbl-1"' in text and "[C1](#claim-c1)" in text and 'id="claim-c1"' in text
+    assert ("[Table 1](#tbl-1)" in text and 'id="tbl-1"' in text and "[C1](#claim-c1)" in text
+            and 'id="claim-c1"' in text)
     assert text.index("figure-4.png") < text.index("figure-4.html")
-    assert 'code-fold="true" code-summary="rho(x, alpha=1.0, *, c=1.0)"' in text and 'code-summary="Set-up"' in text and 'code-summary="How it was called"' in text
+    assert ('code-fold="true" code-summary="rho(x, alpha=1.0, *, c=1.0)"' in text and 'code-summary="Set-up"' in text
+            and 'code-summary="How it was called"' in text)
     assert "only output" in text and "print('only output')" not in text
-    assert "figures/synthetic_paper/synthetic_paper.ipynb" in text and "papermill nbs/learning/synthetic_paper.ipynb" in text
+    assert ("figures/synthetic_paper/synthetic_paper.ipynb" in text
+            and "papermill nbs/learning/synthetic_paper.ipynb" in text)
     assert "[`write_atomic`](../../site-src/api/kit.files.html#write_atomic)" in text
     assert "html\n- zebrafish" not in text and ":\n\n- zebrafish" in text
 
 
 def test_the_rendered_page_has_numbers_folds_callouts_and_mathematics(built):
     page = (built/"site-src"/synthetic.wing/f"{synthetic.slug}.html").read_text(encoding="utf-8")
-    assert '<span class="equation-number">(8)</span>' in page and 'id="equation-loss"' in page and '<a href="#equation-loss">Eq. 8</a>' in page
-    assert 'id="fig-own"' in page and '<a href="#fig-own" class="crossref">Figure\u00a01</a>' in page and "Counted by the renderer." in page
+    assert ('<span class="equation-number">(8)</span>' in page and 'id="equation-loss"' in page
+            and '<a href="#equation-loss">Eq. 8</a>' in page)
+    assert ('id="fig-own"' in page and '<a href="#fig-own" class="crossref">Figure\u00a01</a>' in page
+            and "Counted by the renderer." in page)
     assert 'id="eq-energy"' in page and "Equation&nbsp;1" in page.replace("\u00a0", "&nbsp;")
     assert "<math" in page and "\\tag" not in page
     assert 'class="callout callout-tip"' in page and '<details class="callout callout-note">' in page
-    assert '<details class="code-fold">' in page and '<details class="code-fold" open>' not in page and "&lt;Eq 8&gt; and @nobody" in page
+    assert ('<details class="code-fold">' in page and '<details class="code-fold" open>' not in page
+            and "&lt;Eq 8&gt; and @nobody" in page)
     assert 'class="paper-kit-scroll wide"' in page and ".paper-kit-table{" not in page
     assert "citation" not in page.lower() or "(<strong>" not in page
 
 
 def test_tables_of_nine_columns_are_set_small_and_headings_break_where_names_join():
     from paper_kit.kit.site import boxed
-    def table(columns): return "<p>a_b</p><table><thead><tr><th scope=\"col\">rot_le_30deg top-1 -</th>" + "<th>x</th>"*(columns - 1) + "</tr></thead><tbody><tr><td>k_1</td></tr></tbody></table>"
+    def table(columns):
+        return ("<p>a_b</p><table><thead><tr><th scope=\"col\">rot_le_30deg top-1 -</th>" + "<th>x</th>"*(columns - 1)
+                + "</tr></thead><tbody><tr><td>k_1</td></tr></tbody></table>")
     for columns, box in ((8, '"paper-kit-scroll"'), (9, '"paper-kit-scroll wide"')):
         page = boxed(table(columns))
         assert f"class={box}" in page and page.count("<wbr>") == 3
-        assert '<th scope="col">rot_<wbr>le_<wbr>30deg top-<wbr>1 -</th>' in page and "<td>k_1</td>" in page and "<p>a_b</p>" in page
+        assert ('<th scope="col">rot_<wbr>le_<wbr>30deg top-<wbr>1 -</th>' in page and "<td>k_1</td>" in page
+                and "<p>a_b</p>" in page)
 
 
 class Links(HTMLParser):
@@ -121,7 +133,8 @@ def test_no_link_is_broken_and_nothing_is_loaded_from_elsewhere(built):
             target = (page.parent/unquote(path.split("?")[0])).resolve() if path else page
             if "figures/lib" in str(target) and not (built/"figures"/"lib").is_dir(): continue
             if not target.is_file(): broken.append(f"{page.relative_to(built)}: {link}")
-            elif anchor and target.suffix == ".html" and unquote(anchor) not in parsed(target).ids: broken.append(f"{page.relative_to(built)}: no anchor {link}")
+            elif anchor and target.suffix == ".html" and unquote(anchor) not in parsed(target).ids:
+                broken.append(f"{page.relative_to(built)}: no anchor {link}")
     assert not broken, "\n".join(broken[:20])
 
 
@@ -134,19 +147,24 @@ def test_no_identifier_stands_twice_on_a_page(built):
 def test_reference_and_notebooks_lead_to_each_other(built):
     reference = (built/"site-src/api/learning.synthetic_paper.html").read_text(encoding="utf-8")
     page = (built/"site-src/learning/synthetic_paper.html").read_text(encoding="utf-8")
-    assert '../learning/synthetic_paper.html#api-rho' in reference and 'id="api-rho"' in page and "api/learning.synthetic_paper.html#rho" in page
+    assert ('../learning/synthetic_paper.html#api-rho' in reference and 'id="api-rho"' in page
+            and "api/learning.synthetic_paper.html#rho" in page)
     assert 'id="api-renamed_since"' in page and "#renamed_since" not in page             # the module has it no longer
 
 
 def test_the_page_of_a_wing_shows_the_figures_that_ask_for_it(tmp_path):
     row = {"slug": "one", "title": "A <Paper>", "state": "published"}
     (tmp_path/"data/papers").mkdir(parents=True), (tmp_path/"figures/one").mkdir(parents=True)
-    (tmp_path/"data/papers/one.yaml").write_text(yaml.safe_dump({"figures": [{"id": "Figure 1", "shows": "x"}, {"id": "Figure E2", "shows": "two \"things\"", "overview": "Both & together."}]}))
+    (tmp_path/"data/papers/one.yaml").write_text(yaml.safe_dump({"figures": [{"id": "Figure 1", "shows": "x"},
+                                                                             {"id": "Figure E2",
+                                                                              "shows": "two \"things\"",
+                                                                              "overview": "Both & together."}]}))
     for name in ("figure-1.png", "figure-e2.png"): (tmp_path/"figures/one"/name).write_bytes(b"")
     page = Page("shape3d/index.qmd", "Shapes")
     kit_site.overview_figures(page, tmp_path, row)
     (_, text), = page.cells
-    assert 'src="../../figures/one/figure-e2.png"' in text and "Both &amp; together." in text and "A &lt;Paper&gt;" in text and "&quot;things&quot;" in text and "figure-1" not in text
+    assert ('src="../../figures/one/figure-e2.png"' in text and "Both &amp; together." in text
+            and "A &lt;Paper&gt;" in text and "&quot;things&quot;" in text and "figure-1" not in text)
     kit_site.overview_figures(page, tmp_path, row | {"state": "owed"})
     (tmp_path/"figures/one/figure-e2.png").unlink()
     kit_site.overview_figures(page, tmp_path, row)
@@ -155,7 +173,8 @@ def test_the_page_of_a_wing_shows_the_figures_that_ask_for_it(tmp_path):
 
 def test_a_second_build_changes_nothing_and_asks_pandoc_nothing(built, root, rows, monkeypatch):
     before = {p: p.read_bytes() for p in built.rglob("*") if p.is_file()}
-    monkeypatch.setattr(kit_site.subprocess, "run", lambda *a, **k: pytest.fail("pandoc was called for an unchanged page"))
+    monkeypatch.setattr(kit_site.subprocess, "run", lambda *a,
+                        **k: pytest.fail("pandoc was called for an unchanged page"))
     pages(root, rows)
     render_pandoc(root)
     after = {p: p.read_bytes() for p in built.rglob("*") if p.is_file()}
@@ -179,8 +198,13 @@ def test_errors_name_file_and_next_step(tmp_path):
 
 
 def test_signatures():
-    found = definitions('def f(a, /, b: int = 2, *c, d=None, **e) -> "x": ...\n@patch\ndef g(self: Cls, x): "doc"\nclass A(B):\n    def __init__(self, x=1): ...\n    def m(self): ...\n    def _n(self): ...\ndef _hidden(): ...')
-    assert [(d.kind, d.signature, d.owner) for d in found] == [("function", "f(a, /, b: int = 2, *c, d=None, **e) -> 'x'", ""), ("method", "g(self: Cls, x)", "Cls"), ("class", "A(x=1)", "")]
+    found = definitions('def f(a, /, b: int = 2, *c, d=None, **e) -> "x": ...\n@patch\ndef g(self: Cls, x): '
+                        '"doc"\nclass A(B):\n    def __init__(self, x=1): ...\n    def m(self): ...\n    def _n(self): '
+                        '...\ndef _hidden(): ...')
+    assert [(d.kind, d.signature, d.owner) for d in found] == [("function", "f(a, /, b: int = 2, *c, d=None, **e) -> "
+                                                                            "'x'", ""),
+                                                               ("method", "g(self: Cls, x)", "Cls"),
+                                                               ("class", "A(x=1)", "")]
     assert [m.name for m in found[2].members] == ["m"] and definitions("not python(") == []
 
 
