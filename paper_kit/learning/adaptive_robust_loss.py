@@ -1418,6 +1418,7 @@ BANDS_CSS = """
 .axis{stroke:#52606d;fill:none}#plot text{font-size:12px;fill:#52606d}
 #said{min-height:2.6em;margin:6px 2px;font-variant-numeric:tabular-nums}
 .row{display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center;margin:6px 2px}.row input{flex:1}
+@media(max-width:480px){#map{max-width:290px;justify-self:center}}
 .key::before{content:"";display:inline-block;width:24px;margin-right:6px;vertical-align:middle;border-top:4px solid #0072b2}
 .key.square::before{border-top:3px dashed #d55e00}
 """
