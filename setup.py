@@ -24,6 +24,7 @@ setup(
     entry_points={"console_scripts": settings["console_scripts"].split(),
                   "nbdev": ["paper_kit=paper_kit._modidx:d"]},
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Science/Research",
-                 "Programming Language :: Python :: 3.11", "Programming Language :: Python :: 3.12", "Programming Language :: Python :: 3.13"],
+                 "Programming Language :: Python :: 3.11", "Programming Language :: Python :: 3.12",
+                 "Programming Language :: Python :: 3.13"],
     zip_safe=False,
 )

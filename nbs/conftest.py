@@ -1,4 +1,5 @@
-"""nbval takes a cell without an execution count for one that was never run, and the notebooks are stored without counts (nbdev_clean)."""
+"""nbval takes a cell without an execution count for one that was never run, and the notebooks are stored without counts
+(nbdev_clean)."""
 
 
 def pytest_collection_modifyitems(items):

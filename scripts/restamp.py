@@ -14,8 +14,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OLD = "from paper_kit.kit.stages import notebook_digest as d\n"
-NEW = "from paper_kit.kit import reach\nfrom pathlib import Path\nreach._package_folder = lambda: Path('paper_kit').resolve()\nd = reach.notebook_digest\n"
-ALL = "import json, glob\nprint(json.dumps({f: d(f) for f in sorted(glob.glob('nbs/*/*.ipynb')) if '/kit/' not in f and 'worlds' not in f}))"
+NEW = ("from paper_kit.kit import reach\nfrom pathlib import Path\nreach._package_folder = lambda: "
+       "Path('paper_kit').resolve()\nd = reach.notebook_digest\n")
+ALL = ("import json, glob\nprint(json.dumps({f: d(f) for f in sorted(glob.glob('nbs/*/*.ipynb')) if '/kit/' not in f "
+       "and 'worlds' not in f}))")
 
 
 def digests(folder, code, package):

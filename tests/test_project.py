@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,7 +78,8 @@ def purpose(text):
 @pytest.mark.parametrize("module", KIT, ids=name)
 def test_a_room_of_the_kit_has_a_purpose_of_one_sentence(module):
     assert not (wrong := purpose(module.read_text())), wrong
-    assert purpose('"Loops."') and purpose('"Runs loops over arrays. Says how long they took, too."') and purpose("x = 1")
+    assert (purpose('"Loops."') and purpose('"Runs loops over arrays. Says how long they took, too."')
+            and purpose("x = 1"))
 
 
 @pytest.mark.parametrize("module", [p for p in sorted((ROOT/"paper_kit").glob("*/*.py")) if p.parent.name != "kit"
@@ -85,9 +87,42 @@ def test_a_room_of_the_kit_has_a_purpose_of_one_sentence(module):
 def test_a_paper_imports_where_there_is_nothing_but_torch(module):
     blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill",
                "jsonschema", "nbformat", "jaxtyping", "typer", "skimage", "sklearn"]
-    code = f"import sys\nfor n in {blocked}: sys.modules[n] = None\nimport paper_kit.{module.parent.name}.{module.stem} as m\nassert callable(getattr(m, 'stages', len))"
+    code = (f"import sys\nfor n in {blocked}: sys.modules[n] = None\nimport "
+            f"paper_kit.{module.parent.name}.{module.stem} as m\nassert callable(getattr(m, 'stages', len))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-800:]
+
+
+def over(old, now):
+    "Notebooks with more long lines or cells than their ceilings allow."
+    return {name: (kinds, old.get(name)) for name, kinds in now.items()
+            if any(n > old.get(name, {}).get(k, 0) for k, n in kinds.items())}
+
+
+def test_lines_and_cells_of_notebooks_are_within_their_ceilings_which_only_shrink():
+    import importlib.util
+    spec = importlib.util.spec_from_file_location("ceilings", ROOT/"scripts/ceilings.py")
+    spec.loader.exec_module(ceilings := importlib.util.module_from_spec(spec))
+    old, now = json.loads(ceilings.FILE.read_text()), ceilings.counts()
+    assert over(old, now) == {}
+    assert over({}, {"a": {"lines": 1, "cells": 0}}) and over({"a": {"lines": 1, "cells": 0}},
+                                                              {"a": {"lines": 0, "cells": 1}})
+    cell = {"cell_type": "code", "source": ["#| export\n", "x"*121, *["\ny"]*30]}
+    assert ceilings.count({"cells": [cell]}) == {"lines": 1, "cells": 1}
+    assert ceilings.lowered({"a": {"lines": 3, "cells": 1}, "b": {"lines": 1}}, {"a": {"lines": 1, "cells": 2}}) == {
+        "a": {"lines": 1, "cells": 1}}
+    names = {p.relative_to(ROOT/"nbs").as_posix() for p in NOTEBOOKS}
+    assert set(old) <= names, "a ceiling of a notebook that is gone"
+    excluded = set(re.findall(r'"nbs/([^"*]+\.ipynb)"',
+                              (ROOT/"pyproject.toml").read_text().split("[tool.ruff.lint]")[0]))
+    assert excluded <= set(old), "a clean notebook is checked by ruff: take it out of extend-exclude"
+
+
+def test_ruff_finds_nothing():
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
+    if not ruff: pytest.skip("ruff is not installed")
+    done = subprocess.run([ruff, "check", "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_every_generated_file_is_in_step(clone):
@@ -198,7 +233,8 @@ def test_every_predicate_of_a_claim_is_exported_and_each_has_a_test_that_refutes
     assert set(manifest.expected("claims")) <= set(module.predicates) <= {c["id"] for c in manifest["claims"]}
     tests = (ROOT/"tests/papers"/f"test_{path.stem}.py").read_text()
     for claim in module.predicates:
-        assert f'"{claim}"' in tests, f"tests/papers/test_{path.stem}.py shows {claim} no numbers that must make it fail"
+        assert f'"{claim}"' in tests, (f"tests/papers/test_{path.stem}.py shows {claim} no numbers that must make it "
+                                       f"fail")
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=name)

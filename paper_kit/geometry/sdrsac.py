@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,8 +16,10 @@ import torch
 
 from .worlds import Pair, RedwoodFragments, object_pair, room_pair, scanned_object
 from ..kit.claims import Predicate, all_of, below, falls, more, none_of, rises, share_above, within
-from ..kit.files import PaperKitError
-from ..kit.geometry import align, random_rotations, rotation_angle
+from ..kit.files import PaperKitError, reading
+from ..kit.geometry import random_rotations, rotation_angle
+from ..kit.registration import checked_cloud, rigid_fit, trimmed, tukey
+from ..kit.registration import icp as iterate_closest
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -27,46 +30,52 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['METHODS', 'REDWOOD', 'SIZES', 'KINDS', 'COLUMNS', 'LOCAL', 'predicates', 'tree_of', 'moved', 'consensus', 'fit',
            'pose_error', 'lengths', 'affinity', 'assignments', 'Relaxed', 'solve_relaxation', 'integer_optimum',
-           'random_instance', 'compatible', 'presolve', 'relax', 'round_to_pairs', 'reject', 'icp', 'trials_needed',
-           'Registered', 'sdr_matching', 'sdrsac', 'start_of', 'tukey', 'local_methods', 'draw_base', 'pairs_at',
-           'congruent_sets', 'four_points', 'random_starts', 'rotations_control', 'pairs_control', 'triples_control',
-           'sdrsac_with_bases', 'pair_of', 'heaviest_clique', 'hypothesis_stage', 'compare', 'sweep_stage',
-           'fragment_pairs', 'fragment_stage', 'ablation_stage', 'tightness_stage', 'starts_stage', 'share_stage',
-           'relaxation_times', 'cvxpy_relaxation', 'exhibit_stage', 'sizes_of', 'stages', 'hypothesis_numbers',
-           'table_e1', 'of_methods', 'figure_1', 'table_e3', 'fragment_table', 'table_e2', 'table_e4', 'figure_2',
-           'ablation_figure', 'figure_e1', 'step_exhibit', 'few_pixels', 'AtEveryRate', 'tightness_values',
-           'hypothesis_values', 'sweep_values', 'fragment_values', 'starts_values', 'ablation_values']
+           'random_instance', 'compatible', 'presolve', 'relax', 'round_to_pairs', 'icp', 'trials_needed', 'Registered',
+           'sdr_matching', 'sdrsac', 'start_of', 'local_methods', 'draw_base', 'pairs_at', 'congruent_sets',
+           'four_points', 'random_starts', 'rotations_control', 'pairs_control', 'triples_control', 'sdrsac_with_bases',
+           'pair_of', 'heaviest_clique', 'hypothesis_stage', 'compare', 'sweep_stage', 'fragment_pairs',
+           'fragment_stage', 'ablation_stage', 'ReleasedPair', 'released_recipe', 'released_stage', 'discarded_stage',
+           'tightness_stage', 'starts_stage', 'share_stage', 'relaxation_times', 'cvxpy_relaxation', 'exhibit_stage',
+           'sizes_of', 'stages', 'hypothesis_numbers', 'table_e1', 'table_e5', 'table_e6', 'of_methods', 'figure_1',
+           'table_e3', 'fragment_table', 'table_e2', 'table_e4', 'figure_2', 'ablation_figure', 'figure_e1',
+           'step_exhibit', 'few_pixels', 'AtEveryRate', 'tightness_values', 'hypothesis_values', 'sweep_values',
+           'fragment_values', 'starts_values', 'ablation_values']
 
 # %% ../../nbs/geometry/sdrsac.ipynb #f8cc92c4
 def tree_of(cloud: Float[ndarray, "n 3"]):
     "A k-d tree over the points. Raises `PaperKitError` for an empty cloud or numbers that are not finite."
     from scipy.spatial import cKDTree
-    cloud = np.asarray(cloud, float)
-    if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) < 3 or not np.isfinite(cloud).all():
-        raise PaperKitError("this cloud cannot be registered", expected="[n, 3], at least 3 points, finite", found=f"shape {list(cloud.shape)}" + ("" if np.isfinite(cloud).all() else ", NaN or infinity"),
-                            next_step="drop the bad points first")
-    return cKDTree(cloud)
+    cloud = checked_cloud(cloud)
+    if cloud.shape[1] == 3: return cKDTree(cloud)
+    raise PaperKitError("this cloud cannot be registered", expected="[n, 3]", found=f"shape {list(cloud.shape)}",
+                        next_step="three coordinates a point")
 
-def moved(cloud: Float[ndarray, "n 3"], R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b n 3"]:
+def moved(cloud: Float[ndarray, "n 3"], R: Float[ndarray, "*b 3 3"],
+          t: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b n 3"]:
     "R x + t for every point under every motion."
     return cloud @ np.swapaxes(R, -1, -2) + t[..., None, :]
 
-def consensus(source: Float[ndarray, "n 3"], tree, R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"], epsilon: float) -> Int[ndarray, "*b"]:
+def consensus(source: Float[ndarray, "n 3"], tree, R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"],
+              epsilon: float) -> Int[ndarray, "*b"]:
     "Eq. 3, counted the other way round: source points whose nearest target point is within `epsilon`."
     x = moved(source, R, t)
-    return (tree.query(x.reshape(-1, 3), distance_upper_bound=epsilon*(1 + 1e-12))[0].reshape(x.shape[:-1]) <= epsilon).sum(-1)
+    return (tree.query(x.reshape(-1, 3), distance_upper_bound=epsilon*(1 + 1e-12))[0].reshape(x.shape[:-1])
+            <= epsilon).sum(-1)
 
-def fit(source: Float[ndarray, "*b n 3"], target: Float[ndarray, "*b n 3"], weights: Float[ndarray, "*b n"] | None = None) -> tuple[Float[ndarray, "*b 3 3"], Float[ndarray, "*b 3"]]:
-    "The rigid motion of matched points with the least weighted squared error."
-    to = lambda a: None if a is None else torch.from_numpy(np.array(a, dtype=float))
-    _, R, t = align(to(source), to(target), to(weights), scale=False)
-    return R.numpy(), t.numpy()
+# %% ../../nbs/geometry/sdrsac.ipynb #53b28648
+def fit(source: Float[ndarray, "*b n 3"], target: Float[ndarray, "*b n 3"]
+        ) -> tuple[Float[ndarray, "*b 3 3"], Float[ndarray, "*b 3"]]:
+    "The rigid motion of matched points with the least squared error."
+    T = rigid_fit(source, target)
+    return T[..., :3, :3], T[..., :3, 3]
 
-def pose_error(R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"], pair: Pair) -> tuple[Float[ndarray, "*b"], Float[ndarray, "*b"]]:
+def pose_error(R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"], pair: Pair) -> tuple[Float[ndarray, "*b"],
+                                                                                            Float[ndarray, "*b"]]:
     "Angle to the true rotation (degrees), and distance between the two images of the source's centroid."
     angle = np.degrees(rotation_angle(torch.from_numpy(np.asarray(R)), pair.R).numpy())
     centre = pair.source.mean(0, keepdim=True).numpy()
-    return angle, np.linalg.norm((moved(centre, np.asarray(R), np.asarray(t)) - moved(centre, pair.R.numpy(), pair.t.numpy()))[..., 0, :], axis=-1)
+    return angle, np.linalg.norm((moved(centre, np.asarray(R), np.asarray(t))
+                                  - moved(centre, pair.R.numpy(), pair.t.numpy()))[..., 0, :], axis=-1)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #39432a9e
 def lengths(P: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n n"]:
@@ -75,11 +84,15 @@ def lengths(P: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n n"]:
 
 def _library(x): return np if isinstance(x, np.ndarray) else torch
 
-def affinity(P: Float[Tensor, "*b n 3"], Q: Float[Tensor, "*b k 3"], gamma: float, shortest: float = 0.0) -> Float[Tensor, "*b nk nk"]:
+def affinity(P: Float[Tensor, "*b n 3"], Q: Float[Tensor, "*b k 3"], gamma: float,
+             shortest: float = 0.0) -> Float[Tensor, "*b nk nk"]:
     """A of Eq. 6 with index a + b n (columns stacked). NumPy arrays and torch tensors alike.
 
-    `shortest`: lengths below it match nothing but themselves (the released code: 0.01). Raises `PaperKitError` for gamma <= 0."""
-    if not gamma > 0: raise PaperKitError("no length can agree", expected="gamma > 0", found=gamma, next_step="about three times the noise of a length")
+    `shortest`: lengths below it match nothing but themselves (the released code: 0.01). Raises `PaperKitError` for
+    gamma <= 0."""
+    if not gamma > 0:
+        raise PaperKitError("no length can agree", expected="gamma > 0", found=gamma,
+                            next_step="about three times the noise of a length")
     xp, p, q = _library(P), lengths(P), lengths(Q)
     p, q = p[..., None, :, None, :], q[..., :, None, :, None]
     gap = abs(p - q)
@@ -101,12 +114,15 @@ class Relaxed(NamedTuple):
     primal: Float[Tensor, "*b"]
     dual: Float[Tensor, "*b"]
 
-def _diagonal(x): return np.diagonal(x, axis1=-2, axis2=-1) if isinstance(x, np.ndarray) else x.diagonal(dim1=-2, dim2=-1)
+def _diagonal(x):
+    return np.diagonal(x, axis1=-2, axis2=-1) if isinstance(x, np.ndarray) else x.diagonal(dim1=-2, dim2=-1)
 def _times(M, v): return (M @ v[..., None])[..., 0]
 def _norm(x, axes): return ((x*x).sum(tuple(range(-axes, 0))))**0.5
 
+# %% ../../nbs/geometry/sdrsac.ipynb #f1875ec8
 class _Shape:
-    "What of a relaxation stays the same during the iterations: which entries are free, which are bounded, the inverse of the system in x."
+    """What of a relaxation stays the same during the iterations: which entries are free, which are bounded, the inverse
+    of the system in x."""
     def __init__(self, A, first, second, active, tight):
         self.xp, n = _library(A), A.shape[-1]
         xp = self.xp
@@ -138,7 +154,8 @@ def _least_squares(s: _Shape, A, m, rho, z, u):
     h = h + (td + _diagonal(A)*s.e/r1 if s.nine else z[4] - u[4])
     x = _times(s.inverse, h*s.e)
     x = x + s.along*((m - (s.e*x).sum(-1)[..., None])/(s.e*s.along).sum(-1)[..., None])
-    Y = s.bounded*(S + x[..., :, None] + x[..., None, :])/4 + s.forbidden*(gain + Ty - z[2] + u[2])/2 + (s.free - s.bounded - s.forbidden)*(Ty + gain)
+    Y = (s.bounded*(S + x[..., :, None] + x[..., None, :])/4 + s.forbidden*(gain + Ty - z[2] + u[2])/2
+         + (s.free - s.bounded - s.forbidden)*(Ty + gain))
     if s.nine: return x, Y, x
     d = s.e*(td + _diagonal(A)/r1)
     return x, Y, d + s.e*((m - d.sum(-1)[..., None])/s.count)
@@ -157,13 +174,18 @@ def _project(s: _Shape, g):
     return [(Z + Z.mT)/2, g[1].clip(min=0)*s.bounded, g[2].clip(min=0)*s.forbidden, g[3].clip(min=0), g[4].clip(min=0)]
 
 # %% ../../nbs/geometry/sdrsac.ipynb #8081651c
-def solve_relaxation(A: Float[Tensor, "*b n n"], m: int, first: Int[Tensor, "*b n"], second: Int[Tensor, "*b n"], active: Float[Tensor, "*b n"] | None = None, tight: tuple = ("9", "10"),
+def solve_relaxation(A: Float[Tensor, "*b n n"], m: int, first: Int[Tensor, "*b n"], second: Int[Tensor, "*b n"],
+                     active: Float[Tensor, "*b n"] | None = None, tight: tuple = ("9", "10"),
                      tolerance: float = 1e-4, iterations: int = 5000, rho: float = 3.0, over: float = 1.6) -> Relaxed:
-    """The relaxation (11); with tight=() it is (8), with ("9",) it is (8) and (9). NumPy arrays, torch tensors, batches.
+    """The relaxation (11); with tight=() it is (8), with ("9",) it is (8) and (9). NumPy arrays, torch tensors,
+    batches.
 
-    `first`, `second`: the points a and b of each assignment; `active`: 0 where a batch is padded. Stops when both relative residuals are below `tolerance`.
-    x and Y satisfy the equations and the zeros exactly, the cone and the bounds up to the tolerance. Raises `PaperKitError` for less than m assignments."""
-    if A.shape[-1] < m: raise PaperKitError("there are not enough assignments", expected=f"at least m = {m}", found=A.shape[-1], next_step="draw larger subsets")
+    `first`, `second`: the points a and b of each assignment; `active`: 0 where a batch is padded. Stops when both
+    relative residuals are below `tolerance`. x and Y satisfy the equations and the zeros exactly, the cone and the
+    bounds up to the tolerance. Raises `PaperKitError` for less than m assignments."""
+    if A.shape[-1] < m:
+        raise PaperKitError("there are not enough assignments", expected=f"at least m = {m}", found=A.shape[-1],
+                            next_step="draw larger subsets")
     s, xp = _Shape(A, first, second, active, tight), _library(A)
     rho = rho*xp.ones_like(A[..., :1, :1])
     z = _image(s, 0*s.e, 0*A, 0*s.e)
@@ -179,7 +201,8 @@ def solve_relaxation(A: Float[Tensor, "*b n n"], m: int, first: Int[Tensor, "*b 
         gap = lambda p, q: sum(_norm(a - b, d)**2 for a, b, d in zip(p, q, axes))**0.5
         primal, dual = gap(Kw, z)/(1 + _norm(Kw[0], 2)), gap(z, old)*rho[..., 0, 0]/(1 + _norm(u[0], 2)*rho[..., 0, 0])
         if max(float(primal.max()), float(dual.max())) < tolerance: break
-        factor = xp.where(primal > 3*dual, 1.6, xp.where(3*primal < dual, 1/1.6, 1.0))[..., None]*xp.ones_like(rho[..., 0])
+        factor = xp.where(primal > 3*dual, 1.6,
+                          xp.where(3*primal < dual, 1/1.6, 1.0))[..., None]*xp.ones_like(rho[..., 0])
         u = [part/(factor[..., None] if d == 2 else factor) for part, d in zip(u, axes)]
         rho = rho*factor[..., None]
     x, Y, d = w
@@ -188,7 +211,8 @@ def solve_relaxation(A: Float[Tensor, "*b n n"], m: int, first: Int[Tensor, "*b 
 
 # %% ../../nbs/geometry/sdrsac.ipynb #086232c9
 def integer_optimum(A: Float[ndarray, "nk nk"], m: int, n: int, k: int, mutual: bool = True) -> float:
-    "The best value of (5) over all choices of m pairs; `mutual`: only those that satisfy (10), -inf if none does. For small n and k."
+    """The best value of (5) over all choices of m pairs; `mutual`: only those that satisfy (10), -inf if none does. For
+    small n and k."""
     from itertools import combinations, permutations
     rows = np.array(list(combinations(range(n), m)))
     columns = np.array(list(permutations(range(k), m)))
@@ -197,7 +221,8 @@ def integer_optimum(A: Float[ndarray, "nk nk"], m: int, n: int, k: int, mutual: 
     value = parts.sum((1, 2))
     return float(np.where((parts > 0).all((1, 2)), value, -np.inf).max() if mutual else value.max())
 
-def random_instance(rng: np.random.Generator, n: int = 5, true: int = 3, noise: float = 0.002) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+def random_instance(rng: np.random.Generator, n: int = 5, true: int = 3,
+                    noise: float = 0.002) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
     "Two sets of n points in the unit cube, of which `true` are the same up to noise, the second shuffled and turned."
     P = rng.random((n, 3))
     Q = rng.permutation(np.concatenate([P[:true] + noise*rng.standard_normal((true, 3)), rng.random((n - true, 3))]))
@@ -209,12 +234,17 @@ def compatible(A: Float[ndarray, "n n"], first: Int[ndarray, "n"], second: Int[n
     "Pairs of assignments that may be chosen together: lengths agree, and no point has two partners."
     return (A > 0) & (first[:, None] != first[None]) & (second[:, None] != second[None])
 
-def presolve(A: Float[ndarray, "n n"], first: Int[ndarray, "n"], second: Int[ndarray, "n"], m: int, level: str = "pairs",
+def presolve(A: Float[ndarray, "n n"], first: Int[ndarray, "n"], second: Int[ndarray, "n"], m: int,
+             level: str = "pairs",
              allowed: Bool[ndarray, "n"] | None = None) -> tuple[Bool[ndarray, "n"], Float[ndarray, "n n"]]:
-    """Which assignments are left, and A without the pairs that went. `level`: none, assignments (fewer than m - 1 partners), or pairs (also: fewer than m - 2 in common).
+    """Which assignments are left, and A without the pairs that went. `level`: none, assignments (fewer than m - 1
+    partners), or pairs (also: fewer than m - 2 in common).
 
-    `allowed`: candidate matches, where they are known (the rest of X is zero). Raises `PaperKitError` for another level."""
-    if level not in ("none", "assignments", "pairs"): raise PaperKitError("no such presolve", expected="none, assignments, pairs", found=repr(level), next_step="choose one")
+    `allowed`: candidate matches, where they are known (the rest of X is zero). Raises `PaperKitError` for another
+    level."""
+    if level not in ("none", "assignments", "pairs"):
+        raise PaperKitError("no such presolve", expected="none, assignments, pairs", found=repr(level),
+                            next_step="choose one")
     keep = np.ones(len(A), bool) if allowed is None else np.asarray(allowed, bool)
     if level == "none": return keep, A*np.outer(keep, keep)
     G = (compatible(A, first, second) & np.outer(keep, keep)).astype(np.float32)
@@ -228,23 +258,31 @@ def presolve(A: Float[ndarray, "n n"], first: Int[ndarray, "n"], second: Int[nda
     return keep, A*np.where(np.eye(len(A)), keep[:, None], G > 0 if level == "pairs" else np.outer(keep, keep))
 
 # %% ../../nbs/geometry/sdrsac.ipynb #d208bfb3
-def relax(P: Float[ndarray, "b n 3"], Q: Float[ndarray, "b k 3"], m: int, gamma: float, level: str = "pairs", shortest: float = 0.0, tolerance: float = 1e-2, iterations: int = 300,
-          device: str | None = None, allowed: Bool[ndarray, "b nk"] | None = None) -> tuple[Float[ndarray, "b n k"], Bool[ndarray, "b"]]:
-    """X tilde of each pair of subsets (zero where nothing is left), and where something is left. With a `device`, one batch in torch on it; without, NumPy, one by one."""
+def relax(P: Float[ndarray, "b n 3"], Q: Float[ndarray, "b k 3"], m: int, gamma: float, level: str = "pairs",
+          shortest: float = 0.0, tolerance: float = 1e-2, iterations: int = 300,
+          device: str | None = None, allowed: Bool[ndarray, "b nk"] | None = None) -> tuple[Float[ndarray, "b n k"],
+                                                                                            Bool[ndarray, "b"]]:
+    """X tilde of each pair of subsets (zero where nothing is left), and where something is left. With a `device`, one
+    batch in torch on it; without, NumPy, one by one."""
     B, n, k = len(P), P.shape[1], Q.shape[1]
     (a, b), X = assignments(n, k), np.zeros((B, n*k))
-    left = [presolve(affinity(p, q, gamma, shortest), a, b, m, level, None if allowed is None else allowed[i]) for i, (p, q) in enumerate(zip(P, Q))]
+    left = [presolve(affinity(p, q, gamma, shortest), a, b, m, level, None if allowed is None else allowed[i]) for i,
+            (p, q) in enumerate(zip(P, Q))]
     index = [np.flatnonzero(keep) for keep, _ in left]
     some = [i for i in range(B) if len(index[i]) >= m]
     if device is None:
-        for i in some: X[i, index[i]] = solve_relaxation(left[i][1][np.ix_(index[i], index[i])], m, a[index[i]], b[index[i]], tolerance=tolerance, iterations=iterations).x
+        for i in some:
+            X[i, index[i]] = solve_relaxation(left[i][1][np.ix_(index[i], index[i])], m, a[index[i]], b[index[i]],
+                                              tolerance=tolerance, iterations=iterations).x
     elif some:
         size = max(len(index[i]) for i in some)
         padded, active = np.zeros((len(some), size), int), np.zeros((len(some), size))
         for j, i in enumerate(some): padded[j, :len(index[i])], active[j, :len(index[i])] = index[i], 1
-        A = np.stack([left[i][1][np.ix_(rows, rows)] for i, rows in zip(some, padded)])*active[:, :, None]*active[:, None]
+        A = np.stack([left[i][1][np.ix_(rows, rows)] for i,
+                      rows in zip(some, padded)])*active[:, :, None]*active[:, None]
         to = lambda v: torch.from_numpy(v).to(device)
-        x = solve_relaxation(to(A), m, to(a[padded]), to(b[padded]), to(active), tolerance=tolerance, iterations=iterations).x.cpu().numpy()
+        x = solve_relaxation(to(A), m, to(a[padded]), to(b[padded]), to(active), tolerance=tolerance,
+                             iterations=iterations).x.cpu().numpy()
         for j, i in enumerate(some): X[i, index[i]] = x[j, :len(index[i])]
     return X.reshape(B, k, n).swapaxes(1, 2), np.isin(np.arange(B), some)
 
@@ -257,41 +295,39 @@ def round_to_pairs(X: Float[ndarray, "n k"], m: int) -> Int[ndarray, "m 2"]:
     return np.stack([a[best], b[best]], 1)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #99325ec1
-def reject(share: float):
-    "Weights for `icp`: 0 for this share of the points, the farthest, 1 for the rest."
-    def weigh(d):
-        if share <= 0: return np.ones_like(d)
-        limit = np.partition(d, max(0, math.ceil((1 - share)*d.shape[-1]) - 1), -1)[..., [max(0, math.ceil((1 - share)*d.shape[-1]) - 1)]]
-        return (d <= limit)*1.0
-    return weigh
-
-def icp(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], R: Float[ndarray, "*b 3 3"], t: Float[ndarray, "*b 3"], iterations: int = 40, weigh=reject(0.1), tree=None,
-        settled: float = 1e-6) -> tuple[Float[ndarray, "*b 3 3"], Float[ndarray, "*b 3"]]:
-    "Iterated closest points from each start. `weigh` maps distances [*b, n] to weights. A start stops when its motion changes by less than `settled`."
-    tree, batch = tree or tree_of(target), R.shape[:-2]
-    R, t = R.reshape(-1, 3, 3).copy(), t.reshape(-1, 3).copy()
-    going = np.arange(len(R))
-    for _ in range(iterations):
-        x = moved(source, R[going], t[going])
-        d, nearest = tree.query(x.reshape(-1, 3))
-        newR, newt = fit(np.broadcast_to(source, x.shape), target[nearest.reshape(x.shape[:-1])], weigh(d.reshape(x.shape[:-1])))
-        change = abs(newR - R[going]).max((1, 2)) + abs(newt - t[going]).max(1)
-        R[going], t[going] = newR, newt
-        going = going[change > settled]
-        if len(going) == 0: break
-    return R.reshape(*batch, 3, 3), t.reshape(*batch, 3)
+def icp(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], R: Float[ndarray, "*b 3 3"],
+        t: Float[ndarray, "*b 3"],
+        iterations: int = 40, weigh=trimmed(0.9), tree=None, within: float | None = None
+        ) -> tuple[Float[ndarray, "*b 3 3"], Float[ndarray, "*b 3"]]:
+    """`kit.registration.icp` from each start, all side by side. `weigh`: see there, None for all pairs. `within`: then
+    once more with the pairs within this distance alone, unless that costs votes: a refit on the consensus set."""
+    tree, start = tree or tree_of(target), np.tile(np.eye(4), (*R.shape[:-2], 1, 1))
+    start[..., :3, :3], start[..., :3, 3] = R, t
+    T = iterate_closest(source, target, start, weigh=weigh, iterations=iterations, tree=tree).T
+    if within is None: return T[..., :3, :3], T[..., :3, 3]
+    best, most = T, consensus(source, tree, T[..., :3, :3], T[..., :3, 3], within)
+    for reach in (2*within, within):
+        T = iterate_closest(source, target, T, reach=reach, iterations=iterations, tree=tree).T
+        votes = consensus(source, tree, T[..., :3, :3], T[..., :3, 3], within)
+        best = np.where((votes >= most)[..., None, None], T, best)
+        most = np.maximum(votes, most)
+    return best[..., :3, :3], best[..., :3, 3]
 
 # %% ../../nbs/geometry/sdrsac.ipynb #9016c555
 def trials_needed(share: float, m: int = 4, confidence: float = 0.99) -> float:
-    "Eq. 14 as a number of trials, rounded up; infinite for a share of 0, 1 for a share of 1. Raises `PaperKitError` outside 0..1."
+    """Eq. 14 as a number of trials, rounded up; infinite for a share of 0, 1 for a share of 1. Raises `PaperKitError`
+    outside 0..1."""
     if not 0 <= share <= 1 or not 0 < confidence < 1:
-        raise PaperKitError("this is no probability", expected="0 <= share <= 1, 0 < confidence < 1", found=f"{share}, {confidence}", next_step="divide the consensus by the number of source points")
+        raise PaperKitError("this is no probability", expected="0 <= share <= 1, 0 < confidence < 1",
+                            found=f"{share}, {confidence}",
+                            next_step="divide the consensus by the number of source points")
     if share**m < 1e-15: return math.inf
     return 1 if share == 1 else math.ceil(math.log(1 - confidence)/math.log1p(-share**m))
 
 # %% ../../nbs/geometry/sdrsac.ipynb #089b6717
 class Registered(NamedTuple):
-    "The best motion and its consensus, the number of draws, of ICP calls, of relaxations that were solved, and the consensus after each draw."
+    """The best motion and its consensus, the number of draws, of ICP calls, of relaxations that were solved, and the
+    consensus after each draw."""
     R: Float[ndarray, "3 3"]
     t: Float[ndarray, "3"]
     consensus: int
@@ -300,36 +336,45 @@ class Registered(NamedTuple):
     relaxations: int
     history: list
 
-def sdr_matching(source, target, tree, P: Float[ndarray, "n 3"], Qs: Float[ndarray, "b k 3"], epsilon: float, m: int = 4, gamma: float = 0.01, level: str = "pairs", reject_share: float = 0.1,
-                 icp_iterations: int = 40, device: str | None = None, **options):
-    "Algorithm 2 for each of `Qs`: motions [c, 3, 3], [c, 3] and their consensus [c], c <= b: a draw without a match gives none."
+def sdr_matching(source, target, tree, P: Float[ndarray, "n 3"], Qs: Float[ndarray, "b k 3"],
+                 epsilon: float, m: int = 4,
+                 gamma: float = 0.01, level: str = "pairs", reject_share: float = 0.1, icp_iterations: int = 40,
+                 device: str | None = None, refit: bool = True, **options):
+    """Algorithm 2 for each of `Qs`: motions [c, 3, 3], [c, 3] and their consensus [c], c <= b: a draw without a match
+    gives none. `refit`: ICP, which drops a fixed share, is followed by a fit to the consensus set (not in the text)."""
     X, found = relax(np.broadcast_to(P, (len(Qs), *P.shape)), Qs, m, gamma, level, device=device, **options)
     rows = np.flatnonzero(found)
     if len(rows) == 0: return np.zeros((0, 3, 3)), np.zeros((0, 3)), np.zeros(0, int)
     pairs = [round_to_pairs(X[i], m) for i in rows]
     R, t = fit(np.stack([P[p[:, 0]] for p in pairs]), np.stack([Qs[i][p[:, 1]] for i, p in zip(rows, pairs)]))
-    R, t = icp(source, target, R, t, icp_iterations, reject(reject_share), tree)
+    R, t = icp(source, target, R, t, icp_iterations, trimmed(1 - reject_share), tree, epsilon if refit else None)
     return R, t, consensus(source, tree, R, t, epsilon)
 
-def sdrsac(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], epsilon: float, samples: int = 16, m: int = 4, inner: int = 2, confidence: float = 0.99, least: int = 5, most: int = 1000,
-           seed: int = 0, **options) -> Registered:
-    "Algorithm 1. `options` go to `sdr_matching`. Raises `PaperKitError` for clouds smaller than the subsets."
-    if min(len(source), len(target)) < samples:
-        raise PaperKitError("the clouds are smaller than the subsets", expected=f"at least {samples} points", found=f"{len(source)} and {len(target)}", next_step="lower samples")
+# %% ../../nbs/geometry/sdrsac.ipynb #6a7433c9
+def sdrsac(source: Float[ndarray, "n 3"], target: Float[ndarray, "k 3"], epsilon: float, samples: int = 16, m: int = 4,
+           inner: int = 2, confidence: float = 0.99, least: int = 5, most: int = 1000, seed: int = 0,
+           trials: str = "hypotheses", **options) -> Registered:
+    """Algorithm 1. `options` go to `sdr_matching`. `trials`: what the stopping rule counts, hypotheses (draws that gave
+    a motion), or all draws, as the text does. Raises `PaperKitError` for clouds smaller than the subsets, and another
+    word."""
+    if min(len(source), len(target)) < samples or trials not in ("hypotheses", "draws"):
+        raise PaperKitError("the clouds are smaller than the subsets, or nothing can be counted",
+                            expected=f"at least {samples} points; hypotheses or draws",
+                            found=f"{len(source)} and {len(target)}; {trials!r}", next_step="lower samples")
     rng, tree, best = np.random.default_rng(seed), tree_of(target), (np.eye(3), np.zeros(3), 0)
-    draws = calls = 0
-    history = []
+    draws, calls, history = 0, 0, []
     while draws < most:
         P = source[rng.choice(len(source), samples, replace=False)]
         order = rng.permutation(len(target))
         parts = [order[k*samples:(k + 1)*samples] for k in range(inner)]
         parts = [q if len(q) == samples else rng.choice(len(target), samples, replace=False) for q in parts]
-        R, t, votes = sdr_matching(source, target, tree, P, np.stack([target[q] for q in parts]), epsilon, m, **options)
-        calls += len(votes)
+        Qs = np.stack([target[q] for q in parts])
+        R, t, votes = sdr_matching(source, target, tree, P, Qs, epsilon, m, **options)
+        draws, calls = draws + inner, calls + len(votes)
         if len(votes) and votes.max() > best[2]: best = (R[votes.argmax()], t[votes.argmax()], int(votes.max()))
-        draws += inner
         history.append(best[2])
-        if draws >= max(least, trials_needed(best[2]/len(source), m, confidence)): break
+        done = calls if trials == "hypotheses" else draws
+        if done >= max(least, trials_needed(best[2]/len(source), m, confidence)): break
     return Registered(*best, draws, calls, calls, history)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #67da5695
@@ -337,24 +382,18 @@ def start_of(source, target):
     "No rotation, centroids together."
     return np.eye(3), target.mean(0) - source.mean(0)
 
-def tukey(epsilon: float):
-    "Tukey's biweight for `icp`."
-    def weigh(d):
-        width = np.maximum(4.685*1.4826*np.median(d, -1, keepdims=True), 2*epsilon)
-        return np.maximum(1 - (d/width)**2, 0)**2 + 1e-9
-    return weigh
-
 def local_methods(source, target, epsilon: float, R, t, iterations: int = 60, tree=None) -> dict:
     "{method: (R, t)} of ICP, trimmed ICP and IRLS-ICP from one start."
     tree = tree or tree_of(target)
-    found = {"ICP": icp(source, target, R, t, iterations, reject(0.0), tree)}
+    found = {"ICP": icp(source, target, R, t, iterations, None, tree)}
     best = (math.inf, None)
     for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        motion = icp(source, target, R, t, iterations, reject(1 - share), tree)
+        motion = icp(source, target, R, t, iterations, trimmed(share), tree)
         d = np.sort(tree.query(moved(source, *motion))[0])[:math.ceil(share*len(source))]
         score = (d**2).mean()/share**3
         if score < best[0]: best = (score, motion)
-    return found | {"trimmed ICP": best[1], "IRLS-ICP": icp(source, target, R, t, iterations, tukey(epsilon), tree)}
+    return found | {"trimmed ICP": best[1], "IRLS-ICP": icp(source, target, R, t, iterations,
+                                                            tukey(least=2*epsilon), tree)}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #93690bcb
 def draw_base(cloud: Float[ndarray, "n 3"], width: float, delta: float, rng: np.random.Generator, tries: int = 60):
@@ -368,7 +407,8 @@ def draw_base(cloud: Float[ndarray, "n 3"], width: float, delta: float, rng: np.
         if area[i] < 0.05*width**2: continue
         a, b, c = cloud[triples[i]]
         normal = np.cross(b - a, c - a)/area[i]
-        flat = np.flatnonzero((abs((cloud - a) @ normal) < delta) & (np.linalg.norm(cloud[:, None] - cloud[triples[i]][None], axis=-1).min(1) > 0.2*width))
+        flat = np.flatnonzero((abs((cloud - a) @ normal) < delta)
+                              & (np.linalg.norm(cloud[:, None] - cloud[triples[i]][None], axis=-1).min(1) > 0.2*width))
         for d in rng.permutation(flat)[:8]:
             for p, q, r in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
                 base = np.array([*triples[i][[p, q, r]], d])
@@ -377,19 +417,23 @@ def draw_base(cloud: Float[ndarray, "n 3"], width: float, delta: float, rng: np.
     return None
 
 def _crossing(x: Float[ndarray, "4 3"]):
-    "Where the segments 0-1 and 2-3 come nearest to each other, as parts of their lengths; None unless both are between 0.1 and 0.9."
+    """Where the segments 0-1 and 2-3 come nearest to each other, as parts of their lengths; None unless both are
+    between 0.1 and 0.9."""
     u, v, w = x[1] - x[0], x[3] - x[2], x[2] - x[0]
     found = np.linalg.lstsq(np.stack([u, -v], 1), w, rcond=None)[0]
     return found if (found > 0.1).all() and (found < 0.9).all() else None
 
+# %% ../../nbs/geometry/sdrsac.ipynb #1ffa19d6
 def pairs_at(cloud: Float[ndarray, "n 3"], length: float, delta: float, grid: bool = False) -> Int[ndarray, "p 2"]:
-    "Ordered pairs of points whose distance is within `delta` of `length`: all of them looked at, or only those in cells of a grid that can contain such a pair."
+    """Ordered pairs of points whose distance is within `delta` of `length`: all of them looked at, or only those in
+    cells of a grid that can contain such a pair."""
     if not grid:
         return np.argwhere(abs(lengths(cloud) - length) <= delta)
     side = max(length/4, delta)
     cell, member = np.unique(np.floor(cloud/side).astype(int), axis=0, return_inverse=True)
     apart, reach = lengths(cell*side), math.sqrt(3)*side
-    order, ends = np.argsort(member.ravel(), kind="stable"), np.searchsorted(np.sort(member.ravel()), np.arange(len(cell) + 1))
+    order, ends = np.argsort(member.ravel(), kind="stable"), np.searchsorted(np.sort(member.ravel()),
+                                                                             np.arange(len(cell) + 1))
     found = []
     for i in range(len(cell)):
         mine = order[ends[i]:ends[i + 1]]
@@ -401,19 +445,25 @@ def pairs_at(cloud: Float[ndarray, "n 3"], length: float, delta: float, grid: bo
         found.append(np.stack([mine[a], theirs[b]], 1))
     return np.concatenate(found)
 
-def congruent_sets(base: Float[ndarray, "4 3"], ratio, target: Float[ndarray, "n 3"], delta: float, smart: bool = False, most: int = 4000, rng=None) -> Int[ndarray, "s 4"]:
-    "Quadruples of target points congruent to the base up to `delta`. `smart`: with the grid and the angle between the segments (Super4PCS). At most `most`, drawn at random."
+# %% ../../nbs/geometry/sdrsac.ipynb #69d7d49f
+def congruent_sets(base: Float[ndarray, "4 3"], ratio, target: Float[ndarray, "n 3"], delta: float, smart: bool = False,
+                   most: int = 4000, rng=None) -> Int[ndarray, "s 4"]:
+    """Quadruples of target points congruent to the base up to `delta`. `smart`: with the grid and the angle between the
+    segments (Super4PCS). At most `most`, drawn at random."""
     u, v = base[1] - base[0], base[3] - base[2]
     one, two = pairs_at(target, np.linalg.norm(u), delta, smart), pairs_at(target, np.linalg.norm(v), delta, smart)
     if len(one) == 0 or len(two) == 0: return np.zeros((0, 4), int)
     middle = lambda pairs, r: target[pairs[:, 0]] + r*(target[pairs[:, 1]] - target[pairs[:, 0]])
-    near = tree_of(middle(two, ratio[1])).query_ball_point(middle(one, ratio[0]), delta) if len(two) > 2 else [[]]*len(one)
+    near = (tree_of(middle(two, ratio[1])).query_ball_point(middle(one, ratio[0]), delta) if len(two) > 2
+            else [[]]*len(one))
     left = np.repeat(np.arange(len(one)), [len(n) for n in near])
     right = np.concatenate([np.array(n, int) for n in near]) if len(left) else np.zeros(0, int)
     if smart and len(left):
         unit = lambda x: x/np.linalg.norm(x, axis=-1, keepdims=True)
-        angle = (unit(target[one[left, 1]] - target[one[left, 0]])*unit(target[two[right, 1]] - target[two[right, 0]])).sum(-1)
-        fits = abs(np.arccos(angle.clip(-1, 1)) - np.arccos(np.clip(unit(u) @ unit(v), -1, 1))) < 2*delta/min(np.linalg.norm(u), np.linalg.norm(v))
+        angle = (unit(target[one[left, 1]] - target[one[left, 0]])*unit(target[two[right, 1]]
+                                                                        - target[two[right, 0]])).sum(-1)
+        fits = (abs(np.arccos(angle.clip(-1, 1)) - np.arccos(np.clip(unit(u) @ unit(v), -1, 1)))
+                < 2*delta/min(np.linalg.norm(u), np.linalg.norm(v)))
         left, right = left[fits], right[fits]
     if len(left) > most:
         chosen = (rng or np.random.default_rng(0)).permutation(len(left))[:most]
@@ -421,13 +471,16 @@ def congruent_sets(base: Float[ndarray, "4 3"], ratio, target: Float[ndarray, "n
     return np.concatenate([one[left], two[right]], 1)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #a6cd1d26
-def four_points(source, target, epsilon: float, delta: float, smart: bool = False, bases: int = 30, thin: int = 200, width: float = 0.5, seed: int = 0, icp_iterations: int = 40) -> Registered:
-    """4PCS, with `smart` Super4PCS, on `thin` points of each cloud; the best motion is refined by the same ICP. `width`: largest side of a base, in parts of the source's diameter.
+def four_points(source, target, epsilon: float, delta: float, smart: bool = False, bases: int = 30, thin: int = 200,
+                width: float = 0.5, seed: int = 0, icp_iterations: int = 40) -> Registered:
+    """4PCS, with `smart` Super4PCS, on `thin` points of each cloud; the best motion is refined by the same ICP.
+    `width`: largest side of a base, in parts of the source's diameter.
 
     Stops by the rule of Eq. 14 with m = 4, as ours, or after `bases`."""
     rng, tree = np.random.default_rng(seed), tree_of(target)
     S, D = (c[rng.permutation(len(c))[:thin]] for c in (source, target))
-    probe, size, best = source[rng.permutation(len(source))[:100]], width*np.linalg.norm(np.ptp(source, axis=0)), (np.eye(3), np.zeros(3), 0)
+    probe, size, best = (source[rng.permutation(len(source))[:100]], width*np.linalg.norm(np.ptp(source, axis=0)),
+                         (np.eye(3), np.zeros(3), 0))
     history, calls = [], 0
     for tried in range(1, bases + 1):
         base = draw_base(S, size, delta, rng)
@@ -438,8 +491,9 @@ def four_points(source, target, epsilon: float, delta: float, smart: bool = Fals
             off = np.linalg.norm(np.einsum("bij,kj->bki", R, S[base[0]]) + t[:, None] - D[sets], axis=-1).max(1)
             good = np.flatnonzero(off < 2*delta)[:500]
             if len(good):
-                first = good[np.argsort(-consensus(probe, tree, R[good], t[good], max(epsilon, delta)), kind="stable")[:5]]
-                Rf, tf = icp(source, target, R[first], t[first], icp_iterations, tree=tree)
+                first = good[np.argsort(-consensus(probe, tree, R[good], t[good], max(epsilon, delta)),
+                                        kind="stable")[:5]]
+                Rf, tf = icp(source, target, R[first], t[first], icp_iterations, tree=tree, within=epsilon)
                 calls += len(first)
                 votes = consensus(source, tree, Rf, tf, epsilon)
                 if votes.max() > best[2]: best = (Rf[votes.argmax()], tf[votes.argmax()], int(votes.max()))
@@ -449,7 +503,7 @@ def four_points(source, target, epsilon: float, delta: float, smart: bool = Fals
 
 # %% ../../nbs/geometry/sdrsac.ipynb #6f47ccb8
 def _best_of(source, target, tree, R, t, epsilon, icp_iterations=40) -> Registered:
-    R, t = icp(source, target, R, t, icp_iterations, tree=tree)
+    R, t = icp(source, target, R, t, icp_iterations, tree=tree, within=epsilon)
     votes = consensus(source, tree, R, t, epsilon)
     i = votes.argmax()
     return Registered(R[i], t[i], int(votes[i]), len(R), len(R), 0, np.maximum.accumulate(votes).tolist())
@@ -459,10 +513,12 @@ def random_starts(source, target, count: int, seed: int):
     R = random_rotations(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).numpy()
     return R, target.mean(0) - source.mean(0) @ np.swapaxes(R, 1, 2)
 
-def rotations_control(source, target, epsilon: float, count: int, seed: int = 0, seconds: float | None = None, block: int = 8) -> Registered:
+def rotations_control(source, target, epsilon: float, count: int, seed: int = 0, seconds: float | None = None,
+                      block: int = 8) -> Registered:
     "Random rotations and ICP: `count` of them, or as many blocks as fit into `seconds`."
     tree = tree_of(target)
-    if seconds is None: return _best_of(source, target, tree, *random_starts(source, target, max(1, count), seed), epsilon)
+    if seconds is None:
+        return _best_of(source, target, tree, *random_starts(source, target, max(1, count), seed), epsilon)
     begun, best, calls = time.perf_counter(), None, 0
     while best is None or time.perf_counter() - begun < seconds:
         found = _best_of(source, target, tree, *random_starts(source, target, block, seed + 7919*calls), epsilon)
@@ -470,13 +526,15 @@ def rotations_control(source, target, epsilon: float, count: int, seed: int = 0,
         if best is None or found.consensus > best.consensus: best = found
     return best._replace(draws=calls, calls=calls)
 
+# %% ../../nbs/geometry/sdrsac.ipynb #0419d4ef
 def pairs_control(source, target, epsilon: float, count: int, m: int = 4, seed: int = 0) -> Registered:
     "m random source points matched to m random target points, and ICP, `count` times."
     rng = np.random.default_rng(seed)
     draw = lambda cloud: np.stack([cloud[rng.choice(len(cloud), m, replace=False)] for _ in range(max(1, count))])
     return _best_of(source, target, tree_of(target), *fit(draw(source), draw(target)), epsilon)
 
-def triples_control(source, target, epsilon: float, gamma: float, count: int, seed: int = 0, blocks: int = 20) -> Registered:
+def triples_control(source, target, epsilon: float, gamma: float, count: int, seed: int = 0,
+                    blocks: int = 20) -> Registered:
     "3-point RANSAC: `count` triples that agree in length, out of at most `blocks` times 20,000 draws, and ICP."
     rng, kept = np.random.default_rng(seed), []
     sides = lambda x: np.stack([np.linalg.norm(x[:, i] - x[:, j], axis=1) for i, j in ((0, 1), (1, 2), (0, 2))], 1)
@@ -487,24 +545,30 @@ def triples_control(source, target, epsilon: float, gamma: float, count: int, se
         if len(kept) >= count: break
     if not kept: return Registered(np.eye(3), np.zeros(3), 0, 0, 0, 0, [])
     chosen = kept[:max(1, count)]
-    return _best_of(source, target, tree_of(target), *fit(np.stack([c[0] for c in chosen]), np.stack([c[1] for c in chosen])), epsilon)
+    return _best_of(source, target, tree_of(target),
+                    *fit(np.stack([c[0] for c in chosen]), np.stack([c[1] for c in chosen])), epsilon)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #a973d7b3
-def sdrsac_with_bases(source, target, epsilon: float, delta: float, samples: int = 16, m: int = 4, gamma: float = 0.01, inner: int = 2, most: int = 60, thin: int = 500, width: float = 0.5, seed: int = 0,
+def sdrsac_with_bases(source, target, epsilon: float, delta: float, samples: int = 16, m: int = 4, gamma: float = 0.01,
+                      inner: int = 2, most: int = 60, thin: int = 500, width: float = 0.5, seed: int = 0,
                       **options) -> Registered:
-    "The repository's variant. The consensus returned is the source's, as everywhere here; the choice is by the smaller of the two directions."
+    """The repository's variant. The consensus returned is the source's, as everywhere here; the choice is by the
+    smaller of the two directions."""
     rng, tree, back = np.random.default_rng(seed), tree_of(target), tree_of(source)
     S, D = (c[rng.permutation(len(c))[:thin]] for c in (source, target))
-    size, best, score, draws, calls, history = width*np.linalg.norm(np.ptp(source, axis=0)), (np.eye(3), np.zeros(3), 0), 0, 0, 0, []
+    size, best, score, draws, calls, history = (width*np.linalg.norm(np.ptp(source, axis=0)),
+                                                (np.eye(3), np.zeros(3), 0), 0, 0, 0, [])
     while draws < most:
         draws += inner
         base = draw_base(S, size, delta, rng)
-        sets = congruent_sets(S[base[0]], base[1], D, delta, True, 500, rng) if base is not None else np.zeros((0, 4), int)
+        sets = (congruent_sets(S[base[0]], base[1], D, delta, True, 500, rng) if base is not None
+                else np.zeros((0, 4), int))
         pool = np.unique(sets)
         if len(pool) >= m:
             P = S[np.concatenate([base[0], rng.permutation(np.setdiff1d(np.arange(len(S)), base[0]))[:samples - 4]])]
             Qs = np.stack([D[rng.choice(pool, min(samples, len(pool)), replace=False)] for _ in range(inner)])
-            R, t, votes = sdr_matching(source, target, tree, P, Qs, epsilon, m, gamma, reject_share=0.3, icp_iterations=20, **options)
+            R, t, votes = sdr_matching(source, target, tree, P, Qs, epsilon, m, gamma, reject_share=0.3,
+                                       icp_iterations=20, **options)
             calls += len(votes)
             for i in range(len(votes)):
                 other = consensus(target, back, R[i].T, -R[i].T @ t[i], epsilon)
@@ -522,7 +586,8 @@ def pair_of(count: int, removed: float, noise: float, seed: int, **knobs) -> Pai
     return object_pair(_bunny(), count, torch.Generator().manual_seed(seed), removed, noise, **knobs)
 
 def heaviest_clique(A: Float[ndarray, "n n"], first, second, m: int, most: int = 20000) -> Int[ndarray, "m"] | None:
-    "The m assignments that agree mutually and weigh most, by search after the presolve: the exact optimum of (5) with (10). None if there are none; stops after `most` steps with the best so far."
+    """The m assignments that agree mutually and weigh most, by search after the presolve: the exact optimum of (5) with
+    (10). None if there are none; stops after `most` steps with the best so far."""
     keep, A = presolve(A, first, second, m)
     G, best, steps = compatible(A, first, second), [-1.0, None], [0]
     def grow(chosen, weight, candidates):
@@ -538,24 +603,29 @@ def heaviest_clique(A: Float[ndarray, "n n"], first, second, m: int, most: int =
     return None if best[1] is None else np.array(best[1])
 
 # %% ../../nbs/geometry/sdrsac.ipynb #8b7622c7
-def hypothesis_stage(count: int, draws: int, samples: int, m: int, gamma: float, noise: float, removed: float, tolerance: float, text: bool, seed: int, progress=None) -> dict:
-    """Hypotheses from single draws, before and after ICP: the relaxation without presolve (`text`), after the presolve, the exact search on the same subsets, random pairs of them, random rotations.
+def hypothesis_stage(count: int, draws: int, samples: int, m: int, gamma: float, noise: float, removed: float,
+                     tolerance: float, text: bool, seed: int, progress=None) -> dict:
+    """Hypotheses from single draws, before and after ICP: the relaxation without presolve (`text`), after the presolve,
+    the exact search on the same subsets, random pairs of them, random rotations.
 
-    {method: {before, after (degrees; 180 where there is no hypothesis), right (the m kept pairs all true, else 0), seconds}}, and the number of true pairs in each draw."""
+    {method: {before, after (degrees; 180 where there is no hypothesis), right (the m kept pairs all true, else 0),
+    seconds}}, and the number of true pairs in each draw."""
     rng, found, shared = np.random.default_rng([seed, count]), {}, []
     a, b = assignments(samples, samples)
     for k in range(draws):
         pair = pair_of(count, removed, noise, 1000*seed + k)
         source, target, R, t = (x.numpy() for x in pair[:4])
         tree = tree_of(target)
-        P, Q = source[rng.choice(count, samples, replace=False)], target[rng.choice(len(target), samples, replace=False)]
+        P, Q = (source[rng.choice(count, samples, replace=False)],
+                target[rng.choice(len(target), samples, replace=False)])
         near = np.linalg.norm(moved(P, R, t)[:, None] - Q[None], axis=-1) < 4*noise
         shared.append(int(near.sum()))
         for name in ("relaxation", "relaxation after presolve", "exact search", "random pairs", "random rotations"):
             if name == "relaxation" and not text: continue
             begun, pairs = time.process_time(), None
             if name.startswith("relaxation"):
-                X, some = relax(P[None], Q[None], m, gamma, "none" if name == "relaxation" else "pairs", tolerance=tolerance)
+                X, some = relax(P[None], Q[None], m, gamma, "none" if name == "relaxation" else "pairs",
+                                tolerance=tolerance)
                 if some[0]: pairs = round_to_pairs(X[0], m)
             elif name == "exact search":
                 clique = heaviest_clique(affinity(P, Q, gamma), a, b, m)
@@ -564,21 +634,30 @@ def hypothesis_stage(count: int, draws: int, samples: int, m: int, gamma: float,
             again = 1 if not name.startswith("random") else 8 if count <= 300 else 2
             if name == "random rotations": starts = random_starts(source, target, again, 31*seed + k)
             elif name == "random pairs":
-                many = [(rng.choice(samples, m, replace=False), rng.choice(samples, m, replace=False)) for _ in range(again)]
+                many = [(rng.choice(samples, m, replace=False), rng.choice(samples, m, replace=False))
+                        for _ in range(again)]
                 starts = fit(np.stack([P[i] for i, _ in many]), np.stack([Q[j] for _, j in many]))
             else: starts = None if pairs is None else fit(P[pairs[:, 0]][None], Q[pairs[:, 1]][None])
-            rows = [np.full(again, 180.0)]*2 if starts is None else [pose_error(*motion, pair)[0] for motion in (starts, icp(source, target, *starts, 40, tree=tree))]
+            rows = [np.full(again, 180.0)]*2 if starts is None else [pose_error(*motion, pair)[0]
+                                                                     for motion in (starts, icp(source, target,
+                                                                                                *starts, 40,
+                                                                                                tree=tree))]
             kept = found.setdefault(name, {"before": [], "after": [], "right": [], "none": [], "seconds": []})
             right = float(near[tuple(pairs.T)].all()) if pairs is not None else 0.0
-            for key, value in zip(kept, (*(r.tolist() for r in rows), [right], [float(starts is None)], [spent])): kept[key] += value
+            for key, value in zip(kept, (*(r.tolist() for r in rows), [right], [float(starts is None)], [spent])):
+                kept[key] += value
         if progress is not None: progress((k + 1)/draws)
     return {"shared": shared, "methods": found}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #e8b79b43
-METHODS = ("SDRSAC", "4PCS", "Super4PCS", "ICP", "trimmed ICP", "IRLS-ICP", "3-point RANSAC", "random pairs", "random rotations", "random rotations, equal time")
+METHODS = ("SDRSAC", "4PCS", "Super4PCS", "ICP", "trimmed ICP", "IRLS-ICP", "3-point RANSAC", "random pairs",
+           "random rotations", "random rotations, equal time")
 
-def compare(pair: Pair, epsilon: float, gamma: float, delta: float, most: int, seed: int, variant: bool = False, samples: int = 16, bases: int = 20, least_calls: int = 10, device=None) -> dict:
-    "Every method on one pair: {method: {consensus, seconds, angle, shift, calls, draws}}. Controls get the ICP calls of SDRSAC, at least `least_calls`."
+# %% ../../nbs/geometry/sdrsac.ipynb #166fbd52
+def compare(pair: Pair, epsilon: float, gamma: float, delta: float, most: int, seed: int, variant: bool = False,
+            samples: int = 16, bases: int = 20, least_calls: int = 10, device=None) -> dict:
+    """Every method on one pair: {method: {consensus, seconds, angle, shift, calls, draws}}. Controls get the ICP calls
+    of SDRSAC, at least `least_calls`."""
     source, target = pair.source.numpy(), pair.target.numpy()
     found = {}
     def note(name, call):
@@ -586,11 +665,16 @@ def compare(pair: Pair, epsilon: float, gamma: float, delta: float, most: int, s
         r = call()
         spent = time.perf_counter() - begun
         angle, shift = pose_error(r.R, r.t, pair)
-        found[name] = {"consensus": int(r.consensus), "seconds": spent, "angle": float(angle), "shift": float(shift), "calls": r.calls, "draws": r.draws, "R": np.asarray(r.R).tolist(), "t": np.asarray(r.t).tolist()}
+        found[name] = {"consensus": int(r.consensus), "seconds": spent, "angle": float(angle), "shift": float(shift),
+                       "calls": r.calls, "draws": r.draws, "R": np.asarray(r.R).tolist(), "t": np.asarray(r.t).tolist()}
         return r
     on = {} if device in (None, "cpu") else {"device": device}
+    on["trials"] = "draws"
     ours = note("SDRSAC", lambda: sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed, **on))
-    if variant: note("SDRSAC with bases", lambda: sdrsac_with_bases(source, target, epsilon, delta, samples, gamma=gamma, most=most, seed=seed, **on))
+    del on["trials"]
+    if variant:
+        note("SDRSAC with bases", lambda: sdrsac_with_bases(source, target, epsilon, delta, samples, gamma=gamma,
+                                                            most=most, seed=seed, **on))
     note("4PCS", lambda: four_points(source, target, epsilon, delta, False, bases, seed=seed))
     note("Super4PCS", lambda: four_points(source, target, epsilon, delta, True, bases, seed=seed))
     tree = tree_of(target)
@@ -602,45 +686,60 @@ def compare(pair: Pair, epsilon: float, gamma: float, delta: float, most: int, s
     note("3-point RANSAC", lambda: triples_control(source, target, epsilon, gamma, calls, seed))
     note("random pairs", lambda: pairs_control(source, target, epsilon, calls, seed=seed))
     note("random rotations", lambda: rotations_control(source, target, epsilon, calls, seed))
-    note("random rotations, equal time", lambda: rotations_control(source, target, epsilon, 0, seed + 1, found["SDRSAC"]["seconds"]))
+    note("random rotations, equal time", lambda: rotations_control(source, target, epsilon, 0, seed + 1,
+                                                                   found["SDRSAC"]["seconds"]))
     return found
 
-def sweep_stage(count: int, rates: list, noise: float, epsilon: float, gamma: float, delta: float, most: int, samples: int, bases: int, seed: int, device=None, progress=None) -> list:
+# %% ../../nbs/geometry/sdrsac.ipynb #07221594
+def sweep_stage(count: int, rates: list, noise: float, epsilon: float, gamma: float, delta: float, most: int,
+                samples: int, bases: int, seed: int, device=None, progress=None) -> list:
     "Figure 1: `compare` at each removed share, one pair each."
     found = []
     for k, rate in enumerate(rates):
-        found.append(compare(pair_of(count, rate, noise, 100*seed + k), epsilon, gamma, delta, most, seed, samples=samples, bases=bases, device=device))
+        found.append(compare(pair_of(count, rate, noise, 100*seed + k), epsilon, gamma, delta, most, seed,
+                             samples=samples, bases=bases, device=device))
         if progress is not None: progress((k + 1)/len(rates))
     return found
 
 # %% ../../nbs/geometry/sdrsac.ipynb #604d8806
-REDWOOD = (("office1", 1, 2), ("office1", 8, 9), ("office1", 15, 16), ("office1", 51, 52), ("livingroom1", 1, 2), ("livingroom1", 25, 26), ("livingroom1", 54, 55), ("livingroom1", 32, 33))
+REDWOOD = (("office1", 1, 2), ("office1", 8, 9), ("office1", 15, 16), ("office1", 51, 52), ("livingroom1", 1, 2),
+           ("livingroom1", 25, 26), ("livingroom1", 54, 55), ("livingroom1", 32, 33))
 
 def fragment_pairs(pairs: int, count: int, data=None, world_seed: int = 0) -> list[Pair]:
     "The eight pairs of Table 1 from Redwood where `data` is a `Source` of it, else so many rooms."
     if data:
         scenes = {name: RedwoodFragments(data.path, name, count) for name, *_ in REDWOOD[:pairs]}
-        return [scenes[name][scenes[name].find(i, j)] for name, i, j in REDWOOD[:pairs]]
+        titled = {"office1": "Office1", "livingroom1": "Living1"}
+        return [scenes[name][scenes[name].find(i, j)]._replace(name=f"{titled[name]} {i},{j}")
+                for name, i, j in REDWOOD[:pairs]]
     return [room_pair(k, count, world_seed) for k in range(pairs)]
 
-def fragment_stage(pairs: int, count: int, epsilon: float, gamma: float, delta: float, most: int, samples: int, bases: int, seed: int, data=None, device=None, progress=None) -> list:
+def fragment_stage(pairs: int, count: int, epsilon: float, gamma: float, delta: float, most: int, samples: int,
+                   bases: int, seed: int, data=None, device=None, progress=None) -> list:
     "Table 1: every method on each pair of fragments."
     found = []
     for k, pair in enumerate(fragment_pairs(pairs, count, data)):
-        found.append({"name": pair.name, "truth": int(consensus(pair.source.numpy(), tree_of(pair.target.numpy()), pair.R.numpy(), pair.t.numpy(), epsilon)), "overlap": pair.overlap(2*epsilon),
+        found.append({"name": pair.name, "truth": int(consensus(pair.source.numpy(), tree_of(pair.target.numpy()),
+                                                                pair.R.numpy(), pair.t.numpy(), epsilon)),
+                      "overlap": pair.overlap(2*epsilon),
                       "methods": compare(pair, epsilon, gamma, delta, most, seed, True, samples, bases, device=device)})
         if progress is not None: progress((k + 1)/pairs)
     return found
 
-def ablation_stage(count: int, removed: float, noise: float, epsilon: float, gamma: float, most: int, grid: list, runs: int, seed: int, progress=None) -> dict:
-    "Figures 3 and 4: medians over `runs` pairs of consensus, draws to the stopping rule and seconds, for each (samples, m) of `grid`."
+# %% ../../nbs/geometry/sdrsac.ipynb #1929a544
+def ablation_stage(count: int, removed: float, noise: float, epsilon: float, gamma: float, most: int, grid: list,
+                   runs: int, seed: int, progress=None) -> dict:
+    """Figures 3 and 4: medians over `runs` pairs of consensus, draws to the stopping rule and seconds, for each
+    (samples, m) of `grid`."""
     found = {"consensus": [], "draws": [], "seconds": [], "capped": []}
     for k, (samples, m) in enumerate(grid):
         rows = []
         for run in range(runs):
             pair = pair_of(count, removed, noise, 1000*seed + run)
             begun = time.perf_counter()
-            r = sdrsac(pair.source.numpy(), pair.target.numpy(), epsilon, samples, m, gamma=gamma, most=most, seed=seed + run)
+            r = sdrsac(pair.source.numpy(), pair.target.numpy(), epsilon, samples, m, gamma=gamma,
+                       most=most, seed=seed + run,
+                       trials="draws")
             rows.append((r.consensus, r.draws, time.perf_counter() - begun, float(r.draws >= most)))
         for name, value in zip(found, np.median(rows, 0)): found[name].append(float(value))
         found["capped"][-1] = float(np.mean([r[3] for r in rows]))
@@ -648,30 +747,112 @@ def ablation_stage(count: int, removed: float, noise: float, epsilon: float, gam
     return found
 
 # %% ../../nbs/geometry/sdrsac.ipynb #2c513bd6
-def tightness_stage(instances: int, seed: int, n: int = 5, m: int = 3, gamma: float = 0.1, true: int = 3, tolerance: float = 2e-6, iterations: int = 6000) -> dict:
-    "Claim C1: values of (8), (8)+(9), (11) and the integer optimum with (10), and of (5) alone, on random instances; batched in torch."
+def ReleasedPair(data_root) -> Pair:
+    """The pair of the authors' `data/bunny10.mat`: `D` [3, n] (noisy) is the source, `M` [3, k] the target, `X`, `Y`,
+    `Z` [1, k] are `M` before its motion, which gives the true pose.
+
+    Raises `PaperKitError` for a file that is missing, cannot be read, lacks one of them, or holds NaN or other
+    shapes."""
+    from scipy.io import loadmat
+    file, expected = Path(data_root).expanduser()/"data"/"bunny10.mat", "D [3, n], M [3, k], X, Y, Z [1, k], finite"
+    with reading(file, expected, 1 << 27, what="the released pair cannot be used"):
+        found = loadmat(file, variable_names=["D", "M", "X", "Y", "Z"])
+        D, M = (np.asarray(found[k], float).T for k in "DM")
+        before = np.concatenate([np.asarray(found[k], float).reshape(-1, 1) for k in "XYZ"], 1)
+        if D.shape[1:] != (3,) or M.shape != before.shape:
+            raise ValueError(f"D {D.shape}, M {M.shape}, X {before.shape}")
+        if not all(np.isfinite(a).all() for a in (D, M, before)): raise ValueError("NaN or infinity")
+        if min(len(D), len(M)) < 3: raise ValueError("less than three points")
+    R, t = fit(before, M)
+    off = abs(moved(before, R, t) - M).max()
+    if off > 1e-6: raise PaperKitError("the released pair cannot be used", file=str(file), expected="M is X moved",
+                                       found=f"off by {off:.1e}", next_step="get it again from the repository")
+    return Pair(*(torch.from_numpy(np.array(a)) for a in (D, M, R, t)), "bunny10")
+
+def released_recipe(count: int, seed: int, size: float = 0.15, noise: float = 0.01, removed: float = 0.1) -> Pair:
+    "A pair as the authors' generator makes it from our bunny: the noisy source lacks the first tenth of the points."
+    pair = object_pair(_bunny(), count, torch.Generator().manual_seed(seed), 0.0, 0.0)
+    rng, first = np.random.default_rng([17, seed]), round(removed*count)
+    D, M = size*pair.source.numpy(), size*moved(pair.source.numpy(), pair.R.numpy(), pair.t.numpy())
+    D = (D + noise*rng.standard_normal(D.shape))[first:]
+    return Pair(torch.from_numpy(D), torch.from_numpy(M), pair.R, size*pair.t, f"bunny, sample {seed + 1}")
+
+# %% ../../nbs/geometry/sdrsac.ipynb #3d9e53b3
+def released_stage(count: int, gamma: float, most: int, epsilon: float, seed: int, data=None) -> dict:
+    """Table E5 on one pair: {way: votes, degrees off, draws, ICP calls}, and the votes of the true pose and of ICP from
+    it."""
+    pair = ReleasedPair(data.path) if data else released_recipe(count, seed)
+    source, target, R, t = (x.numpy() for x in pair[:4])
+    tree, found = tree_of(target), {}
+    def note(name, R, t, draws, calls):
+        votes, angle = consensus(source, tree, R, t, epsilon), pose_error(R, t, pair)[0]
+        found[name] = {"votes": int(votes), "angle": float(angle), "draws": int(draws), "calls": int(calls)}
+    note("true pose", R, t, 0, 0)
+    note("ICP from the true pose", *icp(source, target, R, t, tree=tree), 0, 1)
+    note("and refit", *icp(source, target, R, t, tree=tree, within=epsilon), 0, 1)
+    for name, ways in (("text", {"trials": "draws", "refit": False}), ("text, refit", {"trials": "draws"}),
+                       ("counting hypotheses, refit", {})):
+        r = sdrsac(source, target, epsilon, gamma=gamma, most=most, seed=seed, **ways)
+        note(name, r.R, r.t, r.draws, r.calls)
+    r = rotations_control(source, target, epsilon, max(5, r.calls), seed)
+    note("random rotations, as many", r.R, r.t, 0, r.calls)
+    return {"name": pair.name, "points": len(source), "ways": found}
+
+# %% ../../nbs/geometry/sdrsac.ipynb #96198663
+def discarded_stage(count: int, draws: int, samples: int, m: int, gamma: float, noise: float,
+                    removed: float, tolerance: float,
+                    rotations: int, seed: int, progress=None) -> dict:
+    """Table E6: draws that the presolve throws away; whether relaxation and ICP, and random rotations, end within 5
+    degrees."""
+    rng, found, a, tried = (np.random.default_rng([29, seed, count]), {"relaxation": [], "rotations": []},
+                            assignments(samples, samples), 0)
+    while len(found["relaxation"]) < draws:
+        pair, tried = pair_of(count, removed, noise, 5000 + 1000*seed + tried), tried + 1
+        source, target = pair.source.numpy(), pair.target.numpy()
+        P, Q = (c[rng.choice(len(c), samples, replace=False)] for c in (source, target))
+        if presolve(affinity(P, Q, gamma), *a, m)[0].any(): continue
+        tree, pairs = tree_of(target), round_to_pairs(relax(P[None], Q[None], m, gamma, "none",
+                                                            tolerance=tolerance)[0][0], m)
+        end = icp(source, target, *fit(P[pairs[:, 0]], Q[pairs[:, 1]]), 40, tree=tree)
+        found["relaxation"].append(float(pose_error(*end, pair)[0] < 5))
+        end = icp(source, target, *random_starts(source, target, rotations, 77*seed + tried), 40, tree=tree)
+        found["rotations"].append(float((pose_error(*end, pair)[0] < 5).mean()))
+        if progress is not None: progress(len(found["relaxation"])/draws)
+    return found | {"tried": tried}
+
+# %% ../../nbs/geometry/sdrsac.ipynb #b1d96c89
+def tightness_stage(instances: int, seed: int, n: int = 5, m: int = 3, gamma: float = 0.1, true: int = 3,
+                    tolerance: float = 2e-6, iterations: int = 6000) -> dict:
+    """Claim C1: values of (8), (8)+(9), (11) and the integer optimum with (10), and of (5) alone, on random instances;
+    batched in torch."""
     rng, A = np.random.default_rng([seed, true]), []
     for _ in range(instances): A.append(affinity(*random_instance(rng, n, true), gamma))
     a, b = (torch.from_numpy(x).expand(instances, -1) for x in assignments(n, n))
     def solve(tight):
         values, left = np.zeros(instances), np.arange(instances)
         for most in (min(2000, iterations), iterations):                       # the slow ones once more, by themselves
-            r = solve_relaxation(torch.from_numpy(np.stack([A[i] for i in left])), m, a[left], b[left], tight=tight, tolerance=tolerance, iterations=most)
+            r = solve_relaxation(torch.from_numpy(np.stack([A[i] for i in left])), m, a[left], b[left], tight=tight,
+                                 tolerance=tolerance, iterations=most)
             values[left] = r.value.numpy()
             left = left[(torch.maximum(r.primal, r.dual) >= tolerance).numpy()]
             if len(left) == 0 or most == iterations: break
         return values.tolist()
     found = {name: solve(tight) for name, tight in (("8", ()), ("9", ("9",)), ("10", ("9", "10")))}
-    return found | {"integer": [integer_optimum(x, m, n, n) for x in A], "without (10)": [integer_optimum(x, m, n, n, False) for x in A]}
+    return found | {"integer": [integer_optimum(x, m, n, n) for x in A],
+                    "without (10)": [integer_optimum(x, m, n, n, False) for x in A]}
 
-def starts_stage(count: int, removed: float, noise: float, epsilon: float, gamma: float, samples: int, starts: int, runs: int, most: int, seed: int) -> dict:
+# %% ../../nbs/geometry/sdrsac.ipynb #5ea6414a
+def starts_stage(count: int, removed: float, noise: float, epsilon: float, gamma: float, samples: int, starts: int,
+                 runs: int, most: int, seed: int) -> dict:
     "Claim C6: ICP from random starts, and SDRSAC with several seeds, on one pair: consensus and angle."
     pair = pair_of(count, removed, noise, seed)
     source, target = pair.source.numpy(), pair.target.numpy()
     tree = tree_of(target)
-    R, t = icp(source, target, *random_starts(source, target, starts, seed), 60, reject(0.0), tree)
-    ours = [sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed + 100*k) for k in range(runs)]
-    return {"ICP": consensus(source, tree, R, t, epsilon).tolist(), "ICP angle": pose_error(R, t, pair)[0].tolist(), "SDRSAC": [r.consensus for r in ours], "SDRSAC angle": [float(pose_error(r.R, r.t, pair)[0]) for r in ours]}
+    R, t = icp(source, target, *random_starts(source, target, starts, seed), 60, None, tree)
+    ours = [sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed + 100*k, trials="draws")
+            for k in range(runs)]
+    return {"ICP": consensus(source, tree, R, t, epsilon).tolist(), "ICP angle": pose_error(R, t, pair)[0].tolist(),
+            "SDRSAC": [r.consensus for r in ours], "SDRSAC angle": [float(pose_error(r.R, r.t, pair)[0]) for r in ours]}
 
 def share_stage(share: float, samples: int, draws: int, seed: int, count: int = 10_000) -> dict:
     "Claim C7: mean and standard deviation of the share of inliers in random subsets of a cloud with this share."
@@ -680,8 +861,10 @@ def share_stage(share: float, samples: int, draws: int, seed: int, count: int = 
     return {"mean": float(hits.mean()), "deviation": float(hits.std())}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #6798d5e2
-def relaxation_times(grid: list, m: int, count: int, gamma: float, noise: float, repeats: int, tolerance: float, seed: int) -> dict:
-    "Seconds of one relaxation of the full cone (no presolve) over the size of the subsets, and what the presolve leaves."
+def relaxation_times(grid: list, m: int, count: int, gamma: float, noise: float, repeats: int, tolerance: float,
+                     seed: int) -> dict:
+    """Seconds of one relaxation of the full cone (no presolve) over the size of the subsets, and what the presolve
+    leaves."""
     found = {"samples": list(grid), "seconds": [], "iterations": [], "left": []}
     for samples in grid:
         rows = []
@@ -695,7 +878,9 @@ def relaxation_times(grid: list, m: int, count: int, gamma: float, noise: float,
         for name, value in zip(("seconds", "iterations", "left"), np.mean(rows, 0)): found[name].append(float(value))
     return found
 
-def cvxpy_relaxation(A: Float[ndarray, "n n"], m: int, first, second, solver: str | None = None, **options) -> tuple[float, Float[ndarray, "n"]]:
+# %% ../../nbs/geometry/sdrsac.ipynb #6ecd47c2
+def cvxpy_relaxation(A: Float[ndarray, "n n"], m: int, first, second, solver: str | None = None,
+                     **options) -> tuple[float, Float[ndarray, "n"]]:
     "(11) by cvxpy with its default solver or another: value and x. Raises `PaperKitError` when cvxpy is not installed."
     from paper_kit.kit.files import need
     cp, n = need("cvxpy", "registration"), len(A)
@@ -704,7 +889,8 @@ def cvxpy_relaxation(A: Float[ndarray, "n n"], m: int, first, second, solver: st
     i, j = np.nonzero(np.triu(A > 0, 1) & ((first[:, None] != first[None]) & (second[:, None] != second[None])))
     k, l = np.nonzero(np.triu(np.ones((n, n)), 1) - np.isin(np.arange(n*n).reshape(n, n), i*n + j))
     clash = (A[k, l] > 0)
-    rules = [Z[n, n] == 1, cp.diag(Y) == x, cp.sum(x) == m, Y[k[~clash], l[~clash]] == 0, Y[i, j] <= x[i], Y[i, j] <= x[j]]
+    rules = [Z[n, n] == 1, cp.diag(Y) == x, cp.sum(x) == m, Y[k[~clash], l[~clash]] == 0,
+             Y[i, j] <= x[i], Y[i, j] <= x[j]]
     if clash.any(): rules.append(Y[k[clash], l[clash]] <= 0)
     rules += [cp.sum(x[side == v]) <= 1 for side in (first, second) for v in np.unique(side)]
     problem = cp.Problem(cp.Maximize(cp.sum(cp.multiply(A, Y))), rules)
@@ -713,7 +899,8 @@ def cvxpy_relaxation(A: Float[ndarray, "n n"], m: int, first, second, solver: st
 
 # %% ../../nbs/geometry/sdrsac.ipynb #a900c34b
 def exhibit_stage(points: int, sizes: list, ms: list, gammas: list, shared: list, seed: int) -> dict:
-    "States of the stepping exhibit: for each (size, m, gamma, shared) the subsets, X tilde, the kept pairs, and the motion before and after ICP."
+    """States of the stepping exhibit: for each (size, m, gamma, shared) the subsets, X tilde, the kept pairs, and the
+    motion before and after ICP."""
     pair = pair_of(points, 0.2, 0.002, seed)
     source, target, R, t = (x.numpy() for x in pair[:4])
     tree = tree_of(target)
@@ -727,66 +914,118 @@ def exhibit_stage(points: int, sizes: list, ms: list, gammas: list, shared: list
                     rng = np.random.default_rng([seed, n, k])
                     k = min(k, n)
                     common = rng.choice(mates, k, replace=False)
-                    i = np.concatenate([common, rng.choice(np.setdiff1d(np.arange(len(source)), common), n - k, replace=False)])
+                    i = np.concatenate([common, rng.choice(np.setdiff1d(np.arange(len(source)), common),
+                                                           n - k, replace=False)])
                     others = np.setdiff1d(np.arange(len(target)), partner[i])
                     j = rng.permutation(np.concatenate([partner[common], rng.choice(others, n - k, replace=False)]))
                     X = relax(source[i][None], target[j][None], m, gamma, "none", tolerance=3e-3)[0][0]
                     pairs = round_to_pairs(X, m)
                     start = fit(source[i][pairs[:, 0]], target[j][pairs[:, 1]])
                     done = icp(source, target, *start, tree=tree)
-                    states.append({"n": n, "m": m, "gamma": gamma, "shared": k, "i": i.tolist(), "j": j.tolist(), "X": X.round(3).tolist(), "pairs": pairs.tolist(),
-                                   "true": [bool(partner[i[a]] == j[b]) for a, b in pairs], "before": [start[0].tolist(), start[1].tolist()], "after": [done[0].tolist(), done[1].tolist()],
+                    states.append({"n": n, "m": m, "gamma": gamma, "shared": k, "i": i.tolist(), "j": j.tolist(),
+                                   "X": X.round(3).tolist(), "pairs": pairs.tolist(),
+                                   "true": [bool(partner[i[a]] == j[b]) for a, b in pairs],
+                                   "before": [start[0].tolist(), start[1].tolist()],
+                                   "after": [done[0].tolist(), done[1].tolist()],
                                    "degrees": [float(pose_error(*x, pair)[0]) for x in (start, done)]})
-    return {"source": source.round(4).tolist(), "target": target.round(4).tolist(), "states": states, "sizes": list(sizes), "ms": list(ms), "gammas": list(gammas), "shared": list(shared)}
+    return {"source": source.round(4).tolist(), "target": target.round(4).tolist(), "states": states,
+            "sizes": list(sizes), "ms": list(ms), "gammas": list(gammas), "shared": list(shared)}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #14441c55
 SIZES = {
-    "smoke": {"seeds": 1, "sweep_seeds": 1, "fragment_seeds": 1, "instances": 3, "tight_iterations": 1500, "hypotheses": dict(draws=4, samples=9, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2), "counts": [40, 100], "text": [40],
-              "sweep": dict(count=40, rates=[0.1, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=40, samples=9, bases=3),
+    "smoke": {"seeds": 1, "sweep_seeds": 1, "fragment_seeds": 1, "instances": 3, "tight_iterations": 1500,
+              "hypotheses": dict(draws=4, samples=9, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
+              "counts": [40, 100], "text": [40],
+              "sweep": dict(count=40, rates=[0.1, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=40,
+                            samples=9, bases=3),
               "fragments": dict(pairs=2, count=200, epsilon=0.1, gamma=0.1, delta=0.15, most=4, samples=9, bases=2),
-              "three": dict(count=40, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2), "three_grid": [8, 9, 10],
-              "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2), "four_grid": [3, 4, 5], "four_samples": 10,
-              "starts": dict(count=40, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=9, starts=40, runs=3, most=200), "start_seeds": 3,
-              "times": dict(grid=[6, 8], m=4, count=40, gamma=0.01, noise=0.002, repeats=1, tolerance=1e-2), "time_seeds": 1,
-              "exhibit": dict(points=150, sizes=[6], ms=[3, 4], gammas=[0.01], shared=[2, 4]), "large": None},
-    "cpu": {"seeds": 3, "sweep_seeds": 5, "fragment_seeds": 2, "instances": 40, "tight_iterations": 10000, "hypotheses": dict(draws=12, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2), "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
-            "sweep": dict(count=300, rates=[0.1, 0.2, 0.3, 0.4, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=1500, samples=16, bases=20),
+              "three": dict(count=40, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2),
+              "three_grid": [8, 9, 10],
+              "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2),
+              "four_grid": [3, 4, 5], "four_samples": 10,
+              "starts": dict(count=40, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=9, starts=40, runs=3,
+                             most=200), "start_seeds": 3,
+              "times": dict(grid=[6, 8], m=4, count=40, gamma=0.01, noise=0.002, repeats=1, tolerance=1e-2),
+              "time_seeds": 1,
+              "exhibit": dict(points=150, sizes=[6], ms=[3, 4], gammas=[0.01], shared=[2, 4]), "large": None,
+              "released": dict(count=200, gamma=0.002, most=10, epsilon=0.015), "released_seeds": 1,
+              "discarded": dict(draws=2, rotations=2), "discarded_counts": [40], "discarded_seeds": 1, "more_seeds": 0},
+    "cpu": {"seeds": 3, "sweep_seeds": 5, "fragment_seeds": 1, "instances": 40, "tight_iterations": 10000,
+            "hypotheses": dict(draws=12, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
+            "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
+            "sweep": dict(count=300, rates=[0.1, 0.2, 0.3, 0.4, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01,
+                          most=1500, samples=16, bases=20),
             "fragments": dict(pairs=8, count=400, epsilon=0.12, gamma=0.05, delta=0.1, most=60, samples=16, bases=10),
-            "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=5), "three_grid": [8, 10, 12, 14, 16, 18],
-            "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=5), "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
-            "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=200, runs=5, most=1000), "start_seeds": 3,
-            "times": dict(grid=[8, 10, 12, 14, 16], m=4, count=40, gamma=0.01, noise=0.002, repeats=8, tolerance=1e-2), "time_seeds": 3,
+            "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=5),
+            "three_grid": [8, 10, 12, 14, 16, 18],
+            "four": dict(count=40, removed=0.1, noise=0.003, epsilon=0.01, gamma=0.01, most=3000, runs=5),
+            "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
+            "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=100,
+                           runs=5, most=1000), "start_seeds": 5,
+            "times": dict(grid=[8, 10, 12, 14, 16], m=4, count=40, gamma=0.01, noise=0.002, repeats=3, tolerance=1e-2),
+            "time_seeds": 3,
             "exhibit": dict(points=250, sizes=[6, 8, 10], ms=[3, 4], gammas=[0.005, 0.02, 0.08], shared=[2, 4, 6]),
-            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=80, samples=16, bases=4)},
-    "gpu": {"seeds": 5, "sweep_seeds": 20, "fragment_seeds": 5, "instances": 100, "tight_iterations": 15000, "hypotheses": dict(draws=64, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2), "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
-            "sweep": dict(count=1000, rates=[0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=1000, samples=16, bases=20),
-            "fragments": dict(pairs=8, count=10_000, epsilon=0.05, gamma=0.03, delta=0.05, most=100, samples=16, bases=10),
-            "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=20), "three_grid": [8, 10, 12, 14, 16, 18],
-            "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=20), "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
-            "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=1000, runs=20, most=1000), "start_seeds": 5,
-            "times": dict(grid=[8, 10, 12, 14, 16, 18, 20], m=4, count=40, gamma=0.01, noise=0.002, repeats=3, tolerance=1e-2), "time_seeds": 3,
+            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=80,
+                          samples=16, bases=4),
+            "released": dict(count=1500, gamma=0.001, most=1500, epsilon=0.015), "released_seeds": 5,
+            "discarded": dict(draws=15, rotations=8), "discarded_counts": [100, 300],
+            "discarded_seeds": 2, "more_seeds": 3},
+    "gpu": {"seeds": 5, "sweep_seeds": 20, "fragment_seeds": 5, "instances": 100, "tight_iterations": 15000,
+            "hypotheses": dict(draws=64, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
+            "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
+            "sweep": dict(count=1000, rates=[0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5], noise=0.002,
+                          epsilon=0.01, gamma=0.01, delta=0.01, most=1000, samples=16, bases=20),
+            "fragments": dict(pairs=8, count=10_000, epsilon=0.05, gamma=0.03, delta=0.05, most=100,
+                              samples=16, bases=10),
+            "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=20),
+            "three_grid": [8, 10, 12, 14, 16, 18],
+            "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=20),
+            "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
+            "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=1000,
+                           runs=20, most=1000), "start_seeds": 5,
+            "times": dict(grid=[8, 10, 12, 14, 16, 18, 20], m=4, count=40, gamma=0.01, noise=0.002, repeats=3,
+                          tolerance=1e-2), "time_seeds": 3,
             "exhibit": dict(points=250, sizes=[6, 8, 10], ms=[3, 4], gammas=[0.005, 0.02, 0.08], shared=[2, 4, 6]),
-            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=200, samples=16, bases=4)}}
+            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=200,
+                          samples=16, bases=4),
+            "released": dict(count=5000, gamma=0.001, most=1500, epsilon=0.015), "released_seeds": 20,
+            "discarded": dict(draws=64, rotations=8), "discarded_counts": [100, 300, 3000],
+            "discarded_seeds": 3, "more_seeds": 3}}
 
-KINDS = {"3 true, 2 false": dict(true=3, gamma=0.01), "3 true, 2 false, gamma 0.1": dict(true=3, gamma=0.1), "5 random": dict(true=0, gamma=0.3)}
+# %% ../../nbs/geometry/sdrsac.ipynb #f64ea68e
+KINDS = {"3 true, 2 false": dict(true=3, gamma=0.01), "3 true, 2 false, gamma 0.1": dict(true=3, gamma=0.1),
+         "5 random": dict(true=0, gamma=0.3)}
 
 def sizes_of(run) -> dict: return run.pick(**SIZES)
 
+# %% ../../nbs/geometry/sdrsac.ipynb #16f11e92
 def stages(run) -> dict:
     "All expensive work of this paper, in the order of the budget."
     s = sizes_of(run)
     seeds = run.seeds(s["seeds"])
     found = {"exhibit": run.stage(exhibit_stage, **s["exhibit"])}
-    found["hypotheses"] = {count: [run.stage(hypothesis_stage, count=count, text=count in s["text"], **s["hypotheses"], seed=k) for k in seeds] for count in s["counts"]}
+    found["hypotheses"] = {count: [run.stage(hypothesis_stage, count=count, text=count in s["text"], **s["hypotheses"],
+                                             seed=k) for k in seeds] for count in s["counts"]}
+    more = run.seeds(s["seeds"] + s["more_seeds"])[s["seeds"]:]
+    found["more"] = [run.stage(hypothesis_stage, count=40, text=True, **s["hypotheses"], seed=k) for k in more]
+    released, knobs = run.dataset("sdrsac_release"), {k: v for k, v in s["hypotheses"].items() if k != "draws"}
+    found["released"] = [run.stage(released_stage, **s["released"], seed=k, **({"data": released} if released else {}))
+                         for k in run.seeds(s["released_seeds"])]
+    found["discarded"] = {count: [run.stage(discarded_stage, count=count, **s["discarded"], **knobs, seed=k)
+                                  for k in run.seeds(s["discarded_seeds"])] for count in s["discarded_counts"]}
     found["sweep"] = [run.stage(sweep_stage, **s["sweep"], seed=k) for k in run.seeds(s["sweep_seeds"])]
-    found["tightness"] = {name: run.stage(tightness_stage, instances=s["instances"], iterations=s["tight_iterations"], **KINDS[name]) for name in KINDS}
+    found["tightness"] = {name: run.stage(tightness_stage, instances=s["instances"], iterations=s["tight_iterations"],
+                                          **KINDS[name]) for name in KINDS}
     found["starts"] = [run.stage(starts_stage, **s["starts"], seed=k) for k in run.seeds(s["start_seeds"])]
     found["share"] = [run.stage(share_stage, share=0.3, samples=16, draws=20_000, seed=k) for k in run.seeds(3)]
-    found["three"] = [run.stage(ablation_stage, **s["three"], grid=[[n, 4] for n in s["three_grid"]], seed=k) for k in seeds]
-    found["four"] = [run.stage(ablation_stage, **s["four"], grid=[[s["four_samples"], m] for m in s["four_grid"]], seed=k) for k in seeds]
+    found["three"] = [run.stage(ablation_stage, **s["three"], grid=[[n, 4] for n in s["three_grid"]], seed=k)
+                      for k in seeds]
+    found["four"] = [run.stage(ablation_stage, **s["four"], grid=[[s["four_samples"], m] for m in s["four_grid"]],
+                               seed=k) for k in seeds]
     found["times"] = [run.stage(relaxation_times, **s["times"], seed=k) for k in run.seeds(s["time_seeds"])]
     redwood = run.dataset("redwood")
-    found["fragments"] = [run.stage(fragment_stage, **s["fragments"], seed=k, **({"data": redwood} if redwood else {})) for k in run.seeds(s["fragment_seeds"])]
+    found["fragments"] = [run.stage(fragment_stage, **s["fragments"], seed=k, **({"data": redwood} if redwood else {}))
+                          for k in run.seeds(s["fragment_seeds"])]
     if s["large"]: found["large"] = run.stage(sweep_stage, **s["large"])
     return found
 
@@ -802,9 +1041,42 @@ def table_e1(hypotheses: dict):
     for count, found in hypotheses.items():
         for name in found[0]["methods"]:
             of = lambda key: hypothesis_numbers(found, name, key)
-            rows.append({"points, hypothesis by": f"{count}: {name}", "draws": len(of("after")), "true pairs in a draw": float(np.mean(np.concatenate([s["shared"] for s in found]))),
-                         "no hypothesis (%)": 100*of("none").mean(), "all 4 pairs right (%)": None if name.startswith("random") else 100*of("right").mean(), "within 10° before ICP (%)": 100*(of("before") < 10).mean(),
+            rows.append({"points, hypothesis by": f"{count}: {name}", "draws": len(of("after")),
+                         "true pairs in a draw": float(np.mean(np.concatenate([s["shared"] for s in found]))),
+                         "no hypothesis (%)": 100*of("none").mean(), "all 4 pairs right (%)": None
+                         if name.startswith("random") else 100*of("right").mean(),
+                         "within 10° before ICP (%)": 100*(of("before") < 10).mean(),
                          "within 5° after ICP (%)": 100*(of("after") < 5).mean()})
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/geometry/sdrsac.ipynb #3a3705b1
+def table_e5(released: list):
+    "Table E5: votes in percent of those of the true pose, degrees off, draws and ICP calls, over pairs."
+    import pandas as pd
+    rows = []
+    for name in released[0]["ways"]:
+        of = lambda key: np.array([p["ways"][name][key] for p in released], float)
+        votes = 100*of("votes")/np.array([p["ways"]["true pose"]["votes"] for p in released])
+        rows.append({"found by": name, "votes (% of the true pose's)": votes.mean(), "least": votes.min(),
+                     "median degrees off": float(np.median(of("angle"))),
+                     "pairs within 2°": int((of("angle") < 2).sum()),
+                     "draws": float(np.median(of("draws"))), "ICP calls": float(np.median(of("calls")))})
+    return pd.DataFrame(rows)
+
+def table_e6(discarded: dict):
+    """Table E6: of discarded draws, the share that ends within 5 degrees by either start, and the difference with its
+    interval."""
+    import pandas as pd
+    from scipy import stats
+    rows = []
+    for count, runs in discarded.items():
+        a, b = (np.concatenate([r[k] for r in runs]) for k in ("relaxation", "rotations"))
+        half = stats.t.ppf(0.975, len(a) - 1)*(a - b).std(ddof=1)/math.sqrt(len(a)) if len(a) > 1 else math.nan
+        low, high = 100*((a - b).mean() - half), 100*((a - b).mean() + half)
+        rows.append({"points": str(count), "draws discarded": len(a),
+                     "share of draws (%)": 100*len(a)/sum(r["tried"] for r in runs),
+                     "relaxation, then ICP (%)": 100*a.mean(), "random rotations, then ICP (%)": 100*b.mean(),
+                     "difference": f"{100*(a - b).mean():+.1f} ({low:+.1f} to {high:+.1f})"})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #15a3a35f
@@ -820,10 +1092,13 @@ def figure_1(sweep: list, rates: list, count: int, timed: bool = True):
     votes, second = of_methods(sweep, "consensus"), of_methods(sweep, "seconds" if timed else "calls")
     names, tints = [n for n in votes if timed or "time" not in n], [*palette.values(), "#1F2933", "#8C564B", "#BCBD22"]
     for i, name in enumerate(names):
-        style = dict(color=tints[i % len(tints)], linestyle="-" if name == "SDRSAC" else "--" if "random" in name or "RANSAC" in name else ":" if "ICP" in name else "-.", linewidth=2.6 if name == "SDRSAC" else 1.3, marker="o", markersize=3)
+        style = dict(color=tints[i % len(tints)], linestyle="-" if name == "SDRSAC" else "--" if "random" in name
+                     or "RANSAC" in name else ":" if "ICP" in name else "-.", linewidth=2.6 if name == "SDRSAC"
+                     else 1.3, marker="o", markersize=3)
         axes[0].plot([100*r for r in rates], 100*votes[name].mean(0)/count, label=name, **style)
         axes[1].plot([100*r for r in rates], np.maximum(second[name].mean(0), 1e-3), **style)
-    axes[0].plot([100*r for r in rates], [100*(1 - r) for r in rates], color="0.6", linewidth=0.8, label="points that have a partner")
+    axes[0].plot([100*r for r in rates], [100*(1 - r) for r in rates], color="0.6", linewidth=0.8,
+                 label="points that have a partner")
     axes[0].set(xlabel="removed from the target (%)", ylabel="consensus (% of source)")
     axes[1].set(xlabel="removed from the target (%)", ylabel="seconds" if timed else "ICP calls", yscale="log")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=7, frameon=False)
@@ -831,20 +1106,24 @@ def figure_1(sweep: list, rates: list, count: int, timed: bool = True):
 
 # %% ../../nbs/geometry/sdrsac.ipynb #a57a92e5
 def table_e3(sweep: list, count: int):
-    "Table E3: SDRSAC minus each rival in percent of the source points, mean and 95 percent interval over runs and rates, wins and losses, and the share of right poses."
+    """Table E3: SDRSAC minus each rival in percent of the source points, mean and 95 percent interval over runs and
+    rates, wins and losses, and the share of right poses."""
     import pandas as pd
     from paper_kit.kit.claims import mean_interval
-    votes, angle = ({k: v for k, v in of_methods(sweep, key).items() if "time" not in k} for key in ("consensus", "angle"))
+    votes, angle = ({k: v for k, v in of_methods(sweep, key).items() if "time" not in k}
+                    for key in ("consensus", "angle"))
     columns = {"": ["SDRSAC minus rival (% of source)", "95 % interval", "wins : losses", "poses within 5° (%)"]}
     for name, v in votes.items():
         gap = (100*(votes["SDRSAC"] - v)/count).ravel()
         low, high = mean_interval(gap)
-        columns[name] = ["–", "–", "–"] if name == "SDRSAC" else [f"{gap.mean():+.1f}", f"{low:+.1f} to {high:+.1f}", f"{(gap > 0).sum()} : {(gap < 0).sum()}"]
+        columns[name] = ["–", "–", "–"] if name == "SDRSAC" else [f"{gap.mean():+.1f}", f"{low:+.1f} to {high:+.1f}",
+                                                                  f"{(gap > 0).sum()} : {(gap < 0).sum()}"]
         columns[name].append(f"{100*(angle[name] < 5).mean():.0f}")
     return pd.DataFrame(columns)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #4b188f4d
-COLUMNS = {"SDRSAC": "SDRSAC", "4PCS": "4PCS", "Super4PCS": "S-4PCS", "ICP": "ICP", "trimmed ICP": "TrICP", "IRLS-ICP": "IRLS", "SDRSAC with bases": "SDRSAC with bases", "3-point RANSAC": "3-point RANSAC",
+COLUMNS = {"SDRSAC": "SDRSAC", "4PCS": "4PCS", "Super4PCS": "S-4PCS", "ICP": "ICP", "trimmed ICP": "TrICP",
+           "IRLS-ICP": "IRLS", "SDRSAC with bases": "SDRSAC with bases", "3-point RANSAC": "3-point RANSAC",
            "random rotations": "random rotations"}
 
 def fragment_table(fragments: list, key: str, how=np.mean, suffix: str = "", truth: bool = False):
@@ -852,23 +1131,29 @@ def fragment_table(fragments: list, key: str, how=np.mean, suffix: str = "", tru
     import pandas as pd
     rows = []
     for k, pair in enumerate(fragments[0]):
-        row = {"pair": pair["name"]} | {column + suffix: round(float(how([run[k]["methods"][name][key] for run in fragments])), 3) for name, column in COLUMNS.items()}
+        row = ({"pair": pair["name"]}
+               | {column + suffix: round(float(how([run[k]["methods"][name][key] for run in fragments])), 3) for name,
+                  column in COLUMNS.items()})
         rows.append(row | ({"at the true motion": pair["truth"]} if truth else {}))
     return pd.DataFrame(rows)
 
 def table_e2(fragments: list, angle: float = 10.0):
     "Table E2: over all pairs and seeds, the share of poses within `angle`, median angle and shift, by method."
     import pandas as pd
-    columns = {"": [f"poses within {angle:g}° (%)", "median angle (°)", "median shift (m)", "votes above those of the true motion, at a wrong pose (%)"]}
+    columns = {"": [f"poses within {angle:g}° (%)", "median angle (°)", "median shift (m)",
+                    "votes above those of the true motion, at a wrong pose (%)"]}
     for name, column in COLUMNS.items():
-        a, s, v = (np.array([[p["methods"][name][key] for p in run] for run in fragments], float) for key in ("angle", "shift", "consensus"))
+        a, s, v = (np.array([[p["methods"][name][key] for p in run] for run in fragments], float)
+                   for key in ("angle", "shift", "consensus"))
         truth = np.array([[p["truth"] for p in run] for run in fragments], float)
-        columns[column] = [round(x, 2) for x in (100*(a < angle).mean(), float(np.median(a)), float(np.median(s)), 100*((a >= angle) & (v >= truth)).mean())]
+        columns[column] = [round(x, 2) for x in (100*(a < angle).mean(), float(np.median(a)), float(np.median(s)),
+                                                 100*((a >= angle) & (v >= truth)).mean())]
     return pd.DataFrame(columns)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #24233835
 def table_e4(groups: dict):
-    "Table E4 from {name: (runs, number of source points)}: SDRSAC against random rotations and the same ICP for as many seconds."
+    """Table E4 from {name: (runs, number of source points)}: SDRSAC against random rotations and the same ICP for as
+    many seconds."""
     import pandas as pd
     from paper_kit.kit.claims import mean_interval
     rows = []
@@ -877,8 +1162,12 @@ def table_e4(groups: dict):
         gap = [100*(a["consensus"] - b["consensus"])/count for a, b in zip(ours, control)]
         low, high = mean_interval(gap)
         right = lambda found: 100*np.mean([r["angle"] < 5 for r in found])
-        rows.append({"pairs": f"{name} ({len(ours)})", "seconds": np.mean([r["seconds"] for r in ours]), "ICP calls of SDRSAC": np.mean([r["calls"] for r in ours]), "ICP calls in the same time": np.mean([r["calls"] for r in control]),
-                     "lead of SDRSAC at equal time (% of source)": np.mean(gap), "interval at equal time": f"{low:+.1f} to {high:+.1f}" if len(gap) > 1 else "–", "poses within 5° (%)": right(ours), "poses within 5° at equal time (%)": right(control)})
+        rows.append({"pairs": f"{name} ({len(ours)})", "seconds": np.mean([r["seconds"] for r in ours]),
+                     "ICP calls of SDRSAC": np.mean([r["calls"] for r in ours]),
+                     "ICP calls in the same time": np.mean([r["calls"] for r in control]),
+                     "lead of SDRSAC at equal time (% of source)": np.mean(gap),
+                     "interval at equal time": f"{low:+.1f} to {high:+.1f}" if len(gap) > 1 else "–",
+                     "poses within 5° (%)": right(ours), "poses within 5° at equal time (%)": right(control)})
     return pd.DataFrame(rows).round(2)
 
 # %% ../../nbs/geometry/sdrsac.ipynb #f0ef1d1e
@@ -890,19 +1179,24 @@ def figure_2(pairs: list[Pair], runs: list, columns: tuple = ("given", "SDRSAC",
     for k, pair in enumerate(pairs):
         best = max((run[k]["methods"][method] for run in runs), key=lambda r: r["consensus"])
         back = lambda x: (x - pair.t.numpy()) @ pair.R.numpy()
-        clouds = (pair.source.numpy(), back(moved(pair.source.numpy(), np.array(best["R"]), np.array(best["t"]))), pair.source.numpy())
+        clouds = (pair.source.numpy(), back(moved(pair.source.numpy(), np.array(best["R"]), np.array(best["t"]))),
+                  pair.source.numpy())
         for j, (cloud, title) in enumerate(zip(clouds, columns)):
             ax = figure.add_subplot(len(pairs), 3, 3*k + j + 1, projection="3d")
-            other = pair.target.numpy() - pair.target.numpy().mean(0) + cloud.mean(0) + [0, 0, 1.5] if j == 0 else back(pair.target.numpy())
-            for c, colour in ((cloud, palette["blue"]), (other, palette["vermilion"])): ax.scatter(*c.T, s=4, color=colour, linewidths=0)
+            other = (pair.target.numpy() - pair.target.numpy().mean(0) + cloud.mean(0) + [0, 0, 1.5] if j == 0
+                     else back(pair.target.numpy()))
+            for c, colour in ((cloud, palette["blue"]), (other, palette["vermilion"])):
+                ax.scatter(*c.T, s=4, color=colour, linewidths=0)
             ax.set_title(f"{pair.name}: {title}" + (f", {best['angle']:.0f}° off" if j == 1 else ""), fontsize=9)
             ax.set(aspect="equal"); ax.view_init(40, -60); ax.axis("off")
     figure.subplots_adjust(0, 0, 1, 0.94, 0, 0.08)
     return figure
 
 # %% ../../nbs/geometry/sdrsac.ipynb #f2900fa3
-def ablation_figure(x: list, curves: list, labels: tuple, times: list | None = None, xlabel: str = "", most: float | None = None):
-    "Consensus, draws and, with `times` = [(label, x, y)], seconds over a parameter; one thin line a seed, their mean thick."
+def ablation_figure(x: list, curves: list, labels: tuple, times: list | None = None, xlabel: str = "",
+                    most: float | None = None):
+    """Consensus, draws and, with `times` = [(label, x, y)], seconds over a parameter; one thin line a seed, their mean
+    thick."""
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     figure, axes = plt.subplots(1, 2 + bool(times), figsize=(7.4, 2.5))
@@ -912,7 +1206,8 @@ def ablation_figure(x: list, curves: list, labels: tuple, times: list | None = N
         ax.set(xlabel=xlabel, ylabel=label)
     axes[0].set_ylim(0, None); axes[1].set_yscale("log")
     if most: axes[1].axhline(most, color="0.6", linewidth=0.8)
-    for i, (label, tx, ty) in enumerate(times or ()): axes[2].semilogy(tx, ty, "o-", color=list(palette.values())[i], label=label)
+    for i, (label, tx, ty) in enumerate(times or ()):
+        axes[2].semilogy(tx, ty, "o-", color=list(palette.values())[i], label=label)
     if times: axes[2].set(xlabel=xlabel, ylabel="seconds"); axes[2].legend(fontsize=7, frameon=False)
     return figure
 
@@ -929,7 +1224,9 @@ def figure_e1(exhibit: dict):
     apart = np.array([1.3, 0, 0]) - D.mean(0) + S.mean(0)
     ax = figure.add_subplot(1, 4, 1, projection="3d")
     for c, colour in ((S, palette["blue"]), (D + apart, palette["vermilion"])): ax.scatter(*c.T, s=0.5, color=colour)
-    for (a, b), true in zip(state["pairs"], state["true"]): ax.plot(*np.stack([S[state["i"][a]], D[state["j"][b]] + apart]).T, color=palette["green"] if true else palette["purple"], linewidth=1)
+    for (a, b), true in zip(state["pairs"], state["true"]):
+        ax.plot(*np.stack([S[state["i"][a]], D[state["j"][b]] + apart]).T, color=palette["green"] if true
+                else palette["purple"], linewidth=1)
     ax.set(title="kept pairs", aspect="equal"); ax.axis("off")
     ax = figure.add_subplot(1, 4, 2)
     ax.imshow(state["X"], cmap="Blues", vmin=0); ax.set(title="relaxed X", xticks=[], yticks=[])
@@ -938,7 +1235,8 @@ def figure_e1(exhibit: dict):
         x = moved(S, *map(np.array, state[key]))
         close = tree_of(D).query(x)[0] <= 0.01
         ax.scatter(*D.T, s=0.5, color=palette["vermilion"])
-        for c, colour in ((x[close], palette["green"]), (x[~close], palette["blue"])): ax.scatter(*c.T, s=1.2, color=colour)
+        for c, colour in ((x[close], palette["green"]), (x[~close], palette["blue"])):
+            ax.scatter(*c.T, s=1.2, color=colour)
         ax.set(title=f"{title}: {close.sum()} votes", aspect="equal"); ax.axis("off")
     figure.subplots_adjust(0, 0.02, 1, 0.88, 0.05, 0)
     return figure
@@ -1003,13 +1301,22 @@ _step_js = """(root, data) => {
   draw();
 }"""
 
+# %% ../../nbs/geometry/sdrsac.ipynb #2e8cb2a3
+#| code-fold: true
+#| code-summary: "Exported source: its script"
 def step_exhibit(exhibit: dict):
     "The exhibit as a `View`: both subsets, X tilde, the kept pairs, and a button that steps through one hypothesis."
     from paper_kit.kit.show import bespoke
-    html = ('<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center"><canvas class="space" width="640" height="360" tabindex="0" role="img" aria-label="The two clouds; drag or arrow keys turn them" style="max-width:100%;touch-action:none"></canvas>'
-            '<canvas class="heat" width="200" height="200" role="img" aria-label="Relaxed assignment, rows: source points, columns: target points; kept pairs framed"></canvas></div>'
-            '<p class="said" role="status" style="margin:.3em 0"></p><div><button type="button"></button></div><div class="knobs" style="display:grid;grid-template-columns:max-content minmax(120px,240px) 4em;gap:4px 10px;margin-top:8px"></div>')
-    return bespoke("One hypothesis, step by step", _step_js, exhibit, few_pixels(figure_e1, exhibit), html=html, height=620)
+    html = ('<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center"><canvas class="space" width="640" '
+            'height="360" tabindex="0" role="img" aria-label="The two clouds; drag or arrow keys turn them" '
+            'style="max-width:100%;touch-action:none"></canvas>'
+            '<canvas class="heat" width="200" height="200" role="img" aria-label="Relaxed assignment, rows: source '
+            'points, columns: target points; kept pairs framed"></canvas></div>'
+            '<p class="said" role="status" style="margin:.3em 0"></p><div><button type="button"></button></div><div '
+            'class="knobs" style="display:grid;grid-template-columns:max-content minmax(120px,240px) 4em;gap:4px '
+            '10px;margin-top:8px"></div>')
+    return bespoke("One hypothesis, step by step", _step_js, exhibit, few_pixels(figure_e1, exhibit),
+                   html=html, height=620)
 
 def few_pixels(draw, exhibit):
     "A function that draws the figure and gives it as bytes."
@@ -1026,8 +1333,10 @@ def few_pixels(draw, exhibit):
 LOCAL = ("ICP", "trimmed ICP", "IRLS-ICP")
 
 class AtEveryRate(Predicate):
-    "C4: at each rate and against each local method, the mean consensus (percent of the source, [seeds, rates]) is at least that of the method less 1."
-    text = "mean consensus of SDRSAC at least that of ICP, of trimmed ICP and of IRLS-ICP, less 1 percent, at every rate"
+    """C4: at each rate and against each local method, the mean consensus (percent of the source, [seeds, rates]) is at
+    least that of the method less 1."""
+    text = ("mean consensus of SDRSAC at least that of ICP, of trimmed ICP and of IRLS-ICP, less 1 percent, at every "
+            "rate")
     def evaluate(self, values: dict, looks=()):
         table = {k: np.atleast_2d(np.asarray(values[k], float)) for k in ("SDRSAC", *LOCAL)}
         columns = {f"{k} at rate {r + 1}": t[:, r] for k, t in table.items() for r in range(t.shape[1])}
@@ -1053,29 +1362,39 @@ predicates = {
 
 # %% ../../nbs/geometry/sdrsac.ipynb #a12cac6b
 def tightness_values(tightness: dict, slack: float = 1e-3) -> dict:
-    "The numbers of C1; a chain is violated when it fails by more than `slack` (absolute), a gap is zero below `slack` of the optimum."
+    """The numbers of C1; a chain is violated when it fails by more than `slack` (absolute), a gap is zero below `slack`
+    of the optimum."""
     broken, falls = 0, {}
     for kind in ("3 true, 2 false", "5 random"):
         eight, nine, ten, integer = (np.array(tightness[kind][k]) for k in ("8", "9", "10", "integer"))
         some = np.isfinite(integer)
         broken += (((nine > eight + slack) | (ten > nine + slack) | (integer > ten + slack)) & some).sum()
         falls[kind] = [(a - b > slack)[some].astype(float) for a, b in ((eight, nine), (nine, ten))]
-    gap = lambda kind: (np.array(tightness[kind]["10"]) - tightness[kind]["integer"])/np.array(tightness[kind]["integer"])
-    values = {"violations_of_the_chain": int(broken), "value falls by (9)": falls["5 random"][0].tolist(), "value falls by (10)": falls["5 random"][1].tolist(),
-              "gap is zero, 3 true and 2 false": (gap("3 true, 2 false") < slack).astype(float).tolist(), "random problems without an integer solution": int((~some).sum()),
-              "share of falls by (9), 3 true": float(falls["3 true, 2 false"][0].mean()), "share of falls by (10), 3 true": float(falls["3 true, 2 false"][1].mean())}
+    gap = lambda kind: (np.array(tightness[kind]["10"])
+                        - tightness[kind]["integer"])/np.array(tightness[kind]["integer"])
+    values = {"violations_of_the_chain": int(broken), "value falls by (9)": falls["5 random"][0].tolist(),
+              "value falls by (10)": falls["5 random"][1].tolist(),
+              "gap is zero, 3 true and 2 false": (gap("3 true, 2 false") < slack).astype(float).tolist(),
+              "random problems without an integer solution": int((~some).sum()),
+              "share of falls by (9), 3 true": float(falls["3 true, 2 false"][0].mean()),
+              "share of falls by (10), 3 true": float(falls["3 true, 2 false"][1].mean())}
     loose = gap("3 true, 2 false, gamma 0.1")
-    return values | {"share with zero gap at gamma 0.1": float((loose < slack).mean()), "mean gap at gamma 0.1": float(loose.mean())}
+    return values | {"share with zero gap at gamma 0.1": float((loose < slack).mean()),
+                     "mean gap at gamma 0.1": float(loose.mean())}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #8b01e60f
 def hypothesis_values(found: list, samples: int, m: int) -> tuple[dict, dict]:
     "The numbers of C2 and C3 from the hypotheses at the smallest cloud."
     shared = np.concatenate([s["shared"] for s in found])
     right = hypothesis_numbers(found, "relaxation", "right")[shared >= m]
-    chance = np.mean([math.comb(int(k), m)/(math.comb(samples, m)**2*math.factorial(m)) for k in shared[shared >= m]] or [0.0])
+    chance = np.mean([math.comb(int(k), m)/(math.comb(samples, m)**2*math.factorial(m)) for k in shared[shared >= m]]
+                     or [0.0])
     hit = lambda name: (hypothesis_numbers(found, name, "after") < 5).astype(float)
-    two = {"all kept pairs true": (right if len(right) else np.zeros(1)).tolist(), "chance that random pairs are all true": float(chance)}
-    return two, {"relaxation succeeds": hit("relaxation").tolist(), "random pairs fail": (1 - hit("random pairs")).tolist(), "random rotations fail": (1 - hit("random rotations")).tolist()}
+    two = {"all kept pairs true": (right if len(right) else np.zeros(1)).tolist(),
+           "chance that random pairs are all true": float(chance)}
+    return two, {"relaxation succeeds": hit("relaxation").tolist(),
+                 "random pairs fail": (1 - hit("random pairs")).tolist(),
+                 "random rotations fail": (1 - hit("random rotations")).tolist()}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #67a76003
 def sweep_values(sweep: list, count: int) -> dict:
@@ -1085,17 +1404,23 @@ def sweep_values(sweep: list, count: int) -> dict:
 def fragment_values(fragments: list) -> dict:
     "The numbers of C5: mean consensus by pair, SDRSAC and the best of the paper's other methods that run here."
     by = lambda name: np.mean([[p["methods"][name]["consensus"] for p in run] for run in fragments], 0)
-    return {"SDRSAC": by("SDRSAC").tolist(), "best other": np.max([by(n) for n in ("4PCS", "Super4PCS", "ICP", "trimmed ICP", "IRLS-ICP")], 0).tolist(),
+    return {"SDRSAC": by("SDRSAC").tolist(),
+            "best other": np.max([by(n) for n in ("4PCS", "Super4PCS", "ICP", "trimmed ICP", "IRLS-ICP")], 0).tolist(),
             "SDRSAC with bases": by("SDRSAC with bases").tolist(), "random rotations": by("random rotations").tolist()}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #73453c7b
 def starts_values(starts: list) -> dict:
-    "The numbers of C6 by seed: share of ICP runs within 5 degrees, standard deviation of consensus over starts (ICP) and over seeds (SDRSAC)."
-    return {"success of ICP": [float((np.array(s["ICP angle"]) < 5).mean()) for s in starts], "spread of ICP": [float(np.std(s["ICP"])) for s in starts], "spread of SDRSAC": [float(np.std(s["SDRSAC"])) for s in starts]}
+    """The numbers of C6 by seed: share of ICP runs within 5 degrees, standard deviation of consensus over starts (ICP)
+    and over seeds (SDRSAC)."""
+    return {"success of ICP": [float((np.array(s["ICP angle"]) < 5).mean()) for s in starts],
+            "spread of ICP": [float(np.std(s["ICP"])) for s in starts],
+            "spread of SDRSAC": [float(np.std(s["SDRSAC"])) for s in starts]}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #87478e7c
 def ablation_values(three: list, four: list, times: list, three_grid: list, four_grid: list) -> tuple[dict, dict]:
     "The numbers of C8 and C9."
-    eight = {"points in a subset": list(three_grid), "draws": [r["draws"] for r in three], "points in a subset, timed": times[0]["samples"], "seconds of a relaxation": [r["seconds"] for r in times]}
+    eight = {"points in a subset": list(three_grid), "draws": [r["draws"] for r in three],
+             "points in a subset, timed": times[0]["samples"], "seconds of a relaxation": [r["seconds"] for r in times]}
     votes = np.array([r["consensus"] for r in four])
-    return eight, {"relative range of consensus": (np.ptp(votes, axis=1)/votes.mean(1)).tolist(), "pairs kept": list(four_grid), "draws": [r["draws"] for r in four]}
+    return eight, {"relative range of consensus": (np.ptp(votes, axis=1)/votes.mean(1)).tolist(),
+                   "pairs kept": list(four_grid), "draws": [r["draws"] for r in four]}

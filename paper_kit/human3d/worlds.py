@@ -52,7 +52,8 @@ class Body:
             mean, directions, regressor, skinning, faces, tuple(int(p) for p in parents), pose_directions)
 
     def __repr__(self):
-        return f"Body of {len(self.mean):,} vertices, {len(self.parents)} joints, {len(self.directions)} shape directions"
+        return (f"Body of {len(self.mean):,} vertices, {len(self.parents)} joints, {len(self.directions)} shape "
+                f"directions")
 
     def to(self, *target) -> Body:
         move = lambda x: None if x is None else x.to(*target)

@@ -55,7 +55,8 @@ def _dot(ratio: float, y: float) -> str:
 
 def _scale(height: int) -> str:
     "The band of agreement, the lines of the scale and its words."
-    band = f'<rect class="band" x="{_x(1/1.25)}" y="4" width="{round(_x(1.25) - _x(1/1.25), 1)}" height="{height - 30}"/>'
+    band = (f'<rect class="band" x="{_x(1/1.25)}" y="4" width="{round(_x(1.25) - _x(1/1.25), 1)}" '
+            f'height="{height - 30}"/>')
     marks = ((1/16, "1/16"), (1/4, "1/4"), (1, "equal"), (4, "× 4"), (16, "× 16"))
     return band + "".join(f'<line x1="{_x(r)}" x2="{_x(r)}" y1="4" y2="{height - 26}"/>'
                           f'<text class="tick" x="{_x(r)}" y="{height - 10}">{t}</text>' for r, t in marks)

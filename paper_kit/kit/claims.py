@@ -276,6 +276,7 @@ def identity(self: Condition, values: dict, margins: np.ndarray) -> Outcome:
     margin = float(margins.reshape(()))
     return _exact_outcome(self.text, margin, {"margin": margin} | self.shown(values))
 
+# %% ../../nbs/kit/claims.ipynb #25d72362
 @patch
 def judged(self: Condition, values: dict, margins: np.ndarray, looks, estimate: Callable) -> Outcome:
     "The outcome for `margins` [n]: too few, without spread, or by `estimate()`."
@@ -597,7 +598,8 @@ class AtLeast(Predicate):
 
 # %% ../../nbs/kit/claims.ipynb #b89cf9cf
 def _conjunction(parts: list, side: int, need: int) -> float:
-    "p-value that at least `need` of the parts hold (side 0) or fail (1). Exact ones are certain; others count if tested."
+    """p-value that at least `need` of the parts hold (side 0) or fail (1). Exact ones are certain; others count if
+    tested."""
     need -= sum(not part.tested and part.p[side] == 0 for part in parts)
     p = sorted(part.p[side] for part in parts if part.tested)
     if need <= 0: return 0.0

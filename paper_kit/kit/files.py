@@ -4,7 +4,8 @@
 
 # %% ../../nbs/kit/files.ipynb #dbfe7a51
 from __future__ import annotations
-import errno, hashlib, importlib, importlib.util, json, os, platform, re, shutil, signal, stat, tempfile, threading, time
+import errno, hashlib, importlib, importlib.util, json, os, platform, re, shutil, signal, stat, tempfile, threading
+import time
 import contextlib
 from contextlib import contextmanager
 from pathlib import Path

@@ -99,7 +99,8 @@ def parts(cells: list[tuple]) -> list[tuple]:
     return out
 
 # %% ../../nbs/kit/folds.ipynb #bb9cea45
-_drawing = re.compile(r"^_?(figure|fig|draw|plot|panel|sizes?_of|sizes|stages?|exhibit)(_|\d|$)|_(exhibit|figure|panel|stage|stages)$")
+_drawing = re.compile(
+    r"^_?(figure|fig|draw|plot|panel|sizes?_of|sizes|stages?|exhibit)(_|\d|$)|_(exhibit|figure|panel|stage|stages)$")
 
 def is_machinery(source: str) -> bool:
     "Whether code only defines stages, sizes and drawing."

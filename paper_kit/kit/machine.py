@@ -7,10 +7,12 @@ from __future__ import annotations
 import functools, os, sys
 from pathlib import Path
 
-pins = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "MKL_CBWR": "AVX2",
+pins = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "MKL_CBWR": "AVX2",
         "OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V4,AVX512_ICL,AVX512_SPR",
         "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt"}
-_read_at_import = {"numpy": ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"), "numba": ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")}
+_read_at_import = {"numpy": ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"),
+                   "numba": ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")}
 
 @functools.lru_cache(maxsize=1)
 def has_avx2() -> bool:
@@ -20,6 +22,10 @@ def has_avx2() -> bool:
     flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
     return {"avx2", "fma", "bmi1", "bmi2", "f16c", "abm", "movbe", "popcnt"} <= set(flags)
 
+# %% auto #0
+__all__ = ['pins', 'has_avx2', 'pinned', 'pin', 'instruction_set', 'main']
+
+# %% ../../nbs/kit/machine.ipynb #623cb031
 def pinned(environment=None) -> dict:
     """The variables to start a process with: those of the pin that `environment` (this process's) does not set itself.
 
@@ -33,10 +39,6 @@ def pin() -> None:
     late = {name for module, names in _read_at_import.items() if module in sys.modules for name in names}
     os.environ.update({name: value for name, value in pinned().items() if name not in late})
 
-
-# %% auto #0
-__all__ = ['pins', 'has_avx2', 'pinned', 'pin', 'instruction_set', 'main']
-
 # %% ../../nbs/kit/machine.ipynb #4ba2b18a
 def instruction_set() -> str:
     "`AVX2` where this process is pinned; else `native:` and what PyTorch and NumPy have chosen. Imports both."
@@ -44,9 +46,9 @@ def instruction_set() -> str:
     chosen = torch.backends.cpu.get_cpu_capability()
     features = numpy._core._multiarray_umath.__cpu_features__
     wide = any(features.get(name) for name in pins["NPY_DISABLE_CPU_FEATURES"].split(","))
-    if chosen == "AVX2" and not wide and all(os.environ.get(name) == value for name, value in pins.items()): return "AVX2"
+    if chosen == "AVX2" and not wide and all(os.environ.get(name) == value for name, value in pins.items()):
+        return "AVX2"
     return f"native: {chosen}" + (", NumPy with AVX512" if wide else "")
-
 
 # %% ../../nbs/kit/machine.ipynb #862d7bf0
 def main(arguments) -> None:

@@ -81,15 +81,19 @@ def load_strict(module: nn.Module, state: dict, ignore: Sequence[str] = ()) -> n
 def _numpy_scalars() -> list:
     "What NumPy's scalars are written with; training loops leave them in checkpoints, as the best score or the like."
     scalar, kinds = np._core.multiarray.scalar, ("Float64", "Float32", "Int64", "Int32", "Bool")
-    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *(getattr(np.dtypes, f"{k}DType") for k in kinds)]
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype,
+            *(getattr(np.dtypes, f"{k}DType") for k in kinds)]
 
 def read_weights(path) -> dict:
-    """What a checkpoint file holds, on the CPU: a `.safetensors` file, or one written by `torch.save` that holds nothing
-    but tensors, NumPy scalars and plain containers (read with `weights_only=True`, so that no code in it can run).
-    Raises `PaperKitError`."""
+    """What a checkpoint file holds, on the CPU: a `.safetensors` file, or one written by `torch.save` that holds
+    nothing but tensors, NumPy scalars and plain containers (read with `weights_only=True`, so that no code in it can
+    run). Raises `PaperKitError`."""
     path = Path(path)
-    wrong = lambda found: PaperKitError("the checkpoint cannot be read", file=str(path), expected="safetensors, or a file of torch.save with tensors and plain containers",
-                                        found=found, next_step="fetch it again from its source; one that needs code to be opened is not opened here")
+    wrong = lambda found: PaperKitError("the checkpoint cannot be read", file=str(path),
+                                        expected="safetensors, or a file of torch.save with tensors and plain "
+                                                 "containers",
+                                        found=found, next_step="fetch it again from its source; one that needs code "
+                                                               "to be opened is not opened here")
     if not path.is_file(): raise wrong("no such file")
     with reading(path, wrong("").expected, 20_000_000_000, 600, what=wrong("").what, next_step=wrong("").next_step):
         if path.suffix == ".safetensors":

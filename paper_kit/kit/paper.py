@@ -102,7 +102,7 @@ def _check_entry(fault, where, kind, entry):
     if kind == "claims":
         if entry.get("needs") not in needs_levels:
             fault((*where, "needs"), f"needs is {entry.get('needs')!r}; expected one of {', '.join(needs_levels)}")
-        if "kind" in entry and entry["kind"] not in claim_kinds:
+        if "kind" in entry and entry["kind"] not in list(claim_kinds):
             fault((*where, "kind"), f"kind is {entry['kind']!r}; expected one of {', '.join(claim_kinds)}")
         looks = entry.get("looks", [2])
         if not (isinstance(looks, list) and looks and all(type(n) is int and n > 1 for n in looks)
@@ -364,7 +364,8 @@ def card_html(manifest: dict, record: dict | None) -> str:
                   f'{html.escape(record["created"][:10])}</div>'
                   f'<details id="undecided" style="font-size:.9em"><summary>what “undecided” '
                   f'means</summary>{_undecided}</details>')
-    return f'<div class="paper-kit-card" style="border:1px solid rgba(128,128,128,.35);border-radius:.6em;padding:.8em 1.1em;margin:1em 0">{inside}</div>'
+    return (f'<div class="paper-kit-card" style="border:1px solid '
+            f'rgba(128,128,128,.35);border-radius:.6em;padding:.8em 1.1em;margin:1em 0">{inside}</div>')
 
 # %% ../../nbs/kit/paper.ipynb #e6ad6265
 def link_to(address) -> str:
@@ -382,7 +383,8 @@ def header_html(manifest: dict, record: dict | None) -> str:
                                                                       else "")
              for k, n in names.items() if links.get(k)]
     who = f'{html.escape(str(manifest["authors"]))}. ' if manifest.get("authors") else ""
-    cite = f'<p class="paper-kit-citation">{who}<em>{html.escape(str(manifest["title"]))}</em>. {html.escape(str(manifest["venue"]))}.' + (" " + " · ".join(parts) if parts else "") + "</p>"
+    cite = (f'<p class="paper-kit-citation">{who}<em>{html.escape(str(manifest["title"]))}</em>. '
+            f'{html.escape(str(manifest["venue"]))}.') + (" " + " · ".join(parts) if parts else "") + "</p>"
     return cite + card_html(manifest, record)
 
 # %% ../../nbs/kit/paper.ipynb #dde352c1
@@ -522,7 +524,8 @@ class _Bar:
 
     def _bundle(self, fraction: float, text: str) -> dict:
         words = f"{self.name}: {fraction:.0%}, {time.monotonic() - self.begun:.0f} s {text}".rstrip()
-        bar = f'<progress max="1" value="{fraction:.3f}" style="width:16em" aria-label="{html.escape(self.name)}"></progress>'
+        bar = (f'<progress max="1" value="{fraction:.3f}" style="width:16em" '
+               f'aria-label="{html.escape(self.name)}"></progress>')
         return {"text/html": f"{bar} <small>{html.escape(words)}</small>", "text/plain": words}
 
     def show(self, fraction: float, text: str = "") -> None:
@@ -753,7 +756,9 @@ def finish(self: Paper) -> None:
     self._put_in_place()
     import_clock.stop()
     counts = {v: n for v, n in count_verdicts(self.manifest, record).items() if n}
-    text = f"{self.slug} at {self.profile}: {len(self.tables)} tables, {len(self.figures)} figures, claims: {', '.join(f'{n} {v}' for v, n in counts.items()) or 'none'}, {record['wall_s']:.1f} s, {record['peak_mb']:.0f} MB"
+    text = (f"{self.slug} at {self.profile}: {len(self.tables)} tables, {len(self.figures)} figures, claims: "
+            f"{', '.join(f'{n} {v}' for v, n in counts.items()) or 'none'}, {record['wall_s']:.1f} s, "
+            f"{record['peak_mb']:.0f} MB")
     _display({"text/plain": text}, {"paper_kit": {"finish": self.slug}})
 
 # %% ../../nbs/kit/paper.ipynb #8a42a7db

@@ -25,8 +25,10 @@ def _check_clouds(a: Tensor, b: Tensor) -> None:
     fits = a.ndim >= 2 and a.ndim == b.ndim and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-1]
     if not fits or a.dtype != b.dtype or a.device != b.device or not a.is_floating_point():
         raise PaperKitError("the two clouds do not fit together",
-                            expected="[*batch, n, d] and [*batch, m, d] of one floating-point type on one device",
-                            found=f"{list(a.shape)} {a.dtype} on {a.device} and {list(b.shape)} {b.dtype} on {b.device}", next_step="reshape or convert one")
+                            expected="[*batch, n, d] and [*batch, m, d] of one "
+                            "floating-point type on one device",
+                            found=f"{list(a.shape)} {a.dtype} on {a.device} and {list(b.shape)} {b.dtype} on "
+                            f"{b.device}", next_step="reshape or convert one")
     if b.shape[-2] == 0:
         raise PaperKitError("there is nothing to be nearest to", expected="at least one point in the second cloud",
                             found="none",

@@ -125,7 +125,8 @@ class Facts:
 _dynamic = frozenset(("exec", "eval", "globals", "locals", "__import__", "import_module", "run_module", "run_path"))
 _reads_text = frozenset(("__doc__", "getdoc", "getsource", "getsourcelines", "__annotations__", "get_type_hints",
                          "get_annotations"))
-_sets_the_world = re.compile(r"^(set|use|seed|manual_seed|register|init|filterwarnings|simplefilter|enable|disable|putenv|chdir)(_|$|[a-z]*$)")
+_sets_the_world = re.compile(
+    r"^(set|use|seed|manual_seed|register|init|filterwarnings|simplefilter|enable|disable|putenv|chdir)(_|$|[a-z]*$)")
 
 # %% ../../nbs/kit/reach.ipynb #08bd6563
 def _dotted(node) -> tuple:
@@ -765,7 +766,7 @@ def _cell_module(name: str, cells) -> Module:
     for cell in cells:
         before = len(module.statements)
         try: module.add_all(_magic_free(cell))
-        except SyntaxError: module.spans.append([cell])
+        except (SyntaxError, ValueError): module.spans.append([cell])
         else: module.spans.append([at.form for at in module.statements[before:]])
     return module
 
@@ -806,7 +807,8 @@ def _drafts_out(cells: list) -> list:
         bound |= names
     return kept[::-1]
 
-_changes_in_place = re.compile(r"\.(update|append|extend|insert|pop|popitem|setdefault|clear|remove|add|discard|sort|reverse)\(")
+_changes_in_place = re.compile(
+    r"\.(update|append|extend|insert|pop|popitem|setdefault|clear|remove|add|discard|sort|reverse)\(")
 
 # %% ../../nbs/kit/reach.ipynb #a04b7d12
 def notebook_module(name: str, file=None) -> Module:

@@ -212,6 +212,8 @@ def _child(kind: str, path: str, memory: int) -> None:
     "What the reading process does: the file's content to stdout, as a tree in JSON and its arrays."
     import resource
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    seconds = 4 + Path(path).stat().st_size//20_000_000
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     arrays, out = [], io.BytesIO()
     def tree(value):
         if isinstance(value, dict): return {"dict": {str(k): tree(v) for k, v in value.items()}}

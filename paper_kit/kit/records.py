@@ -134,7 +134,8 @@ def _real_row(root, slug: str, digests: Digests, notebook) -> tuple:
     if not record_file(root, slug, True).is_file(): return None, ""
     record = load_record(record_file(root, slug, True))
     torn = torn_files(root, slug, record)
-    problem = f"files of the real run differ from its record: {', '.join(torn[:4])}; next step: paper-kit publish {slug} --real" if torn else ""
+    problem = (f"files of the real run differ from its record: {', '.join(torn[:4])}; next step: paper-kit publish "
+               f"{slug} --real") if torn else ""
     fresh = notebook is not None and digests(notebook) == record["digest"]
     return {"data": record["data"], "profile": record["profile"], "fresh": fresh, "wall_s": record["wall_s"]}, problem
 
@@ -164,7 +165,8 @@ def _row(root, entry: dict, digests: Digests) -> dict:
                     "state": "torn" if torn else "published", "profile": record["profile"], "wall_s": record["wall_s"],
                     "fresh": notebook is not None and digests(notebook) == record["digest"]}
             if torn:
-                row["problem"] = f"published files differ from the record: {', '.join(torn[:4])}; next step: paper-kit publish {slug}"
+                row["problem"] = (f"published files differ from the record: {', '.join(torn[:4])}; next step: "
+                                  f"paper-kit publish {slug}")
             row["real"], problem = _real_row(root, slug, digests, notebook)
             row["problem"] = row["problem"] or problem
         elif (root/"figures"/slug).is_dir():

@@ -338,7 +338,9 @@ class Exhibit:
             return f"::: {{#{self.anchor}}}\n\n{fenced(image + self.frame, '{=html}')}\n\n{self.caption}\n\n:::"
         # where the picture only previews the view, the page's script swaps the two once the view is there
         kind = "exhibit swap" if self.frame and image and self.preview else "exhibit"
-        head = f'<figure class="{kind}"{f" id={chr(34)}{self.anchor}{chr(34)}" if self.anchor else ""}>{image}{self.frame}'
+        head = (
+                f'<figure '
+                f'class="{kind}"{f" id={chr(34)}{self.anchor}{chr(34)}" if self.anchor else ""}>{image}{self.frame}')
         if not (self.name or self.caption or self.alone): return fenced(head + "</figure>", "{=html}")
         ways = [f'<a href="{a}">{t}</a>' for a, t in ((self.picture if self.name else "", "picture"),
                                                       (self.alone, "open it alone")) if a]
@@ -398,7 +400,8 @@ def rich(page: Page, text: str, meta: dict, published: str) -> str:
     if name and label(name) not in page.labels:
         page.labels[label(name)] = name
         if published and meta.get("file"):
-            text += f'<p class="exhibit-links"><a href="{page.up}{published}/{meta["file"]}" download>{meta["file"]}</a></p>'
+            text += (f'<p class="exhibit-links"><a href="{page.up}{published}/{meta["file"]}" '
+                     f'download>{meta["file"]}</a></p>')
         if meta.get("claim"): text = claim_fold(page, name, text)
         text = f'<div class="anchored" id="{label(name)}">{text}</div>'
     return fenced(text, "{=html}")
@@ -508,8 +511,11 @@ def ways_out(page: Page, notebook: str, commands: list[str], source: str = "", c
     shown = f'<a class="button" href="{source}">Open the notebook</a>' if source else ""
     shown += f'<a class="button plain" href="{page.up}{notebook}" download>Download it</a>' if notebook else ""
     pre = lambda text: f'<pre class="shell" tabindex="0"><code>{html.escape(text)}</code></pre>'
-    fold = lambda name, text: f'<details class="run-it"><summary class="button">{name}</summary>{pre(text)}</details>' if text else ""
-    page.html(f'<div class="ways-out">{shown}{fold("Run it yourself", chr(10).join(commands))}{fold("Cite", cite)}</div>')
+    fold = (lambda name,
+            text: f'<details class="run-it"><summary class="button">{name}</summary>{pre(text)}</details>' if text
+            else "")
+    page.html(
+        f'<div class="ways-out">{shown}{fold("Run it yourself", chr(10).join(commands))}{fold("Cite", cite)}</div>')
 
 def run_commands(slug: str, notebook: str) -> list[str]:
     "Three ways to run a paper: ours, papermill's, by hand."
@@ -585,7 +591,8 @@ def owed_page(page: Page, row: dict, manifest: dict, summary: str) -> Page:
     else:
         page.markdown(note("note", "Nothing published", "There is a notebook, and no run of it is published: no number "
                                                         "on this page was measured by us."))
-    page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n*{literal(row['title'])}*. {literal(row['venue'])}.")
+    page.markdown(f"## The paper\n\n{literal(manifest.get('summary') or summary or row.get('summary') or '')}\n\n"
+                  f"*{literal(row['title'])}*. {literal(row['venue'])}.")
     if not manifest.get("claims"):
         page.markdown(f"## What is owed\n\n{row['tables'][1]} tables, {row['figures'][1]} figures and "
                       f"{row['claims']['total']} claims.")
@@ -649,7 +656,8 @@ def short(title: str) -> str:
 def chips(claims: dict) -> str:
     "Verdicts as small coloured chips, each with its count and its name for those who cannot see the colour."
     found = [(v, claims.get(v, 0)) for v in verdicts if claims.get(v, 0)]
-    seen = lambda v, n: f"{n} owed" if v == "owed" else f'<span aria-hidden="true">{verdicts[v]}</span> {n}<span class="unseen"> {v}</span>'
+    seen = lambda v, n: f"{n} owed" if v == "owed" else (f'<span aria-hidden="true">{verdicts[v]}</span> {n}<span '
+                                                         f'class="unseen"> {v}</span>')
     return ("".join(f'<span class="chip {v}" title="{n} {v}">{seen(v, n)}</span>' for v, n in found)
             or '<span class="chip owed">none listed</span>')
 
@@ -826,7 +834,8 @@ def totals(rows: list[dict]) -> str:
                (*both("tables"), "tables measured"),
                (*both("figures"), "figures measured"),
                (count("holds", "fails"), sum(r["claims"]["total"] for r in rows), "claims decided")]
-    said = f'{count("holds")} hold, {count("fails")} fail, {count("undecided")} undecided, {count("untested")} untested; the others wait for their papers'
+    said = (f'{count("holds")} hold, {count("fails")} fail, {count("undecided")} undecided, {count("untested")} '
+            f'untested; the others wait for their papers')
     return '<div class="totals">' + "".join(f'<p><b>{a}</b><span class="of">/{b}</span><span>{t}</span></p>' for a, b,
                                             t in numbers) + f'</div><p class="totals-note">Claims: {said}.</p>'
 
@@ -1137,7 +1146,9 @@ def sidebar_html(items: list[Item], here: str) -> str:
         if not item.items: out.append(f'<li class="top">{link(item)}</li>'); continue
         opened = " open" if here in (item.page, *(i.page for i in item.items)) else ""
         inside = f"<li>{link(item, 'Overview')}</li>" + "".join(f"<li>{link(i)}</li>" for i in item.items)
-        out.append(f'<li class="group"><details{opened}><summary>{inline(item.text)}</summary><ul>{inside}</ul></details></li>')
+        out.append(
+                   f'<li '
+            f'class="group"><details{opened}><summary>{inline(item.text)}</summary><ul>{inside}</ul></details></li>')
     return f'<ul>{"".join(out)}</ul>'
 
 def navbar_html(items: list[Item], here: str) -> str:
@@ -1166,7 +1177,8 @@ def neighbours(flat: list[Item], here: str) -> str:
     at = next((i for i, item in enumerate(flat) if item.page == here), None)
     def step(i, word, rel):
         if at is None or not 0 <= i < len(flat): return ""
-        return f'<a class="{rel}" rel="{rel}" href="{address(flat[i].href, here)}"><span>{word}</span>{inline(flat[i].text)}</a>'
+        return (f'<a class="{rel}" rel="{rel}" '
+                f'href="{address(flat[i].href, here)}"><span>{word}</span>{inline(flat[i].text)}</a>')
     return "" if at is None else step(at - 1, "Previous", "prev") + step(at + 1, "Next", "next")
 
 def page_links(body: str, root: Path, path: str) -> str:

@@ -4,7 +4,8 @@
 
 # %% ../../nbs/kit/stages.ipynb #9f0ca74e
 from __future__ import annotations
-import argparse, builtins, datetime, enum, functools, hashlib, importlib, inspect, json, os, platform, resource, sys, time
+import argparse, builtins, datetime, enum, functools, hashlib, importlib, inspect, json, os, platform, resource, sys
+import time
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from .machine import instruction_set, pin

@@ -137,7 +137,8 @@ def _column(group, known: dict, names: list, column: str, better) -> list[str]:
 def _said(title: str, shows: str, groups: list, tags: list) -> str:
     "The caption: title, what is shown, and what each group is."
     both = "; ".join(f"{tag}: {heading}" for tag, (heading, *_) in zip(tags, groups) if tag != heading)
-    return f"<caption><strong>{html.escape(title)}</strong> {html.escape(shows)}{html.escape(f' ({both})' if both else '')}</caption>"
+    return (f"<caption><strong>{html.escape(title)}</strong> "
+            f"{html.escape(shows)}{html.escape(f' ({both})' if both else '')}</caption>")
 
 def _after(note: str, reported: dict, groups: list) -> str:
     "What stands under a table: its note, and why rows have no measured number, one sentence a reason."

@@ -4,7 +4,7 @@
 
 # %% ../../nbs/kit/workflow.ipynb #2cda77d0
 from __future__ import annotations
-import base64, contextlib, copy, hashlib, json, os, re, shutil, signal, subprocess, sys, time
+import base64, contextlib, copy, difflib, hashlib, json, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 from .cluster import Watch, last_words, slurm_options
 from .machine import pinned
@@ -93,10 +93,23 @@ def slot(tell=None):
             try: yield
             finally: held.__exit__(None, None, None)
             return
-        if tell: tell()
+        if tell: tell(_who_holds(folder, count))
         time.sleep(0.5)
 
+def _who_holds(folder: Path, count: int) -> str:
+    "Why a run waits: `2 of 2 slots held by processes 12, 13; PAPER_KIT_SLOTS changes how many there are`."
+    held = []
+    for i in range(count):
+        with contextlib.suppress(OSError): held.append((folder/f"{i}.lock").read_text(errors="replace").strip()[:20])
+    who = ", ".join(filter(None, held)) or "other runs"
+    return f"{len(held)} of {count} slots held by processes {who}; PAPER_KIT_SLOTS changes how many there are"
+
 # %% ../../nbs/kit/workflow.ipynb #d7f25d21
+def _meant(root, slug: str) -> str:
+    "The next step for a slug that no paper has: the nearest one that there is, else a new paper."
+    near = difflib.get_close_matches(slug, begun(root), 1)
+    return f"did you mean '{near[0]}'?" if near else f"paper-kit new {slug}"
+
 def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", root=None) -> dict:
     """Execute a paper's notebook under a profile and return its record. Raises `PaperKitError`; the executed notebook
     is kept either way."""
@@ -104,7 +117,7 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
     notebook = notebook_of(root, slug)
     if notebook is None:
         raise PaperKitError(f"there is no notebook for '{slug}'", file=str(root/"nbs"),
-                            expected="one of: " + ", ".join(begun(root)), found=slug, next_step=f"paper-kit new {slug}")
+                            expected="one of: " + ", ".join(begun(root)), found=slug, next_step=_meant(root, slug))
     if profile not in profiles:
         raise PaperKitError(f"there is no profile '{profile}'", expected=", ".join(profiles), found=profile,
                             next_step="--profile cpu")
@@ -119,8 +132,8 @@ def run(slug: str, profile: str = "smoke", seed: int = 0, data_root: str = "", r
             state.update(more)
             with contextlib.suppress(OSError): (folder/"progress.json").write_text(json.dumps(state))
         try:
-            with slot(lambda: tell(state="waiting")):
-                tell(state="running", started=time.time())
+            with slot(lambda why: tell(state="waiting", heading=why)):
+                tell(state="running", started=time.time(), heading="")
                 _execute(root, notebook, folder, {"profile": profile, "seed": seed, "data_root": data_root}, tell)
             record = _checked(folder, slug, profile, seed)
             tell(state="done", ended=time.time())
@@ -757,7 +770,7 @@ def sync(root=None) -> list:
     for folder in {root, root/"runs", *((root/name).parent for name in before)}: sweep(folder)
     _clean_all(root)
     export(root)
-    rows = status(project_root())
+    rows = status(root)
     for path, text in derived(root, rows).items(): write_if_changed(root/path, text)
     after = _generated(root)
     return sorted(name for name in before | after if before.get(name) != after.get(name))

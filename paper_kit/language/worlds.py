@@ -1060,7 +1060,7 @@ def _coco_images(documents: dict, split: str) -> dict:
         if a["image_id"] in images: images[a["image_id"]]["captions"].append(a["caption"].strip())
     found = [{**v, "boxes": np.array(sorted(v["boxes"], key=lambda c: (-(c[2] + c[4]/2), c[1], c[0])))}
              for v in images.values() if v["boxes"] and v["captions"]]
-    names = [c["name"] for c in categories]
+    names = [str(c["name"]) for c in categories]
     return {"images": found, "categories": names, "left_out": left_out}
 
 # %% ../../nbs/language/worlds.ipynb #a734128b

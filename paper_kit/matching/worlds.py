@@ -403,9 +403,11 @@ class MovingObjects3D:
         lacking = [k for k in ("color", "depth", "object_mask", "pose", "object_poses", "object_visible_frames",
                                "calib") if not isinstance(info, dict) or k not in info]
         if lacking:
-            raise PaperKitError("a description is not complete", file=str(file), expected="color, depth, object_mask, "
-                                                                                          "pose, object_poses, "
-                                                                                          "object_visible_frames, calib", found="without " + ", ".join(lacking), next_step="unpack the data set again")
+            raise PaperKitError("a description is not complete", file=str(file),
+                                expected="color, depth, object_mask, "
+                                "pose, object_poses, "
+                                "object_visible_frames, calib", found="without " + ", ".join(lacking),
+                                next_step="unpack the data set again")
         return info
 
     def __len__(self): return len(self.pairs)
@@ -444,6 +446,10 @@ class BundleFusion:
                                  sum(p is None for p in poses.values()))
         names = list(self.poses)
         self.pairs = list(zip(names, names[interval:]))
+        if not self.pairs:
+            raise PaperKitError("a scene has no pair of frames", file=str(self.folder),
+                                expected=f"frames {interval} apart",
+                                found=f"{len(names)} tracked", next_step="unpack the data set")
 
     @staticmethod
     def pose(file: Path) -> Float[Tensor, "4 4"] | None:
@@ -479,7 +485,7 @@ class TumRGBD:
                                width in (("rgb", 2), ("depth", 2), ("groundtruth", 8)))
         times = {n: np.array([float(r[0]) for r in rows]) for n, rows in (("depth", depth), ("truth", truth))}
         self.frames = []
-        for row in color:
+        for row in color if depth and truth else ():
             at = {n: int(np.abs(t - float(row[0])).argmin()) for n, t in times.items()}
             if all(abs(times[n][i] - float(row[0])) <= window for n, i in at.items()):
                 self.frames.append((row[1], depth[at["depth"]][1], self.pose(truth[at["truth"]])))

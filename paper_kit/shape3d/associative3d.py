@@ -1401,7 +1401,7 @@ def load_nyu_proposals(root, size: tuple[int, int] = (480, 640),
             with reading(path, f"rows of five numbers for {name}"[:80], **said):
                 fives = rows and all(isinstance(r, list) and len(r) == 5 for r in rows)
                 boxes = torch.tensor(rows, dtype=torch.float32) if fives else torch.zeros(0, 5)
-            if len(boxes) == 0 or not (boxes.abs() < 1e6).all() or not (boxes[:, 2:4] > boxes[:, :2]).all():
+            if boxes.shape[1:] != (5,) or len(boxes) == 0 or not (boxes.abs() < 1e6).all() or not (boxes[:, 2:4] > boxes[:, :2]).all():
                 raise PaperKitError(f"the boxes of {name} are no boxes", file=str(path),
                                     expected="[left, top, right, bottom, score], finite, with an area",
                                     found=str(rows)[:80], next_step="drop the entry, or read with skip=True")

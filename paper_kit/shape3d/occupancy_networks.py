@@ -1520,7 +1520,7 @@ def models_of(root, synset: str, split: str = "train") -> list[str]:
     that lead elsewhere."""
     path = Path(root)/synset/f"{split}.lst"
     names = " ".join(read_lines(path, "one model a line")).split() if path.is_file() else []
-    odd = [n for n in names if "/" in n or "\\" in n or n in (".", "..")]
+    odd = [n for n in names if "/" in n or "\\" in n or n in (".", "..") or len(n) > 200]
     if not names or odd:
         raise PaperKitError("the split cannot be used", file=str(path), expected="one model a line",
                             found=odd[0] if odd else "no such file" if not path.is_file() else "nothing",

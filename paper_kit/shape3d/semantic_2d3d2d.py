@@ -1539,7 +1539,10 @@ def _each(entries, read: Callable, skip: bool) -> tuple[list, list]:
     "What could be read, and (entry, reason) of what was left out."
     found, left = [], []
     for entry in entries:
-        try: found.append(read(entry))
+        try:
+            try: found.append(read(entry))
+            except OSError as error:
+                raise _wrong("that names no file", str(entry)[:80], "a file's name", error) from None
         except PaperKitError as error:
             if not skip: raise
             left.append((entry if isinstance(entry, str) else str(entry)[:80], str(error)))

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from paper_kit.kit.nn import seeded
-from paper_kit.shape3d.occupancy_networks import BOX, field_of, logit, mise, network_stage, restored, surface_of, world_stage
+from paper_kit.shape3d.occupancy_networks import (BOX, field_of, logit, mise, network_stage, restored, surface_of,
+                                                  world_stage)
 
 published = {"fewer queries": 19.8, "times faster": 7.6}
 
@@ -60,8 +61,9 @@ def test_mise_against_the_dense_grid_at_128(benchmark, field):
     benchmark.pedantic(fast, rounds=2)
     quick, slow = best(fast, 4), best(dense, 2)
     fewer = (resolution + 1)**3/tree.queries
-    print(f"\nthe same mesh of {len(a.faces):,} triangles: MISE {quick:.2f} s with {tree.queries:,} queries, dense "
+    print(
+          f"\nthe same mesh of {len(a.faces):,} triangles: MISE {quick:.2f} s with {tree.queries:,} queries, dense "
           f"{slow:.2f} s with {(resolution + 1)**3:,}; {fewer:.1f} times fewer, "
-          f"{slow/quick:.1f} times as fast ({published['fewer queries']:g} and {published['times faster']:g} published)")
+        f"{slow/quick:.1f} times as fast ({published['fewer queries']:g} and {published['times faster']:g} published)")
     assert fewer > 8 and fewer > published["fewer queries"]/2
     assert slow/quick > 5 and slow/quick > published["times faster"]/2

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from paper_kit.geometry.sdrsac import affinity, assignments, cvxpy_relaxation, presolve, random_instance, solve_relaxation
+from paper_kit.geometry.sdrsac import (affinity, assignments, cvxpy_relaxation, presolve, random_instance,
+                                       solve_relaxation)
 
 published = {8: 0.6, 12: 1.0}
 

@@ -29,7 +29,8 @@ atheris.Fuzz()
 
 
 def ply():
-    return b"ply\nformat binary_little_endian 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n" \
+    return (b"ply\nformat binary_little_endian 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty "
+            b"float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n") \
            + struct.pack("<9f", 0, 0, 0, 1, 0, 0, 0, 1, 0) + struct.pack("<B3i", 3, 0, 1, 2)
 
 

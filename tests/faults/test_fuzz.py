@@ -166,7 +166,8 @@ def meshes(tmp_path_factory):
     ball = worlds.sample_family("table", 1, np.random.default_rng(0))[0].mesh()
     for name in ("m.ply", "m.obj"):
         mesh.write_mesh(folder/name, ball)
-    ascii_ply = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    ascii_ply = ("ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+                 "element face 1\nproperty list uchar int vertex_indices\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
     return {".ply": (folder/"m.ply").read_bytes(), ".obj": (folder/"m.obj").read_bytes()[:2000],
             "ascii.ply": ascii_ply.encode()}
 

@@ -122,7 +122,8 @@ def test_a_split_that_climbs_out_is_refused(tmp_path, names):
 
 
 def test_a_mesh_of_a_billion_declared_faces(tmp_path):
-    head = "ply\nformat {} 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nelement face {}\nproperty list uchar int vertex_indices\nend_header\n"
+    head = ("ply\nformat {} 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\nelement face "
+            "{}\nproperty list uchar int vertex_indices\nend_header\n")
     for kind, body in (("ascii", b"0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"), ("binary_little_endian", b"\0"*49)):
         for count in (10**9, 10**18, 2**63, -1):
             file = tmp_path/f"{kind}{count}.ply"

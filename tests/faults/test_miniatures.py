@@ -115,3 +115,23 @@ def test_the_pictures_of_the_miniatures_are_good_ones(tmp_path):
     (tmp_path/"a.png").write_bytes(COLOUR)
     from paper_kit.kit.readers import read_picture
     assert read_picture(tmp_path/"a.png").shape == (8, 8, 3)
+
+
+def test_a_claim_whose_kind_is_a_list_is_refused(tmp_path):
+    from helpers import MANIFEST
+    with pytest.raises(PaperKitError, match="kind"):
+        read("manifest", tmp_path, **{"demo.yaml": MANIFEST.replace("kind: headline", "kind: [headline]").encode()})
+
+
+@pytest.mark.parametrize("reader, file, data", [
+    ("bundle fusion", "copyroom/frame-000001.pose.txt", b"nan nan nan nan\n"*4), ("tum", "s/groundtruth.txt", b"# t\n"),
+    ("nyu proposals", "boxes.json", b'{"a": [[[], 1, 5, 5, 0.9]]}'),
+    ("spair", "Layout/large/test.txt", b"1"*300 + b":chair\n"), ("occupancies", f"{SYNSET}/train.lst", b"m"*300)])
+def test_what_a_hundred_thousand_inputs_found_is_refused(reader, file, data, tmp_path):
+    with pytest.raises(PaperKitError):
+        read(reader, tmp_path, **{file: data})
+
+
+def test_a_notebook_of_half_a_character_has_a_digest(tmp_path):
+    cells = [{"cell_type": "code", "source": "\ud800", "metadata": {}, "outputs": [], "execution_count": None}]
+    assert len(read("notebook", tmp_path, **{"nbs/x/demo.ipynb": dump({"cells": cells, "metadata": {}})})) == 64

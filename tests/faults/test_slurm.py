@@ -119,7 +119,8 @@ def test_where_there_is_no_slurm_it_says_so(monkeypatch):
 
 
 def test_jobs_are_known_by_their_comment_and_the_newest_counts():
-    listed = "4|FAILED|rule_paper_wildcards_smoke_graph_cmr|NonZeroExitCode\n9|RUNNING|rule_paper_wildcards_smoke_graph_cmr|None\n5|RUNNING|somebody else|None\n|x\n"
+    listed = ("4|FAILED|rule_paper_wildcards_smoke_graph_cmr|NonZeroExitCode\n"
+              "9|RUNNING|rule_paper_wildcards_smoke_graph_cmr|None\n5|RUNNING|somebody else|None\n|x\n")
     assert cluster.slurm_jobs(listed) == {("smoke", "graph_cmr"): (9, "RUNNING", "None")}
     watch, rows = cluster.Watch(), [{"slug": "graph_cmr", "profile": "smoke", "state": "queued"}]
     watch.jobs = cluster.slurm_jobs(listed)

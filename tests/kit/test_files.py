@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from paper_kit.kit import files
-from paper_kit.kit.files import PaperKitError, lock, need, new_folder, patch, project_root, sha256, sweep, write_atomic, write_if_changed
+from paper_kit.kit.files import (PaperKitError, lock, need, new_folder, patch, project_root, sha256, sweep,
+                                 write_atomic, write_if_changed)
 
 
 def test_an_error_names_its_four_parts_and_leaves_out_what_it_lacks():
@@ -67,7 +68,8 @@ def test_sweep_puts_back_a_folder_caught_between_two_renames(tmp_path):
 
 def test_a_lock_is_refused_to_another_process_and_freed_by_its_death(tmp_path):
     path = tmp_path/"l"
-    code = f"from paper_kit.kit.files import lock\nimport time\nwith lock({str(path)!r}):\n    print('held', flush=True); time.sleep(60)"
+    code = (f"from paper_kit.kit.files import lock\nimport time\nwith lock({str(path)!r}):\n    print('held', "
+            f"flush=True); time.sleep(60)")
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "held\n"
     with pytest.raises(PaperKitError, match=str(child.pid)):

@@ -344,7 +344,8 @@ def test_an_obj_with_seams_polygons_and_materials_is_one_closed_mesh(tmp_path):
     assert m.is_watertight(mesh) and abs(m.volume(mesh).item()) == pytest.approx(1) and len(mesh.faces) == 12
 
 
-PLY = "ply\nformat ascii 1.0\nelement vertex {v}\nproperty float x\nproperty float y\nproperty float z\nelement face {f}\nproperty list uchar int vertex_indices\nend_header\n"
+PLY = ("ply\nformat ascii 1.0\nelement vertex {v}\nproperty float x\nproperty float y\nproperty float z\nelement face "
+       "{f}\nproperty list uchar int vertex_indices\nend_header\n")
 TRIANGLE = "0 0 0\n1 0 0\n0 1 0\n"
 BROKEN = {
     "a billion faces.ply": PLY.format(v=3, f=10**9) + TRIANGLE + "3 0 1 2\n",

@@ -9,7 +9,8 @@ from PIL import Image
 from paper_kit.kit import paper as kit
 from paper_kit.kit.claims import below, converged, engine_version, less
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.paper import Paper, card_html, claim_html, count_kinds, few_colours, judged, load_manifest, load_record, reaches, read_yaml
+from paper_kit.kit.paper import (Paper, card_html, claim_html, count_kinds, few_colours, judged, load_manifest,
+                                 load_record, reaches, read_yaml)
 from paper_kit.kit.tables import number_text, table_html
 
 from helpers import MANIFEST

@@ -22,99 +22,125 @@ A, B = "def g(): return 1\n", "def g(): return 2\n"
 REGISTER = "R = {}\ndef register(c):\n    R[c.__name__] = c\n    return c\n"
 
 # kind of change: (the wing's worlds, other modules, what is replaced, by what). `f` is what the paper calls.
-SEEN = {
-    "the body of a function": ("def f(): return 1\n", {}, "return 1", "return 2"),
-    "an operator": ("def f(): return 3 + 2\n", {}, "+", "*"),
-    "a text": ("def f(): return f'a {1}'\n", {}, "a {", "b {"),
-    "a constant": ("T = 1\n" + GOES_ON, {}, "T = 1", "T = 2"),
-    "a helper": ("def h(): return 1\ndef f(): return h()\n", {}, "return 1", "return 2"),
-    "a helper of another module": ("from ..kit.a import g\ndef f(): return g()\n", {"kit/a": A},
+SEEN = {"the body of a function": ("def f(): return 1\n", {}, "return 1", "return 2"),
+        "an operator": ("def f(): return 3 + 2\n", {}, "+", "*"),
+        "a text": ("def f(): return f'a {1}'\n", {}, "a {", "b {"),
+        "a constant": ("T = 1\n" + GOES_ON, {}, "T = 1", "T = 2"),
+        "a helper": ("def h(): return 1\ndef f(): return h()\n", {}, "return 1",
+                     "return 2"),
+        "a helper of another module": ("from ..kit.a import g\ndef f(): return g()\n", {"kit/a": A},
+                                       "return 1", "return 3"),
+        "a binding that the next one uses": ("T = [2.0]\nT = [t / 3 for t in T]\n" + GOES_ON, {}, "2.0",
+                                             "9.0"),
+        "an item stored later": ("T = {}\nT['a'] = 1\n" + GOES_ON, {}, "= 1", "= 2"),
+        "an update": ("T = {}\nT.update(a=1)\n" + GOES_ON, {}, "a=1", "a=2"),
+        "an augmented assignment": ("T = [1]\nT += [2]\n" + GOES_ON, {}, "[2]", "[3]"),
+        "an append": ("T = []\nT.append(1)\n" + GOES_ON, {}, "(1)", "(2)"),
+        "a deleted item": ("T = {'a': 1, 'b': 2}\ndel T['a']\n" + GOES_ON, {}, "del T['a']",
+                           "del T['b']"),
+        "an attribute of a class": ("class C: n = 0\nC.n = 1\ndef f(): return C().n\n", {}, "C.n = 1",
+                                    "C.n = 2"),
+        "an attribute set by name": ("class C: n = 0\nsetattr(C, 'n', 1)\ndef f(): return C().n\n", {}, ", 1)",
+                                     ", 2)"),
+        "an attribute of a function": ("def f(): return f.n\nf.n = 1\n", {}, "f.n = 1",
+                                       "f.n = 2"),
+        "a change through another name": ("T = {}\nalias = T\nalias['a'] = 1\n" + GOES_ON, {}, "= 1",
+                                          "= 2"),
+        "a loop that fills a table": ("T = {}\nfor i in range(2): T[i] = i\n" + GOES_ON, {}, "range(2)",
+                                      "range(3)"),
+        "a branch": ("T = 0\nif len('ab') == 2: T = 1\n" + GOES_ON, {}, "T = 1", "T = 2"),
+        "the other import of a try": (
+        "try: from ..kit.c import g\nexcept ImportError: g = lambda: 1\ndef f(): return g()\n", {}, ": 1",
+        ": 2"), "a with block": ("import contextlib\nwith contextlib.suppress(KeyError): T = 1\n" + GOES_ON, {},
+                                 "T = 1", "T = 2"),
+        "a decorator that registers": (REGISTER + "@register\ndef a(): return 1\ndef f(): return R['a']()\n",
+                                       {}, "return 1", "return 2"),
+        "a class that a decorator registers": (REGISTER + "@register\nclass A: n = 1\ndef f(): return R['A'].n\n",
+                                               {}, "n = 1", "n = 2"),
+        "a subclass that its base registers": (
+                                               "class B:\n    all = []\n    def __init_subclass__(cls): "
+                                               "B.all.append(cls)\nclass A(B): n = 1\n"
+                                               "def f(): return B.all[0].n\n", {}, "n = 1",
+                                               "n = 2"),
+        "a subclass asked for": ("class B: pass\nclass A(B): n = 1\ndef f(): return B.__subclasses__()[0].n\n",
+                                 {}, "n = 1", "n = 2"),
+        "a metaclass": (
+        "class M(type):\n    def __call__(cls): return 1\nclass A(metaclass=M): pass\ndef f(): return A()\n",
+        {}, "return 1", "return 2"),
+        "an import inside a function": ("def f():\n    from paper_kit.kit.a import g\n    return g()\n",
+                                        {"kit/a": A}, "return 1",
+                                        "return 3"),
+        "a module imported inside, by another name": ("def f():\n    import paper_kit.kit.a as h\n    return h.g()\n",
+                                                      {"kit/a": A}, "return 1",
+                                                      "return 3"),
+        "which module is imported inside": ("def f():\n    import paper_kit.kit.a as h\n    return h.g()\n",
+                                            {"kit/a": A, "kit/b": B}, "kit.a as", "kit.b as"),
+        "a dotted import": ("import paper_kit.kit.a\ndef f(): return paper_kit.kit.a.g()\n", {"kit/a": A},
+                            "return 1", "return 3"),
+        "a module's attribute": ("from ..kit import a\ndef f(): return a.g()\n", {"kit/a": A}, "return 1",
+                                 "return 3"),
+        "a star": ("from ..kit.a import *\ndef f(): return g()\n", {"kit/a": A}, "return 1",
+                   "return 3"),
+        "a star of a star": ("from ..kit.b import *\ndef f(): return g()\n",
+                             {"kit/b": "from .a import *\n", "kit/a": A}, "return 1", "return 3"),
+        "what a star brings": ("from ..kit.a import *\nfrom ..kit.b import *\ndef f(): return g()\n",
+                               {"kit/a": A, "kit/b": "__all__ = ['g']\n" + B}, "['g']",
+                               "[]"),
+        "which module a name comes from": ("from ..kit.a import g\ndef f(): return g()\n",
+                                           {"kit/a": A, "kit/b": B}, "kit.a", "kit.b"),
+        "which library a name means": ("import math as m\ndef f(): return m.sqrt(4)\n", {}, "math as",
+                                       "cmath as"),
+        "a function whose name a comprehension uses too": (
+        "def g(): return 1\nX = [g for g in range(2)]\ndef f(): return "
+        "g()\n", {}, "return 1", "return 2"),
+        "an asset": (
+                     "from pathlib import Path\nimport paper_kit\ndef f(): return "
+                     "(Path(paper_kit.__file__).parent/'assets'/'w.bin').read_bytes()\n", {"assets/w.bin": "1"},
+                     "1", "2"),
+        "an asset of any name": (
+                                 "import paper_kit\ndef f(k='w'): return open(paper_kit.__path__[0] + "
+                                 "f'/assets/{k}.bin').read()\n", {"assets/w.bin": "1"}, "1", "2"),
+        "a patched method": (
+        "from ..kit.files import patch\nclass C: pass\n@patch\ndef go(self: C): return 1\ndef f(): "
+        "return C().go()\n", {}, "return 1", "return 2"),
+        "a method patched onto an imported class": (
+        "from ..kit.files import patch\nfrom ..kit.a import C\n@patch\ndef "
+        "go(self: C): return 1\ndef f(): return C().go()\n", {"kit/a": "class C: pass\n"}, "return 1",
+        "return 2"),
+        "a method patched somewhere else": (
+        "from ..kit.a import C\nimport paper_kit.kit.b\ndef f(): return C().go()\n",
+        {"kit/a": "class C: pass\n", "kit/b": "from .files import patch\nfrom .a "
+         "import C\n@patch\ndef go(self: C): " "return 1\n"}, "return 1", "return 2"),
+        "a ClassVar": (
+                       "from dataclasses import dataclass\nfrom typing import ClassVar\n@dataclass\nclass C:\n    n: "
+                       "ClassVar[int] = 1\n    m: int = 2\ndef f(): return C(3)\n", {}, "ClassVar[int]",
+                       "int"),
+        "a field's default": (
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    n: int = 1\ndef f(): return "
+        "C()\n", {}, "= 1", "= 2"),
+        "an option of a known decorator": (
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C:\n    n: "
+        "int = 1\ndef f(): return hash(C())\n", {}, "frozen=True", "unsafe_hash=True"),
+        "a docstring used as data": ("def h():\n    'one'\ndef f(): return h.__doc__\n", {}, "'one'",
+                                     "'two'"),
+        "a global set by a function that runs at import": ("T = 0\ndef go():\n    global T\n    T = 1\ngo()\n"
+                                                           + GOES_ON, {}, "T = 1", "T = 2"),
+        "a default value": ("K = 1\ndef f(x=K): return x\n", {}, "K = 1", "K = 2"),
+        "a base class": ("class B:\n    def n(self): return 1\nclass C(B): pass\ndef f(): return C().n()\n",
+                         {}, "return 1", "return 2"),
+        "code that runs through exec": ("X = 1\ndef f():\n    exec('global y; y = X')\n    return y\n", {},
+                                        "X = 1", "X = 2"),
+        "a module passed around": ("from ..kit import a\ndef f(): return getattr(a, 'g')()\n", {"kit/a": A},
                                    "return 1", "return 3"),
-    "a binding that the next one uses": ("T = [2.0]\nT = [t / 3 for t in T]\n" + GOES_ON, {}, "2.0", "9.0"),
-    "an item stored later": ("T = {}\nT['a'] = 1\n" + GOES_ON, {}, "= 1", "= 2"),
-    "an update": ("T = {}\nT.update(a=1)\n" + GOES_ON, {}, "a=1", "a=2"),
-    "an augmented assignment": ("T = [1]\nT += [2]\n" + GOES_ON, {}, "[2]", "[3]"),
-    "an append": ("T = []\nT.append(1)\n" + GOES_ON, {}, "(1)", "(2)"),
-    "a deleted item": ("T = {'a': 1, 'b': 2}\ndel T['a']\n" + GOES_ON, {}, "del T['a']", "del T['b']"),
-    "an attribute of a class": ("class C: n = 0\nC.n = 1\ndef f(): return C().n\n", {}, "C.n = 1", "C.n = 2"),
-    "an attribute set by name": ("class C: n = 0\nsetattr(C, 'n', 1)\ndef f(): return C().n\n", {}, ", 1)", ", 2)"),
-    "an attribute of a function": ("def f(): return f.n\nf.n = 1\n", {}, "f.n = 1", "f.n = 2"),
-    "a change through another name": ("T = {}\nalias = T\nalias['a'] = 1\n" + GOES_ON, {}, "= 1", "= 2"),
-    "a loop that fills a table": ("T = {}\nfor i in range(2): T[i] = i\n" + GOES_ON, {}, "range(2)", "range(3)"),
-    "a branch": ("T = 0\nif len('ab') == 2: T = 1\n" + GOES_ON, {}, "T = 1", "T = 2"),
-    "the other import of a try": ("try: from ..kit.c import g\nexcept ImportError: g = lambda: 1\ndef f(): return g()\n", {}, ": 1", ": 2"),
-    "a with block": ("import contextlib\nwith contextlib.suppress(KeyError): T = 1\n" + GOES_ON, {}, "T = 1", "T = 2"),
-    "a decorator that registers": (REGISTER + "@register\ndef a(): return 1\ndef f(): return R['a']()\n", {},
-                                   "return 1", "return 2"),
-    "a class that a decorator registers": (REGISTER + "@register\nclass A: n = 1\ndef f(): return R['A'].n\n", {},
-                                           "n = 1", "n = 2"),
-    "a subclass that its base registers": ("class B:\n    all = []\n    def __init_subclass__(cls): "
-                                           "B.all.append(cls)\nclass A(B): n = 1\n"
-                                           "def f(): return B.all[0].n\n", {}, "n = 1", "n = 2"),
-    "a subclass asked for": ("class B: pass\nclass A(B): n = 1\ndef f(): return B.__subclasses__()[0].n\n", {},
-                             "n = 1", "n = 2"),
-    "a metaclass": ("class M(type):\n    def __call__(cls): return 1\nclass A(metaclass=M): pass\ndef f(): return A()\n", {}, "return 1", "return 2"),
-    "an import inside a function": ("def f():\n    from paper_kit.kit.a import g\n    return g()\n", {"kit/a": A},
-                                    "return 1", "return 3"),
-    "a module imported inside, by another name": ("def f():\n    import paper_kit.kit.a as h\n    return h.g()\n",
-                                                  {"kit/a": A}, "return 1", "return 3"),
-    "which module is imported inside": ("def f():\n    import paper_kit.kit.a as h\n    return h.g()\n",
-                                        {"kit/a": A, "kit/b": B}, "kit.a as", "kit.b as"),
-    "a dotted import": ("import paper_kit.kit.a\ndef f(): return paper_kit.kit.a.g()\n", {"kit/a": A},
-                        "return 1", "return 3"),
-    "a module's attribute": ("from ..kit import a\ndef f(): return a.g()\n", {"kit/a": A}, "return 1", "return 3"),
-    "a star": ("from ..kit.a import *\ndef f(): return g()\n", {"kit/a": A}, "return 1", "return 3"),
-    "a star of a star": ("from ..kit.b import *\ndef f(): return g()\n", {"kit/b": "from .a import *\n", "kit/a": A},
-                         "return 1", "return 3"),
-    "what a star brings": ("from ..kit.a import *\nfrom ..kit.b import *\ndef f(): return g()\n",
-                           {"kit/a": A, "kit/b": "__all__ = ['g']\n" + B}, "['g']", "[]"),
-    "which module a name comes from": ("from ..kit.a import g\ndef f(): return g()\n", {"kit/a": A, "kit/b": B},
-                                       "kit.a", "kit.b"),
-    "which library a name means": ("import math as m\ndef f(): return m.sqrt(4)\n", {}, "math as", "cmath as"),
-    "a function whose name a comprehension uses too": ("def g(): return 1\nX = [g for g in range(2)]\ndef f(): return "
-                                                       "g()\n", {}, "return 1", "return 2"),
-    "an asset": ("from pathlib import Path\nimport paper_kit\ndef f(): return "
-                 "(Path(paper_kit.__file__).parent/'assets'/'w.bin').read_bytes()\n",
-                 {"assets/w.bin": "1"}, "1", "2"),
-    "an asset of any name": ("import paper_kit\ndef f(k='w'): return open(paper_kit.__path__[0] + "
-                             "f'/assets/{k}.bin').read()\n",
-                             {"assets/w.bin": "1"}, "1", "2"),
-    "a patched method": ("from ..kit.files import patch\nclass C: pass\n@patch\ndef go(self: C): return 1\ndef f(): "
-                         "return C().go()\n", {}, "return 1", "return 2"),
-    "a method patched onto an imported class": ("from ..kit.files import patch\nfrom ..kit.a import C\n@patch\ndef "
-                                                "go(self: C): return 1\ndef f(): return C().go()\n",
-                                                {"kit/a": "class C: pass\n"}, "return 1", "return 2"),
-    "a method patched somewhere else": ("from ..kit.a import C\nimport paper_kit.kit.b\ndef f(): return C().go()\n",
-                                        {"kit/a": "class C: pass\n", "kit/b": "from .files import patch\nfrom .a "
-                                                                              "import C\n@patch\ndef go(self: C): "
-                                                                              "return 1\n"},
-                                        "return 1", "return 2"),
-    "a ClassVar": ("from dataclasses import dataclass\nfrom typing import ClassVar\n@dataclass\nclass C:\n    n: "
-                   "ClassVar[int] = 1\n    m: int = 2\ndef f(): return C(3)\n",
-                   {}, "ClassVar[int]", "int"),
-    "a field's default": ("from dataclasses import dataclass\n@dataclass\nclass C:\n    n: int = 1\ndef f(): return "
-                          "C()\n", {}, "= 1", "= 2"),
-    "an option of a known decorator": ("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C:\n    n: "
-                                       "int = 1\ndef f(): return hash(C())\n",
-                                       {}, "frozen=True", "unsafe_hash=True"),
-    "a docstring used as data": ("def h():\n    'one'\ndef f(): return h.__doc__\n", {}, "'one'", "'two'"),
-    "a global set by a function that runs at import": ("T = 0\ndef go():\n    global T\n    T = 1\ngo()\n" + GOES_ON,
-                                                       {}, "T = 1", "T = 2"),
-    "a default value": ("K = 1\ndef f(x=K): return x\n", {}, "K = 1", "K = 2"),
-    "a base class": ("class B:\n    def n(self): return 1\nclass C(B): pass\ndef f(): return C().n()\n", {},
-                     "return 1", "return 2"),
-    "code that runs through exec": ("X = 1\ndef f():\n    exec('global y; y = X')\n    return y\n", {},
-                                    "X = 1", "X = 2"),
-    "a module passed around": ("from ..kit import a\ndef f(): return getattr(a, 'g')()\n", {"kit/a": A},
-                               "return 1", "return 3"),
-    "an import for its effect": ("from ..kit.a import T\nfrom ..kit import b\ndef f(): return T\n",
-                                 {"kit/a": "T = {}\n", "kit/b": "from .a import T\nT['x'] = 1\n"}, "= 1", "= 2"),
-    "a setting of a library": ("import numpy as np\nnp.seterr(all='raise')\ndef f(): return np.float64(1) / 0\n", {},
-                               "'raise'", "'warn'"),
-    "the order of two statements": ("T = {}\nT['a'] = 1\nT['b'] = 2\ndef f(): return list(T)\n", {},
-                                    "T['a'] = 1\nT['b'] = 2", "T['b'] = 2\nT['a'] = 1"),
-    "names unpacked together": ("(T, U), *V = (1, 2), 3\n" + GOES_ON, {}, "(1, 2)", "(7, 2)"),
-}
+        "an import for its effect": ("from ..kit.a import T\nfrom ..kit import b\ndef f(): return T\n",
+                                     {"kit/a": "T = {}\n", "kit/b": "from .a import T\nT['x'] = 1\n"}, "= 1",
+                                     "= 2"),
+        "a setting of a library": ("import numpy as np\nnp.seterr(all='raise')\ndef f(): return np.float64(1) / 0\n",
+                                   {}, "'raise'", "'warn'"),
+        "the order of two statements": ("T = {}\nT['a'] = 1\nT['b'] = 2\ndef f(): return list(T)\n",
+                                        {}, "T['a'] = 1\nT['b'] = 2",
+                                        "T['b'] = 2\nT['a'] = 1"),
+        "names unpacked together": ("(T, U), *V = (1, 2), 3\n" + GOES_ON, {}, "(1, 2)", "(7, 2)"),}
 IGNORED = {
     "a comment": ("def f(): return 1\n", {}, "return 1", "return 1  # one"),
     "a function's docstring": ("def f():\n    'one'\n    return 1\n", {}, "'one'", "'two'"),

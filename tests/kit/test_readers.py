@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.readers import plain_pickle, read_hdf5, read_json, read_lines, read_mat, read_npy, read_npz, read_picture
+from paper_kit.kit.readers import (plain_pickle, read_hdf5, read_json, read_lines, read_mat, read_npy, read_npz,
+                                   read_picture)
 
 
 def refused(read, *arguments, seconds=2.0, **more):

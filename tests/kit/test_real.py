@@ -54,7 +54,8 @@ def test_world_and_real_data_are_published_one_after_the_other(demo, real):
     workflow.publish("demo", root=demo)
     world, page = load_record(demo/"data/results/demo.json"), snapshot(demo/"figures/demo")
     workflow.run("demo", "cpu", data_root=str(real), root=demo)
-    assert load_record(demo/"runs/cpu/demo/record.json")["data"] == "world", "the real run wrote over the run on the world"
+    assert load_record(demo/"runs/cpu/demo/record.json")["data"] == "world", ("the real run wrote over the run on the "
+                                                                              "world")
     workflow.publish("demo", root=demo, real=True)
     there = load_record(demo/"data/results/demo.real.json")
     assert there["data"].startswith("real:tiny@") and there["tables"]["Table 1"]["rows"][1] == ["ours", 0.125/8]

@@ -409,3 +409,22 @@ def test_a_picture_that_claims_to_be_enormous_is_refused():
     for bad in (large_png(), b"no picture", large_png()[:30]):
         with pytest.raises(PaperKitError, match="picture cannot be read"):
             pixels(bad)
+
+
+def test_a_slug_that_is_nearly_one_is_guessed_and_a_run_that_waits_says_why(demo, tmp_path, monkeypatch):
+    with pytest.raises(PaperKitError, match="did you mean 'demo'"):
+        run("dema", root=demo)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("PAPER_KIT_SLOTS", "1")
+    monkeypatch.delenv("PAPER_KIT_HOLDS_SLOT", raising=False)
+
+    class Waited(Exception):
+        pass
+
+    def told(why):
+        assert f"1 of 1 slots held by processes {os.getpid()}; PAPER_KIT_SLOTS" in why
+        raise Waited
+    with workflow.slot():
+        with pytest.raises(Waited):
+            with workflow.slot(told):
+                pass

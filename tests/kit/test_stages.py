@@ -106,7 +106,8 @@ def test_pick_takes_the_next_smaller_profile():
 def test_the_stage_runner_needs_only_torch_numpy_yaml_safetensors():
     blocked = ["pandas", "matplotlib", "IPython", "scipy", "PIL", "nbdev", "fastcore", "plotly", "k3d", "papermill",
                "jsonschema", "nbformat", "jaxtyping", "typer"]
-    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nfrom paper_kit.kit.stages import main\nsys.exit(main(['no_such_paper']))"
+    code = (f"import sys\nfor name in {blocked}: sys.modules[name] = None\nfrom paper_kit.kit.stages import main\n"
+            f"sys.exit(main(['no_such_paper']))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode == 1 and "there is no paper 'no_such_paper'" in done.stderr
             and "ModuleNotFound" not in done.stderr)
@@ -282,5 +283,6 @@ def test_threads_are_recorded_with_each_stage(tmp_path):
     run = Runner("demo", root=tmp_path)
     run.stage(counted, x=1)
     assert run.log[0]["threads"] == torch.get_num_threads()
-    code = "import torch\nfrom paper_kit.kit.stages import main\nmain(['no_such_paper', '--threads', '2'])\nprint(torch.get_num_threads())"
+    code = ("import torch\nfrom paper_kit.kit.stages import main\nmain(['no_such_paper', '--threads', '2'])\n"
+            "print(torch.get_num_threads())")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()[-1] == "2"

@@ -290,7 +290,8 @@ def test_a_kernel_that_dies_costs_its_own_paper_only(demo):
 def test_two_runs_of_one_paper_at_once(demo):
     from paper_kit.kit.files import lock
     with lock(demo/"runs/smoke/.demo.lock"):
-        code = f"from paper_kit.kit.workflow import run\nfrom paper_kit.kit.files import PaperKitError\ntry: run('demo', root={str(demo)!r})\nexcept PaperKitError as e: print(e)"
+        code = (f"from paper_kit.kit.workflow import run\nfrom paper_kit.kit.files import PaperKitError\ntry: "
+                f"run('demo', root={str(demo)!r})\nexcept PaperKitError as e: print(e)")
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
     assert "demo at smoke is in use" in done.stdout, done.stderr
 

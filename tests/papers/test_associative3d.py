@@ -13,7 +13,8 @@ from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.geometry import invert, random_rotations, rigid
 from paper_kit.kit.nn import parameter_count
 from paper_kit.shape3d import associative3d as paper
-from paper_kit.shape3d.associative3d import Evidence, Hypotheses, Objects, Weights, angle, library, predicates, terms, weight_sets
+from paper_kit.shape3d.associative3d import (Evidence, Hypotheses, Objects, Weights, angle, library, predicates, terms,
+                                             weight_sets)
 from helpers import varied
 
 
@@ -204,7 +205,9 @@ def test_stitched_scene_counts():
     assert len(scene) == 4 + 3 - 2
     assert (torch.allclose(scene.t[2:4], e.first.moved(e.poses.P[0]).t[[0, 2]])
             and torch.allclose(scene.t[4], e.second.t[1]))
-    assert len(paper.feedforward(e)) == 7 and len(paper.raw_affinity(e, generator())) == 4, "raw affinity merges three; the fourth loses its partner to the first"
+    assert len(paper.feedforward(e)) == 7 and len(paper.raw_affinity(e, generator())) == 4, ("raw affinity merges "
+                                                                                             "three; the fourth loses "
+                                                                                             "its partner to the first")
 
 
 def test_top_1_conflicts_go_to_the_more_similar():
@@ -497,7 +500,8 @@ def test_suncg_layout(tmp_path):
     assert all(any(word in text for text in left_out) for word in ("missing", "cannot be read", "no pair"))
     P = found[0][2]
     assert torch.allclose(P[:3, 3], torch.tensor([0.0, -1, 0]),
-                          atol=1e-6), "camera 1 stands at (1, 0, 0); camera 2 is turned by 90 degrees and sees it at (0, -1, 0)"
+                          atol=1e-6), ("camera 1 stands at (1, 0, 0); camera 2 is turned by 90 degrees and sees it at "
+                                       "(0, -1, 0)")
     with pytest.raises(PaperKitError, match="a camera cannot be read"): paper.load_suncg_pairs(tmp_path, "test")
     with pytest.raises(PaperKitError, match="test.txt:6"): paper.read_pairs(tmp_path/"splits"/"test.txt")
     with pytest.raises(PaperKitError, match="split file"): paper.load_suncg_pairs(tmp_path, "train")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from paper_kit.geometry import filterreg as paper
-from paper_kit.geometry.filterreg import (EStep, Joint, Lattice, LoungeViews, NodeGraph, Tree, alignment_error, augmented_filter, bunny_case, clouds, cpd, cross_matrix, em_icp, filterreg, gain, icp,
-                                          kabsch_step, lattice_filter, move, naive_filter, outlier_constant, plain_filter, predicates, torch_filter, twist_matrix, twist_size, twist_step, twist_sums)
+from paper_kit.geometry.filterreg import (EStep, Joint, Lattice, LoungeViews, NodeGraph, Tree, alignment_error, augmented_filter, bunny_case, clouds, cpd, hat, em_icp, filterreg, gain, icp,
+                                          kabsch_step, lattice_filter, move, naive_filter, outlier_constant, plain_filter, predicates, torch_filter, se3_exp, motion_size, twist_step, twist_sums)
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.geometry import align
 from helpers import varied
@@ -144,20 +144,20 @@ def test_em_climbs_the_likelihood(update):
 
 # twists
 
-def test_twist_matrix_is_the_exponential():
+def test_se3_exp_is_the_exponential():
     from scipy.linalg import expm
     for scale in (1e-9, 1e-3, 1.0, 3.0):
         z = scale*np.array([0.3, -0.5, 0.8, 1.0, -2.0, 0.5])
         Z = np.zeros((4, 4))
-        Z[:3, :3], Z[:3, 3] = cross_matrix(z[:3]), z[3:]
-        np.testing.assert_allclose(twist_matrix(z), expm(Z), atol=1e-12)
-    assert twist_size(twist_matrix([0.3, 0.4, 0, 0, 0, 0])) == pytest.approx(0.5)
+        Z[:3, :3], Z[:3, 3] = hat(z[:3]), z[3:]
+        np.testing.assert_allclose(se3_exp(z), expm(Z), atol=1e-12)
+    assert motion_size(se3_exp([0.3, 0.4, 0, 0, 0, 0])) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("plane", (False, True))
 def test_sums_are_those_of_the_numeric_jacobian(plane):
     x, t, w, n = cloud(15), cloud(15, seed=1), np.random.default_rng(2).random(15), cloud(15, 3, 3)
-    residual = lambda z: ((move(twist_matrix(z), x) - t)*n).sum(1) if plane else (move(twist_matrix(z), x) - t).ravel()
+    residual = lambda z: ((move(se3_exp(z), x) - t)*n).sum(1) if plane else (move(se3_exp(z), x) - t).ravel()
     J = np.stack([(residual(1e-6*e) - residual(-1e-6*e))/2e-6 for e in np.eye(6)], 1)
     W = w if plane else np.repeat(w, 3)
     (A,), (b,) = twist_sums(x, t, w, n if plane else None)
@@ -169,7 +169,7 @@ def test_kabsch_against_the_kit_and_twists_reach_it():
     T = kabsch_step(x, t, w)
     _, R, shift = align(*map(torch.from_numpy, (x, t, w)), scale=False)
     np.testing.assert_allclose(T[:3, :3], R, atol=1e-9); np.testing.assert_allclose(T[:3, 3], shift, atol=1e-9)
-    truth, S = twist_matrix([0.3, -0.2, 0.4, 0.1, 0.2, 0.3]), np.eye(4)
+    truth, S = se3_exp([0.3, -0.2, 0.4, 0.1, 0.2, 0.3]), np.eye(4)
     for _ in range(12): S = twist_step(move(S, x), move(truth, x), w) @ S
     np.testing.assert_allclose(S, truth, atol=1e-8)
 
@@ -184,7 +184,7 @@ def test_all_find_a_small_motion(run):
 
 
 def test_registration_does_not_depend_on_the_frame():
-    c, G = bunny_case(400, 2, angle=20.0, outliers=0.1), twist_matrix([0.5, 0.2, -0.3, 0.3, -0.1, 0.2])
+    c, G = bunny_case(400, 2, angle=20.0, outliers=0.1), se3_exp([0.5, 0.2, -0.3, 0.3, -0.1, 0.2])
     a = filterreg(c.source, c.target, backend="naive")
     b = filterreg(move(G, c.source), move(G, c.target), backend="naive")
     np.testing.assert_allclose(G @ a.T @ np.linalg.inv(G), b.T, atol=1e-6)
@@ -195,15 +195,15 @@ def test_planes_and_normals():
     y = np.c_[rng.uniform(-1, 1, (1500, 2)), np.zeros(1500)]
     y = np.concatenate([y, y[:, [0, 2, 1]], y[:, [2, 0, 1]]])
     n = np.repeat([[0, 0, 1.0], [0, 1, 0], [1, 0, 0]], 1500, 0)
-    T = twist_matrix([0.05, -0.04, 0.03, 0.02, 0.03, -0.02])
+    T = se3_exp([0.05, -0.04, 0.03, 0.02, 0.03, -0.02])
     r = filterreg(move(np.linalg.inv(T), y[::2]), y, 0.1, update=False, normals=n, iterations=30)
-    assert np.degrees(twist_size(r.T @ np.linalg.inv(T))) < 1.2
+    assert np.degrees(motion_size(r.T @ np.linalg.inv(T))) < 1.2
 
 
 def test_features_alone_give_the_motion():
     rng = np.random.default_rng(0)
     x, f = cloud(200), np.eye(200)[:, :8] + 3*rng.normal(size=(200, 8))
-    T = twist_matrix([0.9, 0.4, -1.0, 1, 2, 3])
+    T = se3_exp([0.9, 0.4, -1.0, 1, 2, 3])
     r = filterreg(x, move(T, x), 0.05, update=False, features=(f, f), iterations=5)
     assert abs(r.T - T).max() < 1e-6 and r.iterations <= 2
 
@@ -217,7 +217,7 @@ def test_trimming_helps_and_cpd_takes_outliers():
 # articulated and deformable
 
 def random_tree():
-    frame = twist_matrix([0.3, 0.2, 0.1, 0.2, 0, 0.1])
+    frame = se3_exp([0.3, 0.2, 0.1, 0.2, 0, 0.1])
     return Tree([Joint(-1, "floating"), Joint(0, "revolute", frame, (0, 0, 1)), Joint(1, "prismatic", frame, (1, 0, 0)), Joint(2, "revolute", frame, (0.6, 0.8, 0)), Joint(-1, "floating"), Joint(4, "revolute", frame, (0, 1, 0))])
 
 
@@ -255,22 +255,22 @@ def test_articulated_tracking_recovers_a_step():
 
 
 def test_dual_quaternions_round_trip_and_blend():
-    T = twist_matrix(np.random.default_rng(0).normal(size=(5, 6)))
+    T = se3_exp(np.random.default_rng(0).normal(size=(5, 6)))
     q = paper.dual_quaternions(T)
     np.testing.assert_allclose(paper.blend(q[:, None], np.ones((5, 1))), T, atol=1e-12)
-    half = paper.blend(np.stack([paper.dual_quaternions(np.eye(4)[None]), paper.dual_quaternions(twist_matrix([0, 0, 0.8, 0, 0, 0])[None])], 1), np.array([[0.5, 0.5]]))
-    np.testing.assert_allclose(half[0], twist_matrix([0, 0, 0.4, 0, 0, 0]), atol=1e-12)
+    half = paper.blend(np.stack([paper.dual_quaternions(np.eye(4)[None]), paper.dual_quaternions(se3_exp([0, 0, 0.8, 0, 0, 0])[None])], 1), np.array([[0.5, 0.5]]))
+    np.testing.assert_allclose(half[0], se3_exp([0, 0, 0.4, 0, 0, 0]), atol=1e-12)
     np.testing.assert_allclose(paper.blend(np.stack([q[:1], -q[:1]], 1), np.array([[0.5, 0.5]])), T[:1], atol=1e-12)
 
 
 def test_node_graph_moves_rigidly_and_its_equations_agree():
     points = cloud(400, spread=0.3)
-    graph, G = NodeGraph(points, 20), twist_matrix([0.4, 0.1, -0.3, 0.2, 0.1, 0])
+    graph, G = NodeGraph(points, 20), se3_exp([0.4, 0.1, -0.3, 0.2, 0.1, 0])
     T = np.tile(G, (20, 1, 1))
     np.testing.assert_allclose(graph.place(T), move(G, points), atol=1e-10)
     assert abs(paper.rigidity(graph, T)[0]).max() < 1e-10, "a rigid motion costs nothing"
     rng = np.random.default_rng(0)
-    T = twist_matrix(0.1*rng.normal(size=(20, 6)))
+    T = se3_exp(0.1*rng.normal(size=(20, 6)))
     rows, x = np.arange(400), graph.place(T)
     for normal in (None, cloud(400, 3, 3)):
         arguments = (graph, T, x, points, rng.random(400), normal, rows, 2.0)
@@ -280,10 +280,10 @@ def test_node_graph_moves_rigidly_and_its_equations_agree():
 
 def test_regulariser_jacobian_against_differences():
     graph, rng = NodeGraph(cloud(60, spread=0.3), 6, ties=3), np.random.default_rng(0)
-    T = twist_matrix(0.2*rng.normal(size=(6, 6)))
+    T = se3_exp(0.2*rng.normal(size=(6, 6)))
     r, one, two, ties = paper.rigidity(graph, T)
     z = rng.normal(size=(6, 6))
-    up, down = (paper.rigidity(graph, twist_matrix(s*1e-6*z) @ T)[0] for s in (1, -1))
+    up, down = (paper.rigidity(graph, se3_exp(s*1e-6*z) @ T)[0] for s in (1, -1))
     np.testing.assert_allclose((up - down)/2e-6, np.einsum("eij,ej->ei", one, z[ties[:, 0]]) + np.einsum("eij,ej->ei", two, z[ties[:, 1]]), atol=1e-7)
 
 
@@ -291,7 +291,7 @@ def test_regulariser_jacobian_against_differences():
 
 def test_bunny_case_is_what_it_says():
     c = bunny_case(200, 0, outliers=0.5)
-    assert len(c.source) == len(c.target) == 300 and np.degrees(twist_size(c.T)) == pytest.approx(50)
+    assert len(c.source) == len(c.target) == 300 and np.degrees(motion_size(c.T)) == pytest.approx(50)
     np.testing.assert_allclose(move(c.T, c.source[:200]), c.target[:200], atol=1e-12)
     assert len(bunny_case(200, 0, cropped=0.3).target) == 140
     d = bunny_case(200, 0, independent=True)
@@ -310,7 +310,7 @@ def lounge(folder, frames=6, log=None):
     (folder/"lounge"/"depth").mkdir(parents=True)
     rng = np.random.default_rng(0)
     for k in range(1, frames + 1): Image.fromarray((1500 + 300*np.sin(np.arange(640)/90) + rng.integers(0, 3, (480, 640))).astype(np.uint16)).save(folder/"lounge"/"depth"/f"{k:06d}.png")
-    text = "".join(f"{k} {k} {k + 1}\n" + "\n".join(" ".join(map(str, row)) for row in twist_matrix([0, 0.01*k, 0, 0.02*k, 0, 0])) + "\n" for k in range(frames))
+    text = "".join(f"{k} {k} {k + 1}\n" + "\n".join(" ".join(map(str, row)) for row in se3_exp([0, 0.01*k, 0, 0.02*k, 0, 0])) + "\n" for k in range(frames))
     (folder/"lounge"/"lounge_trajectory.log").write_text(log(text) if log else text)
     return folder
 
@@ -320,7 +320,7 @@ def test_the_lounge_layout(tmp_path):
     assert len(data) == 2
     view = data[1]
     assert view.depth.shape == (120, 160) and view.seen.mean() > 0.9 and 1.1 < view.depth[view.seen].min()
-    np.testing.assert_allclose(np.linalg.inv(view.camera), twist_matrix([0, 0.05, 0, 0.1, 0, 0]), atol=1e-9)
+    np.testing.assert_allclose(np.linalg.inv(view.camera), se3_exp([0, 0.05, 0, 0.1, 0, 0]), atol=1e-9)
 
 
 def test_faults_of_the_lounge(tmp_path):
@@ -370,7 +370,7 @@ def test_all_claims_have_a_predicate():
 
 def test_a_ball_joint_turns_as_its_jacobian_says():
     rng = np.random.default_rng(0)
-    tree = Tree([Joint(-1, "floating"), Joint(0, "ball", twist_matrix([0.1, 0.2, -0.3, 0.1, 0.4, 0.2])), Joint(1, "revolute", twist_matrix([0.3, 0, 0.1, 0, 0.3, 0]), (0.0, 1.0, 0.0)), Joint(1, "ball", twist_matrix([0, 0, 0, 0, 0, 0.2]))])
+    tree = Tree([Joint(-1, "floating"), Joint(0, "ball", se3_exp([0.1, 0.2, -0.3, 0.1, 0.4, 0.2])), Joint(1, "revolute", se3_exp([0.3, 0, 0.1, 0, 0.3, 0]), (0.0, 1.0, 0.0)), Joint(1, "ball", se3_exp([0, 0, 0, 0, 0, 0.2]))])
     assert tree.freedoms == 6 + 3 + 1 + 3
     pose = tree.step(tree.rest(), 0.4*rng.normal(size=13))
     T = tree.forward(pose)
@@ -405,8 +405,8 @@ def test_the_feature_histograms_do_not_feel_a_rigid_motion():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(200, 3)); x /= np.linalg.norm(x, axis=1, keepdims=True)
     x, n = x*[1, 0.7, 0.4], x
-    T = twist_matrix([0.5, -1.0, 0.3, 0.2, 0.1, 0.4])
-    f, g = paper.point_features(x, n, 0.5), paper.point_features(move(T, x), n @ T[:3, :3].T, 0.5)
+    T = se3_exp([0.5, -1.0, 0.3, 0.2, 0.1, 0.4])
+    f, g = paper.fpfh(x, n, 0.5), paper.fpfh(move(T, x), n @ T[:3, :3].T, 0.5)
     assert np.abs(f - g).max() < 0.05 and np.abs(f - g).mean() < 1e-4      # a point on the edge of two bins may jump
     np.testing.assert_allclose(f.reshape(200, 3, 11).sum(-1), 1, atol=1e-9)
     assert np.abs(f - f[rng.permutation(200)]).mean() > 1e-2
@@ -414,15 +414,15 @@ def test_the_feature_histograms_do_not_feel_a_rigid_motion():
 
 def test_a_plane_has_one_feature_histogram():
     g = np.stack(np.meshgrid(np.arange(9.0), np.arange(9.0)), -1).reshape(-1, 2)
-    f = paper.point_features(np.c_[g, 0*g[:, :1]], np.tile([0.0, 0, 1], (81, 1)), 1.2)
+    f = paper.fpfh(np.c_[g, 0*g[:, :1]], np.tile([0.0, 0, 1], (81, 1)), 1.2)
     middle = np.zeros(33); middle[[5, 16, 27]] = 1                         # all three angles are 0
     np.testing.assert_allclose(f, np.tile(middle, (81, 1)), atol=1e-12)
 
 
 def test_batched_kabsch_and_ransac_find_a_known_motion():
-    rng, T = np.random.default_rng(2), twist_matrix([2.0, 0.5, -1.0, 0.3, 0.1, -0.2])
+    rng, T = np.random.default_rng(2), se3_exp([2.0, 0.5, -1.0, 0.3, 0.1, -0.2])
     x = rng.normal(size=(6, 5, 3))
-    np.testing.assert_allclose(paper.kabsch_batch(x, move(T, x)), np.tile(T, (6, 1, 1)), atol=1e-9)
+    np.testing.assert_allclose(paper.rigid_fit(x, move(T, x)), np.tile(T, (6, 1, 1)), atol=1e-9)
     cloud_, feature = rng.normal(size=(300, 3)), rng.normal(size=(300, 5))
     spoiled = feature.copy(); spoiled[:120] = rng.normal(size=(120, 5))    # 120 wrong matches
     found = paper.ransac(cloud_, move(T, cloud_), (spoiled, feature), 0.02, np.random.default_rng(0), tries=4000)
@@ -441,7 +441,7 @@ def test_gmmreg_finds_a_small_motion_and_its_history_narrows():
 def test_scan_cases_hold_what_they_promise():
     c = paper.scan_case("bunny", 400, 3, removed=0.25, noise=0.0)
     assert len(c.source) == len(c.target) == 300
-    assert twist_size(np.block([[c.T[:3, :3], np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])) == pytest.approx(math.radians(30), abs=1e-6)
+    assert motion_size(np.block([[c.T[:3, :3], np.zeros((3, 1))], [np.zeros((1, 3)), np.ones((1, 1))]])) == pytest.approx(math.radians(30), abs=1e-6)
     from scipy.spatial import cKDTree
     d = cKDTree(c.target).query(move(c.T, c.source))[0]
     assert np.median(d) < 0.03 and d.max() > 0.05                          # the same surface, and a side without a partner
@@ -475,3 +475,46 @@ def test_the_descriptor_layout_and_its_faults(tmp_path):
     (tmp_path/"template.pcd").write_text("DATA ascii\n1 2 x\n")
     with pytest.raises(PaperKitError, match="template.pcd"): paper.DescriptorViews(tmp_path)
     with pytest.raises(PaperKitError, match="no image"): paper.DescriptorViews(tmp_path/"nowhere")
+
+
+@pytest.mark.parametrize("options", ({}, {"update": False, "sigma": 0.05}, {"w": 0.3}, {"anneal": 0.9}, {"c": 0.0},
+                                     {"iterations": 3}, {"T": se3_exp([0, 0, 0.2, 0.01, 0, 0])}))
+def test_the_compiled_loop_is_the_loop_in_steps(options):
+    "Two implementations of the same EM: motions and sigmas of every iteration agree."
+    c = bunny_case(300, 0, angle=30.0, outliers=0.2, independent=True)
+    one = filterreg(c.source, c.target, **options)
+    o = {"sigma": 0.12, "update": True, "floor": 0.008, "w": None, "c": 0.2, "anneal": None, "iterations": 200, "T": None} | options
+    constant = paper.weighing(o["w"], o["c"], len(c.target), len(c.source))
+    other = paper.em_in_steps(c.source, c.target, o["sigma"], o["update"], o["floor"], constant, None, None, "lattice", o["T"],
+                              o["iterations"], 1e-4, True, o["anneal"])
+    assert one.iterations == other.iterations == len(one.history) and one.converged == other.converged
+    for (T, s), (Q, q) in zip(one.history, other.history):
+        np.testing.assert_allclose(T, Q, atol=1e-9)
+        assert s == pytest.approx(q, rel=1e-9)
+
+
+def test_the_compiled_loop_gives_up_far_away_and_refuses_a_width_of_zero():
+    x = cloud(50)
+    found = filterreg(x, x + 1000.0, 0.1)
+    assert found.iterations == 0 and not found.converged and np.array_equal(found.T, np.eye(4))
+    with pytest.raises(PaperKitError, match="no such width"): filterreg(x, x, 0.0)
+
+
+def test_the_sums_of_a_model_side_mixture_are_those_of_the_definition():
+    x, y, variance, constant = cloud(30, spread=0.5), cloud(40, seed=1, spread=0.5), 0.1, 0.3
+    P = np.exp(-((y[:, None] - x[None])**2).sum(-1)/(2*variance))
+    P /= P.sum(1, keepdims=True) + constant
+    expected = P.T @ np.c_[y, np.ones(40), (y**2).sum(1)]
+    for block in (31, 1 << 17): np.testing.assert_allclose(paper.mixture_sums(x, y, variance, constant, block), expected, rtol=2e-5)
+
+
+def test_the_feature_rivals_trim_by_what_they_say():
+    rng = np.random.default_rng(0)
+    model, truth = rng.normal(size=(60, 3)), se3_exp([0.4, 0, 1.0, 1, 0, 0])
+    f = np.eye(60)
+    points, features = move(truth, model), f.copy()
+    points[:20] += 5.0                                                     # wrong places, exact descriptors
+    features[20:40] *= 1.5                                                 # right places, poor descriptors
+    view = paper.FeatureView(points, features, np.ones(60, bool), truth)
+    by = {space: alignment_error(paper.feature_icp(model, view, f, 0.6, space).T, truth, model) for space in ("residual", "feature")}
+    assert by["residual"] < 1e-9 and by["feature"] > 0.5

@@ -78,7 +78,8 @@ def test_the_world_keeps_subjects_apart_and_people_before_the_camera(data):
     train = paper.world_stage(12, "train", "studio", 48, 75.0, 0)
     for own in (data, test, train):
         assert (own["rotations"][:, 0, 2, 2] < 0.3).all() and (own["rotations"][:, 0, 1, 1]
-                                                               < 0).all(), "they face the camera, feet down (y points down)"
+                                                               < 0).all(), ("they face the camera, feet down (y points "
+                                                                            "down)")
         assert torch.allclose(own["rotations"].det(), torch.ones(12, 24), atol=1e-4)
     assert torch.cdist(test["shape"], train["shape"]).min() > 1e-3, "no test subject in training"
     assert torch.equal(paper.world_stage(12, "train", "wild", 48, 75.0, 0)["image"], data["image"])
@@ -256,7 +257,8 @@ def test_losses_by_hand_and_pictures_without_3d(top):
             and max(two[k].item() for k in ("shape", "keypoints", "pose")) < 1e-6)
     turned = axis_angle_to_matrix(torch.tensor([0.0, 0.0, math.pi])).expand(1, 24, 3, 3)
     assert paper.stage_two(turned, torch.zeros(1, 10), torch.ones(1, 3), exact,
-                           top)["pose"].item() == pytest.approx(8/9, abs=1e-4), "on matrices: two entries of nine are off by 2"
+                           top)["pose"].item() == pytest.approx(8/9, abs=1e-4), ("on matrices: two entries of nine are "
+                                                                                 "off by 2")
 
 
 def test_keypoints_weigh_what_they_do_in_the_sums_of_equation_4(top):

@@ -263,7 +263,8 @@ def test_the_single_view_encoder_cannot_know_the_other_frame():
     T, I = model.features(pair["color"], q)
     swapped = model.features(pair["color"].flip(1), q.flip(1))
     assert torch.allclose(T[0], swapped[1][0], atol=1e-6) and torch.allclose(I[1], swapped[0][1],
-                                                                             atol=1e-6), "phi([I, T]) and phi([T, I]) are one network"
+                                                                             atol=1e-6), ("phi([I, T]) and phi([T, I]) "
+                                                                                          "are one network")
 
 
 def test_dtype_follows_the_input_and_the_batch_does_not_matter():

@@ -176,11 +176,12 @@ def test_the_start_puts_one_surface_on_each_pixel():
     colour, alpha = (m.sweep_start(m.plane_sweep(example, z))[:3],
                      (torch.tanh(m.sweep_start(m.plane_sweep(example, z))[3]) + 1)/2)
     t = m.transmittance(m.closed(alpha))[:, 4:-4, 12:-8]
-    assert t[5].min() > 0.75 and t[4:].sum(0).min() > 0.9, "random texture: the nearest plane, and a little of its neighbour"
+    assert t[5].min() > 0.75 and t[4:].sum(0).min() > 0.9, ("random texture: the nearest plane, and a little of its "
+                                                            "neighbour")
     damaged = example.second.clone()
     damaged[:, 10, 30] = -damaged[:, 10, 30]
     assert m.sweep_start(m.plane_sweep(example._replace(second=damaged), z))[3].allclose(torch.atanh(2*alpha - 1),
-                                                                                         atol=1e-3), "the median forgives a single pixel"
+        atol=1e-3), "the median forgives a single pixel"
     assert torch.tanh(colour[:, 5])[:, 4:-4, 12:-8].allclose(0.96*base[:, 4:-4, 12:-8], atol=1e-3)
 
 def test_balanced_weights_keep_a_faint_signal_alive():

@@ -255,9 +255,11 @@ def decoder_in_the_layout(kind, code=256, hidden=256):
 
     def norm(name):
         if kind == "no cbn":
-            state[f"{name}.weight"], state[f"{name}.bias"] = torch.rand(hidden, generator=g), torch.rand(hidden, generator=g)
+            state[f"{name}.weight"], state[f"{name}.bias"] = (torch.rand(hidden, generator=g),
+                                                              torch.rand(hidden, generator=g))
         else:
-            for part in ("gamma", "beta"): layer(f"{name}.{'fc' if kind == 'legacy' else 'conv'}_{part}", code, hidden, kind != "legacy")
+            for part in ("gamma", "beta"):
+                layer(f"{name}.{'fc' if kind == 'legacy' else 'conv'}_{part}", code, hidden, kind != "legacy")
             name += ".bn"
         state[f"{name}.running_mean"] = 0.1*torch.randn(hidden, generator=g)
         state[f"{name}.running_var"] = 0.5 + torch.rand(hidden, generator=g)
@@ -291,7 +293,9 @@ def decoded(kind, state, p, c):
     if kind == "no cbn": x = x + linear("fc_c", c)[:, None]
     for k in range(5):
         if kind == "no resnet": x = linear(f"fc_{k}", norm(f"bn_{k}", x))
-        else: x = x + linear(f"block{k}.fc_1", norm(f"block{k}.bn_1", linear(f"block{k}.fc_0", norm(f"block{k}.bn_0", x))))
+        else:
+            x = x + linear(f"block{k}.fc_1",
+                           norm(f"block{k}.bn_1", linear(f"block{k}.fc_0", norm(f"block{k}.bn_0", x))))
     return linear("fc_out", norm("bn_5" if kind == "no resnet" else "bn", x))[..., 0]
 
 

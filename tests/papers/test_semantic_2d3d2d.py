@@ -348,7 +348,9 @@ def test_with_every_truth_and_the_true_camera_little_is_missed():
 
 def keypointnet(root):
     (root/"annotations").mkdir(parents=True); (root/"pcds"/"03001627").mkdir(parents=True)
-    cloud = lambda rows, n=None: "# .PCD v.7\nVERSION .7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 1\nWIDTH 3\nHEIGHT 1\nPOINTS %d\nDATA ascii\n%s\n" % (n or len(rows), "\n".join(rows))
+    cloud = lambda rows, n=None: ("# .PCD v.7\nVERSION .7\nFIELDS x y z rgb\nSIZE 4 4 4 4\nTYPE F F F U\nCOUNT 1 1 1 "
+                                  "1\nWIDTH 3\nHEIGHT 1\nPOINTS %d\nDATA ascii\n%s\n") % (n or len(rows),
+                                                                                          "\n".join(rows))
     good = ["0 0 0 1", "1 0 0 1", "0 1 0 1"]
     files = {"good": cloud(good), "nan": cloud(["nan 0 0 1", *good[1:]]), "short": cloud(good, 9),
              "binary": cloud(good).replace("ascii", "binary")}
@@ -391,7 +393,8 @@ def test_pix3d(tmp_path):
 
 def test_spair(tmp_path):
     for folder in ("Layout/large", "PairAnnotation/test", "JPEGImages/chair"): (tmp_path/folder).mkdir(parents=True)
-    (tmp_path/"Layout"/"large"/"test.txt").write_text("000001-a-b:chair\n000002-a-b:chair\n000003-a-b:chair\n000004-a-b:chair\n000005-a-b:car\n")
+    (tmp_path/"Layout"/"large"/"test.txt").write_text("000001-a-b:chair\n000002-a-b:chair\n000003-a-b:chair\n"
+                                                      "000004-a-b:chair\n000005-a-b:car\n")
     for n in "ab": (tmp_path/"JPEGImages"/"chair"/f"{n}.jpg").write_bytes(b"x")
     good = {"src_imname": "a.jpg", "trg_imname": "b.jpg", "src_kps": [[1, 2], [3, 4]], "trg_kps": [[5, 6], [7, 8]],
             "src_bndbox": [0, 0, 9, 9], "trg_bndbox": [0, 0, 9, 9], "src_imsize": [20, 30, 3],

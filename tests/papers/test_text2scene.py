@@ -13,7 +13,8 @@ from paper_kit.kit.nn import ResNet, parameter_count, seeded
 from paper_kit.kit.paper import load_manifest
 from paper_kit.language import text2scene as paper
 from paper_kit.language import worlds
-from paper_kit.language.text2scene import CLIP_ROWS, END, FIRST, PAD, PAPER, SIZES, START, VARIANTS, Config, Text2Scene, predicates
+from paper_kit.language.text2scene import (CLIP_ROWS, END, FIRST, PAD, PAPER, SIZES, START, VARIANTS, Config,
+                                           Text2Scene, predicates)
 from helpers import varied
 
 SMALL = Config(words=60, categories=12, encoder="picture", canvas=32, features=12, grid=8, embed=8,
@@ -638,7 +639,8 @@ def by_the_authors_formulas(state, features, h, before, chosen, words, mask):
     h = z*h + (1 - z)*torch.tanh(conv(f"{cell}.conv2", features) + r*conv(f"{cell}.conv3", h))
     u = torch.cat([(h*cells("what_decoder.spatial_attn", h)).sum((-2, -1)), F.one_hot(before, 61).float()], -1)
     context = attended("what_decoder.attention", u)
-    linear = lambda k, x: F.linear(x, state[f"what_decoder.decoder.{k}.weight"], state[f"what_decoder.decoder.{k}.bias"])
+    linear = lambda k, x: F.linear(x, state[f"what_decoder.decoder.{k}.weight"],
+                                   state[f"what_decoder.decoder.{k}.bias"])
     logits = linear(2, F.relu(linear(0, torch.cat([u, context], -1))))
     o = F.one_hot(chosen, 61).float()
     context = attended("where_decoder.attention", torch.cat([o, context], -1))
@@ -653,7 +655,8 @@ def test_weights_in_the_authors_layout_give_their_output(tmp_path):
     torch.save(state, tmp_path/"theirs.pkl")
     model = paper.load_official(tmp_path/"theirs.pkl")
     tokens = torch.randint(1, 40, (2, 3, 4), generator=generator(4))
-    features, before, chosen = torch.rand(2, 1024, 28, 28, generator=generator(5)), torch.tensor([1, 9]), torch.tensor([5, 17])
+    features, before, chosen = (torch.rand(2, 1024, 28, 28, generator=generator(5)), torch.tensor([1, 9]),
+                                torch.tensor([5, 17]))
     with torch.no_grad():
         words, mask, first = model.text(tokens)
         h = first[:, :, None, None].expand(-1, -1, 28, 28)
@@ -661,7 +664,8 @@ def test_weights_in_the_authors_layout_give_their_output(tmp_path):
         found = model.gru(model.gru.of_input(features), h)
         logits, context, _ = model.what(found, before, words, mask)
         maps, _ = model.where(found, chosen, context, words, mask)
-    for ours, theirs in zip((found, logits, maps), wanted): torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    for ours, theirs in zip((found, logits, maps), wanted):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     del state["where_decoder.attention.linear_in.weight"]
     torch.save(state, tmp_path/"short.pkl")
     with pytest.raises(PaperKitError, match="no where_decoder"): paper.load_official(tmp_path/"short.pkl")

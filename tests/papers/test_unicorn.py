@@ -12,7 +12,8 @@ from paper_kit.kit.mesh import Mesh, is_oriented, is_watertight, sample_surface,
 from paper_kit.kit.nn import parameter_count
 from paper_kit.kit.render import rasterize, softmax_blend
 from paper_kit.shape3d import unicorn as paper
-from paper_kit.shape3d.unicorn import Bank, Options, Part, Reconstruction, Smoothness, Unicorn, designs, predicates, schedule
+from paper_kit.shape3d.unicorn import (Bank, Options, Part, Reconstruction, Smoothness, Unicorn, designs, predicates,
+                                       schedule)
 from helpers import varied
 
 TINY = dict(size=16, candidates=3, level=1, width=4, units=16, channels=(16, 8, 8, 8), faces=4, sigma=4e-4)
@@ -389,7 +390,8 @@ def test_a_swap_takes_shape_or_texture_and_passes_no_gradient_to_the_neighbour()
     assert set(found) == {"shape", "texture"}
     by_shape, by_texture = found["shape"], found["texture"]
     assert by_shape.vertices.requires_grad and not by_shape.texture.requires_grad, "own shape, the neighbour's texture"
-    assert by_texture.texture.requires_grad and not by_texture.vertices.requires_grad, "own texture, the neighbour's shape and pose"
+    assert by_texture.texture.requires_grad and not by_texture.vertices.requires_grad, ("own texture, the neighbour's "
+                                                                                        "shape and pose")
     assert torch.equal(by_texture.texture, texture[by_texture.rows])
     net.enter(Part(1.0, (0, 2, 4), True, True, 1))
     assert set(net.swaps(net.encode(images), shape, texture, R, bank, 1,

@@ -11,8 +11,10 @@ from paper_kit.kit import audio
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.nn import parameter_count
 from paper_kit.video import visual_sound_25d as paper
-from paper_kit.video.visual_sound_25d import Mono2Binaural, SEGMENT, TRANSFORM, mix_and_difference, predicates, slide, two_ears, windows
-from paper_kit.video.worlds import STREET, Ambisonics360, AudioWorld, FairPlay, azimuth_at, clip, draw_scene, hear, make_pool, see
+from paper_kit.video.visual_sound_25d import (Mono2Binaural, SEGMENT, TRANSFORM, mix_and_difference, predicates, slide,
+                                              two_ears, windows)
+from paper_kit.video.worlds import (STREET, Ambisonics360, AudioWorld, FairPlay, azimuth_at, clip, draw_scene, hear,
+                                    make_pool, see)
 from helpers import varied
 
 SMALL = {"width": 4, "trunk": "small", "frame": (32, 64)}
@@ -507,7 +509,8 @@ def test_mp3_of_sum_and_difference_keeps_the_side():
 # checkpoints of the authors' code
 
 def official(width=4, reduced=784):
-    "Two files with the names and shapes that the authors' code writes: ResNet-18's children, and the U-Net with the 1x1."
+    """Two files with the names and shapes that the authors' code writes: ResNet-18's children, and the U-Net with the
+    1x1."""
     from paper_kit.kit.nn import ResNet
     g, numbers = torch.Generator().manual_seed(0), {"conv1": 0, "bn1": 1, **{f"layer{k}": k + 3 for k in range(1, 5)}}
     eye, ear = {}, {}

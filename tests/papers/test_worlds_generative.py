@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from paper_kit.generative import worlds
-from paper_kit.generative.worlds import ATTRIBUTES, FACTORS, NUMBER, draw_details, draw_factors, in_hole, portrait_set, portraits
+from paper_kit.generative.worlds import (ATTRIBUTES, FACTORS, NUMBER, draw_details, draw_factors, in_hole, portrait_set,
+                                         portraits)
 from paper_kit.kit.files import PaperKitError
 
 
@@ -86,7 +87,8 @@ def test_chance_changes_no_factor_and_stays_in_its_place():
     other[:, 2] = torch.randn(16, 32, 32, generator=torch.Generator().manual_seed(9))
     change = (portraits(f, other) - portraits(f, d)).abs().amax((0, 1))
     assert float(change[0].min()) > 0.01 and float(change[17:21,
-                                                          15:17].max()) == 0., "the background's grain does not reach the face"
+                                                          15:17].max()) == 0., ("the background's grain does not reach "
+                                                                                "the face")
     other = d.clone()
     other[:, 0] = -other[:, 0]
     change = (portraits(f, other) - portraits(f, d)).abs().mean((0, 1))

@@ -191,7 +191,9 @@ def test_bundle_fusion_reads_its_layout_and_names_faults(tmp_path):
     clip = data[0]
     assert len(data) == 2 and (clip.depth == 1500).all() and torch.allclose(clip.motion(0, 1)[:3, 3],
                                                                             torch.tensor([-0.1, 0,
-                                                                                          0])), "world to camera of frame 2, camera to world of frame 0"
+                                                                                          0])), ("world to camera of "
+                                                                                                 "frame 2, camera to "
+                                                                                                 "world of frame 0")
     folder = tmp_path/"copyroom"
     (folder/"frame-000001.pose.txt").write_text("\n".join(["-inf -inf -inf -inf"]*4))
     assert w.BundleFusion(tmp_path, "copyroom", 1).lost == 1 and len(w.BundleFusion(tmp_path, "copyroom", 1)) == 2

@@ -48,7 +48,8 @@ def test_a_standing_card_looks_at_the_camera_and_hides_by_the_known_width():
     assert (row == 2).sum().item() == pytest.approx(0.5*f/2, abs=1) and set(row.unique().tolist()) == {2.0, 4.0}
     hidden = w.seen_from(scene, K, T[1], T[0], 24, 40)
     assert hidden.disoccluded[12].sum().item() == pytest.approx(0.4*f*(1/2 - 1/4),
-                                                                abs=1), "offset times focal length times the difference of disparities"
+                                                                abs=1), ("offset times focal length times the "
+                                                                         "difference of disparities")
     assert hidden.at[12, 39, 0].item() == pytest.approx(39.5 + 0.4*f/4, abs=1e-3) and not hidden.inside[12, 39]
 
 def test_nothing_is_hidden_from_itself():

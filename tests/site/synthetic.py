@@ -46,7 +46,9 @@ def table():
     head = "".join(f"<th>{c}</th>" for c in ("method", *[f"noise {i}" for i in range(14)]))
     rows = "".join(f"<tr><td>{name}</td>" + "".join(f"<td>{0.1*i + k:.3f}</td>" for i in range(14)) + "</tr>" for k,
                    name in enumerate(("L2", "Huber", "ours")))
-    return f'<style>.paper-kit-table{{color:black}}</style><div style="overflow-x:auto"><table class="paper-kit-table"><caption><strong>Table 1</strong> errors</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return (f'<style>.paper-kit-table{{color:black}}</style><div style="overflow-x:auto"><table '
+            f'class="paper-kit-table"><caption><strong>Table 1</strong> '
+            f'errors</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
 
 
 def _code(source, *outputs, tags=()):
@@ -63,8 +65,11 @@ def _shown(data, about=None):
 
 def notebook():
     picture = base64.b64encode(png()).decode()
-    frame = lambda name: f'<iframe class="paper-kit-exhibit" src="{name}" title="{name}" loading="lazy" style="width:100%;height:480px;border:0"></iframe>'
-    claim = lambda i, v: f'<div class="paper-kit-claim {v}" style="border-left:4px solid green;padding:.5em 1em"><div><span class="paper-kit-chip">{v}</span> <strong>{i}</strong></div><div>A claim about numbers.</div></div>'
+    frame = lambda name: (f'<iframe class="paper-kit-exhibit" src="{name}" title="{name}" loading="lazy" '
+                          f'style="width:100%;height:480px;border:0"></iframe>')
+    claim = lambda i, v: (f'<div class="paper-kit-claim {v}" style="border-left:4px solid green;padding:.5em '
+                          f'1em"><div><span class="paper-kit-chip">{v}</span> <strong>{i}</strong></div><div>A claim '
+                          f'about numbers.</div></div>')
     return {"nbformat": 4, "nbformat_minor": 5,
             "metadata": {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}, "cells": [
 _text("# A Synthetic Paper\n\n> One formula, one slider, one table.\n\nThe rest of the first cell, with a list:\n- "

@@ -7,7 +7,8 @@ import pytest, yaml
 import synthetic
 from paper_kit.kit import site as kit_site
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.site import Page, as_markdown, definitions, described, doc_html, menu, navigation, pages, prose, render_pandoc
+from paper_kit.kit.site import (Page, as_markdown, definitions, described, doc_html, menu, navigation, pages, prose,
+                                render_pandoc)
 
 
 def sources(root): return sorted(p for p in (root/"site-src").rglob("*") if p.suffix in (".ipynb", ".qmd"))
