@@ -15,7 +15,7 @@ import torch
 from ..kit.claims import above, all_of, below, falls, more, none_of, rises, share_above
 from ..kit.files import PaperKitError
 from ..kit.mesh import Mesh, closest
-from ..kit.render import _compiled
+from ..kit.kernels import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,18 +25,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # %% auto #0
-__all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'PITCH', 'GALLERY', 'FIVE', 'SIZES', 'KIND_COLOURS', 'predicates', 'WHY',
-           'Patch', 'Scene', 'cells', 'triangulated', 'rectangle', 'disc', 'cap', 'turned', 'ribbon', 'tube', 'Bins',
-           'transients', 'sampled_transient', 'circle_in_triangle', 'exact_area', 'Fermat', 'fermat_paths', 'hidden',
-           'wall', 'scenes', 'transient_2d', 'hidden_curve', 'stationary_2d', 'quadric', 'solve_specular',
-           'curvature_check', 'flow_check', 'first_photon_check', 'local_forms', 'Instrument', 'measure', 'templates',
-           'Found', 'scores', 'detect', 'with_neighbours', 'detect_scales', 'matched', 'Sheets', 'linked', 'sheets',
-           'local_gradient', 'Cloud', 'full_gradient', 'gradient_on', 'fermat_flow', 'fermat_flow_pair', 'reconstruct',
-           'judged', 'completeness', 'poisson_surface', 'largest', 'vertex_normals', 'refine', 'light_cone',
-           'back_projection', 'front', 'Scan', 'read_scan', 'setting', 'theory_stage', 'singular_stage',
-           'material_stage', 'kind_stage', 'scan_stage', 'edge_stage', 'profiles', 'line_stage', 'relief', 'coin_stage',
-           'playground', 'scan_exhibit_stage', 'figure_e1', 'scan_view', 'sizes_of', 'stages', 'figure_1', 'figure_2',
-           'figure_3', 'figure_4', 'turned_to_us', 'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8',
+__all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'LOBES', 'PITCH', 'GALLERY', 'FIVE', 'SIZES', 'KIND_COLOURS', 'predicates',
+           'WHY', 'EVIDENCE', 'Patch', 'Scene', 'cells', 'triangulated', 'rectangle', 'disc', 'cap', 'turned', 'ribbon',
+           'tube', 'Bins', 'transients', 'sampled_transient', 'circle_in_triangle', 'exact_area', 'Fermat',
+           'fermat_paths', 'hidden', 'wall', 'scenes', 'first_less_nearest', 'transient_2d', 'hidden_curve',
+           'stationary_2d', 'quadric', 'solve_specular', 'curvature_check', 'flow_check', 'first_photon_check',
+           'local_forms', 'Instrument', 'measure', 'local_forms_at', 'kind_of', 'only_rises', 'blurred', 'templates',
+           'Found', 'scores', 'Explainer', 'explainer', 'candidates', 'detect', 'detect_scales', 'matched', 'Sheets',
+           'linked', 'sheets', 'local_gradient', 'Cloud', 'full_gradient', 'gradient_on', 'fermat_flow',
+           'fermat_flow_pair', 'reconstruct', 'judged', 'completeness', 'poisson_surface', 'largest', 'vertex_normals',
+           'refine', 'light_cone', 'back_projection', 'front', 'Scan', 'read_scan', 'setting', 'theory_stage',
+           'singular_stage', 'material_stage', 'kind_stage', 'two_steps', 'resolution_stage', 'foil_stage',
+           'scan_stage', 'edge_stage', 'profiles', 'line_stage', 'relief', 'coin_stage', 'playground',
+           'scan_exhibit_stage', 'figure_e1', 'scan_view', 'sizes_of', 'stages', 'figure_1', 'figure_2', 'figure_3',
+           'figure_4', 'turned_to_us', 'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8', 'figure_e2',
            'averaged', 'table_e1', 'table_e2', 'table_e3', 'table_e4', 'singular_values', 'material_values',
            'kind_values', 'curvature_values', 'flow_values', 'by_draw', 'first_values', 'line_values', 'rough_values',
            'edge_values', 'coin_values', 'sampling_values']
@@ -251,7 +253,7 @@ def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins, detecto
     double = np.linalg.norm(cross, axis=1)
     kept = double > 1e-12
     normal = np.where(kept[:, None], cross/np.maximum(double, 1e-12)[:, None], 0)
-    kernel = _compiled(_light, _reflectance, _throughput, _spread, _shadow)
+    kernel = compiled(_light, _reflectance, _throughput, _spread, _shadow)
     flat = np.ascontiguousarray
     kind, rough = MATERIALS[material]
     sources = flat(np.asarray(sources, float))
@@ -271,7 +273,7 @@ def sampled_transient(scene: Scene, v: Float[ndarray, "3"], bins: Bins, count: i
     rho = np.linalg.norm(x - v, axis=1)
     cosine = np.abs(((v - x)*cross[face]).sum(1))/double[face]/rho
     kind, rough = MATERIALS[material]
-    kernel = _compiled(_reflectances, _reflectance)
+    kernel = compiled(_reflectances, _reflectance)
     w = kernel(kind, rough, cosine/rho*rho)*cosine**2*(x[:, 2]/rho)**2/rho**4*double.sum()/2/count
     return np.histogram(2*rho, bins.count, (bins.first, bins.first + bins.width*bins.count), weights=w)[0]
 
@@ -349,37 +351,59 @@ def _stationary(s, d, grid, around, sides, found, places, most):
                 places[n, k] = x + a*xp + b*xq + a*a*xpp/2 + b*b*xqq/2 + a*b*xpq
             found[n, 0], found[n, 1], found[n, 2], found[n, 3] = _length(s, d, places[n]), kind, i, j
             n += 1
-    for side in range(4):
-        if sides[side] == 0: continue
-        along = columns if side < 2 else rows
-        for m in range(0 if around and side < 2 else 1, along if around and side < 2 else along - 1):
+    return _on_edges(s, d, grid, around, sides, found, places, most, n)
+
+def _edge_point(rows, columns, around, ring, m):
+    "Vertex m of a patch's outline in grid coordinates, and its side; `ring` chooses the outline of a patch that goes around."
+    if around: return (0 if ring == 0 else rows - 1), m % columns, ring
+    m = m % (2*(rows + columns) - 4)
+    if m < columns - 1: return 0, m, 0
+    m -= columns - 1
+    if m < rows - 1: return m, columns - 1, 3
+    m -= rows - 1
+    if m < columns - 1: return rows - 1, columns - 1 - m, 1
+    return rows - 1 - (m - columns + 1), 0, 2
+
+def _on_edges(s, d, grid, around, sides, found, places, most, n):
+    "Extrema of the length along a patch's outline, a closed curve: its corners too, refined unless the outline turns there."
+    rows, columns = grid.shape[0], grid.shape[1]
+    for ring in range(2 if around else 1):
+        for m in range(columns if around else 2*(rows + columns) - 4):
             if n == most: break
-            before, after = (m - 1) % along, (m + 1) % along
-            fixed = 0 if side == 0 or side == 2 else (rows - 1 if side == 1 else columns - 1)
-            xa, x, xb = (grid[fixed, before], grid[fixed, m], grid[fixed, after]) if side < 2 else (grid[before, fixed], grid[m, fixed], grid[after, fixed])
+            ia, ja, before = _edge_point(rows, columns, around, ring, m - 1)
+            i, j, side = _edge_point(rows, columns, around, ring, m)
+            ib, jb, after = _edge_point(rows, columns, around, ring, m + 1)
+            if sides[before] == 0 or sides[side] == 0: continue
+            xa, x, xb = grid[ia, ja], grid[i, j], grid[ib, jb]
             ta, c, tb = _length(s, d, xa), _length(s, d, x), _length(s, d, xb)
             if (ta > c) != (tb >= c): continue
+            along, back, forth = 0.0, 0.0, 0.0
+            for k in range(3):
+                along += (x[k] - xa[k])*(xb[k] - x[k]); back += (x[k] - xa[k])**2; forth += (xb[k] - x[k])**2
+            sharp = along < 0.866*math.sqrt(back*forth)                                          # the outline turns by more than 30 degrees
             bend = ta - 2*c + tb
-            a = min(max((ta - tb)/2/bend, -1.0), 1.0) if abs(bend) > 1e-18 else 0.0
+            a = 0.0 if sharp or abs(bend) <= 1e-18 else min(max((ta - tb)/2/bend, -1.0), 1.0)
             for k in range(3): places[n, k] = x[k] + a*(xb[k] - xa[k])/2 + a*a*(xb[k] - 2*x[k] + xa[k])/2
-            found[n, 0], found[n, 1], found[n, 2], found[n, 3] = _length(s, d, places[n]), 3, fixed if side < 2 else m, m if side < 2 else fixed
+            found[n, 0], found[n, 1], found[n, 2], found[n, 3] = _length(s, d, places[n]), (4 if sharp else 3), i, j
             n += 1
     return n
 
 class Fermat(NamedTuple):
-    "Fermat paths of wall points, one row each: wall point, length tau (mm), type (0 to 3, see TYPES), place, unit normal of the surface there (of its sample nearest by), patch."
+    """Fermat paths of wall points, one row each: wall point, length tau (mm), type (0 to 3, see TYPES), place, unit normal of the surface
+    there (of its sample nearest by), patch; `corner`: the path ends where an edge turns, a boundary path without a tangent."""
     wall: Int[ndarray, "n"]
     tau: Float[ndarray, "n"]
     kind: Int[ndarray, "n"]
     place: Float[ndarray, "n 3"]
     normal: Float[ndarray, "n 3"]
     patch: Int[ndarray, "n"]
+    corner: Bool[ndarray, "n"]
 
 def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[ndarray, "n 3"] | None = None, slack: float = 12.0) -> Fermat:
     "The set F(v) of Definition 1 by search on the patches: critical vertices of the length by sign changes around their ring (S), extrema along edges (B). What faces away or lies in shadow is left out."
     sources = np.ascontiguousarray(sources, float)
     detectors = sources if detectors is None else np.ascontiguousarray(detectors, float)
-    kernel, rows = _compiled(_stationary, _length), []
+    kernel, rows = compiled(_stationary, _length, _on_edges, _edge_point), []
     found, places = np.empty((256, 4)), np.empty((256, 3))
     for k, patch in enumerate(scene.patches):
         grid, sides = np.ascontiguousarray(patch.grid()), np.array([int(c) for c in patch.sides])
@@ -398,7 +422,8 @@ def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[
     for a in range(1, len(table)):                                                               # the same place from two patches
         if table[a, 0] == table[a-1, 0] and abs(table[a, 1] - table[a-1, 1]) < 1e-3 and np.linalg.norm(table[a, 3:6] - table[a-1, 3:6]) < 1: keep[a] = False
     table = table[keep]
-    f = Fermat(table[:, 0].astype(int), table[:, 1], table[:, 2].astype(int), table[:, 3:6], table[:, 6:9], table[:, 9].astype(int))
+    f = Fermat(table[:, 0].astype(int), table[:, 1], table[:, 2].clip(max=3).astype(int), table[:, 3:6], table[:, 6:9],
+               table[:, 9].astype(int), table[:, 2] == 4)
     if not scene.shadows or not len(table): return f
     seen = ~(hidden(scene, sources[f.wall], f.place, slack) | hidden(scene, detectors[f.wall], f.place, slack))
     return Fermat(*(x[seen] for x in f))
@@ -406,7 +431,7 @@ def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[
 def hidden(scene: Scene, eyes: Float[ndarray, "n 3"], places: Float[ndarray, "n 3"], slack: float) -> Bool[ndarray, "n"]:
     "Whether something stands between wall points (equal ones in a row) and places, more than `slack` before the place."
     corners = np.ascontiguousarray(triangulated(scene)[0].triangles.numpy())
-    return _compiled(_in_shadow, _shadow)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners, np.ascontiguousarray(corners.mean(1)), slack)
+    return compiled(_in_shadow, _shadow)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners, np.ascontiguousarray(corners.mean(1)), slack)
 
 def _in_shadow(eyes, places, corners, middle, slack):
     out, count = np.zeros(len(eyes), np.bool_), 192
@@ -442,6 +467,14 @@ def scenes() -> dict[str, Scene]:
         "kettle": Scene((cap((0, -20, 800), 100, 100, stretch=(1.1, 0.85, 1)), tube(lambda p: (95 + 75*p, -25 + 70*(p + 0.01)**1.3, 790 + 0*p), lambda p: 20 - 8*p, 120, thick=16), ribbon(arc(95, 0, 40, 790, 0.35, 2.79), 14, 240)), True),
         "blob": Scene((cap((0, 0, 800), 115, 100, bump=lambda x, y, z: 1 + _ripple(x, y)),)),
         "ball and board": Scene((cap((-95, 0, 800), 70, 100), rectangle(120, 160, 830, x=90)), True)}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #00eaf27c
+def first_less_nearest(scene: Scene, walls: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
+    "The shortest Fermat length less twice the distance to the surface (mm), by wall point; infinite where no path was found."
+    paths, mesh = fermat_paths(scene, walls), triangulated(scene)[0]
+    first = np.full(len(walls), np.inf)
+    np.minimum.at(first, paths.wall, paths.tau)
+    return first - 2*closest(mesh, torch.from_numpy(walls)).squared.sqrt().numpy()
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #57c41278
 def transient_2d(curve: Float[ndarray, "n 2"], v: float, bins: Bins, shine: float = 0.0) -> Float[ndarray, "bins"]:
@@ -624,16 +657,34 @@ def measure(clean: Float[ndarray, "n bins"], instrument: Instrument, width: floa
         rate = total/instrument.dead*np.exp(share - np.cumsum(share, 1))*(1 - np.exp(-share))
     return generator.poisson(rate).astype(float)
 
-# %% ../../nbs/geometry/fermat_paths.ipynb #e6cad697
+# %% ../../nbs/geometry/fermat_paths.ipynb #71e3ec32
 SHIFTS = (-0.375, -0.125, 0.125, 0.375)
+LOBES = (2.0, 8.0)                                                    # decay of a narrow lobe, in bins
 
-def templates(kernel: Float[ndarray, "k"], half: int, fine: int = 64) -> Float[ndarray, "4 s w"]:
-    "The local forms at sub-bin `SHIFTS`, integrated over bins and blurred by the response: step, log peak, square root to the right, square root to the left. Windows of 2 half + 1 bins."
-    wide = half + len(kernel)
+def local_forms_at(u: Float[ndarray, "n"]) -> tuple:
+    """The forms of a singularity at u = 0: step, log peak, square roots to the right and to the left, then for each of
+    `LOBES` a step that decays to the right or to the left, what a narrow lobe makes of a minimum or a maximum."""
+    lobes = [np.where(s*u > 0, np.exp(-np.abs(u)/w), 0) for w in LOBES for s in (1, -1)]
+    return (np.where(u > 0, 1.0, 0), -np.log(np.abs(u) + 1e-9), np.sqrt(np.maximum(u, 0)), np.sqrt(np.maximum(-u, 0)), *lobes)
+
+def kind_of(form: int, amplitude: float) -> int:
+    "The type (see TYPES) that a form and the sign of its amplitude stand for."
+    return (0 if amplitude > 0 else 2) if form == 0 else (1, 3, 3)[form - 1] if form < 4 else (0, 2)[form % 2]
+
+def only_rises(forms: int) -> Bool[ndarray, "forms"]:
+    "Log peaks and lobes are light added: their amplitude is positive."
+    return np.array([f == 1 or f > 3 for f in range(forms)])
+
+def blurred(forms: Callable, kernel: Float[ndarray, "k"], half: int, at: Sequence[float], fine: int = 64) -> Float[ndarray, "f p w"]:
+    "Functions of u = bin - place for the places `at`, integrated over bins and blurred by the response, in windows of 2 half + 1 bins."
+    wide = half + len(kernel) + int(max(np.abs(at))) + 1
     t = (np.arange((2*wide + 1)*fine) + 0.5)/fine - wide - 0.5
     binned = lambda form: np.convolve(form.reshape(-1, fine).mean(1), kernel, "same")[wide - half:wide + half + 1]
-    forms = lambda u: (np.where(u > 0, 1.0, 0), -np.log(np.abs(u) + 1e-9), np.sqrt(np.maximum(u, 0)), np.sqrt(np.maximum(-u, 0)))
-    return np.stack([[binned(form) for form in forms(t - s)] for s in SHIFTS], 1)
+    return np.stack([[binned(form) for form in forms(t - s)] for s in at], 1)
+
+def templates(kernel: Float[ndarray, "k"], half: int) -> Float[ndarray, "8 s w"]:
+    "The local forms at sub-bin `SHIFTS`."
+    return blurred(local_forms_at, kernel, half, SHIFTS)
 
 class Found(NamedTuple):
     "Detected singularities: wall point, length tau (mm), type (see TYPES), score (an F statistic), amplitude."
@@ -643,7 +694,7 @@ class Found(NamedTuple):
     score: Float[ndarray, "n"]
     amplitude: Float[ndarray, "n"]
 
-def scores(counts: Float[ndarray, "bins"], filters: Float[ndarray, "4 s w"]) -> tuple[Float[ndarray, "16 n"], Float[ndarray, "16 n"]]:
+def scores(counts: Float[ndarray, "bins"], filters: Float[ndarray, "f s w"]) -> tuple[Float[ndarray, "k n"], Float[ndarray, "k n"]]:
     "For each form and shift, centred on every bin that has a whole window: F of adding it to a local parabola, and its amplitude. The variance is the larger of the photons' and the residuals'."
     w = filters.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(counts, w)
@@ -657,55 +708,198 @@ def scores(counts: Float[ndarray, "bins"], filters: Float[ndarray, "4 s w"]) -> 
     noise = np.maximum(windows.mean(1) + 1.0, 0)
     return gain/np.maximum(noise, (energy - gain)/(w - 4)), amplitude
 
-def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], half: int = 24, least: float = 100.0, apart: int | None = None) -> Found:
-    """Singularities of each transient: peaks of the largest F, at least `apart` bins from a stronger one; within a window of a stronger one only if the F still exceeds `least` with the stronger one in the model."""
-    filters, rows = templates(kernel, half), []
+# %% ../../nbs/geometry/fermat_paths.ipynb #e22fa9c5
+def _join(Q, n, column):
+    "Add a column to the n orthonormal rows of Q; returns how many there are then (n again if it lies in their span)."
+    size = 0.0
+    for k in range(len(column)): Q[n, k] = column[k]; size += column[k]*column[k]
+    for _ in range(2):
+        for m in range(n):
+            dot = 0.0
+            for k in range(len(column)): dot += Q[m, k]*Q[n, k]
+            for k in range(len(column)): Q[n, k] -= dot*Q[m, k]
+    left = 0.0
+    for k in range(len(column)): left += Q[n, k]*Q[n, k]
+    if left <= 1e-8*size: return n
+    for k in range(len(column)): Q[n, k] /= math.sqrt(left)
+    return n + 1
+
+def _energy(Q, n, y):
+    "What n orthonormal rows of Q leave of y, squared."
+    total = 0.0
+    for k in range(len(y)): total += y[k]*y[k]
+    for m in range(n):
+        dot = 0.0
+        for k in range(len(y)): dot += Q[m, k]*y[k]
+        total -= dot*dot
+    return total
+
+def _best_form(Q, n, y, shapes, g, root, rising, ramp):
+    """The form at place g that lowers the energy most: gain, form, amplitude. `ramp`: the change of slope that the last row of Q stands for;
+    over half a window it may be as large as the form's own change, no larger (else one form imitates another)."""
+    best, form, amplitude = -1.0, 0, 0.0
+    column, with_ramp, with_y = np.empty(len(y)), 0.0, 0.0
+    if len(ramp) > 0:
+        for k in range(len(y)): with_ramp += Q[n - 1, k]*ramp[k]*root[k]; with_y += Q[n - 1, k]*y[k]
+    for f in range(len(shapes)):
+        size = 0.0
+        for k in range(len(y)): column[k] = shapes[f, g, k]*root[k]; size += column[k]*column[k]
+        for m in range(n):
+            dot = 0.0
+            for k in range(len(y)): dot += Q[m, k]*column[k]
+            for k in range(len(y)): column[k] -= dot*Q[m, k]
+        left, dot = 0.0, 0.0
+        for k in range(len(y)): left += column[k]*column[k]; dot += column[k]*y[k]
+        if left <= 1e-6*size or (rising[f] and dot < 0): continue
+        if dot*dot/left <= best: continue
+        if len(ramp) > 0:
+            along, low, high = 0.0, 1e300, -1e300
+            for k in range(len(y)):
+                value = shapes[f, g, k]
+                along += Q[n - 1, k]*value*root[k]; low, high = min(low, value), max(high, value)
+            if abs(with_y - dot/left*along) > abs(with_ramp*dot/left)*(high - low): continue
+        best, form, amplitude = dot*dot/left, f, dot/left
+    return best, form, amplitude
+
+def _scan_place(y, root, base, shapes, ramps, rising, low, high, other, form, bent, Q):
+    "Energy left, place, form and amplitude of the best singularity in low..high, beside `form` at `other` (if that is >= 0); `bent`: each with a change of slope."
+    n = 0
+    for c in range(len(base)): n = _join(Q, n, base[c]*root)
+    if other >= 0:
+        n = _join(Q, n, shapes[form, other]*root)
+        if bent: n = _join(Q, n, ramps[other]*root)
+    best, where, what, much = 1e300, -1, 0, 0.0
+    for g in range(max(0, low), min(shapes.shape[1], high + 1)):
+        if other >= 0 and abs(g - other) < 6: continue                                           # three bins apart at least
+        m = _join(Q, n, ramps[g]*root) if bent else n
+        gain, f, a = _best_form(Q, m, y, shapes, g, root, rising, ramps[g] if m > n else ramps[g, :0])
+        left = _energy(Q, m, y) - gain
+        if gain > 0 and left < best: best, where, what, much = left, g, f, a
+    return best, where, what, much
+
+def _best_pair(y, root, base, shapes, rising, Q):
+    "The two of the first four forms, at whole bins and three apart, that together explain most: place and form of either."
+    n, count, forms = 0, (shapes.shape[1] + 1)//2, 4
+    for c in range(len(base)): n = _join(Q, n, base[c]*root)
+    atoms, with_y, square = np.zeros((forms*count, len(y))), np.zeros(forms*count), np.zeros(forms*count)
+    for a in range(forms*count):
+        f, g = a//count, 2*(a % count)
+        for k in range(len(y)): atoms[a, k] = shapes[f, g, k]*root[k]
+        before = (atoms[a]*atoms[a]).sum()
+        for m in range(n):
+            dot = (Q[m]*atoms[a]).sum()
+            for k in range(len(y)): atoms[a, k] -= dot*Q[m, k]
+        square[a], with_y[a] = (atoms[a]*atoms[a]).sum(), (atoms[a]*y).sum()
+        if square[a] < 1e-6*before: square[a] = 0.0
+    best, first, second = 0.0, -1, -1
+    gram = atoms @ atoms.T
+    for a in range(forms*count):
+        if square[a] == 0: continue
+        for b in range(a):
+            if square[b] == 0 or abs(a % count - b % count) < 3: continue
+            det = square[a]*square[b] - gram[a, b]*gram[a, b]
+            if det < 1e-4*square[a]*square[b]: continue
+            alpha, beta = square[b]*with_y[a] - gram[a, b]*with_y[b], square[a]*with_y[b] - gram[a, b]*with_y[a]
+            if (rising[a//count] and alpha < 0) or (rising[b//count] and beta < 0): continue
+            gain = (alpha*with_y[a] + beta*with_y[b])/det
+            if gain > best: best, first, second = gain, a, b
+    return 2*(first % count), first//count, 2*(second % count), second//count, first >= 0
+
+def _explain(window, base, shapes, ramps, rising, least, simple, out):
+    """Explain a window of counts by one singularity, or by two where one does not do: rows (place, form, amplitude, F) in `out`. Least squares
+    weighted by the photons' variance; a change of slope where it lowers the energy by `simple`, a second singularity where its F exceeds `least`."""
+    w = len(window)
+    root, Q = np.empty(w), np.empty((12, w))
+    for k in range(w):
+        total, count = 0.0, 0
+        for j in range(max(0, k - 2), min(w, k + 3)): total += window[j]; count += 1
+        root[k] = 1/math.sqrt(total/count + 1)
+    y, places = window*root, shapes.shape[1]
+    one, p, fp, ap = _scan_place(y, root, base, shapes, ramps, rising, 0, places, -1, 0, False, Q)
+    bent = _scan_place(y, root, base, shapes, ramps, rising, 0, places, -1, 0, True, Q)
+    curved = bent[0] < one - simple*max(1.0, bent[0]/(w - 6))
+    if curved: one, p, fp, ap = bent
+    if p < 0: return 0
+    if fp > 0:                                                                                   # of forms that explain alike, the step
+        step = _scan_place(y, root, base, shapes[:1], ramps, rising, p - 8, p + 8, -1, 0, curved, Q)
+        if step[1] >= 0 and step[0] < one + simple*max(1.0, one/(w - 6)): one, p, fp, ap = step
+    n = 0
+    for c in range(len(base)): n = _join(Q, n, base[c]*root)
+    if curved: n = _join(Q, n, ramps[p]*root)
+    free = w - n - 2
+    out[0, 0], out[0, 1], out[0, 2], out[0, 3] = p, fp, ap, (_energy(Q, n, y) - one)/max(1.0, one/free)
+    if one/free < 1 + 3*math.sqrt(2/free): return 1                                              # photons alone explain what is left
+    p, fp, q, fq, any_ = _best_pair(y, root, base, shapes, rising, Q)
+    if not any_: return 1
+    two, ap, aq = 1e300, 0.0, 0.0
+    for again in range(3):
+        two, p, fp, ap = _scan_place(y, root, base, shapes, ramps, rising, p - 4, p + 4, q, fq, again > 0, Q)
+        if p < 0: return 1
+        two, q, fq, aq = _scan_place(y, root, base, shapes, ramps, rising, q - 4, q + 4, p, fp, again > 0, Q)
+        if q < 0: return 1
+    noise = max(1.0, two/(w - 9))
+    if (one - two)/noise < least: return 1
+    for place, form, amplitude, other, its, row in ((p, fp, ap, q, fq, 0), (q, fq, aq, p, fp, 1)):
+        n = 0
+        for c in range(len(base)): n = _join(Q, n, base[c]*root)
+        n = _join(Q, _join(Q, n, ramps[place]*root), ramps[other]*root)
+        n = _join(Q, n, shapes[its, other]*root)
+        out[row, 0], out[row, 1], out[row, 2], out[row, 3] = place, form, amplitude, (_energy(Q, n, y) - two)/noise
+    return 2
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #bda67880
+class Explainer(NamedTuple):
+    "What `_explain` needs for windows of 2 half + 1 bins: a parabola, the forms and the changes of slope at every half bin."
+    base: Float[ndarray, "3 w"]
+    shapes: Float[ndarray, "f p w"]
+    ramps: Float[ndarray, "p w"]
+    rising: Bool[ndarray, "f"]
+    places: Float[ndarray, "p"]
+
+def explainer(kernel: Float[ndarray, "k"], half: int) -> Explainer:
+    "The models of a window; places reach beyond its ends, as far as the response does, so that a flank is known for what it is."
+    reach = 2*(half + min(8, len(kernel)//6))
+    places = np.arange(-reach, reach + 1)/2
+    shapes = blurred(local_forms_at, kernel, half, places, fine=16)
+    ramps = blurred(lambda u: (np.maximum(u, 0)/half,), kernel, half, places, fine=16)[0]
+    return Explainer(np.vander(np.linspace(-1, 1, 2*half + 1), 3).T.copy(), shapes, ramps, only_rises(len(shapes)), places)
+
+def candidates(counts: Float[ndarray, "bins"], filters: dict, least: float, apart: int) -> list[int]:
+    "Bins where F peaks above `least` in a window of any width (`filters`: by half width), at least `apart` from a stronger peak."
+    best = np.zeros(len(counts))
+    for half, forms in filters.items():
+        F, amplitude = scores(counts, forms)
+        F[np.repeat(only_rises(len(forms)), len(SHIFTS))[:, None] & (amplitude < 0)] = 0
+        best[half:half + F.shape[1]] = np.maximum(best[half:half + F.shape[1]], F.max(0))
+    kept = []
+    for b in np.argsort(-best, kind="stable"):
+        if best[b] < least: break
+        if best[b] >= best[max(0, b - 2):b + 3].max() and not any(abs(b - o) < apart for o in kept): kept.append(int(b))
+    return kept
+
+def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], half: int = 24, least: float = 100.0,
+           apart: int | None = None, second: float = 30.0, pairs: bool = True, forms: int | None = None) -> Found:
+    """Singularities of each transient. Candidates are peaks of F above `least`; each one's window is then explained by one singularity,
+    or (`pairs`) by two if that leaves more than photons allow and F of the second exceeds `second`. `forms`: only the first so many."""
+    model, widths = explainer(kernel, half), {half, max(8, half//2)} if len(kernel) < half else {half}
+    filters = {h: templates(kernel, h)[:forms] for h in widths}
+    model = model._replace(shapes=model.shapes[:forms], rising=model.rising[:forms])
     spread = math.sqrt((kernel*(np.arange(len(kernel)) - (kernel*np.arange(len(kernel))).sum())**2).sum())
-    apart, w = apart or max(4, round(1.5*spread)), filters.shape[-1]
-    shapes, n = filters.reshape(-1, w), len(SHIFTS)
-    base = np.vander(np.linspace(-1, 1, w), 3)
+    apart, rows, out = apart or max(4, round(1.5*spread)), [], np.empty((2, 4))
+    explain = compiled(_explain, _best_pair, _scan_place, _best_form, _energy, _join)
     for v, row in enumerate(counts):
-        F, amplitude = scores(row, filters)
-        F = np.where(_rising(len(F))[:, None] & (amplitude < 0), 0, F)
-        best = F.max(0)
+        found = []
+        for b in candidates(row, filters, least, apart):
+            if not half <= b < len(row) - half: continue
+            n = explain(row[b - half:b + half + 1], model.base, model.shapes, model.ramps, model.rising, second if pairs else 1e300, 12.0, out)
+            found += [(b + 0.5 + model.places[int(p)], kind_of(int(f), a), score, a) for p, f, a, score in out[:n].copy() if score > second and abs(model.places[int(p)]) <= half/2]
         kept = []
-        for b in np.argsort(-best, kind="stable"):
-            if best[b] < least: break
-            if best[b] < best[max(0, b - 2):b + 3].max() or any(abs(b - o) < apart for o, _ in kept): continue
-            k = int(F[:, b].argmax())
-            near = [(o, s) for o, s in kept if abs(o - b) <= half + apart]
-            if near:
-                k, score = with_neighbours(row[b:b + w], shapes, base, [(o - b, s) for o, s in near])
-                if score < least: continue
-            kept.append((int(b), k))
-            form, shift = divmod(k, n)
-            a = amplitude[k, b]
-            rows.append((v, bins.first + (b + half + 0.5 + SHIFTS[shift])*bins.width, (0 if a > 0 else 2, 1, 3, 3)[form], best[b], a))
+        for place, kind, score, a in sorted(found, key=lambda r: -r[2]):
+            if all(abs(place - o[0]) >= 3 for o in kept): kept.append((place, kind, score, a))
+        rows += [(v, bins.first + place*bins.width, kind, score, a) for place, kind, score, a in kept]
     table = np.array(rows) if rows else np.zeros((0, 5))
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     return Found(table[:, 0].astype(int), table[:, 1], table[:, 2].astype(int), table[:, 3], table[:, 4])
-
-def _rising(count: int) -> Bool[ndarray, "k"]: return np.arange(count)//len(SHIFTS) == 1      # a log peak only rises
-
-def with_neighbours(window: Float[ndarray, "w"], shapes: Float[ndarray, "k w"], base: Float[ndarray, "w 3"], near: list) -> tuple[int, float]:
-    """The best form at the middle of a window and its F when the forms already found nearby (offset in bins, index) are in the model, each with the terms that may follow it: a change of slope
-    and of bend on either side."""
-    w, at = len(window), np.arange(len(window))
-    moved = lambda shape, o: shape[np.clip(at - o, 0, w - 1)]                                    # continued by its end values beyond its own window
-    columns = [base] + [moved(shapes[s], o) for o, s in near] + [_ramp(at - w//2 - o, r) for o, _ in near for r in range(4)]
-    model = np.linalg.svd(np.column_stack([c/np.maximum(np.linalg.norm(c, axis=0), 1e-9) for c in columns]), full_matrices=False)
-    model = model[0][:, model[1] > 1e-6]
-    rest = shapes - shapes @ model @ model.T
-    length = np.maximum((rest*rest).sum(1), 1e-6*(shapes*shapes).sum(1))
-    amplitude = rest @ window/length
-    gain = np.where(_rising(len(shapes)) & (amplitude < 0), 0, amplitude**2*length)
-    energy = (window*window).sum() - ((window @ model)**2).sum()
-    F = gain/np.maximum(window.mean() + 1.0, (energy - gain)/max(1, w - model.shape[1] - 1))
-    return int(F.argmax()), float(F.max())
-
-def _ramp(u, kind):
-    "u and u squared, on the right of 0, then on the left."
-    return (np.maximum(u, 0), np.maximum(u, 0)**2, np.maximum(-u, 0), np.maximum(-u, 0)**2)[kind]
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3f602a49
 def detect_scales(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], halves: Sequence[int], **options) -> Found:
@@ -988,7 +1182,7 @@ def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, dep
 
 def back_projection(counts: Float[ndarray, "v bins"], bins: Bins, walls: Float[ndarray, "v 3"], axis: Float[ndarray, "n"], depths: Float[ndarray, "k"]) -> Float[ndarray, "n n k"]:
     "Filtered elliptic back-projection: every count is spread over the sphere it came from, then minus the second difference in depth."
-    volume = _compiled(_project)(np.ascontiguousarray(counts), np.ascontiguousarray(walls), axis, depths, bins.first, bins.width)
+    volume = compiled(_project)(np.ascontiguousarray(counts), np.ascontiguousarray(walls), axis, depths, bins.first, bins.width)
     filtered = np.zeros_like(volume)
     filtered[..., 1:-1] = 2*volume[..., 1:-1] - volume[..., :-2] - volume[..., 2:]
     return np.maximum(filtered, 0)
@@ -1079,7 +1273,7 @@ def singular_stage(names: list, count: int, seed: int, progress=None) -> dict:
         confusion = np.zeros((4, 4), int)
         np.add.at(confusion, (truth.kind[j], detections.kind[i]), 1)
         found[name] = {"detections": len(detections.tau), "right": len(i), "specular": int(specular.sum()), "specular found": int(specular[j].sum()), "boundary": int((~specular).sum()),
-                       "boundary found": int((~specular[j]).sum()), "error": np.abs(detections.tau[i] - truth.tau[j]), "confusion": confusion}
+                       "boundary found": int((~specular[j]).sum()), "corners": int(truth.corner.sum()), "corners found": int(truth.corner[j].sum()), "error": np.abs(detections.tau[i] - truth.tau[j]), "confusion": confusion}
         if progress is not None: progress((n + 1)/len(names))
     return found
 
@@ -1101,11 +1295,13 @@ def material_stage(v: list, halves: list) -> dict:
         found[name] = {"true": float(target), "kind": int(truth.kind[truth.kind < 3][0]), "all": truth.tau, "kinds": truth.kind, "materials": rows}
     return found
 
-def kind_stage(photons: list, draws: int, v: list, seed: int) -> dict:
-    "C3: how often the detection nearest to the true specular length has the true type, by object and number of photons; jitter 50 ps."
-    found = {}
+def kind_stage(photons: list, draws: int, v: list, seed: int, alone: bool = False) -> dict:
+    """C3: how often the detection nearest to the true specular length has the true type, by object and number of photons; jitter 50 ps.
+    `alone`: the plates are so large that their edges lie outside the window."""
+    found, large = {}, {"plane": rectangle(600, 600, 400), "paraboloid": rectangle(200, 600, 400, lambda x, y: x*x/160)}
     for n, name in enumerate(("plane", "paraboloid", "hemisphere")):
         scene, _, bins = setting(name)
+        if alone and name in large: scene = Scene((large[name],))
         eye = np.array([[*v, 0.0]])
         truth = fermat_paths(scene, eye)
         k = int(np.flatnonzero(truth.kind < 3)[0])
@@ -1125,6 +1321,52 @@ def kind_stage(photons: list, draws: int, v: list, seed: int) -> dict:
             rows.append({"photons": p, "draws": draws, "right": right/draws, "missed": missed/draws, "bias": float(np.mean(off)) if off else float("nan"), "spread": float(np.std(off)) if off else float("nan"), "example": counts[0]})
         found[name] = {"kind": int(truth.kind[k]), "rows": rows}
     return found
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #3a83c69d
+def two_steps(separation: float, count: int = 300, at: float = 120.3, fall: float = 0.004) -> Float[ndarray, "bins"]:
+    "Expected counts of two equal steps `separation` bins apart that fall off slowly, before the blur; 2 percent of ambient light."
+    u = (np.arange(count*32) + 0.5)/32
+    light = sum(np.where(u > a, np.exp(-fall*(u - a)), 0) for a in (at, at + separation)).reshape(count, 32).mean(1)
+    return light
+
+def resolution_stage(separations: list, photons: list, draws: int, seed: int, jitter: float = 50.0) -> dict:
+    """How often both of two equal steps are found within 2 bins, by photons and separation, with the two-singularity model and without; and
+    what it costs (energy, in squared standard errors) to explain the expected counts by one singularity: the resolution limit."""
+    instrument, at, bins = Instrument(jitter=jitter), 120.3, Bins(0.0, 1.0, 300)
+    kernel, rng, half = instrument.kernel(PITCH), np.random.default_rng([seed, 11]), 24
+    model, scan = explainer(kernel, half), compiled(_scan_place, _best_form, _energy, _join)
+    rows = []
+    for n in photons:
+        for d in separations:
+            light = np.convolve(two_steps(d, at=at), kernel, "same")
+            expected = 0.98*n*light/light.sum() + 0.02*n/bins.count
+            middle = round(at + d/2 - 0.5)
+            window = expected[middle - half:middle + half + 1]
+            root = 1/np.sqrt(np.convolve(np.pad(window, 2, "edge"), np.ones(5)/5, "valid") + 1)
+            energy = min(scan(window*root, root, model.base, model.shapes, model.ramps, model.rising, 0, len(model.places), -1, 0, bent,
+                              np.empty((12, len(window))))[0] for bent in (False, True))
+            counts = rng.poisson(np.repeat(expected[None], draws, 0)).astype(float)
+            row = {"photons": n, "separation": d, "energy": energy}
+            for name, pairs in (("two", True), ("one", False)):
+                found = detect(counts, bins, kernel, half=half, least=60.0, pairs=pairs)
+                gaps = [[np.abs(found.tau[found.wall == k] - a).min(initial=99) for a in (at, at + d)] for k in range(draws)]
+                row[name] = float(np.mean([max(g) < 2 for g in gaps]))
+            rows.append(row)
+    return {"rows": rows}
+
+def foil_stage(names: list, count: int, seed: int) -> dict:
+    "Share of the specular lengths of a foil of roughness 0.2 that are found within a bin in exact transients with one window, with narrow lobes among the forms and without."
+    found = {"with lobes": [], "without": []}
+    for n, name in enumerate(names):
+        scene, width, bins = setting(name)
+        rng = np.random.default_rng([seed, n, 5])
+        v = np.concatenate([rng.uniform(-0.45*width, 0.45*width, (count, 2)), np.zeros((count, 1))], 1)
+        clean, truth = transients(scene, v, bins, material="foil 0.2"), fermat_paths(scene, v)
+        truth = Fermat(*(x[truth.kind < 3] for x in truth))
+        for label, forms in (("with lobes", None), ("without", 4)):
+            d = detect(clean/clean.sum(1).max()*1e8, bins, np.ones(1), half=12, forms=forms)
+            found[label] += [float(len(matched(d, truth, bins.width)[1])), float(len(truth.tau))]
+    return {k: sum(v[::2])/max(1.0, sum(v[1::2])) for k, v in found.items()}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #53a4599f
 def scan_stage(name: str, side: int, photons: float, jitters: list, draws: int, material: str, keep: bool, volumes: bool, seed: int, progress=None) -> dict:
@@ -1302,7 +1544,7 @@ _flat_js = """(root, data) => {
   c.onpointermove = (e) => { if (!e.buttons) return; const r = c.getBoundingClientRect(), p = ((e.clientX - r.left)*W/r.width - 170)/1.15; if (p > -150 && p < 150) { state.v = Math.max(-100, Math.min(100, Math.round(p))); const i = box.querySelector("input"); i.value = state.v; i.oninput(); } };
   draw();
 }"""
-_knobs_html = '<p class="said" role="status" style="margin:.3em 0"></p><div class="knobs" style="display:grid;grid-template-columns:max-content minmax(120px,260px) 5em;gap:4px 10px"></div>'
+_knobs_html = '<p class="said" role="status" style="margin:.3em 0"></p><div class="knobs" style="display:grid;grid-template-columns:minmax(5em,max-content) minmax(80px,260px) 4em;gap:4px 10px"></div>'
 
 def _pixels(draw):
     "A function that gives a figure as bytes."
@@ -1318,7 +1560,7 @@ def _pixels(draw):
 def playground():
     "The flat world to play with, as a `View`: v, bend and shine; circles, length and transient follow."
     from paper_kit.kit.show import bespoke
-    html = '<canvas width="860" height="330" role="img" aria-label="Hidden curve with tangent circles, path length, transient; drag along the wall to move v" style="max-width:100%;touch-action:none"></canvas>' + _knobs_html
+    html = '<canvas width="860" height="330" role="img" aria-label="Hidden curve with tangent circles, path length, transient; drag along the wall to move v" style="max-width:100%;height:auto;touch-action:none"></canvas>' + _knobs_html
     return bespoke("Fermat paths in a flat world", _flat_js, {}, _pixels(figure_2), html=html, height=470)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #4e690bb2
@@ -1418,8 +1660,8 @@ def figure_e1(exhibit: dict):
 def scan_view(exhibit: dict):
     "The scan as a `View`: choose a wall point, see its transient, what is detected in it, and the points that follow; turn the scene."
     from paper_kit.kit.show import bespoke
-    html = ('<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center"><canvas class="space" width="430" height="400" tabindex="0" role="img" aria-label="Wall, hidden object, reconstructed points; drag or arrow keys turn them" style="max-width:100%;touch-action:none"></canvas>'
-            '<canvas class="plot" width="310" height="240" role="img" aria-label="Transient of the chosen wall point, detected lengths dashed" style="max-width:100%"></canvas></div>' + _knobs_html)
+    html = ('<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center"><canvas class="space" width="430" height="400" tabindex="0" role="img" aria-label="Wall, hidden object, reconstructed points; drag or arrow keys turn them" style="max-width:100%;height:auto;touch-action:none"></canvas>'
+            '<canvas class="plot" width="310" height="240" role="img" aria-label="Transient of the chosen wall point, detected lengths dashed" style="max-width:100%;height:auto"></canvas></div>' + _knobs_html)
     return bespoke("Around the corner", _scan_js, exhibit, _pixels(lambda: figure_e1(exhibit)), html=html, height=520)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #50dadf80
@@ -1427,14 +1669,14 @@ GALLERY = ("ball", "bowl", "vase", "jug", "kettle", "blob", "ball and board")
 FIVE = ["paraboloid", "hemisphere", "ball", "vase", "bowl"]
 
 SIZES = {
-    "smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], count=6), "singular seeds": 1, "eye": [15.0, 10.0], "kinds": dict(photons=[1e5], draws=3), "gallery": ["bowl", "kettle"], "side": 10, "photons": 1e5, "draws": 1,
+    "smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], count=6), "singular seeds": 1, "eye": [15.0, 10.0], "kinds": dict(photons=[1e5], draws=3), "resolution": dict(separations=[10, 30], photons=[1e6], draws=2), "foil": ["ball"], "gallery": ["bowl", "kettle"], "side": 8, "photons": 1e5, "draws": 1,
               "pitches": [8, 10], "pitch object": "bowl", "jitters": [50.0, 100.0], "materials": ["diffuse", "foil 0.2"], "rough object": "blob", "rough side": 8, "lines": dict(points=60, photons=1e6, jitter=50.0), "line draws": 1,
               "coins": [[0.03, 1.5]], "coin side": 10, "coin show": [0.03, 1.5], "coin photons": 1e5, "edges": ["paraboloid"], "exhibit": dict(name="bowl", side=5, fine=9, photons=1e5), "edge side": 6},
-    "cpu": {"theory": 25, "singular": dict(names=FIVE, count=50), "singular seeds": 3, "eye": [15.0, 10.0], "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=100), "gallery": list(GALLERY), "side": 32, "photons": 1e5, "draws": 3,
+    "cpu": {"theory": 25, "singular": dict(names=FIVE, count=50), "singular seeds": 3, "eye": [15.0, 10.0], "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=100), "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7], draws=40), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY), "side": 32, "photons": 1e5, "draws": 3,
             "pitches": [16, 24, 32, 64], "pitch object": "vase", "jitters": [25.0, 50.0, 100.0, 200.0], "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob", "rough side": 32,
             "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3, "coins": [[a, f] for f in (0.75, 1.5, 3.0) for a in (0.02, 0.05, 0.1)], "coin side": 32, "coin show": [0.05, 1.5], "coin photons": 1e5,
             "edges": ["plane", "paraboloid", "bowl", "vase"], "exhibit": dict(name="vase", side=9, fine=33, photons=1e6), "edge side": 12},
-    "gpu": {"theory": 200, "singular": dict(names=FIVE, count=200), "singular seeds": 3, "eye": [15.0, 10.0], "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=400), "gallery": list(GALLERY), "side": 64, "photons": 1e5, "draws": 3,
+    "gpu": {"theory": 200, "singular": dict(names=FIVE, count=200), "singular seeds": 3, "eye": [15.0, 10.0], "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=400), "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7], draws=200), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY), "side": 64, "photons": 1e5, "draws": 3,
             "pitches": [16, 24, 32, 64], "pitch object": "vase", "jitters": [25.0, 50.0, 100.0, 200.0], "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob", "rough side": 64,
             "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3, "coins": [[a, f] for f in (0.5, 0.75, 1.5, 3.0, 4.0) for a in (0.02, 0.05, 0.1, 0.15)], "coin side": 64, "coin show": [0.05, 1.5], "coin photons": 1e5,
             "edges": ["plane", "paraboloid", "bowl", "vase"], "exhibit": dict(name="vase", side=16, fine=61, photons=1e6), "edge side": 24}}
@@ -1447,6 +1689,9 @@ def stages(run) -> dict:
     scan = lambda name, side, jitters, material="diffuse", keep=False, volumes=False: run.stage(scan_stage, name=name, side=side, photons=s["photons"], jitters=jitters, draws=s["draws"], material=material, keep=keep, volumes=volumes, seed=run.seed)
     found = {"theory": run.stage(theory_stage, count=s["theory"], seed=run.seed), "singular": [run.stage(singular_stage, **s["singular"], seed=seed) for seed in run.seeds(s["singular seeds"])],
              "materials": run.stage(material_stage, v=s["eye"], halves=[6, 12]), "kinds": run.stage(kind_stage, **s["kinds"], v=s["eye"], seed=run.seed), "edges": run.stage(edge_stage, names=s["edges"], side=s["edge side"])}
+    found["alone"] = run.stage(kind_stage, **s["kinds"], v=s["eye"], seed=run.seed, alone=True)
+    found["resolution"] = run.stage(resolution_stage, **s["resolution"], seed=run.seed)
+    found["foil"] = run.stage(foil_stage, names=s["foil"], count=s["singular"]["count"], seed=run.seed)
     found["lines"] = {name: run.stage(line_stage, name=name, **s["lines"], draws=s["line draws"], seed=run.seed) for name in profiles()}
     found["gallery"] = {name: scan(name, s["side"], [50.0], keep=True, volumes=True) for name in s["gallery"]}
     found["pitch"] = [found["gallery"][s["pitch object"]] if n == s["side"] else scan(s["pitch object"], n, [50.0]) for n in s["pitches"]]
@@ -1658,6 +1903,33 @@ def figure_8(results: dict):
             pictures.append(picture_of(mesh, -75 if how != "side" else -140, 18, 150))
     return grid(pictures, columns=len(names), titles=[*names, *[""]*(2*len(names))])
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #5f7aeff4
+#| code-fold: true
+#| code-summary: "Exported source: the figure of the resolution"
+def figure_e2(results: dict):
+    "Share of draws in which both of two equal steps are found against their separation, by photons; the resolution limit; separation at one half against photons."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    rows = results["resolution"]["rows"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.0), width_ratios=[1.5, 1])
+    half, limits = {"two": [], "one": []}, []
+    photons = sorted({r["photons"] for r in rows})
+    for n, colour in zip(photons, palette.values()):
+        mine = sorted((r for r in rows if r["photons"] == n), key=lambda r: r["separation"])
+        d = [r["separation"] for r in mine]
+        exponent = round(math.log10(n))
+        left.plot(d, [r["two"] for r in mine], "o-", color=colour, ms=3, label=f"$10^{{{exponent}}}$ photons")
+        left.plot(d, [r["one"] for r in mine], ":", color=colour, lw=1)
+        limits.append(limit := next((r["separation"] for r in mine if r["energy"] > 30), math.nan))
+        left.axvline(limit, color=colour, lw=0.8, ls="--")
+        for name in half: half[name].append(next((r["separation"] for r in mine if r[name] >= 0.5), math.nan))
+    left.set(xlabel="separation (bins of 1.2 mm)", ylabel="both found", ylim=(-0.03, 1.03)); left.legend(fontsize=8)
+    right.semilogx(photons, half["two"], "o-", color=palette["blue"], label="found in half, two forms")
+    right.semilogx(photons, half["one"], "s:", color=palette["grey"], label="found in half, one form")
+    right.semilogx(photons, limits, "--", color=palette["vermilion"], label="resolution limit")
+    right.set(xlabel="photons", ylabel="separation (bins)", ylim=(0, None)); right.legend(fontsize=8)
+    return figure
+
 # %% ../../nbs/geometry/fermat_paths.ipynb #30cf59a6
 def averaged(rows: list, key: str) -> float:
     "Mean over draws, without what could not be measured."
@@ -1680,7 +1952,7 @@ def table_e2(results: dict):
         of = lambda a, b: total(name, a)/total(name, b) if total(name, b) else float("nan")
         error = np.concatenate([run[name]["error"] for run in results["singular"]])
         rows.append({"scene": name, "specular paths": total(name, "specular"), "found": of("specular found", "specular"), "boundary paths": total(name, "boundary"), "boundary found": of("boundary found", "boundary"),
-                     "detections": total(name, "detections"), "of them right": of("right", "detections"), "median error (mm)": float(np.median(error)) if len(error) else float("nan")})
+                     "of these corners": total(name, "corners"), "corners found": of("corners found", "corners"), "detections": total(name, "detections"), "of them right": of("right", "detections"), "median error (mm)": float(np.median(error)) if len(error) else float("nan")})
     return pd.DataFrame(rows)
 
 def table_e3(results: dict):
@@ -1714,7 +1986,7 @@ predicates = {
           & below("pair at one place against confocal (mm)", 1e-6, exact=True),
     "C7": below("global minimum less twice the distance (mm)", 1e-6, exact=True)
           & all_of(*(above(f"gain in completeness, {n}", 0.15) for n in ("bowl", "vase", "jug")))
-          & all_of(*(below(f"gain in completeness, {n}", 0.02) for n in ("ball", "blob"))),
+          & below("largest gain in completeness on ball and blob", 0.02, exact=True),
     "C8": below("largest median (mm)", 1) & below("largest 95th percentile (mm)", 2)
           & below("largest share rejected", 0.2),
     "C9": below("relative change of Fermat flow, diffuse to foil", 0.5)
@@ -1725,18 +1997,25 @@ predicates = {
           & more("median of coins above the bound", "median of coins below the bound", 2, exact=True),
     "C12": falls("error by density", "the error falls with the density of the wall")
            & rises("error by jitter", "the error rises with jitter")
-           & above("objects that refinement improves", 3.5)}
+           & above("objects that refinement improves, of 6", 3.5, exact=True)}
 
-# %% ../../nbs/geometry/fermat_paths.ipynb #cb0b1000
+# %% ../../nbs/geometry/fermat_paths.ipynb #9f94f748
 #| code-fold: true
 #| code-summary: "Exported source: the likely reasons of what failed, added after the run"
 WHY = dict.fromkeys(predicates, "") | {
-    "C3": "Plane and hollow sphere pass. Under 15 mm of blur a saddle's logarithmic peak is a low hump, with the edges of the same plate 20 mm further on: at 10^5 photons the fit prefers an edge or a falling step. From 10^6 photons on it is right every time.",
-    "C7": "The gain on vase and jug is 0.4 and 0.5, on convex objects none, as claimed. On the bowl it is 0.11: what is missing there is the rim, whose square-root kinks sink in the blur, and the bottom is in most transients also the first singularity that is detected.",
-    "C8": "The Fermat paths of these profiles are 5 to 20 mm of path apart, closer than 50 ps of blur, and so many detections are mixtures of two. Others come from the upper and lower edges, 75 mm off the scanned line, which one line of wall points cannot tell from points on it.",
-    "C9": "A narrow lobe turns the step at a minimum into a short pulse, and the four forms place a pulse up to two millimetres off; see the table.",
+    "C3": "The hollow sphere passes. On the plates the edges return 18 to 29 mm of path after the specular point, inside the window that is explained. With the edges outside it the plane is right every time; the saddle's log peak, "
+          "a low hump under 15 mm of blur, needs some ten times the photons.",
+    "C7": "The gain on vase and jug is one half, on convex objects none, as claimed. On the bowl there is hardly any: the rim's square-root kinks sink in the blur, and the bottom is in most transients the first singularity that is detected.",
+    "C8": "The Fermat paths of these profiles are 5 to 20 mm of path apart; at this number of photons the blur lets two of one kind be told apart from 12 mm on. Others come from the upper and lower edges, 75 mm off the scanned line, which one "
+          "line of wall points cannot tell from points on it.",
+    "C9": "Down to a roughness of 0.4 the error stays what it is on paint. At 0.2 the lobe is so narrow that a minimum becomes a pulse of one or two bins, whose rise and fall the blur makes one.",
     "C10": "Edges behave as claimed. The kettle's handle is 14 mm wide, so that both its edges and its middle return within the blur, and the fit sees one step: specular by its form.",
-    "C12": "The error rises with jitter (at 200 ps nothing is left to reconstruct). With density it falls from 16 to 32 points a side and then stays: blur, not sampling, limits it. Refinement improves nearly every surface, but only where sheets are alone does the surface end below the error of the points."}
+    "C12": "The error rises with jitter (at 200 ps nothing is left to reconstruct). It no longer falls with density: 16 wall points a side serve as well as 64, so detection, not sampling, limits it. Refinement improves nearly every surface, "
+           "but only where sheets are alone does the surface end below the error of the points."}
+EVIDENCE = dict.fromkeys(predicates, "") | {
+    "C3": "the last column of the table above: the same plates with their edges outside the window",
+    "C7": "Table E2: without blur and noise nearly all boundary paths of the bowl are found",
+    "C8": "Figure E2, the resolution limit at a million photons"}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #d03eb65a
 def singular_values(results: dict) -> dict:
@@ -1789,7 +2068,8 @@ def by_draw(rows: list, key: str) -> list: return [r[key] for r in rows]
 def first_values(results: dict) -> dict:
     "The numbers of C7 by draw; an object left out at a small profile gives none."
     gain = lambda n: [a - b for a, b in zip(by_draw(results["gallery"][n]["rows"], "complete"), by_draw(results["gallery"][n]["rows"], "complete first"))]
-    return {"global minimum less twice the distance (mm)": results["theory"]["first"]} | {f"gain in completeness, {n}": gain(n) if n in results["gallery"] else [0.0] for n in ("bowl", "vase", "jug", "ball", "blob")}
+    return {"global minimum less twice the distance (mm)": results["theory"]["first"]} | {f"gain in completeness, {n}": gain(n) if n in results["gallery"] else [0.0] for n in ("bowl", "vase", "jug")} | {
+        "largest gain in completeness on ball and blob": max([g for n in ("ball", "blob") if n in results["gallery"] for g in gain(n)], default=0.0)}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3997f543
 def line_values(results: dict) -> dict:
@@ -1825,4 +2105,4 @@ def sampling_values(results: dict) -> dict:
     of = lambda j, k: known(next(r["specular"] for r in results["jitter"]["rows"] if r["jitter"] == j and r["draw"] == k))
     six = [r["rows"] for name, r in results["gallery"].items() if name != "ball and board"]
     return {"error by density": [[known(r["rows"][k]["specular"]) for r in results["pitch"]] for k in range(n)], "error by jitter": [[of(j, k) for j in jitters] for k in range(n)],
-            "objects that refinement improves": [float(sum(rows[k].get("refined", 99.0) < rows[k]["specular"] for rows in six)) for k in range(n)]}
+            "objects that refinement improves, of 6": sum(averaged(rows, "refined") < averaged(rows, "specular") for rows in six)}

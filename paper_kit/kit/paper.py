@@ -31,7 +31,7 @@ _may = {"paper": {"subtitle", "authors", "links", "metrics", "reported", "notes"
         "tables": {"rows", "columns", "how", "why", "owed", "extra", "better", "note"},
         "figures": {"how", "why", "owed", "extra", "note", "overview"},
         "claims": {"where", "paper_numbers", "amended", "reading", "owed", "extra", "cost", "why",
-                   "looks", "not_converged"}}
+                   "looks", "not_converged", "shown"}}
 needs_levels = ("smoke", "cpu", "gpu", "real-data")
 claim_kinds = {"headline": "the method against its rivals", "ablation": "one of its parts left out or changed",
                "property": "an identity, a count, a bound, a cost"}
@@ -302,9 +302,10 @@ def _setting(entry: dict, profile: str, data: str) -> str:
                        + (" · ours, not the paper’s" if entry.get("extra") else ""))
 
 def _how_tested(entry: dict) -> str:
-    "The test as it was written down before the run, folded."
+    "The test as it was written down before the run, folded; or `shown`, the same in the reader's words."
     amended = entry.get("amended") or {}
-    rows = [("asked", entry["test"]), ("read as", str(entry.get("reading", ""))), ("before", amended.get("from", "")),
+    rows = [("asked", entry.get("shown", entry["test"])), ("read as", str(entry.get("reading", ""))),
+            ("before", amended.get("from", "")),
             ("changed because", amended.get("why", "")),
             ("looks at", ", ".join(f"{n} seeds" for n in entry.get("looks", ())))]
     lines = "".join(f'<div><small>{name}</small> {html.escape(str(text))}</div>' for name, text in rows if text)

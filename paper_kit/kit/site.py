@@ -608,7 +608,7 @@ def owed_claims(page: Page, claims: list) -> None:
     items = []
     for c in (c for c in claims if isinstance(c, dict)):
         numbers = str(c.get("paper_numbers", "-"))
-        said = (f"*Tested:* {literal(c['test'])}." if c.get("test") else "") + (f" *Reported:* {literal(numbers)}."
+        said = (f"*Tested:* {literal(c.get('shown', c['test']))}." if c.get("test") else "") + (f" *Reported:* {literal(numbers)}."
                                                                                 if numbers not in ("-", "", "None")
                                                                                 else "")
         items.append(f"**{c.get('id')}** {literal(c.get('text', ''))} [{literal(c.get('where', ''))}]{{.where}}\n:   "
