@@ -424,7 +424,7 @@ def test_the_rule_counts_hypotheses_or_draws():
     """Clouds with few matching draws: counted by draws the loop may stop without five hypotheses, counted by hypotheses
     it may not."""
     S, D, *_ = (v.numpy() for v in paper.released_recipe(200, 0)[:4])
-    by = {k: sdrsac(S, D, 0.015, gamma=0.0005, most=400, seed=1, trials=k) for k in ("draws", "hypotheses")}
+    by = {k: sdrsac(S, D, 0.015, gamma=0.0015, most=400, seed=1, trials=k) for k in ("draws", "hypotheses")}
     assert by["draws"].calls < 5 <= by["hypotheses"].calls and by["hypotheses"].draws > by["draws"].draws
     with pytest.raises(PaperKitError): sdrsac(S, D, 0.015, trials="votes")
 
