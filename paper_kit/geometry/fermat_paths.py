@@ -47,7 +47,8 @@ __all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'LOBES', 'PITCH', 'GALLERY',
 class Patch(NamedTuple):
     """A smooth piece of surface, x(p, q) for p, q in 0..1 (torch, float64), sampled at `size` places.
 
-    `sides`: which of p=0, p=1, q=0, q=1 are edges of the object ("0011": both q sides); `around`: q closes on itself; `over`: the seen side is against x_p cross x_q; `name` tells pieces apart."""
+    `sides`: which of p=0, p=1, q=0, q=1 are edges of the object ("0011": both q sides); `around`: q closes on
+    itself; `over`: the seen side is against x_p cross x_q; `name` tells pieces apart."""
     place: Callable
     size: tuple[int, int]
     sides: str = "1111"
@@ -62,7 +63,8 @@ class Patch(NamedTuple):
         return torch.stack(self.place(*torch.meshgrid(p, q, indexing="ij")), -1).numpy()
 
 class Scene(NamedTuple):
-    "What hides around the corner: patches in mm, the wall being z = 0 and everything at z > 0. `shadows`: whether parts can hide others."
+    """What hides around the corner: patches in mm, the wall being z = 0 and everything at z > 0. `shadows`: whether
+    parts can hide others."""
     patches: tuple[Patch, ...]
     shadows: bool = False
 
@@ -82,10 +84,12 @@ def triangulated(scene: Scene) -> tuple[Mesh, Int[ndarray, "f"]]:
         f = cells(*piece.size, piece.around)[:, ::-1 if piece.over else 1]
         vertices.append(grid.reshape(-1, 3)); faces.append(f + before); patch.append(np.full(len(f), n))
         before += grid.shape[0]*grid.shape[1]
-    return Mesh(torch.from_numpy(np.concatenate(vertices)), torch.from_numpy(np.concatenate(faces))), np.concatenate(patch)
+    return (Mesh(torch.from_numpy(np.concatenate(vertices)), torch.from_numpy(np.concatenate(faces))),
+            np.concatenate(patch))
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #40d7a587
-def rectangle(width: float, height: float, z: float, bend: Callable | None = None, x: float = 0.0, y: float = 0.0, step: float = 2.0, sides: str = "1111") -> Patch:
+def rectangle(width: float, height: float, z: float, bend: Callable | None = None, x: float = 0.0, y: float = 0.0,
+              step: float = 2.0, sides: str = "1111") -> Patch:
     "Height field over a rectangle that faces the wall, at z - bend(x, y)."
     def place(p, q):
         u, v = (p - 0.5)*width, (q - 0.5)*height
@@ -97,8 +101,10 @@ def disc(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
     a, b = 2*p - 1, 2*q - 1
     return a*(1 - b*b/2).sqrt(), b*(1 - a*a/2).sqrt()
 
-def cap(centre, radius: float, angle: float = 90.0, hollow: bool = False, bump: Callable | None = None, stretch=(1.0, 1.0, 1.0), step: float = 2.0, edge: bool = False) -> Patch:
-    """Part of a sphere (stretched, or with its radius times bump(direction)) within `angle` degrees of the direction to the wall, or, `hollow`, away from it: a bowl that opens toward the wall."""
+def cap(centre, radius: float, angle: float = 90.0, hollow: bool = False, bump: Callable | None = None,
+        stretch=(1.0, 1.0, 1.0), step: float = 2.0, edge: bool = False) -> Patch:
+    """Part of a sphere (stretched, or with its radius times bump(direction)) within `angle` degrees of the direction to
+    the wall, or, `hollow`, away from it: a bowl that opens toward the wall."""
     toward = 1.0 if hollow else -1.0
     def place(p, q):
         u, v = disc(p, q)
@@ -110,8 +116,10 @@ def cap(centre, radius: float, angle: float = 90.0, hollow: bool = False, bump: 
     n = round(radius*math.radians(angle)*2/step) + 1
     return Patch(place, (n, n), "1111" if hollow or edge else "0000")
 
-def turned(profile: Callable, height: float, centre, step: float = 2.0, sides: str = "1100", circumference: float = 500.0) -> Patch:
-    "Surface of revolution about an upright (y) axis; profile(h) gives the radius for h in 0..1 from bottom to top. Seen from inside and outside."
+def turned(profile: Callable, height: float, centre, step: float = 2.0, sides: str = "1100",
+           circumference: float = 500.0) -> Patch:
+    """Surface of revolution about an upright (y) axis; profile(h) gives the radius for h in 0..1 from bottom to top.
+    Seen from inside and outside."""
     def place(p, q):
         r, angle = profile(p), 2*math.pi*q
         return centre[0] + r*angle.sin(), centre[1] + (p - 0.5)*height, centre[2] - r*angle.cos()
@@ -140,20 +148,23 @@ def tube(path: Callable, radius: Callable, length: float, step: float = 2.0, thi
     return Patch(place, (round(length/step) + 1, max(12, round(2*math.pi*thick/step))), "1100", True, name="tube")
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #2f9d65f9
-MATERIALS = {"diffuse": (0, 1.0), "rough diffuse": (1, 0.6), "Phong 0.4": (2, 0.4), "foil 0.6": (3, 0.6), "foil 0.4": (3, 0.4), "foil 0.2": (3, 0.2)}
+MATERIALS = {"diffuse": (0, 1.0), "rough diffuse": (1, 0.6), "Phong 0.4": (2, 0.4), "foil 0.6": (3, 0.6),
+             "foil 0.4": (3, 0.4), "foil 0.2": (3, 0.2)}
 
 def _reflectance(kind, rough, cl, cv, ch, lv):
     "BRDF from the cosines of light, view and half vector with the normal, and of light with view."
     diffuse = 1/math.pi
     if kind == 0: return diffuse
-    if kind == 1:                                                                                # Oren and Nayar 1994, with roughness in radians
+    # Oren and Nayar 1994, with roughness in radians
+    if kind == 1:
         s = rough*rough
         apart = lv - cl*cv
         return diffuse*(1 - 0.5*s/(s + 0.33) + 0.45*s/(s + 0.09)*(apart/max(cl, cv) if apart > 0 else 0.0))
-    if kind == 2:                                                                                # Phong about the mirror direction
+    # Phong about the mirror direction
+    if kind == 2:
         n = 2/(rough*rough) - 2
         return 0.1*diffuse + 0.9*(n + 2)/(2*math.pi)*max(0.0, 2*cl*cv - lv)**n
-    a = rough                                                                                    # GGX (Walter 2007), alpha = roughness
+    a = rough  # GGX (Walter 2007), alpha = roughness
     d = a*a/(math.pi*(ch*ch*(a*a - 1) + 1)**2)
     gl, gv = 2*cl/(cl + math.sqrt(a*a + (1 - a*a)*cl*cl)), 2*cv/(cv + math.sqrt(a*a + (1 - a*a)*cv*cv))
     return 0.05*diffuse + 0.95*d*gl*gv/(4*cl*cv)
@@ -171,7 +182,8 @@ def _throughput(s, d, x, n, kind, rough):
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #da539cf6
 def _spread(out, t0, t1, t2, weight, first, width):
-    "Add `weight` to the bins as a linear function with these corner values is distributed over a triangle: exact for that function."
+    """Add `weight` to the bins as a linear function with these corner values is distributed over a triangle: exact for
+    that function."""
     a, c = min(t0, t1, t2), max(t0, t1, t2)
     b = t0 + t1 + t2 - a - c
     low, high = int(math.floor((a - first)/width)), int(math.floor((c - first)/width))
@@ -192,7 +204,8 @@ def _shadow(v, corners, middle, low, cell, count, near):
     for f in range(len(corners)):
         r = math.sqrt((middle[f, 0] - v[0])**2 + (middle[f, 1] - v[1])**2 + (middle[f, 2] - v[2])**2)
         for k in range(4):
-            x, y, z = (middle[f, 0], middle[f, 1], middle[f, 2]) if k == 3 else (corners[f, k, 0], corners[f, k, 1], corners[f, k, 2])
+            x, y, z = (middle[f, 0], middle[f, 1], middle[f, 2]) if k == 3 else (corners[f, k, 0],
+                corners[f, k, 1], corners[f, k, 2])
             i, j = int(((x - v[0])/z - low)/cell), int(((y - v[1])/z - low)/cell)
             if 0 <= i < count and 0 <= j < count and r < near[i, j]: near[i, j] = r
 
@@ -240,15 +253,20 @@ class Bins(NamedTuple):
     @property
     def centres(self) -> Float[ndarray, "bins"]: return self.first + self.width*(np.arange(self.count) + 0.5)
 
-def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins, detectors: Float[ndarray, "n 3"] | None = None, material: str = "diffuse", slack: float = 12.0) -> Float[ndarray, "n bins"]:
-    """I(tau; v) of Eq. 1 for every wall point, integrated over each bin; confocal unless `detectors` are given. No noise.
+def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins,
+               detectors: Float[ndarray, "n 3"] | None = None, material: str = "diffuse",
+               slack: float = 12.0) -> Float[ndarray, "n bins"]:
+    """I(tau; v) of Eq. 1 for every wall point, integrated over each bin; confocal unless `detectors` are given. No
+    noise.
 
     Raises `PaperKitError` for an object that reaches the wall or a material that is not known."""
-    if material not in MATERIALS: raise PaperKitError("no such material", expected=", ".join(MATERIALS), found=material, next_step="choose one")
+    if material not in MATERIALS:
+        raise PaperKitError("no such material", expected=", ".join(MATERIALS), found=material, next_step="choose one")
     mesh, patch = triangulated(scene)
     corners = mesh.triangles.numpy()
     if corners[..., 2].min() <= 0:
-        raise PaperKitError("the hidden object reaches the wall", expected="z > 0 everywhere", found=f"z = {corners[..., 2].min():.3g}", next_step="move it away from the wall")
+        raise PaperKitError("the hidden object reaches the wall", expected="z > 0 everywhere",
+                            found=f"z = {corners[..., 2].min():.3g}", next_step="move it away from the wall")
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     double = np.linalg.norm(cross, axis=1)
     kept = double > 1e-12
@@ -257,12 +275,15 @@ def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins, detecto
     flat = np.ascontiguousarray
     kind, rough = MATERIALS[material]
     sources = flat(np.asarray(sources, float))
-    return kernel(sources, sources if detectors is None else flat(np.asarray(detectors, float)), flat(corners[kept]), flat(corners[kept].mean(1)), flat(normal[kept]), flat(double[kept]/2), kind, rough,
-                  scene.shadows, slack, bins.first, bins.width, bins.count)
+    return kernel(sources, sources if detectors is None else flat(np.asarray(detectors, float)),
+                  flat(corners[kept]), flat(corners[kept].mean(1)), flat(normal[kept]), flat(double[kept]/2),
+                  kind, rough, scene.shadows, slack, bins.first, bins.width, bins.count)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #c9e123f2
-def sampled_transient(scene: Scene, v: Float[ndarray, "3"], bins: Bins, count: int, generator: np.random.Generator, material: str = "diffuse") -> Float[ndarray, "bins"]:
-    "The other engine: `count` random points of the surface, each with its throughput, in a histogram of 2|x - v| (no shadows)."
+def sampled_transient(scene: Scene, v: Float[ndarray, "3"], bins: Bins, count: int,
+                      generator: np.random.Generator, material: str = "diffuse") -> Float[ndarray, "bins"]:
+    """The other engine: `count` random points of the surface, each with its throughput, in a histogram of 2|x - v| (no
+    shadows)."""
     mesh, _ = triangulated(scene)
     corners = mesh.triangles.numpy()
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -298,8 +319,10 @@ def circle_in_triangle(centre: Float[ndarray, "2"], radius: float, triangle: Flo
             total += turn/2 if middle @ middle < radius**2 else radius**2/2*math.atan2(turn, p @ q)
     return abs(total)
 
-def exact_area(corners: Float[ndarray, "f 3 3"], v: Float[ndarray, "3"], edges: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
-    "Area of the triangles within path length tau = 2 rho of v, for every tau in `edges`: spheres cut planes in circles."
+def exact_area(corners: Float[ndarray, "f 3 3"], v: Float[ndarray, "3"],
+               edges: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+    """Area of the triangles within path length tau = 2 rho of v, for every tau in `edges`: spheres cut planes in
+    circles."""
     total = np.zeros(len(edges))
     for c in corners:
         x = c[1] - c[0]
@@ -317,10 +340,12 @@ def exact_area(corners: Float[ndarray, "f 3 3"], v: Float[ndarray, "3"], edges: 
 TYPES = ("minimum", "saddle", "maximum", "boundary")
 
 def _length(s, d, x):
-    return math.sqrt((x[0]-s[0])**2 + (x[1]-s[1])**2 + (x[2]-s[2])**2) + math.sqrt((x[0]-d[0])**2 + (x[1]-d[1])**2 + (x[2]-d[2])**2)
+    return (math.sqrt((x[0]-s[0])**2 + (x[1]-s[1])**2 + (x[2]-s[2])**2)
+            + math.sqrt((x[0]-d[0])**2 + (x[1]-d[1])**2 + (x[2]-d[2])**2))
 
 def _stationary(s, d, grid, around, sides, found, places, most):
-    "Stationary lengths of one patch: rows (length, type, i, j), refined by a parabola in grid coordinates, and their places. Returns how many."
+    """Stationary lengths of one patch: rows (length, type, i, j), refined by a parabola in grid coordinates, and their
+    places. Returns how many."""
     rows, columns = grid.shape[0], grid.shape[1]
     t = np.empty((rows, columns))
     for i in range(rows):
@@ -330,11 +355,13 @@ def _stationary(s, d, grid, around, sides, found, places, most):
         for j in range(0 if around else 1, columns if around else columns - 1):
             l, r = (j - 1) % columns, (j + 1) % columns
             c = t[i, j]
-            ring = (t[i-1, j] - c, t[i-1, l] - c, t[i, l] - c, t[i+1, j] - c, t[i+1, r] - c, t[i, r] - c)     # the six neighbours of a triangulated grid, in order
+            # the six neighbours of a triangulated grid, in order
+            ring = (t[i-1, j] - c, t[i-1, l] - c, t[i, l] - c, t[i+1, j] - c, t[i+1, r] - c, t[i, r] - c)
             changes = 0
             for k in range(6):
-                m = (k + 1) % 6                                                                  # of equal lengths the later one counts as longer
-                if (ring[k] > 0 or (ring[k] == 0 and k >= 3)) != (ring[m] > 0 or (ring[m] == 0 and m >= 3)): changes += 1
+                m = (k + 1) % 6  # of equal lengths the later one counts as longer
+                if (ring[k] > 0 or (ring[k] == 0 and k >= 3)) != (ring[m] > 0 or (ring[m] == 0 and m >= 3)):
+                    changes += 1
             if changes == 2 or n == most: continue
             kind = (0 if ring[0] > 0 or ring[5] > 0 else 2) if changes == 0 else 1
             gp, gq = (t[i+1, j] - t[i-1, j])/2, (t[i, r] - t[i, l])/2
@@ -342,7 +369,8 @@ def _stationary(s, d, grid, around, sides, found, places, most):
             hpq = (t[i+1, r] - t[i+1, l] - t[i-1, r] + t[i-1, l])/4
             det = hpp*hqq - hpq*hpq
             a, b = 0.0, 0.0
-            if abs(det) > 1e-18: a, b = min(max((hpq*gq - hqq*gp)/det, -1.0), 1.0), min(max((hpq*gp - hpp*gq)/det, -1.0), 1.0)
+            if abs(det) > 1e-18:
+                a, b = min(max((hpq*gq - hqq*gp)/det, -1.0), 1.0), min(max((hpq*gp - hpp*gq)/det, -1.0), 1.0)
             for k in range(3):
                 x = grid[i, j, k]
                 xp, xq = (grid[i+1, j, k] - grid[i-1, j, k])/2, (grid[i, r, k] - grid[i, l, k])/2
@@ -354,7 +382,8 @@ def _stationary(s, d, grid, around, sides, found, places, most):
     return _on_edges(s, d, grid, around, sides, found, places, most, n)
 
 def _edge_point(rows, columns, around, ring, m):
-    "Vertex m of a patch's outline in grid coordinates, and its side; `ring` chooses the outline of a patch that goes around."
+    """Vertex m of a patch's outline in grid coordinates, and its side; `ring` chooses the outline of a patch that goes
+    around."""
     if around: return (0 if ring == 0 else rows - 1), m % columns, ring
     m = m % (2*(rows + columns) - 4)
     if m < columns - 1: return 0, m, 0
@@ -365,7 +394,8 @@ def _edge_point(rows, columns, around, ring, m):
     return rows - 1 - (m - columns + 1), 0, 2
 
 def _on_edges(s, d, grid, around, sides, found, places, most, n):
-    "Extrema of the length along a patch's outline, a closed curve: its corners too, refined unless the outline turns there."
+    """Extrema of the length along a patch's outline, a closed curve: its corners too, refined unless the outline turns
+    there."""
     rows, columns = grid.shape[0], grid.shape[1]
     for ring in range(2 if around else 1):
         for m in range(columns if around else 2*(rows + columns) - 4):
@@ -380,7 +410,7 @@ def _on_edges(s, d, grid, around, sides, found, places, most, n):
             along, back, forth = 0.0, 0.0, 0.0
             for k in range(3):
                 along += (x[k] - xa[k])*(xb[k] - x[k]); back += (x[k] - xa[k])**2; forth += (xb[k] - x[k])**2
-            sharp = along < 0.866*math.sqrt(back*forth)                                          # the outline turns by more than 30 degrees
+            sharp = along < 0.866*math.sqrt(back*forth)  # the outline turns by more than 30 degrees
             bend = ta - 2*c + tb
             a = 0.0 if sharp or abs(bend) <= 1e-18 else min(max((ta - tb)/2/bend, -1.0), 1.0)
             for k in range(3): places[n, k] = x[k] + a*(xb[k] - xa[k])/2 + a*a*(xb[k] - 2*x[k] + xa[k])/2
@@ -389,8 +419,9 @@ def _on_edges(s, d, grid, around, sides, found, places, most, n):
     return n
 
 class Fermat(NamedTuple):
-    """Fermat paths of wall points, one row each: wall point, length tau (mm), type (0 to 3, see TYPES), place, unit normal of the surface
-    there (of its sample nearest by), patch; `corner`: the path ends where an edge turns, a boundary path without a tangent."""
+    """Fermat paths of wall points, one row each: wall point, length tau (mm), type (0 to 3, see TYPES), place, unit
+    normal of the surface there (of its sample nearest by), patch; `corner`: the path ends where an edge turns, a
+    boundary path without a tangent."""
     wall: Int[ndarray, "n"]
     tau: Float[ndarray, "n"]
     kind: Int[ndarray, "n"]
@@ -399,8 +430,10 @@ class Fermat(NamedTuple):
     patch: Int[ndarray, "n"]
     corner: Bool[ndarray, "n"]
 
-def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[ndarray, "n 3"] | None = None, slack: float = 12.0) -> Fermat:
-    "The set F(v) of Definition 1 by search on the patches: critical vertices of the length by sign changes around their ring (S), extrema along edges (B). What faces away or lies in shadow is left out."
+def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[ndarray, "n 3"] | None = None,
+                 slack: float = 12.0) -> Fermat:
+    """The set F(v) of Definition 1 by search on the patches: critical vertices of the length by sign changes around
+    their ring (S), extrema along edges (B). What faces away or lies in shadow is left out."""
     sources = np.ascontiguousarray(sources, float)
     detectors = sources if detectors is None else np.ascontiguousarray(detectors, float)
     kernel, rows = compiled(_stationary, _length, _on_edges, _edge_point), []
@@ -419,8 +452,11 @@ def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[
     table = np.array(rows) if rows else np.zeros((0, 10))
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     keep = np.ones(len(table), bool)
-    for a in range(1, len(table)):                                                               # the same place from two patches
-        if table[a, 0] == table[a-1, 0] and abs(table[a, 1] - table[a-1, 1]) < 1e-3 and np.linalg.norm(table[a, 3:6] - table[a-1, 3:6]) < 1: keep[a] = False
+    # the same place from two patches
+    for a in range(1, len(table)):
+        if table[a, 0] == table[a-1, 0] and abs(table[a, 1] - table[a-1, 1]) < 1e-3 and np.linalg.norm(table[a, 3:6]
+            - table[a-1, 3:6]) < 1:
+            keep[a] = False
     table = table[keep]
     f = Fermat(table[:, 0].astype(int), table[:, 1], table[:, 2].clip(max=3).astype(int), table[:, 3:6], table[:, 6:9],
                table[:, 9].astype(int), table[:, 2] == 4)
@@ -428,17 +464,20 @@ def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[
     seen = ~(hidden(scene, sources[f.wall], f.place, slack) | hidden(scene, detectors[f.wall], f.place, slack))
     return Fermat(*(x[seen] for x in f))
 
-def hidden(scene: Scene, eyes: Float[ndarray, "n 3"], places: Float[ndarray, "n 3"], slack: float) -> Bool[ndarray, "n"]:
+def hidden(scene: Scene, eyes: Float[ndarray, "n 3"], places: Float[ndarray, "n 3"], slack: float) -> Bool[ndarray,
+    "n"]:
     "Whether something stands between wall points (equal ones in a row) and places, more than `slack` before the place."
     corners = np.ascontiguousarray(triangulated(scene)[0].triangles.numpy())
-    return compiled(_in_shadow, _shadow)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners, np.ascontiguousarray(corners.mean(1)), slack)
+    return compiled(_in_shadow, _shadow)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners,
+                                         np.ascontiguousarray(corners.mean(1)), slack)
 
 def _in_shadow(eyes, places, corners, middle, slack):
     out, count = np.zeros(len(eyes), np.bool_), 192
     cell, near = 6.0/count, np.empty((count, count))
     for n in range(len(eyes)):
         o, x = eyes[n], places[n]
-        if n == 0 or o[0] != eyes[n - 1, 0] or o[1] != eyes[n - 1, 1]: _shadow(o, corners, middle, -3.0, cell, count, near)
+        if n == 0 or o[0] != eyes[n - 1, 0] or o[1] != eyes[n - 1, 1]:
+            _shadow(o, corners, middle, -3.0, cell, count, near)
         i, j = int(((x[0] - o[0])/x[2] + 3.0)/cell), int(((x[1] - o[1])/x[2] + 3.0)/cell)
         r = math.sqrt((x[0] - o[0])**2 + (x[1] - o[1])**2 + (x[2] - o[2])**2)
         if 0 <= i < count and 0 <= j < count and r > near[i, j] + slack: out[n] = True
@@ -454,23 +493,27 @@ def wall(side: int, width: float, height: float | None = None) -> Float[ndarray,
 def _ripple(x, y): return 0.06*(3*x + 0.5).sin()*(2.5*y).cos() + 0.04*(4*y - 1).sin()
 
 def scenes() -> dict[str, Scene]:
-    "Everything that hides on this page. The first three stand 400 mm from the wall (Figure 3), the others 800 (Figure 8)."
+    """Everything that hides on this page. The first three stand 400 mm from the wall (Figure 3), the others 800 (Figure
+    8)."""
     arc = lambda r, x, y, z, a, b: lambda p: (x + r*(a + (b - a)*p).cos(), y + r*(a + (b - a)*p).sin(), z + 0*p)
-    return {
-        "plane": Scene((rectangle(200, 200, 400),)),
-        "paraboloid": Scene((rectangle(200, 200, 400, lambda x, y: x*x/160),)),
-        "hemisphere": Scene((cap((0, 0, 300), 100, 75, hollow=True),)),
-        "ball": Scene((cap((0, 0, 800), 120, 100),)),
-        "bowl": Scene((cap((0, 0, 760), 140, 60, hollow=True, stretch=(1, 1, 0.8)),)),
-        "vase": Scene((turned(lambda h: 75 + 30*(2*math.pi*h - 0.6).sin(), 260, (0, 0, 800)),)),
-        "jug": Scene((turned(lambda h: 88 + 16*(3.6*h).sin(), 200, (-20, 0, 800)), tube(arc(55, 85, 0, 795, -1.35, 1.35), lambda p: 9 + 0*p, 150, thick=9)), True),
-        "kettle": Scene((cap((0, -20, 800), 100, 100, stretch=(1.1, 0.85, 1)), tube(lambda p: (95 + 75*p, -25 + 70*(p + 0.01)**1.3, 790 + 0*p), lambda p: 20 - 8*p, 120, thick=16), ribbon(arc(95, 0, 40, 790, 0.35, 2.79), 14, 240)), True),
-        "blob": Scene((cap((0, 0, 800), 115, 100, bump=lambda x, y, z: 1 + _ripple(x, y)),)),
-        "ball and board": Scene((cap((-95, 0, 800), 70, 100), rectangle(120, 160, 830, x=90)), True)}
+    return {"plane": Scene((rectangle(200, 200, 400),)),
+            "paraboloid": Scene((rectangle(200, 200, 400, lambda x, y: x*x/160),)),
+            "hemisphere": Scene((cap((0, 0, 300), 100, 75, hollow=True),)),
+            "ball": Scene((cap((0, 0, 800), 120, 100),)),
+            "bowl": Scene((cap((0, 0, 760), 140, 60, hollow=True, stretch=(1, 1, 0.8)),)),
+            "vase": Scene((turned(lambda h: 75 + 30*(2*math.pi*h - 0.6).sin(), 260, (0, 0, 800)),)),
+            "jug": Scene((turned(lambda h: 88 + 16*(3.6*h).sin(), 200, (-20, 0, 800)),
+                          tube(arc(55, 85, 0, 795, -1.35, 1.35), lambda p: 9 + 0*p, 150, thick=9)), True),
+            "kettle": Scene((cap((0, -20, 800), 100, 100, stretch=(1.1, 0.85, 1)),
+                             tube(lambda p: (95 + 75*p, -25 + 70*(p + 0.01)**1.3, 790 + 0*p), lambda p: 20 - 8*p,
+                                  120, thick=16), ribbon(arc(95, 0, 40, 790, 0.35, 2.79), 14, 240)), True),
+            "blob": Scene((cap((0, 0, 800), 115, 100, bump=lambda x, y, z: 1 + _ripple(x, y)),)),
+            "ball and board": Scene((cap((-95, 0, 800), 70, 100), rectangle(120, 160, 830, x=90)), True)}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #00eaf27c
 def first_less_nearest(scene: Scene, walls: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
-    "The shortest Fermat length less twice the distance to the surface (mm), by wall point; infinite where no path was found."
+    """The shortest Fermat length less twice the distance to the surface (mm), by wall point; infinite where no path was
+    found."""
     paths, mesh = fermat_paths(scene, walls), triangulated(scene)[0]
     first = np.full(len(walls), np.inf)
     np.minimum.at(first, paths.wall, paths.tau)
@@ -478,7 +521,8 @@ def first_less_nearest(scene: Scene, walls: Float[ndarray, "n 3"]) -> Float[ndar
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #57c41278
 def transient_2d(curve: Float[ndarray, "n 2"], v: float, bins: Bins, shine: float = 0.0) -> Float[ndarray, "bins"]:
-    "The same in a flat world: a hidden polyline (x, z), a wall point (v, 0). Throughput 1/rho^2, times a lobe about the mirror direction as `shine` grows."
+    """The same in a flat world: a hidden polyline (x, z), a wall point (v, 0). Throughput 1/rho^2, times a lobe about
+    the mirror direction as `shine` grows."""
     rho = np.hypot(curve[:, 0] - v, curve[:, 1])
     d = np.diff(curve, axis=0)
     length = np.hypot(*d.T)
@@ -503,16 +547,20 @@ def hidden_curve(bend: float, count: int = 1200) -> Float[ndarray, "n 2"]:
 def stationary_2d(curve: Float[ndarray, "n 2"], v: float) -> list[tuple[float, str, int]]:
     "Fermat paths of a polyline: (length, type, vertex), interior extrema and both ends."
     t = 2*np.hypot(curve[:, 0] - v, curve[:, 1])
-    inner = [(t[i], "minimum" if t[i] < t[i - 1] else "maximum", i) for i in range(1, len(t) - 1) if (t[i] < t[i - 1]) == (t[i] <= t[i + 1])]
+    inner = [(t[i], "minimum" if t[i] < t[i - 1] else "maximum", i) for i in range(1, len(t) - 1)
+             if (t[i] < t[i - 1]) == (t[i] <= t[i + 1])]
     return sorted([(t[0], "boundary", 0), (t[-1], "boundary", len(t) - 1), *inner])
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #44efdac3
 def quadric(k1: Tensor, k2: Tensor, distance: Tensor) -> Callable:
-    "z = distance - (k1 p^2 + k2 q^2)/2 over the plane: principal curvatures at the apex, positive when it bends toward the wall."
+    """z = distance - (k1 p^2 + k2 q^2)/2 over the plane: principal curvatures at the apex, positive when it bends
+    toward the wall."""
     return lambda p, q: torch.stack([p, q, distance - (k1*p*p + k2*q*q)/2], -1)
 
-def solve_specular(surface: Callable, source: Float[Tensor, "n 3"], detector: Float[Tensor, "n 3"], start: Float[Tensor, "n 2"], steps: int = 12) -> Float[Tensor, "n 2"]:
-    "Newton's method on the gradient of the length |x - s| + |x - d| over (p, q): whatever is stationary near the start, minimum or not."
+def solve_specular(surface: Callable, source: Float[Tensor, "n 3"], detector: Float[Tensor, "n 3"],
+                   start: Float[Tensor, "n 2"], steps: int = 12) -> Float[Tensor, "n 2"]:
+    """Newton's method on the gradient of the length |x - s| + |x - d| over (p, q): whatever is stationary near the
+    start, minimum or not."""
     from torch.func import grad, hessian, vmap
     length = lambda u, s, d: (surface(u[0], u[1]) - s).norm() + (surface(u[0], u[1]) - d).norm()
     slope, bend = vmap(grad(length)), vmap(hessian(length))
@@ -521,12 +569,14 @@ def solve_specular(surface: Callable, source: Float[Tensor, "n 3"], detector: Fl
     return u
 
 def curvature_check(count: int, generator: torch.Generator) -> dict:
-    "Proposition 4 on random quadratic patches: the type from the Hessian of the length against the inequalities, corrected and as printed. Counts of disagreement."
+    """Proposition 4 on random quadratic patches: the type from the Hessian of the length against the inequalities,
+    corrected and as printed. Counts of disagreement."""
     from torch.func import hessian, vmap
     draw = lambda low, high: low + (high - low)*torch.rand(count, generator=generator, dtype=torch.float64)
     D, k1, k2, turn = draw(200, 800), draw(-0.01, 0.01), draw(-0.01, 0.01), draw(0, math.pi)
     k1[: count//10] = k2[: count//10] = 0                                                        # planes
-    k1[count//10:count//5], k2[count//10:count//5] = -k1[count//10:count//5].abs(), -k2[count//10:count//5].abs()   # convex
+    # convex
+    k1[count//10:count//5], k2[count//10:count//5] = -k1[count//10:count//5].abs(), -k2[count//10:count//5].abs()
     def length(u, a, b, d, r):
         p, q = u[0]*r.cos() + u[1]*r.sin(), u[1]*r.cos() - u[0]*r.sin()
         return 2*(p*p + q*q + (d - (a*p*p + b*q*q)/2)**2).sqrt()
@@ -535,18 +585,27 @@ def curvature_check(count: int, generator: torch.Generator) -> dict:
     low, high, bound = torch.minimum(k1, k2), torch.maximum(k1, k2), 1/D
     sure = ((1/D - k1).abs() > 1e-9) & ((1/D - k2).abs() > 1e-9)
     right = torch.where(kind == 0, high < bound, torch.where(kind == 2, low > bound, (low <= bound) & (bound <= high)))
-    printed = lambda low, high: torch.where(kind == 0, bound < low, torch.where(kind == 2, high < bound, (low <= bound) & (bound <= high)))
+    printed = lambda low, high: torch.where(kind == 0, bound < low,
+                                            torch.where(kind == 2, high < bound, (low <= bound) & (bound <= high)))
     planes, convex = torch.arange(count) < count//10, (k1 <= 0) & (k2 <= 0)
-    return {"patches": count, "minima": int((kind == 0).sum()), "saddles": int((kind == 1).sum()), "maxima": int((kind == 2).sum()), "disagree_corrected": int((~right & sure).sum()),
-            "disagree_printed": int((~printed(low, high)).sum()), "disagree_printed_other_sign": int((~printed(-high, -low)).sum()), "planes": int(planes.sum()),
-            "planes_against_print": int((~printed(low, high) & planes).sum()), "planes_against_print_other_sign": int((~printed(-high, -low) & planes).sum()), "convex_not_minimum": int(((kind != 0) & convex).sum())}
+    return {"patches": count, "minima": int((kind == 0).sum()), "saddles": int((kind == 1).sum()),
+            "maxima": int((kind == 2).sum()), "disagree_corrected": int((~right & sure).sum()),
+            "disagree_printed": int((~printed(low, high)).sum()),
+            "disagree_printed_other_sign": int((~printed(-high, -low)).sum()),
+            "planes": int(planes.sum()),
+            "planes_against_print": int((~printed(low, high) & planes).sum()),
+            "planes_against_print_other_sign": int((~printed(-high, -low) & planes).sum()),
+            "convex_not_minimum": int(((kind != 0) & convex).sum())}
 
 def flow_check(count: int, generator: torch.Generator) -> dict:
-    """Proposition 5 and its version for two wall points on quadrics (minima, saddles and maxima), with lengths from Newton's method and gradients from central differences in all three coordinates of the wall point."""
+    """Proposition 5 and its version for two wall points on quadrics (minima, saddles and maxima), with lengths from
+    Newton's method and gradients from central differences in all three coordinates of the wall point."""
     rand = lambda *s: 2*torch.rand(*s, generator=generator, dtype=torch.float64) - 1
     found = {}
-    for name, (a, b) in {"plane": (0.0, 0.0), "convex": (-0.004, -0.002), "saddle": (0.006, -0.002), "concave": (0.007, 0.005)}.items():
-        surface = quadric(torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64), torch.tensor(400.0, dtype=torch.float64))
+    for name, (a, b) in {"plane": (0.0, 0.0), "convex": (-0.004, -0.002), "saddle": (0.006, -0.002),
+                         "concave": (0.007, 0.005)}.items():
+        surface = quadric(torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64),
+                          torch.tensor(400.0, dtype=torch.float64))
         v = torch.cat([60*rand(count, 2), torch.zeros(count, 1, dtype=torch.float64)], 1)
         other = torch.cat([60*rand(count, 2), torch.zeros(count, 1, dtype=torch.float64)], 1)
         for kind, detector in (("confocal", v), ("pair", other)):
@@ -560,7 +619,9 @@ def flow_check(count: int, generator: torch.Generator) -> dict:
                     e[c] = h
                     side = []
                     for sign in (1, -1):
-                        s, d = (v + sign*e, detector + (sign*e if kind == "confocal" else 0)) if which == "source" else (v, detector + sign*e)
+                        s, d = (v + sign*e,
+                                detector + (sign*e if kind == "confocal" else 0)) if which == "source" else (v,
+                            detector + sign*e)
                         w = solve_specular(surface, s, d, u, 4)
                         y = surface(w[:, 0], w[:, 1])
                         side.append((y - s).norm(dim=1) + (y - d).norm(dim=1))
@@ -569,31 +630,44 @@ def flow_check(count: int, generator: torch.Generator) -> dict:
             g = slope("source")
             if kind == "confocal":
                 place, normal = fermat_flow(v.numpy(), tau.numpy(), g.numpy())
-                n = torch.stack([-a*u[:, 0], -b*u[:, 1], -torch.ones(count, dtype=torch.float64)], 1)                 # toward the wall
+                n = torch.stack([-a*u[:, 0], -b*u[:, 1], -torch.ones(count, dtype=torch.float64)], 1)  # toward the wall
                 n = n/n.norm(dim=1, keepdim=True)
                 angle = np.degrees(np.arcsin(np.clip(np.linalg.norm(np.cross(normal, n.numpy()), axis=1), 0, 1)))
-                found[name] = {"norm": (g.norm(dim=1) - 2).abs().max().item(), "place": float(np.linalg.norm(place - x.numpy(), axis=1).max()), "normal": float(angle.max()),
-                               "same_from_pair": float(np.linalg.norm(fermat_flow_pair(v.numpy(), v.numpy(), tau.numpy(), g.numpy()/2) - place, axis=1).max())}
+                found[name] = {"norm": (g.norm(dim=1) - 2).abs().max().item(),
+                               "place": float(np.linalg.norm(place - x.numpy(), axis=1).max()),
+                               "normal": float(angle.max()),
+                               "same_from_pair": float(np.linalg.norm(fermat_flow_pair(v.numpy(), v.numpy(),
+                        tau.numpy(), g.numpy()/2) - place, axis=1).max())}
             else:
                 h = slope("detector")
-                place, back = (fermat_flow_pair(*(y.numpy() for y in pair)) for pair in ((v, detector, tau, g), (detector, v, tau, h)))
-                found[name] |= {"unit": max((g.norm(dim=1) - 1).abs().max().item(), (h.norm(dim=1) - 1).abs().max().item()),
-                                "pair": float(max(np.linalg.norm(place - x.numpy(), axis=1).max(), np.linalg.norm(back - x.numpy(), axis=1).max()))}
+                place, back = (fermat_flow_pair(*(y.numpy() for y in pair))
+                               for pair in ((v, detector, tau, g), (detector, v, tau, h)))
+                found[name] |= {"unit": max((g.norm(dim=1) - 1).abs().max().item(),
+                                            (h.norm(dim=1) - 1).abs().max().item()),
+                                "pair": float(max(np.linalg.norm(place - x.numpy(), axis=1).max(),
+                                                  np.linalg.norm(back - x.numpy(), axis=1).max()))}
     return found
 
 def first_photon_check(count: int, generator: torch.Generator) -> float:
-    "Largest difference between the global minimum among stationary lengths (Newton) and twice the distance found by direct minimisation, on a convex quadric."
+    """Largest difference between the global minimum among stationary lengths (Newton) and twice the distance found by
+    direct minimisation, on a convex quadric."""
     from scipy.optimize import minimize
     surface = quadric(*(torch.tensor(x, dtype=torch.float64) for x in (-0.004, -0.002, 400.0)))
-    v = torch.cat([60*(2*torch.rand(count, 2, generator=generator, dtype=torch.float64) - 1), torch.zeros(count, 1, dtype=torch.float64)], 1)
+    v = torch.cat([60*(2*torch.rand(count, 2, generator=generator, dtype=torch.float64) - 1),
+                   torch.zeros(count, 1, dtype=torch.float64)], 1)
     u = solve_specular(surface, v, v, torch.zeros(count, 2, dtype=torch.float64))
     tau = 2*(surface(u[:, 0], u[:, 1]) - v).norm(dim=1).numpy()
-    direct = [2*math.sqrt(minimize(lambda w: (w[0] - a)**2 + (w[1] - b)**2 + (400 + (0.004*w[0]**2 + 0.002*w[1]**2)/2)**2, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000}).fun) for a, b, _ in v.tolist()]
+    direct = [2*math.sqrt(minimize(lambda w: (w[0] - a)**2 + (w[1] - b)**2
+                                   + (400 + (0.004*w[0]**2 + 0.002*w[1]**2)/2)**2, [0.0, 0.0],
+                                   method="Nelder-Mead",
+                                   options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000}).fun)
+              for a, b, _ in v.tolist()]
     return float(np.abs(tau - np.array(direct)).max())
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8ce63750
 def local_forms() -> dict:
-    "The shapes of S measured: exponents at an extremum of a curve and at the onset of an edge, step heights at extrema in 3D against f pi / sqrt|(1/D - k1)(1/D - k2)|, the logarithm at a saddle."
+    """The shapes of S measured: exponents at an extremum of a curve and at the onset of an edge, step heights at
+    extrema in 3D against f pi / sqrt|(1/D - k1)(1/D - k2)|, the logarithm at a saddle."""
     t = np.geomspace(0.02, 2, 25)
     slope = lambda x, y: float(np.polyfit(np.log(x), np.log(y), 1)[0])
     curve, lengths = np.linspace(-60, 60, 400001), {}
@@ -601,19 +675,23 @@ def local_forms() -> dict:
         tau = 2*np.hypot(curve, 400 - k*curve**2/2)
         step = np.hypot(np.gradient(curve), np.gradient(400 - k*curve**2/2))
         away = np.abs(tau - 800)
-        lengths[name] = slope(t, [step[away < x].sum() for x in t]) - 1                          # the exponent of a cumulated quantity, less one
+        # the exponent of a cumulated quantity, less one
+        lengths[name] = slope(t, [step[away < x].sum() for x in t]) - 1
     corners = rectangle(160, 160, 400, x=180, step=160.0).grid().reshape(-1, 3)[cells(2, 2)]
     first = 2*math.hypot(100, 400)
     edge = slope(t/4, exact_area(corners, np.zeros(3), first + t/4)) - 1
     steps, bins = {}, Bins(796, 0.05, 160)
     for k1, k2 in ((0.0, 0.0), (-0.01, -0.004), (0.001, -0.02), (0.01, 0.006), (0.02, 0.02)):
-        I = transients(Scene((rectangle(48, 48, 400, lambda x, y: (k1*x*x + k2*y*y)/2, step=0.3),)), np.zeros((1, 3)), bins)[0]/bins.width
+        I = (transients(Scene((rectangle(48, 48, 400, lambda x, y: (k1*x*x + k2*y*y)/2, step=0.3),)),
+                        np.zeros((1, 3)), bins)[0]/bins.width)
         c = bins.centres
         fit = lambda side: np.polyval(np.polyfit(c[side] - 800, I[side], 1), 0.0) if I[side].any() else 0.0
         after, before = fit((c > 800.1) & (c < 800.7)), fit((c > 799.3) & (c < 799.9))
         formula = math.pi/math.sqrt(abs((1/400 - k1)*(1/400 - k2)))/math.pi/400**4
-        steps[f"{k1:g}, {k2:g}"] = {"measured": abs(after - before), "formula": formula, "ratio": abs(after - before)/formula}
-    I = transients(Scene((rectangle(60, 60, 400, lambda x, y: (0.012*x*x - 0.004*y*y)/2, step=0.25),)), np.zeros((1, 3)), bins)[0]
+        steps[f"{k1:g}, {k2:g}"] = {"measured": abs(after - before), "formula": formula,
+                                    "ratio": abs(after - before)/formula}
+    I = transients(Scene((rectangle(60, 60, 400, lambda x, y: (0.012*x*x - 0.004*y*y)/2, step=0.25),)),
+                   np.zeros((1, 3)), bins)[0]
     near = (np.abs(bins.centres - 800) < 0.6) & (np.abs(bins.centres - 800) > 0.05)
     log = float(np.corrcoef(-np.log(np.abs(bins.centres[near] - 800)), I[near])[0, 1])
     return {"curve": lengths, "edge": edge, "steps": steps, "log": log}
@@ -622,8 +700,9 @@ def local_forms() -> dict:
 LIGHT = 0.299792458                                                                              # mm per picosecond
 
 class Instrument(NamedTuple):
-    """A single-photon detector behind a pulsed laser. `jitter`: FWHM of the Gaussian in ps; `tail`: share and decay (ps) of the exponential; `photons`: expected count of the brightest
-    transient of a scan; `ambient`: counts added to every bin, as a share of the mean bin; `dead`: pile-up, mean photons per pulse (0: none)."""
+    """A single-photon detector behind a pulsed laser. `jitter`: FWHM of the Gaussian in ps; `tail`: share and decay
+    (ps) of the exponential; `photons`: expected count of the brightest transient of a scan; `ambient`: counts added
+    to every bin, as a share of the mean bin; `dead`: pile-up, mean photons per pulse (0: none)."""
     jitter: float = 50.0
     tail: tuple[float, float] = (0.15, 30.0)
     photons: float = 1e5
@@ -639,19 +718,21 @@ class Instrument(NamedTuple):
         gauss = np.exp(-t*t/(2*sigma*sigma))
         slow = np.convolve(gauss, np.where(t >= 0, np.exp(-np.maximum(t, 0)/decay), 0), "same")
         h = (1 - self.tail[0])*gauss/gauss.sum() + self.tail[0]*slow/slow.sum()
-        t = t - (t*h).sum()                                                                      # its mean at zero: what calibration on a known wall does
+        t = t - (t*h).sum()  # its mean at zero: what calibration on a known wall does
         half = int(math.ceil(6*max(sigma, decay)/width)) + 1
         edges = (np.arange(-half, half + 2) - 0.5)*width
         h = np.histogram(t, edges, weights=h)[0]
         return h/h.sum()
 
-def measure(clean: Float[ndarray, "n bins"], instrument: Instrument, width: float, generator: np.random.Generator) -> Float[ndarray, "n bins"]:
+def measure(clean: Float[ndarray, "n bins"], instrument: Instrument, width: float,
+            generator: np.random.Generator) -> Float[ndarray, "n bins"]:
     "Photon counts: blurred by the response, scaled, ambient light, pile-up, Poisson noise."
     from scipy.ndimage import convolve1d
     blurred = np.maximum(convolve1d(clean, instrument.kernel(width), axis=1, mode="constant"), 0)
     rate = blurred*instrument.photons/max(blurred.sum(1).max(), 1e-300)
     rate = rate + instrument.ambient*instrument.photons/rate.shape[1]
-    if instrument.dead > 0:                                                                      # the first photon of a pulse stops the clock
+    # the first photon of a pulse stops the clock
+    if instrument.dead > 0:
         total = rate.sum(1).max()
         share = rate*instrument.dead/total
         rate = total/instrument.dead*np.exp(share - np.cumsum(share, 1))*(1 - np.exp(-share))
@@ -665,7 +746,8 @@ def local_forms_at(u: Float[ndarray, "n"]) -> tuple:
     """The forms of a singularity at u = 0: step, log peak, square roots to the right and to the left, then for each of
     `LOBES` a step that decays to the right or to the left, what a narrow lobe makes of a minimum or a maximum."""
     lobes = [np.where(s*u > 0, np.exp(-np.abs(u)/w), 0) for w in LOBES for s in (1, -1)]
-    return (np.where(u > 0, 1.0, 0), -np.log(np.abs(u) + 1e-9), np.sqrt(np.maximum(u, 0)), np.sqrt(np.maximum(-u, 0)), *lobes)
+    return (np.where(u > 0, 1.0, 0), -np.log(np.abs(u) + 1e-9), np.sqrt(np.maximum(u, 0)), np.sqrt(np.maximum(-u, 0)),
+            *lobes)
 
 def kind_of(form: int, amplitude: float) -> int:
     "The type (see TYPES) that a form and the sign of its amplitude stand for."
@@ -675,8 +757,10 @@ def only_rises(forms: int) -> Bool[ndarray, "forms"]:
     "Log peaks and lobes are light added: their amplitude is positive."
     return np.array([f == 1 or f > 3 for f in range(forms)])
 
-def blurred(forms: Callable, kernel: Float[ndarray, "k"], half: int, at: Sequence[float], fine: int = 64) -> Float[ndarray, "f p w"]:
-    "Functions of u = bin - place for the places `at`, integrated over bins and blurred by the response, in windows of 2 half + 1 bins."
+def blurred(forms: Callable, kernel: Float[ndarray, "k"], half: int, at: Sequence[float],
+            fine: int = 64) -> Float[ndarray, "f p w"]:
+    """Functions of u = bin - place for the places `at`, integrated over bins and blurred by the response, in windows of
+    2 half + 1 bins."""
     wide = half + len(kernel) + int(max(np.abs(at))) + 1
     t = (np.arange((2*wide + 1)*fine) + 0.5)/fine - wide - 0.5
     binned = lambda form: np.convolve(form.reshape(-1, fine).mean(1), kernel, "same")[wide - half:wide + half + 1]
@@ -694,8 +778,10 @@ class Found(NamedTuple):
     score: Float[ndarray, "n"]
     amplitude: Float[ndarray, "n"]
 
-def scores(counts: Float[ndarray, "bins"], filters: Float[ndarray, "f s w"]) -> tuple[Float[ndarray, "k n"], Float[ndarray, "k n"]]:
-    "For each form and shift, centred on every bin that has a whole window: F of adding it to a local parabola, and its amplitude. The variance is the larger of the photons' and the residuals'."
+def scores(counts: Float[ndarray, "bins"], filters: Float[ndarray, "f s w"]) -> tuple[Float[ndarray, "k n"],
+    Float[ndarray, "k n"]]:
+    """For each form and shift, centred on every bin that has a whole window: F of adding it to a local parabola, and
+    its amplitude. The variance is the larger of the photons' and the residuals'."""
     w = filters.shape[-1]
     windows = np.lib.stride_tricks.sliding_window_view(counts, w)
     base = np.linalg.qr(np.vander(np.linspace(-1, 1, w), 3))[0]
@@ -735,8 +821,9 @@ def _energy(Q, n, y):
     return total
 
 def _best_form(Q, n, y, shapes, g, root, rising, ramp):
-    """The form at place g that lowers the energy most: gain, form, amplitude. `ramp`: the change of slope that the last row of Q stands for;
-    over half a window it may be as large as the form's own change, no larger (else one form imitates another)."""
+    """The form at place g that lowers the energy most: gain, form, amplitude. `ramp`: the change of slope that the last
+    row of Q stands for; over half a window it may be as large as the form's own change, no larger (else one form
+    imitates another)."""
     best, form, amplitude = -1.0, 0, 0.0
     column, with_ramp, with_y = np.empty(len(y)), 0.0, 0.0
     if len(ramp) > 0:
@@ -762,7 +849,8 @@ def _best_form(Q, n, y, shapes, g, root, rising, ramp):
     return best, form, amplitude
 
 def _scan_place(y, root, base, shapes, ramps, rising, low, high, other, form, bent, Q):
-    "Energy left, place, form and amplitude of the best singularity in low..high, beside `form` at `other` (if that is >= 0); `bent`: each with a change of slope."
+    """Energy left, place, form and amplitude of the best singularity in low..high, beside `form` at `other` (if that is
+    >= 0); `bent`: each with a change of slope."""
     n = 0
     for c in range(len(base)): n = _join(Q, n, base[c]*root)
     if other >= 0:
@@ -770,7 +858,8 @@ def _scan_place(y, root, base, shapes, ramps, rising, low, high, other, form, be
         if bent: n = _join(Q, n, ramps[other]*root)
     best, where, what, much = 1e300, -1, 0, 0.0
     for g in range(max(0, low), min(shapes.shape[1], high + 1)):
-        if other >= 0 and abs(g - other) < 6: continue                                           # three bins apart at least
+        if other >= 0 and abs(g - other) < 6:
+            continue                                           # three bins apart at least
         m = _join(Q, n, ramps[g]*root) if bent else n
         gain, f, a = _best_form(Q, m, y, shapes, g, root, rising, ramps[g] if m > n else ramps[g, :0])
         left = _energy(Q, m, y) - gain
@@ -778,7 +867,8 @@ def _scan_place(y, root, base, shapes, ramps, rising, low, high, other, form, be
     return best, where, what, much
 
 def _best_pair(y, root, base, shapes, rising, Q):
-    "The two of the first four forms, at whole bins and three apart, that together explain most: place and form of either."
+    """The two of the first four forms, at whole bins and three apart, that together explain most: place and form of
+    either."""
     n, count, forms = 0, (shapes.shape[1] + 1)//2, 4
     for c in range(len(base)): n = _join(Q, n, base[c]*root)
     atoms, with_y, square = np.zeros((forms*count, len(y))), np.zeros(forms*count), np.zeros(forms*count)
@@ -806,8 +896,9 @@ def _best_pair(y, root, base, shapes, rising, Q):
     return 2*(first % count), first//count, 2*(second % count), second//count, first >= 0
 
 def _explain(window, base, shapes, ramps, rising, least, simple, out):
-    """Explain a window of counts by one singularity, or by two where one does not do: rows (place, form, amplitude, F) in `out`. Least squares
-    weighted by the photons' variance; a change of slope where it lowers the energy by `simple`, a second singularity where its F exceeds `least`."""
+    """Explain a window of counts by one singularity, or by two where one does not do: rows (place, form, amplitude, F)
+    in `out`. Least squares weighted by the photons' variance; a change of slope where it lowers the energy by
+    `simple`, a second singularity where its F exceeds `least`."""
     w = len(window)
     root, Q = np.empty(w), np.empty((12, w))
     for k in range(w):
@@ -820,7 +911,8 @@ def _explain(window, base, shapes, ramps, rising, least, simple, out):
     curved = bent[0] < one - simple*max(1.0, bent[0]/(w - 6))
     if curved: one, p, fp, ap = bent
     if p < 0: return 0
-    if fp > 0:                                                                                   # of forms that explain alike, the step
+    # of forms that explain alike, the step
+    if fp > 0:
         step = _scan_place(y, root, base, shapes[:1], ramps, rising, p - 8, p + 8, -1, 0, curved, Q)
         if step[1] >= 0 and step[0] < one + simple*max(1.0, one/(w - 6)): one, p, fp, ap = step
     n = 0
@@ -828,7 +920,8 @@ def _explain(window, base, shapes, ramps, rising, least, simple, out):
     if curved: n = _join(Q, n, ramps[p]*root)
     free = w - n - 2
     out[0, 0], out[0, 1], out[0, 2], out[0, 3] = p, fp, ap, (_energy(Q, n, y) - one)/max(1.0, one/free)
-    if one/free < 1 + 3*math.sqrt(2/free): return 1                                              # photons alone explain what is left
+    if one/free < 1 + 3*math.sqrt(2/free):
+        return 1                                              # photons alone explain what is left
     p, fp, q, fq, any_ = _best_pair(y, root, base, shapes, rising, Q)
     if not any_: return 1
     two, ap, aq = 1e300, 0.0, 0.0
@@ -849,7 +942,8 @@ def _explain(window, base, shapes, ramps, rising, least, simple, out):
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #bda67880
 class Explainer(NamedTuple):
-    "What `_explain` needs for windows of 2 half + 1 bins: a parabola, the forms and the changes of slope at every half bin."
+    """What `_explain` needs for windows of 2 half + 1 bins: a parabola, the forms and the changes of slope at every
+    half bin."""
     base: Float[ndarray, "3 w"]
     shapes: Float[ndarray, "f p w"]
     ramps: Float[ndarray, "p w"]
@@ -857,15 +951,18 @@ class Explainer(NamedTuple):
     places: Float[ndarray, "p"]
 
 def explainer(kernel: Float[ndarray, "k"], half: int) -> Explainer:
-    "The models of a window; places reach beyond its ends, as far as the response does, so that a flank is known for what it is."
+    """The models of a window; places reach beyond its ends, as far as the response does, so that a flank is known for
+    what it is."""
     reach = 2*(half + min(8, len(kernel)//6))
     places = np.arange(-reach, reach + 1)/2
     shapes = blurred(local_forms_at, kernel, half, places, fine=16)
     ramps = blurred(lambda u: (np.maximum(u, 0)/half,), kernel, half, places, fine=16)[0]
-    return Explainer(np.vander(np.linspace(-1, 1, 2*half + 1), 3).T.copy(), shapes, ramps, only_rises(len(shapes)), places)
+    return Explainer(np.vander(np.linspace(-1, 1, 2*half + 1), 3).T.copy(), shapes, ramps,
+                     only_rises(len(shapes)), places)
 
 def candidates(counts: Float[ndarray, "bins"], filters: dict, least: float, apart: int) -> list[int]:
-    "Bins where F peaks above `least` in a window of any width (`filters`: by half width), at least `apart` from a stronger peak."
+    """Bins where F peaks above `least` in a window of any width (`filters`: by half width), at least `apart` from a
+    stronger peak."""
     best = np.zeros(len(counts))
     for half, forms in filters.items():
         F, amplitude = scores(counts, forms)
@@ -877,10 +974,12 @@ def candidates(counts: Float[ndarray, "bins"], filters: dict, least: float, apar
         if best[b] >= best[max(0, b - 2):b + 3].max() and not any(abs(b - o) < apart for o in kept): kept.append(int(b))
     return kept
 
-def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], half: int = 24, least: float = 100.0,
-           apart: int | None = None, second: float = 30.0, pairs: bool = True, forms: int | None = None) -> Found:
-    """Singularities of each transient. Candidates are peaks of F above `least`; each one's window is then explained by one singularity,
-    or (`pairs`) by two if that leaves more than photons allow and F of the second exceeds `second`. `forms`: only the first so many."""
+def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], half: int = 24,
+           least: float = 100.0, apart: int | None = None, second: float = 30.0, pairs: bool = True,
+           forms: int | None = None) -> Found:
+    """Singularities of each transient. Candidates are peaks of F above `least`; each one's window is then explained by
+    one singularity, or (`pairs`) by two if that leaves more than photons allow and F of the second exceeds `second`.
+    `forms`: only the first so many."""
     model, widths = explainer(kernel, half), {half, max(8, half//2)} if len(kernel) < half else {half}
     filters = {h: templates(kernel, h)[:forms] for h in widths}
     model = model._replace(shapes=model.shapes[:forms], rising=model.rising[:forms])
@@ -891,8 +990,10 @@ def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, 
         found = []
         for b in candidates(row, filters, least, apart):
             if not half <= b < len(row) - half: continue
-            n = explain(row[b - half:b + half + 1], model.base, model.shapes, model.ramps, model.rising, second if pairs else 1e300, 12.0, out)
-            found += [(b + 0.5 + model.places[int(p)], kind_of(int(f), a), score, a) for p, f, a, score in out[:n].copy() if score > second and abs(model.places[int(p)]) <= half/2]
+            n = explain(row[b - half:b + half + 1], model.base, model.shapes, model.ramps, model.rising,
+                        second if pairs else 1e300, 12.0, out)
+            found += [(b + 0.5 + model.places[int(p)], kind_of(int(f), a), score, a)
+                      for p, f, a, score in out[:n].copy() if score > second and abs(model.places[int(p)]) <= half/2]
         kept = []
         for place, kind, score, a in sorted(found, key=lambda r: -r[2]):
             if all(abs(place - o[0]) >= 3 for o in kept): kept.append((place, kind, score, a))
@@ -902,8 +1003,10 @@ def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, 
     return Found(table[:, 0].astype(int), table[:, 1], table[:, 2].astype(int), table[:, 3], table[:, 4])
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3f602a49
-def detect_scales(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], halves: Sequence[int], **options) -> Found:
-    "`detect` with windows of several sizes; of detections closer than 4 bins the one with the largest F stays. Small windows see what a steep lobe hides from large ones."
+def detect_scales(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], halves: Sequence[int],
+                  **options) -> Found:
+    """`detect` with windows of several sizes; of detections closer than 4 bins the one with the largest F stays. Small
+    windows see what a steep lobe hides from large ones."""
     found = [detect(counts, bins, kernel, half=h, **options) for h in halves]
     table = np.concatenate([np.stack(f, 1) for f in found])
     kept = []
@@ -914,7 +1017,8 @@ def detect_scales(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[nd
     return Found(table[:, 0].astype(int), table[:, 1], table[:, 2].astype(int), table[:, 3], table[:, 4])
 
 def matched(found: Found, truth: Fermat, within: float) -> tuple[Int[ndarray, "m"], Int[ndarray, "m"]]:
-    "Pairs (index found, index true) of the same wall point, the nearest first, each used once, closer than `within` mm of path."
+    """Pairs (index found, index true) of the same wall point, the nearest first, each used once, closer than `within`
+    mm of path."""
     pairs = []
     for v in np.unique(found.wall):
         a, b = np.flatnonzero(found.wall == v), np.flatnonzero(truth.wall == v)
@@ -928,13 +1032,15 @@ def matched(found: Found, truth: Fermat, within: float) -> tuple[Int[ndarray, "m
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #a75579c2
 class Sheets(NamedTuple):
-    "Detections of a wall grid linked to their neighbours: label of the sheet, wall gradient d tau/dx, d tau/dy (NaN where there is too little to fit), how many points the fit used."
+    """Detections of a wall grid linked to their neighbours: label of the sheet, wall gradient d tau/dx, d tau/dy (NaN
+    where there is too little to fit), how many points the fit used."""
     label: Int[ndarray, "n"]
     gradient: Float[ndarray, "n 2"]
     support: Int[ndarray, "n"]
 
 def linked(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], slack: float = 2.4) -> list[set]:
-    "For each detection those of the four neighbouring wall points that continue it: the same type, lengths no further apart than |grad| = 2 allows, each the other's nearest."
+    """For each detection those of the four neighbouring wall points that continue it: the same type, lengths no further
+    apart than |grad| = 2 allows, each the other's nearest."""
     by_wall = [[] for _ in range(len(walls))]
     for k, v in enumerate(found.wall): by_wall[v].append(k)
     links = [set() for _ in found.wall]
@@ -944,16 +1050,20 @@ def linked(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], s
             a, b = by_wall[u], by_wall[v]
             if not a or not b: continue
             gap = np.abs(found.tau[a][:, None] - found.tau[b][None])
-            gap[(found.kind[a][:, None] != found.kind[b][None]) | (gap > 2*np.linalg.norm(walls[u] - walls[v]) + slack)] = np.inf
+            gap[(found.kind[a][:, None] != found.kind[b][None])
+                | (gap > 2*np.linalg.norm(walls[u] - walls[v]) + slack)] = np.inf
             for i in range(len(a)):
                 j = int(gap[i].argmin())
                 if np.isfinite(gap[i, j]) and gap[:, j].argmin() == i: links[a[i]].add(b[j]); links[b[j]].add(a[i])
     return links
 
-def sheets(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], reach: int = 2, turn: float = 0.35) -> Sheets:
-    """The branches of tau_F(v), and the gradient on each from a weighted local quadratic (a plane where points are few) through what can be reached by `reach` links.
+def sheets(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], reach: int = 2,
+           turn: float = 0.35) -> Sheets:
+    """The branches of tau_F(v), and the gradient on each from a weighted local quadratic (a plane where points are few)
+    through what can be reached by `reach` links.
 
-    Links whose two gradients differ by more than `turn` are cut, and the fit is done again: nothing is interpolated across sheets."""
+    Links whose two gradients differ by more than `turn` are cut, and the fit is done again: nothing is interpolated
+    across sheets."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
     n, links = len(found.tau), linked(found, walls, shape)
@@ -967,15 +1077,20 @@ def sheets(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], r
                 near |= edge
             near = np.array(sorted(near))
             support[k] = len(near)
-            gradient[k] = local_gradient((walls[found.wall[near]] - walls[found.wall[k]])[:, :2]/pitch, found.tau[near] - found.tau[k], reach, shape)/pitch
+            gradient[k] = (local_gradient((walls[found.wall[near]] - walls[found.wall[k]])[:, :2]/pitch,
+                                          found.tau[near] - found.tau[k], reach, shape)/pitch)
         for k in range(n):
-            for m in [m for m in links[k] if not (np.abs(gradient[k] - gradient[m]).max() < turn)]: links[k].discard(m); links[m].discard(k)
+            for m in [m for m in links[k] if not (np.abs(gradient[k] - gradient[m]).max() < turn)]:
+                links[k].discard(m); links[m].discard(k)
     pairs = np.array([(k, m) for k in range(n) for m in links[k]], int).reshape(-1, 2)
-    label = connected_components(coo_matrix((np.ones(len(pairs)), pairs.T), (n, n)), directed=False)[1] if n else np.zeros(0, int)
+    label = (connected_components(coo_matrix((np.ones(len(pairs)), pairs.T), (n, n)), directed=False)[1] if n
+             else np.zeros(0, int))
     return Sheets(label, gradient, support)
 
-def local_gradient(xy: Float[ndarray, "k 2"], tau: Float[ndarray, "k"], reach: int, shape: tuple[int, int]) -> Float[ndarray, "2"]:
-    "Slope at the origin of a weighted quadratic through scattered values, refitted twice with less weight for what lies off it (Tukey)."
+def local_gradient(xy: Float[ndarray, "k 2"], tau: Float[ndarray, "k"], reach: int,
+                   shape: tuple[int, int]) -> Float[ndarray, "2"]:
+    """Slope at the origin of a weighted quadratic through scattered values, refitted twice with less weight for what
+    lies off it (Tukey)."""
     x, y = xy.T
     flat = 1 in shape
     columns = [np.ones_like(x), x, x*x] if flat else [np.ones_like(x), x, y, x*x, x*y, y*y]
@@ -992,7 +1107,8 @@ def local_gradient(xy: Float[ndarray, "k 2"], tau: Float[ndarray, "k"], reach: i
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8b7c94b5
 class Cloud(NamedTuple):
-    "Reconstructed points: place, unit normal toward the wall, type, wall point, sheet. Normals of type 3 (boundary) mean nothing."
+    """Reconstructed points: place, unit normal toward the wall, type, wall point, sheet. Normals of type 3 (boundary)
+    mean nothing."""
     place: Float[ndarray, "n 3"]
     normal: Float[ndarray, "n 3"]
     kind: Int[ndarray, "n"]
@@ -1000,26 +1116,34 @@ class Cloud(NamedTuple):
     sheet: Int[ndarray, "n"]
 
 def full_gradient(slopes: Float[ndarray, "n 2"], norm: float = 2.0) -> Float[ndarray, "n 3"]:
-    "Eq. 11: the wall's derivatives completed by the one across the wall, so that the length is `norm` (2 confocal, 1 with two wall points). Objects are at z > 0, hence the negative root. NaN where no root is real."
+    """Eq. 11: the wall's derivatives completed by the one across the wall, so that the length is `norm` (2 confocal, 1
+    with two wall points). Objects are at z > 0, hence the negative root. NaN where no root is real."""
     rest = norm*norm - (slopes*slopes).sum(-1, keepdims=True)
     return np.concatenate([slopes, -np.sqrt(np.where(rest >= 0, rest, np.nan))], -1)
 
-def gradient_on(frame: Float[ndarray, "n 3 3"], slopes: Float[ndarray, "n 2"], norm: float = 2.0) -> Float[ndarray, "n 3"]:
-    "Eq. 11 on a wall that is not flat: derivatives along two tangents and the missing one along the normal. `frame`: rows are both tangents and the normal toward the object; for the wall z = 0 they are the axes."
+def gradient_on(frame: Float[ndarray, "n 3 3"], slopes: Float[ndarray, "n 2"],
+                norm: float = 2.0) -> Float[ndarray, "n 3"]:
+    """Eq. 11 on a wall that is not flat: derivatives along two tangents and the missing one along the normal. `frame`:
+    rows are both tangents and the normal toward the object; for the wall z = 0 they are the axes."""
     return (full_gradient(slopes, norm)[:, None] @ frame)[:, 0]
 
-def fermat_flow(v: Float[ndarray, "n 3"], tau: Float[ndarray, "n"], gradient: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
-    "Eq. 9, confocal: the hidden points v - tau/4 grad, and the normals toward the wall, grad/2 (the paper prints the opposite direction, from the wall to the object)."
+def fermat_flow(v: Float[ndarray, "n 3"], tau: Float[ndarray, "n"],
+                gradient: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
+    """Eq. 9, confocal: the hidden points v - tau/4 grad, and the normals toward the wall, grad/2 (the paper prints the
+    opposite direction, from the wall to the object)."""
     return v - tau[..., None]/4*gradient, gradient/2
 
-def fermat_flow_pair(source: Float[ndarray, "n 3"], detector: Float[ndarray, "n 3"], tau: Float[ndarray, "n"], gradient: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
+def fermat_flow_pair(source: Float[ndarray, "n 3"], detector: Float[ndarray, "n 3"], tau: Float[ndarray, "n"],
+                     gradient: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
     "Eq. 10, two wall points: the ray from the source against its gradient, cut with the ellipsoid of length tau."
     u, w = -gradient, source - detector
     reach = (tau*tau - (w*w).sum(-1))/(2*(tau + (u*w).sum(-1)))
     return source + reach[..., None]*u
 
-def reconstruct(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], detectors: Float[ndarray, "m 3"] | None = None, first_only: bool = False, reach: int = 2) -> Cloud:
-    "Detections to points: sheets, gradients, Fermat flow. `first_only` keeps the earliest detection of each transient: the method of first-returning photons."
+def reconstruct(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int],
+                detectors: Float[ndarray, "m 3"] | None = None, first_only: bool = False, reach: int = 2) -> Cloud:
+    """Detections to points: sheets, gradients, Fermat flow. `first_only` keeps the earliest detection of each
+    transient: the method of first-returning photons."""
     if first_only:
         keep = np.unique(found.wall, return_index=True)[1]
         found = Found(*(x[keep] for x in found))
@@ -1053,8 +1177,9 @@ def completeness(cloud: Cloud, truth: Fermat, within: float = 5.0) -> float:
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8d49804c
 def poisson_surface(cloud: Cloud, cell: float = 5.0, trim: float = 3.0, smooth: float = 1.2) -> Mesh | None:
-    """Poisson surface reconstruction (Kazhdan 2006) on a regular grid: normals spread to the grid, their divergence as the Laplacian of an indicator (FFT), the level through the points,
-    faces further than `trim` cells from any point left out. Only specular points have normals. None with fewer than 30."""
+    """Poisson surface reconstruction (Kazhdan 2006) on a regular grid: normals spread to the grid, their divergence as
+    the Laplacian of an indicator (FFT), the level through the points, faces further than `trim` cells from any point
+    left out. Only specular points have normals. None with fewer than 30."""
     from scipy.ndimage import gaussian_filter, map_coordinates
     from scipy.spatial import cKDTree
     from skimage.measure import marching_cubes
@@ -1094,7 +1219,8 @@ def largest(mesh: Mesh) -> Mesh:
     f = mesh.faces.numpy()
     if len(f) == 0: return mesh
     pairs = np.concatenate([f[:, :2], f[:, 1:]])
-    label = connected_components(coo_matrix((np.ones(len(pairs)), pairs.T), (len(mesh.vertices),)*2), directed=False)[1][f[:, 0]]
+    label = connected_components(coo_matrix((np.ones(len(pairs)), pairs.T), (len(mesh.vertices),)*2),
+                                 directed=False)[1][f[:, 0]]
     kept = np.isin(label, np.flatnonzero(np.bincount(label) >= 0.1*len(f)))
     used = np.unique(f[kept])
     index = np.zeros(len(mesh.vertices), int)
@@ -1110,9 +1236,12 @@ def vertex_normals(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) 
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12)
     return np.where(n[:, 2:] > 0, -n, n)
 
-def refine(mesh: Mesh, found: Found, walls: Float[ndarray, "m 3"], cloud: Cloud, rounds: int = 12, near: float = 25.0, wide: float = 14.0, strength: float = 0.6) -> Mesh:
-    """Move vertices until the mesh predicts the measured lengths. For every specular detection the specular point of the mesh near its reconstructed place is found (the vertex whose normal points best at v);
-    its length is wrong by e, and by the envelope theorem moving it by -e/2 along the ray mends that to first order. The moves are averaged over `wide` mm and the mesh is smoothed a little each round."""
+def refine(mesh: Mesh, found: Found, walls: Float[ndarray, "m 3"], cloud: Cloud, rounds: int = 12,
+           near: float = 25.0, wide: float = 14.0, strength: float = 0.6) -> Mesh:
+    """Move vertices until the mesh predicts the measured lengths. For every specular detection the specular point of
+    the mesh near its reconstructed place is found (the vertex whose normal points best at v); its length is wrong by
+    e, and by the envelope theorem moving it by -e/2 along the ray mends that to first order. The moves are averaged
+    over `wide` mm and the mesh is smoothed a little each round."""
     from scipy.spatial import cKDTree
     by = {}
     for k, (w, t) in enumerate(zip(found.wall, found.tau)): by.setdefault(int(w), []).append(t)
@@ -1152,19 +1281,22 @@ def _neighbours(faces, count):
     return graph.multiply(1/np.maximum(graph.sum(1), 1)).tocsr()
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #17992951
-def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, depths: tuple[float, float], snr: float = 0.1, steps: int = 256) -> tuple[Float[ndarray, "n n steps"], Float[ndarray, "steps"]]:
-    """Light-cone transform of a square confocal scan over `width` mm (diffuse surfaces): with u = (tau/2)^2 and w = z^2 the measurement is a convolution with the cone x^2 + y^2 = u - w, undone by a Wiener filter.
+def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, depths: tuple[float, float],
+               snr: float = 0.1, steps: int = 256) -> tuple[Float[ndarray, "n n steps"], Float[ndarray, "steps"]]:
+    """Light-cone transform of a square confocal scan over `width` mm (diffuse surfaces): with u = (tau/2)^2 and w = z^2
+    the measurement is a convolution with the cone x^2 + y^2 = u - w, undone by a Wiener filter.
 
     Returns the albedo volume (x, y, depth) and its depths in mm."""
     n = counts.shape[0]
-    low, high = depths[0]**2, depths[1]**2 + 2*width**2                                          # the largest radius that matters
+    low, high = depths[0]**2, depths[1]**2 + 2*width**2  # the largest radius that matters
     u = np.linspace(low, high, 2*steps)
     rho = np.sqrt(u)
     at = (2*rho - bins.first)/bins.width - 0.5
     index = np.clip(at.astype(int), 0, bins.count - 2)
     part = np.clip(at - index, 0, 1)
     inside = (at >= 0) & (at <= bins.count - 1)
-    resampled = (counts[..., index]*(1 - part) + counts[..., index + 1]*part)*inside*rho**3/rho   # fall-off of a diffuse patch, and d tau/d u
+    # fall-off of a diffuse patch, and d tau/d u
+    resampled = (counts[..., index]*(1 - part) + counts[..., index + 1]*part)*inside*rho**3/rho
     du, dx = u[1] - u[0], width/(n - 1)
     x = np.arange(-n, n)*dx
     drop = (x[:, None]**2 + x[None]**2)/du
@@ -1175,14 +1307,18 @@ def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, dep
     cone = np.fft.rfftn(np.fft.ifftshift(cone/np.sqrt((cone**2).sum()), (0, 1)))
     padded = np.zeros((2*n, 2*n, 4*steps))
     padded[:n, :n, :2*steps] = resampled
-    volume = np.fft.irfftn(np.fft.rfftn(padded)*np.conj(cone)/(np.abs(cone)**2 + 1/snr), padded.shape, axes=(0, 1, 2))[:n, :n, :2*steps]
+    volume = np.fft.irfftn(np.fft.rfftn(padded)*np.conj(cone)/(np.abs(cone)**2 + 1/snr), padded.shape,
+                           axes=(0, 1, 2))[:n, :n, :2*steps]
     z = np.sqrt(u)
     keep = z <= depths[1]
     return np.maximum(volume[..., keep], 0), z[keep]
 
-def back_projection(counts: Float[ndarray, "v bins"], bins: Bins, walls: Float[ndarray, "v 3"], axis: Float[ndarray, "n"], depths: Float[ndarray, "k"]) -> Float[ndarray, "n n k"]:
-    "Filtered elliptic back-projection: every count is spread over the sphere it came from, then minus the second difference in depth."
-    volume = compiled(_project)(np.ascontiguousarray(counts), np.ascontiguousarray(walls), axis, depths, bins.first, bins.width)
+def back_projection(counts: Float[ndarray, "v bins"], bins: Bins, walls: Float[ndarray, "v 3"],
+                    axis: Float[ndarray, "n"], depths: Float[ndarray, "k"]) -> Float[ndarray, "n n k"]:
+    """Filtered elliptic back-projection: every count is spread over the sphere it came from, then minus the second
+    difference in depth."""
+    volume = compiled(_project)(np.ascontiguousarray(counts), np.ascontiguousarray(walls), axis, depths,
+                                bins.first, bins.width)
     filtered = np.zeros_like(volume)
     filtered[..., 1:-1] = 2*volume[..., 1:-1] - volume[..., :-2] - volume[..., 2:]
     return np.maximum(filtered, 0)
@@ -1198,7 +1334,8 @@ def _project(counts, walls, axis, depths, first, width):
                     if 0 <= b < counts.shape[1]: out[i, j, k] += counts[v, b]*(flat + depths[k]*depths[k])
     return out
 
-def front(volume: Float[ndarray, "n n k"], axis: Float[ndarray, "n"], depths: Float[ndarray, "k"], share: float = 0.25) -> Float[ndarray, "m 3"]:
+def front(volume: Float[ndarray, "n n k"], axis: Float[ndarray, "n"], depths: Float[ndarray, "k"],
+          share: float = 0.25) -> Float[ndarray, "m 3"]:
     "The brightest depth of every column that reaches `share` of the volume's maximum."
     best, value = volume.argmax(2), volume.max(2)
     i, j = np.nonzero(value > share*value.max())
@@ -1206,7 +1343,8 @@ def front(volume: Float[ndarray, "n n k"], axis: Float[ndarray, "n"], depths: Fl
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #4fb1b85f
 class Scan(NamedTuple):
-    "A scan as the authors' repository publishes it: counts, bin centres (mm of path), wall points (mm, z = 0), the grid's shape, source of a non-confocal scan or None."
+    """A scan as the authors' repository publishes it: counts, bin centres (mm of path), wall points (mm, z = 0), the
+    grid's shape, source of a non-confocal scan or None."""
     counts: Float[ndarray, "n bins"]
     centres: Float[ndarray, "bins"]
     walls: Float[ndarray, "n 3"]
@@ -1214,17 +1352,23 @@ class Scan(NamedTuple):
     source: Float[ndarray, "3"] | None
 
 def read_scan(path) -> Scan:
-    """A MAT file with transients [n, m], temporalBinCenters [1, m] or [n, m] (cm of path), detLocs [n, 3] (cm), detGridSize, whetherConfocal (or isConfocal), srcLoc. Lengths come out in mm.
+    """A MAT file with transients [n, m], temporalBinCenters [1, m] or [n, m] (cm of path), detLocs [n, 3] (cm),
+    detGridSize, whetherConfocal (or isConfocal), srcLoc. Lengths come out in mm.
 
     Raises `PaperKitError` naming file, field and finding for what is missing, of the wrong shape, or not finite."""
     from paper_kit.kit.files import reading
     from paper_kit.kit.readers import read_mat
     path = Path(path)
-    bad = lambda what, expected, found, step="download the file again": PaperKitError(f"{path}: {what}", expected=expected, found=found, next_step=step)
-    if not path.is_file(): raise bad("no such file", "a MAT file of the Fermat-path data", "nothing", "see data/datasets.yaml for its home and layout")
+    bad = lambda what, expected, found, step="download the file again": PaperKitError(f"{path}: {what}",
+        expected=expected, found=found, next_step=step)
+    if not path.is_file():
+        raise bad("no such file", "a MAT file of the Fermat-path data",
+                  "nothing", "see data/datasets.yaml for its home and layout")
     fields = read_mat(path, "a MAT file of the Fermat-path data", next_step="download the file again")
     for name in ("transients", "temporalBinCenters", "detLocs", "detGridSize"):
-        if name not in fields: raise bad(f"no field {name}", "transients, temporalBinCenters, detLocs, detGridSize", ", ".join(sorted(k for k in fields if not k.startswith("_"))) or "no field")
+        if name not in fields:
+            raise bad(f"no field {name}", "transients, temporalBinCenters, detLocs, detGridSize",
+                      ", ".join(sorted(k for k in fields if not k.startswith("_"))) or "no field")
     with reading(path, "arrays of numbers", what="a scan cannot be read"):
         counts, where = (np.asarray(fields[k], float) for k in ("transients", "detLocs"))
         centres = np.atleast_2d(np.asarray(fields["temporalBinCenters"], float))
@@ -1232,20 +1376,29 @@ def read_scan(path) -> Scan:
         confocal = bool(np.ravel(fields.get("whetherConfocal", fields.get("isConfocal", [1])))[0])
         source = None if confocal else np.ravel(np.asarray(fields.get("srcLoc", []), float))*10
     n, m = counts.shape if counts.ndim == 2 else (0, 0)
-    if n == 0 or where.shape != (n, 3): raise bad("transients and wall points do not fit", "[n, bins] and [n, 3]", f"{counts.shape} and {where.shape}")
-    if len(shape) != 2 or shape[0]*shape[1] != n: raise bad("the grid does not fit", f"two numbers whose product is {n}", str(shape))
-    if centres.shape[1] != m or centres.shape[0] not in (1, n): raise bad("bin centres do not fit", f"[1, {m}] or [{n}, {m}]", str(centres.shape))
+    if n == 0 or where.shape != (n, 3):
+        raise bad("transients and wall points do not fit", "[n, bins] and [n, 3]", f"{counts.shape} and {where.shape}")
+    if len(shape) != 2 or shape[0]*shape[1] != n:
+        raise bad("the grid does not fit", f"two numbers whose product is {n}", str(shape))
+    if centres.shape[1] != m or centres.shape[0] not in (1, n):
+        raise bad("bin centres do not fit", f"[1, {m}] or [{n}, {m}]", str(centres.shape))
     for name, x in (("transients", counts), ("temporalBinCenters", centres), ("detLocs", where)):
-        if not np.isfinite(x).all(): raise bad(f"{name} is not finite", "numbers", f"{int((~np.isfinite(x)).sum())} of NaN or infinity")
-    if not (np.diff(centres, axis=1) > 0).all(): raise bad("bin centres do not rise", "increasing lengths", "a step back")
-    if np.abs(where[:, 2]).max() > 1e-6: raise bad("the wall is not z = 0", "detLocs with z = 0", f"|z| up to {np.abs(where[:, 2]).max():.3g}", "rotate the scan first")
-    if np.ptp(centres, axis=0).max() > 0:                                                        # every wall point has its own bins: bring them onto the first one's
+        if not np.isfinite(x).all():
+            raise bad(f"{name} is not finite", "numbers", f"{int((~np.isfinite(x)).sum())} of NaN or infinity")
+    if not (np.diff(centres, axis=1) > 0).all():
+        raise bad("bin centres do not rise", "increasing lengths", "a step back")
+    if np.abs(where[:, 2]).max() > 1e-6:
+        raise bad("the wall is not z = 0", "detLocs with z = 0",
+                  f"|z| up to {np.abs(where[:, 2]).max():.3g}", "rotate the scan first")
+    # every wall point has its own bins: bring them onto the first one's
+    if np.ptp(centres, axis=0).max() > 0:
         counts = np.stack([np.interp(centres[0], c, row, left=0, right=0) for c, row in zip(centres, counts)])
-    if source is not None and (source.shape != (3,) or not np.isfinite(source).all()): raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
+    if source is not None and (source.shape != (3,) or not np.isfinite(source).all()):
+        raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
     return Scan(counts, centres[0]*10, where*10, shape, source)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8ec49f3a
-PITCH = 1.2                                                                                      # bins of 4 ps, in mm of path
+PITCH = 1.2  # bins of 4 ps, in mm of path
 
 def setting(name: str) -> tuple[Scene, float, Bins]:
     "A scene, the width of the wall that is scanned, the bins that hold its transients."
@@ -1256,10 +1409,12 @@ def setting(name: str) -> tuple[Scene, float, Bins]:
 def theory_stage(count: int, seed: int) -> dict:
     "Claims C1 (local forms), C4, C5, C6 and the identity of C7."
     g = lambda k: torch.Generator().manual_seed(1000*seed + k)
-    return {"forms": local_forms(), "curvature": curvature_check(1000, g(0)), "flow": flow_check(count, g(1)), "first": first_photon_check(count, g(2))}
+    return {"forms": local_forms(), "curvature": curvature_check(1000, g(0)), "flow": flow_check(count, g(1)),
+            "first": first_photon_check(count, g(2))}
 
 def singular_stage(names: list, count: int, seed: int, progress=None) -> dict:
-    "C1: detections in exact transients against the oracle, by scene: how many of each kind are true, found, and how many detections are true."
+    """C1: detections in exact transients against the oracle, by scene: how many of each kind are true, found, and how
+    many detections are true."""
     found = {}
     for n, name in enumerate(names):
         scene, width, bins = setting(name)
@@ -1272,13 +1427,17 @@ def singular_stage(names: list, count: int, seed: int, progress=None) -> dict:
         specular = truth.kind < 3
         confusion = np.zeros((4, 4), int)
         np.add.at(confusion, (truth.kind[j], detections.kind[i]), 1)
-        found[name] = {"detections": len(detections.tau), "right": len(i), "specular": int(specular.sum()), "specular found": int(specular[j].sum()), "boundary": int((~specular).sum()),
-                       "boundary found": int((~specular[j]).sum()), "corners": int(truth.corner.sum()), "corners found": int(truth.corner[j].sum()), "error": np.abs(detections.tau[i] - truth.tau[j]), "confusion": confusion}
+        found[name] = {"detections": len(detections.tau), "right": len(i),
+                       "specular": int(specular.sum()), "specular found": int(specular[j].sum()),
+                       "boundary": int((~specular).sum()), "boundary found": int((~specular[j]).sum()),
+                       "corners": int(truth.corner.sum()), "corners found": int(truth.corner[j].sum()),
+                       "error": np.abs(detections.tau[i] - truth.tau[j]), "confusion": confusion}
         if progress is not None: progress((n + 1)/len(names))
     return found
 
 def material_stage(v: list, halves: list) -> dict:
-    "C2 and Figure 3: the three objects in every material, seen from one wall point without noise: transient, the detected length of the specular path, the oracle's."
+    """C2 and Figure 3: the three objects in every material, seen from one wall point without noise: transient, the
+    detected length of the specular path, the oracle's."""
     found = {}
     for name in ("plane", "paraboloid", "hemisphere"):
         scene, _, bins = setting(name)
@@ -1291,13 +1450,16 @@ def material_stage(v: list, halves: list) -> dict:
             d = detect_scales(clean/clean.max()*1e6, bins, np.ones(1), halves)
             k = int(np.abs(d.tau - target).argmin()) if len(d.tau) else -1
             at = int((target - bins.first)/bins.width)
-            rows[material] = {"clean": clean[0], "tau": float(d.tau[k]) if k >= 0 else float("nan"), "kind": int(d.kind[k]) if k >= 0 else -1, "peak": float(clean[0][max(0, at - 2):at + 3].max())}
-        found[name] = {"true": float(target), "kind": int(truth.kind[truth.kind < 3][0]), "all": truth.tau, "kinds": truth.kind, "materials": rows}
+            rows[material] = {"clean": clean[0], "tau": float(d.tau[k]) if k >= 0 else float("nan"),
+                              "kind": int(d.kind[k]) if k >= 0 else -1,
+                              "peak": float(clean[0][max(0, at - 2):at + 3].max())}
+        found[name] = {"true": float(target), "kind": int(truth.kind[truth.kind < 3][0]), "all": truth.tau,
+                       "kinds": truth.kind, "materials": rows}
     return found
 
 def kind_stage(photons: list, draws: int, v: list, seed: int, alone: bool = False) -> dict:
-    """C3: how often the detection nearest to the true specular length has the true type, by object and number of photons; jitter 50 ps.
-    `alone`: the plates are so large that their edges lie outside the window."""
+    """C3: how often the detection nearest to the true specular length has the true type, by object and number of
+    photons; jitter 50 ps. `alone`: the plates are so large that their edges lie outside the window."""
     found, large = {}, {"plane": rectangle(600, 600, 400), "paraboloid": rectangle(200, 600, 400, lambda x, y: x*x/160)}
     for n, name in enumerate(("plane", "paraboloid", "hemisphere")):
         scene, _, bins = setting(name)
@@ -1318,20 +1480,24 @@ def kind_stage(photons: list, draws: int, v: list, seed: int, alone: bool = Fals
                 if len(near) == 0: missed += 1; continue
                 best = near[d.score[near].argmax()]
                 right += int(d.kind[best] == truth.kind[k]); off.append(d.tau[best] - truth.tau[k])
-            rows.append({"photons": p, "draws": draws, "right": right/draws, "missed": missed/draws, "bias": float(np.mean(off)) if off else float("nan"), "spread": float(np.std(off)) if off else float("nan"), "example": counts[0]})
+            rows.append({"photons": p, "draws": draws, "right": right/draws, "missed": missed/draws,
+                         "bias": float(np.mean(off)) if off else float("nan"),
+                         "spread": float(np.std(off)) if off else float("nan"), "example": counts[0]})
         found[name] = {"kind": int(truth.kind[k]), "rows": rows}
     return found
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3a83c69d
 def two_steps(separation: float, count: int = 300, at: float = 120.3, fall: float = 0.004) -> Float[ndarray, "bins"]:
-    "Expected counts of two equal steps `separation` bins apart that fall off slowly, before the blur; 2 percent of ambient light."
+    """Expected counts of two equal steps `separation` bins apart that fall off slowly, before the blur; 2 percent of
+    ambient light."""
     u = (np.arange(count*32) + 0.5)/32
     light = sum(np.where(u > a, np.exp(-fall*(u - a)), 0) for a in (at, at + separation)).reshape(count, 32).mean(1)
     return light
 
 def resolution_stage(separations: list, photons: list, draws: int, seed: int, jitter: float = 50.0) -> dict:
-    """How often both of two equal steps are found within 2 bins, by photons and separation, with the two-singularity model and without; and
-    what it costs (energy, in squared standard errors) to explain the expected counts by one singularity: the resolution limit."""
+    """How often both of two equal steps are found within 2 bins, by photons and separation, with the two-singularity
+    model and without; and what it costs (energy, in squared standard errors) to explain the expected counts by one
+    singularity: the resolution limit."""
     instrument, at, bins = Instrument(jitter=jitter), 120.3, Bins(0.0, 1.0, 300)
     kernel, rng, half = instrument.kernel(PITCH), np.random.default_rng([seed, 11]), 24
     model, scan = explainer(kernel, half), compiled(_scan_place, _best_form, _energy, _join)
@@ -1343,19 +1509,21 @@ def resolution_stage(separations: list, photons: list, draws: int, seed: int, ji
             middle = round(at + d/2 - 0.5)
             window = expected[middle - half:middle + half + 1]
             root = 1/np.sqrt(np.convolve(np.pad(window, 2, "edge"), np.ones(5)/5, "valid") + 1)
-            energy = min(scan(window*root, root, model.base, model.shapes, model.ramps, model.rising, 0, len(model.places), -1, 0, bent,
-                              np.empty((12, len(window))))[0] for bent in (False, True))
+            energy = min(scan(window*root, root, model.base, model.shapes, model.ramps, model.rising, 0,
+                              len(model.places), -1, 0, bent, np.empty((12, len(window))))[0] for bent in (False, True))
             counts = rng.poisson(np.repeat(expected[None], draws, 0)).astype(float)
             row = {"photons": n, "separation": d, "energy": energy}
             for name, pairs in (("two", True), ("one", False)):
                 found = detect(counts, bins, kernel, half=half, least=60.0, pairs=pairs)
-                gaps = [[np.abs(found.tau[found.wall == k] - a).min(initial=99) for a in (at, at + d)] for k in range(draws)]
+                gaps = [[np.abs(found.tau[found.wall == k] - a).min(initial=99) for a in (at, at + d)]
+                        for k in range(draws)]
                 row[name] = float(np.mean([max(g) < 2 for g in gaps]))
             rows.append(row)
     return {"rows": rows}
 
 def foil_stage(names: list, count: int, seed: int) -> dict:
-    "Share of the specular lengths of a foil of roughness 0.2 that are found within a bin in exact transients with one window, with narrow lobes among the forms and without."
+    """Share of the specular lengths of a foil of roughness 0.2 that are found within a bin in exact transients with one
+    window, with narrow lobes among the forms and without."""
     found = {"with lobes": [], "without": []}
     for n, name in enumerate(names):
         scene, width, bins = setting(name)
@@ -1369,9 +1537,12 @@ def foil_stage(names: list, count: int, seed: int) -> dict:
     return {k: sum(v[::2])/max(1.0, sum(v[1::2])) for k, v in found.items()}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #53a4599f
-def scan_stage(name: str, side: int, photons: float, jitters: list, draws: int, material: str, keep: bool, volumes: bool, seed: int, progress=None) -> dict:
-    """Scan a scene on side x side wall points and reconstruct it, `draws` times for each jitter (ps): detection, sheets, Fermat flow, first photons alone, surface, refinement; with `volumes` the light-cone
-    transform and back-projection of the same counts. Errors are distances to the true surface in mm; `keep` returns the clouds and meshes of the first draw."""
+def scan_stage(name: str, side: int, photons: float, jitters: list, draws: int, material: str, keep: bool,
+               volumes: bool, seed: int, progress=None) -> dict:
+    """Scan a scene on side x side wall points and reconstruct it, `draws` times for each jitter (ps): detection,
+    sheets, Fermat flow, first photons alone, surface, refinement; with `volumes` the light-cone transform and
+    back-projection of the same counts. Errors are distances to the true surface in mm; `keep` returns the clouds and
+    meshes of the first draw."""
     scene, width, bins = setting(name)
     walls = wall(side, width)
     clean, truth = transients(scene, walls, bins, material=material), fermat_paths(scene, walls)
@@ -1383,15 +1554,24 @@ def scan_stage(name: str, side: int, photons: float, jitters: list, draws: int, 
             instrument = Instrument(jitter=jitter, photons=photons)
             counts = measure(clean, instrument, bins.width, rng)
             found = detect(counts, bins, instrument.kernel(bins.width), least=60.0)
-            cloud, first = reconstruct(found, walls, (side, side)), reconstruct(found, walls, (side, side), first_only=True)
+            cloud, first = (reconstruct(found, walls, (side, side)),
+                            reconstruct(found, walls, (side, side), first_only=True))
             distance, angle = judged(cloud, scene)
             s = cloud.kind < 3
             i, j = matched(found, truth, 2*bins.width)
             median = lambda x: float(np.median(x)) if len(x) else float("nan")
-            row = {"jitter": jitter, "draw": draw, "detections": len(found.tau), "points": len(distance), "specular": median(distance[s]), "specular 95": float(np.percentile(distance[s], 95)) if s.any() else float("nan"),
-                   "normal": median(angle[s]), "boundary": median(distance[~s]), "under 2": float((distance < 2).mean()) if len(distance) else 0.0, "complete": completeness(cloud, truth), "complete first": completeness(first, truth),
-                   "specular complete": completeness(cloud, specular), "specular complete first": completeness(first, specular), "precision": len(i)/max(1, len(found.tau)), "recall": len(j)/max(1, len(truth.tau)),
-                   "type": float((found.kind[i] == truth.kind[j]).mean()) if len(i) else float("nan"), "first median": median(judged(first, scene)[0])}
+            row = {"jitter": jitter, "draw": draw, "detections": len(found.tau), "points": len(distance),
+                   "specular": median(distance[s]),
+                   "specular 95": float(np.percentile(distance[s], 95)) if s.any() else float("nan"),
+                   "normal": median(angle[s]), "boundary": median(distance[~s]),
+                   "under 2": float((distance < 2).mean()) if len(distance) else 0.0,
+                   "complete": completeness(cloud, truth),
+                   "complete first": completeness(first, truth),
+                   "specular complete": completeness(cloud, specular),
+                   "specular complete first": completeness(first, specular),
+                   "precision": len(i)/max(1, len(found.tau)), "recall": len(j)/max(1, len(truth.tau)),
+                   "type": float((found.kind[i] == truth.kind[j]).mean()) if len(i) else float("nan"),
+                   "first median": median(judged(first, scene)[0])}
             surface = poisson_surface(cloud)
             if surface is not None:
                 better, true = refine(surface, found, walls, cloud), triangulated(scene)[0]
@@ -1403,22 +1583,29 @@ def scan_stage(name: str, side: int, photons: float, jitters: list, draws: int, 
                 fine = np.linspace(-width/4, width/4, 33)
                 depth = np.linspace(near.min() - 60, near.max() + 60, 60)
                 lct, bp = front(volume, axis, z), front(back_projection(counts, bins, walls, fine, depth), fine, depth)
-                away = lambda p: closest(triangulated(scene)[0], torch.from_numpy(np.ascontiguousarray(p))).squared.sqrt().median().item()
+                away = lambda p: closest(triangulated(scene)[0],
+                                         torch.from_numpy(np.ascontiguousarray(p))).squared.sqrt().median().item()
                 row |= {"light cone": away(lct), "back-projection": away(bp)}
             if "handle" in (names := [p.name for p in scene.patches]) and len(distance):
                 mesh, patch = triangulated(scene)
-                mine = patch[closest(mesh, torch.from_numpy(np.ascontiguousarray(cloud.place))).face.numpy()] == names.index("handle")
-                row |= {"handle points": int((mine & (distance < 10)).sum()), "handle boundary": float((cloud.kind[mine & (distance < 10)] == 3).mean()) if (mine & (distance < 10)).any() else 0.0}
+                mine = (patch[closest(mesh, torch.from_numpy(np.ascontiguousarray(cloud.place))).face.numpy()]
+                        == names.index("handle"))
+                row |= {"handle points": int((mine & (distance < 10)).sum()),
+                        "handle boundary": float((cloud.kind[mine & (distance < 10)] == 3).mean())
+                        if (mine & (distance < 10)).any() else 0.0}
             rows.append(row)
             if keep and not kept:
-                kept = {"found": found._asdict(), "cloud": cloud._asdict(), "first": first._asdict(), "counts": counts[side*(side//2):side*(side//2 + 1)].astype(np.float32)}
-                if surface is not None: kept |= {"vertices": surface.vertices, "faces": surface.faces, "refined": better.vertices}
+                kept = {"found": found._asdict(), "cloud": cloud._asdict(), "first": first._asdict(),
+                        "counts": counts[side*(side//2):side*(side//2 + 1)].astype(np.float32)}
+                if surface is not None:
+                    kept |= {"vertices": surface.vertices, "faces": surface.faces, "refined": better.vertices}
             if progress is not None: progress((n*draws + draw + 1)/(len(jitters)*draws))
     return {"rows": rows, "kept": kept, "truth": truth._asdict() if keep else {}}
 
 
 def edge_stage(names: list, side: int) -> dict:
-    "C10 on true Fermat paths: the angle between the direction back to the wall point and the normal of the surface there, at edges and at specular points."
+    """C10 on true Fermat paths: the angle between the direction back to the wall point and the normal of the surface
+    there, at edges and at specular points."""
     angles = {"edge": [], "specular": []}
     for name in names:
         scene, width, _ = setting(name)
@@ -1433,7 +1620,8 @@ def edge_stage(names: list, side: int) -> dict:
 # %% ../../nbs/geometry/fermat_paths.ipynb #4df8e2d0
 def profiles() -> dict[str, Scene]:
     "The ruled objects of Figure 6: 150 mm wide at 250 mm, smooth or with creases; every crease ends two patches."
-    piece = lambda a, b, za, zb: rectangle(b - a, 150, (za + zb)/2, lambda x, y: -(zb - za)*x/(b - a), x=(a + b)/2, step=1.0)
+    piece = lambda a, b, za, zb: rectangle(b - a, 150, (za + zb)/2, lambda x, y: -(zb - za)*x/(b - a), x=(a + b)/2,
+                                           step=1.0)
     corners = lambda *xz: Scene(tuple(piece(a, b, za, zb) for (a, za), (b, zb) in zip(xz, xz[1:])))
     return {"wave": Scene((rectangle(150, 150, 250, lambda x, y: 7*(2*math.pi*x/75).sin(), step=1.0),)),
             "stair": corners((-75, 272), (-25, 268), (-13, 252), (27, 248), (39, 232), (75, 229)),
@@ -1441,28 +1629,36 @@ def profiles() -> dict[str, Scene]:
             "S-curve": Scene((rectangle(150, 150, 250, lambda x, y: 26*(x/75) - 22*(x/75)**3, step=1.0),))}
 
 def line_stage(name: str, points: int, photons: float, jitter: float, draws: int, seed: int) -> dict:
-    "C8: a line of source points 1 mm apart and a fixed detector point across a ruled object; points of each draw, their distances, how many were rejected as outliers."
+    """C8: a line of source points 1 mm apart and a fixed detector point across a ruled object; points of each draw,
+    their distances, how many were rejected as outliers."""
     from scipy.spatial import cKDTree
     scene, x = profiles()[name], np.linspace(-100, 100, points)
     sources = np.stack([x, 0*x, 0*x], 1)
     detectors = np.tile([[40.0, 0, 0]], (points, 1))
     bins = Bins(400.0, PITCH, 300)
     clean, truth = transients(scene, sources, bins, detectors), fermat_paths(scene, sources, detectors)
-    out = {"draws": [], "truth": truth._asdict(), "profile": np.concatenate([p.grid()[:, p.size[1]//2] for p in scene.patches])[:, [0, 2]]}
+    out = {"draws": [], "truth": truth._asdict(),
+           "profile": np.concatenate([p.grid()[:, p.size[1]//2] for p in scene.patches])[:, [0, 2]]}
     for draw in range(draws):
         instrument = Instrument(jitter=jitter, photons=photons)
-        found = detect(measure(clean, instrument, bins.width, np.random.default_rng([seed, draw])), bins, instrument.kernel(bins.width), least=60.0)
+        found = detect(measure(clean, instrument, bins.width, np.random.default_rng([seed, draw])), bins,
+                       instrument.kernel(bins.width), least=60.0)
         cloud = reconstruct(found, sources, (points, 1), detectors, reach=6)
         distance, _ = judged(cloud, scene)
-        lonely = cKDTree(cloud.place).query(cloud.place, k=min(6, max(1, len(cloud.place))))[0].reshape(len(cloud.place), -1).mean(1) if len(cloud.place) > 6 else np.full(len(cloud.place), np.inf)
+        lonely = (cKDTree(cloud.place).query(cloud.place,
+                                             k=min(6, max(1, len(cloud.place))))[0].reshape(len(cloud.place),
+                -1).mean(1) if len(cloud.place) > 6 else np.full(len(cloud.place), np.inf))
         outlier = (lonely > 3.0) | (cloud.place[:, 2] < 150) | (cloud.place[:, 2] > 350)
-        out["draws"].append({"place": cloud.place, "kind": cloud.kind, "distance": distance, "outlier": outlier, "rejected": float(outlier.mean()) if len(outlier) else 1.0,
-                             "median": float(np.median(distance[~outlier])) if (~outlier).any() else float("nan"), "p95": float(np.percentile(distance[~outlier], 95)) if (~outlier).any() else float("nan")})
+        out["draws"].append({"place": cloud.place, "kind": cloud.kind, "distance": distance,
+                             "outlier": outlier, "rejected": float(outlier.mean()) if len(outlier) else 1.0,
+                             "median": float(np.median(distance[~outlier])) if (~outlier).any() else float("nan"),
+                             "p95": float(np.percentile(distance[~outlier], 95)) if (~outlier).any() else float("nan")})
     return out
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #64e1650e
 def relief(amplitude: float, feature: float, seed: int, size: float = 12.0) -> tuple[Callable, float]:
-    "A coin's relief on size x size mm: a rendered letter and a rim, smoothed to features of `feature` mm, `amplitude` mm high; and its largest curvature toward the wall (1/mm)."
+    """A coin's relief on size x size mm: a rendered letter and a rim, smoothed to features of `feature` mm, `amplitude`
+    mm high; and its largest curvature toward the wall (1/mm)."""
     from PIL import Image, ImageDraw, ImageFont
     from scipy.interpolate import RectBivariateSpline
     from scipy.ndimage import gaussian_filter
@@ -1477,10 +1673,14 @@ def relief(amplitude: float, feature: float, seed: int, size: float = 12.0) -> t
     spline = RectBivariateSpline(axis, axis, height.T[:, ::-1])
     place = lambda x, y: torch.from_numpy(spline.ev(x.numpy(), y.numpy()))
     second = np.stack([spline(axis, axis, dx=a, dy=b) for a, b in ((2, 0), (1, 1), (0, 2))])
-    return place, float(np.abs(np.linalg.eigvalsh(np.stack([second[[0, 1]], second[[1, 2]]]).transpose(2, 3, 0, 1))[40:-40, 40:-40]).max())
+    return (place,
+            float(np.abs(np.linalg.eigvalsh(np.stack([second[[0, 1]], second[[1, 2]]]).transpose(2, 3, 0, 1))[40:-40,
+            40:-40]).max()))
 
-def coin_stage(amplitude: float, feature: float, side: int, photons: float, blur: float, seed: int, distance: float = 10.0, width: float = 8.0, keep: bool = False) -> dict:
-    "C11: the same code in micrometres: a coin 10 mm away, path bins of 10 um, a coherence of 20 um (`blur` times that behind a diffuser). RMS of the height over the first sheet after a plane is removed, in um."
+def coin_stage(amplitude: float, feature: float, side: int, photons: float, blur: float, seed: int,
+               distance: float = 10.0, width: float = 8.0, keep: bool = False) -> dict:
+    """C11: the same code in micrometres: a coin 10 mm away, path bins of 10 um, a coherence of 20 um (`blur` times that
+    behind a diffuser). RMS of the height over the first sheet after a plane is removed, in um."""
     bend, curvature = relief(amplitude, feature, seed)
     scene = Scene((rectangle(12.0, 12.0, distance, bend, step=0.06),))
     walls, bins = wall(side, width), Bins(2*(distance - amplitude) - 0.3, 0.01, 90)
@@ -1493,8 +1693,10 @@ def coin_stage(amplitude: float, feature: float, side: int, photons: float, blur
     off = z - true
     plane = np.stack([np.ones_like(x), x, y], 1)
     off = off - plane @ np.linalg.lstsq(plane, off, rcond=None)[0] if len(x) > 3 else off
-    return {"rms": float(1e3*np.sqrt(np.mean(off**2))) if len(x) > 3 else float("nan"), "median": float(1e3*np.median(np.abs(off))) if len(x) > 3 else float("nan"), "points": len(x), "curvature": curvature*distance,
-            "place": first.place if keep else np.zeros((0, 3)), "true": true if keep else np.zeros(0)}
+    return {"rms": float(1e3*np.sqrt(np.mean(off**2))) if len(x) > 3 else float("nan"),
+            "median": float(1e3*np.median(np.abs(off))) if len(x) > 3 else float("nan"), "points": len(x),
+            "curvature": curvature*distance, "place": first.place if keep else np.zeros((0, 3)),
+            "true": true if keep else np.zeros(0)}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #c06859fb
 #| code-fold: true
@@ -1544,7 +1746,9 @@ _flat_js = """(root, data) => {
   c.onpointermove = (e) => { if (!e.buttons) return; const r = c.getBoundingClientRect(), p = ((e.clientX - r.left)*W/r.width - 170)/1.15; if (p > -150 && p < 150) { state.v = Math.max(-100, Math.min(100, Math.round(p))); const i = box.querySelector("input"); i.value = state.v; i.oninput(); } };
   draw();
 }"""
-_knobs_html = '<p class="said" role="status" style="margin:.3em 0"></p><div class="knobs" style="display:grid;grid-template-columns:minmax(5em,max-content) minmax(80px,260px) 4em;gap:4px 10px"></div>'
+_knobs_html = (
+               '<p class="said" role="status" style="margin:.3em 0"></p><div class="knobs" '
+    'style="display:grid;grid-template-columns:minmax(5em,max-content) minmax(80px,260px) 4em;gap:4px 10px"></div>')
 
 def _pixels(draw):
     "A function that gives a figure as bytes."
@@ -1560,7 +1764,10 @@ def _pixels(draw):
 def playground():
     "The flat world to play with, as a `View`: v, bend and shine; circles, length and transient follow."
     from paper_kit.kit.show import bespoke
-    html = '<canvas width="860" height="330" role="img" aria-label="Hidden curve with tangent circles, path length, transient; drag along the wall to move v" style="max-width:100%;height:auto;touch-action:none"></canvas>' + _knobs_html
+    html = (
+            '<canvas width="860" height="330" role="img" aria-label="Hidden curve with tangent '
+            'circles, path length, transient; drag along the wall to move v" '
+            'style="max-width:100%;height:auto;touch-action:none"></canvas>' + _knobs_html)
     return bespoke("Fermat paths in a flat world", _flat_js, {}, _pixels(figure_2), html=html, height=470)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #4e690bb2
@@ -1609,7 +1816,8 @@ _scan_js = """(root, data) => {
 }"""
 
 def scan_exhibit_stage(name: str, side: int, fine: int, photons: float, seed: int) -> dict:
-    "A scan of side x side wall points, a subset of a `fine` x `fine` one on which gradients were fitted: counts in coarse bins, detections with their points, a sample of the surface."
+    """A scan of side x side wall points, a subset of a `fine` x `fine` one on which gradients were fitted: counts in
+    coarse bins, detections with their points, a sample of the surface."""
     scene, width, bins = setting(name)
     walls = wall(fine, width)
     instrument = Instrument(photons=photons)
@@ -1633,8 +1841,11 @@ def scan_exhibit_stage(name: str, side: int, fine: int, photons: float, seed: in
     pick = np.random.default_rng(0).permutation(len(vertices))[:700]
     good = (judged(cloud, scene)[0] < 40)
     some = np.flatnonzero(good)[:: max(1, int(good.sum()/700))]
-    return {"side": side, "width": width, "depth": float(vertices[:, 2].mean()), "axis": walls[chosen[:side], 1].tolist(), "first": bins.first + a*bins.width, "bin": 2*bins.width, "transients": np.round(100*coarse/coarse.max()).astype(int).tolist(),
-            "found": rows, "surface": np.round(vertices[pick]).astype(int).tolist(), "points": [[*map(round, x.tolist()), int(k)] for x, k in zip(cloud.place[some], cloud.kind[some])]}
+    return {"side": side, "width": width, "depth": float(vertices[:, 2].mean()),
+            "axis": walls[chosen[:side], 1].tolist(), "first": bins.first + a*bins.width,
+            "bin": 2*bins.width, "transients": np.round(100*coarse/coarse.max()).astype(int).tolist(),
+            "found": rows, "surface": np.round(vertices[pick]).astype(int).tolist(),
+            "points": [[*map(round, x.tolist()), int(k)] for x, k in zip(cloud.place[some], cloud.kind[some])]}
 
 def figure_e1(exhibit: dict):
     "The scan as a picture: wall, object, points; the transient of the middle wall point."
@@ -1648,7 +1859,11 @@ def figure_e1(exhibit: dict):
         m = p[:, 3] == k
         ax.scatter(p[m, 0], p[m, 2], p[m, 1], s=3, color=palette[colour], label=TYPES[k])
     X, Y = np.meshgrid(axis, axis)
-    ax.scatter(X, 0*X, Y, s=3, color="0.5"); ax.view_init(20, -60); ax.set_aspect("equal"); ax.axis("off"); ax.legend(fontsize=7, loc="lower left", ncols=2)
+    ax.scatter(X, 0*X, Y, s=3, color="0.5")
+    ax.view_init(20, -60)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    ax.legend(fontsize=7, loc="lower left", ncols=2)
     ax, n = figure.add_subplot(1, 2, 2), exhibit["side"]**2//2
     row = np.array(exhibit["transients"][n])
     ax.plot(exhibit["first"] + exhibit["bin"]*(np.arange(len(row)) + 0.5), row/max(1, row.max()), color="0.2", lw=1)
@@ -1658,49 +1873,90 @@ def figure_e1(exhibit: dict):
     return figure
 
 def scan_view(exhibit: dict):
-    "The scan as a `View`: choose a wall point, see its transient, what is detected in it, and the points that follow; turn the scene."
+    """The scan as a `View`: choose a wall point, see its transient, what is detected in it, and the points that follow;
+    turn the scene."""
     from paper_kit.kit.show import bespoke
-    html = ('<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center"><canvas class="space" width="430" height="400" tabindex="0" role="img" aria-label="Wall, hidden object, reconstructed points; drag or arrow keys turn them" style="max-width:100%;height:auto;touch-action:none"></canvas>'
-            '<canvas class="plot" width="310" height="240" role="img" aria-label="Transient of the chosen wall point, detected lengths dashed" style="max-width:100%;height:auto"></canvas></div>' + _knobs_html)
+    html = (
+            '<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center"><canvas class="space" width="430" '
+            'height="400" tabindex="0" role="img" aria-label="Wall, hidden object, reconstructed '
+            'points; drag or arrow keys turn them" '
+            'style="max-width:100%;height:auto;touch-action:none"></canvas>'
+            '<canvas class="plot" width="310" height="240" role="img" aria-label="Transient '
+            'of the chosen wall point, detected lengths dashed" '
+            'style="max-width:100%;height:auto"></canvas></div>' + _knobs_html)
     return bespoke("Around the corner", _scan_js, exhibit, _pixels(lambda: figure_e1(exhibit)), html=html, height=520)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #50dadf80
 GALLERY = ("ball", "bowl", "vase", "jug", "kettle", "blob", "ball and board")
 FIVE = ["paraboloid", "hemisphere", "ball", "vase", "bowl"]
 
-SIZES = {
-    "smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], count=6), "singular seeds": 1, "eye": [15.0, 10.0], "kinds": dict(photons=[1e5], draws=3), "resolution": dict(separations=[10, 30], photons=[1e6], draws=2), "foil": ["ball"], "gallery": ["bowl", "kettle"], "side": 8, "photons": 1e5, "draws": 1,
-              "pitches": [8, 10], "pitch object": "bowl", "jitters": [50.0, 100.0], "materials": ["diffuse", "foil 0.2"], "rough object": "blob", "rough side": 8, "lines": dict(points=60, photons=1e6, jitter=50.0), "line draws": 1,
-              "coins": [[0.03, 1.5]], "coin side": 10, "coin show": [0.03, 1.5], "coin photons": 1e5, "edges": ["paraboloid"], "exhibit": dict(name="bowl", side=5, fine=9, photons=1e5), "edge side": 6},
-    "cpu": {"theory": 25, "singular": dict(names=FIVE, count=50), "singular seeds": 3, "eye": [15.0, 10.0], "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=100), "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7], draws=40), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY), "side": 32, "photons": 1e5, "draws": 3,
-            "pitches": [16, 24, 32, 64], "pitch object": "vase", "jitters": [25.0, 50.0, 100.0, 200.0], "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob", "rough side": 32,
-            "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3, "coins": [[a, f] for f in (0.75, 1.5, 3.0) for a in (0.02, 0.05, 0.1)], "coin side": 32, "coin show": [0.05, 1.5], "coin photons": 1e5,
-            "edges": ["plane", "paraboloid", "bowl", "vase"], "exhibit": dict(name="vase", side=9, fine=33, photons=1e6), "edge side": 12},
-    "gpu": {"theory": 200, "singular": dict(names=FIVE, count=200), "singular seeds": 3, "eye": [15.0, 10.0], "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=400), "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7], draws=200), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY), "side": 64, "photons": 1e5, "draws": 3,
-            "pitches": [16, 24, 32, 64], "pitch object": "vase", "jitters": [25.0, 50.0, 100.0, 200.0], "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob", "rough side": 64,
-            "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3, "coins": [[a, f] for f in (0.5, 0.75, 1.5, 3.0, 4.0) for a in (0.02, 0.05, 0.1, 0.15)], "coin side": 64, "coin show": [0.05, 1.5], "coin photons": 1e5,
-            "edges": ["plane", "paraboloid", "bowl", "vase"], "exhibit": dict(name="vase", side=16, fine=61, photons=1e6), "edge side": 24}}
+SIZES = {"smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], count=6), "singular seeds": 1,
+                   "eye": [15.0, 10.0], "kinds": dict(photons=[1e5], draws=3),
+                   "resolution": dict(separations=[10, 30], photons=[1e6], draws=2), "foil": ["ball"],
+                   "gallery": ["bowl", "kettle"], "side": 8, "photons": 1e5, "draws": 1,
+                   "pitches": [8, 10], "pitch object": "bowl", "jitters": [50.0, 100.0],
+                   "materials": ["diffuse", "foil 0.2"], "rough object": "blob", "rough side": 8,
+                   "lines": dict(points=60, photons=1e6, jitter=50.0), "line draws": 1,
+                   "coins": [[0.03, 1.5]], "coin side": 10, "coin show": [0.03, 1.5], "coin photons": 1e5,
+                   "edges": ["paraboloid"], "exhibit": dict(name="bowl", side=5, fine=9, photons=1e5),
+                   "edge side": 6},
+         "cpu": {"theory": 25, "singular": dict(names=FIVE, count=50), "singular seeds": 3, "eye": [15.0, 10.0],
+                 "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=100),
+                 "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7],
+                                    draws=40), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY),
+                 "side": 32, "photons": 1e5, "draws": 3, "pitches": [16, 24, 32, 64], "pitch object": "vase",
+                 "jitters": [25.0, 50.0, 100.0, 200.0],
+                 "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob",
+                 "rough side": 32, "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3,
+                 "coins": [[a, f] for f in (0.75, 1.5, 3.0) for a in (0.02, 0.05, 0.1)], "coin side": 32,
+                 "coin show": [0.05, 1.5], "coin photons": 1e5,
+                 "edges": ["plane", "paraboloid", "bowl", "vase"],
+                 "exhibit": dict(name="vase", side=9, fine=33, photons=1e6), "edge side": 12},
+         "gpu": {"theory": 200, "singular": dict(names=FIVE, count=200), "singular seeds": 3,
+                 "eye": [15.0, 10.0],
+                 "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=400),
+                 "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7],
+                                    draws=200), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY),
+                 "side": 64, "photons": 1e5, "draws": 3, "pitches": [16, 24, 32, 64], "pitch object": "vase",
+                 "jitters": [25.0, 50.0, 100.0, 200.0],
+                 "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob",
+                 "rough side": 64, "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3,
+                 "coins": [[a, f] for f in (0.5, 0.75, 1.5, 3.0, 4.0) for a in (0.02, 0.05, 0.1, 0.15)],
+                 "coin side": 64, "coin show": [0.05, 1.5], "coin photons": 1e5,
+                 "edges": ["plane", "paraboloid", "bowl", "vase"],
+                 "exhibit": dict(name="vase", side=16, fine=61, photons=1e6), "edge side": 24}}
 
 def sizes_of(run) -> dict: return run.pick(**SIZES)
 
 def stages(run) -> dict:
     "All expensive work of this paper."
     s = sizes_of(run)
-    scan = lambda name, side, jitters, material="diffuse", keep=False, volumes=False: run.stage(scan_stage, name=name, side=side, photons=s["photons"], jitters=jitters, draws=s["draws"], material=material, keep=keep, volumes=volumes, seed=run.seed)
-    found = {"theory": run.stage(theory_stage, count=s["theory"], seed=run.seed), "singular": [run.stage(singular_stage, **s["singular"], seed=seed) for seed in run.seeds(s["singular seeds"])],
-             "materials": run.stage(material_stage, v=s["eye"], halves=[6, 12]), "kinds": run.stage(kind_stage, **s["kinds"], v=s["eye"], seed=run.seed), "edges": run.stage(edge_stage, names=s["edges"], side=s["edge side"])}
+    scan = lambda name, side, jitters, material="diffuse", keep=False, volumes=False: run.stage(scan_stage,
+        name=name, side=side, photons=s["photons"], jitters=jitters, draws=s["draws"], material=material,
+        keep=keep, volumes=volumes, seed=run.seed)
+    found = {"theory": run.stage(theory_stage, count=s["theory"], seed=run.seed),
+             "singular": [run.stage(singular_stage, **s["singular"], seed=seed)
+                          for seed in run.seeds(s["singular seeds"])],
+             "materials": run.stage(material_stage, v=s["eye"], halves=[6, 12]),
+             "kinds": run.stage(kind_stage, **s["kinds"], v=s["eye"], seed=run.seed),
+             "edges": run.stage(edge_stage, names=s["edges"], side=s["edge side"])}
     found["alone"] = run.stage(kind_stage, **s["kinds"], v=s["eye"], seed=run.seed, alone=True)
     found["resolution"] = run.stage(resolution_stage, **s["resolution"], seed=run.seed)
     found["foil"] = run.stage(foil_stage, names=s["foil"], count=s["singular"]["count"], seed=run.seed)
-    found["lines"] = {name: run.stage(line_stage, name=name, **s["lines"], draws=s["line draws"], seed=run.seed) for name in profiles()}
+    found["lines"] = {name: run.stage(line_stage, name=name, **s["lines"], draws=s["line draws"], seed=run.seed)
+                      for name in profiles()}
     found["gallery"] = {name: scan(name, s["side"], [50.0], keep=True, volumes=True) for name in s["gallery"]}
-    found["pitch"] = [found["gallery"][s["pitch object"]] if n == s["side"] else scan(s["pitch object"], n, [50.0]) for n in s["pitches"]]
+    found["pitch"] = [found["gallery"][s["pitch object"]] if n == s["side"] else scan(s["pitch object"], n, [50.0])
+                      for n in s["pitches"]]
     found["jitter"] = scan(s["pitch object"], s["side"], s["jitters"])
     found["rough"] = {m: scan(s["rough object"], s["rough side"], [50.0], m, volumes=True) for m in s["materials"]}
-    coin = lambda amplitude, feature, blur=1.0, keep=False: run.stage(coin_stage, amplitude=amplitude, feature=feature, side=s["coin side"], photons=s["coin photons"], blur=blur, seed=run.seed, keep=keep)
-    found["coins"] = [{"amplitude": a, "feature": f} | {k: v for k, v in coin(a, f).items() if k not in ("place", "true")} for a, f in s["coins"]]
+    coin = lambda amplitude, feature, blur=1.0, keep=False: run.stage(coin_stage, amplitude=amplitude,
+        feature=feature, side=s["coin side"], photons=s["coin photons"], blur=blur, seed=run.seed, keep=keep)
+    found["coins"] = [{"amplitude": a, "feature": f}
+                      | {k: v for k, v in coin(a, f).items() if k not in ("place", "true")} for a, f in s["coins"]]
     found["exhibit"] = run.stage(scan_exhibit_stage, **s["exhibit"], seed=run.seed)
-    found["shown"] = {"around the corner": coin(*s["coin show"], 1.0, True), "through a diffuser": coin(*s["coin show"], 2.0, True)}
+    found["shown"] = {"around the corner": coin(*s["coin show"], 1.0, True),
+                      "through a diffuser": coin(*s["coin show"], 2.0, True)}
     return found
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8eafcdfc
@@ -1717,11 +1973,18 @@ def figure_1(results: dict):
         row, ax = axes[n], axes[n, 0]
         if n == 0:
             ax.plot([0, 0], [-1, 1], color="0.3", lw=3); ax.plot([-0.9, -0.25], [0.05, 0.05], color="0.3", lw=3)
-            ax.plot([-0.75, 0, -0.55], [-0.75, 0.3, 0.65], color=palette["vermilion"], lw=1.2); ax.text(-0.85, -0.95, "laser, detector", fontsize=8); ax.text(-0.8, 0.8, "coin", fontsize=8); ax.plot([-0.7, -0.4], [0.75, 0.55], color=palette["blue"], lw=4)
+            ax.plot([-0.75, 0, -0.55], [-0.75, 0.3, 0.65], color=palette["vermilion"], lw=1.2)
+            ax.text(-0.85, -0.95, "laser, detector", fontsize=8)
+            ax.text(-0.8, 0.8, "coin", fontsize=8)
+            ax.plot([-0.7, -0.4], [0.75, 0.55], color=palette["blue"], lw=4)
             ax.text(0.06, 0.25, "v", fontsize=9)
         else:
-            ax.plot([0, 0], [-1, 1], color="0.6", lw=3, ls=(0, (2, 1))); ax.plot([-0.85, 0, 0.55], [-0.5, 0.1, 0.2], color=palette["vermilion"], lw=1.2); ax.plot([0.6, 0.6], [-0.5, 0.7], color=palette["blue"], lw=4)
-            ax.text(-0.95, -0.75, "laser, detector", fontsize=8); ax.text(0.42, 0.8, "coin", fontsize=8); ax.text(-0.12, -1.25, "diffuser", fontsize=8)
+            ax.plot([0, 0], [-1, 1], color="0.6", lw=3, ls=(0, (2, 1)))
+            ax.plot([-0.85, 0, 0.55], [-0.5, 0.1, 0.2], color=palette["vermilion"], lw=1.2)
+            ax.plot([0.6, 0.6], [-0.5, 0.7], color=palette["blue"], lw=4)
+            ax.text(-0.95, -0.75, "laser, detector", fontsize=8)
+            ax.text(0.42, 0.8, "coin", fontsize=8)
+            ax.text(-0.12, -1.25, "diffuser", fontsize=8)
         ax.set(xlim=(-1.1, 1.0), ylim=(-1.3, 1.1), title=name); ax.axis("off")
         x, y, z = coin["place"].T
         if len(z) < 4: continue
@@ -1735,7 +1998,10 @@ def figure_1(results: dict):
         figure.colorbar(s, ax=row[2], label="height (um)", shrink=0.85)
         band = np.abs(y) < 0.3
         order = np.argsort(x[band])
-        row[3].plot(x[band][order], 1e3*(coin["true"].max() - coin["true"][band][order]), ".", color="0.6", ms=4, label="truth"); row[3].plot(x[band][order], 1e3*(coin["true"].max() - found[band][order]), ".", color=palette["vermilion"], ms=3, label=f"found, RMS {coin['rms']:.1f} um")
+        row[3].plot(x[band][order], 1e3*(coin["true"].max() - coin["true"][band][order]), ".", color="0.6", ms=4,
+                    label="truth")
+        row[3].plot(x[band][order], 1e3*(coin["true"].max() - found[band][order]), ".", color=palette["vermilion"],
+                    ms=3, label=f"found, RMS {coin['rms']:.1f} um")
         row[3].set(xlabel="x (mm)", ylabel="height (um)", title="|y| < 0.3 mm"); row[3].legend(fontsize=8)
     return figure
 
@@ -1747,7 +2013,10 @@ def figure_2(v: float = -20.0, bend: float = 1.0):
     found = stationary_2d(curve, v)
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.2), width_ratios=[1.1, 1, 1])
     ax = axes[0]
-    ax.plot(*curve.T, color="0.25"); ax.axhline(0, color="0.6", lw=3); ax.plot(v, 0, "o", color=palette["vermilion"]); ax.text(v + 6, 8, "v")
+    ax.plot(*curve.T, color="0.25")
+    ax.axhline(0, color="0.6", lw=3)
+    ax.plot(v, 0, "o", color=palette["vermilion"])
+    ax.text(v + 6, 8, "v")
     t = 2*np.hypot(curve[:, 0] - v, curve[:, 1])
     s = np.linspace(0, 1, len(t))
     axes[1].plot(s, t, color="0.25")
@@ -1756,26 +2025,35 @@ def figure_2(v: float = -20.0, bend: float = 1.0):
     for tau, kind, k in found:
         colour = palette[KIND_COLOURS[TYPES.index(kind)]]
         a = np.linspace(math.pi*0.3, math.pi*0.7, 60)
-        ax.plot(v + tau/2*np.cos(a), tau/2*np.sin(a), color=colour, lw=0.9, ls="--"); ax.plot(*curve[k], "o", color=colour)
-        axes[1].plot(s[k], tau, "o", color=colour); axes[1].axhline(tau, color=colour, lw=0.7, ls="--"); axes[2].axvline(tau, color=colour, lw=0.9, ls="--")
-    ax.set(aspect="equal", xlim=(-135, 135), ylim=(-8, 232), title="curve, tangent circles", xlabel="mm"); axes[1].set(xlabel="along the curve", title="path length (mm)"); axes[2].set(xlabel="path length (mm)", title="transient")
+        ax.plot(v + tau/2*np.cos(a), tau/2*np.sin(a), color=colour, lw=0.9, ls="--")
+        ax.plot(*curve[k], "o", color=colour)
+        axes[1].plot(s[k], tau, "o", color=colour)
+        axes[1].axhline(tau, color=colour, lw=0.7, ls="--")
+        axes[2].axvline(tau, color=colour, lw=0.9, ls="--")
+    ax.set(aspect="equal", xlim=(-135, 135), ylim=(-8, 232), title="curve, tangent circles", xlabel="mm")
+    axes[1].set(xlabel="along the curve", title="path length (mm)")
+    axes[2].set(xlabel="path length (mm)", title="transient")
     for kind, colour in zip(TYPES, KIND_COLOURS):
         if kind != "saddle": axes[2].plot([], [], "--", color=palette[colour], label=kind, lw=1)
     axes[2].legend(fontsize=8)
     return figure
 
 def figure_3(results: dict, seed: int = 0):
-    "Plane, paraboloid and hollow sphere, diffuse and foil, as the detector counts them; the true specular length dashed."
+    """Plane, paraboloid and hollow sphere, diffuse and foil, as the detector counts them; the true specular length
+    dashed."""
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 2.9), sharey=True)
     for ax, (name, found) in zip(axes, results["materials"].items()):
         bins = setting(name)[2]
         for material, colour in (("rough diffuse", palette["amber"]), ("foil 0.2", palette["purple"])):
-            counts = measure(found["materials"][material]["clean"][None], Instrument(photons=1e5), bins.width, np.random.default_rng(seed))[0]
-            ax.plot(bins.centres, counts/counts.max(), color=colour, lw=1, label={"rough diffuse": "diffuse paint", "foil 0.2": "foil"}[material])
+            counts = measure(found["materials"][material]["clean"][None], Instrument(photons=1e5), bins.width,
+                             np.random.default_rng(seed))[0]
+            ax.plot(bins.centres, counts/counts.max(), color=colour, lw=1,
+                    label={"rough diffuse": "diffuse paint", "foil 0.2": "foil"}[material])
         ax.axvline(found["true"], color="0.2", lw=1, ls="--")
-        ax.set(title=f"{ {'hemisphere': 'hollow sphere'}.get(name, name)}: {TYPES[found['kind']]}", xlim=(640, 960), xlabel="path length (mm)")
+        ax.set(title=f"{ {'hemisphere': 'hollow sphere'}.get(name, name)}: {TYPES[found['kind']]}",
+               xlim=(640, 960), xlabel="path length (mm)")
     axes[0].set_ylabel("counts / largest"); axes[0].legend(fontsize=8)
     return figure
 
@@ -1792,17 +2070,22 @@ def figure_4():
     ax.plot(*X.T, color="0.2"); ax.axhline(0, color="0.6", lw=3); ax.text(112, 205, "X"); ax.text(112, 6, "V")
     a = np.linspace(0.15*math.pi, 0.9*math.pi, 200)
     r = np.linalg.norm(one - v)
-    ax.plot(v[0] + r*np.cos(a), v[1] + r*np.sin(a), "--", color="0.35", lw=1); ax.plot(*np.stack([v, one]).T, color="0.1", lw=1.2); ax.plot(*one, "o", color="0.1")
+    ax.plot(v[0] + r*np.cos(a), v[1] + r*np.sin(a), "--", color="0.35", lw=1)
+    ax.plot(*np.stack([v, one]).T, color="0.1", lw=1.2)
+    ax.plot(*one, "o", color="0.1")
     g = (v - one)/r
-    ax.annotate("", v + 46*g*np.array([1, 1]), v, arrowprops=dict(arrowstyle="->", color="0.1")); ax.text(*(v + 46*g + np.array([3, -10])), r"$\nabla_v\tau/2$", fontsize=9)
+    ax.annotate("", v + 46*g*np.array([1, 1]), v, arrowprops=dict(arrowstyle="->", color="0.1"))
+    ax.text(*(v + 46*g + np.array([3, -10])), r"$\nabla_v\tau/2$", fontsize=9)
     long, focus = np.linalg.norm(two - s) + np.linalg.norm(two - d), np.linalg.norm(s - d)
     A, B, centre = long/2, math.sqrt(long**2 - focus**2)/2, (s + d)/2
     ax.plot(centre[0] + A*np.cos(a), B*np.sin(a), "--", color=palette["green"], lw=1)
     for e in (s, d):
         w = (e - two)/np.linalg.norm(e - two)
-        ax.plot(*np.stack([e, two]).T, color=palette["green"], lw=1.2); ax.annotate("", e + 40*w, e, arrowprops=dict(arrowstyle="->", color=palette["green"]))
+        ax.plot(*np.stack([e, two]).T, color=palette["green"], lw=1.2)
+        ax.annotate("", e + 40*w, e, arrowprops=dict(arrowstyle="->", color=palette["green"]))
     ax.plot(*two, "o", color=palette["green"])
-    for e, label in ((v, "$v$"), (s, "$v_s$"), (d, "$v_d$")): ax.plot(*e, "o", color="0.1", ms=4); ax.text(e[0] + 4, 6, label)
+    for e, label in ((v, "$v$"), (s, "$v_s$"), (d, "$v_d$")):
+        ax.plot(*e, "o", color="0.1", ms=4); ax.text(e[0] + 4, 6, label)
     ax.set(aspect="equal", ylim=(-52, 240), xlim=(-160, 130)); ax.axis("off")
     return figure
 
@@ -1810,17 +2093,21 @@ def figure_4():
 #| code-fold: true
 #| code-summary: "Exported source: figures 5 to 8"
 def turned_to_us(x) -> Float[ndarray, "n 3"]:
-    "Coordinates for pictures: depth behind the wall as the second axis, y up as the third; centred and scaled to about 1."
+    """Coordinates for pictures: depth behind the wall as the second axis, y up as the third; centred and scaled to
+    about 1."""
     x = np.asarray(x)
     return np.stack([x[:, 0], x[:, 2] - 800, x[:, 1]], 1)/150
 
-def picture_of(mesh: Mesh, azimuth: float = -75.0, elevation: float = 18.0, size: int = 170, colour: str = "lamp") -> ndarray:
+def picture_of(mesh: Mesh, azimuth: float = -75.0, elevation: float = 18.0, size: int = 170,
+               colour: str = "lamp") -> ndarray:
     "A mesh seen from the side of the wall."
     from paper_kit.kit.rays import mesh_picture, viewpoint
-    return mesh_picture(Mesh(torch.from_numpy(turned_to_us(mesh.vertices)), mesh.faces), viewpoint(azimuth, elevation, 3.4, dtype=torch.float64), size, colour=colour)
+    return mesh_picture(Mesh(torch.from_numpy(turned_to_us(mesh.vertices)), mesh.faces),
+                        viewpoint(azimuth, elevation, 3.4, dtype=torch.float64), size, colour=colour)
 
 def figure_5(results: dict, name: str):
-    "The pipeline on one object: transients along a line of the wall, detections by type, the sheets over the wall, points."
+    """The pipeline on one object: transients along a line of the wall, detections by type, the sheets over the wall,
+    points."""
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     _, width, bins = setting(name)
@@ -1832,19 +2119,23 @@ def figure_5(results: dict, name: str):
     here = np.isin(found["wall"], line)
     low, high = np.percentile(found["tau"], [1, 99]) + np.array([-30, 30])
     for ax, title in ((axes[0], "counts along a line"), (axes[1], "singularities")):
-        ax.imshow(kept["counts"].T, aspect="auto", origin="lower", cmap="Greys", extent=(-width/2, width/2, bins.first, bins.first + bins.width*bins.count), vmax=np.percentile(kept["counts"], 99.7)*(1 if ax is axes[0] else 2.5))
+        ax.imshow(kept["counts"].T, aspect="auto", origin="lower", cmap="Greys",
+                  extent=(-width/2, width/2, bins.first, bins.first + bins.width*bins.count),
+                  vmax=np.percentile(kept["counts"], 99.7)*(1 if ax is axes[0] else 2.5))
         ax.set(ylim=(low, high), xlabel="wall y (mm)", title=title); ax.grid(False)
     axes[0].set_ylabel("path length (mm)")
     for k in range(4):
         m = here & (found["kind"] == k)
-        axes[1].plot(walls[found["wall"][m], 1], found["tau"][m], ".", color=palette[KIND_COLOURS[k]], ms=5, label=TYPES[k])
+        axes[1].plot(walls[found["wall"][m], 1], found["tau"][m], ".", color=palette[KIND_COLOURS[k]], ms=5,
+                     label=TYPES[k])
     axes[1].legend(fontsize=7, loc="upper center", ncols=2, handletextpad=0.1, columnspacing=0.6)
     common = np.bincount(cloud["sheet"]).argsort()[::-1][:5] if len(cloud["sheet"]) else []
     for c, colour in zip(common, palette.values()):
         m = cloud["sheet"] == c
         axes[2].plot(*walls[cloud["wall"][m]][:, :2].T, ".", color=colour, ms=4.5 - 1.2*(c != common[0]))
         axes[3].plot(cloud["place"][m, 0], cloud["place"][m, 2], ".", color=colour, ms=2)
-    axes[2].set(aspect="equal", title="largest sheets", xlabel="wall x (mm)"); axes[3].set(title="points from above", xlabel="x (mm)", ylabel="z (mm)")
+    axes[2].set(aspect="equal", title="largest sheets", xlabel="wall x (mm)")
+    axes[3].set(title="points from above", xlabel="x (mm)", ylabel="z (mm)")
     x = triangulated(setting(name)[0])[0].vertices.numpy()
     axes[3].plot(x[::7, 0], x[::7, 2], ",", color="0.8", zorder=0)
     pad = 40
@@ -1862,10 +2153,16 @@ def figure_6(results: dict):
         ax.plot(*r["profile"].T, ".", color="0.75", ms=2)
         for specular, colour, label in ((False, "green", "boundary type"), (True, "vermilion", "specular type")):
             m = ok & ((d["kind"] < 3) == specular)
-            ax.plot(d["place"][m, 0], d["place"][m, 2], ".", color=palette[colour], ms=3.5 if specular else 2, label=label)
+            ax.plot(d["place"][m, 0], d["place"][m, 2], ".", color=palette[colour], ms=3.5 if specular else 2,
+                    label=label)
         low, high = r["profile"][:, 1].min(), r["profile"][:, 1].max()
-        ax.set(xlim=(-90, 90), ylim=(high + 25, low - 25), title=f"{name}: median {np.nanmean([x['median'] for x in r['draws']]):.1f} mm")
-    axes[0, 0].legend(fontsize=8); axes[0, 0].set_ylabel("z (mm)"); axes[1, 0].set_ylabel("z (mm)"); axes[1, 0].set_xlabel("x (mm)"); axes[1, 1].set_xlabel("x (mm)")
+        ax.set(xlim=(-90, 90), ylim=(high + 25, low - 25),
+               title=f"{name}: median {np.nanmean([x['median'] for x in r['draws']]):.1f} mm")
+    axes[0, 0].legend(fontsize=8)
+    axes[0, 0].set_ylabel("z (mm)")
+    axes[1, 0].set_ylabel("z (mm)")
+    axes[1, 0].set_xlabel("x (mm)")
+    axes[1, 1].set_xlabel("x (mm)")
     return figure
 
 def figure_7(results: dict, name: str = "kettle"):
@@ -1885,11 +2182,19 @@ def figure_7(results: dict, name: str = "kettle"):
         ax.scatter(*x[m].T, s=3, color=palette[KIND_COLOURS[k]], label=TYPES[k], depthshade=False)
         if k < 3:
             n = cloud["normal"][m][::6]
-            ax.quiver(*x[m][::6].T, n[:, 0], n[:, 2], n[:, 1], length=0.12, linewidth=0.5, color=palette[KIND_COLOURS[k]])
-    ax.view_init(18, -75); ax.set_aspect("equal"); ax.axis("off"); ax.set_title("points, normals"); ax.legend(fontsize=7, loc="lower center", ncols=4, handletextpad=0.1, columnspacing=0.6, markerscale=2, bbox_to_anchor=(0.5, -0.06))
+            ax.quiver(*x[m][::6].T, n[:, 0], n[:, 2], n[:, 1], length=0.12, linewidth=0.5,
+                      color=palette[KIND_COLOURS[k]])
+    ax.view_init(18, -75)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    ax.set_title("points, normals")
+    ax.legend(fontsize=7, loc="lower center", ncols=4, handletextpad=0.1, columnspacing=0.6,
+              markerscale=2, bbox_to_anchor=(0.5, -0.06))
     if "refined" in kept:
         ax = figure.add_subplot(1, 3, 3)
-        ax.imshow(picture_of(Mesh(kept["refined"], kept["faces"]), size=280)); ax.set_title("refined surface"); ax.axis("off")
+        ax.imshow(picture_of(Mesh(kept["refined"], kept["faces"]), size=280))
+        ax.set_title("refined surface")
+        ax.axis("off")
     return figure
 
 def figure_8(results: dict):
@@ -1907,7 +2212,8 @@ def figure_8(results: dict):
 #| code-fold: true
 #| code-summary: "Exported source: the figure of the resolution"
 def figure_e2(results: dict):
-    "Share of draws in which both of two equal steps are found against their separation, by photons; the resolution limit; separation at one half against photons."
+    """Share of draws in which both of two equal steps are found against their separation, by photons; the resolution
+    limit; separation at one half against photons."""
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     rows = results["resolution"]["rows"]
@@ -1939,9 +2245,14 @@ def averaged(rows: list, key: str) -> float:
 def table_e1(results: dict):
     "Reconstruction errors by object as a pandas frame, means over draws."
     import pandas as pd
-    keys = {"specular": "specular points (mm)", "specular 95": "95th percentile", "normal": "normals (degrees)", "boundary": "boundary points (mm)", "first median": "first photons (mm)", "complete": "completeness", "complete first": "first photons alone",
-            "surface": "Poisson surface (mm)", "refined": "refined (mm)", "light cone": "light-cone transform (mm)", "back-projection": "back-projection (mm)"}
-    return pd.DataFrame([{"object": name} | {label: averaged(r["rows"], k) for k, label in keys.items()} for name, r in results["gallery"].items()])
+    keys = {"specular": "specular points (mm)", "specular 95": "95th percentile",
+            "normal": "normals (degrees)", "boundary": "boundary points (mm)",
+            "first median": "first photons (mm)", "complete": "completeness",
+            "complete first": "first photons alone", "surface": "Poisson surface (mm)",
+            "refined": "refined (mm)", "light cone": "light-cone transform (mm)",
+            "back-projection": "back-projection (mm)"}
+    return pd.DataFrame([{"object": name} | {label: averaged(r["rows"], k) for k, label in keys.items()}
+                         for name, r in results["gallery"].items()])
 
 def table_e2(results: dict):
     "C1 as a pandas frame: exact transients against the oracle, all seeds together."
@@ -1951,20 +2262,33 @@ def table_e2(results: dict):
     for name in results["singular"][0]:
         of = lambda a, b: total(name, a)/total(name, b) if total(name, b) else float("nan")
         error = np.concatenate([run[name]["error"] for run in results["singular"]])
-        rows.append({"scene": name, "specular paths": total(name, "specular"), "found": of("specular found", "specular"), "boundary paths": total(name, "boundary"), "boundary found": of("boundary found", "boundary"),
-                     "of these corners": total(name, "corners"), "corners found": of("corners found", "corners"), "detections": total(name, "detections"), "of them right": of("right", "detections"), "median error (mm)": float(np.median(error)) if len(error) else float("nan")})
+        rows.append({"scene": name, "specular paths": total(name, "specular"),
+                     "found": of("specular found", "specular"),
+                     "boundary paths": total(name, "boundary"),
+                     "boundary found": of("boundary found", "boundary"),
+                     "of these corners": total(name, "corners"),
+                     "corners found": of("corners found", "corners"),
+                     "detections": total(name, "detections"),
+                     "of them right": of("right", "detections"),
+                     "median error (mm)": float(np.median(error)) if len(error) else float("nan")})
     return pd.DataFrame(rows)
 
 def table_e3(results: dict):
     "C9 as a pandas frame: errors (mm) by material."
     import pandas as pd
-    return pd.DataFrame([{"material": m, "Fermat flow": averaged(r["rows"], "specular"), "points": averaged(r["rows"], "points"), "light-cone transform": averaged(r["rows"], "light cone"), "back-projection": averaged(r["rows"], "back-projection")}
+    return pd.DataFrame([{"material": m, "Fermat flow": averaged(r["rows"], "specular"),
+                          "points": averaged(r["rows"], "points"),
+                          "light-cone transform": averaged(r["rows"], "light cone"),
+                          "back-projection": averaged(r["rows"], "back-projection")}
                          for m, r in results["rough"].items()])
 
 def table_e4(results: dict):
     "C11 as a pandas frame: relief error by amplitude and feature width."
     import pandas as pd
-    return pd.DataFrame([{"amplitude (um)": 1e3*c["amplitude"], "feature (mm)": c["feature"], "largest curvature x 10 mm": c["curvature"], "RMS (um)": c["rms"], "median (um)": c["median"], "points": c["points"]} for c in sorted(results["coins"], key=lambda c: c["curvature"])])
+    return pd.DataFrame([{"amplitude (um)": 1e3*c["amplitude"],
+                          "feature (mm)": c["feature"], "largest curvature x 10 mm": c["curvature"],
+                          "RMS (um)": c["rms"], "median (um)": c["median"], "points": c["points"]}
+                         for c in sorted(results["coins"], key=lambda c: c["curvature"])])
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #07ee156e
 predicates = {
@@ -2002,16 +2326,28 @@ predicates = {
 # %% ../../nbs/geometry/fermat_paths.ipynb #9f94f748
 #| code-fold: true
 #| code-summary: "Exported source: the likely reasons of what failed, added after the run"
-WHY = dict.fromkeys(predicates, "") | {
-    "C3": "The hollow sphere passes. On the plates the edges return 18 to 29 mm of path after the specular point, inside the window that is explained. With the edges outside it the plane is right every time; the saddle's log peak, "
-          "a low hump under 15 mm of blur, needs some ten times the photons.",
-    "C7": "The gain on vase and jug is one half, on convex objects none, as claimed. On the bowl there is hardly any: the rim's square-root kinks sink in the blur, and the bottom is in most transients the first singularity that is detected.",
-    "C8": "The Fermat paths of these profiles are 5 to 20 mm of path apart; at this number of photons the blur lets two of one kind be told apart from 12 mm on. Others come from the upper and lower edges, 75 mm off the scanned line, which one "
-          "line of wall points cannot tell from points on it.",
-    "C9": "Down to a roughness of 0.4 the error stays what it is on paint. At 0.2 the lobe is so narrow that a minimum becomes a pulse of one or two bins, whose rise and fall the blur makes one.",
-    "C10": "Edges behave as claimed. The kettle's handle is 14 mm wide, so that both its edges and its middle return within the blur, and the fit sees one step: specular by its form.",
-    "C12": "The error rises with jitter (at 200 ps nothing is left to reconstruct). It no longer falls with density: 16 wall points a side serve as well as 64, so detection, not sampling, limits it. Refinement improves nearly every surface, "
-           "but only where sheets are alone does the surface end below the error of the points."}
+WHY = dict.fromkeys(predicates,
+                    "") | {
+                           "C3": "The hollow sphere passes. On the plates the edges return 18 to 29 mm of "
+    "path after the specular point, inside the window that is explained. With the edges outside it "
+    "the plane is right every time; the saddle's log peak, "
+    "a low hump under 15 mm of blur, needs some ten times the photons.",
+    "C7": "The gain on vase and jug is one half, on convex objects none, as claimed. On the "
+    "bowl there is hardly any: the rim's square-root kinks sink in the blur, and the bottom is in "
+    "most transients the first singularity that is detected.",
+    "C8": "The Fermat paths of these profiles are 5 to 20 mm of path apart; at this number of "
+    "photons the blur lets two of one kind be told apart from 12 mm on. Others come from the upper "
+    "and lower edges, 75 mm off the scanned line, which one "
+    "line of wall points cannot tell from points on it.",
+    "C9": "Down to a roughness of 0.4 the error stays what it is on paint. At 0.2 the lobe is "
+    "so narrow that a minimum becomes a pulse of one or two bins, whose rise and fall the blur "
+    "makes one.",
+    "C10": "Edges behave as claimed. The kettle's handle is 14 mm wide, so that both its edges "
+    "and its middle return within the blur, and the fit sees one step: specular by its form.",
+    "C12": "The error rises with jitter (at 200 ps nothing is left to reconstruct). It no longer "
+    "falls with density: 16 wall points a side serve as well as 64, so detection, not sampling, "
+    "limits it. Refinement improves nearly every surface, "
+    "but only where sheets are alone does the surface end below the error of the points."}
 EVIDENCE = dict.fromkeys(predicates, "") | {
     "C3": "the last column of the table above: the same plates with their edges outside the window",
     "C7": "Table E2: without blur and noise nearly all boundary paths of the bowl are found",
@@ -2023,8 +2359,13 @@ def singular_values(results: dict) -> dict:
     ones = lambda a, b: [1.0]*a + [0.0]*(b - a)
     total = lambda key: sum(int(s[key]) for run in results["singular"] for s in run.values())
     forms = results["theory"]["forms"]
-    return {"specular paths found": ones(total("specular found"), total("specular")), "boundary paths found": ones(total("boundary found"), total("boundary")), "detections that are true": ones(total("right"), total("detections")),
-            "exponent at a curve's extremum, distance from -0.5": max(abs(x + 0.5) for x in forms["curve"].values()), "exponent at an edge, distance from 0.5": abs(forms["edge"] - 0.5),
+    return {"specular paths found": ones(total("specular found"), total("specular")),
+            "boundary paths found": ones(total("boundary found"), total("boundary")),
+            "detections that are true": ones(total("right"),
+                                             total("detections")),
+            "exponent at a curve's extremum, distance from -0.5": max(abs(x + 0.5)
+            for x in forms["curve"].values()),
+            "exponent at an edge, distance from 0.5": abs(forms["edge"] - 0.5),
             "step height, relative error": max(abs(s["ratio"] - 1) for s in forms["steps"].values())}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #f02fc994
@@ -2034,13 +2375,15 @@ def material_values(results: dict) -> dict:
     for found in results["materials"].values():
         tau = np.array([m["tau"] for m in found["materials"].values()])
         spread.append(float(np.ptp(tau))/PITCH if np.isfinite(tau).all() else 99.0)
-        peaks.append(max(m["peak"] for m in found["materials"].values())/min(m["peak"] for m in found["materials"].values()))
+        peaks.append(max(m["peak"] for m in found["materials"].values())/min(m["peak"]
+                for m in found["materials"].values()))
     return {"spread of a length over materials (bins)": max(spread), "largest peak over smallest": min(peaks)}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #af366c1b
 def kind_values(results: dict) -> dict:
     "The numbers of C3, at 1e5 photons."
-    values = {"wrong_types_without_noise": sum(found["materials"]["diffuse"]["kind"] != found["kind"] for found in results["materials"].values())}
+    values = {"wrong_types_without_noise": sum(found["materials"]["diffuse"]["kind"] != found["kind"]
+                                               for found in results["materials"].values())}
     for name, found in results["kinds"].items():
         row = next(r for r in found["rows"] if r["photons"] == 1e5)
         n = row["draws"]
@@ -2051,15 +2394,24 @@ def kind_values(results: dict) -> dict:
 def curvature_values(results: dict) -> dict:
     "The numbers of C4."
     c = results["theory"]["curvature"]
-    return {"patches_against_the_corrected_inequalities": c["disagree_corrected"], "convex_patches_that_are_no_minimum": c["convex_not_minimum"], "planes against the printed inequality, in percent": 100*c["planes_against_print"]/c["planes"],
-            "patches against the printed inequalities, of 1000": c["disagree_printed"], "the same with curvature positive away from the wall": c["disagree_printed_other_sign"]}
+    return {"patches_against_the_corrected_inequalities": c["disagree_corrected"],
+            "convex_patches_that_are_no_minimum": c[
+                                                    "convex_not_minimum"],
+            "planes against the printed inequality, in percent": 100*c["planes_against_print"]/c[
+            "planes"],
+            "patches against the printed inequalities, of 1000": c[
+            "disagree_printed"],
+            "the same with curvature positive away from the wall": c["disagree_printed_other_sign"]}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #866daea5
 def flow_values(results: dict) -> tuple[dict, dict]:
     "The numbers of C5 and C6: the worst over planes, convex, saddle and concave quadrics."
     worst = lambda key: max(f[key] for f in results["theory"]["flow"].values())
-    return ({"norm of the gradient, distance from 2": worst("norm"), "place (mm)": worst("place"), "normal (degrees)": worst("normal")},
-            {"norm of either gradient, distance from 1": worst("unit"), "place from either gradient (mm)": worst("pair"), "pair at one place against confocal (mm)": worst("same_from_pair")})
+    return ({"norm of the gradient, distance from 2": worst("norm"), "place (mm)": worst("place"),
+             "normal (degrees)": worst("normal")},
+            {"norm of either gradient, distance from 1": worst("unit"),
+             "place from either gradient (mm)": worst("pair"),
+             "pair at one place against confocal (mm)": worst("same_from_pair")})
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #a3540f36
 def by_draw(rows: list, key: str) -> list: return [r[key] for r in rows]
@@ -2067,34 +2419,47 @@ def by_draw(rows: list, key: str) -> list: return [r[key] for r in rows]
 # %% ../../nbs/geometry/fermat_paths.ipynb #607c56f9
 def first_values(results: dict) -> dict:
     "The numbers of C7 by draw; an object left out at a small profile gives none."
-    gain = lambda n: [a - b for a, b in zip(by_draw(results["gallery"][n]["rows"], "complete"), by_draw(results["gallery"][n]["rows"], "complete first"))]
-    return {"global minimum less twice the distance (mm)": results["theory"]["first"]} | {f"gain in completeness, {n}": gain(n) if n in results["gallery"] else [0.0] for n in ("bowl", "vase", "jug")} | {
-        "largest gain in completeness on ball and blob": max([g for n in ("ball", "blob") if n in results["gallery"] for g in gain(n)], default=0.0)}
+    gain = lambda n: [a - b for a, b in zip(by_draw(results["gallery"][n]["rows"], "complete"),
+                                            by_draw(results["gallery"][n]["rows"], "complete first"))]
+    return ({"global minimum less twice the distance (mm)": results["theory"]["first"]}
+            | {f"gain in completeness, {n}": gain(n) if n in results["gallery"] else [0.0]
+               for n in ("bowl", "vase", "jug")}
+            | {"largest gain in completeness on ball and blob": max([g for n in ("ball", "blob")
+            if n in results["gallery"] for g in gain(n)], default=0.0)})
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3997f543
 def line_values(results: dict) -> dict:
     "The numbers of C8: the worst of the four profiles, by draw."
-    worst = lambda key: [max(np.nan_to_num(r["draws"][k][key], nan=99.0) for r in results["lines"].values()) for k in range(len(next(iter(results["lines"].values()))["draws"]))]
-    return {"largest median (mm)": worst("median"), "largest 95th percentile (mm)": worst("p95"), "largest share rejected": worst("rejected")}
+    worst = lambda key: [max(np.nan_to_num(r["draws"][k][key], nan=99.0) for r in results["lines"].values())
+                         for k in range(len(next(iter(results["lines"].values()))["draws"]))]
+    return {"largest median (mm)": worst("median"),
+            "largest 95th percentile (mm)": worst("p95"), "largest share rejected": worst("rejected")}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #c51d930f
 def rough_values(results: dict) -> dict:
     "The numbers of C9 by draw: what becomes of the error from the first material to the last."
     first, last = list(results["rough"].values())[0]["rows"], list(results["rough"].values())[-1]["rows"]
     change = lambda key: [b[key]/a[key] - 1 for a, b in zip(first, last)]
-    return {"relative change of Fermat flow, diffuse to foil": change("specular"), "relative change of the light-cone transform": change("light cone")}
+    return {"relative change of Fermat flow, diffuse to foil": change(
+            "specular"), "relative change of the light-cone transform": change("light cone")}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #89080cb4
 def edge_values(results: dict) -> dict:
     "The numbers of C10."
     e = results["edges"]
-    return {"median angle at edges": float(np.median(e["edge"])), "median angle at specular points": float(np.median(e["specular"])), "share of boundary types on the handle": by_draw(results["gallery"]["kettle"]["rows"], "handle boundary")}
+    return {"median angle at edges": float(np.median(e["edge"])),
+            "median angle at specular points": float(np.median(e["specular"])),
+            "share of boundary types on the handle": by_draw(results["gallery"]["kettle"]["rows"], "handle boundary")}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #f762a10f
 def coin_values(results: dict) -> dict:
     "The numbers of C11: coins whose curvature times 10 mm stays below 1, and the others."
-    below_, above_ = ([c for c in results["coins"] if (c["curvature"] < 1) == side and np.isfinite(c["rms"])] for side in (True, False))
-    return {"RMS of coins below the bound (um)": [c["rms"] for c in below_] or [99.0], "median of coins below the bound": float(np.mean([c["median"] for c in below_] or [99.0])), "median of coins above the bound": float(np.mean([c["median"] for c in above_] or [0.0]))}
+    below_, above_ = ([c for c in results["coins"] if (c["curvature"] < 1) == side and np.isfinite(c["rms"])]
+                      for side in (True, False))
+    return {"RMS of coins below the bound (um)": [c["rms"] for c in below_] or [99.0],
+            "median of coins below the bound": float(np.mean([c["median"] for c in below_]
+                                                             or [99.0])),
+            "median of coins above the bound": float(np.mean([c["median"] for c in above_] or [0.0]))}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #fe217141
 def sampling_values(results: dict) -> dict:
@@ -2102,7 +2467,11 @@ def sampling_values(results: dict) -> dict:
     n = len(results["pitch"][0]["rows"])
     jitters = sorted({r["jitter"] for r in results["jitter"]["rows"]})
     known = lambda x: x if np.isfinite(x) else 99.0
-    of = lambda j, k: known(next(r["specular"] for r in results["jitter"]["rows"] if r["jitter"] == j and r["draw"] == k))
+    of = lambda j, k: known(next(r["specular"] for r in results["jitter"]["rows"] if r["jitter"] == j
+                                 and r["draw"] == k))
     six = [r["rows"] for name, r in results["gallery"].items() if name != "ball and board"]
-    return {"error by density": [[known(r["rows"][k]["specular"]) for r in results["pitch"]] for k in range(n)], "error by jitter": [[of(j, k) for j in jitters] for k in range(n)],
-            "objects that refinement improves, of 6": sum(averaged(rows, "refined") < averaged(rows, "specular") for rows in six)}
+    return {"error by density": [[known(r["rows"][k]["specular"]) for r in results["pitch"]]
+                                 for k in range(n)],
+            "error by jitter": [[of(j, k) for j in jitters] for k in range(n)],
+            "objects that refinement improves, of 6": sum(averaged(rows, "refined") < averaged(rows, "specular")
+                                                          for rows in six)}

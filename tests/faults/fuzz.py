@@ -1,7 +1,8 @@
-"""Every reader against damaged files: `python tests/faults/fuzz.py --inputs 5000`. An input is read, or refused with our error; prints the counts as JSON.
+"""Every reader against damaged files: `python tests/faults/fuzz.py --inputs 5000`. An input is read, or refused with
+our error; prints the counts as JSON.
 
-What counts as a fault: another exception, a number that is not finite in what was accepted, more than five seconds, more than a gibibyte, anything written,
-started or sent from inside a reader outside its own folder."""
+What counts as a fault: another exception, a number that is not finite in what was accepted, more than five seconds,
+more than a gibibyte, anything written, started or sent from inside a reader outside its own folder."""
 import argparse
 import copy
 import faulthandler
@@ -27,9 +28,11 @@ import torch
 from miniatures import all_readers
 from paper_kit.kit.files import PaperKitError
 
-ODD = [b"nan", b"inf", b"-inf", b"1e308", b"-1", b"0", b"", b"\xff\xfe", b"99999999999999999999", b"null", b"[]", b"{}", b"true", b'"x"', b"../../../../etc/passwd", b"\0", b"1e-320", b"2147483648",
-       b"\xe2\x80\xa8", b"a:b", b"'", b"%s", b"1e3", b"0x10", b"-0", b"[[[[[[[[[[[[", b"\r\n"]
-VALUES = [None, True, False, -1, 0, 1, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "x", "1e3", "../../x", "/etc/passwd", "\0", "\ud800", [], [[]], {}, {"a": 1}, [None], ["x"]*5, [1, "2"], "9"*5000]
+ODD = [b"nan", b"inf", b"-inf", b"1e308", b"-1", b"0", b"", b"\xff\xfe", b"99999999999999999999", b"null", b"[]",
+       b"{}", b"true", b'"x"', b"../../../../etc/passwd", b"\0", b"1e-320", b"2147483648", b"\xe2\x80\xa8", b"a:b",
+       b"'", b"%s", b"1e3", b"0x10", b"-0", b"[[[[[[[[[[[[", b"\r\n"]
+VALUES = [None, True, False, -1, 0, 1, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "x",
+          "1e3", "../../x", "/etc/passwd", "\0", "\ud800", [], [[]], {}, {"a": 1}, [None], ["x"]*5, [1, "2"], "9"*5000]
 
 
 def damaged_text(data, dice):
@@ -62,7 +65,8 @@ def damaged_json(data, dice):
             continue
         holder, key = dice.choice(spots)
         if dice.random() < 0.25: holder.pop(key)
-        elif isinstance(holder, dict) and dice.random() < 0.15: holder[dice.choice(["", "x", "nan", "-1"])] = holder.pop(key)
+        elif isinstance(holder, dict) and dice.random() < 0.15:
+            holder[dice.choice(["", "x", "nan", "-1"])] = holder.pop(key)
         else: holder[key] = copy.deepcopy(dice.choice(VALUES))
     return json.dumps(document, ensure_ascii=dice.random() < 0.5).encode("utf-8", "surrogatepass")
 
@@ -73,7 +77,9 @@ def damaged_bytes(data, dice):
         at, kind = dice.randrange(len(data) + 1), dice.random()
         if kind < 0.2: del data[at:]
         elif kind < 0.35: del data[at:at + dice.randint(1, 12)]
-        elif kind < 0.6: data[at:at + 4] = dice.choice([b"\xff"*4, b"\0"*4, b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\1\0\0\0"])[:dice.randint(1, 4)]
+        elif kind < 0.6:
+            data[at:at + 4] = dice.choice([b"\xff"*4, b"\0"*4, b"\x7f\xff\xff\xff", b"\x80\0\0\0",
+                                           b"\1\0\0\0"])[:dice.randint(1, 4)]
         elif kind < 0.8 and at < len(data): data[at] ^= 1 << dice.randrange(8)
         elif kind < 0.95: data[at:at] = dice.randbytes(dice.randint(1, 12))
         else: data[at:at] = data[:dice.randint(0, len(data))]
@@ -89,8 +95,10 @@ def place(path, data, dice):
     elif kind < 0.02: path.mkdir()
     elif kind < 0.03: pass
     else:
-        text = path.suffix in (".json", ".txt", ".log", ".lst", ".csv", ".yaml", ".obj", ".pcd", ".ply", ".ini", ".ipynb")
-        how = damaged_bytes if not text or kind < 0.3 else damaged_json if path.suffix in (".json", ".ipynb") else damaged_text
+        text = (path.suffix in (".json", ".txt", ".log", ".lst", ".csv", ".yaml", ".obj", ".pcd", ".ply",
+                                ".ini", ".ipynb"))
+        how = (damaged_bytes if not text or kind < 0.3 else damaged_json if path.suffix in (".json", ".ipynb")
+               else damaged_text)
         path.write_bytes(how(data, dice))
 
 
@@ -121,16 +129,20 @@ class Watch:
         if self.folder is None: return
         if event == "open":
             path, mode, flags = arguments
-            writes = mode and set(str(mode)) & set("wax+") or isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if writes and not str(path).startswith((self.folder, "/dev/null")) and not isinstance(path, int): self.seen.append(f"writes {path}")
+            writes = (mode and set(str(mode)) & set("wax+") or isinstance(flags, int)
+                      and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+            if writes and not str(path).startswith((self.folder, "/dev/null")) and not isinstance(path, int):
+                self.seen.append(f"writes {path}")
         elif event == "subprocess.Popen":
             if "paper_kit.kit.readers" not in str(arguments[1]): self.seen.append(f"starts {arguments[1]}")
         elif event in ("os.system", "os.exec", "socket.connect", "urllib.Request"): self.seen.append(event)
-        elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "shutil.rmtree", "os.truncate"):
+        elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink",
+                       "shutil.rmtree", "os.truncate"):
             if not str(arguments[0]).startswith(self.folder): self.seen.append(f"{event} {arguments[0]}")
 
 
-LOOSE = {"manifest", "record", "mapping", "pickle", "stage", "weights", "checkpoint", "expected", "manifest of a page"}      # hold any numbers
+# hold any numbers
+LOOSE = {"manifest", "record", "mapping", "pickle", "stage", "weights", "checkpoint", "expected", "manifest of a page"}
 
 
 def attempt(reader, folder, watch):
@@ -154,7 +166,8 @@ def attempt(reader, folder, watch):
     took = time.perf_counter() - begun
     if watch.seen: return outcome, "; ".join(watch.seen[:3])
     if took > 5: return outcome, f"{took:.1f} s"
-    if outcome == "read" and reader.name not in LOOSE and not_finite(found): return outcome, "accepted what is not finite"
+    if outcome == "read" and reader.name not in LOOSE and not_finite(found):
+        return outcome, "accepted what is not finite"
     return outcome, ""
 
 
@@ -170,7 +183,8 @@ def fuzz(inputs, seed, seconds, only=""):
                 (folder/name).parent.mkdir(parents=True, exist_ok=True)
                 (folder/name).write_bytes(data)
             outcome, wrong = attempt(reader, folder, watch)
-            if outcome != "read" or wrong: faults.append({"reader": reader.name, "wrong": f"the undamaged one: {outcome} {wrong}"})
+            if outcome != "read" or wrong:
+                faults.append({"reader": reader.name, "wrong": f"the undamaged one: {outcome} {wrong}"})
             for _ in range(max(1, round(inputs*reader.weight/total))):
                 if time.monotonic() > end: break
                 name = dice.choice(reader.vary or list(reader.files))
@@ -180,7 +194,9 @@ def fuzz(inputs, seed, seconds, only=""):
                 counts[outcome] += 1
                 if wrong:
                     kept = Path(where)/name if not (folder/name).is_file() else folder/name
-                    faults.append({"reader": reader.name, "file": name, "wrong": wrong, "input": kept.read_bytes()[:400].decode("latin1") if kept.is_file() and not kept.is_symlink() else "no file"})
+                    faults.append({"reader": reader.name, "file": name, "wrong": wrong,
+                                   "input": kept.read_bytes()[:400].decode("latin1") if kept.is_file()
+                                   and not kept.is_symlink() else "no file"})
                 restore(folder/name, reader.files[name])
         outside = sorted(p.name for p in Path(where).iterdir()) != sorted({re.sub(r"\W", "-", r.name) for r in readers})
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

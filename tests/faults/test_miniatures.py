@@ -1,4 +1,5 @@
-"""A sample of the bench of readers: what is damaged is read or refused, nothing else; and the defects it was written for, one by one."""
+"""A sample of the bench of readers: what is damaged is read or refused, nothing else; and the defects it was written
+for, one by one."""
 import json
 import os
 import subprocess
@@ -14,7 +15,8 @@ FUZZER = ROOT/"tests/faults/fuzz.py"
 
 
 def fuzzed(inputs, seed, seconds):
-    done = subprocess.run([sys.executable, str(FUZZER), "--inputs", str(inputs), "--seed", str(seed), "--seconds", str(seconds)], capture_output=True, text=True, timeout=seconds + 300,
+    done = subprocess.run([sys.executable, str(FUZZER), "--inputs", str(inputs), "--seed", str(seed), "--seconds",
+                           str(seconds)], capture_output=True, text=True, timeout=seconds + 300,
                           env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
@@ -22,7 +24,8 @@ def fuzzed(inputs, seed, seconds):
 
 def test_five_thousand_damaged_inputs_are_read_or_refused():
     found = fuzzed(5000, int(os.environ.get("FUZZ_SEED", 0)), 240)
-    assert not found["faults"], "\n".join(f"{f['reader']}: {f['wrong']}\n{f.get('input', '')!r}" for f in found["faults"][:5])
+    assert not found["faults"], "\n".join(f"{f['reader']}: {f['wrong']}\n{f.get('input', '')!r}"
+                                          for f in found["faults"][:5])
     assert found["inputs"] >= 4000 and found["refused"] > 1000 and found["read"] > 200 and found["readers"] >= 60
 
 
@@ -73,9 +76,12 @@ DEFECTS = {
 
 def special(name):
     from miniatures import npz
-    sparse = {f"{n}_{k}": v for n in ("U0", "U1", "D0", "D1") for k, v in (("data", np.ones(2)), ("indices", np.arange(2)), ("indptr", np.arange(3)), ("shape", np.array([10**12, 2])))}
+    sparse = {f"{n}_{k}": v for n in ("U0", "U1", "D0", "D1")
+              for k, v in (("data", np.ones(2)), ("indices", np.arange(2)), ("indptr", np.arange(3)),
+                           ("shape", np.array([10**12, 2])))}
     if "sampling" in name: return {"m.npz": npz(**sparse)}
-    return {"i.npz": npz(imgname=np.array([b"\xff"]*2), center=np.zeros((2, 2)), scale=np.ones(2), part=np.zeros((2, 24, 3)), S=np.zeros((2, 24, 4)))}
+    return {"i.npz": npz(imgname=np.array([b"\xff"]*2), center=np.zeros((2, 2)), scale=np.ones(2),
+                         part=np.zeros((2, 24, 3)), S=np.zeros((2, 24, 4)))}
 
 
 @pytest.mark.parametrize("name", DEFECTS)
@@ -88,7 +94,8 @@ def test_a_file_that_brought_a_reader_down_is_refused(name, tmp_path):
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "folder"])
 def test_what_is_no_regular_file_is_refused(kind, tmp_path):
-    for number, reader in enumerate(r for r in all_readers() if r.weight >= 0.5 and len(r.files) == 1 and r.name not in ("progress", "mapping", "manifest of a page", "keywords")):
+    for number, reader in enumerate(r for r in all_readers() if r.weight >= 0.5 and len(r.files) == 1
+                                    and r.name not in ("progress", "mapping", "manifest of a page", "keywords")):
         name, = reader.files
         path = tmp_path/str(number)/name
         path.parent.mkdir(parents=True, exist_ok=True)

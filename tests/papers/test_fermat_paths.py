@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from paper_kit.geometry.fermat_paths import (first_less_nearest, foil_stage, two_steps, MATERIALS, TYPES, Bins, Cloud, Fermat, Found, Instrument, Scene,
-                                             _reflectance, back_projection, cap, circle_in_triangle,
-                                             curvature_check, detect,
-                                             exact_area, fermat_flow, fermat_flow_pair, fermat_paths, front,
-                                             full_gradient, gradient_on, hidden, light_cone, linked, matched, measure,
-                                             poisson_surface, predicates, read_scan,
-                                             reconstruct, rectangle, refine, sampled_transient, scenes, sheets, stages,
+from paper_kit.geometry.fermat_paths import (first_less_nearest, foil_stage, two_steps, MATERIALS, TYPES, Bins,
+                                             Cloud, Fermat, Found, Instrument, Scene, _reflectance, back_projection,
+                                             cap, circle_in_triangle, curvature_check, detect, exact_area,
+                                             fermat_flow, fermat_flow_pair, fermat_paths, front,
+                                             full_gradient, gradient_on, hidden, light_cone, linked, matched,
+                                             measure, poisson_surface, predicates, read_scan, reconstruct,
+                                             rectangle, refine, sampled_transient, scenes, sheets, stages,
                                              templates, transients, triangulated, wall)
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.mesh import closest
@@ -118,7 +118,8 @@ def test_the_shortest_path_is_twice_the_distance_to_the_surface(name, width):
 
 
 def test_no_extremum_of_a_rim_is_missed():
-    "The rim of the bowl as a dense closed curve, from its formula: each extremum of the distance is a boundary path, also at the four corners of the patch."
+    """The rim of the bowl as a dense closed curve, from its formula: each extremum of the distance is a boundary path,
+    also at the four corners of the patch."""
     angle = np.linspace(0, 2*math.pi, 20_001)[:-1]
     r, z = 140*math.sin(math.radians(60)), 760 + 0.8*140*math.cos(math.radians(60))
     rim = np.stack([r*np.cos(angle), r*np.sin(angle), 0*angle + z], 1)
@@ -192,7 +193,8 @@ def test_a_step_is_found_without_bias():
     "At 1e5 photons and 50 ps of jitter the bias was 0.64 bins and the spread 1.03."
     d = steps(1000, 1e5, 60)
     off = d.tau[np.abs(d.tau - 120.3) < 6] - 120.3
-    assert len(off) == 60 and abs(off.mean()) < 0.3 and off.std() < 0.6 and (d.kind[np.abs(d.tau - 120.3) < 6] == 0).mean() > 0.95
+    assert len(off) == 60 and abs(off.mean()) < 0.3 and off.std() < 0.6 and (d.kind[np.abs(d.tau - 120.3) < 6]
+        == 0).mean() > 0.95
 
 
 def test_two_steps_ten_bins_apart_are_two():

@@ -1,4 +1,5 @@
-"""SDRSAC: affinity, the relaxation against Clarabel and SCS, presolve against enumeration, rounding, ICP, the loop, rivals, predicates that can fail."""
+"""SDRSAC: affinity, the relaxation against Clarabel and SCS, presolve against enumeration, rounding, ICP, the loop,
+rivals, predicates that can fail."""
 import math
 
 import numpy as np
@@ -7,7 +8,9 @@ import torch
 
 from paper_kit.kit.datasets import Source
 from paper_kit.geometry import sdrsac as paper
-from paper_kit.geometry.sdrsac import affinity, assignments, compatible, fit, icp, integer_optimum, presolve, predicates, relax, round_to_pairs, sdrsac, solve_relaxation, tree_of, trials_needed
+from paper_kit.geometry.sdrsac import (affinity, assignments, compatible, fit, icp, integer_optimum,
+                                       presolve, predicates, relax, round_to_pairs, sdrsac, solve_relaxation,
+                                       tree_of, trials_needed)
 from paper_kit.geometry.worlds import object_pair, scanned_object
 from paper_kit.kit.files import PaperKitError
 from helpers import varied
@@ -21,7 +24,8 @@ def instance(seed=0, n=5, true=3, gamma=0.1):
 
 
 @pytest.fixture(scope="module")
-def pair(): return object_pair(scanned_object("creature"), 60, torch.Generator().manual_seed(0), removed=0.2, noise=0.002)
+def pair():
+    return object_pair(scanned_object("creature"), 60, torch.Generator().manual_seed(0), removed=0.2, noise=0.002)
 
 
 # consensus and affinity
@@ -50,7 +54,8 @@ def test_affinity_in_torch_and_in_batches_is_the_same():
     rng = np.random.default_rng(1)
     P, Q = rng.random((2, 5, 3)), rng.random((2, 5, 3))
     batch = affinity(torch.from_numpy(P), torch.from_numpy(Q), 0.1)
-    assert batch.shape == (2, 25, 25) and all(np.allclose(batch[i].numpy(), affinity(P[i], Q[i], 0.1)) for i in range(2))
+    assert batch.shape == (2, 25, 25) and all(np.allclose(batch[i].numpy(), affinity(P[i], Q[i], 0.1))
+                                              for i in range(2))
 
 
 def test_affinity_does_not_see_rigid_motions_and_the_shortest_length():
@@ -71,11 +76,13 @@ def by_cvxpy(A, m, a, b, tight, solver):
     n = len(A)
     Z = cp.Variable((n + 1, n + 1), PSD=True)
     Y, x = Z[:n, :n], Z[:n, n]
-    rules = [Z[n, n] == 1, cp.trace(Y) == m, cp.sum(x) == m, x >= 0, x <= 1] + [cp.sum(x[side == v]) <= 1 for side in (a, b) for v in np.unique(side)]
+    rules = ([Z[n, n] == 1, cp.trace(Y) == m, cp.sum(x) == m, x >= 0, x <= 1]
+             + [cp.sum(x[side == v]) <= 1 for side in (a, b) for v in np.unique(side)])
     clash = (a[:, None] == a[None]) ^ (b[:, None] == b[None])
     if "9" in tight:
         column, one = cp.reshape(x, (n, 1), order="C"), np.ones((1, n))
-        rules += [cp.multiply(clash, Y) <= 0, cp.multiply(~clash, Y - column @ one) <= 0, cp.multiply(~clash, Y - (column @ one).T) <= 0]
+        rules += [cp.multiply(clash, Y) <= 0, cp.multiply(~clash, Y - column @ one) <= 0,
+                  cp.multiply(~clash, Y - (column @ one).T) <= 0]
     if "10" in tight: rules += [cp.multiply(A == 0, Y) == 0]
     problem = cp.Problem(cp.Maximize(cp.sum(cp.multiply(A, Y))), rules)
     problem.solve(solver=solver)
@@ -122,9 +129,11 @@ def test_each_constraint_tightens_and_a_tight_case_is_the_integer_solution():
     Q = P.copy()[[3, 0, 4, 1, 2]]
     Q[[2, 4]] += [[2.3, 0, 0], [0, 3.1, 0]]
     A, (a, b) = affinity(P, Q, 0.01), assignments(5, 5)
-    values = [float(solve_relaxation(A, 3, a, b, tight=t, tolerance=1e-6, iterations=20000).value) for t in ((), ("9",), ("9", "10"))]
+    values = [float(solve_relaxation(A, 3, a, b, tight=t, tolerance=1e-6, iterations=20000).value)
+              for t in ((), ("9",), ("9", "10"))]
     optimum = integer_optimum(A, 3, 5, 5)
-    assert values[0] >= values[1] - 1e-3 and values[1] >= values[2] - 1e-3 and values[2] == pytest.approx(optimum, abs=1e-3)
+    assert values[0] >= values[1] - 1e-3 and values[1] >= values[2] - 1e-3 and values[2] == pytest.approx(optimum,
+        abs=1e-3)
     x = solve_relaxation(A, 3, a, b, tolerance=1e-6, iterations=20000).x
     assert sorted((int(a[i]), int(b[i])) for i in np.flatnonzero(x > 0.5)) == [(0, 1), (1, 3), (3, 0)]
 
@@ -132,8 +141,11 @@ def test_each_constraint_tightens_and_a_tight_case_is_the_integer_solution():
 def test_numpy_torch_and_padded_batches_agree():
     problems = [instance(k, n=5, true=3, gamma=0.05) for k in range(3)]
     a, b = problems[0][1:]
-    batch = solve_relaxation(torch.from_numpy(np.stack([p[0] for p in problems])), 3, *(torch.from_numpy(v).expand(3, -1) for v in (a, b)), tolerance=1e-6, iterations=20000)
-    for k, (A, *_ ) in enumerate(problems): assert batch.value[k].item() == pytest.approx(float(solve_relaxation(A, 3, a, b, tolerance=1e-6, iterations=20000).value), abs=2e-3)
+    batch = solve_relaxation(torch.from_numpy(np.stack([p[0] for p in problems])), 3,
+                             *(torch.from_numpy(v).expand(3, -1) for v in (a, b)), tolerance=1e-6, iterations=20000)
+    for k, (A, *_ ) in enumerate(problems):
+        assert batch.value[k].item() == pytest.approx(float(solve_relaxation(A, 3, a, b, tolerance=1e-6,
+                iterations=20000).value), abs=2e-3)
     A = problems[0][0]
     padded = np.zeros((30, 30)); padded[:25, :25] = A
     more = np.r_[np.ones(25), np.zeros(5)]
@@ -144,7 +156,8 @@ def test_numpy_torch_and_padded_batches_agree():
 def test_relax_gives_the_same_pairs_alone_and_in_a_batch(pair):
     rng = np.random.default_rng(0)
     S, D = pair.source.numpy(), pair.target.numpy()
-    P, Q = np.stack([rng.choice(S, 14, False) for _ in range(4)]), np.stack([rng.choice(D, 14, False) for _ in range(4)])
+    P, Q = (np.stack([rng.choice(S, 14, False) for _ in range(4)]),
+            np.stack([rng.choice(D, 14, False) for _ in range(4)]))
     one, some = relax(P, Q, 4, 0.01)
     all_, again = relax(P, Q, 4, 0.01, device="cpu")
     assert np.array_equal(some, again) and some.any() and np.allclose(one, all_, atol=0.1)
@@ -153,11 +166,13 @@ def test_relax_gives_the_same_pairs_alone_and_in_a_batch(pair):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_relax_on_a_gpu(pair):
     P, Q = pair.source.numpy()[None, :12], pair.target.numpy()[None, :12]
-    assert np.allclose(relax(P, Q, 4, 0.01, "none", device="cuda")[0], relax(P, Q, 4, 0.01, "none", device="cpu")[0], atol=1e-3)
+    assert np.allclose(relax(P, Q, 4, 0.01, "none", device="cuda")[0],
+                       relax(P, Q, 4, 0.01, "none", device="cpu")[0], atol=1e-3)
 
 
 def test_too_few_assignments():
-    with pytest.raises(PaperKitError, match="not enough"): solve_relaxation(np.ones((2, 2)), 4, np.array([0, 1]), np.array([0, 1]))
+    with pytest.raises(PaperKitError, match="not enough"):
+        solve_relaxation(np.ones((2, 2)), 4, np.array([0, 1]), np.array([0, 1]))
 
 
 # presolve
@@ -167,7 +182,8 @@ def test_the_presolve_loses_no_integer_solution(level):
     for seed in range(12):
         A, a, b = instance(seed, 5, 3 if seed % 2 else 0, 0.25)
         keep, smaller = presolve(A, a, b, 3, level)
-        assert integer_optimum(np.where(np.outer(keep, keep), smaller, 0), 3, 5, 5) == pytest.approx(integer_optimum(A, 3, 5, 5)), seed
+        assert integer_optimum(np.where(np.outer(keep, keep), smaller, 0), 3, 5,
+                               5) == pytest.approx(integer_optimum(A, 3, 5, 5)), seed
 
 
 def test_the_presolve_by_pairs_is_sharper_and_finds_nothing_where_nothing_is():
@@ -191,7 +207,9 @@ def test_known_candidates_keep_everything_else_at_zero(pair):
     P, Q = pair.source.numpy()[None, :8], pair.target.numpy()[None, :8]
     allowed = np.zeros((1, 64), bool); allowed[0, [0, 9, 18, 27, 36]] = True
     X, _ = relax(P, P + 1.0, 4, 0.01, "none", allowed=allowed)
-    assert abs(X[0].T.ravel()[~allowed[0]]).max() < 0.05 and [tuple(p) for p in sorted(round_to_pairs(X[0], 4).tolist())][0] == (0, 0)
+    assert abs(X[0].T.ravel()[~allowed[0]]).max() < 0.05 and [tuple(p)
+                                                              for p in sorted(round_to_pairs(X[0],
+            4).tolist())][0] == (0, 0)
 
 
 # rounding, fitting, ICP
@@ -225,8 +243,8 @@ def test_icp_from_near_and_batches_are_runs_of_their_own(pair):
 
 
 def test_the_refit_ends_at_the_motion_that_a_fixed_tenth_misses():
-    """Two fifths of the points have no partner: ICP that drops a tenth is pulled away from the true motion, half a degree
-    and votes with it; the consensus set has none of those points."""
+    """Two fifths of the points have no partner: ICP that drops a tenth is pulled away from the true motion, half a
+    degree and votes with it; the consensus set has none of those points."""
     for seed in (0, 2, 3):
         big = object_pair(scanned_object("creature"), 60, torch.Generator().manual_seed(seed), removed=0.4, noise=0.002)
         S, D, R, t = (v.numpy() for v in big[:4])
@@ -248,7 +266,8 @@ def test_the_refit_never_loses_a_vote(pair):
 
 def test_trials_of_equation_14():
     assert [trials_needed(p) for p in (0.3, 0.5, 0.7)] == [567, 72, 17]
-    assert trials_needed(1.0) == 1 and trials_needed(0.0) == math.inf and trials_needed(0.5, 3) < trials_needed(0.5, 4) < trials_needed(0.5, 5)
+    assert trials_needed(1.0) == 1 and trials_needed(0.0) == math.inf and trials_needed(0.5, 3) < trials_needed(0.5,
+        4) < trials_needed(0.5, 5)
     with pytest.raises(PaperKitError, match="probability"): trials_needed(1.2)
 
 
@@ -326,35 +345,48 @@ def test_triples_register_a_small_cloud_and_the_variant_with_bases_does(pair):
 
 def test_local_methods_from_a_near_start_are_right_and_controls_get_their_calls(pair):
     S, D, R, t = (v.numpy() for v in pair[:4])
-    for name, motion in paper.local_methods(S, D, 0.01, R, t).items(): assert paper.pose_error(*motion, pair)[0] < 6, name
+    for name, motion in paper.local_methods(S, D, 0.01, R, t).items():
+        assert paper.pose_error(*motion, pair)[0] < 6, name
     assert paper.rotations_control(S, D, 0.01, 7).calls == 7 and paper.pairs_control(S, D, 0.01, 5).calls == 5
     assert paper.rotations_control(S, D, 0.01, 0, seconds=0.02).calls >= 8
 
 
 # predicates: each has to fail on numbers that must make it fail
 
-GOOD = {"C1": {"violations_of_the_chain": 0, "value falls by (9)": [1.0]*40, "value falls by (10)": [1.0]*38 + [0, 0], "gap is zero, 3 true and 2 false": [1.0]*40},
+GOOD = {"C1": {"violations_of_the_chain": 0, "value falls by (9)": [1.0]*40,
+               "value falls by (10)": [1.0]*38 + [0, 0], "gap is zero, 3 true and 2 false": [1.0]*40},
         "C2": {"all kept pairs true": [1.0]*40, "chance that random pairs are all true": 1e-6},
-        "C3": {"relaxation succeeds": [1.0]*38 + [0, 0], "random pairs fail": [1.0]*200, "random rotations fail": [1.0]*195 + [0.0]*5},
-        "C4": {k: [[v, v - 10], [v + 1, v - 9], [v, v - 11]] for k, v in (("SDRSAC", 70.), ("ICP", 20.), ("trimmed ICP", 30.), ("IRLS-ICP", 25.))},
+        "C3": {"relaxation succeeds": [1.0]*38 + [0, 0], "random pairs fail": [1.0]*200,
+               "random rotations fail": [1.0]*195 + [0.0]*5},
+        "C4": {k: [[v, v - 10], [v + 1, v - 9], [v, v - 11]]
+               for k, v in (("SDRSAC", 70.), ("ICP", 20.), ("trimmed ICP", 30.), ("IRLS-ICP", 25.))},
         "C5": {"SDRSAC": [400., 300., 350.], "best other": [390., 292., 341.]},
-        "C6": {"success of ICP": [0.05, 0.06, 0.04], "spread of ICP": [3., 3.1, 2.9], "spread of SDRSAC": [0., 0.1, 0.]},
+        "C6": {"success of ICP": [0.05, 0.06, 0.04], "spread of ICP": [3., 3.1, 2.9],
+               "spread of SDRSAC": [0., 0.1, 0.]},
         "C7": {"mean share": [0.3, 0.301, 0.2995], "deviation": [0.1146, 0.115, 0.114]},
-        "C8": {"points in a subset": [8, 10, 12, 14], "draws": [[900, 300, 100, 50], [800, 200, 150, 60], [900, 250, 100, 55]], "points in a subset, timed": [8, 10, 12], "seconds of a relaxation": [[1, 2, 3], [1, 2, 4], [1, 3, 5]]},
-        "C9": {"relative range of consensus": [0.02, 0.03, 0.02], "pairs kept": [3, 4, 5, 6], "draws": [[5, 6, 9, 20], [5, 7, 8, 30], [6, 7, 9, 25]]},
-        "C10": {"wrong_trial_numbers": 0}}
-BAD = [("C1", "violations_of_the_chain", 1), ("C1", "value falls by (9)", [0.0]*40), ("C1", "value falls by (10)", [0.0]*40), ("C1", "gap is zero, 3 true and 2 false", [1.0]*20 + [0.0]*20),
+        "C8": {"points in a subset": [8, 10, 12, 14],
+               "draws": [[900, 300, 100, 50], [800, 200, 150, 60], [900, 250, 100, 55]],
+               "points in a subset, timed": [8, 10, 12],
+               "seconds of a relaxation": [[1, 2, 3], [1, 2, 4], [1, 3, 5]]},
+        "C9": {"relative range of consensus": [0.02, 0.03, 0.02], "pairs kept": [3, 4, 5, 6],
+               "draws": [[5, 6, 9, 20], [5, 7, 8, 30], [6, 7, 9, 25]]}, "C10": {"wrong_trial_numbers": 0}}
+BAD = [("C1", "violations_of_the_chain", 1), ("C1", "value falls by (9)", [0.0]*40),
+       ("C1", "value falls by (10)", [0.0]*40), ("C1", "gap is zero, 3 true and 2 false", [1.0]*20 + [0.0]*20),
        ("C2", "all kept pairs true", [1.0]*20 + [0.0]*20), ("C2", "chance that random pairs are all true", 0.02),
-       ("C3", "relaxation succeeds", [1.0]*15 + [0.0]*25), ("C3", "random pairs fail", [0.0]*100 + [1.0]*100), ("C3", "random rotations fail", [1.0]*140 + [0.0]*60),
-       ("C4", "trimmed ICP", [[30., 65.], [31., 66.], [30., 64.]]), ("C4", "SDRSAC", [[70., 10.], [71., 10.], [70., 9.]]),
-       ("C5", "best other", [410., 310., 361.]), ("C6", "success of ICP", [0.92, 0.95, 0.9]), ("C6", "spread of SDRSAC", [2., 2.1, 1.9]),
+       ("C3", "relaxation succeeds", [1.0]*15 + [0.0]*25), ("C3", "random pairs fail", [0.0]*100 + [1.0]*100),
+       ("C3", "random rotations fail", [1.0]*140 + [0.0]*60),
+       ("C4", "trimmed ICP", [[30., 65.], [31., 66.], [30., 64.]]),
+       ("C4", "SDRSAC", [[70., 10.], [71., 10.], [70., 9.]]), ("C5", "best other", [410., 310., 361.]),
+       ("C6", "success of ICP", [0.92, 0.95, 0.9]), ("C6", "spread of SDRSAC", [2., 2.1, 1.9]),
        ("C7", "mean share", [0.32, 0.321, 0.319]), ("C7", "deviation", [0.1, 0.101, 0.099]),
-       ("C8", "draws", [[50, 100, 300, 900]]*2 + [[60, 90, 200, 800]]), ("C8", "seconds of a relaxation", [[3, 2, 1]]*3),
-       ("C9", "relative range of consensus", [0.3, 0.31, 0.29]), ("C9", "draws", [[20, 9, 6, 5]]*3), ("C10", "wrong_trial_numbers", 1)]
+       ("C8", "draws", [[50, 100, 300, 900]]*2 + [[60, 90, 200, 800]]),
+       ("C8", "seconds of a relaxation", [[3, 2, 1]]*3), ("C9", "relative range of consensus", [0.3, 0.31, 0.29]),
+       ("C9", "draws", [[20, 9, 6, 5]]*3), ("C10", "wrong_trial_numbers", 1)]
 
 
 @pytest.mark.parametrize("claim", sorted(GOOD))
-def test_predicates_hold_on_good_numbers(claim): assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
+def test_predicates_hold_on_good_numbers(claim):
+    assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
 
 
 @pytest.mark.parametrize("claim, name, value", BAD)
@@ -381,8 +413,11 @@ def test_real_fragments_take_the_place_of_rooms(tmp_path):
     x = np.random.default_rng(0).random((40, 3))
     for k in (1, 2, 8, 9):
         rows = "\n".join(" ".join(map(str, p)) for p in x + k)
-        (scene/f"cloud_bin_{k}.ply").write_text(f"ply\nformat ascii 1.0\nelement vertex 40\nproperty float x\nproperty float y\nproperty float z\nend_header\n{rows}\n")
-    block = lambda i, j: f"{i} {j} 60\n" + "".join(f"{int(r == 0)} {int(r == 1)} {int(r == 2)} {i - j if r < 3 else 1}\n" for r in range(4))
+        (scene/f"cloud_bin_{k}.ply").write_text(
+                                                f"ply\nformat ascii 1.0\nelement vertex 40\nproperty float "
+                                                f"x\nproperty float y\nproperty float z\nend_header\n{rows}\n")
+    block = lambda i, j: f"{i} {j} 60\n" + "".join(
+        f"{int(r == 0)} {int(r == 1)} {int(r == 2)} {i - j if r < 3 else 1}\n" for r in range(4))
     (scene/"gt.log").write_text(block(1, 2) + block(8, 9))
     redwood = Source("redwood", tmp_path, "12ab")
     pairs = paper.fragment_pairs(2, 40, redwood)
@@ -395,7 +430,8 @@ def released_file(folder, **changes):
     from scipy.io import savemat
     rng = np.random.default_rng(0)
     before, turn = rng.random((3, 30)), np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
-    content = {"X": before[:1], "Y": before[1:2], "Z": before[2:], "M": turn @ before + [[1], [2], [3]], "D": before[:, 3:]}
+    content = {"X": before[:1], "Y": before[1:2], "Z": before[2:], "M": turn @ before + [[1], [2], [3]],
+               "D": before[:, 3:]}
     (folder/"data").mkdir(exist_ok=True)
     savemat(folder/"data"/"bunny10.mat", content | changes)
     return before.T, turn

@@ -16,10 +16,11 @@ written = sorted(f.name for f in (root/"figures").iterdir() if (f/f"{f.name}.ipy
 elsewhere = {
     "adaptive_robust_loss": {"0.456": "the sampler's acceptance, in closed form"},
     "associative3d": {"34.9": "an earlier run", "24.3": "an earlier run", "4.5": "an earlier run"},
-    "filterreg": {"36.6": "the bench"},
+    "filterreg": {"10.8": "the bench"},
     "mpi_extrapolation": {"2.4": "memory of one layer at full size, by its shape", "0.537": "an earlier run",
                           "0.451": "an earlier run", "0.688": "an earlier run", "0.470": "an earlier run"},
-    "sdrsac": {"1.48": "1.4826, rounded", "6.4": "expected count, by its formula"},
+    "sdrsac": {"1.48": "1.4826, rounded", "4.685": "Tukey's constant",
+               "6.8": "a run on the release's file", "6.4": "expected count, by its formula"},
     "semantic_2d3d2d": {"5.41": "the paper's layers, counted", "17.70": "the paper's layers, counted"},
     "stylegan": {"26.2": "section 4 of the paper", "23.1": "section 4 of the paper"},
     "text2scene": {"0.00005": "the paper's learning rate"},

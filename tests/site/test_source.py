@@ -52,8 +52,8 @@ heavy_papers = {
     "occupancy_networks": 895_000, "semantic_2d3d2d": 865_000, "ss3d_point_clouds": 885_000, "stylegan": 715_000,
     "unicorn": 730_000, "visual_sound_25d": 885_000}
 heavy_notebooks = {
-    "nbs/shape3d/worlds.ipynb": 1_005_000, "nbs/kit/show.ipynb": 695_000, "nbs/kit/render.ipynb": 495_000,
-    "nbs/kit/rays.ipynb": 465_000, "nbs/kit/scenes.ipynb": 435_000}
+    "nbs/shape3d/worlds.ipynb": 1_015_000, "nbs/kit/show.ipynb": 695_000, "nbs/kit/render.ipynb": 500_000,
+    "nbs/kit/rays.ipynb": 465_000, "nbs/kit/scenes.ipynb": 440_000}
 
 
 def size(path: Path) -> int:
