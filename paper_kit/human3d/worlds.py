@@ -11,6 +11,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import torch
 
 from ..kit.files import PaperKitError
 from ..kit.geometry import axis_angle_to_matrix

@@ -297,7 +297,7 @@ def test_two_runs_of_one_paper_at_once(demo):
 
 
 def test_slots_are_as_many_as_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(workflow.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setenv("PAPER_KIT_SLOTS", "1")
     waited = []
 
