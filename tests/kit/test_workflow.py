@@ -301,7 +301,8 @@ def test_slots_are_as_many_as_asked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("PAPER_KIT_SLOTS", "1")
     waited = []
 
-    def told():
+    def told(holders):
+        assert "PAPER_KIT_SLOTS" in holders
         waited.append(1)
         raise TimeoutError
     with slot():
