@@ -18,7 +18,7 @@ from torch import nn
 
 from .worlds import (JOINTS, PART_OF_JOINT, PARTS, Body, coarser, corrupt_parts, dressed,
                                       free_body, picture_people, pose_bank, projected)
-from ..kit.claims import Predicate, above, all_of, below, custom, less, more, near, near_ratio
+from ..kit.claims import Predicate, above, all_of, below, converged, custom, less, more, near, near_ratio
 from ..kit.files import PaperKitError, patch, reading
 from ..kit.geometry import align, axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
 from ..kit.nn import Residual, ResNet, load_strict, parameter_count, read_weights, seeded
@@ -34,20 +34,22 @@ F = torch.nn.functional
 
 # %% auto #0
 __all__ = ['F', 'TARGETS', 'KINDS', 'SWAP', 'SWAP_PARTS', 'FOURTEEN', 'LAYOUTS', 'SIZES', 'INPUTS', 'PINK', 'BLUE', 'GREY',
-           'TITLES', 'predicates', 'WHY', 'adjacency', 'Topology', 'restricted', 'topology', 'PerVertex',
-           'GraphConvolution', 'normal', 'GraphBlock', 'GraphCNN', 'Encoder', 'rotations_from', 'at_rest',
-           'ResidualLayer', 'ParameterMLP', 'FullyConnected', 'IterativeRegressor', 'matched', 'Network',
-           'load_official', 'corrupt_surface', 'network_input', 'prepared', 'turned', 'stage_one', 'stage_two',
-           'balanced', 'mpjpe', 'reconstruction', 'roughness', 'upright_poses', 'scenery', 'world_stage', 'frontal',
-           'both', 'some', 'pretrain_stage', 'build', 'network_loss', 'train_stage', 'tune_stage', 'predict', 'judged',
-           'evaluate_stage', 'meshes', 'read_off', 'mlp_stage', 'feed_stage', 'together_stage', 'Mixture', 'pose_prior',
-           'detected', 'smplify', 'fit_stage', 'scores', 'segment_stage', 'Index', 'read_index', 'crop', 'load_item',
-           'read_sampling', 'world_stages', 'stages', 'Bench', 'studio_runs', 'equal_runs', 'reading_runs',
-           'true_stage', 'norm_runs', 'weak_runs', 'input_runs', 'fit_runs', 'segment_runs', 'whole', 'true_mesh',
-           'drawn', 'picture', 'side', 'shown_cases', 'rgb_of', 'cover_cases', 'triple', 'figure_1', 'gallery',
-           'cover_view', 'average', 'table_1', 'six_errors', 'mean_mesh', 'table_2', 'four_errors', 'table_3',
-           'table_4', 'table_5', 'figure_2', 'figure_3', 'figure_4', 'blend_view', 'crowded', 'figure_5', 'figure_6',
-           'ablations', 'curves', 'steps_to', 'claim_values']
+           'TITLES', 'CURVES', 'predicates', 'WHY', 'adjacency', 'Topology', 'restricted', 'thinned', 'topology',
+           'PerVertex', 'GraphConvolution', 'normal', 'activated', 'GraphBlock', 'GraphCNN', 'Encoder',
+           'rotations_from', 'at_rest', 'ResidualLayer', 'ParameterMLP', 'FullyConnected', 'IterativeRegressor',
+           'matched', 'Network', 'load_official', 'corrupt_surface', 'network_input', 'prepared', 'turned', 'stage_one',
+           'stage_two', 'balanced', 'mpjpe', 'reconstruction', 'roughness', 'upright_poses', 'scenery', 'world_stage',
+           'frontal', 'both', 'some', 'pretrain_stage', 'build', 'features_stage', 'seen', 'answer', 'vertex_gap',
+           'network_loss', 'train_stage', 'tune_stage', 'predict', 'judged', 'evaluate_stage', 'meshes', 'keypoints_of',
+           'read_off', 'mlp_stage', 'feed_stage', 'together_stage', 'Mixture', 'pose_prior', 'detected', 'smplify',
+           'fit_stage', 'scores', 'segment_stage', 'Index', 'read_index', 'crop', 'load_item', 'read_sampling',
+           'world_stages', 'Material', 'material', 'stages', 'more_stages', 'Bench', 'studio_runs', 'equal_runs',
+           'reading_runs', 'true_stage', 'norm_runs', 'weak_runs', 'finer_runs', 'small_runs', 'input_runs',
+           'input_run', 'fit_runs', 'segment_runs', 'whole', 'true_mesh', 'drawn', 'picture', 'side', 'shown_cases',
+           'rgb_of', 'cover_cases', 'triple', 'figure_1', 'gallery', 'cover_view', 'average', 'table_1', 'six_errors',
+           'mean_mesh', 'table_2', 'four_errors', 'table_3', 'table_4', 'table_5', 'figure_2', 'figure_3', 'figure_4',
+           'blend_view', 'crowded', 'figure_5', 'figure_6', 'ablations', 'curves', 'given_curves', 'steps_to',
+           'claim_values', 'mean_of', 'column', 'curve', 'studio_values', 'input_values', 'ablation_values']
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #aef63165
 def adjacency(faces: Int[Tensor, "f 3"], count: int, loops: bool = True) -> Float[Tensor, "count count"]:
@@ -90,14 +92,21 @@ def restricted(body: Body, kept: Int[Tensor, "N"]) -> Body:
                 joined(body.skinning, torch.eye(j).to(body.mean)), body.faces[:0], body.parents)
 
 @functools.cache
+def thinned(count: int) -> tuple:
+    "The free body brought down to `count` vertices: those kept, faces, U."
+    body = free_body()
+    level = coarser(body.mean, body.faces, count)
+    return level.kept, level.faces, level.up
+
+@functools.cache
 def topology(count: int, middle: int = 1723) -> Topology:
     "The free body at `count` vertices: by way of `middle`, or at once when `count` is not smaller."
-    body, vertices, faces, kept, up = free_body(), None, None, None, None
-    vertices, faces, kept = body.mean, body.faces, torch.arange(len(body.mean))
-    for n in [middle, count] if count < middle else [count]:
-        level = coarser(vertices, faces, n)
-        up = level.up if up is None else torch.sparse.mm(up, level.up.to_dense()).to_sparse()
-        kept, vertices, faces = kept[level.kept], vertices[level.kept], level.faces
+    body = free_body()
+    kept, faces, up = thinned(max(middle, count))
+    if count < middle:
+        level = coarser(body.mean[kept], faces, count)
+        kept, faces, up = kept[level.kept], level.faces, torch.sparse.mm(up, level.up.to_dense()).to_sparse()
+    vertices = body.mean[kept]
     low, high = vertices.amin(0), vertices.amax(0)
     centred = vertices - (low + high)/2
     joints = torch.sparse.mm(up.t(), body.regressor.T).T
@@ -116,7 +125,7 @@ class PerVertex(nn.Module):
                                                else torch.empty(outputs).uniform_(-bound, bound)))
 
     def forward(self, x: Float[Tensor, "b k N"]) -> Float[Tensor, "b l N"]:
-        return torch.bmm(self.weight.expand(len(x), -1, -1), x) + self.bias[:, None]
+        return torch.baddbmm(self.bias[:, None], self.weight.expand(len(x), -1, -1), x)
 
 class GraphConvolution(nn.Module):
     "Eq. 1: Y = A~ X W, here with channels first."
@@ -125,13 +134,13 @@ class GraphConvolution(nn.Module):
         bound = math.sqrt(6/(inputs + outputs))
         self.weight, self.bias = (nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound)),
                                   nn.Parameter(torch.zeros(outputs)))
-        self.register_buffer("A", A.T.contiguous() if len(A) < 100 else A.to_sparse(), persistent=False)
+        self.register_buffer("A", A.T.contiguous() if len(A) < 300 else A.to_sparse(), persistent=False)
 
     def forward(self, x: Float[Tensor, "b k N"]) -> Float[Tensor, "b l N"]:
         y = torch.bmm(self.weight.expand(len(x), -1, -1), x)
         if self.A.is_sparse: y = torch.sparse.mm(self.A, y.flatten(0, 1).T).T.unflatten(0, y.shape[:2])
         else: y = y @ self.A
-        return y + self.bias[:, None]
+        return y.add_(self.bias[:, None])
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #e7cd77ce
 def normal(kind: str, channels: int) -> nn.Module:
@@ -141,6 +150,10 @@ def normal(kind: str, channels: int) -> nn.Module:
                             next_step="choose one")
     return (nn.GroupNorm(max(1, channels//8), channels) if kind == "group" else nn.BatchNorm1d(channels)
             if kind == "batch" else nn.Identity())
+
+def activated(norm: nn.Module, x: Float[Tensor, "b k N"]) -> Float[Tensor, "b k N"]:
+    "ReLU of the norm, written over it where that is safe: half of a block's time is memory."
+    return F.relu(norm(x), inplace=not isinstance(norm, nn.Identity))
 
 class GraphBlock(nn.Module):
     """Bottleneck of a graph: norm, ReLU, linear to half; norm, ReLU, graph convolution; norm, ReLU, linear; plus x
@@ -155,9 +168,9 @@ class GraphBlock(nn.Module):
         self.skip = PerVertex(inputs, outputs, published) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b k N"]) -> Float[Tensor, "b l N"]:
-        y = self.first(F.relu(self.norm1(x)))
-        y = self.middle(F.relu(self.norm2(y)))
-        return self.skip(x) + self.last(F.relu(self.norm3(y)))
+        y = self.first(activated(self.norm1, x))
+        y = self.middle(activated(self.norm2, y))
+        return self.last(activated(self.norm3, y)).add_(self.skip(x))
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #68e2337d
 class GraphCNN(nn.Module):
@@ -357,17 +370,21 @@ def _from_official(name: str) -> str | None:
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #148f3012
 def _fill(module: nn.Module, state: dict) -> nn.Module:
-    "Weights into a module in evaluation mode; counters and scales of ours that the file does not know keep their values."
+    """Weights into a module in evaluation mode; counters and scales of ours that the file does not know keep their
+    values."""
     own = module.state_dict()
     ours = {k: v for k, v in own.items() if k.endswith(("num_batches_tracked", "encoder.centre", "encoder.spread"))}
     idle = [k for k in state if ".skip." in k and k not in own]
     return load_strict(module, {**ours, **{k: v for k, v in state.items() if k not in idle}}).eval()
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #98687694
 def load_official(path, top: Topology) -> tuple[Network, ParameterMLP]:
-    """Graph network and parameter perceptron with the weights of a checkpoint of the authors' code, on their mesh `top`.
+    """Graph network and parameter perceptron with the weights of a checkpoint of the authors' code, on their mesh
+    `top`.
 
-    Pictures go in as `network_input(..., "rgb")` at 224 pixels; their camera is s (J + t), and their perceptron projects
-    matrices as kind `released` does. Nothing in the file is run. Raises `PaperKitError` naming what does not fit."""
+    Pictures go in as `network_input(..., "rgb")` at 224 pixels; their camera is s (J + t), and their perceptron
+    projects matrices as kind `released` does. Nothing in the file is run. Raises `PaperKitError` naming what does
+    not fit."""
     found = read_weights(path)
     missing = [k for k in ("graph_cnn", "smpl_param_regressor") if not isinstance(found.get(k), dict)]
     if missing or "gc.0.W" not in found["graph_cnn"]:
@@ -593,13 +610,6 @@ def both(a: dict, b: dict) -> dict: return {k: torch.cat([a[k], b[k]]) for k in 
 def some(data: dict, index) -> dict: return {k: v[index] for k, v in data.items()}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #a9bef4fc
-def _fit(parts, loss, data: dict, kind: str, top: Topology, steps: int, batch: int, rate: float, seed: int,
-         fine=False, turns=False, **kit) -> dict:
-    "Adam on augmented batches, its rate falling as a cosine to 0; the loss curve comes back."
-    def one(picked, generator): return loss(prepared(picked, kind, top, generator, fine, turns=fine or turns))
-    return train(parts, one, steps, Batches(data, batch, seed), rate=rate, seed=seed, schedule=cosine(),
-                 options={"fused": True}, log_every=max(1, steps//10), **kit)
-
 def pretrain_stage(data: dict, kind: str, count: int, encoder: tuple, steps: int, batch: int, rate: float,
                    seed: int, turns: bool = True, progress=None, checkpoint=None, device=None) -> dict:
     """An encoder that knows the joints: in the picture, and in space relative to the pelvis (a linear layer reads
@@ -608,12 +618,13 @@ def pretrain_stage(data: dict, kind: str, count: int, encoder: tuple, steps: int
     with seeded(seed):
         net = Encoder(*encoder)
         model = nn.ModuleDict({"encoder": net, "last": nn.Linear(net.outputs, 120)})
-    def loss(truth):
+    def loss(picked, generator):
+        truth = prepared(picked, kind, top, generator, turns=turns)
         out = model["last"](net(truth["x"])).unflatten(1, (24, 5))
         return {"plane": (out[..., :2] - truth["keypoints"]).abs().mean(),
                 "space": 2*(out[..., 2:] - truth["joints"] + truth["joints"][:, :1]).abs().mean()}
-    history = _fit(model, loss, data, kind, top, steps, batch, rate, seed, turns=turns, progress=progress,
-                   checkpoint=checkpoint)
+    history = train(model, loss, steps, Batches(data, batch, seed), rate=rate, seed=seed, schedule=cosine(),
+                    options={"fused": True}, log_every=max(1, steps//10), progress=progress, checkpoint=checkpoint)
     net.eval()
     with torch.no_grad():
         seen = torch.cat([net(network_input(some(data, slice(k, k + 100)), kind))
@@ -630,46 +641,72 @@ def build(target: str, count: int, width: int, encoder: tuple, norm: str, start:
     if start is not None: net.encoder.load_state_dict(start)
     return net, top
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #0ef99370
+@torch.no_grad()
+def features_stage(data: dict, start: dict, kind: str, count: int, encoder: tuple, views: int, seed: int,
+                   progress=None) -> dict:
+    """What a pretrained encoder makes of each picture as it is, then of `views` - 1 augmented copies of each, with the
+    truth that belongs to it: all that a head needs to learn from."""
+    top, net, g, found = topology(count), Encoder(*encoder).eval(), torch.Generator().manual_seed(seed), []
+    net.load_state_dict(start["state"])
+    for view in range(views):
+        for k in range(0, len(data["image"]), 100):
+            one = prepared(some(data, slice(k, k + 100)), kind, top, g if view else None, turns=False)
+            found.append({"feature": net(one.pop("x"))} | one)
+        if progress: progress((view + 1)/views, f"{view + 1} of {views} views")
+    return {k: torch.cat([f[k] for f in found]) for k in found[0] if k != "joints"}
+
+def seen(data: dict, kind: str, top: Topology, *augmented, **how) -> dict:
+    "Network input and truth of pictures (see `prepared`); features have both already."
+    return data if "feature" in data else prepared(data, kind, top, *augmented, **how)
+
+def answer(net: Network, truth: dict) -> tuple:
+    "What a network says of pictures, or its head of their features."
+    return net.head(truth["feature"]) if "feature" in truth else net(truth["x"])
+
+def vertex_gap(out: tuple, truth: dict, top: Topology) -> Tensor:
+    "Mean distance of the coarse vertices in mm: what a validation curve shows."
+    vertices = out[0] if len(out) == 2 else top.body(out[0], out[1]).vertices[:, :len(top.kept)]
+    return (vertices - truth["vertices"]).norm(dim=-1).mean()*1000
+
 # %% ../../nbs/human3d/graph_cmr.ipynb #efc73d46
 def network_loss(net: Network, truth: dict, top: Topology, power: int = 1) -> dict:
     "Eq. 4 for a mesh, Eq. 5 for parameters."
-    out = net(truth["x"])
+    out = answer(net, truth)
     return balanced(stage_one(*out, truth, top, power) if len(out) == 2 else stage_two(*out, truth, top), truth)
 
-def train_stage(data: dict, start: dict, kind: str, target: str, count: int, width: int, encoder: tuple,
-                steps: int, batch: int, rate: float, seed: int, norm: str = "group", power: int = 1,
-                looks: int = 0, fine: bool = False, progress=None, checkpoint=None, device=None) -> dict:
-    """One network from the pretrained encoder, which learns at a tenth of the head's rate (at the same with `fine`).
-    `looks`: how many snapshots of the weights on the way, each with its vertex loss on 160 training pictures as they
-    are."""
+def train_stage(data: dict, held: dict, start: dict, kind: str, target: str, count: int, width: int, encoder: tuple,
+                steps: int, batch: int, rate: float, seed: int, norm: str = "group", power: int = 1, looks: int = 0,
+                fine: bool = False, validations: int = 20, progress=None) -> dict:
+    """One head on features; on pictures the encoder learns too, at a tenth of the head's rate (at the same with
+    `fine`). `validation`: mean vertex error in mm on 160 of `held`. `looks`: how many snapshots of the weights on the
+    way, each with its vertex loss on 160 training pictures as they are."""
     net, top = build(target, count, width, encoder, norm, start["state"], seed)
-    probe, kept = prepared(some(data, slice(0, 160)), kind, top), []
+    (probe, view), kept = (seen(some(d, slice(0, 160)), kind, top) for d in (data, held)), []
     def look():
         net.eval()
-        with torch.no_grad(): loss = stage_one(*net(probe["x"]), probe, top)["shape"].item()
+        with torch.no_grad(): loss = stage_one(*answer(net, probe), probe, top)["shape"].item()
         net.train()
         kept.append({"loss": loss, "state": {k: v.clone() for k, v in net.state_dict().items()}})
     def one(picked, generator, step):
         if looks and step and step % max(1, steps//looks) == 0: look()
-        return network_loss(net, prepared(picked, kind, top, generator, fine, turns=fine), top, power)
-    history = train({"encoder": net.encoder, "head": net.head}, one, steps, Batches(data, batch, seed),
-                    rate={"encoder": rate if fine else rate/10, "head": rate}, seed=seed, schedule=cosine(),
-                    options={"fused": True}, log_every=max(1, steps//10), progress=progress)
+        return network_loss(net, seen(picked, kind, top, generator, fine, turns=fine), top, power)
+    rates = {"head": rate} if "feature" in data else {"encoder": rate if fine else rate/10, "head": rate}
+    history = train({part: getattr(net, part) for part in rates}, one, steps, Batches(data, batch, seed), rate=rates,
+                    seed=seed, schedule=cosine(), options={"fused": True}, log_every=max(1, steps//10),
+                    validate=lambda: vertex_gap(answer(net, view), view, top), validations=validations,
+                    progress=progress)
     if looks: look()
-    return {"state": net.state_dict(), "loss": history["loss"], "snapshots": kept}
+    return {"state": net.state_dict(), "loss": history["loss"], "snapshots": kept,
+            "validation": history["validation"]["value"]}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #35a76be6
-def tune_stage(data: dict, start: dict, kind: str, target: str, count: int, width: int, encoder: tuple,
+def tune_stage(data: dict, held: dict, start: dict, kind: str, target: str, count: int, width: int, encoder: tuple,
                steps: int, batch: int, rates: tuple, seed: int, norm: str = "group", progress=None) -> dict:
-    "The reconstruction error on held-out pictures after a short training at each rate, and the rate with the least."
-    cut = round(0.85*len(data["image"]))
-    found = []
-    for rate in rates:
-        trained = train_stage(some(data, slice(0, cut)), start, kind, target, count, width, encoder, steps, batch,
-                              rate, seed, norm)
-        found.append(float(evaluate_stage(some(data, slice(cut, cut + 300)), trained["state"], kind, target,
-                                          count, width, encoder, norm)["rec"].mean()))
-    return {"rates": list(rates), "rec": found, "best": rates[int(np.argmin(found))]}
+    "The vertex error on held-out pictures after a short training at each rate, and the rate with the least."
+    found = [train_stage(data, held, start, kind, target, count, width, encoder, steps, batch, rate, seed, norm,
+                         validations=1)["validation"][-1] for rate in rates]
+    return {"rates": list(rates), "vertex": found, "best": rates[int(np.argmin(found))]}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #f5b47df5
 @torch.no_grad()
@@ -716,8 +753,13 @@ def evaluate_stage(data: dict, state: dict, kind: str, target: str, count: int, 
 # %% ../../nbs/human3d/graph_cmr.ipynb #65af6153
 def meshes(data: dict, top: Topology) -> Float[Tensor, "n N 3"]:
     "True coarse meshes."
+    if "vertices" in data: return data["vertices"]
     return torch.cat([top.body(R, b).vertices[:, :len(top.kept)]
                       for R, b in zip(data["rotations"].split(256), data["shape"].split(256))])
+
+def keypoints_of(data: dict) -> Float[Tensor, "n 24 2"]:
+    "True joints in the picture."
+    return data["keypoints"] if "keypoints" in data else projected(data["joints"], data["camera"])
 
 @torch.no_grad()
 def read_off(mlp: ParameterMLP, vertices: Tensor, camera: Tensor, top: Topology) -> dict:
@@ -728,57 +770,62 @@ def read_off(mlp: ParameterMLP, vertices: Tensor, camera: Tensor, top: Topology)
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #03e7a7c6
 def mlp_stage(data: dict, inputs: dict, held: dict, held_inputs: dict, count: int, hidden: int, steps: int,
-              batch: int, rate: float, seed: int, rotation: str = "matrix", looks: int = 0, progress=None,
+              batch: int, rate: float, seed: int, rotation: str = "matrix", looks: int = 20, progress=None,
               checkpoint=None, device=None) -> dict:
     """Eq. 5 on meshes `inputs` (vertices, camera) of `data`; errors of every picture of `held`, and the curve of its
     vertex error in mm at `looks` equal distances."""
     top = topology(count)
     with seeded(seed): mlp = ParameterMLP(top, hidden, rotation)
-    truth = {"vertices": meshes(data, top), "keypoints": projected(data["joints"], data["camera"]),
-             "rotations": data["rotations"], "shape": data["shape"], "known": torch.ones(len(data["shape"]))}
-    goal, curve = meshes(held, top), []
-    def look():
-        made = read_off(mlp, held_inputs["vertices"], held_inputs["camera"], top)
-        curve.append(float((made["vertices"] - goal).norm(dim=-1).mean()*1000)); mlp.train()
-    def one(picked, step):
-        if looks and step and step % (steps//looks) == 0: look()
+    truth = {"vertices": meshes(data, top), "keypoints": keypoints_of(data), "rotations": data["rotations"],
+             "shape": data["shape"], "known": torch.ones(len(data["shape"]))}
+    goal, read = meshes(held, top), lambda: read_off(mlp, held_inputs["vertices"], held_inputs["camera"], top)
+    def one(picked):
         return balanced(stage_two(*mlp(picked["input"]), picked["view"], picked, top), picked)
-    train(mlp, one, steps, Batches(truth | {"input": inputs["vertices"], "view": inputs["camera"]}, batch, seed),
-          rate=rate, seed=seed, schedule=cosine(), options={"fused": True}, log_every=max(1, steps//10),
-          progress=progress, checkpoint=checkpoint)
-    look()
-    made = read_off(mlp, held_inputs["vertices"], held_inputs["camera"], top)
+    history = train(mlp, one, steps, Batches(truth | {"input": inputs["vertices"], "view": inputs["camera"]}, batch,
+                                             seed), rate=rate, seed=seed, schedule=cosine(), options={"fused": True},
+                    log_every=max(1, steps//10), validations=looks, progress=progress, checkpoint=checkpoint,
+                    validate=lambda: (read()["vertices"] - goal).norm(dim=-1).mean()*1000)
+    made = read()
     R = made["rotations"].double()
-    off = (R @ R.mT - torch.eye(3)).abs().max()
-    return {"state": mlp.state_dict(), "curve": curve, "orthonormal": float(off),
-            "determinant": float(R.det().min()), **made, **judged(made, held, top)}
+    return {"state": mlp.state_dict(), "curve": history["validation"]["value"], "determinant": float(R.det().min()),
+            "orthonormal": float((R @ R.mT - torch.eye(3)).abs().max()), **made, **judged(made, held, top)}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #53c5a52f
+@torch.no_grad()
 def feed_stage(data: dict, state: dict, kind: str, count: int, width: int, encoder: tuple) -> dict:
-    "What a frozen mesh network makes of pictures as they are: the food of the second stage."
+    "What a frozen mesh network makes of pictures (or features) as they are: the food of the second stage."
     net, top = build("graph", count, width, encoder, "group", None, 0)
     net.load_state_dict(state)
-    return predict(net.eval(), data, kind, top)
+    net.eval()
+    if "feature" not in data: return predict(net, data, kind, top)
+    vertices, camera = zip(*(net.head(f) for f in data["feature"].split(64)))
+    return {"vertices": torch.cat(vertices), "camera": torch.cat(camera)}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #3ae8a367
-def together_stage(data: dict, start: dict, kind: str, held: dict, count: int, width: int, encoder: tuple,
+def together_stage(data: dict, held: dict, start: dict, kind: str, test: dict, count: int, width: int, encoder: tuple,
                    hidden: int, steps: int, batch: int, rate: float, seed: int, fine: bool = False,
-                   progress=None, checkpoint=None, device=None) -> dict:
+                   progress=None) -> dict:
     """End to end: both stages from the same pretrained encoder at once, the gradient of the parameters flowing back
-    into the mesh."""
+    into the mesh. `validation`: the mean of both outputs' vertex errors on 160 of `held`."""
     net, top = build("graph", count, width, encoder, "group", start["state"], seed)
     with seeded(seed): mlp = ParameterMLP(top, hidden)
-    def loss(truth):
-        vertices, camera = net(truth["x"])
+    view = seen(some(held, slice(0, 160)), kind, top)
+    def loss(picked, generator):
+        truth = seen(picked, kind, top, generator, fine, turns=fine)
+        vertices, camera = answer(net, truth)
         first, second = (balanced(stage_one(vertices, camera, truth, top), truth),
                          balanced(stage_two(*mlp(vertices), camera, truth, top), truth))
         return first | {f"parametric {k}": v for k, v in second.items()}
-    _fit({"encoder": net.encoder, "head": net.head, "mlp": mlp}, loss, data, kind, top, steps, batch,
-         {"encoder": rate if fine else rate/10, "head": rate, "mlp": 1e-3}, seed, fine, progress=progress,
-         checkpoint=checkpoint)
-    made = predict(net.eval(), held, kind, top)
-    return {"mesh": judged(made, held, top),
-            "parametric": judged(read_off(mlp, made["vertices"], made["camera"], top), held, top)}
+    def measure():
+        out = answer(net, view)
+        return (vertex_gap(out, view, top) + vertex_gap((*mlp(out[0]), out[1]), view, top))/2
+    rates = {"head": rate} if "feature" in data else {"encoder": rate if fine else rate/10, "head": rate}
+    history = train({part: getattr(net, part) for part in rates} | {"mlp": mlp}, loss, steps,
+                    Batches(data, batch, seed), rate=rates | {"mlp": 1e-3}, seed=seed, schedule=cosine(),
+                    options={"fused": True}, log_every=max(1, steps//10), validate=measure, progress=progress)
+    made = predict(net.eval(), test, kind, top)
+    return {"mesh": judged(made, test, top), "validation": history["validation"]["value"],
+            "parametric": judged(read_off(mlp, made["vertices"], made["camera"], top), test, top)}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #f7ad1a74
 class Mixture(NamedTuple):
@@ -991,73 +1038,90 @@ def read_sampling(path) -> dict:
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #177168d8
 SIZES = {"smoke": {"size": 32, "facing": 75, "fine": False, "count": 216, "width": 16, "encoder": [18, 4],
-                   "studio": 48, "wild": 48, "test": 24, "batch": 8, "pretrain": 3, "steps": 4, "tune": 2,
-                   "rates": [1e-3], "seeds": 1, "hidden": 32, "mlp": 6, "true": 12, "looks": 2, "fit": 6,
-                   "fit_images": 6, "labelled": 16, "components": 2, "joint_seeds": 1,
-                   "rival_seeds": {"rgb": 1, "parts": 1, "dense": 1}, "input_pretrain": 3, "input_steps": 4,
-                   "mixed": True, "input_seeds": {"rgb": 1, "parts": 1, "dense": 1}, "turns": True},
+                   "studio": 56, "wild": 56, "test": 24, "held": 8, "batch": 8, "pretrain": 3, "steps": 10, "tune": 2,
+                   "frozen": True, "views": 2, "rates": [1e-3], "seeds": 1, "repeats": 1, "hidden": 32, "mlp": 10,
+                   "true": 12, "looks": 12, "fit": 6, "fit_images": 6, "labelled": 16, "components": 2,
+                   "finer": 300, "finer_steps": 10, "small": [18, 3], "small_width": 16, "turns": True,
+                   "input_seeds": {"rgb": 1, "parts": 1, "dense": 1}},
          "cpu": {"size": 64, "facing": 75, "fine": False, "count": 216, "width": 64, "encoder": [18, 16],
-                 "studio": 6000, "wild": 4000, "test": 300, "batch": 16, "pretrain": 3000, "steps": 600,
-                 "tune": 100, "rates": [5e-4, 1.5e-3, 4e-3, 1e-2, 2.5e-2], "seeds": 3, "hidden": 256, "mlp": 600,
-                 "true": 1500, "looks": 25, "fit": 80, "fit_images": 60, "labelled": 300, "components": 4,
-                 "joint_seeds": 3, "rival_seeds": {"rgb": 3, "parts": 1, "dense": 1},
-                 "input_pretrain": 3000, "input_steps": 600, "mixed": True,
-                 "input_seeds": {"rgb": 3, "parts": 3, "dense": 1}, "turns": False},
+                 "studio": 6000, "wild": 4000, "test": 300, "held": 300, "batch": 16, "pretrain": 3000, "steps": 800,
+                 "tune": 150, "frozen": True, "views": 4, "rates": [5e-4, 1.5e-3, 4e-3, 1e-2, 2.5e-2], "seeds": 5,
+                 "repeats": 3, "hidden": 256, "mlp": 600, "true": 1500, "looks": 25, "fit": 80, "fit_images": 60,
+                 "labelled": 300, "components": 4, "finer": 615, "finer_steps": 400, "small": [18, 5],
+                 "small_width": 40, "turns": False, "input_seeds": {"rgb": 5, "parts": 3, "dense": 3}},
          "gpu": {"size": 128, "facing": 180, "fine": True, "count": 1723, "width": 256, "encoder": [50, 64],
-                 "studio": 40000, "wild": 40000, "test": 2000, "batch": 32, "pretrain": 20000, "steps": 15000,
-                 "tune": 1000, "rates": [1e-4, 3e-4, 1e-3], "seeds": 3, "hidden": 1024, "mlp": 8000,
-                 "true": 12000, "looks": 40, "fit": 300, "fit_images": 500, "labelled": 2000,
-                 "components": 8, "joint_seeds": 3, "rival_seeds": {"rgb": 3, "parts": 3, "dense": 3},
-                 "input_pretrain": 20000, "input_steps": 15000, "mixed": True,
-                 "input_seeds": {"rgb": 3, "parts": 3, "dense": 3}, "turns": True}}
+                 "studio": 40000, "wild": 40000, "test": 2000, "held": 1000, "batch": 32, "pretrain": 20000,
+                 "steps": 15000, "tune": 1000, "frozen": False, "views": 1, "rates": [1e-4, 3e-4, 1e-3], "seeds": 5,
+                 "repeats": 3, "hidden": 1024, "mlp": 8000, "true": 12000, "looks": 40, "fit": 300,
+                 "fit_images": 500, "labelled": 2000, "components": 8, "finer": 3000, "finer_steps": 6000,
+                 "small": [18, 5], "small_width": 40, "turns": True,
+                 "input_seeds": {"rgb": 5, "parts": 3, "dense": 3}}}
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #5c433ac0
 def world_stages(run) -> dict:
-    "Training and test pictures of both domains."
+    "Training, held-out and test pictures of both domains, and both domains together."
     s = run.pick(**SIZES)
     one = lambda count, split, domain: run.stage(world_stage, count=count, split=split, domain=domain,
                                                  size=s["size"], facing=s["facing"])
-    return {"studio": one(s["studio"], "train", "studio"), "wild": one(s["wild"], "train", "wild"),
-            "studio test": one(s["test"], "test", "studio"), "wild test": one(s["test"], "test", "wild")}
+    found = {}
+    for domain in ("studio", "wild"):
+        every = one(s[domain], "train", domain)
+        found[domain], found[f"{domain} held"] = (some(every, slice(0, -s["held"])), some(every, slice(-s["held"], None)))
+        found[f"{domain} test"] = one(s["test"], "test", domain)
+    mixed = torch.randperm(2*s["held"], generator=torch.Generator().manual_seed(0))
+    return found | {"mixed": both(found["studio"], found["wild"]),
+                    "mixed held": some(both(found["studio held"], found["wild held"]), mixed)}
+
+class Material(NamedTuple):
+    """A pretrained encoder, and what heads learn from and are validated on: its features of the pictures, or the
+    pictures themselves where the encoder goes on learning."""
+    start: dict
+    train: dict
+    held: dict
+
+def material(run, data: dict, domain: str, kind: str, encoder: tuple, count: int, start: dict | None = None) -> Material:
+    "The material of one domain and input; `start`: an encoder that is there already."
+    s = run.pick(**SIZES)
+    start = start or run.stage(pretrain_stage, data=data[domain], kind=kind, count=s["count"], encoder=encoder,
+                               steps=s["pretrain"], batch=2*s["batch"], rate=2e-3, turns=s["turns"])
+    if not s["frozen"]: return Material(start, data[domain], data[f"{domain} held"])
+    one = lambda pictures, views: run.stage(features_stage, data=pictures, start=start, kind=kind, count=count,
+                                            encoder=encoder, views=views)
+    return Material(start, one(data[domain], s["views"]), one(data[f"{domain} held"], 1))
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #9f98f437
 def stages(run) -> dict:
     "All expensive work of this paper."
     s, data = run.pick(**SIZES), world_stages(run)
-    data["mixed"] = both(data["studio"], data["wild"])
     shape = dict(count=s["count"], width=s["width"], encoder=tuple(s["encoder"]))
-    start = lambda domain, kind, steps=s["pretrain"]: run.stage(pretrain_stage, data=data[domain], kind=kind,
-                                                                count=s["count"], encoder=shape["encoder"],
-                                                                steps=steps, batch=2*s["batch"], rate=2e-3,
-                                                                turns=s["turns"])
-    studio = start("studio", "rgb")
-    tuned = {t: run.stage(tune_stage, data=data["studio"], start=studio, kind="rgb", target=t, steps=s["tune"],
-                          batch=s["batch"], rates=tuple(s["rates"]), seed=run.seed + 90, **shape)
-             for t in ("graph", "fc", "hmr", "nbf")}
-    tuned |= {f"graph, norm {norm}": run.stage(tune_stage, data=data["studio"], start=studio, kind="rgb",
-                                               target="graph", steps=s["tune"], batch=s["batch"],
-                                               rates=tuple(s["rates"]), seed=run.seed + 90, norm=norm, **shape)
-              for norm in ("none", "batch")}
+    given = lambda domain, kind: material(run, data, domain, kind, shape["encoder"], s["count"])
+    studio = given("studio", "rgb")
+    trial = lambda target, **norm: run.stage(tune_stage, data=studio.train, held=studio.held, start=studio.start,
+                                             kind="rgb", target=target, steps=s["tune"], batch=s["batch"],
+                                             rates=tuple(s["rates"]), seed=run.seed + 90, **norm, **shape)
+    tuned = {t: trial(t) for t in TARGETS} | {f"graph, norm {n}": trial("graph", norm=n) for n in ("none", "batch")}
     bench = Bench(run, s, shape, data, {t: v["best"] for t, v in tuned.items()})
     found = {"data": data, "tuned": tuned, "shape": shape, "sizes": s,
              "seeds": [studio_runs(bench, studio, seed) for seed in run.seeds(s["seeds"])]}
-    found["reading"] = reading_runs(bench)
-    found["ablations"] = [norm_runs(bench, studio, seed) for seed in run.seeds(s["seeds"])]
-    found["weak"] = [weak_runs(bench, studio, seed) for seed in run.seeds(s["seeds"])]
-    found["together"] = [run.stage(together_stage, data=data["studio"], start=studio, kind="rgb",
-                                   held=data["studio test"], hidden=s["hidden"], steps=s["steps"],
-                                   batch=s["batch"], rate=bench.rate["graph"], seed=seed, fine=s["fine"], **shape)
-                         for seed in run.seeds(s["joint_seeds"])]
-    found["learned"] = run.stage(true_stage, data=data["mixed"], held=some(data["studio"], slice(0, s["test"])),
-                                 count=s["count"], hidden=s["hidden"], steps=s["true"], batch=2*s["batch"],
-                                 rate=1e-3, rotation="matrix", looks=1, seed=run.seed)
-    kinds = KINDS if s["mixed"] else KINDS[1:]
-    found["inputs"] = input_runs(bench, {kind: start(INPUTS[kind][0], kind, s["input_pretrain"]) for kind in kinds})
-    if not s["mixed"]:
-        found["inputs"]["rgb"] = [{**x, "parameters": x["hmr"], "trained": x["trained"]["graph"],
-                                   "rival": x["trained"]["hmr"]} for x in found["seeds"]]
+    found["inputs"] = input_runs(bench, {kind: given(domain, kind) for kind, (domain, _) in INPUTS.items()})
     found["fits"] = fit_runs(bench)
     found["segments"] = segment_runs(bench, found)
-    return found
+    return found | more_stages(bench, studio)
+
+def more_stages(bench: Bench, studio: Material) -> dict:
+    "Ablations, the second stage on true meshes, the finer graph, the small network that ships."
+    run, s, data = bench.run, bench.s, bench.data
+    seeds = run.seeds(s["repeats"])
+    return {"reading": reading_runs(bench), "ablations": [norm_runs(bench, studio, seed) for seed in seeds],
+            "finer": finer_runs(bench, studio), "weak": [weak_runs(bench, studio.start, seed) for seed in seeds],
+            "together": [run.stage(together_stage, data=studio.train, held=studio.held, start=studio.start, kind="rgb",
+                                   test=data["studio test"], hidden=s["hidden"], steps=s["steps"], batch=s["batch"],
+                                   rate=bench.rate["graph"], seed=seed, fine=s["fine"], **bench.shape)
+                         for seed in seeds],
+            "learned": run.stage(true_stage, data=data["mixed"], held=some(data["studio"], slice(0, s["test"])),
+                                 count=s["count"], hidden=s["hidden"], steps=s["true"], batch=2*s["batch"],
+                                 rate=1e-3, rotation="matrix", looks=s["looks"], seed=run.seed),
+            "small": small_runs(bench)}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #5e683614
 class Bench(NamedTuple):
@@ -1068,46 +1132,48 @@ class Bench(NamedTuple):
     data: dict
     rate: dict
 
-    def train(self, domain, start, kind, target, seed, steps=None, **more):
-        data = self.data[domain] if isinstance(domain, str) else domain
-        return self.run.stage(train_stage, data=data, start=start, kind=kind, target=target,
-                              steps=steps or self.s["steps"], batch=self.s["batch"],
-                              rate=self.rate[f"graph, norm {more['norm']}" if "norm" in more else target],
+    def train(self, given: Material, kind, target, seed, steps=None, **more):
+        rate = self.rate[f"graph, norm {more['norm']}" if "norm" in more else target]
+        return self.run.stage(train_stage, data=given.train, held=given.held, start=given.start, kind=kind,
+                              target=target, steps=steps or self.s["steps"], batch=self.s["batch"], rate=rate,
                               seed=seed, fine=self.s["fine"], **self.shape, **more)
 
     def judge(self, data, state, kind, target, **more):
         return self.run.stage(evaluate_stage, data=data, state=state, kind=kind, target=target, **self.shape, **more)
 
-    def second(self, domain, test, trained, kind, seed, made):
+    def second(self, given: Material, pictures, test, trained, kind, seed, made):
         "The second stage on a frozen first one, judged on `test`, whose meshes are `made`."
-        food = self.run.stage(feed_stage, data=self.data[domain], state=trained["state"], kind=kind, **self.shape)
-        return self.run.stage(mlp_stage, data=self.data[domain], inputs=food, held=test,
-                              held_inputs={"vertices": made["vertices"], "camera": made["camera"]},
-                              count=self.s["count"], hidden=self.s["hidden"], steps=self.s["mlp"],
+        plain = some(given.train, slice(0, len(pictures["image"])))
+        food = self.run.stage(feed_stage, data=plain, state=trained["state"], kind=kind, **self.shape)
+        return self.run.stage(mlp_stage, data={k: pictures[k] for k in ("rotations", "shape", "joints", "camera")},
+                              inputs=food, held=test, count=self.s["count"], hidden=self.s["hidden"],
+                              held_inputs={k: made[k] for k in ("vertices", "camera")}, steps=self.s["mlp"],
                               batch=2*self.s["batch"], rate=1e-3, seed=seed)
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #0c5c452d
-def studio_runs(bench: Bench, start: dict, seed: int) -> dict:
+def studio_runs(bench: Bench, given: Material, seed: int) -> dict:
     "Table 1 and Figure 4: graph, FC and parameters on studio pictures, and the second stage."
-    test = bench.data["studio test"]
-    trained = {t: bench.train("studio", start, "rgb", t, seed, looks=0 if t == "hmr" else 6)
-               for t in ("graph", "fc", "hmr")}
+    test, pictures = bench.data["studio test"], bench.data["studio"]
+    trained = {t: bench.train(given, "rgb", t, seed, looks=0 if t == "hmr" else 6) for t in ("graph", "fc", "hmr")}
     found = {t: bench.judge(test, x["state"], "rgb", t) for t, x in trained.items()}
     return {"trained": trained, **found,
-            "graph + parameters": bench.second("studio", test, trained["graph"], "rgb", seed,
-                                               found["graph"]),
-            "on training pictures": bench.judge(some(bench.data["studio"], slice(0, len(test["image"]))),
+            "graph + parameters": bench.second(given, pictures, test, trained["graph"], "rgb", seed, found["graph"]),
+            "on training pictures": bench.judge(some(pictures, slice(0, len(test["image"]))),
                                                 trained["graph"]["state"], "rgb", "graph"),
             "equal loss": equal_runs(bench, trained)}
 
 def equal_runs(bench: Bench, trained: dict) -> dict:
     """Roughness at equal training loss: the last FC weights, or the last graph weights, whichever loss is higher, and
-    of the other the snapshot nearest in loss."""
+    of the other the snapshot nearest in loss; and the roughness of every snapshot."""
     last = {t: trained[t]["snapshots"][-1]["loss"] for t in ("graph", "fc")}
-    worse = max(last, key=last.get)
-    chosen = {t: min(trained[t]["snapshots"], key=lambda x: abs(x["loss"] - last[worse])) for t in last}
-    made = {t: bench.judge(bench.data["studio test"], chosen[t]["state"], "rgb", t) for t in last}
-    return {t: {"loss": chosen[t]["loss"], "rough": made[t]["rough"]} for t in last}
+    worse, found = max(last, key=last.get), {}
+    for t in last:
+        looks = trained[t]["snapshots"]
+        rough = [bench.judge(bench.data["studio test"], x["state"], "rgb", t)["rough"] for x in looks]
+        k = min(range(len(looks)), key=lambda j: abs(looks[j]["loss"] - last[worse]))
+        found[t] = {"loss": looks[k]["loss"], "rough": rough[k], "way": [float(x.mean()) for x in rough],
+                    "losses": [x["loss"] for x in looks]}
+    return found
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #3274cbce
 def reading_runs(bench: Bench) -> dict:
@@ -1116,7 +1182,7 @@ def reading_runs(bench: Bench) -> dict:
     return {kind: [run.stage(true_stage, data=bench.data["mixed"], held=bench.data["studio test"],
                              count=s["count"], hidden=s["hidden"], steps=s["true"], batch=2*s["batch"],
                              rate=1e-3, rotation=kind, looks=s["looks"], seed=seed)
-                   for seed in run.seeds(s["seeds"])] for kind in ("matrix", "axis-angle")}
+                   for seed in run.seeds(s["repeats"])] for kind in ("matrix", "axis-angle")}
 
 def true_stage(data: dict, held: dict, count: int, hidden: int, steps: int, batch: int, rate: float,
                rotation: str, looks: int, seed: int, progress=None, checkpoint=None) -> dict:
@@ -1127,49 +1193,65 @@ def true_stage(data: dict, held: dict, count: int, hidden: int, steps: int, batc
                       seed, rotation, looks, progress, checkpoint)
     return {k: found[k] for k in ("curve", "orthonormal", "determinant", "vertex", "rec", "mpjpe")}
 
-def norm_runs(bench: Bench, start: dict, seed: int) -> dict:
+def norm_runs(bench: Bench, given: Material, seed: int) -> dict:
     "C6 and C7: no norm, batch norm (with stored and with batch statistics), squared vertex errors."
     test, found = bench.data["studio test"], {}
     for name, options in (("none", {"norm": "none"}), ("batch", {"norm": "batch"}), ("squared", {"power": 2})):
-        trained = bench.train("studio", start, "rgb", "graph", seed, **options)
+        trained = bench.train(given, "rgb", "graph", seed, **options)
         norm = {k: v for k, v in options.items() if k == "norm"}
-        found[name] = bench.judge(test, trained["state"], "rgb", "graph", **norm)
+        found[name] = (bench.judge(test, trained["state"], "rgb", "graph", **norm)
+                       | {"validation": trained["validation"]})
         if name == "batch":
             found["batch statistics"] = bench.judge(test, trained["state"], "rgb", "graph", statistics="batch", **norm)
     return found
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #4d3698a1
 def weak_runs(bench: Bench, start: dict, seed: int) -> dict:
-    """C11: a few wild pictures with 3D truth, alone and with the rest as 2D-only pictures; the encoder starts from
-    studio pictures."""
+    """C11: a few wild pictures with 3D truth, alone and with the rest as 2D-only pictures. The encoder starts from
+    studio pictures and goes on learning in both arms, for the wild is new to it."""
     wild, k = bench.data["wild"], bench.s["labelled"]
     known = (torch.arange(len(wild["image"])) < k).float()
     arms = {"3D only": some(wild, slice(0, k)), "with 2D-only": wild | {"known": known}}
-    return {name: bench.judge(bench.data["wild test"], bench.train(x, start, "rgb", "graph", seed)["state"],
-                              "rgb", "graph") for name, x in arms.items()}
+    trained = {name: bench.train(Material(start, x, bench.data["wild held"]), "rgb", "graph", seed)
+               for name, x in arms.items()}
+    return {name: bench.judge(bench.data["wild test"], x["state"], "rgb", "graph") | {"validation": x["validation"]}
+            for name, x in trained.items()}
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #d02b0460
+def finer_runs(bench: Bench, given: Material) -> list:
+    "C5 once more on a graph of more vertices: is 216 too coarse for FC to be ragged?"
+    run, s = bench.run, bench.s
+    finer = bench._replace(shape=bench.shape | {"count": s["finer"]})
+    own = material(run, bench.data, "studio", "rgb", bench.shape["encoder"], s["finer"], given.start)
+    return [equal_runs(finer, {t: finer.train(own, "rgb", t, seed, s["finer_steps"], looks=6) for t in ("graph", "fc")})
+            for seed in run.seeds(s["repeats"])]
+
+def small_runs(bench: Bench) -> dict:
+    "A network of under 0.2 MB for `pretrained`: the same training, fewer channels, all pictures; and its errors."
+    s, data = bench.s, bench.data
+    small = bench._replace(shape=bench.shape | {"encoder": tuple(s["small"]), "width": s["small_width"]})
+    trained = small.train(material(bench.run, data, "mixed", "rgb", tuple(s["small"]), s["count"]), "rgb", "graph",
+                          bench.run.seed)
+    return {"state": trained["state"], **small.judge(data["studio test"], trained["state"], "rgb", "graph")}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #471ffe10
 INPUTS = {"rgb": ("mixed", "hmr"), "parts": ("studio", "nbf"), "dense": ("studio", "hmr")}
 
-def input_runs(bench: Bench, starts: dict) -> dict:
+def input_runs(bench: Bench, given: dict) -> dict:
     """Tables 2 and 3: each input with parameters, mesh, and parameters from the mesh. RGB learns from studio and wild
     pictures, the others from studio alone, as in the paper."""
-    test, s, found = bench.data["studio test"], bench.s, {kind: [] for kind in starts}
-    for k, seed in enumerate(bench.run.seeds(max(s["input_seeds"].values()))):
-        for kind in starts:
-            if k >= s["input_seeds"][kind]: continue
-            domain, rival = INPUTS[kind]
-            graph = bench.train(domain, starts[kind], kind, "graph", seed, s["input_steps"])
-            made = bench.judge(test, graph["state"], kind, "graph")
-            one = {"graph": made, "graph + parameters": bench.second(domain, test, graph, kind, seed, made),
-                   "trained": graph,
-                   "on training pictures": bench.judge(some(bench.data["studio"], slice(0, len(test["image"]))),
-                                                       graph["state"], kind, "graph")}
-            if k < s["rival_seeds"][kind]:
-                other = bench.train(domain, starts[kind], kind, rival, seed, s["input_steps"])
-                one |= {"parameters": bench.judge(test, other["state"], kind, rival), "rival": other}
-            found[kind].append(one)
-    return found
+    return {kind: [input_run(bench, given[kind], kind, seed) for seed in bench.run.seeds(bench.s["input_seeds"][kind])]
+            for kind in INPUTS}
+
+def input_run(bench: Bench, given: Material, kind: str, seed: int) -> dict:
+    test, (domain, rival) = bench.data["studio test"], INPUTS[kind]
+    graph, other = (bench.train(given, kind, target, seed) for target in ("graph", rival))
+    made = bench.judge(test, graph["state"], kind, "graph")
+    return {"graph": made, "trained": graph, "rival": other,
+            "graph + parameters": bench.second(given, bench.data[domain], test, graph, kind, seed, made),
+            "parameters": bench.judge(test, other["state"], kind, rival),
+            "on training pictures": bench.judge(some(bench.data["studio"], slice(0, len(test["image"]))),
+                                                graph["state"], kind, "graph")}
 
 def fit_runs(bench: Bench) -> dict:
     "Tables 4 and 5: SMPLify on the first pictures of both tests."
@@ -1188,11 +1270,12 @@ def segment_runs(bench: Bench, found: dict) -> dict:
                                        if k in made}, count=s["count"])
     rows = {"SMPLify oracle": [one(found["fits"]["wild oracle"])], "SMPLify": [one(found["fits"]["wild"])],
             "HMR": [], "Ours": [], "Ours, parametric": []}
-    for seed, x in zip(run.seeds(s["rival_seeds"]["rgb"]), found["inputs"]["rgb"]):
+    for x in found["inputs"]["rgb"]:
         made = bench.judge(test, x["trained"]["state"], "rgb", "graph")
         rows["HMR"].append(one(bench.judge(test, x["rival"]["state"], "rgb", "hmr"))); rows["Ours"].append(one(made))
-        rows["Ours, parametric"].append(one(bench.second("mixed" if s["mixed"] else "studio", test, x["trained"],
-                                                         "rgb", seed, made)))
+        mlp = ParameterMLP(topology(s["count"]), s["hidden"])
+        mlp.load_state_dict(x["graph + parameters"]["state"])
+        rows["Ours, parametric"].append(one(read_off(mlp, made["vertices"], made["camera"], topology(s["count"]))))
     return rows
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #ee3dc9f6
@@ -1582,7 +1665,8 @@ def ablations(r: dict):
     def add(group, name, runs):
         rows.append({"question": group, "variant": name, "MPJPE": average(runs, "mpjpe"),
                      "Reconst. error": average(runs, "rec"), "per vertex": average(runs, "vertex")})
-    seeds, off = r["seeds"], r["ablations"]
+    off = r["ablations"]
+    seeds = r["seeds"][:len(off)]
     add("norm", "group", [x["graph"] for x in seeds])
     for name, key in (("none", "none"), ("batch, stored statistics", "batch"),
                       ("batch, statistics of the test batch", "batch statistics")):
@@ -1591,7 +1675,7 @@ def ablations(r: dict):
     add("vertex loss", "L2 (squared)", [x["squared"] for x in off])
     for name, key, other in (("mesh", "graph", "mesh"), ("parametric", "graph + parameters", "parametric")):
         add(f"schedule, {name}", "two steps", [x[key] for x in seeds])
-        if r["together"]: add(f"schedule, {name}", "end to end", [x[other] for x in r["together"]])
+        add(f"schedule, {name}", "end to end", [x[other] for x in r["together"]])
     for name in ("3D only", "with 2D-only"):
         add("wild pictures", f"{r['sizes']['labelled']} {name}" if name == "3D only"
             else "the rest as 2D-only as well", [x[name] for x in r["weak"]])
@@ -1614,6 +1698,16 @@ def curves(r: dict):
     return fig
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #edd271c7
+CURVES = {"C1": ("graph", "FC"), "C2": ("graph", "second stage", "parameters"),
+          "C3": tuple(f"{k}: {n}" for k in ("RGB", "parts", "dense") for n in ("graph", "second stage", "parameters")),
+          "C4": ("true meshes",), "C7": ("L1", "L2"), "C8": ("graph", "second stage", "end to end"),
+          "C9": ("matrix", "axis-angle"), "C10": ("graph", "second stage", "parameters"),
+          "C11": ("with 2D-only", "3D only"), "C12": ("RGB", "parts", "RGB with wild")}
+
+def given_curves(claim: str, predicate: Predicate) -> Predicate:
+    "The predicate, undecided where a training that it compares has not converged."
+    return predicate.given(converged(*(f"{name}: validation" for name in CURVES[claim]))) if claim in CURVES else predicate
+
 predicates: dict[str, Predicate] = {
     "C1": less("graph: MPJPE", "FC: MPJPE") & less("graph: rec", "FC: rec", factor=0.9)
           & custom(lambda v: 0.1*v["graph: parameters"] - np.abs(v["FC: parameters"] - v["graph: parameters"]),
@@ -1622,7 +1716,10 @@ predicates: dict[str, Predicate] = {
     "C3": all_of(*(less(f"{k}: ours", f"{k}: parameters") for k in ("RGB", "parts", "dense"))),
     "C4": all_of(*(near_ratio(f"{k}: parametric", f"{k}: mesh", 0.1) for k in ("RGB", "parts", "dense")))
           & below("true meshes: vertex error", 10.0),
-    "C5": less("graph: roughness", "FC: roughness", factor=0.5),
+    "C5": less("graph: roughness", "FC: roughness", factor=0.5)}
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #eb9cd5ad
+predicates |= {
     "C6": less("group: rec", "none: rec") & less("group: rec", "batch: rec"),
     "C7": less("L1: median vertex error", "L2: median vertex error"),
     "C8": less("two steps: mesh", "end to end: mesh") & less("two steps: parametric", "end to end: parametric"),
@@ -1632,6 +1729,7 @@ predicates: dict[str, Predicate] = {
     "C10": more("ours: part F1", "HMR: part F1") & near("ours: part F1", "SMPLify: part F1", 0.05),
     "C11": less("with 2D-only: rec", "3D only: rec"),
     "C12": more("RGB: gap", "parts: gap") & less("RGB with wild: gap", "RGB: gap")}
+predicates = {claim: given_curves(claim, predicate) for claim, predicate in predicates.items()}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #aa88bd8b
 def steps_to(curve, goal: float, steps: int) -> float:
@@ -1644,61 +1742,89 @@ def steps_to(curve, goal: float, steps: int) -> float:
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #eaf2e054
 def claim_values(r: dict) -> dict:
-    "The raw numbers of every claim, one a seed."
-    mean = lambda x, key="rec": float(x[key].mean())
-    column = lambda rows, name, key="rec": [mean(x[name], key) for x in rows]
-    seeds, inputs = r["seeds"], r["inputs"]
-    head = {t: parameter_count(Network(t, topology(r["shape"]["count"]), r["shape"]["width"],
-                                       r["shape"]["encoder"]).head) for t in ("graph", "fc")}
-    pairs = {k: [x for x in inputs[k] if "parameters" in x] for k in KINDS}
-    label = {"rgb": "RGB", "parts": "parts", "dense": "dense"}
-    reach = [1.1*max(a["curve"][-1], b["curve"][-1])
-             for a, b in zip(r["reading"]["matrix"], r["reading"]["axis-angle"])]
-    reading = {kind: {"steps": [steps_to(x["curve"], g, r["sizes"]["true"])
-                                for x, g in zip(r["reading"][kind], reach)],
-                      "final": [x["curve"][-1] for x in r["reading"][kind]]} for kind in r["reading"]}
-    gap = lambda rows, name: [mean(x[name]) - mean(x["on training pictures"]) for x in rows]
+    "The raw numbers of every claim, one a seed, and the validation curves of the trainings that it compares."
+    return studio_values(r) | input_values(r) | ablation_values(r)
+
+def mean_of(x: dict, key: str = "rec") -> float: return float(x[key].mean())
+
+def column(rows: list[dict], name: str, key: str = "rec") -> list[float]:
+    "One number a seed: the mean error of the output `name` over the test pictures."
+    return [mean_of(x[name], key) for x in rows]
+
+def curve(rows: list[dict], *names: str) -> list[list[float]]:
+    "One validation curve a seed, `names` deep in each row."
+    return [functools.reduce(dict.__getitem__, names, x) for x in rows]
+
+def studio_values(r: dict) -> dict:
+    "C1, C2, C5 and C8: networks that learn from studio pictures."
+    seeds, together, shape = r["seeds"], r["together"], r["shape"]
+    head = {t: parameter_count(Network(t, topology(shape["count"]), shape["width"], shape["encoder"]).head)
+            for t in ("graph", "fc")}
+    few, learned = seeds[:len(together)], {t: curve(seeds, "trained", t, "validation") for t in ("graph", "fc", "hmr")}
+    second = curve(seeds, "graph + parameters", "curve")
+    errors = {f"{name}: {label}": column(seeds, t, key) for name, t in (("graph", "graph"), ("FC", "fc"))
+              for label, key in (("MPJPE", "mpjpe"), ("rec", "rec"))}
+    equal = {f"{name}: {label}": [float(np.mean(np.asarray(x["equal loss"][t][key]))) for x in seeds]
+             for name, t in (("graph", "graph"), ("FC", "fc"))
+             for label, key in (("roughness", "rough"), ("training loss", "loss"))}
+    return {"C1": errors | {"graph: parameters": [head["graph"]], "FC: parameters": [head["fc"]],
+                            "graph: validation": learned["graph"], "FC: validation": learned["fc"]},
+            "C2": {"graph: rec": column(seeds, "graph"), "graph + parameters: rec": column(seeds, "graph + parameters"),
+                   "parameters: rec": column(seeds, "hmr"), "graph: MPJPE": column(seeds, "graph", "mpjpe"),
+                   "parameters: MPJPE": column(seeds, "hmr", "mpjpe"), "graph: validation": learned["graph"],
+                   "second stage: validation": second, "parameters: validation": learned["hmr"]},
+            "C5": equal,
+            "C8": {"two steps: mesh": column(few, "graph"), "two steps: parametric": column(few, "graph + parameters"),
+                   "end to end: mesh": column(together, "mesh"), "end to end: parametric": column(together, "parametric"),
+                   "graph: validation": learned["graph"][:len(few)], "second stage: validation": second[:len(few)],
+                   "end to end: validation": curve(together, "validation")}}
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #160d5e51
+def input_values(r: dict) -> dict:
+    "C3, C4, C10 and C12: three inputs."
+    inputs, label, seeds = r["inputs"], {"rgb": "RGB", "parts": "parts", "dense": "dense"}, r["seeds"]
+    learned = {f"{label[k]}: {name}: validation": curve(inputs[k], *path) for k in KINDS for name, path in (
+        ("graph", ("trained", "validation")), ("second stage", ("graph + parameters", "curve")),
+        ("parameters", ("rival", "validation")))}
     segments = lambda name: [x["part f1"] for x in r["segments"][name]]
-    found = {"C1": {"graph: MPJPE": column(seeds, "graph", "mpjpe"),
-                    "FC: MPJPE": column(seeds, "fc", "mpjpe"), "graph: rec": column(seeds, "graph"),
-                    "FC: rec": column(seeds, "fc"), "graph: parameters": [head["graph"]],
-                    "FC: parameters": [head["fc"]]},
-             "C2": {"graph: rec": column(seeds, "graph"),
-                    "graph + parameters: rec": column(seeds, "graph + parameters"),
-                    "parameters: rec": column(seeds, "hmr"),
-                    "graph: MPJPE": column(seeds, "graph", "mpjpe"),
-                    "parameters: MPJPE": column(seeds, "hmr", "mpjpe")},
-             "C3": {f"{label[k]}: {name}": column(pairs[k], key) for k in KINDS
-                    for name, key in (("ours", "graph + parameters"), ("parameters", "parameters"))},
-             "C4": {f"{label[k]}: {name}": column(inputs[k], key) for k in KINDS
-                    for name, key in (("mesh", "graph"), ("parametric", "graph + parameters"))}
-             | {"true meshes: vertex error": [mean(x, "vertex") for x in r["reading"]["matrix"]]},
-             "C5": {"graph: roughness": [mean(x["equal loss"]["graph"], "rough") for x in seeds],
-                    "FC: roughness": [mean(x["equal loss"]["fc"], "rough") for x in seeds],
-                    "graph: training loss": [x["equal loss"]["graph"]["loss"] for x in seeds],
-                    "FC: training loss": [x["equal loss"]["fc"]["loss"] for x in seeds]},
-             "C6": {"group: rec": column(seeds, "graph")}
-             | {f"{k}: rec": column(r["ablations"], k) for k in ("none", "batch")}
-             | {"batch norm with batch statistics: rec": column(r["ablations"], "batch statistics")},
-             "C7": {"L1: median vertex error": column(seeds, "graph", "median"),
-                    "L2: median vertex error": column(r["ablations"], "squared", "median")},
-             "C8": {"two steps: mesh": column(seeds, "graph")[:len(r["together"])],
-                    "two steps: parametric": column(seeds,
-                                                    "graph + parameters")[:len(r["together"])],
-                    "end to end: mesh": column(r["together"], "mesh"),
-                    "end to end: parametric": column(r["together"], "parametric")},
-             "C9": {f"{k}: {name}": reading[k][key] for k in reading
-                    for name, key in (("steps", "steps"), ("final error", "final"))}
-             | {"distance from orthonormal": [max(x["orthonormal"]
-                                                  for x in r["reading"]["matrix"])],
-                "smallest determinant": [min(x["determinant"] for x in r["reading"]["matrix"])]},
-             "C10": {"ours: part F1": segments("Ours, parametric"), "HMR: part F1": segments("HMR"),
-                     "SMPLify: part F1": segments("SMPLify")*len(segments("HMR"))},
-             "C11": {f"{k}: rec": column(r["weak"], k) for k in ("3D only", "with 2D-only")},
-             "C12": {"RGB: gap": gap(seeds, "graph"), "parts: gap": gap(inputs["parts"], "graph"),
-                     "RGB with wild: gap": gap(inputs["rgb"], "graph")}}
-    left = (() if r["together"] else ("C8",)) + (() if r["sizes"]["mixed"] else ("C12",))
-    return {k: v for k, v in found.items() if k not in left}
+    gap = lambda rows: [mean_of(x["graph"]) - mean_of(x["on training pictures"]) for x in rows]
+    n = len(inputs["parts"])
+    pair = lambda first, second: {f"{label[k]}: {name}": column(inputs[k], key) for k in KINDS
+                                  for name, key in (first, second)}
+    return {"C3": pair(("ours", "graph + parameters"), ("parameters", "parameters")) | learned,
+            "C4": pair(("mesh", "graph"), ("parametric", "graph + parameters"))
+            | {"true meshes: vertex error": [mean_of(x, "vertex") for x in r["reading"]["matrix"]],
+               "true meshes: validation": curve(r["reading"]["matrix"], "curve")},
+            "C10": {"ours: part F1": segments("Ours, parametric"), "HMR: part F1": segments("HMR"),
+                    "SMPLify: part F1": segments("SMPLify")*len(segments("HMR"))}
+            | {f"{name}: validation": learned[f"RGB: {name}: validation"]
+               for name in ("graph", "second stage", "parameters")},
+            "C12": {"RGB: gap": gap(seeds[:n]), "parts: gap": gap(inputs["parts"]),
+                    "RGB with wild: gap": gap(inputs["rgb"][:n]),
+                    "RGB: validation": curve(seeds[:n], "trained", "graph", "validation"),
+                    "parts: validation": learned["parts: graph: validation"],
+                    "RGB with wild: validation": learned["RGB: graph: validation"][:n]}}
+
+# %% ../../nbs/human3d/graph_cmr.ipynb #c0eae5a9
+def ablation_values(r: dict) -> dict:
+    "C6, C7, C9 and C11: norms, the vertex loss, the kind of rotation, 2D-only pictures."
+    off, reading, weak = r["ablations"], r["reading"], r["weak"]
+    same = r["seeds"][:len(off)]
+    reach = [1.1*max(a["curve"][-1], b["curve"][-1]) for a, b in zip(reading["matrix"], reading["axis-angle"])]
+    steps = {k: [steps_to(x["curve"], g, r["sizes"]["true"]) for x, g in zip(reading[k], reach)] for k in reading}
+    return {"C6": {"group: rec": column(same, "graph")} | {f"{k}: rec": column(off, k) for k in ("none", "batch")}
+            | {"batch norm with batch statistics: rec": column(off, "batch statistics")},
+            "C7": {"L1: median vertex error": column(same, "graph", "median"),
+                   "L2: median vertex error": column(off, "squared", "median"),
+                   "L1: validation": curve(same, "trained", "graph", "validation"),
+                   "L2: validation": curve(off, "squared", "validation")},
+            "C9": {f"{k}: steps": steps[k] for k in reading}
+            | {f"{k}: final error": [x["curve"][-1] for x in reading[k]] for k in reading}
+            | {f"{k}: validation": curve(reading[k], "curve") for k in reading}
+            | {"distance from orthonormal": [max(x["orthonormal"] for x in reading["matrix"])],
+               "smallest determinant": [min(x["determinant"] for x in reading["matrix"])]},
+            "C11": {f"{k}: {name}": value(k) for k in ("3D only", "with 2D-only") for name, value in (
+                ("rec", lambda k: column(weak, k)), ("validation", lambda k: curve(weak, k, "validation")))}}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #1739be0a
 #| code-fold: true
