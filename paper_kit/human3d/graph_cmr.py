@@ -1044,17 +1044,17 @@ SIZES = {"smoke": {"size": 32, "facing": 75, "fine": False, "count": 216, "width
                    "finer": 300, "finer_steps": 10, "small": [18, 3], "small_width": 16, "turns": True,
                    "input_seeds": {"rgb": 1, "parts": 1, "dense": 1}},
          "cpu": {"size": 64, "facing": 75, "fine": False, "count": 216, "width": 64, "encoder": [18, 16],
-                 "studio": 6000, "wild": 4000, "test": 300, "held": 300, "batch": 16, "pretrain": 3000, "steps": 800,
-                 "tune": 150, "frozen": True, "views": 4, "rates": [5e-4, 1.5e-3, 4e-3, 1e-2, 2.5e-2], "seeds": 5,
-                 "repeats": 3, "hidden": 256, "mlp": 600, "true": 1500, "looks": 25, "fit": 80, "fit_images": 60,
-                 "labelled": 300, "components": 4, "finer": 615, "finer_steps": 400, "small": [18, 5],
-                 "small_width": 40, "turns": False, "input_seeds": {"rgb": 5, "parts": 3, "dense": 3}},
+                 "studio": 6000, "wild": 4000, "test": 300, "held": 300, "batch": 16, "pretrain": 2000, "steps": 600,
+                 "tune": 80, "frozen": True, "views": 4, "rates": [5e-4, 1.5e-3, 4e-3, 1e-2, 2.5e-2], "seeds": 5,
+                 "repeats": 3, "hidden": 256, "mlp": 600, "true": 1000, "looks": 25, "fit": 80, "fit_images": 60,
+                 "labelled": 300, "components": 4, "finer": 615, "finer_steps": 250, "small": [18, 5],
+                 "small_width": 32, "turns": False, "input_seeds": {"rgb": 3, "parts": 3, "dense": 3}},
          "gpu": {"size": 128, "facing": 180, "fine": True, "count": 1723, "width": 256, "encoder": [50, 64],
                  "studio": 40000, "wild": 40000, "test": 2000, "held": 1000, "batch": 32, "pretrain": 20000,
                  "steps": 15000, "tune": 1000, "frozen": False, "views": 1, "rates": [1e-4, 3e-4, 1e-3], "seeds": 5,
                  "repeats": 3, "hidden": 1024, "mlp": 8000, "true": 12000, "looks": 40, "fit": 300,
                  "fit_images": 500, "labelled": 2000, "components": 8, "finer": 3000, "finer_steps": 6000,
-                 "small": [18, 5], "small_width": 40, "turns": True,
+                 "small": [18, 5], "small_width": 32, "turns": True,
                  "input_seeds": {"rgb": 5, "parts": 3, "dense": 3}}}
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #5c433ac0
@@ -1154,7 +1154,7 @@ class Bench(NamedTuple):
 def studio_runs(bench: Bench, given: Material, seed: int) -> dict:
     "Table 1 and Figure 4: graph, FC and parameters on studio pictures, and the second stage."
     test, pictures = bench.data["studio test"], bench.data["studio"]
-    trained = {t: bench.train(given, "rgb", t, seed, looks=0 if t == "hmr" else 6) for t in ("graph", "fc", "hmr")}
+    trained = {t: bench.train(given, "rgb", t, seed, looks=0 if t == "hmr" else 4) for t in ("graph", "fc", "hmr")}
     found = {t: bench.judge(test, x["state"], "rgb", t) for t, x in trained.items()}
     return {"trained": trained, **found,
             "graph + parameters": bench.second(given, pictures, test, trained["graph"], "rgb", seed, found["graph"]),
@@ -1223,7 +1223,7 @@ def finer_runs(bench: Bench, given: Material) -> list:
     run, s = bench.run, bench.s
     finer = bench._replace(shape=bench.shape | {"count": s["finer"]})
     own = material(run, bench.data, "studio", "rgb", bench.shape["encoder"], s["finer"], given.start)
-    return [equal_runs(finer, {t: finer.train(own, "rgb", t, seed, s["finer_steps"], looks=6) for t in ("graph", "fc")})
+    return [equal_runs(finer, {t: finer.train(own, "rgb", t, seed, s["finer_steps"], looks=4) for t in ("graph", "fc")})
             for seed in run.seeds(s["repeats"])]
 
 def small_runs(bench: Bench) -> dict:
