@@ -38,18 +38,19 @@ __all__ = ['F', 'TARGETS', 'KINDS', 'SWAP', 'SWAP_PARTS', 'FOURTEEN', 'LAYOUTS',
            'PerVertex', 'GraphConvolution', 'normal', 'activated', 'GraphBlock', 'GraphCNN', 'Encoder',
            'rotations_from', 'at_rest', 'ResidualLayer', 'ParameterMLP', 'FullyConnected', 'IterativeRegressor',
            'matched', 'Network', 'load_official', 'corrupt_surface', 'network_input', 'prepared', 'turned', 'stage_one',
-           'stage_two', 'balanced', 'mpjpe', 'reconstruction', 'roughness', 'upright_poses', 'scenery', 'world_stage',
-           'frontal', 'both', 'some', 'pretrain_stage', 'build', 'features_stage', 'seen', 'answer', 'vertex_gap',
-           'network_loss', 'train_stage', 'tune_stage', 'predict', 'judged', 'evaluate_stage', 'meshes', 'keypoints_of',
-           'read_off', 'mlp_stage', 'feed_stage', 'together_stage', 'Mixture', 'pose_prior', 'detected', 'smplify',
-           'fit_stage', 'scores', 'segment_stage', 'Index', 'read_index', 'crop', 'load_item', 'read_sampling',
-           'world_stages', 'Material', 'material', 'stages', 'more_stages', 'Bench', 'studio_runs', 'equal_runs',
-           'reading_runs', 'true_stage', 'norm_runs', 'weak_runs', 'finer_runs', 'small_runs', 'input_runs',
-           'input_run', 'fit_runs', 'segment_runs', 'whole', 'true_mesh', 'drawn', 'picture', 'side', 'shown_cases',
-           'rgb_of', 'cover_cases', 'triple', 'figure_1', 'gallery', 'cover_view', 'average', 'table_1', 'six_errors',
-           'mean_mesh', 'table_2', 'four_errors', 'table_3', 'table_4', 'table_5', 'figure_2', 'figure_3', 'figure_4',
-           'blend_view', 'crowded', 'figure_5', 'figure_6', 'ablations', 'curves', 'given_curves', 'steps_to',
-           'claim_values', 'mean_of', 'column', 'curve', 'studio_values', 'input_values', 'ablation_values']
+           'stage_two', 'balanced', 'mpjpe', 'reconstruction', 'roughness', 'upright_poses', 'scenery', 'facing_camera',
+           'framing', 'hide_a_box', 'world_stage', 'frontal', 'both', 'some', 'pretrain_stage', 'build',
+           'features_stage', 'seen', 'answer', 'vertex_gap', 'network_loss', 'train_stage', 'tune_stage', 'predict',
+           'judged', 'evaluate_stage', 'meshes', 'keypoints_of', 'read_off', 'mlp_stage', 'feed_stage',
+           'together_stage', 'Mixture', 'pose_prior', 'detected', 'smplify', 'fit_stage', 'scores', 'segment_stage',
+           'Index', 'read_index', 'crop', 'load_item', 'read_sampling', 'world_stages', 'Material', 'material',
+           'stages', 'more_stages', 'Bench', 'studio_runs', 'equal_runs', 'reading_runs', 'true_stage', 'norm_runs',
+           'weak_runs', 'finer_runs', 'small_runs', 'input_runs', 'input_run', 'fit_runs', 'segment_runs', 'whole',
+           'true_mesh', 'drawn', 'picture', 'side', 'shown_cases', 'rgb_of', 'cover_cases', 'triple', 'figure_1',
+           'gallery', 'cover_view', 'average', 'table_1', 'six_errors', 'mean_mesh', 'table_2', 'four_errors',
+           'table_3', 'table_4', 'table_5', 'figure_2', 'figure_3', 'figure_4', 'blend_view', 'crowded', 'figure_5',
+           'figure_6', 'ablations', 'curves', 'given_curves', 'steps_to', 'claim_values', 'mean_of', 'column', 'curve',
+           'studio_values', 'input_values', 'ablation_values']
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #aef63165
 def adjacency(faces: Int[Tensor, "f 3"], count: int, loops: bool = True) -> Float[Tensor, "count count"]:
@@ -194,21 +195,25 @@ class GraphCNN(nn.Module):
             self.view[-1].bias.copy_(torch.tensor([1.0, 0, 0]))
             if not published: self.start.weight[:, :3] *= 8
 
-    def begin(self, feature: Float[Tensor, "b k"]) -> Float[Tensor, "b l N"]:
-        "The linear layer on [coordinates, feature], with the feature's part computed once."
-        W = self.start.weight
-        return (W[:, :3] @ self.template)[None] + (F.linear(feature, W[:, 3:]) + self.start.bias)[..., None]
+# %% ../../nbs/human3d/graph_cmr.ipynb #fbc9d116
+@patch
+def begin(self: GraphCNN, feature: Float[Tensor, "b k"]) -> Float[Tensor, "b l N"]:
+    "The linear layer on [coordinates, feature], with the feature's part computed once."
+    W = self.start.weight
+    return (W[:, :3] @ self.template)[None] + (F.linear(feature, W[:, 3:]) + self.start.bias)[..., None]
 
-    def forward(self, feature: Float[Tensor, "b k"]) -> tuple[Float[Tensor, "b N 3"], Float[Tensor, "b 3"]]:
-        x = self.begin(feature)
-        for block in self.blocks: x = block(x)
-        return self.shape(x).transpose(1, 2), self.view(x)
+@patch
+def forward(self: GraphCNN, feature: Float[Tensor, "b k"]) -> tuple[Float[Tensor, "b N 3"], Float[Tensor, "b 3"]]:
+    x = self.begin(feature)
+    for block in self.blocks: x = block(x)
+    return self.shape(x).transpose(1, 2), self.view(x)
 
-    def layers(self, feature: Float[Tensor, "b k"]) -> list[Float[Tensor, "b N 3"]]:
-        "The shape head applied after each block: what the body has made of the template so far."
-        x, found = self.begin(feature), []
-        for block in self.blocks: found.append(self.shape(x := block(x)).transpose(1, 2))
-        return found
+@patch
+def layers(self: GraphCNN, feature: Float[Tensor, "b k"]) -> list[Float[Tensor, "b N 3"]]:
+    "The shape head applied after each block: what the body has made of the template so far."
+    x, found = self.begin(feature), []
+    for block in self.blocks: found.append(self.shape(x := block(x)).transpose(1, 2))
+    return found
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #95f0a0f5
 class Encoder(nn.Module):
@@ -560,12 +565,31 @@ def scenery(split: str, domain: str, count: int, size: int, seed: int) -> tuple:
     shapes = torch.randn(people_, 10, generator=g).clamp(-2, 2)
     return shapes, torch.stack([dressed(free_body(), rng, clothes) for _ in range(people_)]), behind, clothes, rng, g
 
+# %% ../../nbs/human3d/graph_cmr.ipynb #352c1d56
+def facing_camera(R: Float[Tensor, "n 3 3"], yaw: np.ndarray, tilt: np.ndarray) -> Float[Tensor, "n 3 3"]:
+    "Rotations of pelvises that look at the camera but for `yaw`, leaning by `tilt` (radians)."
+    ahead = np.arctan2(R[:, 0, 2].numpy(), R[:, 2, 2].numpy())
+    return (axis_angle_to_matrix(torch.tensor(np.stack([math.pi + tilt, 0*yaw, 0*yaw], 1)))
+            @ axis_angle_to_matrix(torch.tensor(np.stack([0*yaw, yaw - ahead, 0*yaw], 1)))).float() @ R
+
+def framing(vertices: Float[Tensor, "n v 3"], share: Float[Tensor, "n"], g: Generator) -> Float[Tensor, "n 3"]:
+    "Cameras that show each person at `share` of the picture's -1..1, a little off the middle."
+    low, high = vertices[..., :2].amin(1), vertices[..., :2].amax(1)
+    s = share/(high - low).amax(1)
+    return torch.cat([s[:, None], -s[:, None]*(low + high)/2 + 0.08*torch.randn(len(s), 2, generator=g)], 1)
+
+def hide_a_box(image: Float[Tensor, "3 s s"], clothes: Tensor, rng: np.random.Generator) -> None:
+    "Put a box of cloth before the person, in place."
+    size = image.shape[-1]
+    h, w = (rng.uniform(0.15, 0.35, 2)*min(size, 64)).astype(int)
+    r, c = (int(rng.integers(size - x)) for x in (h, w))
+    image[:, r:r + h, c:c + w] = clothes[rng.integers(len(clothes))][:, :h, :w]
+
 # %% ../../nbs/human3d/graph_cmr.ipynb #73fc3e66
 def world_stage(count: int, split: str, domain: str, size: int, facing: float, seed: int, occluded: float = 0.15,
                 batch: int = 64) -> dict:
     """Rendered people with truth, spoilt part maps and correspondences; joints are regressed from the vertices.
-    `facing`: the person is turned from the camera by up to so many degrees. Raises `PaperKitError` for another
-    domain."""
+    `facing`: the largest turn from the camera, in degrees. Raises `PaperKitError` for another domain."""
     if domain not in ("studio", "wild"):
         raise PaperKitError("there is no such domain", expected="studio, wild", found=repr(domain),
                             next_step="choose one")
@@ -576,26 +600,18 @@ def world_stage(count: int, split: str, domain: str, size: int, facing: float, s
         who, yaw, tilt = (torch.from_numpy(rng.integers(len(shapes), size=n)),
                           np.radians(rng.uniform(-facing, facing, n)), rng.normal(0, 0.12, n))
         R, b = poses[torch.from_numpy(rng.integers(len(poses), size=n))].clone(), shapes[who]
-        ahead = np.arctan2(R[:, 0, 0, 2].numpy(), R[:, 0, 2, 2].numpy())
-        R[:, 0] = (axis_angle_to_matrix(torch.tensor(np.stack([math.pi + tilt, 0*yaw, 0*yaw], 1)))
-                   @ axis_angle_to_matrix(torch.tensor(np.stack([0*yaw, yaw - ahead, 0*yaw], 1)))).float() @ R[:, 0]
+        R[:, 0] = facing_camera(R[:, 0], yaw, tilt)
         posed = body(R, b)
-        low, high = posed.vertices[..., :2].amin(1), posed.vertices[..., :2].amax(1)
-        s = torch.from_numpy(rng.uniform(1.5, 1.85, n)).float()/(high - low).amax(1)
-        camera = torch.cat([s[:, None], -s[:, None]*(low + high)/2 + 0.08*torch.randn(n, 2, generator=g)], 1)
-        behind = torch.stack([places[k][:, r:r + size, c:c + size]
-                              for k, r, c in zip(rng.integers(len(places), size=n),
-                                                 *rng.integers(size + 1, size=(2, n)))])
+        camera = framing(posed.vertices, torch.from_numpy(rng.uniform(1.5, 1.85, n)).float(), g)
+        which, corner = rng.integers(len(places), size=n), rng.integers(size + 1, size=(2, n))
+        behind = torch.stack([places[k][:, r:r + size, c:c + size] for k, r, c in zip(which, *corner)])
         lamp = torch.from_numpy(rng.normal(size=(n, 3)) + [0, -1, -1.5]).float() if domain == "wild" else None
         seen = picture_people(body, posed.vertices, dresses[who], camera, size, behind, lamp)
-        for k in np.flatnonzero(rng.random(n) < occluded):
-            h, w = (rng.uniform(0.15, 0.35, 2)*min(size, 64)).astype(int)
-            r, c = (int(rng.integers(size - x)) for x in (h, w))
-            seen.image[k, :, r:r + h, c:c + w] = clothes[rng.integers(len(clothes))][:, :h, :w]
-        surface = torch.cat([seen.surface[:, :1], seen.surface[:, 1:]*255], 1).round().byte()
-        found.append({"image": (seen.image*255).round().byte(), "parts": seen.parts.byte(),
-                      "surface": surface, "rotations": R, "shape": b, "camera": camera,
-                      "joints": body.joints_of(posed.vertices), "pelvis": posed.joints[:, 0], "person": who})
+        for k in np.flatnonzero(rng.random(n) < occluded): hide_a_box(seen.image[k], clothes, rng)
+        found.append({"image": (seen.image*255).round().byte(), "parts": seen.parts.byte(), "rotations": R, "shape": b,
+                      "surface": torch.cat([seen.surface[:, :1], seen.surface[:, 1:]*255], 1).round().byte(),
+                      "joints": body.joints_of(posed.vertices), "pelvis": posed.joints[:, 0], "person": who,
+                      "camera": camera})
     data = {k: torch.cat([f[k] for f in found]) for k in found[0]}
     said = corrupt_parts(data["parts"].long(), np.random.default_rng([seed, 3, split == "test"]))
     return data | {"said": said.byte(), "seen": corrupt_surface(data.pop("surface"), said)}
