@@ -31,6 +31,7 @@ def data(): return paper.world_stage(12, "train", "wild", 48, 75.0, 0)
 def test_the_manifest_is_valid_and_every_predicate_belongs_to_a_claim():
     manifest = load_manifest(project_root()/"data"/"papers"/"graph_cmr.yaml")
     assert {claim["id"] for claim in manifest["claims"]} == set(predicates) == set(paper.WHY)
+    assert set(paper.EVIDENCE) <= {claim for claim, why in paper.WHY.items() if why}
 
 
 # the graph
@@ -486,9 +487,9 @@ def test_real_joints_are_compared_by_name_and_about_the_pelvis(tmp_path, top, mo
 
 def test_shipped_weights_give_a_mesh_of_a_picture_of_any_size(tmp_path, top):
     from paper_kit.kit.weights import weights_bytes
-    net = paper.Network("graph", top, 32, (18, 5)).eval()
+    net = paper.Network("graph", top, 32, (18, 4)).eval()
     state = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
-    (tmp_path/"w.safetensors").write_bytes(weights_bytes(state, count=216, width=32, encoder=[18, 5]))
+    (tmp_path/"w.safetensors").write_bytes(weights_bytes(state, count=216, width=32, encoder=[18, 4]))
     again, mesh = paper.pretrained(tmp_path/"w.safetensors")
     assert not again.training and torch.allclose(again.head.start.weight, net.head.start.weight, atol=1e-2)
     picture = np.random.default_rng(0).integers(0, 255, (90, 60, 3), np.uint8)
@@ -501,6 +502,24 @@ def test_shipped_weights_give_a_mesh_of_a_picture_of_any_size(tmp_path, top):
     with pytest.raises(PaperKitError, match="in colour"): paper.mesh_of(picture[..., 0], again, mesh)
     (tmp_path/"bad.safetensors").write_bytes(b"no weights")
     with pytest.raises(PaperKitError, match="graph_cmr"): paper.pretrained(tmp_path/"bad.safetensors")
+
+
+def test_the_use_it_block_runs_from_an_empty_namespace_on_a_picture_of_ones_own(tmp_path, top, monkeypatch):
+    import json
+
+    from paper_kit.kit import weights
+    from paper_kit.kit.mesh import read_mesh
+    net = paper.Network("graph", top, 32, (18, 4))
+    state = {k: v for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    file = tmp_path/"w.safetensors"
+    file.write_bytes(weights.weights_bytes(state, count=216, width=32, encoder=[18, 4]))
+    monkeypatch.setattr(weights, "weights_file", lambda slug: file)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 200, 3), np.uint8)).save("me.jpg")
+    cells = json.loads((project_root()/"nbs"/"human3d"/"graph_cmr.ipynb").read_text())["cells"]
+    text = next(s for s in ("".join(c["source"]) for c in cells) if s.startswith("## Use it"))
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    assert 6800 < len(read_mesh("me.ply").vertices) <= 6890, "equal places are read as one"
 
 
 def test_sampling_matrices_in_plain_arrays(tmp_path):
