@@ -1,8 +1,9 @@
 """Kill the harness at random moments: `python tests/faults/kills.py --kills 200 --twice 80`.
 
 Stages, runs, publishing, exports and site builds of a small project are killed (SIGKILL, the whole process group).
-After each kill everything that was published, exported, built or memoised before must still be whole, old or new, and
-the same command must succeed at once. Then a paper is published by two processes at the same time. Prints the counts as JSON."""
+After each kill everything that was published, exported, built or memoised before must still be whole, old or new,
+and the same command must succeed at once. Then a paper is published by two processes at the same time. Prints the
+counts as JSON."""
 import argparse
 import ast
 import json
