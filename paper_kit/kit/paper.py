@@ -630,7 +630,7 @@ def _picture(figure, small: bool = True) -> tuple:
     if not small: return whole, "png", whole, 1
     data, suffix = min(((few_colours(whole), "png"), (webp(image), "webp")), key=lambda d: len(d[0]))
     dense = density if hasattr(figure, "savefig") else max(1.0, image.width/760) if given or image.width >= 1200 else 2
-    small = preview(image, 420, 32)
+    small = preview(image, 360, 48)
     return data, suffix, data if suffix == "png" and len(data) <= len(small) else small, dense
 
 # %% ../../nbs/kit/paper.ipynb #94d312bd

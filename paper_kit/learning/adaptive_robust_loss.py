@@ -266,7 +266,7 @@ def figure_1():
     "The paper's Figure 1: loss and gradient of the five named losses. A matplotlib figure."
     import matplotlib.pyplot as plt
     x = torch.linspace(-6, 6, 601, dtype=torch.float64)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 2.8))
     for alpha, name in NAMED.items():
         left.plot(x, general_loss(x, alpha), label=f"α = {shape_name(alpha)}, {name}")
         right.plot(x, influence(x, alpha))
@@ -546,7 +546,7 @@ def exhibit():
     return view
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #2fb4b1a1
-def loss_sheet(steps: int = 73, reach: float = 4.) -> tuple:
+def loss_sheet(steps: int = 43, reach: float = 4.) -> tuple:
     """The surface rho(x, alpha, 1) as a mesh: vertices [steps^2, 3] (x, warped alpha, loss), faces
     [n, 3], and u [steps^2] in 0..1 with alpha = 4 - 2 / u."""
     x = torch.linspace(-reach, reach, steps, dtype=torch.float64)
@@ -720,7 +720,7 @@ def figure_e2(seed: int, edges=(2, 7)):
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     windows = {(edge, half_width): w for edge, half_width, w in draw_windows(seed, 1)}
-    figure, axes = plt.subplots(len(edges), 3, figsize=(6.6, 3.9), sharex=True, sharey=True)
+    figure, axes = plt.subplots(len(edges), 3, figsize=(5.8, 3.4), sharex=True, sharey=True)
     for ax, (edge, half_width) in zip(axes.flat, [(e, h) for e in edges for h in HALF_WIDTHS]):
         w = windows[edge, half_width]
         t, y = torch.tensor(w["t"]), torch.tensor(w["y"])
@@ -931,7 +931,7 @@ def figure_2():
     import matplotlib.pyplot as plt
     from matplotlib import colormaps
     x = torch.linspace(-5, 5, 801, dtype=torch.float64)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(5.4, 2.9))
     for k, alpha in enumerate(DENSITY_ALPHAS):
         color, value = colormaps["viridis"](k/6.5), nll(x, alpha)
         left.plot(x, value, color=color, label=f"α = {shape_name(alpha)}")
@@ -1405,7 +1405,7 @@ def figure_3(result: dict):
     "The paper's Figure 3: three samples of each of the twelve models from the same latents. A matplotlib figure."
     import matplotlib.pyplot as plt
     size = next(iter(result.values()))["samples"].shape[-1]
-    figure, axes = plt.subplots(3, 4, figsize=(7.4, 2.5))
+    figure, axes = plt.subplots(3, 4, figsize=(5.8, 2))
     for i, kind in enumerate(REPRESENTATIONS):
         for j, name in enumerate(("Normal", "Cauchy", "t-dist", "Ours")):
             tiles = result[kind]["samples"][j][:3].permute(2, 0, 3, 1).reshape(size, 3*size, 3)
@@ -1420,7 +1420,7 @@ def figure_e3(result: dict):
     matplotlib figure."""
     import matplotlib.pyplot as plt
     alpha = result["Wavelets + YUV"]["alpha"]["Ours"]
-    figure, axes = plt.subplots(1, 4, figsize=(7.4, 2.2), width_ratios=[1, 1, 1, 1.2])
+    figure, axes = plt.subplots(1, 4, figsize=(6.6, 2), width_ratios=[1, 1, 1, 1.2])
     for ax, values, name in zip(axes, alpha, "YUV"):
         shown = ax.imshow(values, vmin=0, vmax=max(2., alpha.max().item()), cmap="viridis")
         ax.set(xticks=[], yticks=[], title=name)
@@ -1541,7 +1541,7 @@ def figure_e4(fits: dict | None = None):
     picture = (band_image(fits["coefficients"])*255).round().byte().numpy()
     found = []
     for b in fits["bands"]:
-        x = torch.linspace(-b["reach"], b["reach"], 71, dtype=torch.float64)
+        x = torch.linspace(-b["reach"], b["reach"], 51, dtype=torch.float64)
         curve = torch.exp(-nll(x, b["alpha"], b["c"])).tolist()
         found.append({**b, "c": float(f"{b['c']:.4g}"), "std": float(f"{b['std']:.4g}"),
                       "counts": [float(f"{v:.3g}") for v in b["counts"]],
@@ -1564,7 +1564,7 @@ def bands_picture(fits: dict):
     """The still of Figure E4: the coefficients with the shape written into each band of the first three levels, and two
     histograms. A matplotlib figure."""
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.7))
+    figure, axes = plt.subplots(1, 3, figsize=(5.4, 2))
     axes[0].imshow(band_image(fits["coefficients"]), cmap="gray")
     axes[0].set(xticks=[], yticks=[], title="coefficients, with α")
     for b in fits["bands"][:9]:
@@ -1871,7 +1871,7 @@ def figure_4(results: dict):
     matplotlib figure."""
     import matplotlib.pyplot as plt
     base, ours = results["Baseline reproduced"][0], results["Ours, adaptive alpha in (0,2)"][0]
-    figure, axes = plt.subplots(4, 4, figsize=(7.4, 4.1))
+    figure, axes = plt.subplots(4, 4, figsize=(5.4, 2.9))
     for j in range(4):
         truth = base["truth"][j]
         axes[0, j].imshow(base["frames"][j].permute(1, 2, 0).clamp(0, 1))
@@ -2167,7 +2167,7 @@ def figure_5(results: list):
     shape-annealed dotted, the best circled. A matplotlib figure."""
     import matplotlib.pyplot as plt
     rmse = 100*torch.stack([r["rmse"] for r in results]).double().mean((0, 3))
-    figure, axes = plt.subplots(1, 3, figsize=(7, 2.9), sharex=True)
+    figure, axes = plt.subplots(1, 3, figsize=(6.6, 2.7), sharex=True)
     places = range(len(SWEEP))
     for ax, noise, values in zip(axes, NOISES, rmse):
         curve, best = values[2:].flip(0), values[2:].flip(0).argmin().item()
@@ -2460,7 +2460,7 @@ def table_4(results: dict):
 def figure_6(results: dict):
     "The paper's Figure 6: AMI of gRCC against alpha by data set; circles: best; squares: RCC. A matplotlib figure."
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(2, 4, figsize=(7, 4), sharex=True)
+    figure, axes = plt.subplots(2, 4, figsize=(6.2, 3.4), sharex=True)
     for ax, (name, r) in zip(axes.flat, results.items()):
         alphas, places = r["alphas"][::-1], np.arange(len(r["alphas"]))
         mean, error = r["ami"].mean(0).flip(0), r["ami"].std(0).flip(0)/math.sqrt(len(r["ami"]))

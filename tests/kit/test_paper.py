@@ -296,4 +296,4 @@ def test_a_notebook_keeps_a_preview_only_where_it_is_smaller_than_the_file(monke
         monkeypatch.setattr(kit, "few_colours", lambda picture: bytes(size))
         data, suffix, small, _ = kit._picture(noise)
         assert suffix == ("png" if kept else "webp") and (small == data) == kept
-    assert Image.open(io.BytesIO(small)).size == (420, 140)
+    assert Image.open(io.BytesIO(small)).size == (360, 120)

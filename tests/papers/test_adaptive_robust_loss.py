@@ -9,7 +9,7 @@ import torch
 from paper_kit.kit.files import PaperKitError
 from paper_kit.learning import adaptive_robust_loss as paper
 from paper_kit.learning.adaptive_robust_loss import general_loss, influence, influence_bound, predicates, weight
-from helpers import varied
+from helpers import ROOT, varied
 
 SPECIAL = [-math.inf, -1e6, -2., -1e-3, -1e-7, 0., 1e-7, 1e-3, 1., 1.7499, 1.75, 2 - 1e-3, 2 - 1e-7, 2., 2 + 1e-7,
            2 + 1e-3, 4., math.inf]
@@ -770,6 +770,38 @@ def test_fgr_miniature(tmp_path):
     with pytest.raises(PaperKitError, match="feature"): paper.load_fgr_pair(tmp_path)
 
 
+def rcc_miniature(folder):
+    "Two sets in the layout of RCC's README: `X`, n x d, and `gtlabels` in one .mat file each."
+    from scipy.io import savemat
+    rng = np.random.default_rng(0)
+    for name, gap in (("YaleB", 4.), ("mice_protein", 3.)):
+        y = np.repeat([0, 1, 2], 20)
+        X = gap*np.eye(3)[y] + 0.3*rng.normal(size=(60, 3))
+        savemat(folder/f"{name}.mat", {"X": X, "gtlabels": y[None]})
+    return folder
+
+
+class Direct:
+    "A run that computes each stage at once."
+    def __init__(self, data_root=None): self.data_root = data_root
+    def pick(self, **sizes): return sizes["smoke"]
+    def stage(self, fn, **arguments): return fn(seed=0, **arguments)
+    def dataset(self, name):
+        from paper_kit.kit.datasets import source
+        return self.data_root and source(name, self.data_root)
+
+
+def test_table_4_is_measured_on_the_papers_own_sets_where_a_data_root_holds_them(tmp_path):
+    assert paper.real_clustering(Direct()) == {}
+    found = paper.real_clustering(Direct(rcc_miniature(tmp_path)))
+    table = paper.table_4(found)
+    assert sorted(table.dataset) == ["Mice Protein", "YaleB"]                   # the names of the paper's rows
+    assert all(r["points"] == 50 and r["true"] == 3 for r in found.values())
+    assert (table["AC-W"] > 0.9).all() and (table["gRCC*"] >= table.RCC).all()
+    (tmp_path/"Shuttle.mat").write_bytes(b"torn")
+    with pytest.raises(PaperKitError, match="Shuttle"): paper.real_clustering(Direct(tmp_path))
+
+
 def test_rcc_miniature(tmp_path):
     io = pytest.importorskip("scipy.io")
     file = tmp_path/"Pendigits.mat"
@@ -795,6 +827,19 @@ def _elbo(ours, t, fixed):
 FLAT = [[0.] + [k - 0.01*i for i in range(18)][::-1] + [k] for k in (10., 10.1, 10.2)]             # it has arrived
 CURVES = {f"curve of {name}, {kind}": FLAT for kind in paper.REPRESENTATIONS for name in ("Normal", "Cauchy", "t-dist", "Ours")}
 DEPTH_CURVES = {f"curve of {name}": [[-x for x in c] for c in FLAT] for name in ("baseline", "adaptive", "annealing", "best fixed")}
+
+
+def test_looks_are_declared_and_others_refused():
+    from paper_kit.kit.paper import load_manifest
+    manifest = load_manifest(ROOT/"data"/"papers"/"adaptive_robust_loss.yaml")
+    rows = {"adaptive": [0.50, 0.52, 0.51, 0.55, 0.48], "annealing": [0.60, 0.62, 0.61, 0.66, 0.58],
+            "best fixed": [0.70, 0.72, 0.71, 0.76, 0.68], "baseline": [0.80, 0.82, 0.81, 0.86, 0.78]}
+    for name in ("C6", "C7", "C8", "C9"): assert manifest.entry("claims", name)["looks"] == [3, 5]
+    for n in (3, 5): predicates["C9"].evaluate({k: v[:n] for k, v in rows.items()} | DEPTH_CURVES, (3, 5))
+    with pytest.raises(PaperKitError, match="look"):
+        predicates["C9"].evaluate({k: v[:4] for k, v in rows.items()} | DEPTH_CURVES, (3, 5))
+
+
 SEVEN = {f"{name}, {kind}": [level + rank + 0.1*i for i in range(3)] for name, level in (("Cauchy", 10), ("Ours", 20))
          for rank, kind in enumerate(paper.REPRESENTATIONS)} | {
 "Normal, Pixels + RGB": [0., 0.1, 0.2], "Normal, DCT + YUV": [2., 2.1, 2.2], "Normal, Wavelets + YUV": [1., 1.1, 1.2]}
