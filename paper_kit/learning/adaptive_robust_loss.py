@@ -272,7 +272,7 @@ def figure_1():
         right.plot(x, influence(x, alpha))
     left.set(ylim=(0, 5), xlabel="x / c", title="loss ρ(x, α, c)")
     right.set(ylim=(-1.75, 1.75), xlabel="x / c", title="c · gradient ∂ρ/∂x")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #30ecc616
@@ -941,7 +941,7 @@ def figure_2():
     right.plot(x, torch.exp(-bound), ":", color="black")
     left.set(ylim=(0.4, 6), xlabel="x / c", title="−log p(x | 0, α, 1)")
     right.set(xlabel="x / c", ylim=(0, 0.62), title="p(x | 0, α, 1)")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
     return figure
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #be2841e1
@@ -1420,7 +1420,7 @@ def figure_e3(result: dict):
     matplotlib figure."""
     import matplotlib.pyplot as plt
     alpha = result["Wavelets + YUV"]["alpha"]["Ours"]
-    figure, axes = plt.subplots(1, 4, figsize=(6.6, 2), width_ratios=[1, 1, 1, 1.2])
+    figure, axes = plt.subplots(1, 4, figsize=(6, 1.9), width_ratios=[1, 1, 1, 1.2])
     for ax, values, name in zip(axes, alpha, "YUV"):
         shown = ax.imshow(values, vmin=0, vmax=max(2., alpha.max().item()), cmap="viridis")
         ax.set(xticks=[], yticks=[], title=name)
@@ -1578,7 +1578,7 @@ def bands_picture(fits: dict):
         ax.stairs(b["counts"], at, fill=True, color="#9ecae9")
         ax.semilogy(x, torch.exp(-nll(x, b["alpha"], b["c"])), color="#0072b2")
         ax.semilogy(x, torch.exp(-(x/b["std"])**2/2)/(b["std"]*math.sqrt(2*math.pi)), "--", color="#d55e00")
-        ax.set(ylim=(0.4/b["n"]*41/(2*b["reach"]), None), title=f"band {b['name']}: α = {b['alpha']:.2f}")
+        ax.set(ylim=(0.4/b["n"]*41/(2*b["reach"]), None), title=f"{b['name']}: α = {b['alpha']:.2f}")
     return figure
 
 # %% ../../nbs/learning/adaptive_robust_loss.ipynb #7dca9339
@@ -2167,7 +2167,7 @@ def figure_5(results: list):
     shape-annealed dotted, the best circled. A matplotlib figure."""
     import matplotlib.pyplot as plt
     rmse = 100*torch.stack([r["rmse"] for r in results]).double().mean((0, 3))
-    figure, axes = plt.subplots(1, 3, figsize=(6.6, 2.7), sharex=True)
+    figure, axes = plt.subplots(1, 3, figsize=(6, 2.4), sharex=True)
     places = range(len(SWEEP))
     for ax, noise, values in zip(axes, NOISES, rmse):
         curve, best = values[2:].flip(0), values[2:].flip(0).argmin().item()
@@ -2469,7 +2469,7 @@ def figure_6(results: dict):
         ax.plot(mean.argmax(), mean.max(), "o", ms=8, mfc="none", color="#0072b2")
         ax.axhline(r["rcc"].mean(), ls="--", lw=1, color="#d55e00")
         ax.plot(alphas.index(-2.), r["rcc"].mean(), "s", ms=4, color="#d55e00")
-        ax.set(title=name, xticks=places[::2], xticklabels=[shape_name(a) for a in alphas][::2])
+        ax.set(title=name, xticks=places[::3], xticklabels=[shape_name(a) for a in alphas][::3])
         ax.tick_params(labelsize=8)
     for ax in axes[1]: ax.set_xlabel("α")
     for ax in axes[:, 0]: ax.set_ylabel("AMI")
