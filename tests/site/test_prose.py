@@ -14,7 +14,6 @@ from helpers import ROOT as root
 
 written = sorted(f.name for f in (root/"figures").iterdir() if (f/f"{f.name}.ipynb").is_file())
 elsewhere = {
-    "adaptive_robust_loss": {"0.456": "the sampler's acceptance, in closed form"},
     "associative3d": {"34.9": "an earlier run", "24.3": "an earlier run", "4.5": "an earlier run"},
     "filterreg": {"10.8": "the bench"},
     "mpi_extrapolation": {"2.4": "memory of one layer at full size, by its shape", "0.537": "an earlier run",
