@@ -1236,7 +1236,8 @@ SIZES["cpu"] = {
     "known": dict(shapes=12, steps=3000), "normals": 6, "train": 160, "steps": 4000, "test": 20,
     "search": dict(steps=200, samples=128, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 20, "noisy": 8,
-    "fill": dict(steps=100, samples=128, rate=2e-2, prior=0.1), "atlas": dict(steps=700, size=dict(points=256, rate=3e-3)),
+    "fill": dict(steps=100, samples=128, rate=2e-2, prior=0.1),
+    "atlas": dict(steps=700, size=dict(points=256, rate=3e-3)),
     "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
     "epn": dict(views=1, steps=200, resolution=32, view=64), "resolution": 64, "points": 10000, "points_new": 10000,
     "view": 64, "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 4,
@@ -1565,7 +1566,8 @@ def table_e1(held_out: dict, other: dict):
 def table_4(completion: dict):
     "Table 4 as a pandas frame, from `completion_stages`."
     import pandas as pd
-    return pd.DataFrame([{"class_method": f"{family} {method}", "CD_median": float(np.median(r["CD"])),
+    names = {"nearest": "control: nearest by what is seen"}
+    return pd.DataFrame([{"class_method": f"{family} {names.get(method, method)}", "CD_median": float(np.median(r["CD"])),
                           "CD_mean": float(np.mean(r["CD"])), "EMD": float(np.mean(r["EMD"])),
                           "mesh_acc": float(np.mean(r["accuracy"])),
                           "mesh_comp": float(np.mean(r["completion"])), "cos_sim": float(np.mean(r["cosine"]))}
@@ -1586,14 +1588,15 @@ def dots(points: Float[Tensor, "n 3"], T: Float[Tensor, "4 4"] | None = None, si
 #| code-fold: true
 #| code-summary: "Exported source: the drawings of Figures 8 and 9"
 def figure_8(completion: dict, seed: int, shapes: int, each: int = 2):
-    "Completions from one depth map: what was seen, truth, DeepSDF from two sides, 3D-EPN."
+    "Completions from one depth map: what was seen, truth, DeepSDF from two sides, 3D-EPN, nearest training shape."
     rows, labels, other = [], [], viewpoint(215.)
     for family, methods in completion["table"].items():
         for i, truth in enumerate(meshes_of(draw_shapes(family, shapes, seed, True)[:each])):
-            ours, epn = (as_mesh(methods[k]["meshes"][i]) for k in ("DeepSDF", "3D-EPN"))
-            rows.append([dots(methods["DeepSDF"]["seen"][i]), truth, ours, mesh_picture(ours, other, 150, 36.), epn])
+            ours, epn, known = (as_mesh(methods[k]["meshes"][i]) for k in ("DeepSDF", "3D-EPN", "nearest"))
+            rows.append([dots(methods["DeepSDF"]["seen"][i]), truth, ours, mesh_picture(ours, other, 150, 36.), epn,
+                         known])
             labels.append(family)
-    return rows_of_pictures(rows, ["seen", "truth", "DeepSDF", "from behind", "3D-EPN"], labels=labels)
+    return rows_of_pictures(rows, ["seen", "truth", "DeepSDF", "from behind", "3D-EPN", "control"], labels=labels)
 
 def figure_9(completion: dict, noises: list, seed: int, shapes: int, at: float = 0.015):
     "A plane completed from a noisy depth map: what was seen, the completion, the truth."
