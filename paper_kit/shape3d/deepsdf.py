@@ -49,13 +49,13 @@ __all__ = ['TRAINING', 'TESTING', 'SINGLE', 'PRIORS', 'FAMILIES', 'SCORES', 'TIM
            'nearest_by_sight', 'completion_stage', 'eta_stage', 'noise_stage', 'epn_stage', 'sweep_stage',
            'seat_height', 'loose_parts', 'film_stage', 'meaning_stage', 'band_network', 'band_stage', 'search_times',
            'known_stages', 'held_out_stages', 'completion_stages', 'prior_stages', 'other_stages', 'encoder_stages',
-           'encoded_stage', 'shared_stages', 'stages', 'mean_of', 'table_2', 'table_e3', 'rows_of_pictures', 'figure_5',
-           'figure_e1', 'table_e2', 'table_3', 'closer', 'figure_6', 'figure_7', 'table_e1', 'table_4', 'dots',
-           'figure_8', 'figure_9', 'noise_exhibit', 'faults_of', 'chosen_pairs', 'film_words', 'figure_1',
-           'film_exhibit', 'right_topology', 'table_1', 'held_out_predicate', 'completion_predicate', 'OfFamilies',
-           'curves', 'curves_of', 'bytes_a_shape', 'cells_within', 'known_values', 'held_out_values', 'genus_values',
-           'topology_faults', 'completion_values', 'megabytes', 'normal_values', 'space_values', 'film_faults',
-           'prior_values', 'band_values', 'pretrained']
+           'encoded_stage', 'shared_stages', 'stages', 'mean_of', 'table_2', 'bytes_a_shape', 'cells_within',
+           'table_e3', 'rows_of_pictures', 'figure_5', 'figure_e1', 'table_e2', 'table_3', 'closer', 'figure_6',
+           'figure_7', 'table_e1', 'table_4', 'dots', 'figure_8', 'figure_9', 'noise_exhibit', 'faults_of',
+           'chosen_pairs', 'film_words', 'figure_1', 'film_exhibit', 'right_topology', 'table_1', 'held_out_predicate',
+           'completion_predicate', 'OfFamilies', 'curves', 'curves_of', 'known_values', 'held_out_values',
+           'genus_values', 'topology_faults', 'completion_values', 'megabytes', 'normal_values', 'space_values',
+           'film_faults', 'prior_values', 'band_values', 'pretrained']
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #00a609c1
 def clamp(v: Float[Tensor, "*n"], delta: float = 0.1) -> Float[Tensor, "*n"]:
@@ -1247,20 +1247,23 @@ TIMES = {"smoke": dict(steps=300, samples=64, code_length=8, width=48, depth=4, 
          "gpu": dict(samples=8000, code_length=256, width=512)}
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #077a77ba
-SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds": 1, "prior_seeds": 1, "encoder_steps": 25,
-                   "encoders": ["auto-encoder", "variational auto-encoder"],
+SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds": 1,
+                   "prior_seeds": 1,
+                   "encoder_steps": 25, "encoders": ["auto-encoder", "variational auto-encoder"],
                    "families": ["chair", "plane"], "complete": ["chair", "plane"], "samples": 1000,
-                   "family_samples": 1000, "size": dict(shapes=4, samples=64, code_length=8, width=48, depth=4),
+                   "family_samples": 1000,
+                   "size": dict(shapes=4, samples=64, code_length=8, width=48, depth=4),
                    "family": dict(shapes=4, samples=64, code_length=8, width=40, depth=4),
                    "known": dict(shapes=3, steps=25), "normals": 2, "train": 4, "steps": 25, "test": 3,
-                   "search": dict(steps=10, samples=64, rate=2e-2), "restarts": 1, "cells": [8, 16], "encoded": 100,
+                   "search": dict(steps=10, samples=64, rate=2e-2), "restarts": 1, "cells": [8, 16],
+                   "encoded": 100,
                    "shared": dict(count=4, shown=dict(rows=[0, 2], points=500, resolution=16, samples=500)),
                    "partial": 3, "noisy": 3, "fill": dict(steps=10, samples=64, rate=2e-2, prior=0.1),
                    "atlas": dict(steps=10, size=dict(points=100, code_length=16, widths=[16, 16, 16])),
                    "voxels": dict(steps=10, resolution=16, size=dict(shapes=2, width=8)),
                    "epn": dict(views=1, steps=10, resolution=16, view=32), "resolution": 32, "points": 200,
-                   "points_new": 200, "view": 40, "counts": [50, 200, 1000], "pairs": 2, "noises": [0.0, 0.015],
-                   "observed": [20, 200], "observe": dict(eta=0.1, count=100, free=100),
+                   "points_new": 200, "view": 40, "counts": [50, 200, 1000], "pairs": 2,
+                   "noises": [0.0, 0.015], "observed": [20, 200], "observe": dict(eta=0.1, count=100, free=100),
                    "etas": [[0.1, 100, 0.1], [0.1, 0, 0.1]],
                    "band": dict(deltas=[0.02, 0.3], steps=30, width=32, depth=4, samples=2000, view=20), "kept": 3}}
 
@@ -1479,6 +1482,14 @@ def table_2(known: dict):
                          for k, label in rows if k in known])
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #51ef6dc9
+def bytes_a_shape(fitted: dict) -> float:
+    "Bytes of decoder and codes in single precision, for each of the shapes that they store."
+    return 4*(parameter_count(restore(fitted), folded=True) + fitted["codes"].numel())/len(fitted["codes"])
+
+def cells_within(cells: dict, most: float) -> int:
+    "Number of the finest resolution whose octree takes at most so many bytes a shape."
+    return max((i for i, b in enumerate(cells["octree"]) if np.mean(b) <= most), default=0)
+
 def table_e3(known: dict):
     "Table E3 as a pandas frame: what true cells keep at each resolution, beside DeepSDF, and what each costs a shape."
     import pandas as pd
@@ -1803,14 +1814,6 @@ predicates |= {
 def curves_of(entries: list) -> dict:
     "Validation curves by method [seeds, points], named for the guard of a claim, from one dictionary a seed."
     return {f"validation, {name}": [entry[name] for entry in entries] for name in entries[0]}
-
-def bytes_a_shape(fitted: dict) -> float:
-    "Bytes of decoder and codes in single precision, for each of the shapes that they store."
-    return 4*(parameter_count(restore(fitted), folded=True) + fitted["codes"].numel())/len(fitted["codes"])
-
-def cells_within(cells: dict, most: float) -> int:
-    "Number of the finest resolution whose octree takes at most so many bytes a shape."
-    return max((i for i, b in enumerate(cells["octree"]) if np.mean(b) <= most), default=0)
 
 def known_values(known: dict) -> dict:
     "The numbers of C1 by seed."
