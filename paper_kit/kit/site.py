@@ -376,8 +376,7 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
 
 # %% ../../nbs/kit/site.ipynb #cb1f492d
 def size_of(data: bytes, density: float = 1, shown: float | None = None) -> str:
-    """Width and height of a picture on the page as attributes, so that it does not jump when it comes; nothing where
-    they are not known. `shown`: the width that the output itself asks for, as Jupyter writes it for dense pictures."""
+    "Width and height of a picture as attributes, where known; `shown`: the width its output asks for (dense ones)."
     import io
     from PIL import Image, UnidentifiedImageError
     try: width, height = Image.open(io.BytesIO(data)).size
