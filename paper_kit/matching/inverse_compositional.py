@@ -1545,7 +1545,8 @@ def claim_values(results: dict) -> dict[str, dict]:
     return found
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #d86da081
-WEIGHTS = ("inverse_compositional.safetensors", "")
+WEIGHTS = ("inverse_compositional.safetensors",
+           "fab21eb15d117624d328ded57f4660d39d93c8fa6e81f7ac2117955c2253e390")
 
 def pretrained() -> Aligner:
     """The full model for camera motion as trained on this page (profile cpu, seed 0), in evaluation mode. Raises

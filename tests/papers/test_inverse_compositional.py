@@ -78,8 +78,9 @@ BAD = {
 
 def spread(values):
     "Numbers with a spread, curves and clips as they are."
-    fixed = {k: v for k, v in values.items() if k.startswith("validation") or k.endswith(": clip")}
-    return varied({k: v for k, v in values.items() if k not in fixed}) | fixed
+    fixed = {k: v for k, v in values.items() if k.startswith("validation")}
+    found = varied({k: v for k, v in values.items() if k not in fixed and not k.endswith(": clip")})
+    return found | fixed | {k: list(range(len(found[f"{k[0]}: two views"]))) for k in values if k.endswith(": clip")}
 
 
 @pytest.mark.parametrize("claim", sorted(ic.predicates))
@@ -490,7 +491,7 @@ def test_what_the_release_computes_by_hand():
     step = torch.tensor([[0.1, -0.2, 0.3, 1.0, 2.0, 3.0]])
     R = torch.linalg.matrix_exp(-torch.tensor([[0.0, -0.3, -0.2], [0.3, 0, -0.1], [0.2, 0.1, 0]]))
     moved = family.update(family.identity(), step)[0]
-    assert torch.allclose(moved[:3, :3], R, atol=1e-6) and torch.allclose(moved[:3, 3], -R @ step[0, 3:], atol=1e-5)
+    assert torch.allclose(moved[:3, :3], R, atol=1e-5) and torch.allclose(moved[:3, 3], -R @ step[0, 3:], atol=1e-5)
     T = torch.zeros(1, 1, 30, 40)
     r, _ = ic.residual(family, family.identity(), T, T + 2, torch.full_like(T, 1.2))
     assert torch.equal(r, torch.full_like(T, 1e-3)), "everything is hidden"
@@ -505,7 +506,7 @@ def test_the_release_shows_unwarped_features_to_the_estimator_and_sums_over_pixe
     with seeded(0): models = [ic.built(ic.FULL, TINY, released=r).eval() for r in (False, True)]
     pair, seen = a_pair(batch=1), {}
     for name, model in zip(("ours", "released"), models):
-        model.estimators[0].register_forward_pre_hook(lambda m, args, n=name: seen.setdefault(n, args))
+        model.estimators[0].register_forward_pre_hook(lambda m, args, n=name: seen.setdefault(n, args) and None)
         T, I = model.features(pair["color"], ic.inverse_depth(pair["depth"], model.released))
         model(pair)
         assert torch.equal(seen[name][1], I[-1]) == (name == "released")
@@ -515,7 +516,7 @@ def test_the_release_shows_unwarped_features_to_the_estimator_and_sums_over_pixe
 
 # ---- real data and use
 
-def tum_folder(root, frames=5):
+def tum_folder(root, frames=12):
     "TUM RGB-D as its page on file formats has it: a camera that moves 2 cm a frame along x before a wall at 2 m."
     folder = root/"rgbd_dataset_freiburg1_desk"
     random = np.random.default_rng(0)
@@ -534,7 +535,7 @@ def test_table_3_can_be_measured_on_tum(tmp_path):
     data = source("tum_rgbd", tum_folder(tmp_path))
     for method in ("Zero motion", "RGBD VO", "No learning"):
         found = ic.judge_tum(method, {}, data, TINY, 3, 4)
-        assert set(found) == {"1", "2", "4", "8"} - ({"8"} if "8" not in found else set())
+        assert set(found) == {"1", "2", "4", "8"} and all(len(e["epe"]) == 3 for e in found.values())
         assert torch.allclose(found["1"]["shift"], torch.full((3,), 2.0), atol=1e-3) or method != "Zero motion"
     clips = ic.tum_clips(data.path, "rgbd_dataset_freiburg1_desk", 2, 3, 4)
     assert clips["color"].shape == (3, 2, 3, 30, 40) and torch.allclose(clips["depth"], torch.tensor(2000.0))
