@@ -1,7 +1,9 @@
 """Everything a package index wants to know, read from settings.ini: the one place where it is written."""
 from configparser import ConfigParser
 from pathlib import Path
+from shutil import copyfile
 from setuptools import setup, find_packages
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="], interpolation=None)
@@ -11,6 +13,18 @@ settings = parser["DEFAULT"]
 extras = {name.removesuffix("_requirements"): value.split()
           for name, value in settings.items() if name.endswith("_requirements")}
 readme = here / "README.md"
+
+
+class WithWeights(build_py):
+    "A wheel carries the weights that published runs ship, so that `pretrained()` works from it."
+    def run(self):
+        super().run()
+        if self.editable_mode: return
+        target = Path(self.build_lib)/"paper_kit"/"assets"/"weights"
+        for file in sorted(here.glob("figures/*/weights.safetensors")):
+            target.mkdir(parents=True, exist_ok=True)
+            copyfile(file, target/f"{file.parent.name}.safetensors")
+
 
 setup(
     name=settings["lib_name"], version=settings["version"], description=settings["description"],
@@ -26,5 +40,5 @@ setup(
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Science/Research",
                  "Programming Language :: Python :: 3.11", "Programming Language :: Python :: 3.12",
                  "Programming Language :: Python :: 3.13"],
-    zip_safe=False,
+    cmdclass={"build_py": WithWeights}, zip_safe=False,
 )

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 # %% auto #0
-__all__ = ['Mesh', 'from_trimesh', 'to_trimesh', 'face_areas', 'face_normals', 'volume', 'Sample', 'sample_surface', 'edges',
-           'euler_number', 'is_watertight', 'is_oriented', 'components', 'genus', 'merge_vertices', 'point_triangle',
-           'Closest', 'closest', 'winding_number', 'inside', 'signed_distance', 'read_mesh', 'write_mesh']
+__all__ = ['Mesh', 'from_trimesh', 'to_trimesh', 'icosphere', 'face_areas', 'face_normals', 'volume', 'Sample', 'sample_surface',
+           'edges', 'euler_number', 'is_watertight', 'is_oriented', 'components', 'genus', 'merge_vertices',
+           'point_triangle', 'Closest', 'closest', 'winding_number', 'inside', 'signed_distance', 'read_mesh',
+           'write_mesh']
 
 # %% ../../nbs/kit/mesh.ipynb #478af47e
 @dataclass(eq=False)
@@ -72,6 +73,12 @@ def _single(mesh: Mesh) -> Mesh:
     if mesh.vertices.ndim == 2: return mesh
     raise PaperKitError("this needs one mesh", expected="vertices [V, 3]", found=list(mesh.vertices.shape),
                         next_step="take the batch apart with Mesh(v, mesh.faces)")
+
+# %% ../../nbs/kit/mesh.ipynb #e28423c3
+def icosphere(level: int = 2, *, dtype=None, device=None) -> Mesh:
+    "The unit sphere: an icosahedron whose faces are split in four `level` times, 10·4^level + 2 vertices."
+    import trimesh
+    return from_trimesh(trimesh.creation.icosphere(subdivisions=level), dtype=dtype, device=device)
 
 # %% ../../nbs/kit/mesh.ipynb #9397fe89
 def _safe_length(x: Tensor) -> Tensor:

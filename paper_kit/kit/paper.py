@@ -680,6 +680,17 @@ def say(self: Paper, text: str, **values) -> str:
     _display({"text/markdown": said, "text/plain": said}, {"paper_kit": {"said": True}})
     return said
 
+# %% ../../nbs/kit/paper.ipynb #f78f516c
+@patch
+def weights(self: Paper, state, **about) -> None:
+    """Keep weights (name -> tensor) for `pretrained()`, in half precision, with plain values about them, at most
+    200,000 bytes. Raises `PaperKitError`."""
+    from paper_kit.kit.weights import weights_bytes
+    about = {"profile": self.profile, "seed": self.seed} | about
+    name = self._write("weights.safetensors", content := weights_bytes(state, **about))
+    _display({"text/plain": f"{name}: {len(content):,} bytes, {sum(t.numel() for t in state.values()):,} numbers"},
+             {"paper_kit": {"weights": name}})
+
 # %% ../../nbs/kit/paper.ipynb #193fbb80
 def reaches(profile: str, data: str, needs: str) -> bool:
     "Whether a run of this profile on this data can decide a claim that needs that much."

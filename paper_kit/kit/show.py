@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
 # %% auto #0
-__all__ = ['palette', 'ink', 'faint', 'use_style', 'pixels', 'png', 'webp', 'preview', 'grid', 'document', 'write_libraries',
-           'View', 'bespoke', 'slider', 'wav', 'audio', 'template', 'plot', 'mesh', 'points', 'surface', 'scene',
-           'mesh_slider']
+__all__ = ['palette', 'ink', 'faint', 'use_style', 'pixels', 'png', 'webp', 'preview', 'tiles', 'packed', 'grid', 'document',
+           'write_libraries', 'View', 'bespoke', 'slider', 'wav', 'audio', 'template', 'plot', 'mesh', 'points',
+           'surface', 'scene', 'mesh_slider']
 
 # %% ../../nbs/kit/show.ipynb #d85ad320
 palette: dict[str, str] = {
@@ -139,6 +139,24 @@ def _encode(picture, width: int | None, **options) -> bytes:
     file = io.BytesIO()
     image.save(file, **options)
     return file.getvalue()
+
+# %% ../../nbs/kit/show.ipynb #3bee8b2f
+def tiles(pictures: Sequence, columns: int, zoom: int = 1) -> UInt8[ndarray, "height width 3"]:
+    """One picture of equally large ones side by side, left to right and then down, every pixel `zoom` times; places
+    left over are white. Raises `PaperKitError` for pictures of different sizes."""
+    each = [pixels(p)[..., :3] for p in pictures]
+    sizes = {p.shape[:2] for p in each}
+    if len(sizes) != 1:
+        raise PaperKitError("these pictures make no sheet", expected="one size", found=sorted(sizes) or "no picture",
+                            next_step="bring them to one size first, or use grid()")
+    height, width = sizes.pop()
+    each += [np.full((height, width, 3), 255, np.uint8)]*(-len(each) % columns)
+    sheet = np.stack(each).reshape(-1, columns, height, width, 3).swapaxes(1, 2).reshape(-1, columns*width, 3)
+    return sheet.repeat(zoom, 0).repeat(zoom, 1)
+
+def packed(array) -> str:
+    "The bytes of an array as base64, row by row: what an exhibit's script reads into a typed array."
+    return base64.b64encode(np.ascontiguousarray(_array(array)).tobytes()).decode()
 
 # %% ../../nbs/kit/show.ipynb #5bfdecdc
 def grid(images: Sequence, columns: int | None = None, titles: Sequence[str] | None = None, *,

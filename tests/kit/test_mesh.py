@@ -414,3 +414,12 @@ def test_importing_and_distances_need_torch_and_numpy_alone():
             "genus(t), len(sample_surface(t, 5).points))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "True 0 5" in done.stdout and "[-0.05" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("level", [0, 1, 3])
+def test_an_icosphere_is_a_closed_ball_with_faces_that_look_outward(level):
+    ball = m.icosphere(level, dtype=torch.float64)
+    assert len(ball.vertices) == 10*4**level + 2 and len(ball.faces) == 20*4**level
+    assert torch.allclose(ball.vertices.norm(dim=1), torch.ones(1, dtype=torch.float64))
+    assert m.is_watertight(ball) and m.is_oriented(ball) and m.genus(ball) == 0
+    assert 2.5 < m.volume(ball) < 4*np.pi/3 and (level < 3 or m.volume(ball) > 4.1)

@@ -552,3 +552,19 @@ def test_sound_is_playable_and_plotly_draws(opened):
                          "done(a.duration) : a.onloadedmetadata = () => done(a.duration) })") == pytest.approx(0.5)
     page, _ = opened(makers["plot"]())
     assert page.locator(".plot .trace").count() == 1
+
+
+def test_tiles_stand_left_to_right_and_then_down_with_white_for_what_is_left():
+    each = [np.full((2, 3, 3), shade, np.uint8) for shade in (10, 20, 30)]
+    sheet = show.tiles(each, 2)
+    assert sheet.shape == (4, 6, 3)
+    assert sheet[0, 0, 0] == 10 and sheet[0, 3, 0] == 20 and sheet[2, 0, 0] == 30 and sheet[2, 3, 0] == 255
+    assert np.array_equal(show.tiles(each, 2, zoom=2)[::2, ::2], sheet)
+    with pytest.raises(PaperKitError, match="no sheet"): show.tiles([each[0], each[0][:1]], 2)
+    with pytest.raises(PaperKitError, match="no sheet"): show.tiles([], 2)
+
+
+def test_packed_numbers_are_those_of_the_array_row_by_row():
+    import base64
+    array = np.arange(6, dtype=np.int16).reshape(2, 3)
+    assert np.frombuffer(base64.b64decode(show.packed(array.T)), np.int16).tolist() == [0, 3, 1, 4, 2, 5]

@@ -70,6 +70,20 @@ def test_run_publish_status_and_what_makes_stale(demo):
         publish("demo", root=demo)
 
 
+def test_weights_are_published_with_the_run_that_trained_them_and_change_no_digest(demo, monkeypatch):
+    from paper_kit.kit.weights import shipped_weights
+    edit(demo, "paper.finish()", "import torch; paper.weights({'w': torch.ones(3)}, width=3)\npaper.finish()")
+    finished(demo)
+    publish("demo", root=demo)
+    assert "weights.safetensors" in load_record(demo/"data/results/demo.json")["files"] and row(demo)["fresh"]
+    monkeypatch.setenv("PAPER_KIT_ROOT", str(demo))
+    state, about = shipped_weights("demo")
+    assert state["w"].tolist() == [1, 1, 1] and about == {"profile": "cpu", "seed": 0, "width": 3}
+    (demo/"figures/demo/weights.safetensors").write_bytes(b"other")
+    assert torn_files(demo, "demo", load_record(demo/"data/results/demo.json"))
+    with pytest.raises(PaperKitError): shipped_weights("demo")
+
+
 def test_prose_is_republished_without_any_run(demo):
     import shutil
     finished(demo)
