@@ -17,12 +17,13 @@ from torch import nn
 
 from ..kit.claims import (above, all_above, all_below, all_of, at_least, below, converged, last_gain, less,
                                   more, none_of, wilson)
-from ..kit.files import PaperKitError, patch, sha256
+from ..kit.files import PaperKitError, patch
 from ..kit.geometry import (axis_angle_to_matrix, intrinsics, invert, matrix_to_axis_angle, pixel_centres,
                                     rigid, transform, unproject)
 from ..kit.nn import load_strict, parameter_count, read_weights, seeded
 from ..kit.registration import icp, se3_exp
 from ..kit.train import cosine, train
+from ..kit.weights import shipped_weights
 from .worlds import FAMILIES, Clip, TumRGBD, camera_clip, object_clip
 
 if TYPE_CHECKING:
@@ -38,16 +39,16 @@ F = torch.nn.functional
 __all__ = ['F', 'PAPER_WIDTHS', 'COLOR', 'RELEASED_COLOR', 'PLAIN', 'VARIANTS', 'FULL', 'NO_SHARING', 'K1', 'K5', 'POSE_NETS',
            'FLOWNET', 'PAPER', 'SETS', 'SPLITS', 'CLASSICAL', 'DAMPINGS', 'SMALL_FLOWNET', 'SMALL', 'SHARED', 'TABLE_3',
            'UNTRAINED', 'WORLDS', 'SIZES', 'SINGLE', 'TABLE_1', 'AXES', 'CLOUDS', 'SIZE_WORDS', 'RIVALS', 'EXPECTED',
-           'LEARNED', 'STEPWISE', 'predicates', 'WEIGHTS', 'Rigid', 'Affine', 'sample', 'visible', 'residual', 'sobel',
-           'solve', 'huber', 'tukey', 'Trace', 'normal_equations', 'template_jacobian', 'inverse_compositional',
-           'fixed', 'forward_additive', 'toy_image', 'toy', 'both_forms', 'align_affine', 'corner_error',
-           'photograph_pair', 'convolution', 'TwoViewEncoder', 'MEstimator', 'TrustRegion', 'StepNet', 'ReleasedRigid',
-           'inverse_depth', 'normalised', 'greys', 'Aligner', 'stepped', 'PoseCNN', 'Regressor', 'built',
-           'parameter_counts', 'official_names', 'load_official', 'point_normals', 'cloud', 'closest_points',
-           'odometry', 'odometry_step', 'end_point_errors', 'alignment_loss', 'pose_errors', 'column', 'one_clip',
-           'render_set', 'pair_list', 'gather', 'best_device', 'fit', 'applied', 'test_pairs', 'judge', 'register',
-           'judge_classical', 'judge_dampings', 'area_under_curve', 'judge_weights', 'damping_limits', 'tum_clips',
-           'judge_tum', 'stopwatch', 'render_stages', 'trained_stage', 'judged_stage', 'all_trainings', 'stages',
+           'LEARNED', 'STEPWISE', 'predicates', 'Rigid', 'Affine', 'sample', 'visible', 'residual', 'sobel', 'solve',
+           'huber', 'tukey', 'Trace', 'normal_equations', 'template_jacobian', 'inverse_compositional', 'fixed',
+           'forward_additive', 'toy_image', 'toy', 'both_forms', 'align_affine', 'corner_error', 'photograph_pair',
+           'convolution', 'TwoViewEncoder', 'MEstimator', 'TrustRegion', 'StepNet', 'ReleasedRigid', 'inverse_depth',
+           'normalised', 'greys', 'Aligner', 'stepped', 'PoseCNN', 'Regressor', 'built', 'parameter_counts',
+           'official_names', 'load_official', 'point_normals', 'cloud', 'closest_points', 'odometry', 'odometry_step',
+           'end_point_errors', 'alignment_loss', 'pose_errors', 'column', 'one_clip', 'render_set', 'pair_list',
+           'gather', 'best_device', 'fit', 'applied', 'test_pairs', 'judge', 'register', 'judge_classical',
+           'judge_dampings', 'area_under_curve', 'judge_weights', 'damping_limits', 'tum_clips', 'judge_tum',
+           'stopwatch', 'render_stages', 'trained_stage', 'judged_stage', 'all_trainings', 'stages',
            'validation_curves', 'late_gains', 'runs_of', 'by_seed', 'overall', 'pooled', 'summary', 'table_1',
            'success_intervals', 'table_2', 'table_3', 'traced', 'full_warp', 'overlay', 'brighter', 'best_shown',
            'damping_bars', 'image_of', 'one_iteration', 'iteration_slider', 'level_maps', 'figure_1', 'spread_pairs',
@@ -1545,28 +1546,22 @@ def claim_values(results: dict) -> dict[str, dict]:
     return found
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #d86da081
-WEIGHTS = ("inverse_compositional.safetensors",
-           "fab21eb15d117624d328ded57f4660d39d93c8fa6e81f7ac2117955c2253e390")
-
 def pretrained() -> Aligner:
-    """The full model for camera motion as trained on this page (profile cpu, seed 0), in evaluation mode. Raises
-    `PaperKitError` for a file that is not the published one."""
-    import paper_kit
-    path = Path(paper_kit.__file__).parent/"assets"/WEIGHTS[0]
-    if not path.is_file() or sha256(path) != WEIGHTS[1]:
-        raise PaperKitError("the weights are not the published ones", file=str(path), expected=f"sha256 {WEIGHTS[1]}",
-                            found="no file" if not path.is_file() else sha256(path),
-                            next_step="install paper_kit again")
-    return load_strict(built(FULL, SMALL), {k: v.to(v.dtype if k.endswith("tracked") else torch.float32)
-                                            for k, v in read_weights(path).items()}).eval()
+    """The full model for camera motion as trained on this page (sets S, D and T, first seed), in evaluation mode. Raises
+    `PaperKitError` where the weights are missing or damaged."""
+    return load_strict(built(FULL, SMALL), shipped_weights("inverse_compositional")[0]).eval()
 
 @torch.no_grad()
 def motion_between(model: Aligner, color: Float[Tensor, "2 3 h w"], depth: Float[Tensor, "2 h w"],
                    K: Float[Tensor, "3 3"], height: int = 48) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "1 k l"]]:
     """The rigid motion from the first camera's frame to the second's (metres), and the weights (B) gave at the finest
     level. Colours in 0..1, depth in metres (0: unknown), `K` in pixels whose centres are at half-integers; frames are
-    reduced to about `height` rows, the nearest depth kept."""
+    reduced to about `height` rows, the nearest depth kept. Raises `PaperKitError` for other shapes."""
     (h, w), multiple = depth.shape[-2:], 2**(model.levels - 1)
+    if color.shape != (2, 3, h, w) or depth.shape != (2, h, w) or K.shape != (3, 3):
+        raise PaperKitError("these are no two RGB-D frames", expected="color [2, 3, h, w], depth [2, h, w], K [3, 3]",
+                            found=f"{list(color.shape)}, {list(depth.shape)}, {list(K.shape)}",
+                            next_step="stack the two frames")
     size = [max(1, round(n*height/h/multiple))*multiple for n in (h, w)]
     q = F.adaptive_max_pool2d(inverse_depth(depth[None].float())[:, :, 0], size)
     small = F.interpolate(color.float(), size, mode="bilinear", antialias=True, align_corners=False)
