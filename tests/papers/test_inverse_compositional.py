@@ -66,6 +66,7 @@ for claim, worlds in GUARDED.items():
     GOOD[claim] |= {ic.curve(world, name): [FLAT]*3 for world in worlds for name in (*ic.VARIANTS, *ic.POSE_NETS)}
 GOOD["C4"] |= {f"{k}: clip": [0, 1, 2, 3] for k in "OSD"}
 GOOD["C11"] |= {f"validation error, {w}, {p} percent": [FLAT]*3 for w in ("ours", "PoseCNN") for p in (10, 30, 100)}
+for claim in ("C1", "C4", "C5", "C6", "C11"): GOOD[claim] |= {ic.longer_name(n): [5.0, 4.9] for n in ic.LONGER}
 BAD = {
     "C1": {"full, large": [1.9]*3}, "C2": {"D: full, medium": [3.0, 3.1, 3.3]},
        "C3": {"gain of (C) on S": [0.7, 0.7, 0.71]},
@@ -98,6 +99,14 @@ def test_a_predicate_holds_on_good_numbers_and_fails_on_numbers_that_must_fail_i
 def test_a_training_that_has_not_converged_leaves_its_claim_undecided(claim, name):
     found = ic.predicates[claim].evaluate(spread(GOOD[claim] | {name: [RISING]*3}))
     assert found.verdict == "undecided" and "not converged" in found.reason
+
+
+@pytest.mark.parametrize("claim", ["C1", "C4", "C5", "C6", "C11"])
+def test_a_longer_training_that_is_better_leaves_the_claims_on_objects_undecided(claim):
+    worse = {ic.longer_name("Ours (A)"): [5.0, 4.7]}
+    found = ic.predicates[claim].evaluate(spread(GOOD[claim] | worse))
+    assert found.verdict == "undecided" and "Ours (A): 6 percent" in found.reason
+    assert ic.predicates["C2"].evaluate(spread(GOOD["C2"])).converged
 
 
 # ---- parameter counts and the full size
