@@ -13,7 +13,7 @@ export PYTHONWARNINGS ?= ignore::FutureWarning
 BIN := .venv/bin
 READY := .venv/.ready
 READY_DEV := .venv/.ready-dev
-INPUTS := settings.ini setup.py pyproject.toml constraints.txt
+INPUTS := settings.ini setup.py pyproject.toml constraints.txt $(wildcard locks/*.txt)
 
 .DEFAULT_GOAL := help
 .PHONY: help install reproduce test test-fast lab sync site status clean

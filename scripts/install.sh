@@ -49,8 +49,25 @@ cpu_torch() {
 }
 cpu_torch
 
+# locks/ names every file by its SHA-256, for the platforms that have a list; elsewhere, and with PAPER_KIT_LOCK=none, versions
+# alone are pinned (constraints.txt).
+pip() { .venv/bin/python -m pip "$@" --quiet --disable-pip-version-check 2> >(grep -v "is ignored: it is neither" >&2); }
+has_torch() { .venv/bin/python -c 'import importlib.util as u, sys; sys.exit(not u.find_spec("torch"))'; }
+lock="locks/$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)-py$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')${extra:+-dev}.txt"
+if [ -f "$lock" ] && [ "${PAPER_KIT_LOCK:-}" != none ]; then
+  echo "installing paper_kit${extra:+[$extra]} as pinned, file by file, in $lock (a few minutes the first time)"
+  # PyPI's torch brings CUDA libraries that only it knows
+  sources=$(.venv/bin/python -m pip config list 2>/dev/null | grep -E "index-url|find-links|no-index" || true)
+  if ! has_torch && { [ -z "$sources" ] || nvidia-smi -L >/dev/null 2>&1; }; then pip install -c constraints.txt torch; fi
+  if ! pip install --no-deps --require-hashes -r "$lock" || ! pip install --no-deps --no-build-isolation -e .; then
+    echo "The installation failed; the message above says at which package. Hashes that do not match mean that a file is not the one that was tested: do not use it. PAPER_KIT_LOCK=none installs by version alone. With no network, set PIP_FIND_LINKS to a folder of wheels and make again." >&2
+    exit 2
+  fi
+  exit 0
+fi
+
 echo "installing paper_kit${extra:+[$extra]} as pinned in constraints.txt (a few minutes the first time)"
-if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".${extra:+[$extra]}" 2> >(grep -v "is ignored: it is neither" >&2); then
+if ! pip install -c constraints.txt -e ".${extra:+[$extra]}"; then
   echo "The installation failed; the message above says at which package. With no network, set PIP_FIND_LINKS to a folder of wheels and make again." >&2
   exit 2
 fi

@@ -1,6 +1,7 @@
 """What holds for the project as a whole: floors, generated files, notebooks, published records, size."""
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -340,6 +341,73 @@ def test_constraints_are_names_and_versions_and_pin_what_is_required():
             for need in value.split():
                 package = re.split(r"[<>=!]", need)[0].lower().replace("_", "-")
                 assert package in pinned, f"{need} ({key}) is not in constraints.txt"
+
+
+def test_locks_name_every_file_by_hash_and_agree_with_the_pins():
+    from packaging.utils import canonicalize_name
+    pinned = dict(line.split("==") for line in (ROOT/"constraints.txt").read_text().split())
+    pinned = {canonicalize_name(name): version for name, version in pinned.items()}
+    locks = sorted((ROOT/"locks").glob("*.txt"))
+    assert [f.name for f in locks] == ["linux-x86_64-py3.11-dev.txt", "linux-x86_64-py3.11.txt"]
+    for file in locks:
+        lines = file.read_text().splitlines()
+        assert len(lines) > 200
+        for line in lines:
+            name, version, hashes = re.fullmatch(r"([a-z0-9-]+)==([A-Za-z0-9.]+)((?: --hash=sha256:[0-9a-f]{64})+)",
+                                                 line).groups()
+            assert pinned.get(name, version) == version, f"{file.name}: {line[:60]}"
+        held = {line.split("==")[0] for line in lines}
+        assert not {"torchvision", "torchaudio", "paper-kit"} & held
+        assert file.stem.endswith("dev") or held < {x.split("==")[0] for x in locks[0].read_text().splitlines()}
+
+
+def test_locks_hold_all_that_is_required_directly_or_not():
+    from configparser import ConfigParser
+    from importlib.metadata import PackageNotFoundError, requires
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+    settings = ConfigParser(delimiters=["="], interpolation=None)
+    settings.read(ROOT/"settings.ini")
+    extras = re.search(r"install.sh (dev\S+) &&", (ROOT/"Makefile").read_text())[1].split(",")
+    for kind, keys in (("", ["requirements"]), ("-dev", ["requirements", *(f"{e}_requirements" for e in extras)])):
+        held = {line.split("==")[0] for line in (ROOT/f"locks/linux-x86_64-py3.11{kind}.txt").read_text().splitlines()}
+        wanted = {canonicalize_name(Requirement(w).name) for k in keys for w in settings["DEFAULT"][k].split()}
+        assert wanted <= held
+        for name in held - {"wheel", "setuptools"}:
+            try: needs = [Requirement(r) for r in requires(name) or ()]
+            except PackageNotFoundError: continue
+            here = {"extra": "", "python_version": "3.11", "sys_platform": "linux"}
+            missing = {canonicalize_name(r.name) for r in needs if r.marker is None or r.marker.evaluate(here)} - held
+            assert name == "torch" or not missing, f"{name} needs {missing}"
+
+
+@pytest.mark.slow
+def test_a_file_that_is_not_the_tested_one_is_not_installed(tmp_path):
+    "The installer itself, offline, on a list of one package whose file has been exchanged."
+    import platform
+    import zipfile
+    wheels = tmp_path/"wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels/"demo_pkg-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("demo_pkg.py", "")
+        wheel.writestr("demo_pkg-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo-pkg\nVersion: 1.0\n")
+        wheel.writestr("demo_pkg-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("demo_pkg-1.0.dist-info/RECORD", "")
+    for name in ("scripts/install.sh", "settings.ini", "setup.py", "pyproject.toml", "constraints.txt"):
+        (tmp_path/name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT/name, tmp_path/name)
+    (tmp_path/"locks").mkdir()
+    lock = f"linux-{platform.machine()}-py{sys.version_info.major}.{sys.version_info.minor}.txt"
+    (tmp_path/"locks"/lock).write_text(f"demo-pkg==1.0 --hash=sha256:{'0'*64}\n")
+    fake = tmp_path/".venv/bin"
+    fake.mkdir(parents=True)
+    (fake/"python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (fake/"python").chmod(0o755)
+    environment = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": "/dev/null"}
+    done = subprocess.run(["bash", "scripts/install.sh", ""], cwd=tmp_path, capture_output=True, text=True,
+                          env=environment)
+    assert done.returncode == 2 and "DO NOT MATCH THE HASHES" in done.stderr, done.stderr
+    assert "not the one that was tested" in done.stderr
 
 
 def test_pins_suit_every_python_that_is_promised():

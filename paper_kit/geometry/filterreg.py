@@ -16,7 +16,7 @@ import torch
 
 from .worlds import creature, boxed, crop, package_mesh, read_log, scanned_object
 from ..kit.claims import above, all_below, below, less, more, none_of
-from ..kit.files import PaperKitError
+from ..kit.files import PaperKitError, reading
 from ..kit.geometry import intrinsics, invert, look_at, random_rotations, unproject
 from ..kit.kernels import compiled
 from ..kit.mesh import Mesh, face_areas, face_normals, sample_surface
@@ -25,6 +25,7 @@ from ..kit.points import depth_normals
 from ..kit.registration import Aligned, fpfh, hat, motion_size, move, rigid_fit, se3_exp, trimmed
 from ..kit.registration import icp as iterate_closest
 from ..kit.rays import depth_map
+from ..kit.readers import read_npy, read_picture
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -2289,10 +2290,7 @@ class LoungeViews:
             return PaperKitError("a depth image cannot be used", file=str(file),
                                  expected="640 x 480 pixels of 16 bits, millimetres, some of them seen", found=found,
                                  next_step="unpack the scene's depth images again")
-        if not file.is_file(): raise wrong("no such file")
-        from PIL import Image
-        try: z = np.array(Image.open(file))
-        except Exception as error: raise wrong(f"{type(error).__name__}: {error}"[:100]) from None
+        z = read_picture(file, expected=wrong("").expected, what=wrong("").what, next_step=wrong("").next_step)
         if z.shape != (480, 640) or not np.issubdtype(z.dtype, np.integer): raise wrong(f"{z.shape} of {z.dtype}")
         if not (z > 0).any(): raise wrong("nothing but zeros")
         K = torch.tensor([[525.0, 0, 319.5 + 0.5], [0, 525.0, 239.5 + 0.5], [0, 0, 1]], dtype=torch.float64)
@@ -2378,43 +2376,30 @@ class DescriptorViews:
     read, does not fit together or is not finite."""
     def __init__(self, data_root, focal: float = 525.0):
         self.folder, self.focal = Path(data_root).expanduser(), focal
+        self.said = {"what": "a view with descriptors cannot be used", "next_step": "write the broken file again",
+                     "expected": "depth/, mask/, descriptor/ with one file a view, and template.pcd, all finite"}
         self.names = sorted(f.stem for f in (self.folder/"depth").glob("*.png"))
         if not self.names: raise self._wrong(self.folder/"depth", "no image")
         self.template = self._pcd(self.folder/"template.pcd")
 
     def _wrong(self, file, found):
-        return PaperKitError("a view with descriptors cannot be used", file=str(file), expected="depth/, mask/, "
-                                                                                                "descriptor/ with one "
-                                                                                                "file a view, and "
-                                                                                                "template.pcd, all "
-                                                                                                "finite", found=found,
-                             next_step="write the missing or broken file again")
+        return PaperKitError(file=str(file), found=found, **self.said)
 
     def __len__(self): return len(self.names)
 
     def _pcd(self, file: Path):
-        if not file.is_file(): raise self._wrong(file, "no such file")
-        head, _, rest = file.read_text(encoding="utf-8", errors="replace").partition("DATA ascii")
-        try: rows = np.array([[float(x) for x in line.split()] for line in rest.splitlines() if line.strip()], float)
-        except ValueError as error: raise self._wrong(file, str(error)[:80]) from None
+        with reading(file, limit=200_000_000, **self.said):
+            _, _, rest = file.read_text(encoding="utf-8", errors="replace").partition("DATA ascii")
+            rows = np.array([[float(x) for x in line.split()] for line in rest.splitlines() if line.strip()], float)
         if rows.ndim != 2 or rows.shape[1] < 4 or not np.isfinite(rows).all():
             raise self._wrong(file, f"{rows.shape} numbers" + ("" if np.isfinite(rows).all() else ", some not finite"))
         return rows[:, :3], rows[:, 3:]
 
-    def _image(self, file: Path):
-        from PIL import Image
-        if not file.is_file(): raise self._wrong(file, "no such file")
-        try: return np.array(Image.open(file))
-        except Exception as error: raise self._wrong(file, f"{type(error).__name__}: {error}"[:80]) from None
-
     def __getitem__(self, k: int) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n d"]]:
-        name, (z, mask) = self.names[k], (self._image(self.folder/part/f"{self.names[k]}.png")
-                                          for part in ("depth", "mask"))
-        file = self.folder/"descriptor"/f"{name}.npy"
-        if not file.is_file(): raise self._wrong(file, "no such file")
-        try: f = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise self._wrong(file, f"{type(error).__name__}: {error}"[:80]) from None
+        z, mask = (read_picture(self.folder/part/f"{self.names[k]}.png", **self.said) for part in ("depth", "mask"))
+        file = self.folder/"descriptor"/f"{self.names[k]}.npy"
+        f = read_npy(file, **self.said)
+        if f.dtype.kind != "f": raise self._wrong(file, f"numbers of type {f.dtype}")
         if (z.ndim != 2 or mask.shape[:2] != z.shape or f.ndim != 3 or f.shape[:2] != z.shape
             or f.shape[2] != self.template[1].shape[1]):
             raise self._wrong(file, f"depth {z.shape}, mask {mask.shape}, descriptor {f.shape}, template of "

@@ -18,6 +18,7 @@ from .worlds import Pair, RedwoodFragments, object_pair, room_pair, scanned_obje
 from ..kit.claims import Predicate, all_of, below, falls, more, none_of, rises, share_above, within
 from ..kit.files import PaperKitError, reading
 from ..kit.geometry import random_rotations, rotation_angle
+from ..kit.readers import read_mat
 from ..kit.registration import checked_cloud, rigid_fit, trimmed, tukey
 from ..kit.registration import icp as iterate_closest
 
@@ -753,10 +754,9 @@ def ReleasedPair(data_root) -> Pair:
 
     Raises `PaperKitError` for a file that is missing, cannot be read, lacks one of them, or holds NaN or other
     shapes."""
-    from scipy.io import loadmat
     file, expected = Path(data_root).expanduser()/"data"/"bunny10.mat", "D [3, n], M [3, k], X, Y, Z [1, k], finite"
+    found = read_mat(file, expected, ["D", "M", "X", "Y", "Z"], 1 << 27, what="the released pair cannot be used")
     with reading(file, expected, 1 << 27, what="the released pair cannot be used"):
-        found = loadmat(file, variable_names=["D", "M", "X", "Y", "Z"])
         D, M = (np.asarray(found[k], float).T for k in "DM")
         before = np.concatenate([np.asarray(found[k], float).reshape(-1, 1) for k in "XYZ"], 1)
         if D.shape[1:] != (3,) or M.shape != before.shape:

@@ -272,7 +272,7 @@ def world_readers():
 
 
 def paper_readers():
-    from paper_kit.geometry import fermat_paths
+    from paper_kit.geometry import fermat_paths, filterreg, sdrsac
     from paper_kit.human3d import graph_cmr
     from paper_kit.learning import adaptive_robust_loss as loss
     from paper_kit.shape3d import (associative3d, occupancy_networks as onet,
@@ -329,6 +329,16 @@ def paper_readers():
                 S=np.zeros((2, 24, 4)))
     scan = {"transients": np.ones((4, 5)), "temporalBinCenters": np.arange(5.)[None],
             "detLocs": np.zeros((4, 3)), "detGridSize": np.array([[2, 2]]), "whetherConfocal": np.array([[1]])}
+    lounge = {"lounge/lounge_trajectory.log": f"0 0 1\n{EYE}".encode(),
+              "lounge/depth/000001.png": png(np.full((480, 640), 1500, np.uint16))}
+    described = {"depth/0.png": png(np.full((4, 5), 900, np.uint16)), "mask/0.png": png(np.full((4, 5), 255, np.uint8)),
+                 "descriptor/0.npy": npy(np.ones((4, 5, 3), np.float32)),
+                 "template.pcd": b"VERSION .7\nFIELDS x y z a b c\nPOINTS 2\nDATA ascii\n0 0 0 1 0 0\n1 0 0 0 1 0\n"}
+    def views_with_descriptors(f):
+        views = filterreg.DescriptorViews(f)
+        return views.template, views[0]
+    before = np.random.default_rng(0).random((3, 8))
+    bunny = {"X": before[:1], "Y": before[1:2], "Z": before[2:], "M": before + 1, "D": before}
     return [Reader("graph_cmr index", {"i.npz": index, "a.png": COLOUR},
                    lambda f: (lambda i: (i.center, i.scale,
                                          graph_cmr.load_item(i, 0, f, 8)[0]))(graph_cmr.read_index(f/"i.npz",
@@ -370,6 +380,9 @@ def paper_readers():
                    lambda f: ss3d.read_renderings(f, "s", "train", 8)[0], 0.5),
             Reader("clouds", {"ShapeNet_v1/s/m/pcl_1024_fps_trimesh.npy": npy(np.zeros((4, 3)))},
                    lambda f: ss3d.read_clouds(f, "s", ["m"], 4)[0]),
+            Reader("lounge", lounge, lambda f: filterreg.LoungeViews(f)[0].depth, 0.1),
+            Reader("views with descriptors", described, views_with_descriptors, 1.0),
+            Reader("released pair", {"data/bunny10.mat": mat(bunny)}, lambda f: sdrsac.ReleasedPair(f).source, 0.01),
             Reader("scan", {"a.mat": mat(scan)}, lambda f: fermat_paths.read_scan(f/"a.mat"), 0.01),
             Reader("clustering set", {"a.mat": mat({"X": np.eye(4), "gtlabels": np.arange(4)[None]})},
                    lambda f: loss.load_rcc_set(f/"a.mat"), 0.01),]
