@@ -93,7 +93,8 @@ def test_a_predicate_holds_on_good_numbers_and_fails_on_numbers_that_must_fail_i
 @pytest.mark.parametrize("claim, name", [
     ("C1", ic.curve("objects", "DeepLK-6DoF")), ("C2", ic.curve("cameras", ic.FULL)),
     ("C3", ic.curve("cameras", "Ours (A)")), ("C4", ic.curve("objects", "Ours (A)")),
-    ("C5", ic.curve("objects", ic.NO_SHARING)), ("C6", ic.curve("objects", ic.K5)), ("C8", ic.curve("cameras", ic.FULL)),
+    ("C5", ic.curve("objects", ic.NO_SHARING)), ("C6", ic.curve("objects", ic.K5)),
+    ("C8", ic.curve("cameras", ic.FULL)),
     ("C9", ic.curve("cameras", ic.FULL)), ("C10", ic.curve("cameras", ic.FULL)),
     ("C11", "validation error, PoseCNN, 30 percent")])
 def test_a_training_that_has_not_converged_leaves_its_claim_undecided(claim, name):
@@ -477,9 +478,10 @@ def test_a_checkpoint_in_the_authors_layout_is_read(tmp_path, shared, prefix):
     own = model.state_dict()
     assert torch.equal(own["encoder.blocks.2.1.0.weight"], state["encoder.net2.1.0.weight"])
     number = "" if shared else "3"
-    assert torch.equal(own[f"estimators.{number or 0}.net.2.1.running_var"], state[f"mEst_func{number}.net.2.1.running_var"])
+    assert torch.equal(own[f"estimators.{number or 0}.net.2.1.running_var"],
+                       state[f"mEst_func{number}.net.2.1.running_var"])
     theirs, ours = state[f"solver_func{number}.net.0.0.weight"], own[f"regions.{number or 0}.net.0.weight"]
-    seen = torch.randn(6, 10, generator=generator(3))      # J^T W r: six rows, a column a trial, flattened in this order
+    seen = torch.randn(6, 10, generator=generator(3))      # J^T W r: six rows, a column a trial, flattened so
     H = torch.randn(36, generator=generator(4))
     assert torch.allclose(theirs @ torch.cat([seen.flatten(), H]), ours @ torch.cat([H, seen.T.flatten()]), atol=1e-4)
     torch.save({"state_dict": {k: v for k, v in state.items() if "net3.2" not in k}}, file)
@@ -558,13 +560,14 @@ def test_the_shipped_weights_align_a_clip_nobody_trained_on():
     ratios = []
     for seed in range(3):
         clip = camera_clip(np.random.default_rng([77, seed]), frames=4, height=96, width=128)
-        motion, trust = ic.motion_between(model, clip.color[[0, 3]].float()/255, clip.depth[[0, 3]].float()/1000, clip.K)
+        color, depth = clip.color[[0, 3]].float()/255, clip.depth[[0, 3]].float()/1000
+        motion, trust = ic.motion_between(model, color, depth, clip.K)
         truth = clip.motion(0, 3)
         pair = {"depth": clip.depth[None, [0, 3]].float()/1000, "mask": clip.depth[None, 0] > 0, "K": clip.K[None],
                 "motion": truth[None]}
         error, still = (ic.end_point_errors(m[None], pair).item() for m in (motion, torch.eye(4)))
         ratios.append(error/still)
-        assert trust.shape == (1, 48, 64) and 0 <= trust.min() and trust.max() <= 1
+        assert trust.shape == (1, 48, 64) and trust.min() >= 0 and trust.max() <= 1
     assert np.mean(ratios) < 0.8
     with pytest.raises(PaperKitError, match="no two RGB-D frames"):
         ic.motion_between(model, clip.color[:1].float(), clip.depth[:2].float(), clip.K)
