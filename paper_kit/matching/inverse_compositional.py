@@ -1095,7 +1095,7 @@ def validation_curves(results: dict):
     "The mean validation error of every training of the five-seed methods, in both worlds."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
-    figure, axes = plt.subplots(1, 2, figsize=(7, 2.5), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(5.8, 2.2), layout="constrained")
     for ax, (world, methods) in zip(axes, results["trained"].items()):
         for name, colour in zip(SHARED, palette.values()):
             for k, run in enumerate(methods[name]):
@@ -1282,7 +1282,7 @@ def one_iteration(pair: dict, trace: Trace, k: int, state, heading: str, top: fl
     "The six panels of one iteration."
     import matplotlib.pyplot as plt
     error, smooth = float(end_point_errors(state, pair)[0]), {"interpolation": "bilinear"}
-    figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.1), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(5.8, 3.4), layout="constrained")
     T = pair["color"][0, 0]
     for ax, image, title in zip(axes[0], (T, pair["color"][0, 1], overlay(T, full_warp(pair, state))),
                                 ("template", "image", f"overlay: {error:.1f} cm")):
@@ -1333,7 +1333,7 @@ def figure_1(results: dict):
     with torch.no_grad(): T, I = model.features(pair["color"], inverse_depth(pair["depth"]))
     color, levels = brighter(pair)["color"][0], len(traces)
     trials, after = traces[-1].trials[0][0], full_warp(brighter(pair), traces[-1].states[-1])
-    figure = plt.figure(figsize=(7.2, 7), layout="constrained")
+    figure = plt.figure(figsize=(5.8, 5.8), layout="constrained")
     upper, lower = figure.subfigures(2, 1, height_ratios=[4, 1.5])
     axes = upper.subplots(4, levels + 1)
     for ax, image, title in zip(axes[:, 0], (*color, overlay(*color), overlay(color[0], after)),
@@ -1341,11 +1341,11 @@ def figure_1(results: dict):
         image_of(ax, image, title)
     for k, t in enumerate(traces):
         for ax, (image, title, options) in zip(axes[:, k + 1], level_maps(t, T[levels - 1 - k], I[levels - 1 - k])):
-            image_of(ax, image[0, 0], f"{title}, level {k + 1}", **options)
+            image_of(ax, image[0, 0], f"{title}, level {k + 1}", 8, **options)
     below_axes = lower.subplots(2, math.ceil((len(trials) + 1)/2)).ravel()
     top = float(trials.abs().quantile(0.98)) + 1e-6
     for ax, image, scale in zip(below_axes, trials, np.logspace(-5, 5, len(trials))):
-        image_of(ax, image, f"trial, damping {scale:.0e}", cmap="RdBu", vmin=-top, vmax=top)
+        image_of(ax, image, f"trial, damping {scale:.0e}", 8, cmap="RdBu", vmin=-top, vmax=top)
     for ax in below_axes[len(trials) + 1:]: ax.set_axis_off()
     damping_bars(below_axes[len(trials)], traces[-1].dampings[0][0], "(C) damping chosen")
     plt.close(figure)
@@ -1365,7 +1365,7 @@ def figure_2(results: dict, step: int = 2):
     import matplotlib.pyplot as plt
     rows = [(split, p) for split, count in (("validation", 2), ("test", 3))
             for p in spread_pairs(results, split, count, step)]
-    figure, axes = plt.subplots(len(rows), 4, figsize=(7.2, 1.45*len(rows)), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(len(rows), 4, figsize=(5.8, 1.2*len(rows)), layout="constrained", squeeze=False)
     for line, (split, p) in zip(axes, rows):
         pair, traces, _ = traced(results, "objects", "O", p, split)
         state = traces[-1].states[-1]
@@ -1374,7 +1374,7 @@ def figure_2(results: dict, step: int = 2):
         for ax, image, title in zip(line, images,
                                     (f"template ({split})", f"image: {still:.1f} cm off",
                                      "warped by the truth", f"by the estimate: {error:.1f} cm")):
-            image_of(ax, image, title)
+            image_of(ax, image, title, 7.5)
             ax.contour(pair["mask"][0].float().numpy(), [0.5], colors="yellow", linewidths=0.8)
     plt.close(figure)
     return figure
@@ -1397,7 +1397,7 @@ def object_clouds(results: dict, c: int, i: int, j: int, most: int = 220) -> dic
 def cloud_still(clouds: dict):
     "The clouds of one interval as a picture."
     import matplotlib.pyplot as plt
-    figure = plt.figure(figsize=(7, 4.4), layout="constrained")
+    figure = plt.figure(figsize=(5.4, 3.6), layout="constrained")
     ax = figure.add_subplot(projection="3d")
     for n, p in clouds.items(): ax.scatter(p[:, 0], p[:, 2], -p[:, 1], s=4, color=CLOUDS[n], label=n)
     ax.set(xlabel="x (m)", ylabel="depth (m)", zlabel="up (m)")
