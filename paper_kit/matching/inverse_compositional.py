@@ -1384,7 +1384,7 @@ def figure_2(results: dict, step: int = 2):
 #| code-summary: "Exported source: drawing"
 CLOUDS = {"template": "#9aa5b1", "true motion": "#009e73", "estimate": "#0072b2", "second frame": "#e69f00"}
 
-def object_clouds(results: dict, c: int, i: int, j: int, most: int = 220) -> dict[str, Float[Tensor, "n 3"]]:
+def object_clouds(results: dict, c: int, i: int, j: int, most: int = 120) -> dict[str, Float[Tensor, "n 3"]]:
     "Points of the object in both frames, and where the true and the found motion take them; at most `most` or so."
     clips = results["data"]["O"]["test"]
     pair, found, _ = traced(results, "objects", "O", torch.tensor([[c, i, j]]))
