@@ -686,9 +686,10 @@ def say(self: Paper, text: str, **values) -> str:
 def weights(self: Paper, state, **about) -> None:
     """Keep weights (name -> tensor) for `pretrained()`, in half precision, with plain values about them, at most
     200,000 bytes. Raises `PaperKitError`."""
-    from paper_kit.kit.weights import weights_bytes
+    from paper_kit.kit.weights import weights_bytes, written
     about = {"profile": self.profile, "seed": self.seed} | about
     name = self._write("weights.safetensors", content := weights_bytes(state, **about))
+    written[self.slug] = self.folder/name
     _display({"text/plain": f"{name}: {len(content):,} bytes, {sum(t.numel() for t in state.values()):,} numbers"},
              {"paper_kit": {"weights": name}})
 
