@@ -1345,7 +1345,7 @@ def figure_1(results: dict):
     below_axes = lower.subplots(2, math.ceil((len(trials) + 1)/2)).ravel()
     top = float(trials.abs().quantile(0.98)) + 1e-6
     for ax, image, scale in zip(below_axes, trials, np.logspace(-5, 5, len(trials))):
-        image_of(ax, image, f"trial, damping {scale:.0e}", 8, cmap="RdBu", vmin=-top, vmax=top)
+        image_of(ax, image, f"damping {scale:.0e}", 8, cmap="RdBu", vmin=-top, vmax=top)
     for ax in below_axes[len(trials) + 1:]: ax.set_axis_off()
     damping_bars(below_axes[len(trials)], traces[-1].dampings[0][0], "(C) damping chosen")
     plt.close(figure)
@@ -1373,7 +1373,7 @@ def figure_2(results: dict, step: int = 2):
         images = (pair["color"][0, 0], pair["color"][0, 1], full_warp(pair, pair["motion"]), full_warp(pair, state))
         for ax, image, title in zip(line, images,
                                     (f"template ({split})", f"image: {still:.1f} cm off",
-                                     "warped by the truth", f"by the estimate: {error:.1f} cm")):
+                                     "by the truth", f"estimate: {error:.1f} cm")):
             image_of(ax, image, title, 7.5)
             ax.contour(pair["mask"][0].float().numpy(), [0.5], colors="yellow", linewidths=0.8)
     plt.close(figure)
