@@ -4,7 +4,6 @@
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #b1c5de6e
 from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass, field
@@ -1584,8 +1583,8 @@ def claim_values(results: dict) -> dict[str, dict]:
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #d86da081
 def pretrained() -> Aligner:
-    """The full model for camera motion as trained on this page (sets S, D and T, first seed), in evaluation mode. Raises
-    `PaperKitError` where the weights are missing or damaged."""
+    """The full model for camera motion as trained on this page (sets S, D and T, first seed), in evaluation mode.
+    Raises `PaperKitError` where the weights are missing or damaged."""
     return load_strict(built(FULL, SMALL), shipped_weights("inverse_compositional")[0]).eval()
 
 @torch.no_grad()

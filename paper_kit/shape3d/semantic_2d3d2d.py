@@ -1643,7 +1643,8 @@ def load_spair(root, category: str, split: str = "test", skip: bool = False) -> 
                                     next_step="unpack the data set as published")
         levels = {k: e.get(k) for k in ("viewpoint_variation", "scale_variation", "truncation", "occlusion")}
         if wrong := [k for k, v in levels.items() if not isinstance(v, (int, type(None)))]:
-            raise _wrong("the annotation has another layout", path, f"{wrong[0]}: 0, 1 or 2", str(levels[wrong[0]])[:40])
+            raise _wrong("the annotation has another layout", path, f"{wrong[0]}: 0, 1 or 2",
+                         str(levels[wrong[0]])[:40])
         return Pair(*sides, levels)
     return _each(names, read, skip)
 
