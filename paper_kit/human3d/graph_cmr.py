@@ -69,7 +69,7 @@ class Topology:
     template: Float[Tensor, "N 3"]
     faces: Int[Tensor, "f 3"]
     adjacency: Float[Tensor, "N N"]
-    kept: Int[Tensor, "N"]
+    kept: Int[Tensor, " N"]
     up: Float[Tensor, "v N"]
     joints: Float[Tensor, "24 N"]
     body: Body
@@ -84,7 +84,7 @@ class Topology:
         return Topology(*(getattr(self, k).to(device) for k in self.__dataclass_fields__))
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #29267ef1
-def restricted(body: Body, kept: Int[Tensor, "N"]) -> Body:
+def restricted(body: Body, kept: Int[Tensor, " N"]) -> Body:
     """A body of only some vertices, with the joints of the whole: 24 points are appended that are the joints at rest,
     and the regressor picks them."""
     j = len(body.parents)
@@ -252,7 +252,7 @@ def rotations_from(raw: Float[Tensor, "b p"], kind: str) -> Float[Tensor, "b 24 
     U, _, Vh = torch.linalg.svd(M)
     return U @ Vh*torch.linalg.det(U @ Vh)[..., None, None]
 
-def at_rest(kind: str) -> Float[Tensor, "p"]:
+def at_rest(kind: str) -> Float[Tensor, " p"]:
     "The numbers of a person who stands upright before the camera (y down, z away: half a turn about x)."
     R = torch.eye(3).repeat(24, 1, 1); R[0] = torch.diag(torch.tensor([1.0, -1, -1]))
     v = torch.zeros(24, 3); v[0, 0] = math.pi
@@ -534,18 +534,18 @@ FOURTEEN = [JOINTS.index(n) for n in ("right ankle", "right knee", "right hip", 
                                       "left ankle", "right wrist", "right elbow", "right shoulder",
                                       "left shoulder", "left elbow", "left wrist", "neck", "head")]
 
-def mpjpe(joints: Float[Tensor, "b 24 3"], truth: Float[Tensor, "b 24 3"]) -> Float[Tensor, "b"]:
+def mpjpe(joints: Float[Tensor, "b 24 3"], truth: Float[Tensor, "b 24 3"]) -> Float[Tensor, " b"]:
     "Mean distance of the 14 joints with both pelvises at the origin, in mm."
     gap = (joints - joints[:, :1]) - (truth - truth[:, :1])
     return gap[:, FOURTEEN].norm(dim=-1).mean(-1)*1000
 
-def reconstruction(joints: Float[Tensor, "b 24 3"], truth: Float[Tensor, "b 24 3"]) -> Float[Tensor, "b"]:
+def reconstruction(joints: Float[Tensor, "b 24 3"], truth: Float[Tensor, "b 24 3"]) -> Float[Tensor, " b"]:
     "Mean distance of the 14 joints after the best similarity transform, in mm."
     x, y = joints[:, FOURTEEN], truth[:, FOURTEEN]
     s, R, t = align(x.double(), y.double())
     return ((s[:, None, None]*(x.double() @ R.mT) + t[:, None]) - y).norm(dim=-1).mean(-1).float()*1000
 
-def roughness(vertices: Float[Tensor, "b N 3"], truth: Float[Tensor, "b N 3"], top: Topology) -> Float[Tensor, "b"]:
+def roughness(vertices: Float[Tensor, "b N 3"], truth: Float[Tensor, "b N 3"], top: Topology) -> Float[Tensor, " b"]:
     "Mean length of Laplacian(prediction) - Laplacian(truth) over the coarse vertices, in mm."
     A = adjacency(top.faces, len(top.kept), loops=False).to(vertices)
     gap = vertices - truth
@@ -577,7 +577,7 @@ def facing_camera(R: Float[Tensor, "n 3 3"], yaw: np.ndarray, tilt: np.ndarray) 
     return (axis_angle_to_matrix(torch.tensor(np.stack([math.pi + tilt, 0*yaw, 0*yaw], 1)))
             @ axis_angle_to_matrix(torch.tensor(np.stack([0*yaw, yaw - ahead, 0*yaw], 1)))).float() @ R
 
-def framing(vertices: Float[Tensor, "n v 3"], share: Float[Tensor, "n"], g: Generator) -> Float[Tensor, "n 3"]:
+def framing(vertices: Float[Tensor, "n v 3"], share: Float[Tensor, " n"], g: Generator) -> Float[Tensor, "n 3"]:
     "Cameras that show each person at `share` of the picture's -1..1, a little off the middle."
     low, high = vertices[..., :2].amin(1), vertices[..., :2].amax(1)
     s = share/(high - low).amax(1)
@@ -856,7 +856,7 @@ class Mixture(NamedTuple):
     factor: Tensor
     offset: Tensor
 
-    def cost(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
+    def cost(self, x: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         "SMPLify's prior: the least of the components' minus log densities."
         gap = torch.einsum("bkd,kde->bke", x[:, None] - self.mean, self.factor)
         return (0.5*gap.square().sum(-1) + self.offset).amin(1)
@@ -958,7 +958,7 @@ class Index:
     file: Path
     imgname: list
     center: Float[np.ndarray, "n 2"]
-    scale: Float[np.ndarray, "n"]
+    scale: Float[np.ndarray, " n"]
     part: Float[np.ndarray, "n 24 3"] | None
     S: Float[np.ndarray, "n 24 4"] | None
     pose: Float[np.ndarray, "n 72"] | None
