@@ -257,6 +257,7 @@ def read_log(file: Path) -> list[tuple[int, int, Float[Tensor, "4 4"]]]:
         if (T[:3, :3] @ T[:3, :3].mT - torch.eye(3)).abs().max() > 1e-3 or torch.linalg.det(T[:3, :3]) < 0:
             raise wrong(at + 2, "a matrix that is not rigid")
         found.append((i, j, T))
+    if not found: raise wrong(1, "no block")
     return found
 
 # %% ../../nbs/geometry/worlds.ipynb #ca46d7dd

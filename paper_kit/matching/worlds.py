@@ -351,7 +351,8 @@ def _rigid(values, file: Path, what: str = "a pose") -> Float[Tensor, "4 4"]:
     with reading(file, "a 4 x 4 matrix", what=f"{what} cannot be read"):
         T = torch.from_numpy(np.array(values, dtype=np.float64))
     sound = (T.shape == (4, 4) and bool(torch.isfinite(T).all())
-             and bool((T[:3, :3] @ T[:3, :3].mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-2))
+             and bool((T[:3, :3] @ T[:3, :3].mT - torch.eye(3, dtype=torch.float64)).abs().max() < 1e-2)
+             and T[3].tolist() == [0, 0, 0, 1])
     if not sound:
         raise PaperKitError(f"{what} is not rigid", file=str(file), expected="a finite rigid 4 x 4 matrix",
                             found=f"shape {list(T.shape)}, {int((~torch.isfinite(T)).sum())} not finite",

@@ -1634,6 +1634,7 @@ def load_spair(root, category: str, split: str = "test", skip: bool = False) -> 
                 box = _finite(e[f"{s}_bndbox"], (4,), f"{s}_bndbox", path)
                 size = tuple(int(n) for n in e[f"{s}_imsize"][:2]) if f"{s}_imsize" in e else None
                 ids = list(e.get("kps_ids", range(len(points))))
+                if not all(isinstance(i, (str, int)) for i in ids): raise ValueError("kps_ids that are no names")
                 sides.append(Photo(root/"JPEGImages"/category/e[f"{s}_imname"], size, points, ids, box, {}))
         if len(sides[0].keypoints) != len(sides[1].keypoints):
             raise _wrong("the keypoints do not pair up", path,
@@ -1643,8 +1644,10 @@ def load_spair(root, category: str, split: str = "test", skip: bool = False) -> 
                 raise PaperKitError("a file is missing", file=str(side.image),
                                     expected="JPEGImages/<category>/<image>", found="no such file",
                                     next_step="unpack the data set as published")
-        return Pair(*sides,
-                    {k: e.get(k) for k in ("viewpoint_variation", "scale_variation", "truncation", "occlusion")})
+        levels = {k: e.get(k) for k in ("viewpoint_variation", "scale_variation", "truncation", "occlusion")}
+        if wrong := [k for k, v in levels.items() if not isinstance(v, (int, type(None)))]:
+            raise _wrong("the annotation has another layout", path, f"{wrong[0]}: 0, 1 or 2", str(levels[wrong[0]])[:40])
+        return Pair(*sides, levels)
     return _each(names, read, skip)
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #71cd67cc

@@ -2,6 +2,7 @@
 for, one by one."""
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -142,3 +143,16 @@ def test_what_a_hundred_thousand_inputs_found_is_refused(reader, file, data, tmp
 def test_a_notebook_of_half_a_character_has_a_digest(tmp_path):
     cells = [{"cell_type": "code", "source": "\ud800", "metadata": {}, "outputs": [], "execution_count": None}]
     assert len(read("notebook", tmp_path, **{"nbs/x/demo.ipynb": dump({"cells": cells, "metadata": {}})})) == 64
+
+
+@pytest.mark.parametrize("reader, file, data", [
+    ("redwood", "livingroom1/gt.log", b""),
+    ("bundle fusion", "copyroom/frame-000001.pose.txt", b"1 0 0 0\n0 1 0 0\n0 0 1 0\n0 00 0 -0\n"),
+    ("spair", "PairAnnotation/test/1-a-b:chair.json", b'"truncation": NaN'),
+    ("spair", "PairAnnotation/test/1-a-b:chair.json", b'"kps_ids": [NaN]')])
+def test_what_a_second_hundred_thousand_inputs_found_is_refused(reader, file, data, tmp_path):
+    if reader == "spair":
+        key = data.split(b":")[0]
+        good = next(r for r in all_readers() if r.name == "spair").files[file]
+        data = re.sub(key + rb": (0|\[.*?\])", data, good)
+    with pytest.raises(PaperKitError): read(reader, tmp_path, **{file: data})
