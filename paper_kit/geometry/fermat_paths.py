@@ -37,11 +37,11 @@ __all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'LOBES', 'PITCH', 'GALLERY',
            'refine', 'light_cone', 'back_projection', 'front', 'Scan', 'read_scan', 'setting', 'theory_stage',
            'singular_stage', 'material_stage', 'kind_stage', 'two_steps', 'resolution_stage', 'foil_stage',
            'scan_stage', 'edge_stage', 'profiles', 'line_stage', 'relief', 'coin_stage', 'playground',
-           'scan_exhibit_stage', 'figure_e1', 'scan_view', 'sizes_of', 'stages', 'figure_1', 'figure_2', 'figure_3',
-           'figure_4', 'turned_to_us', 'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8', 'figure_e2',
-           'averaged', 'table_e1', 'table_e2', 'table_e3', 'table_e4', 'singular_values', 'material_values',
-           'kind_values', 'curvature_values', 'flow_values', 'by_draw', 'first_values', 'line_values', 'rough_values',
-           'edge_values', 'coin_values', 'sampling_values']
+           'scan_exhibit_stage', 'figure_e1', 'scan_view', 'stages', 'figure_1', 'figure_2', 'figure_3', 'figure_4',
+           'turned_to_us', 'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8', 'figure_e2', 'averaged',
+           'table_e1', 'table_e2', 'table_e3', 'table_e4', 'singular_values', 'material_values', 'kind_values',
+           'curvature_values', 'flow_values', 'by_draw', 'first_values', 'line_values', 'rough_values', 'edge_values',
+           'coin_values', 'sampling_values']
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #d12e3e5e
 class Patch(NamedTuple):
@@ -1926,11 +1926,9 @@ SIZES = {"smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], c
                  "edges": ["plane", "paraboloid", "bowl", "vase"],
                  "exhibit": dict(name="vase", side=16, fine=61, photons=1e6), "edge side": 24}}
 
-def sizes_of(run) -> dict: return run.pick(**SIZES)
-
 def stages(run) -> dict:
     "All expensive work of this paper."
-    s = sizes_of(run)
+    s = run.pick(**SIZES)
     scan = lambda name, side, jitters, material="diffuse", keep=False, volumes=False: run.stage(scan_stage,
         name=name, side=side, photons=s["photons"], jitters=jitters, draws=s["draws"], material=material,
         keep=keep, volumes=volumes, seed=run.seed)

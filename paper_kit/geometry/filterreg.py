@@ -44,9 +44,9 @@ __all__ = ['MIX', 'FILTERS', 'RIVALS', 'CONTROLS', 'SIZES', 'SETTINGS', 'LOOKS',
            'clean_stage', 'scaling_stage', 'lattice_stage', 'theory_stage', 'agreement_stage', 'weight_stage',
            'euler_deviation', 'room_stage', 'feature_icp', 'feature_ways', 'feature_stage', 'chain', 'joints_stage',
            'robot_stage', 'humanoid_stage', 'tracked', 'scan_stage', 'vertex_normals', 'dancer_stage', 'exhibit_stage',
-           'sizes_of', 'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3', 'table_e5',
-           'table_e4', 'surfaces', 'surface_panel', 'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6',
-           'figure_7', 'figure_e4', 'tracking_figure', 'figure_8', 'figure_1', 'lattice_plane', 'figure_2', 'figure_e1',
+           'stages', 'table_1', 'table_2', 'table_3', 'table_e1', 'table_e2', 'table_e3', 'table_e5', 'table_e4',
+           'surfaces', 'surface_panel', 'sweep_figure', 'figure_e2', 'figure_e3', 'figure_5', 'figure_6', 'figure_7',
+           'figure_e4', 'tracking_figure', 'figure_8', 'figure_1', 'lattice_plane', 'figure_2', 'figure_e1',
            'thin_exhibit', 'step_exhibit', 'lattice_toy', 'at_level', 'scaling_values', 'clean_values', 'joint_values',
            'room_values', 'successes', 'feature_values', 'weight_values', 'dancer_values', 'View', 'as_view', 'thinned',
            'room_views', 'LoungeViews', 'FeatureView', 'descriptor', 'feature_views', 'DescriptorViews', 'tube',
@@ -1524,12 +1524,10 @@ SIZES["gpu"] = SIZES["cpu"] | {"outliers": SIZES["cpu"]["outliers"] | {"count": 
                                "rooms": dict(frames=40, points=5000, cpd_points=1500)}
 SETTINGS = {"default": dict(noise=0.06, ambiguous=0.4), "hard": dict(noise=0.12, ambiguous=0.6)}
 
-def sizes_of(run) -> dict: return run.pick(**SIZES)
-
 # %% ../../nbs/geometry/filterreg.ipynb #8bd0123d
 def stages(run) -> dict:
     "All expensive work of this paper, in the order of the budget."
-    s = sizes_of(run)
+    s = run.pick(**SIZES)
     many = lambda fn, seeds, **arguments: [run.stage(fn, **arguments, seed=k) for k in run.seeds(seeds)]
     found = {"exhibit": run.stage(exhibit_stage, **s["exhibit"], seed=run.seed)}
     for kind in ("outliers", "noise"):

@@ -37,10 +37,10 @@ __all__ = ['METHODS', 'REDWOOD', 'SIZES', 'KINDS', 'COLUMNS', 'LOCAL', 'predicat
            'pair_of', 'heaviest_clique', 'hypothesis_stage', 'compare', 'sweep_stage', 'fragment_pairs',
            'fragment_stage', 'ablation_stage', 'ReleasedPair', 'released_recipe', 'released_stage', 'discarded_stage',
            'tightness_stage', 'starts_stage', 'share_stage', 'relaxation_times', 'cvxpy_relaxation', 'exhibit_stage',
-           'sizes_of', 'stages', 'hypothesis_numbers', 'table_e1', 'table_e5', 'table_e6', 'of_methods', 'figure_1',
-           'table_e3', 'fragment_table', 'table_e2', 'table_e4', 'figure_2', 'ablation_figure', 'figure_e1',
-           'step_exhibit', 'few_pixels', 'AtEveryRate', 'tightness_values', 'hypothesis_values', 'sweep_values',
-           'fragment_values', 'starts_values', 'ablation_values']
+           'stages', 'hypothesis_numbers', 'table_e1', 'table_e5', 'table_e6', 'of_methods', 'figure_1', 'table_e3',
+           'fragment_table', 'table_e2', 'table_e4', 'figure_2', 'ablation_figure', 'figure_e1', 'step_exhibit',
+           'few_pixels', 'AtEveryRate', 'tightness_values', 'hypothesis_values', 'sweep_values', 'fragment_values',
+           'starts_values', 'ablation_values']
 
 # %% ../../nbs/geometry/sdrsac.ipynb #f8cc92c4
 def tree_of(cloud: Float[ndarray, "n 3"]):
@@ -996,12 +996,10 @@ SIZES = {
 KINDS = {"3 true, 2 false": dict(true=3, gamma=0.01), "3 true, 2 false, gamma 0.1": dict(true=3, gamma=0.1),
          "5 random": dict(true=0, gamma=0.3)}
 
-def sizes_of(run) -> dict: return run.pick(**SIZES)
-
 # %% ../../nbs/geometry/sdrsac.ipynb #16f11e92
 def stages(run) -> dict:
     "All expensive work of this paper, in the order of the budget."
-    s = sizes_of(run)
+    s = run.pick(**SIZES)
     seeds = run.seeds(s["seeds"])
     found = {"exhibit": run.stage(exhibit_stage, **s["exhibit"])}
     found["hypotheses"] = {count: [run.stage(hypothesis_stage, count=count, text=count in s["text"], **s["hypotheses"],

@@ -619,8 +619,8 @@ def _drawn(figure, density: float):
 # %% ../../nbs/kit/paper.ipynb #98ea9a53
 def _picture(figure, small: bool = True) -> tuple:
     """(bytes, suffix, preview, density): the file of a picture, the smallest of PNG in few colours, exact and lossy
-    WebP, and the small PNG that stands in the notebook. Quick, and one PNG at the page's own density, unless `small`:
-    nobody publishes smoke."""
+    WebP, and the small PNG that stands in the notebook: a preview, or the file itself where that is no larger. Quick,
+    and one PNG at the page's own density, unless `small`: nobody publishes smoke."""
     from paper_kit.kit.show import preview, webp
     given = isinstance(figure, bytes)
     image = _drawn(figure, density if small and not given else 1)
@@ -630,7 +630,8 @@ def _picture(figure, small: bool = True) -> tuple:
     if not small: return whole, "png", whole, 1
     data, suffix = min(((few_colours(whole), "png"), (webp(image), "webp")), key=lambda d: len(d[0]))
     dense = density if hasattr(figure, "savefig") else max(1.0, image.width/760) if given or image.width >= 1200 else 2
-    return data, suffix, preview(image, 480, 64), dense
+    small = preview(image, 360, 48)
+    return data, suffix, data if suffix == "png" and len(data) <= len(small) else small, dense
 
 # %% ../../nbs/kit/paper.ipynb #94d312bd
 @patch
@@ -685,9 +686,10 @@ def say(self: Paper, text: str, **values) -> str:
 def weights(self: Paper, state, **about) -> None:
     """Keep weights (name -> tensor) for `pretrained()`, in half precision, with plain values about them, at most
     200,000 bytes. Raises `PaperKitError`."""
-    from paper_kit.kit.weights import weights_bytes
+    from paper_kit.kit.weights import weights_bytes, written
     about = {"profile": self.profile, "seed": self.seed} | about
     name = self._write("weights.safetensors", content := weights_bytes(state, **about))
+    written[self.slug] = self.folder/name
     _display({"text/plain": f"{name}: {len(content):,} bytes, {sum(t.numel() for t in state.values()):,} numbers"},
              {"paper_kit": {"weights": name}})
 

@@ -124,7 +124,7 @@ def preview(picture, width: int = 480, colors: int = 160) -> bytes:
     from PIL import Image
     full = png(picture, width)
     file = io.BytesIO()
-    few = Image.fromarray(pixels(full)[..., :3]).quantize(colors, method=Image.Quantize.MEDIANCUT, kmeans=1)
+    few = Image.fromarray(pixels(full)[..., :3]).quantize(colors, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
     few.save(file, format="PNG", optimize=True)
     return file.getvalue() if len(file.getvalue()) < 0.75 * len(full) else full
 

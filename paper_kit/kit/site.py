@@ -372,16 +372,16 @@ def picture_of(page: Page, output: dict, published: str, said: dict) -> Exhibit:
     return Exhibit(address, "", name, caption, "", (about.get(mime) or {}).get("alt", "")
                    or ("" if name or caption else page.heard),
                    anchor if name or anchor.startswith("fig-") else "", not name or bool(meta.get("preview")),
-                   size_of(whole, float(meta.get("density") or 1)))
+                   size_of(whole, float(meta.get("density") or 1), (about.get(mime) or {}).get("width")))
 
 # %% ../../nbs/kit/site.ipynb #cb1f492d
-def size_of(data: bytes, density: float = 1) -> str:
-    """Width and height of a picture on the page as attributes, so that it does not jump when it comes; nothing where
-    they are not known."""
+def size_of(data: bytes, density: float = 1, shown: float | None = None) -> str:
+    "Width and height of a picture as attributes, where known; `shown`: the width its output asks for (dense ones)."
     import io
     from PIL import Image, UnidentifiedImageError
     try: width, height = Image.open(io.BytesIO(data)).size
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError): return ""
+    if isinstance(shown, (int, float)) and 0 < shown < width: density = width/shown
     return f' width="{round(width/density)}" height="{round(height/density)}"'
 
 def frame_of(text: str, page: Page, published: str) -> tuple[str, str]:

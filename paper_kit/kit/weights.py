@@ -14,10 +14,11 @@ from .files import PaperKitError, check_slug, project_root, reading
 if TYPE_CHECKING: from torch import Tensor
 
 # %% auto #0
-__all__ = ['most_weight_bytes', 'weights_bytes', 'weights_file', 'shipped_weights']
+__all__ = ['most_weight_bytes', 'written', 'weights_bytes', 'weights_file', 'shipped_weights']
 
 # %% ../../nbs/kit/weights.ipynb #7092d515
 most_weight_bytes = 200_000
+written: dict[str, Path] = {}                  # slug -> the file that the notebook of this process has just written
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
     "SHA-256 of names, types, shapes and bytes, in the order of the names."
@@ -46,10 +47,12 @@ def weights_bytes(state: Mapping[str, Tensor], **about) -> bytes:
 
 # %% ../../nbs/kit/weights.ipynb #3ef84c96
 def weights_file(slug: str) -> Path:
-    "Where the shipped weights of a paper lie: in the project, or in an installed package. Raises `PaperKitError`."
+    """Where the shipped weights of a paper lie: in the run that is going on here, in the project, or in an installed
+    package. Raises `PaperKitError`."""
     packed = Path(__file__).resolve().parents[1]/"assets"/"weights" if "__file__" in globals() else Path("assets")
-    places = [packed/f"{check_slug(slug)}.safetensors"]
-    try: places.insert(0, project_root()/"figures"/slug/"weights.safetensors")
+    places = [written[slug]] if slug in written else []
+    places.append(packed/f"{check_slug(slug)}.safetensors")
+    try: places.insert(-1, project_root()/"figures"/slug/"weights.safetensors")
     except PaperKitError: pass
     for place in places:
         if place.is_file(): return place

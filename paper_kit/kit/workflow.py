@@ -514,7 +514,7 @@ def publish(slug: str, profile: str = "cpu", root=None, real: bool = False, unde
                     raise PaperKitError(f"{name} changed while it was copied", file=str(folder/name),
                                         expected="the file that the record names", found="another",
                                         next_step=f"wait for the other run of {slug}, then publish again")
-            write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+            write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=0, ensure_ascii=False) + "\n")
             _weigh(fresh, slug)
             record = record | {"files": {p.name: sha256(p) for p in sorted(fresh.iterdir())}}
         if aside: os.replace(target, aside)
@@ -608,7 +608,7 @@ def rejudge(slug: str, root=None) -> list:
         for output in (o for c in nb["cells"] for o in c.get("outputs", [])): _only_a_preview(output, folder)
         with new_folder(folder) as fresh:
             for name in old["files"]: shutil.copyfile(folder/name, fresh/name)
-            write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+            write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=0, ensure_ascii=False) + "\n")
             record["files"] = {p.name: sha256(p) for p in sorted(fresh.iterdir())}
         write_atomic(target, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return [(c, old["claims"][c]["verdict"], r["verdict"]) for c, r in record["claims"].items()

@@ -4,115 +4,116 @@
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #b1c5de6e
 from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from ..kit.claims import above, all_above, all_below, all_of, at_least, below, less, more, none_of
-from ..kit.files import PaperKitError
+from ..kit.claims import (Outcome, Predicate, above, all_above, all_below, all_of, at_least, below, converged,
+                                  last_gain, less, more, none_of, wilson)
+from ..kit.files import PaperKitError, patch
 from ..kit.geometry import (axis_angle_to_matrix, intrinsics, invert, matrix_to_axis_angle, pixel_centres,
                                     rigid, transform, unproject)
-from ..kit.nn import parameter_count, seeded
+from ..kit.nn import load_strict, parameter_count, read_weights, seeded
+from ..kit.registration import icp, se3_exp
 from ..kit.train import cosine, train
-from .worlds import FAMILIES, Clip, camera_clip, object_clip
+from ..kit.weights import shipped_weights
+from .worlds import FAMILIES, Clip, TumRGBD, camera_clip, object_clip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jaxtyping import Bool, Float, Int
-    from torch import Generator, Tensor
+    from numpy import ndarray
+    from torch import Tensor
 
 F = torch.nn.functional
 
 # %% auto #0
-__all__ = ['F', 'PAPER_WIDTHS', 'PLAIN', 'VARIANTS', 'POSE_NETS', 'FLOWNET', 'PAPER', 'SETS', 'SPLITS', 'CLASSICAL', 'DAMPINGS',
-           'SMALL_FLOWNET', 'SMALL', 'FULL', 'SHARED', 'NO_SHARING', 'K1', 'K5', 'UNTRAINED', 'WORLDS', 'SIZES',
-           'TABLE_1', 'SIZE_WORDS', 'RIVALS', 'EXPECTED', 'predicates', 'hat', 'exp_se3', 'Rigid', 'Affine', 'sample',
-           'residual', 'sobel', 'solve', 'huber', 'tukey', 'Trace', 'normal_equations', 'inverse_compositional',
+__all__ = ['F', 'PAPER_WIDTHS', 'COLOR', 'RELEASED_COLOR', 'PLAIN', 'VARIANTS', 'FULL', 'NO_SHARING', 'K1', 'K5', 'POSE_NETS',
+           'FLOWNET', 'PAPER', 'SETS', 'SPLITS', 'CLASSICAL', 'DAMPINGS', 'SMALL_FLOWNET', 'SMALL', 'SHARED', 'TABLE_3',
+           'UNTRAINED', 'WORLDS', 'SIZES', 'SINGLE', 'LONGER', 'TABLE_1', 'AXES', 'CLOUDS', 'SIZE_WORDS', 'RIVALS',
+           'EXPECTED', 'LEARNED', 'STEPWISE', 'predicates', 'Rigid', 'Affine', 'sample', 'visible', 'residual', 'sobel',
+           'solve', 'huber', 'tukey', 'Trace', 'normal_equations', 'template_jacobian', 'inverse_compositional',
            'fixed', 'forward_additive', 'toy_image', 'toy', 'both_forms', 'align_affine', 'corner_error',
-           'photograph_pair', 'convolution', 'TwoViewEncoder', 'MEstimator', 'TrustRegion', 'StepNet', 'Aligner',
-           'inverse_depth', 'stepped', 'PoseCNN', 'Regressor', 'built', 'parameter_counts', 'point_normals', 'icp',
-           'toward_points', 'toward_planes', 'odometry', 'odometry_step', 'end_point_errors', 'alignment_loss',
-           'pose_errors', 'column', 'one_clip', 'render_set', 'pair_list', 'gather', 'best_device', 'fit',
-           'fit_step_net', 'applied', 'test_pairs', 'judge', 'register', 'judge_classical', 'judge_dampings',
-           'area_under_curve', 'judge_weights', 'damping_limits', 'stopwatch', 'sizes_of', 'render_stages',
-           'trained_stage', 'judged_stage', 'stages', 'runs_of', 'by_seed', 'overall', 'pooled', 'table_1',
-           'success_intervals', 'table_2', 'table_3', 'traced', 'full_warp', 'overlay', 'brighter', 'best_shown',
-           'iteration_slider', 'figure_1', 'spread_pairs', 'figure_2', 'cloud_view', 'claim_values']
+           'photograph_pair', 'convolution', 'TwoViewEncoder', 'MEstimator', 'TrustRegion', 'StepNet', 'ReleasedRigid',
+           'inverse_depth', 'normalised', 'greys', 'Aligner', 'stepped', 'PoseCNN', 'Regressor', 'built',
+           'parameter_counts', 'official_names', 'load_official', 'point_normals', 'cloud', 'closest_points',
+           'odometry', 'odometry_step', 'end_point_errors', 'alignment_loss', 'pose_errors', 'column', 'one_clip',
+           'render_set', 'pair_list', 'gather', 'best_device', 'fit', 'applied', 'test_pairs', 'judge', 'register',
+           'judge_classical', 'judge_dampings', 'area_under_curve', 'judge_weights', 'damping_limits', 'tum_clips',
+           'judge_tum', 'stopwatch', 'render_stages', 'trained_stage', 'judged_stage', 'longer_trainings',
+           'all_trainings', 'stages', 'validation_curves', 'longer_table', 'late_gains', 'runs_of', 'by_seed',
+           'overall', 'pooled', 'summary', 'table_1', 'success_intervals', 'table_2', 'table_3', 'traced', 'full_warp',
+           'overlay', 'brighter', 'best_shown', 'damping_bars', 'image_of', 'one_iteration', 'iteration_slider',
+           'level_maps', 'figure_1', 'spread_pairs', 'figure_2', 'object_clouds', 'cloud_still', 'cloud_view', 'curve',
+           'NoGainByLength', 'trained_out', 'longer_name', 'rivalry_values', 'pair_errors', 'clip_numbers',
+           'ablation_values', 'solver_values', 'share_values', 'claim_values', 'pretrained', 'motion_between']
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #8ba924f0
-def hat(w: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
-    "The matrix of the cross product with w."
-    x, y, z = w.unbind(-1)
-    o = torch.zeros_like(x)
-    return torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).unflatten(-1, (3, 3))
-
-def exp_se3(xi: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 4"]:
-    "The rigid motion of a twist: rotation vector (radians), then translation (metres)."
-    w, v = xi[..., :3], xi[..., 3:]
-    squared = w.square().sum(-1)[..., None, None]
-    small = squared < 1e-4
-    theta = torch.where(small, torch.ones_like(squared), squared).sqrt()
-    b = torch.where(small, 0.5 - squared/24, (1 - theta.cos())/theta**2)
-    c = torch.where(small, 1/6 - squared/120, (theta - theta.sin())/theta**3)
-    W = hat(w)
-    V = torch.eye(3, dtype=w.dtype, device=w.device) + b*W + c*(W @ W)
-    return rigid(axis_angle_to_matrix(w), (V @ v[..., None])[..., 0])
-
-# %% ../../nbs/matching/inverse_compositional.ipynb #755b1512
+# %% ../../nbs/matching/inverse_compositional.ipynb #186c2da1
 class Rigid:
     """A family of warps: 3D motion of pixels of known depth (Eq 20). `inverse_depth` [b, 1, h, w] in 1/m (0: unknown,
     the pixel is not used), `K` [b, 3, 3] in pixels of this size. A state is a rigid matrix."""
+    corners, hidden = False, 0.0
+
     def __init__(self, inverse_depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]):
-        self.q, (b, _, h, w) = inverse_depth, inverse_depth.shape
+        self.q, self.K, (b, _, h, w) = inverse_depth, K, inverse_depth.shape
         self.f, self.c = K[:, None, None, [0, 1], [0, 1]], K[:, None, None, [0, 1], [2, 2]]
-        self.xy = (pixel_centres(h, w, dtype=inverse_depth.dtype, device=inverse_depth.device) - self.c)/self.f
-        self.valid = inverse_depth > 0
+        centres = pixel_centres(h, w, dtype=inverse_depth.dtype, device=inverse_depth.device)
+        self.xy = (centres - (0.5 if self.corners else 0.0) - self.c)/self.f
+        self.valid = self.known()
+        ray = torch.cat([F.pad(self.xy, (0, 1), value=1.0), self.q[:, 0, ..., None]], -1)
+        self.rays = ray.flatten(1, 2).mT.contiguous()
+
+    def known(self) -> Bool[Tensor, "b 1 h w"]: return self.q > 0
 
     def identity(self) -> Float[Tensor, "b 4 4"]:
         return torch.eye(4, dtype=self.q.dtype, device=self.q.device).expand(len(self.q), 4, 4)
 
-    def state(self, xi: Float[Tensor, "b 6"]) -> Float[Tensor, "b 4 4"]: return exp_se3(xi)
+    def state(self, xi: Float[Tensor, "b 6"]) -> Float[Tensor, "b 4 4"]: return se3_exp(xi)
 
-    def update(self, state, step: Float[Tensor, "b 6"]): return state @ exp_se3(-step)
+    def update(self, state, step: Float[Tensor, "b 6"]): return state @ se3_exp(-step)
 
-    def place(self, state: Float[Tensor, "*s b 4 4"]) -> tuple[Float[Tensor, "*s b h w 2"],
-                                                               Float[Tensor, "*s b 1 h w"]]:
-        """Where each pixel goes (for several states a pair at once, if there are axes before the batch), and its
-        inverse depth there (0 or less: behind the camera)."""
-        ray = F.pad(self.xy, (0, 1), value=1.0)
-        b, h, w = self.q[:, 0].shape
-        moved = (ray.flatten(1, 2) @ state[..., :3, :3].mT).unflatten(-2, (h, w)) + self.q[:, 0, ...,
-            None]*state[..., None, None, :3, 3]
-        z = moved[..., 2:]
-        safe = torch.where(z.abs() < 1e-4, torch.full_like(z, 1e-4), z)
-        return self.f*moved[..., :2]/safe + self.c, (self.q[:, 0]/safe[..., 0])[..., None, :, :]
+# %% ../../nbs/matching/inverse_compositional.ipynb #5cfd24e1
+@patch
+def place(self: Rigid, state: Float[Tensor, "*s b 4 4"]) -> tuple[Float[Tensor, "*s b h w 2"],
+                                                                  Float[Tensor, "*s b 1 h w"]]:
+    """Where each pixel goes (for several states a pair at once, if there are axes before the batch), and its inverse
+    depth there (0 or less: behind the camera)."""
+    moved = (self.K @ state[..., :3, :]) @ self.rays
+    moved = moved.unflatten(-1, self.q.shape[-2:])
+    uv, z = moved[..., :2, :, :], moved[..., 2:, :, :]
+    safe = torch.where(z.detach().abs() < 1e-4, torch.full_like(z, 1e-4), z)
+    return (uv/safe).movedim(-3, -1), self.q/safe.detach()
 
-    def jacobian(self) -> Float[Tensor, "b n 2 6"]:
-        "d(column, row)/d xi at the identity, twist order (rotation, translation)."
-        (x, y), q = self.xy.unbind(-1), self.q[:, 0]
-        o, one = torch.zeros_like(q), torch.ones_like(q)
-        du = torch.stack([-x*y, one + x*x, -y, q, o, -q*x], -1)
-        dv = torch.stack([-one - y*y, x*y, x, o, q, -q*y], -1)
-        return (torch.stack([du, dv], -2)*self.f[..., None]).flatten(1, 2)
+@patch
+def jacobian(self: Rigid) -> Float[Tensor, "b n 2 6"]:
+    "d(column, row)/d xi at the identity, twist order (rotation, translation)."
+    (x, y), q = self.xy.unbind(-1), self.q[:, 0]
+    o, one = torch.zeros_like(q), torch.ones_like(q)
+    du = torch.stack([-x*y, one + x*x, -y, q, o, -q*x], -1)
+    dv = torch.stack([-one - y*y, x*y, x, o, q, -q*y], -1)
+    return (torch.stack([du, dv], -2)*self.f[..., None]).flatten(1, 2)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #a63fb33e
 class Affine:
     """A family of warps: x -> A x + b in coordinates from -1 to 1 along the longer side (so that all levels share a
     state). A state is a 3 x 3 matrix."""
+    corners, hidden = False, 0.0
+
     def __init__(self, like: Float[Tensor, "b 1 h w"]):
         (b, _, h, w), self.like = like.shape, like
         self.half, self.c = max(h, w)/2, like.new_tensor([w/2, h/2])
         self.xy = (pixel_centres(h, w, dtype=like.dtype, device=like.device) - self.c).expand(b, h, w, 2)/self.half
         self.valid = torch.ones_like(like, dtype=torch.bool)
 
-    def identity(self): return torch.eye(3, dtype=self.like.dtype, device=self.like.device).expand(len(self.like), 3, 3)
+    def identity(self) -> Float[Tensor, "b 3 3"]:
+        return torch.eye(3, dtype=self.like.dtype, device=self.like.device).expand(len(self.like), 3, 3)
 
     def state(self, p: Float[Tensor, "b 6"]) -> Float[Tensor, "b 3 3"]:
         rows = p[..., [0, 1, 4, 2, 3, 5]].unflatten(-1, (2, 3))
@@ -120,49 +121,56 @@ class Affine:
 
     def update(self, state, step): return state @ torch.linalg.inv(self.state(step))
 
-    def place(self, state):
-        b, h, w, _ = self.xy.shape
-        return (self.xy.flatten(1, 2) @ state[..., :2, :2].mT).unflatten(-2, (h, w))*self.half + state[..., None,
-            None, :2, 2]*self.half + self.c, None
+    def place(self, state) -> tuple[Float[Tensor, "*s b h w 2"], None]:
+        moved = (self.xy.flatten(1, 2) @ state[..., :2, :2].mT).unflatten(-2, self.xy.shape[1:3])
+        return moved*self.half + state[..., None, None, :2, 2]*self.half + self.c, None
 
-    def jacobian(self):
+    def jacobian(self) -> Float[Tensor, "b n 2 6"]:
         (x, y), o = self.xy.unbind(-1), torch.zeros_like(self.xy[..., 0])
         one = torch.ones_like(o)
-        return (torch.stack([torch.stack([x, y, o, o, one, o], -1), torch.stack([o, o, x, y, o, one], -1)],
-                            -2)*self.half).flatten(1, 2)
+        du, dv = torch.stack([x, y, o, o, one, o], -1), torch.stack([o, o, x, y, o, one], -1)
+        return (torch.stack([du, dv], -2)*self.half).flatten(1, 2)
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #ab81b23c
-def sample(image: Float[Tensor, "b c h w"], place: Float[Tensor, "b h w 2"],
-           mode: str = "bilinear") -> Float[Tensor, "b c h w"]:
+# %% ../../nbs/matching/inverse_compositional.ipynb #c67c7746
+def sample(image: Float[Tensor, "b c h w"], place: Float[Tensor, "*s b h w 2"], mode: str = "bilinear",
+           corners: bool = False) -> Float[Tensor, "*s b c h w"]:
     """Values at (column, row), for several places a pair at once if there are axes before the batch. Pixel centres are
-    at half-integers, so sampling at the pixel centres returns the image."""
+    at half-integers, so sampling at the pixel centres returns the image; with `corners` at whole numbers."""
     h, w = image.shape[-2:]
     many = image.expand(*place.shape[:-3], *image.shape[1:]).reshape(-1, *image.shape[1:])
-    return F.grid_sample(many, (2*place/place.new_tensor([w, h]) - 1).reshape(-1, *place.shape[-3:]),
-                         mode=mode, padding_mode="border", align_corners=False).unflatten(0, place.shape[:-3])
+    scale = 2/place.new_tensor([w - 1, h - 1] if corners else [w, h])
+    return F.grid_sample(many, (place*scale - 1).reshape(-1, *place.shape[-3:]), mode=mode, padding_mode="border",
+                         align_corners=corners).unflatten(0, place.shape[:-3])
 
-def residual(family, state, template: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b 1 h w"],
-             image_q: Float[Tensor, "b 1 h w"] | None = None, behind: float = 0.1,
-             mode: str = "bilinear") -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
-    """r = I(xi) - T(0), and I(xi). Pixels out of view, without depth, or hidden (something in I is nearer by more than
-    `behind` in 1/m: the z-buffer test) get residual zero."""
-    place, q = family.place(state)
-    warped = sample(image if image_q is None or q is None else torch.cat([image, image_q], 1), place, mode)
-    h, w = template.shape[-2:]
+@torch.no_grad()
+def visible(family, place: Float[Tensor, "*s b h w 2"], q: Float[Tensor, "*s b 1 h w"] | None,
+            image_q: Float[Tensor, "b 1 h w"] | None, behind: float = 0.1,
+            mode: str = "bilinear") -> Bool[Tensor, "*s b 1 h w"]:
+    """Pixels that can be compared: of known depth, in view, in front of the camera, and not hidden (something in I is
+    nearer by more than `behind` in 1/m: the z-buffer test)."""
+    h, w = place.shape[-3:-1]
     seen = family.valid & ((place > 0) & (place < place.new_tensor([w, h]))).all(-1)[..., None, :, :]
-    if q is not None:
-        seen = seen & (q > 0)
-        if image_q is not None: seen = seen & (q > warped[..., 1:, :, :] - behind)
-    warped = torch.where(seen, warped[..., :1, :, :], 0.0)
-    return torch.where(seen, warped - template, 0.0), warped
+    if q is None: return seen
+    if not family.corners: seen = seen & (q > 0)
+    return seen if image_q is None else seen & (q > sample(image_q, place, mode, family.corners) - behind)
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #16dd3854
+def residual(family, state, template: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b 1 h w"],
+             image_q: Float[Tensor, "b 1 h w"] | None = None,
+             mode: str = "bilinear") -> tuple[Float[Tensor, "*s b 1 h w"], Float[Tensor, "*s b 1 h w"]]:
+    """r = I(xi) - T(0), and I(xi). Pixels that cannot be compared (`visible`) get the residual `family.hidden`, which
+    is zero."""
+    place, q = family.place(state)
+    warped, seen = sample(image, place, mode, family.corners), visible(family, place, q, image_q, mode=mode)
+    return torch.where(seen, warped - template, family.hidden), torch.where(seen, warped, 0.0)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #9179243b
 def sobel(image: Float[Tensor, "b 1 h w"], unit: bool = False) -> Float[Tensor, "b 2 h w"]:
     """d/d(column, row) by the Sobel operator, borders repeated. `unit`: divided by its length, as the authors' code
-    does."""
+    does (its operator is 8 times this one)."""
     k = image.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])/8
     g = F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), torch.stack([k, k.T])[:, None])
-    return g/(g.square().sum(1, keepdim=True) + 1e-8).sqrt() if unit else g
+    return g/(g.square().sum(1, keepdim=True) + 1e-8/64).sqrt() if unit else g
 
 def solve(H: Float[Tensor, "b 6 6"], g: Float[Tensor, "b 6"],
           damping: Float[Tensor, "b 6"] | float = 0.0) -> Float[Tensor, "b 6"]:
@@ -195,11 +203,22 @@ class Trace:
     trials: list = field(default_factory=list)
     jacobians: int = 0
 
-def normal_equations(J: Float[Tensor, "b n 6"], W: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b n 6"],
-    Float[Tensor, "b 6 6"]]:
-    "W J and J^T W J, both divided by the number of pixels, so that all levels have one scale."
-    WJ = W.flatten(1)[..., None]*J/J.shape[1]
+    def note(self, *found: Tensor) -> None:
+        "One iteration: state, residual, warped image, weights, damping."
+        names = ("states", "residuals", "warped", "weights", "dampings")
+        for name, value in zip(names, found): getattr(self, name).append(value.detach())
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #f361187d
+def normal_equations(J: Float[Tensor, "b n 6"], W: Float[Tensor, "b 1 h w"],
+                     mean: bool = True) -> tuple[Float[Tensor, "b n 6"], Float[Tensor, "b 6 6"]]:
+    "W J and J^T W J, both divided by the number of pixels, so that all levels have one scale (unless not `mean`)."
+    WJ = W.flatten(1)[..., None]*J/(J.shape[1] if mean else 1)
     return WJ, J.mT @ WJ
+
+def template_jacobian(family, template: Float[Tensor, "b 1 h w"], unit: bool = False) -> Float[Tensor, "b n 6"]:
+    "Eq 13: the gradient of T(0) along the warp's derivative; zero where the pixel is not used."
+    along = (sobel(template, unit).flatten(2).mT[..., None]*family.jacobian()).sum(2)
+    return along*family.valid.flatten(1)[..., None]
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #47e91224
 def inverse_compositional(family, template, image, state, iterations: int = 3, image_q=None,
@@ -208,24 +227,22 @@ def inverse_compositional(family, template, image, state, iterations: int = 3, i
     """One level of Eq 10-13. `weights(r, warped image, template)` gives W once (every iteration with `reweight`);
     `damping(H, WJ, g, trial)` gives lambda [b, 6], where `trial(steps)` are the residuals after steps [s, b, 6].
     Returns state and W."""
-    J = (sobel(template, unit).flatten(2).mT[..., None]*family.jacobian()).sum(2)*family.valid.flatten(1)[..., None]
-    r, warped = residual(family, state, template, image, image_q, mode=mode)
+    J = template_jacobian(family, template, unit)
+    compare = lambda state: residual(family, state, template, image, image_q, mode)
+    r, warped = compare(state)
     W = torch.ones_like(r) if weights is None else weights(r, warped, template)
-    WJ, H = normal_equations(J, W)
+    WJ, H = normal_equations(J, W, not family.corners)
     if trace is not None: trace.jacobians += 1
     for k in range(iterations):
         if k and reweight and weights is not None:
             W = weights(r, warped, template)
-            WJ, H = normal_equations(J, W)
+            WJ, H = normal_equations(J, W, not family.corners)
         g = (WJ.mT @ r.flatten(1)[..., None])[..., 0]
-        trial = lambda step: residual(family, family.update(state, step), template, image, image_q, mode=mode)[0]
+        trial = lambda step: compare(family.update(state, step))[0]
         lam = torch.zeros_like(g) if damping is None else damping(H, WJ, g, trial)
-        if trace is not None: trace.dampings.append(lam.detach())
         state = family.update(state, solve(H, g, lam))
-        r, warped = residual(family, state, template, image, image_q, mode=mode)
-        if trace is not None:
-            for name, value in (("states", state), ("residuals", r), ("warped", warped), ("weights", W)):
-                getattr(trace, name).append(value.detach())
+        r, warped = compare(state)
+        if trace is not None: trace.note(state, r, warped, W, lam)
     return state, W
 
 def fixed(scale: float) -> Callable:
@@ -356,7 +373,7 @@ class TwoViewEncoder(nn.Module):
             inputs = rest
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b 1 hs ws"]]:
-        found = []
+        found, x = [], x.contiguous(memory_format=torch.channels_last)
         for level, block in enumerate(self.blocks):
             x = block(F.avg_pool2d(x, 2) if level else x)
             found.append(x.mean(1, keepdim=True))
@@ -365,17 +382,18 @@ class TwoViewEncoder(nn.Module):
 # %% ../../nbs/matching/inverse_compositional.ipynb #36888947
 class MEstimator(nn.Module):
     """(B), Eq 16: weights in 0..1 from |r|, both feature maps and the weights of the coarser level. 24,418 weights with
-    the paper's widths."""
-    def __init__(self, widths=(16, 32, 64)):
+    the paper's widths. `corners`: how the coarser weights are enlarged (the release: corners on corners)."""
+    def __init__(self, widths=(16, 32, 64), corners: bool = False):
         super().__init__()
-        a, b, c = widths
+        (a, b, c), self.corners = widths, corners
         self.net = nn.Sequential(convolution(4, a), convolution(a, b, 2), convolution(b, c, 4), convolution(c, 1),
                                  nn.Sigmoid())
 
     def forward(self, r, warped, template, coarser: Float[Tensor, "b 1 h w"] | None = None):
         before = (torch.ones_like(r) if coarser is None
-                  else F.interpolate(coarser, r.shape[-2:], mode="bilinear", align_corners=False))
-        return self.net(torch.cat([r.abs(), template, warped, before], 1))
+                  else F.interpolate(coarser, r.shape[-2:], mode="bilinear", align_corners=self.corners))
+        seen = torch.cat([r.abs(), template, warped, before], 1)
+        return self.net(seen.contiguous(memory_format=torch.channels_last))
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #a478f53a
 class TrustRegion(nn.Module):
@@ -396,26 +414,146 @@ class TrustRegion(nn.Module):
                 trial: Callable, trace: Trace | None = None) -> Float[Tensor, "b 6"]:
         scales = torch.logspace(-5, 5, self.proposals, dtype=H.dtype, device=H.device)[:, None, None]
         r = trial(solve(H.expand(self.proposals, *H.shape), g.expand(self.proposals, *g.shape),
-                        scales*H.diagonal(dim1=-2, dim2=-1)))
-        if trace is not None: trace.trials.append(r.detach().transpose(0, 1)[:, :, 0])
-        seen = (r.flatten(2)[..., None, :] @ WJ)[..., 0, :]
-        return self.net(torch.cat([H.flatten(1), seen.transpose(0, 1).flatten(1)], 1))
+                        scales*H.diagonal(dim1=-2, dim2=-1))).transpose(0, 1)
+        if trace is not None: trace.trials.append(r.detach()[:, :, 0])
+        return self.net(torch.cat([H.flatten(1), (r.flatten(2) @ WJ).flatten(1)], 1))
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #20f5b127
 class StepNet(nn.Module):
     """IC-FC-LS-Net: three layers from the flattened J^T W J and J^T W r to the step itself (in units of a hundredth of
-    a radian and centimetres)."""
+    a radian and centimetres), which starts at zero."""
     def __init__(self, widths=(256, 256)):
         super().__init__()
         a, b = widths
         self.net = nn.Sequential(nn.Linear(42, a), nn.LeakyReLU(0.1), nn.Linear(a, b), nn.LeakyReLU(0.1),
                                  nn.Linear(b, 6))
+        for p in self.net[-1].parameters(): nn.init.zeros_(p)
 
     def forward(self, H, g): return 0.01*self.net(torch.cat([H.flatten(1), g], 1))
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #31c35330
+class ReleasedRigid(Rigid):
+    """The same family as the authors' code has it: pixel centres at whole numbers, residual 0.001 where pixels cannot
+    be compared, unknown depth infinitely far, and a step whose translation is turned but not screwed."""
+    corners, hidden = True, 1e-3
+
+    def known(self) -> Bool[Tensor, "b 1 h w"]: return torch.ones_like(self.q, dtype=torch.bool)
+
+    def update(self, state, step: Float[Tensor, "b 6"]):
+        R = axis_angle_to_matrix(-step[..., :3])
+        return state @ rigid(R, -(R @ step[..., 3:, None])[..., 0])
+
+def inverse_depth(depth: Float[Tensor, "b 2 h w"], released: bool = False) -> Float[Tensor, "b 2 1 h w"]:
+    """1/m, at most 10; 0 where the depth is unknown. The release takes the nearest and the farthest value of a frame
+    (of the whole batch) for unknown."""
+    if not released: return torch.where(depth > 0, 1/depth.clamp(min=0.1), 0.0)[:, :, None]
+    q = (1/depth).clamp(0, 10)
+    for extreme in (torch.amin, torch.amax):
+        q = torch.where(q == extreme(q, (0, 2, 3), keepdim=True), 0.0, q)
+    return q[:, :, None]
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #cf37905c
+COLOR = ((0.45, 0.45, 0.45), (0.25, 0.25, 0.25))
+
+RELEASED_COLOR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+
+def normalised(color: Float[Tensor, "b 2 3 h w"], released: bool = False) -> Float[Tensor, "b 2 3 h w"]:
+    "Colours less their mean, by their spread."
+    mean, spread = (color.new_tensor(x)[:, None, None] for x in (RELEASED_COLOR if released else COLOR))
+    return (color - mean)/spread
+
+def greys(color: Float[Tensor, "b 2 3 h w"]) -> Float[Tensor, "b 2 1 h w"]:
+    "The luminance of Rec. 601."
+    return (color*color.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(2, keepdim=True)
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #ed6ed5f3
+class Aligner(nn.Module):
+    """The whole unrolled solver. `encoder`: "two", "single" or None (grey levels); `estimator`: (B); `robust`: huber or
+    tukey instead; `solver`: gauss-newton, trust (C) or net; `share`: (B) and (C) shared by the levels; `unit`: the
+    Sobel gradient's length divided out; `released`: as the authors' code computes, for their checkpoints."""
+    def __init__(self, encoder: str | None = "two", estimator: bool = False, solver: str = "gauss-newton",
+                 robust: str | None = None, iterations: int = 3, levels: int = 4, share: bool = True,
+                 widths=PAPER_WIDTHS, estimator_widths=(16, 32, 64), proposals: int = 10,
+                 trust_widths=(128, 256), step_widths=(256, 256), unit: bool = False, released: bool = False):
+        super().__init__()
+        known = {"encoder": ("two", "single", None), "solver": ("gauss-newton", "trust", "net"),
+                 "robust": ("huber", "tukey", None)}
+        for (key, allowed), value in zip(known.items(), (encoder, solver, robust)):
+            if value not in allowed:
+                raise PaperKitError("there is no such variant", expected=f"{key}: {', '.join(map(str, allowed))}",
+                                    found=repr(value), next_step="choose one")
+        self.kind, self.levels, self.iterations, self.robust, self.unit = encoder, levels, iterations, robust, unit
+        self.released, count = released, 1 if share else levels
+        self.encoder = TwoViewEncoder(8 if encoder == "two" else 4, widths[:levels]) if encoder else None
+        self.estimators = nn.ModuleList(MEstimator(estimator_widths, released)
+                                        for _ in range(count if estimator else 0))
+        self.regions = nn.ModuleList(TrustRegion(proposals, trust_widths)
+                                     for _ in range(count if solver == "trust" else 0))
+        self.steps = StepNet(step_widths) if solver == "net" else None
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #17702f45
+@patch
+def features(self: Aligner, color: Float[Tensor, "b 2 3 h w"], q: Float[Tensor, "b 2 1 h w"]) -> tuple[list, list]:
+    """Template and image features of every level, finest first, from colour in 0..1 and inverse depth (Eq 14, 15)."""
+    if self.encoder is None:
+        grey = greys(normalised(color, True) if self.released else color).flatten(0, 1)
+        levels = [F.avg_pool2d(grey, 2**k) if k else grey for k in range(self.levels)]
+    else:
+        x = torch.cat([normalised(color, self.released), q], 2)
+        if self.kind == "two": x = torch.cat([x, x.flip(1)], 2)
+        levels = self.encoder(x.flatten(0, 1))
+    levels = [f.unflatten(0, (-1, 2)) for f in levels]
+    return [f[:, 0] for f in levels], [f[:, 1] for f in levels]
+
+@patch
+def family(self: Aligner, q: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"], scale: int) -> Rigid:
+    """The warps of a level: `q` of that level, `K` of the full size (pixel centres at half-integers), which the release
+    divides by the level after counting from the first pixel's centre."""
+    if self.released: K = K - 0.5*K.new_tensor([[0, 0, 1], [0, 0, 1], [0, 0, 0]])
+    K = K*K.new_tensor([1/scale, 1/scale, 1])[:, None]
+    return (ReleasedRigid if self.released else Rigid)(q, K)
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #085f700d
+@patch
+def forward(self: Aligner, pair: dict, damping: Callable | None = None,
+            traces: list | None = None) -> list[Float[Tensor, "b 4 4"]]:
+    "The motion after every level, coarsest first. `damping`: used in place of the model's own."
+    q = inverse_depth(pair["depth"], self.released)
+    T, I = self.features(pair["color"], q)
+    state, coarser, found = None, None, []
+    for level in reversed(range(self.levels)):
+        first, second = (F.max_pool2d(x, 2**level) if level else x for x in q.unbind(1))
+        family = self.family(first, pair["K"], 2**level)
+        trace = Trace() if traces is not None else None
+        if state is None: state = family.identity()
+        state, coarser = self.one_level(level, family, T[level], I[level], second, state, coarser, damping, trace)
+        found.append(state)
+        if traces is not None: traces.append(trace)
+    return found
+
+@patch
+def one_level(self: Aligner, level: int, family: Rigid, T, I, image_q, state, coarser, damping, trace):
+    "State and weights after a level; `coarser`: the weights of the level before."
+    pick = lambda modules: modules[level if len(modules) > 1 else 0] if len(modules) else None
+    estimator, region, weights = pick(self.estimators), pick(self.regions), None
+    if estimator is not None:
+        weights = lambda r, warped, template: estimator(r, I if self.released else warped, template, coarser)
+    elif self.robust: weights = lambda r, warped, template: {"huber": huber, "tukey": tukey}[self.robust](r)
+    if damping is None and region is not None: damping = lambda H, WJ, g, trial: region(H, WJ, g, trial, trace)
+    if self.steps is not None:
+        return stepped(self.steps, family, T, I, state, self.iterations, image_q, self.unit)
+    return inverse_compositional(family, T, I, state, self.iterations, image_q, weights, self.robust is not None,
+                                 damping, self.unit, trace=trace)
+
 # %% ../../nbs/matching/inverse_compositional.ipynb #5e6bfb26
-#| code-fold: true
-#| code-summary: "Exported source"
+def stepped(net: StepNet, family, T, I, state, iterations: int, image_q, unit: bool):
+    "The same loop, with the step from a network in place of the solve."
+    WJ, H = normal_equations(template_jacobian(family, T, unit), torch.ones_like(T))
+    for _ in range(iterations):
+        r, _ = residual(family, state, T, I, image_q)
+        state = family.update(state, net(H, (WJ.mT @ r.flatten(1)[..., None])[..., 0]))
+    return state, torch.ones_like(T)
+
 PLAIN = {"encoder": None, "unit": False}
 VARIANTS = {"No learning": PLAIN, "No learning, Huber": PLAIN | {"robust": "huber"},
             "No learning, Tukey": PLAIN | {"robust": "tukey"}, "IC-FC-LS-Net": {"solver": "net"},
@@ -425,92 +563,11 @@ VARIANTS = {"No learning": PLAIN, "No learning, Huber": PLAIN | {"robust": "hube
             "Ours (A)+(B)+(C) (No WS)": {"estimator": True, "solver": "trust", "share": False},
             "Ours (A)+(B)+(C) (K=1)": {"estimator": True, "solver": "trust", "iterations": 1},
             "Ours (A)+(B)+(C) (K=5)": {"estimator": True, "solver": "trust", "iterations": 5}}
+FULL, NO_SHARING = "Ours (A)+(B)+(C)", "Ours (A)+(B)+(C) (No WS)"
+
+K1, K5 = "Ours (A)+(B)+(C) (K=1)", "Ours (A)+(B)+(C) (K=5)"
+
 POSE_NETS = {"PoseCNN": (1, True), "IC-PoseCNN": (3, True), "Cascaded-PoseCNN": (3, False)}
-
-# %% ../../nbs/matching/inverse_compositional.ipynb #b26eb923
-#| code-fold: true
-#| code-summary: "Exported source"
-class Aligner(nn.Module):
-    """The whole unrolled solver. `encoder`: "two", "single" or None (grey levels); `estimator`: (B); `robust`: huber or
-    tukey instead; `solver`: gauss-newton, trust (C) or net; `share`: (B) and (C) shared by the levels; `unit`: the
-    Sobel gradient's length divided out."""
-    def __init__(self, encoder: str | None = "two", estimator: bool = False, solver: str = "gauss-newton",
-                 robust: str | None = None, iterations: int = 3, levels: int = 4, share: bool = True,
-                 widths=PAPER_WIDTHS, estimator_widths=(16, 32, 64), proposals: int = 10,
-                 trust_widths=(128, 256), step_widths=(256, 256), unit: bool = False):
-        super().__init__()
-        if encoder not in ("two", "single", None) or solver not in ("gauss-newton", "trust",
-            "net") or robust not in ("huber", "tukey", None):
-            raise PaperKitError("there is no such variant",
-                                expected="encoder two, single or None; solver "
-                                "gauss-newton, trust or net; robust huber, tukey or None",
-                                found=f"{encoder}, {solver}, {robust}", next_step="choose one")
-        self.kind, self.levels, self.iterations, self.robust, self.unit = encoder, levels, iterations, robust, unit
-        self.encoder = TwoViewEncoder(8 if encoder == "two" else 4, widths[:levels]) if encoder else None
-        count = 1 if share else levels
-        self.estimators = nn.ModuleList(MEstimator(estimator_widths) for _ in range(count if estimator else 0))
-        self.regions = nn.ModuleList(TrustRegion(proposals, trust_widths)
-                                     for _ in range(count if solver == "trust" else 0))
-        self.steps = StepNet(step_widths) if solver == "net" else None
-
-    def features(self, color, q) -> tuple[list, list]:
-        """Template and image features of every level, finest first, from colour [b, 2, 3, h, w] in 0..1 and inverse
-        depth [b, 2, 1, h, w] (Eq 14, 15)."""
-        if self.encoder is None:
-            grey = (color*color.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(2, keepdim=True)
-            levels = [F.avg_pool2d(grey.flatten(0, 1), 2**k) if k else grey.flatten(0, 1) for k in range(self.levels)]
-        else:
-            x = torch.cat([(color - 0.45)/0.25, q], 2)
-            if self.kind == "two": x = torch.cat([x, x.flip(1)], 2)
-            levels = self.encoder(x.flatten(0, 1))
-        levels = [f.unflatten(0, (-1, 2)) for f in levels]
-        return [f[:, 0] for f in levels], [f[:, 1] for f in levels]
-
-    def forward(self, pair: dict, damping: Callable | None = None,
-                traces: list | None = None) -> list[Float[Tensor, "b 4 4"]]:
-        "The motion after every level, coarsest first. `damping`: used in place of the model's own."
-        q = inverse_depth(pair["depth"])
-        T, I = self.features(pair["color"], q)
-        first, second = q.unbind(1)
-        state, coarser, found = None, None, []
-        for level in reversed(range(self.levels)):
-            scale = 2**level
-            pooled = [F.max_pool2d(x, scale) if level else x for x in (first, second)]
-            family = Rigid(pooled[0], pair["K"]*pair["K"].new_tensor([1/scale, 1/scale, 1])[:, None])
-            trace = Trace() if traces is not None else None
-            state, coarser = self.level(level, family, T[level], I[level], pooled[1],
-                                        family.identity() if state is None else state, coarser, damping, trace)
-            found.append(state)
-            if traces is not None: traces.append(trace)
-        return found
-
-    def level(self, level, family, T, I, image_q, state, coarser, damping, trace):
-        pick = lambda modules: modules[level if len(modules) > 1 else 0] if len(modules) else None
-        estimator, region, robust = (pick(self.estimators), pick(self.regions),
-                                     {"huber": huber, "tukey": tukey, None: None}[self.robust])
-        weights = (lambda r, warped,
-                   template: estimator(r, warped, template,
-                                       coarser)) if estimator is not None else robust and (lambda r, warped,
-            template: robust(r))
-        if damping is None and region is not None: damping = lambda H, WJ, g, trial: region(H, WJ, g, trial, trace)
-        if self.steps is None:
-            return inverse_compositional(family, T, I, state, self.iterations, image_q, weights,
-                                         robust is not None, damping, self.unit, trace=trace)
-        return stepped(self.steps, family, T, I, state, self.iterations, image_q, self.unit)
-
-# %% ../../nbs/matching/inverse_compositional.ipynb #7de9b280
-def inverse_depth(depth: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 1 h w"]:
-    "1/m, at most 10; 0 where the depth is unknown."
-    return torch.where(depth > 0, 1/depth.clamp(min=0.1), 0.0)[:, :, None]
-
-def stepped(net: StepNet, family, T, I, state, iterations: int, image_q, unit: bool):
-    "The same loop, with the step from a network in place of the solve."
-    J = (sobel(T, unit).flatten(2).mT[..., None]*family.jacobian()).sum(2)*family.valid.flatten(1)[..., None]
-    WJ, H = normal_equations(J, torch.ones_like(T))
-    for _ in range(iterations):
-        r, _ = residual(family, state, T, I, image_q)
-        state = family.update(state, net(H, (WJ.mT @ r.flatten(1)[..., None])[..., 0]))
-    return state, torch.ones_like(T)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #edaca386
 FLOWNET = ((64, 7, 2), (128, 7, 2), (256, 5, 2), (256, 3, 1), (512, 3, 2), (512, 3, 2), (1024, 3, 2), (1024, 3, 1))
@@ -555,17 +612,16 @@ class Regressor(nn.Module):
         return found
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #131185e0
-def built(name: str, sizes: dict) -> nn.Module:
-    "A model of `VARIANTS` or `POSE_NETS` at these sizes. Raises `PaperKitError` for another name."
+def built(name: str, sizes: dict, **options) -> nn.Module:
+    "A model of `VARIANTS` (with further options of `Aligner`) or `POSE_NETS` at these sizes. Raises `PaperKitError`."
     if name in POSE_NETS:
         times, share = POSE_NETS[name]
         return Regressor(times, share, sizes["flownet"])
     if name not in VARIANTS:
         raise PaperKitError("there is no such method", expected=", ".join([*VARIANTS, *POSE_NETS]),
                             found=repr(name), next_step="choose one")
-    return Aligner(**{key: sizes[key]
-                      for key in ("levels", "widths", "estimator_widths", "proposals", "trust_widths",
-                                  "step_widths", "unit")} | VARIANTS[name])
+    keys = ("levels", "widths", "estimator_widths", "proposals", "trust_widths", "step_widths", "unit")
+    return Aligner(**{key: sizes[key] for key in keys} | VARIANTS[name] | options)
 
 PAPER = {"levels": 4, "widths": PAPER_WIDTHS, "estimator_widths": (16, 32, 64), "proposals": 10,
          "trust_widths": (128, 256), "step_widths": (256, 256), "unit": True, "flownet": FLOWNET}
@@ -575,52 +631,55 @@ def parameter_counts() -> dict[str, int]:
     "Learnable parameters at the paper's size."
     return {name: parameter_count(built(name, PAPER)) for name in [*VARIANTS, *POSE_NETS]}
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #ca229bdf
+# %% ../../nbs/matching/inverse_compositional.ipynb #0d3d7a18
+def official_names(shared: bool = True) -> list[tuple[str, str]]:
+    "Beginnings of names in the authors' checkpoints, and ours. Copies of the parts in `tr_update` are left out."
+    names = [(f"encoder.net{k}.", f"encoder.blocks.{k}.") for k in range(4)]
+    for k in range(1 if shared else 4):
+        number = "" if shared else str(k)
+        names += [(f"mEst_func{number}.", f"estimators.{k}.")]
+        names += [(f"solver_func{number}.net.{i}.0.", f"regions.{k}.net.{2*i}.") for i in range(3)]
+    return names
+
+def load_official(path) -> Aligner:
+    """The full model with the weights of a checkpoint that the authors' code wrote (the whole file, or its state
+    dictionary), with or without DataParallel's prefix, shared or one set a level. Raises `PaperKitError`."""
+    state = read_weights(path)
+    state = {k.removeprefix("module."): v for k, v in state.get("state_dict", state).items()}
+    shared = not any(k.startswith("mEst_func0.") for k in state)
+    found = {ours + k.removeprefix(theirs): v for k, v in state.items() for theirs, ours in official_names(shared)
+             if k.startswith(theirs)}
+    for name in [k for k in found if k.startswith("regions.") and k.endswith(".net.0.weight")]:
+        trials, H = found[name][:, :60], found[name][:, 60:]
+        found[name] = torch.cat([H, trials.unflatten(1, (6, 10)).mT.flatten(1)], 1)
+    return load_strict(built(FULL if shared else NO_SHARING, PAPER, released=True), found).eval()
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #bf4fe965
 def point_normals(points: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
     "Unit normals of a grid of points, by central differences; borders repeated."
     p = F.pad(points.permute(2, 0, 1)[None], (1, 1, 1, 1), mode="replicate")[0]
     du, dv = p[:, 1:-1, 2:] - p[:, 1:-1, :-2], p[:, 2:, 1:-1] - p[:, :-2, 1:-1]
     return F.normalize(torch.linalg.cross(du, dv, dim=0), dim=0).permute(1, 2, 0)
 
-def icp(source: Float[Tensor, "n 3"], target: Float[Tensor, "k 3"], normals: Float[Tensor, "k 3"] | None = None,
-        steps: int = 25, reach: tuple[float, float] = (0.3, 0.05)) -> Float[Tensor, "4 4"]:
-    """Iterated closest points, to points or (with `normals` of the target) to planes; correspondences farther than
-    `reach` (m, shrinking from first to last) are dropped. SciPy finds the neighbours."""
-    from scipy.spatial import cKDTree
-    state = torch.eye(4, dtype=torch.float64)
-    if min(len(source), len(target)) < 6: return state.float()
-    source, target, tree = source.double(), target.double(), cKDTree(target.numpy())
-    for k in range(steps):
-        limit = reach[0]*(reach[1]/reach[0])**(k/max(steps - 1, 1))
-        moved = transform(state, source)
-        distance, index = tree.query(moved.numpy(), distance_upper_bound=limit)
-        kept = torch.from_numpy(np.isfinite(distance))
-        if kept.sum() < 6: continue
-        x, y = moved[kept], target[torch.from_numpy(index)[kept]]
-        state = (toward_planes(x, y, normals.double()[torch.from_numpy(index)[kept]]) if normals is not None
-                 else toward_points(x, y)) @ state
-    return state.float()
+def cloud(depth: Float[Tensor, "h w"], keep: Bool[Tensor, "h w"], K: Float[Tensor, "3 3"],
+          normals: bool = False) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"] | None]:
+    "The points of a depth map (m) where `keep`, and their normals."
+    x, keep = unproject(depth.double(), K.double()), keep & (depth > 0)
+    return x[keep].numpy(), point_normals(x)[keep].numpy() if normals else None
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #fec80dbf
-def toward_points(x: Float[Tensor, "n 3"], y: Float[Tensor, "n 3"]) -> Float[Tensor, "4 4"]:
-    "The rigid motion with the least squared distances."
-    a, b = x.mean(0), y.mean(0)
-    U, _, Vt = torch.linalg.svd((y - b).T @ (x - a))
-    D = torch.diag(torch.stack([torch.ones_like(a[0]), torch.ones_like(a[0]), torch.linalg.det(U @ Vt)]))
-    R = U @ D @ Vt
-    return rigid(R, b - R @ a)
-
-def toward_planes(x: Float[Tensor, "n 3"], y: Float[Tensor, "n 3"], n: Float[Tensor, "n 3"]) -> Float[Tensor, "4 4"]:
-    "One linearised step of the distances along the normals."
-    A, d = torch.cat([torch.linalg.cross(x, n), n], 1), ((y - x)*n).sum(1)
-    H = A.T @ A
-    return exp_se3(torch.linalg.solve(H + (1e-9 + 1e-6*H.trace())*torch.eye(6, dtype=x.dtype), A.T @ d))
+def closest_points(source: tuple, target: tuple, steps: int = 25,
+                   reach: tuple[float, float] = (0.3, 0.05)) -> Float[Tensor, "4 4"]:
+    """Iterated closest points between two clouds, to points or (where the target has normals) to planes; pairs farther
+    than `reach` (m, shrinking from first to last) are dropped. Rest for clouds of fewer than six points."""
+    if min(len(source[0]), len(target[0])) < 6: return torch.eye(4)
+    found = icp(source[0], target[0], normals=target[1], reach=reach, iterations=steps)
+    return torch.from_numpy(found.T).float()
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #81871298
 def odometry(pair: dict, levels: int = 3, iterations: int = 10, depth_weight: float = 1.0) -> Float[Tensor, "b 4 4"]:
     """RGB-D odometry: grey levels and depth of I, linearised anew at every step (forward compositional), coarse to
     fine. Depths count in metres times `depth_weight`."""
-    grey = (pair["color"]*pair["color"].new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(2, keepdim=True)
+    grey = greys(pair["color"])
     q, state = inverse_depth(pair["depth"]), None
     for level in reversed(range(levels)):
         scale = 2**level
@@ -632,7 +691,7 @@ def odometry(pair: dict, levels: int = 3, iterations: int = 10, depth_weight: fl
         known = q1 > 0
         z1 = torch.where(known, 1/q1.clamp(min=0.05), 0.0)
         maps = torch.cat([I, sobel(I), z1, sobel(z1), known.to(I)], 1)
-        for _ in range(iterations): state = exp_se3(-odometry_step(family, state, T, maps, depth_weight)) @ state
+        for _ in range(iterations): state = se3_exp(-odometry_step(family, state, T, maps, depth_weight)) @ state
     return state
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #5c042f62
@@ -741,44 +800,31 @@ def gather(clips: dict, pairs: Int[Tensor, "n 3"], device=None) -> dict:
              "K": clips["K"].expand(len(pairs), 3, 3)}
     return {k: v.to(device) for k, v in batch.items()} if device else batch
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #ac3011ef
+# %% ../../nbs/matching/inverse_compositional.ipynb #064a8c14
 def best_device() -> str: return "cuda" if torch.cuda.is_available() else "cpu"
 
-def fit(name: str, clips: dict, sizes: dict, steps: int, batch: int, rate: float, seed: int,
-        share: float = 1.0) -> dict:
-    """Stage: train a method on all intervals mixed. `clips`: {set: its training clips}; `share`: the part of each set's
-    clips that is used. Returns weights, the loss by step, seconds."""
+def fit(name: str, clips: dict, held: dict, sizes: dict, steps: int, batch: int, rate: float, seed: int,
+        share: float = 1.0, validations: int = 15) -> dict:
+    """Stage: train a method on all intervals mixed. `clips`, `held`: {set: its clips} for training and validation;
+    `share`: the part of each set's training clips that is used. Returns weights, the loss by step, the mean
+    end-point error (cm) on the validation pairs, seconds."""
     device = best_device()
     with seeded(1000 + seed): model = built(name, sizes).to(device)
     pools = []
     for kind, every in clips.items():
         pairs = pair_list(every, SETS[kind]["intervals"])
         pools.append((every, pairs[pairs[:, 0] < max(1, math.ceil(share*len(every["color"])))]))
+    tests = [gather(every, pair_list(every, SETS[kind]["intervals"], 1), device) for kind, every in held.items()]
     def draw_batch(step, generator):
         every, pairs = pools[step % len(pools)]
         return gather(every, pairs[torch.randint(len(pairs), (batch,), generator=generator)], device)
+    error = lambda: torch.cat([end_point_errors(model(pair)[-1], pair) for pair in tests]).mean()
     history = train(model, lambda pair: alignment_loss(model(pair), pair), steps, draw_batch, rate=rate,
-                    schedule=cosine(0.05), clip=1.0, seed=seed, log_every=max(1, steps//60))
+                    schedule=cosine(0.05), clip=1.0, seed=seed, log_every=max(1, steps//60), validate=error,
+                    validations=validations)
     return {"weights": {k: v.detach().cpu() for k, v in model.state_dict().items()},
             "loss": [float(x) for x in history["loss"]], "step": [int(x) for x in history["step"]],
-            "seconds": float(history["seconds"])}
-
-# %% ../../nbs/matching/inverse_compositional.ipynb #788fd864
-def fit_step_net(clips: dict, sizes: dict, steps: int, batch: int, rate: float, seed: int) -> dict:
-    """Stage: the same training for IC-FC-LS-Net, whose steps start at zero, as the regression networks do; from random
-    steps it does not recover in the time there is."""
-    device, name = best_device(), "IC-FC-LS-Net"
-    with seeded(1000 + seed): model = built(name, sizes).to(device)
-    for p in model.steps.net[-1].parameters(): nn.init.zeros_(p)
-    pools = [(every, pair_list(every, SETS[kind]["intervals"])) for kind, every in clips.items()]
-    def draw_batch(step, generator):
-        every, pairs = pools[step % len(pools)]
-        return gather(every, pairs[torch.randint(len(pairs), (batch,), generator=generator)], device)
-    history = train(model, lambda pair: alignment_loss(model(pair), pair), steps, draw_batch, rate=rate,
-                    schedule=cosine(0.05), clip=1.0, seed=seed, log_every=max(1, steps//60))
-    return {"weights": {k: v.detach().cpu() for k, v in model.state_dict().items()},
-            "loss": [float(x) for x in history["loss"]], "step": [int(x) for x in history["step"]],
-            "seconds": float(history["seconds"])}
+            "validation": [float(x) for x in history["validation"]["value"]], "seconds": float(history["seconds"])}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #d65c8116
 @torch.no_grad()
@@ -805,21 +851,13 @@ CLASSICAL = ("Zero motion", "Point-Plane ICP", "Point-Point ICP", "Oracle Point-
              "Oracle Point-Point ICP", "RGBD VO")
 
 def register(method: str, clips: dict, pairs: Int[Tensor, "n 3"]) -> Float[Tensor, "n 4 4"]:
-    "The motions a classical method finds. ICP takes every second pixel of the first frame."
+    "The motions a classical method finds. ICP takes all pixels of known depth (the oracle: those of the object)."
     if method == "Zero motion": return torch.eye(4).expand(len(pairs), 4, 4)
     if method == "RGBD VO": return torch.cat([odometry(gather(clips, rows)) for rows in pairs.split(32)])
-    found, planes, oracle = [], "Plane" in method, method.startswith("Oracle")
-    for c, i, j in pairs.tolist():
-        clouds = []
-        for f in (i, j):
-            z = clips["depth"][c, f].float()/1000
-            x, keep = unproject(z, clips["K"]), (z > 0) & ((clips["mask"][c, f] > 0) | (not oracle))
-            clouds.append((x, keep, point_normals(x) if planes and f == j else None))
-        (x, a, _), (y, b, n) = clouds
-        thin = torch.zeros_like(a)
-        thin[::2, ::2] = True
-        found.append(icp(x[a if oracle else a & thin], y[b], n[b] if planes else None))
-    return torch.stack(found)
+    planes, oracle = "Plane" in method, method.startswith("Oracle")
+    seen = lambda c, f: (clips["mask"][c, f] > 0) | (not oracle)
+    of = lambda c, f, normals: cloud(clips["depth"][c, f].float()/1000, seen(c, f), clips["K"], normals)
+    return torch.stack([closest_points(of(c, i, False), of(c, j, planes)) for c, i, j in pairs.tolist()])
 
 def judge_classical(method: str, clips: dict, kind: str, most: int) -> dict:
     "Stage: the same errors for a classical method, and seconds a pair."
@@ -879,7 +917,7 @@ def damping_limits(seed: int = 0) -> dict:
     out = {"relative": [], "cosine": []}
     for kind in ("affine", "SE(3)"):
         family, T, I, _, _ = toy(kind, seed=seed)
-        J = (sobel(T).flatten(2).mT[..., None]*family.jacobian()).sum(2)
+        J = template_jacobian(family, T)
         WJ, H = normal_equations(J, torch.ones_like(T))
         g = (WJ.mT @ residual(family, family.identity(), T, I)[0].flatten(1)[..., None])[..., 0]
         diagonal = H.diagonal(dim1=-2, dim2=-1)
@@ -887,6 +925,36 @@ def damping_limits(seed: int = 0) -> dict:
         out["relative"].append(((step(1e-5) - step(0.0)).norm()/step(0.0).norm()).item())
         out["cosine"].append(F.cosine_similarity(step(1e5), g/diagonal).item())
     return out
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #b65dc0d7
+def tum_clips(folder, sequence: str, gap: int, most: int, factor: int) -> dict:
+    """At most `most` pairs of a sequence of TUM RGB-D, spread over it, `gap` frames apart, as clips of two frames;
+    160 x 120 divided by `factor`, depth by its nearest surface."""
+    data = TumRGBD(folder, sequence, gap)
+    chosen = [data[round(k)] for k in np.linspace(0, len(data) - 1, min(most, len(data)))]
+    color = torch.stack([c.color for c in chosen]).float()
+    q = inverse_depth(torch.stack([c.depth for c in chosen]).float()/1000)[:, :, 0]
+    q = F.max_pool2d(q, factor)
+    return {"color": F.avg_pool2d(color.flatten(0, 1), factor).unflatten(0, color.shape[:2]),
+            "depth": torch.where(q > 0, 1000/q.clamp(min=0.01), 0.0), "mask": q > 0,
+            "pose": torch.stack([c.pose for c in chosen]),
+            "K": chosen[0].K*torch.tensor([1/factor, 1/factor, 1.0])[:, None]}
+
+def judge_tum(name: str, weights: dict, data, sizes: dict, most: int, factor: int) -> dict:
+    """Stage: relative pose errors by key-frame gap on the test sequences of TUM RGB-D that are there. `data`: a
+    `Source`."""
+    model = None if name in CLASSICAL else built(name, sizes)
+    if weights: model.load_state_dict(weights)
+    there, found = [s for s in TumRGBD.test if (Path(data.path)/s).is_dir()] or TumRGBD.test[:1], {}
+    for gap in SETS["T"]["intervals"]:
+        parts = []
+        for sequence in there:
+            clips = tum_clips(data.path, sequence, gap, most, factor)
+            pairs = torch.tensor([(k, 0, 1) for k in range(len(clips["color"]))])
+            motions = register(name, clips, pairs) if model is None else applied(model, clips, pairs)
+            parts.append(pose_errors(motions, gather(clips, pairs)))
+        found[str(gap)] = {key: torch.cat([e[key] for e in parts]) for key in parts[0]}
+    return found
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #5c5c9737
 @torch.no_grad()
@@ -912,9 +980,9 @@ SMALL_FLOWNET = ((16, 7, 2), (24, 5, 2), (32, 5, 2), (32, 3, 1), (48, 3, 2), (48
 SMALL = {"levels": 3, "widths": ((8, 8), (8, 16), (16, 24)), "estimator_widths": (8, 8, 12),
          "proposals": 5, "trust_widths": (48, 48), "step_widths": (64, 64), "unit": True, "flownet": SMALL_FLOWNET}
 
-FULL, SHARED = "Ours (A)+(B)+(C)", ("PoseCNN", "DeepLK-6DoF", "Ours (A)", "Ours (A)+(B)", "Ours (A)+(B)+(C)")
+SHARED = ("PoseCNN", "DeepLK-6DoF", "Ours (A)", "Ours (A)+(B)", FULL)
 
-NO_SHARING, K1, K5 = "Ours (A)+(B)+(C) (No WS)", "Ours (A)+(B)+(C) (K=1)", "Ours (A)+(B)+(C) (K=5)"
+TABLE_3 = ("Zero motion", "RGBD VO", "No learning", "Ours (A)", "Ours (A)+(B)", FULL)
 
 UNTRAINED = ("No learning", "No learning, Huber", "No learning, Tukey")
 
@@ -923,18 +991,19 @@ WORLDS = {"objects": ("O",), "cameras": ("S", "D", "T")}
 SIZES = {"smoke": {"height": 32, "width": 40,
                    "clips": {"O": (2, 1, 2), "S": (1, 1, 1), "D": (1, 1, 1), "T": (1, 0, 1)},
                    "model": SMALL | {"levels": 2, "widths": ((4, 4), (4, 8)),
-                                     "flownet": ((8, 7, 2), (8, 5, 2), (12, 3, 2))}, "steps": 2, "batch": 2,
-                   "rate": 2e-3, "seeds": 1, "most": 2, "pace": (SMALL, 48, 64)},
+                                     "flownet": ((8, 7, 2), (8, 5, 2), (12, 3, 2))}, "steps": 10, "batch": 2,
+                   "rate": 2e-3, "seeds": 1, "fewer": 1, "regression": 10, "most": 2, "pace": (SMALL, 48, 64),
+                   "longer": dict.fromkeys(("PoseCNN", "DeepLK-6DoF", "Ours (A)"), 15)},
          "cpu": {"height": 48, "width": 64,
                  "clips": {"O": (76, 12, 24), "S": (32, 8, 16), "D": (36, 8, 16), "T": (12, 0, 16)},
-                 "model": SMALL, "steps": 200, "batch": 8, "rate": 3e-3, "seeds": 3, "most": 4,
-                 "pace": (PAPER, 120, 160)},
+                 "model": SMALL, "steps": 160, "batch": 8, "rate": 3e-3, "seeds": 3, "fewer": 1, "regression": 320,
+                 "longer": {"PoseCNN": 960, "DeepLK-6DoF": 240, "Ours (A)": 240},
+                 "most": 4, "pace": (PAPER, 120, 160)},
          "gpu": {"height": 120, "width": 160,
                  "clips": {"O": (400, 40, 100), "S": (160, 20, 60), "D": (240, 20, 60), "T": (100, 0, 60)},
-                 "model": PAPER, "steps": 1500, "batch": 64, "rate": 5e-4, "seeds": 3, "most": 6,
-                 "pace": (PAPER, 120, 160)}}
-
-def sizes_of(run) -> dict: return run.pick(**SIZES)
+                 "model": PAPER, "steps": 1500, "batch": 64, "rate": 5e-4, "seeds": 5, "fewer": 3,
+                 "longer": {"PoseCNN": 6000, "DeepLK-6DoF": 2250, "Ours (A)": 2250},
+                 "regression": 3000, "most": 6, "pace": (PAPER, 120, 160)}}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #784ac37c
 def render_stages(run, sizes: dict, most: int = 80) -> dict:
@@ -948,11 +1017,10 @@ def render_stages(run, sizes: dict, most: int = 80) -> dict:
 
 def trained_stage(run, sizes: dict, data: dict, world: str, name: str, number: int, share: float = 1.0) -> dict:
     "Weights of one training, and its errors on {set: {split: {interval: errors}}}."
-    training = {kind: data[kind]["train"] for kind in WORLDS[world]}
-    common = {"clips": training, "sizes": sizes["model"], "steps": sizes["steps"], "batch": sizes["batch"],
-              "rate": sizes["rate"], "seed": 100*run.seed + number}
-    found = (run.stage(fit_step_net, **common) if name == "IC-FC-LS-Net"
-             else run.stage(fit, name=name, share=share, **common))
+    of = lambda split: {kind: data[kind][split] for kind in WORLDS[world] if split in data[kind]}
+    found = run.stage(fit, name=name, clips=of("train"), held=of("validation"), sizes=sizes["model"],
+                      steps=sizes["regression" if name in POSE_NETS else "steps"], batch=sizes["batch"],
+                      rate=sizes["rate"], seed=100*run.seed + number, share=share)
     return found | {"errors": judged_stage(run, sizes, data, world, name, found["weights"])}
 
 def judged_stage(run, sizes: dict, data: dict, world: str, name: str, weights: dict) -> dict:
@@ -960,38 +1028,98 @@ def judged_stage(run, sizes: dict, data: dict, world: str, name: str, weights: d
                                     sizes=sizes["model"], most=sizes["most"]) for split in SPLITS[1:]
                    if split in data[kind]} for kind in WORLDS[world]}
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #5a60a780
+SINGLE = {"objects": ("IC-PoseCNN", "Cascaded-PoseCNN", "IC-FC-LS-Net"),
+          "cameras": ("IC-PoseCNN", "Cascaded-PoseCNN", "IC-FC-LS-Net", NO_SHARING)}
+
+LONGER = ("PoseCNN", "DeepLK-6DoF", "Ours (A)")
+
+def longer_trainings(run, sizes: dict, data: dict) -> dict:
+    "The first seed of three methods on objects, trained longer: would more steps help?"
+    more = {name: sizes | dict.fromkeys(("steps", "regression"), steps) for name, steps in sizes["longer"].items()}
+    return {name: trained_stage(run, more[name], data, "objects", name, 0) for name in LONGER}
+
+def all_trainings(run, sizes: dict, data: dict) -> tuple[dict, dict]:
+    """All trainings by world and method, and those on part of the clips. First the five methods that headlines rest on,
+    seed by seed, so that a run that is cut short has whole blocks; then single trainings, then the ablations."""
+    trained = {world: {name: [] for name in (*SHARED, *SINGLE[world])} for world in WORLDS}
+    trained["objects"] |= {name: [] for name in (NO_SHARING, K1, K5)}
+    curves = {str(share): {name: [] for name in ("PoseCNN", FULL)} for share in (0.1, 0.3)}
+    one = lambda world, name, k, share=1.0: trained_stage(run, sizes, data, world, name, k, share)
+    for k in range(sizes["seeds"]):
+        for world in WORLDS:
+            for name in SHARED: trained[world][name].append(one(world, name, k))
+    for world, names in SINGLE.items():
+        for name in names: trained[world][name].append(one(world, name, 0))
+    for k in range(sizes["fewer"]):
+        for name in (NO_SHARING, K1, K5): trained["objects"][name].append(one("objects", name, k))
+        for share, methods in curves.items():
+            for name in methods: methods[name].append(one("objects", name, k, float(share)))
+    return trained, curves
+
 # %% ../../nbs/matching/inverse_compositional.ipynb #a0369820
 def stages(run) -> dict:
-    """The expensive work, in the order of its budget: the world, our variants and the strongest rivals at all seeds,
-    classical methods, then single trainings and learning curves."""
-    sizes = sizes_of(run)
-    out = {"model": sizes["model"], "data": (data := render_stages(run, sizes)),
+    "The expensive work: the world, the trainings, the classical methods, and what the claims ask of trained models."
+    sizes = run.pick(**SIZES)
+    most, model = sizes["most"], sizes["model"]
+    out = {"model": model, "most": most, "data": (data := render_stages(run, sizes)),
            "toys": [run.stage(both_forms, seed=k) for k in range(3)],
            "limits": [run.stage(damping_limits, seed=k) for k in range(3)]}
-    trained = out["trained"] = {world: {} for world in WORLDS}
-    seeds = range(sizes["seeds"])
-    for name in SHARED:
-        for world in WORLDS: trained[world][name] = [trained_stage(run, sizes, data, world, name, k) for k in seeds]
+    out["trained"], out["curves"] = all_trainings(run, sizes, data)
+    out["longer"] = longer_trainings(run, sizes, data)
     out["plain"] = {world: {name: judged_stage(run, sizes, data, world, name, {}) for name in UNTRAINED}
                     for world in WORLDS}
     methods = {"O": CLASSICAL[:5], "S": CLASSICAL[:3], "D": CLASSICAL[:3], "T": (CLASSICAL[0], CLASSICAL[5])}
     out["classical"] = {kind: {m: {split: run.stage(judge_classical, method=m, clips=data[kind][split], kind=kind,
-                                                    most=sizes["most"]) for split in SPLITS[1:]
-                                   if split in data[kind]} for m in methods[kind]} for kind in SETS}
-    ours = {name: trained["cameras"][name] for name in ("Ours (A)+(B)", FULL)}
+                                                    most=most) for split in SPLITS[1:] if split in data[kind]}
+                               for m in methods[kind]} for kind in SETS}
+    ours = {name: out["trained"]["cameras"][name] for name in ("Ours (A)+(B)", FULL)}
+    seeds, D = range(sizes["seeds"]), data["D"]["test"]
     out["dampings"] = [run.stage(judge_dampings, weights={n: r[k]["weights"] for n, r in ours.items()},
-                                 clips=data["D"]["test"], sizes=sizes["model"], most=sizes["most"]) for k in seeds]
-    out["weights"] = [run.stage(judge_weights, weights=ours[FULL][k]["weights"], clips=data["D"]["test"],
-                                sizes=sizes["model"], most=sizes["most"]) for k in seeds]
-    model, height, width = sizes["pace"]
-    out["pace"] = run.stage(stopwatch, names=[*VARIANTS, *POSE_NETS], sizes=model, height=height, width=width)
-    for world, names in (("objects", ("IC-PoseCNN", "Cascaded-PoseCNN", "IC-FC-LS-Net", K1, K5)),
-                         ("cameras", ("IC-PoseCNN", "Cascaded-PoseCNN", "IC-FC-LS-Net", NO_SHARING))):
-        for name in names: trained[world][name] = [trained_stage(run, sizes, data, world, name, 0)]
-    trained["objects"][NO_SHARING] = [trained_stage(run, sizes, data, "objects", NO_SHARING, k) for k in seeds]
-    out["curves"] = {str(share): {name: trained_stage(run, sizes, data, "objects", name, 0, share)
-                                  for name in ("PoseCNN", FULL)} for share in (0.1, 0.3)}
+                                 clips=D, sizes=model, most=most) for k in seeds]
+    out["weights"] = [run.stage(judge_weights, weights=ours[FULL][k]["weights"], clips=D, sizes=model, most=most)
+                      for k in seeds]
+    if tum := run.dataset("tum_rgbd"):
+        weights = lambda name: [r["weights"] for r in out["trained"]["cameras"].get(name, [{"weights": {}}])]
+        out["tum"] = {name: [run.stage(judge_tum, name=name, weights=w, data=tum, sizes=model, most=25*most,
+                                       factor=round(160/sizes["width"])) for w in weights(name)] for name in TABLE_3}
+    pace, height, width = sizes["pace"]
+    out["pace"] = run.stage(stopwatch, names=[*VARIANTS, *POSE_NETS], sizes=pace, height=height, width=width)
     return out
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #71a58e82
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
+def validation_curves(results: dict):
+    "The mean validation error of every training of the five-seed methods, in both worlds."
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    figure, axes = plt.subplots(1, 2, figsize=(5.8, 2.2), layout="constrained")
+    for ax, (world, methods) in zip(axes, results["trained"].items()):
+        for name, colour in zip(SHARED, palette.values()):
+            for k, run in enumerate(methods[name]):
+                share = np.arange(1, len(run["validation"]) + 1)/len(run["validation"])
+                ax.plot(100*share, run["validation"], color=colour, label=name if k == 0 else None, lw=0.9)
+        ax.set(title=world, xlabel="share of the training (percent)", ylabel="validation EPE (cm)", ylim=(0, None))
+    axes[1].legend(fontsize=7)
+    plt.close(figure)
+    return figure
+
+def longer_table(results: dict):
+    "Errors (cm) of the first seed on objects after the usual and after the longer training."
+    import pandas as pd
+    mean = lambda r: float(np.mean(list(column(r["errors"]["O"]["test"]).values())))
+    both = [(name, results["trained"]["objects"][name][0], r) for name, r in results["longer"].items()]
+    return pd.DataFrame([{"method": name, "validation": a["validation"][-1], "validation, longer": b["validation"][-1],
+                          "test": mean(a), "test, longer": mean(b)} for name, a, b in both])
+
+def late_gains(results: dict):
+    "What the last fifth of the training brought, in percent of the whole gain on the validation pairs."
+    import pandas as pd
+    names = dict.fromkeys(name for methods in results["trained"].values() for name in methods)
+    gain = lambda runs: 100*last_gain(np.mean([r["validation"] for r in runs], 0)) if runs else None
+    return pd.DataFrame([{"method": name} | {f"{world} (percent)": gain(methods.get(name))
+                                             for world, methods in results["trained"].items()} for name in names])
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #b5537450
 def runs_of(results: dict, world: str, name: str, kind: str, split: str = "test") -> list[dict]:
@@ -1011,22 +1139,24 @@ def overall(results: dict, world: str, name: str, kind: str) -> list[float]:
     "Mean over the intervals, by seed."
     return np.mean([by_seed(results, world, name, kind, step) for step in SETS[kind]["intervals"]], 0).tolist()
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #44c8de19
+# %% ../../nbs/matching/inverse_compositional.ipynb #6d3d2538
 TABLE_1 = ("Zero motion", *CLASSICAL[1:5], *POSE_NETS, *UNTRAINED, "IC-FC-LS-Net", "DeepLK-6DoF",
            "Ours (A)", "Ours (A)+(B)", FULL, NO_SHARING, K1, K5)
 
 def pooled(results: dict, world: str, name: str, kind: str, split: str = "test") -> dict:
+    "Means over pairs and trainings, by interval."
+    return summary(runs_of(results, world, name, kind, split))
+
+def summary(runs: list[dict]) -> dict:
     """Errors by interval, the trainings of a method averaged pair by pair; success is the share of pairs under 5 cm and
     5 degrees."""
-    found = {}
-    for step in map(str, SETS[kind]["intervals"]):
-        runs = [run[step] for run in runs_of(results, world, name, kind, split)]
-        found[step] = ({key: float(np.mean([float(e[key].mean()) for e in runs])) for key in runs[0]}
-                       | {
-                          "success": 100*float(np.mean([((e["shift"] < 5) & (e["euler"] < 5)).float().mean().item()
-                                                        for e in runs]))})
+    found, mean = {}, lambda values: float(np.mean([float(v.mean()) for v in values]))
+    for step in runs[0]:
+        hits = [((r[step]["shift"] < 5) & (r[step]["euler"] < 5)).float() for r in runs]
+        found[step] = {key: mean([r[step][key] for r in runs]) for key in runs[0][step]} | {"success": 100*mean(hits)}
     return found
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #44c8de19
 def table_1(results: dict):
     import pandas as pd
     rows = []
@@ -1047,7 +1177,6 @@ def table_1(results: dict):
 #| code-summary: "Exported source: intervals of the success shares"
 def success_intervals(results: dict, names: Sequence[str], step: int = 1) -> list[dict]:
     "Share of pairs under 5 cm and 5 degrees with Wilson's 95 percent interval, of the first training."
-    from paper_kit.kit.claims import wilson
     rows = []
     for name in names:
         e = runs_of(results, "objects", name, "O")[0][str(step)]
@@ -1077,10 +1206,11 @@ def table_2(results: dict):
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #ca2058a9
 def table_3(results: dict):
+    "Relative pose errors by key-frame gap: on set T, or on TUM RGB-D where it was at hand."
     import pandas as pd
     rows = []
-    for name in ("Zero motion", "RGBD VO", "No learning", "Ours (A)", "Ours (A)+(B)", FULL):
-        found = pooled(results, "cameras", name, "T")
+    for name in TABLE_3:
+        found = summary(results["tum"][name]) if "tum" in results else pooled(results, "cameras", name, "T")
         rows.append({"method": name} | {f"KF{step}_{unit}": found[str(step)][key] for step in SETS["T"]["intervals"]
                                         for unit, key in (("deg", "angle"), ("cm", "shift"))})
     return pd.DataFrame(rows).round(2)
@@ -1127,86 +1257,96 @@ def best_shown(results: dict, kind: str = "D") -> Int[Tensor, "1 3"]:
     still = end_point_errors(torch.eye(4).expand(len(pairs), 4, 4), gather(clips, pairs))
     return pairs[still.argsort()[len(still)//2]][None]
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #ad461ae6
+# %% ../../nbs/matching/inverse_compositional.ipynb #f5a064ec
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
+AXES = ("rx", "ry", "rz", "tx", "ty", "tz")
+
+def damping_bars(ax, damping: Float[Tensor, "6"], title: str, size: float = 9) -> None:
+    "Six dampings, those of the turn in blue and of the shift in orange; 1e-4 stands for none."
+    ax.bar(range(6), np.maximum(damping.numpy(), 1e-4), color=["#0072b2"]*3 + ["#d55e00"]*3)
+    ax.set(yscale="log", ylim=(1e-4, 1e3), xticks=range(6), xticklabels=AXES)
+    ax.set_title(title, fontsize=size)
+    ax.tick_params(labelsize=size - 2)
+
+def image_of(ax, image, title: str, size: float = 9, **options) -> None:
+    "A picture ([3, h, w] or [h, w]) without axes."
+    image = image.permute(1, 2, 0).clamp(0, 1) if image.ndim == 3 else image
+    ax.imshow(image.numpy(), **options)
+    ax.set_title(title, fontsize=size)
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+
+def one_iteration(pair: dict, trace: Trace, k: int, state, heading: str, top: float):
+    "The six panels of one iteration."
+    import matplotlib.pyplot as plt
+    error, smooth = float(end_point_errors(state, pair)[0]), {"interpolation": "bilinear"}
+    figure, axes = plt.subplots(2, 3, figsize=(5.8, 3.4), layout="constrained")
+    T = pair["color"][0, 0]
+    for ax, image, title in zip(axes[0], (T, pair["color"][0, 1], overlay(T, full_warp(pair, state))),
+                                ("template", "image", f"overlay: {error:.1f} cm")):
+        image_of(ax, image, title, **smooth)
+    image_of(axes[1, 0], trace.weights[k][0, 0], "weights (blue 0, yellow 1)", cmap="viridis", vmin=0, vmax=1, **smooth)
+    image_of(axes[1, 1], trace.residuals[k][0, 0], "residual of the features", cmap="RdBu", vmin=-top, vmax=top,
+             **smooth)
+    damping_bars(axes[1, 2], trace.dampings[k][0], "damping (1e-4: none)")
+    figure.suptitle(heading, fontsize=9)
+    plt.close(figure)
+    return figure
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #6869b632
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
 def iteration_slider(results: dict, width: int = 660):
     "Figure E1: a still and a slider over the iterations."
-    import matplotlib.pyplot as plt
     from paper_kit.kit.show import slider
     pair, traces, _ = traced(results, "cameras", "D", best_shown(results))
     pair = brighter(pair)
-    T, count = pair["color"][0, 0], sum(len(t.states) for t in traces)
     steps = [(level, k) for level, t in enumerate(traces) for k in range(len(t.states))]
-    top = max(float(r.abs().quantile(0.98)) for t in traces for r in t.residuals)
+    top, count = max(float(r.abs().quantile(0.98)) for t in traces for r in t.residuals), len(steps)
     def draw(iteration):
         level, k = steps[max(iteration - 1, 0)]
-        t, state = traces[level], torch.eye(4)[None] if iteration == 0 else traces[level].states[k]
-        error = float(end_point_errors(state, pair)[0])
-        figure, axes = plt.subplots(2, 3, figsize=(7.2, 4.1), layout="constrained")
-        warped, damping = full_warp(pair, state), t.dampings[k][0].numpy()
-        for ax, image, title in zip(axes.flat, (T, pair["color"][0, 1], overlay(T, warped)),
-                                    ("template", "image", f"overlay: {error:.1f} cm")):
-            ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="bilinear")
-            ax.set_title(title, fontsize=9)
-        axes[1, 0].imshow(t.weights[k][0, 0].numpy(), cmap="viridis", vmin=0, vmax=1, interpolation="bilinear")
-        axes[1, 0].set_title("weights", fontsize=9)
-        axes[1, 1].imshow(t.residuals[k][0, 0].numpy(), cmap="RdBu", vmin=-top, vmax=top, interpolation="bilinear")
-        axes[1, 1].set_title("residual of the features", fontsize=9)
-        for ax in axes.flat[:5]: ax.set(xticks=[], yticks=[]); ax.grid(False)
-        axes[1, 2].bar(range(6), np.maximum(damping, 1e-4), color=["#0072b2"]*3 + ["#d55e00"]*3)
-        axes[1, 2].set(yscale="log", ylim=(1e-4, 1e3), xticks=range(6),
-                       xticklabels=["rx", "ry", "rz", "tx", "ty", "tz"])
-        axes[1, 2].set_title("damping (1e-4: none)", fontsize=9)
-        axes[1, 2].tick_params(labelsize=7)
-        figure.suptitle("before the first iteration" if iteration == 0
-                        else f"level {level + 1} of {len(traces)} "
-                        f"({t.residuals[k].shape[-1]} × {t.residuals[k].shape[-2]} pixels), iteration {k + 1}",
-                        fontsize=9)
-        plt.close(figure)
-        return figure
-    return (draw(count), slider(draw, title="One alignment, iteration by iteration", width=width,
-                                start={"iteration": count}, iteration=list(range(count + 1))))
+        t = traces[level]
+        h, w = t.residuals[k].shape[-2:]
+        if iteration == 0: return one_iteration(pair, t, k, torch.eye(4)[None], "before the first iteration", top)
+        heading = f"level {level + 1} of {len(traces)} ({w} × {h} pixels), iteration {k + 1}"
+        return one_iteration(pair, t, k, t.states[k], heading, top)
+    return draw(count), slider(draw, title="One alignment, iteration by iteration", width=width,
+                               start={"iteration": count}, iteration=list(range(count + 1)))
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #95a2fa21
+# %% ../../nbs/matching/inverse_compositional.ipynb #32dfa2b4
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
+def level_maps(t: Trace, T, I) -> list[tuple]:
+    "The maps of one level: picture, title, options."
+    low, high, spread = (float(x) for x in (T.quantile(0.01), T.quantile(0.99), T.abs().quantile(0.99) + 1e-6))
+    grey = {"cmap": "gray", "vmin": low, "vmax": high}
+    return [(T, "T features", grey), (I, "I features", grey),
+            (t.weights[-1], "(B) weights", {"cmap": "viridis", "vmin": 0, "vmax": 1}),
+            (t.residuals[-1], "last residual", {"cmap": "RdBu", "vmin": -spread/2, "vmax": spread/2})]
+
 def figure_1(results: dict):
     "The pipeline with the maps of one pair."
     import matplotlib.pyplot as plt
     pair, traces, model = traced(results, "cameras", "D", best_shown(results))
     with torch.no_grad(): T, I = model.features(pair["color"], inverse_depth(pair["depth"]))
-    pair = brighter(pair)
-    levels, trials = len(traces), traces[-1].trials[0][0]
-    figure = plt.figure(figsize=(6.4, 6.6), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[4, 1.35])
+    color, levels = brighter(pair)["color"][0], len(traces)
+    trials, after = traces[-1].trials[0][0], full_warp(brighter(pair), traces[-1].states[-1])
+    figure = plt.figure(figsize=(5.8, 5.8), layout="constrained")
+    upper, lower = figure.subfigures(2, 1, height_ratios=[4, 1.5])
     axes = upper.subplots(4, levels + 1)
-    show = lambda ax, image, title="", **options: (ax.imshow(image, **options), ax.set_title(title, fontsize=8),
-                                                   ax.set(xticks=[], yticks=[]), ax.grid(False))
-    for ax, image, title in zip(axes[:, 0],
-                                (pair["color"][0, 0], pair["color"][0, 1], overlay(*pair["color"][0]),
-                                 overlay(pair["color"][0, 0], full_warp(pair, traces[-1].states[-1]))),
+    for ax, image, title in zip(axes[:, 0], (*color, overlay(*color), overlay(color[0], after)),
                                 ("template T", "image I", "overlay before", "overlay after")):
-        show(ax, image.permute(1, 2, 0).clamp(0, 1).numpy(), title)
-    for column_, t in enumerate(traces):
-        fine = levels - 1 - column_
-        spread = float(T[fine].abs().quantile(0.99)) + 1e-6
-        low, high = float(T[fine].quantile(0.01)), float(T[fine].quantile(0.99))
-        rows = ((T[fine], "T features", {"cmap": "gray", "vmin": low, "vmax": high}),
-                (I[fine], "I features", {"cmap": "gray", "vmin": low, "vmax": high}),
-                (t.weights[-1], "(B) weights", {"cmap": "viridis", "vmin": 0, "vmax": 1}),
-                (t.residuals[-1], "residual, last step", {"cmap": "RdBu", "vmin": -spread/2, "vmax": spread/2}))
-        for ax, (image, title, options) in zip(axes[:, column_ + 1], rows):
-            show(ax, image[0, 0].numpy(), f"{title}, level {column_ + 1}", **options)
-    below_axes = lower.subplots(1, len(trials) + 1)
+        image_of(ax, image, title)
+    for k, t in enumerate(traces):
+        for ax, (image, title, options) in zip(axes[:, k + 1], level_maps(t, T[levels - 1 - k], I[levels - 1 - k])):
+            image_of(ax, image[0, 0], f"{title}, level {k + 1}", 8, **options)
+    below_axes = lower.subplots(2, math.ceil((len(trials) + 1)/2)).ravel()
     top = float(trials.abs().quantile(0.98)) + 1e-6
     for ax, image, scale in zip(below_axes, trials, np.logspace(-5, 5, len(trials))):
-        show(ax, image.numpy(), f"trial, {scale:.0e}", cmap="RdBu", vmin=-top, vmax=top)
-    damping = np.maximum(traces[-1].dampings[0][0].numpy(), 1e-4)
-    below_axes[-1].bar(range(6), damping, color=["#0072b2"]*3 + ["#d55e00"]*3)
-    below_axes[-1].set(yscale="log", xticks=range(6), xticklabels=["rx", "ry", "rz", "tx", "ty", "tz"])
-    below_axes[-1].set_title("(C) damping", fontsize=8)
-    below_axes[-1].tick_params(labelsize=6)
+        image_of(ax, image, f"damping {scale:.0e}", 8, cmap="RdBu", vmin=-top, vmax=top)
+    for ax in below_axes[len(trials) + 1:]: ax.set_axis_off()
+    damping_bars(below_axes[len(trials)], traces[-1].dampings[0][0], "(C) damping chosen")
     plt.close(figure)
     return figure
 
@@ -1224,7 +1364,7 @@ def figure_2(results: dict, step: int = 2):
     import matplotlib.pyplot as plt
     rows = [(split, p) for split, count in (("validation", 2), ("test", 3))
             for p in spread_pairs(results, split, count, step)]
-    figure, axes = plt.subplots(len(rows), 4, figsize=(6.4, 1.3*len(rows)), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(len(rows), 4, figsize=(5.8, 1.2*len(rows)), layout="constrained", squeeze=False)
     for line, (split, p) in zip(axes, rows):
         pair, traces, _ = traced(results, "objects", "O", p, split)
         state = traces[-1].states[-1]
@@ -1232,57 +1372,65 @@ def figure_2(results: dict, step: int = 2):
         images = (pair["color"][0, 0], pair["color"][0, 1], full_warp(pair, pair["motion"]), full_warp(pair, state))
         for ax, image, title in zip(line, images,
                                     (f"template ({split})", f"image: {still:.1f} cm off",
-                                     "warped by the truth", f"by the estimate: {error:.1f} cm")):
-            ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
+                                     "by the truth", f"estimate: {error:.1f} cm")):
+            image_of(ax, image, title, 7.5)
             ax.contour(pair["mask"][0].float().numpy(), [0.5], colors="yellow", linewidths=0.8)
-            ax.set_title(title, fontsize=8); ax.set(xticks=[], yticks=[]); ax.grid(False)
     plt.close(figure)
     return figure
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #e9e7e19a
+# %% ../../nbs/matching/inverse_compositional.ipynb #558f99d0
 #| code-fold: true
 #| code-summary: "Exported source: drawing"
-def cloud_view(results: dict, most: int = 220):
-    "Figure E2: object points of one test clip by interval, as a still and a plotly view with a slider."
+CLOUDS = {"template": "#9aa5b1", "true motion": "#009e73", "estimate": "#0072b2", "second frame": "#e69f00"}
+
+def object_clouds(results: dict, c: int, i: int, j: int, most: int = 120) -> dict[str, Float[Tensor, "n 3"]]:
+    "Points of the object in both frames, and where the true and the found motion take them; at most `most` or so."
+    clips = results["data"]["O"]["test"]
+    pair, found, _ = traced(results, "objects", "O", torch.tensor([[c, i, j]]))
+    x, y = (unproject(pair["depth"][0, k], pair["K"][0])[m] for k, m in ((0, pair["mask"][0]),
+                                                                          (1, clips["mask"][c, j] > 0)))
+    x, y = (p[::max(1, len(p)//most)] for p in (x, y))
+    return {"template": x, "true motion": transform(pair["motion"][0], x),
+            "estimate": transform(found[-1].states[-1][0], x), "second frame": y}
+
+def cloud_still(clouds: dict):
+    "The clouds of one interval as a picture."
     import matplotlib.pyplot as plt
-    import plotly.graph_objects as go
-    from paper_kit.kit.show import plot
-    clips, steps = results["data"]["O"]["test"], SETS["O"]["intervals"]
-    c, i, _ = pair_list(clips, steps[-1:], 1)[len(pair_list(clips, steps[-1:], 1))//2].tolist()
-    colours, traces, still = {"template": "#9aa5b1", "true motion": "#009e73", "estimate": "#0072b2",
-                              "second frame": "#e69f00"}, [], None
-    for step in steps:
-        pair, found, _ = traced(results, "objects", "O", torch.tensor([[c, i, i + step]]))
-        seen = clips["mask"][c, i + step] > 0
-        x, y = (unproject(pair["depth"][0, 0], pair["K"][0])[pair["mask"][0]],
-                unproject(pair["depth"][0, 1], pair["K"][0])[seen])
-        x, y = (p[::max(1, len(p)//most)] for p in (x, y))
-        clouds = {"template": x, "true motion": transform(pair["motion"][0], x),
-                  "estimate": transform(found[-1].states[-1][0], x), "second frame": y}
-        traces += [go.Scatter3d(x=p[:, 0].numpy().round(3), y=p[:, 2].numpy().round(3),
-                                z=-p[:, 1].numpy().round(3), mode="markers",
-                                marker={"size": 2.5, "color": colours[n]}, name=n, visible=step == steps[-1])
-                   for n, p in clouds.items()]
-        still = clouds
-    steps_ = [{"label": str(s), "method": "update", "args": [{"visible": [k//4 == n for k in range(4*len(steps))]}]}
-              for n, s in enumerate(steps)]
-    view = go.Figure(traces,
-                     {"height": 470,
-                      "scene": {"aspectmode": "data", "xaxis": {"title": "x (m)"},
-                                "yaxis": {"title": "depth (m)"}, "zaxis": {"title": "up (m)"}},
-                      "sliders": [{"active": len(steps) - 1, "currentvalue": {"prefix": "interval: "},
-                                   "steps": steps_}], "margin": {"t": 10}})
-    figure = plt.figure(figsize=(6, 3.6))
+    figure = plt.figure(figsize=(5.4, 3.6), layout="constrained")
     ax = figure.add_subplot(projection="3d")
-    for n, p in still.items(): ax.scatter(p[:, 0], p[:, 2], -p[:, 1], s=3, color=colours[n], label=n)
+    for n, p in clouds.items(): ax.scatter(p[:, 0], p[:, 2], -p[:, 1], s=4, color=CLOUDS[n], label=n)
     ax.set(xlabel="x (m)", ylabel="depth (m)", zlabel="up (m)")
     ax.set_box_aspect((1, 1, 1))
-    ax.legend(fontsize=7, loc="upper left")
-    ax.tick_params(labelsize=6)
+    ax.legend(fontsize=8, loc="upper left")
+    ax.tick_params(labelsize=7)
     plt.close(figure)
-    return figure, plot(view, picture=figure, title="Object points of both frames")
+    return figure
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #52f3b57c
+# %% ../../nbs/matching/inverse_compositional.ipynb #59228d31
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
+def cloud_view(results: dict):
+    "Figure E2: object points of one test clip by interval, as a still and a plotly view with a slider."
+    import plotly.graph_objects as go
+    from paper_kit.kit.show import plot
+    steps = SETS["O"]["intervals"]
+    rows = pair_list(results["data"]["O"]["test"], steps[-1:], 1)
+    c, i, _ = rows[len(rows)//2].tolist()
+    views = {step: object_clouds(results, c, i, i + step) for step in steps}
+    points = [(step, n, p.numpy().round(3)) for step, clouds in views.items() for n, p in clouds.items()]
+    traces = [go.Scatter3d(x=p[:, 0], y=p[:, 2], z=-p[:, 1], mode="markers", name=n, visible=step == steps[-1],
+                           marker={"size": 2.5, "color": CLOUDS[n]}) for step, n, p in points]
+    buttons = [{"label": str(s), "method": "update", "args": [{"visible": [step == s for step, _, _ in points]}]}
+               for s in steps]
+    axes = {f"{axis}axis": {"title": title} for axis, title in zip("xyz", ("x (m)", "depth (m)", "up (m)"))}
+    view = go.Figure(traces, {"height": 470, "scene": {"aspectmode": "data"} | axes, "margin": {"t": 10},
+                              "legend": {"x": 0, "y": 1, "xanchor": "left", "yanchor": "top"},
+                              "sliders": [{"active": len(steps) - 1, "currentvalue": {"prefix": "interval: "},
+                                           "steps": buttons}]})
+    still = cloud_still(views[steps[-1]])
+    return still, plot(view, picture=still, title="Object points of both frames")
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #670a2007
 SIZE_WORDS = ("small", "medium", "large")
 
 RIVALS = ("PoseCNN", "IC-PoseCNN", "Cascaded-PoseCNN", *UNTRAINED, "IC-FC-LS-Net", "DeepLK-6DoF")
@@ -1290,75 +1438,169 @@ RIVALS = ("PoseCNN", "IC-PoseCNN", "Cascaded-PoseCNN", *UNTRAINED, "IC-FC-LS-Net
 EXPECTED = {"DeepLK-6DoF": 596704, "Ours (A)": 597280, "Ours (A)+(B)": 621698, "Ours (A)+(B)+(C)": 668680,
             NO_SHARING: 882880}
 
+def curve(world: str, name: str) -> str: return f"validation error on {world}, {name}"
+
+class NoGainByLength(Predicate):
+    """A guard: the longer trainings of one seed end less than a twentieth below the trainings compared, on the
+    validation pairs. Values: a list of two, after the usual and after the longer training, for each name."""
+    def __init__(self, *names: str): self.names, self.text = names, "no longer training is much better"
+
+    def evaluate(self, values: dict, looks: Sequence[int] = ()) -> Outcome:
+        gains = {name: 1 - values[name][1]/values[name][0] for name in self.names}
+        late = [f"{name}: {100*g:.0f} percent" for name, g in gains.items() if g > 0.05]
+        return Outcome("undecided" if late else "holds", "", p=(1.0, 1.0) if late else (0.0, 1.0),
+                       reason=f"not converged: a longer training lowers the error ({'; '.join(late)})" if late else "")
+
+def trained_out(predicate, **methods):
+    "The predicate, undecided unless the trainings of these methods (by world) have converged."
+    guards = [converged(*(curve(world, name) for world, names in methods.items() for name in names))]
+    return predicate.given(*guards, *([NoGainByLength(*map(longer_name, LONGER))] if "objects" in methods else []))
+
+def longer_name(name: str) -> str: return f"validation error on objects after usual and longer training, {name}"
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #703ce3b0
+LEARNED, STEPWISE = ("PoseCNN", "DeepLK-6DoF", FULL), ("Ours (A)", "Ours (A)+(B)", FULL)
+
 predicates = {
-    "C1": all_of(*(less(f"full, {w}", f"{other}, {w}", 0.9) for w in SIZE_WORDS
-                   for other in ("best baseline", "zero motion"))),
-    "C2": all_of(*(less(f"{kind}: full, {w}", f"{kind}: best rival, {w}") for kind in "SD" for w in SIZE_WORDS)),
-    "C3": more("gain of (B) on S", "gain of (B) on D") & more("gain of (C) on D", "gain of (C) on S"),
-    "C4": at_least(2, *(less(f"{kind}: two views", f"{kind}: one view", over="items") for kind in "OSD")),
-    "C5": none_of("parameters_too_many_or_too_few") & above("change by sharing", -0.1)
-          & below("change by sharing", 0.1),
-    "C6": more("K = 1", "K = 3", 1.05) & above("change from K = 3 to 5", -0.05) & below("change from K = 3 to 5", 0.05),
+    "C1": trained_out(all_of(*(less(f"full, {w}", f"{other}, {w}", 0.9) for w in SIZE_WORDS
+                               for other in ("best baseline", "zero motion"))), objects=LEARNED),
+    "C2": trained_out(all_of(*(less(f"{kind}: full, {w}", f"{kind}: best rival, {w}") for kind in "SD"
+                               for w in SIZE_WORDS)), cameras=LEARNED),
+    "C3": trained_out(more("gain of (B) on S", "gain of (B) on D") & more("gain of (C) on D", "gain of (C) on S"),
+                      cameras=STEPWISE),
+    "C4": trained_out(at_least(2, *(less(f"{kind}: two views", f"{kind}: one view", over="items",
+                                         clusters=f"{kind}: clip") for kind in "OSD")),
+                      objects=("DeepLK-6DoF", "Ours (A)"), cameras=("DeepLK-6DoF", "Ours (A)")),
+    "C5": trained_out(none_of("parameters_too_many_or_too_few") & above("change by sharing", -0.1)
+                      & below("change by sharing", 0.1), objects=(FULL, NO_SHARING)),
+    "C6": trained_out(more("K = 1", "K = 3", 1.05) & above("change from K = 3 to 5", -0.05)
+                      & below("change from K = 3 to 5", 0.05), objects=(K1, FULL, K5))}
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #9331c5c6
+predicates |= {
     "C7": all_below("largest error, inverse compositional", 1e-3) & all_below("largest error, forward additive", 1e-3)
           & none_of("evaluations_of_J_beyond_one_a_level"),
-    "C8": all_below("distance from Gauss-Newton at 1e-5", 1e-3) & all_above("cosine at 1e5", 0.999)
-          & less("EPE with (C)", "EPE with the best of ten fixed dampings"),
-    "C9": above("weight on the room less weight elsewhere", 0.1) & above("area under the curve", 0.75),
-    "C10": more("ratio at gap 4", "ratio at gap 1"),
-    "C11": all_of(*(less(f"ours, {p} percent", f"PoseCNN, {p} percent") for p in (10, 30, 100)))}
+    "C8": trained_out(all_below("distance from Gauss-Newton at 1e-5", 1e-3) & all_above("cosine at 1e5", 0.999)
+                      & less("EPE with (C)", "EPE with the best of ten fixed dampings"),
+                      cameras=("Ours (A)+(B)", FULL)),
+    "C9": trained_out(above("weight on the room less weight elsewhere", 0.1) & above("area under the curve", 0.75),
+                      cameras=(FULL,)),
+    "C10": trained_out(more("ratio at gap 4", "ratio at gap 1"), cameras=(FULL,)),
+    "C11": all_of(*(less(f"ours, {p} percent", f"PoseCNN, {p} percent") for p in (10, 30, 100))).given(
+        converged(*(f"validation error, {word}, {p} percent" for p in (10, 30, 100) for word in ("ours", "PoseCNN"))),
+        NoGainByLength(*map(longer_name, LONGER)))}
 
-# %% ../../nbs/matching/inverse_compositional.ipynb #0900a66d
-def claim_values(results: dict) -> dict[str, dict]:
-    "The raw numbers of every claim."
+# %% ../../nbs/matching/inverse_compositional.ipynb #aaef5c55
+def rivalry_values(results: dict) -> dict[str, dict]:
+    "The raw numbers of C1 and C2: the full model, the best rival of each training, zero motion."
     found = {"C1": {}, "C2": {}}
+    least = lambda world, names, kind, step: np.min([by_seed(results, world, n, kind, step) for n in names], 0).tolist()
     for word, step in zip(SIZE_WORDS, SETS["O"]["intervals"]):
-        found["C1"][f"full, {word}"] = by_seed(results, "objects", FULL, "O", step)
-        found["C1"][f"best baseline, {word}"] = np.min([by_seed(results, "objects", name, "O", step)
-                                                        for name in (*CLASSICAL[1:3], *RIVALS)], 0).tolist()
-        found["C1"][f"zero motion, {word}"] = by_seed(results, "objects", "Zero motion", "O", step)
+        of = lambda name: by_seed(results, "objects", name, "O", step)
+        found["C1"] |= {f"full, {word}": of(FULL), f"zero motion, {word}": of("Zero motion"),
+                        f"best baseline, {word}": least("objects", (*CLASSICAL[1:3], *RIVALS), "O", step)}
     for kind in "SD":
         for word, step in zip(SIZE_WORDS, SETS[kind]["intervals"]):
             found["C2"][f"{kind}: full, {word}"] = by_seed(results, "cameras", FULL, kind, step)
-            found["C2"][f"{kind}: best rival, {word}"] = np.min([by_seed(results, "cameras", name, kind, step)
-                    for name in ("Point-Plane ICP", *RIVALS)], 0).tolist()
-    gain = lambda a, b, kind: [1 - y/x
-                               for x, y in zip(overall(results, "cameras", a, kind),
-                                               overall(results, "cameras", b, kind))]
-    found["C3"] = {f"gain of {part} on {kind}": gain(a, b, kind)
-                   for part, a, b in (("(B)", "Ours (A)", "Ours (A)+(B)"), ("(C)", "Ours (A)+(B)", FULL))
-                   for kind in "SD"}
-    pairs = lambda name, kind: np.mean([np.concatenate([np.asarray(e["epe"], float) for e in run.values()])
-                                        for run in runs_of(results, "objects" if kind == "O" else "cameras", name,
-                                                           kind)], 0).tolist()
-    found["C4"] = {f"{kind}: {word}": pairs(name, kind) for kind in "OSD"
-                   for word, name in (("two views", "Ours (A)"), ("one view", "DeepLK-6DoF"))}
-    counts, shared = parameter_counts(), overall(results, "objects", FULL, "O")
-    found["C5"] = {"parameters_too_many_or_too_few": sum(abs(counts[n] - k)
-                                                         for n, k in EXPECTED.items()),
-                   "change by sharing": [a/b - 1 for a, b in zip(shared, overall(results, "objects", NO_SHARING, "O"))]}
-    one, three, five = (by_seed(results, "objects", n, "O", 1)[:1] for n in (K1, FULL, K5))
-    found["C6"] = {"K = 1": one, "K = 3": three, "change from K = 3 to 5": [five[0]/three[0] - 1]}
-    each = lambda key: [t[kind][key] for t in results["toys"] for kind in ("affine", "SE(3)")]
-    found["C7"] = {"largest error, inverse compositional": each("inverse"),
-                   "largest error, forward additive": each("forward"),
-                   "evaluations_of_J_beyond_one_a_level": sum(n - 1 for levels in each("jacobians") for n in levels)}
+            found["C2"][f"{kind}: best rival, {word}"] = least("cameras", ("Point-Plane ICP", *RIVALS), kind, step)
+    return found
+
+def pair_errors(results: dict, name: str, kind: str) -> list[list[float]]:
+    "End-point errors [seeds, pairs] on the test pairs of a set, all intervals."
+    runs = runs_of(results, "objects" if kind == "O" else "cameras", name, kind)
+    return [np.concatenate([np.asarray(e["epe"], float) for e in run.values()]).tolist() for run in runs]
+
+def clip_numbers(results: dict, kind: str) -> list[int]:
+    "The clip of each of these pairs."
+    clips = results["data"][kind]["test"]
+    return [int(c) for rows in test_pairs(clips, kind, results["most"]).values() for c in rows[:, 0]]
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #3b784ede
+def ablation_values(results: dict) -> dict[str, dict]:
+    "The raw numbers of C3 to C6."
+    gain = lambda a, b, kind: [1 - y/x for x, y in zip(overall(results, "cameras", a, kind),
+                                                       overall(results, "cameras", b, kind))]
+    parts = (("(B)", "Ours (A)", "Ours (A)+(B)"), ("(C)", "Ours (A)+(B)", FULL))
+    counts, mean = parameter_counts(), lambda run: np.mean(list(column(run).values()))
+    shared, own = ([mean(run) for run in runs_of(results, "objects", name, "O")] for name in (FULL, NO_SHARING))
+    first = lambda name: by_seed(results, "objects", name, "O", 1)[:len(results["trained"]["objects"][K1])]
+    fewer = lambda name: [column(r["errors"]["O"]["test"])["1"] for r in results["trained"]["objects"][name]]
+    return {
+        "C3": {f"gain of {part} on {kind}": gain(a, b, kind) for part, a, b in parts for kind in "SD"},
+        "C4": {f"{kind}: {word}": pair_errors(results, name, kind) for kind in "OSD"
+               for word, name in (("two views", "Ours (A)"), ("one view", "DeepLK-6DoF"))}
+        | {f"{kind}: clip": clip_numbers(results, kind) for kind in "OSD"},
+        "C5": {"parameters_too_many_or_too_few": sum(abs(counts[n] - k) for n, k in EXPECTED.items()),
+               "change by sharing": [a/b - 1 for a, b in zip(shared, own)]},
+        "C6": {"K = 1": fewer(K1), "K = 3": first(FULL),
+               "change from K = 3 to 5": [b/a - 1 for a, b in zip(first(FULL), fewer(K5))]}}
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #d6283d4e
+def solver_values(results: dict) -> dict[str, dict]:
+    "The raw numbers of C7 to C10."
+    toys = lambda key: [t[kind][key] for t in results["toys"] for kind in ("affine", "SE(3)")]
+    limits = lambda key: [x for d in results["limits"] for x in d[key]]
     best = [min(min(v) for v in d.values()) for d in results["dampings"]]
-    found["C8"] = {"distance from Gauss-Newton at 1e-5": [x for d in results["limits"]
-                                                          for x in d["relative"]],
-                   "cosine at 1e5": [x for d in results["limits"] for x in d["cosine"]],
-                   "EPE with (C)": overall(results, "cameras", FULL, "D"),
-                   "EPE with the best of ten fixed dampings": best}
-    found["C9"] = {"weight on the room less weight elsewhere": [w["inside"] - w["outside"]
-                                                                for w in results["weights"]],
-                   "area under the curve": [w["auc"] for w in results["weights"]]}
     ratio = lambda step: [a/b for a, b in zip(by_seed(results, "cameras", "RGBD VO", "T", step, "angle"),
                                               by_seed(results, "cameras", FULL, "T", step, "angle"))]
-    found["C10"] = {f"ratio at gap {step}": ratio(step) for step in (1, 2, 4, 8)}
-    mean = lambda r: float(np.mean(list(column(r["errors"]["O"]["test"]).values())))
-    found["C11"] = {f"{word}, {100*float(share):.0f} percent": [mean(r[name])]
-                    for share, r in results["curves"].items()
-                    for word, name in (("ours", FULL), ("PoseCNN", "PoseCNN"))}
-    found["C11"] |= ({f"{word}, 100 percent": overall(results, "objects", name, "O")[:1]
-                      for word, name in (("ours", FULL), ("PoseCNN", "PoseCNN"))}
-                     | {"zero motion": overall(results, "objects", "Zero motion", "O")[:1]})
+    return {
+        "C7": {"largest error, inverse compositional": toys("inverse"),
+               "largest error, forward additive": toys("forward"),
+               "evaluations_of_J_beyond_one_a_level": sum(n - 1 for levels in toys("jacobians") for n in levels)},
+        "C8": {"distance from Gauss-Newton at 1e-5": limits("relative"), "cosine at 1e5": limits("cosine"),
+               "EPE with (C)": overall(results, "cameras", FULL, "D"),
+               "EPE with the best of ten fixed dampings": best},
+        "C9": {"weight on the room less weight elsewhere": [w["inside"] - w["outside"] for w in results["weights"]],
+               "area under the curve": [w["auc"] for w in results["weights"]]},
+        "C10": {f"ratio at gap {step}": ratio(step) for step in (1, 2, 4, 8)}}
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #31f557ee
+def share_values(results: dict) -> dict[str, list]:
+    "The raw numbers of C11: mean test errors by the share of the training clips, and the validation curves."
+    found, mean = {}, lambda r: float(np.mean(list(column(r["errors"]["O"]["test"]).values())))
+    count = len(results["curves"]["0.1"][FULL])
+    for share in ("0.1", "0.3", "1"):
+        methods = results["curves"].get(share, results["trained"]["objects"])
+        for word, name in (("ours", FULL), ("PoseCNN", "PoseCNN")):
+            key, runs = f"{word}, {100*float(share):.0f} percent", methods[name][:count]
+            found |= {key: [mean(r) for r in runs], f"validation error, {key}": [r["validation"] for r in runs]}
+    return found | {"zero motion": overall(results, "objects", "Zero motion", "O")[:1]}
+
+def claim_values(results: dict) -> dict[str, dict]:
+    "The raw numbers of every claim, with the validation curves [seeds, points] of the trainings it compares."
+    found = rivalry_values(results) | ablation_values(results) | solver_values(results) | {"C11": share_values(results)}
+    asked = {"C1": {"objects": LEARNED}, "C2": {"cameras": LEARNED}, "C3": {"cameras": STEPWISE},
+             "C4": {world: ("DeepLK-6DoF", "Ours (A)") for world in WORLDS}, "C5": {"objects": (FULL, NO_SHARING)},
+             "C6": {"objects": (K1, FULL, K5)}, "C8": {"cameras": ("Ours (A)+(B)", FULL)}, "C9": {"cameras": (FULL,)},
+             "C10": {"cameras": (FULL,)}}
+    longer = {longer_name(name): [results["trained"]["objects"][name][0]["validation"][-1], r["validation"][-1]]
+              for name, r in results["longer"].items()}
+    for claim in ("C1", "C4", "C5", "C6", "C11"): found[claim] |= longer
+    for claim, worlds in asked.items():
+        found[claim] |= {curve(world, name): [r["validation"] for r in results["trained"][world][name]]
+                         for world, names in worlds.items() for name in names}
     return found
+
+# %% ../../nbs/matching/inverse_compositional.ipynb #d86da081
+def pretrained() -> Aligner:
+    """The full model for camera motion as trained on this page (sets S, D and T, first seed), in evaluation mode.
+    Raises `PaperKitError` where the weights are missing or damaged."""
+    return load_strict(built(FULL, SMALL), shipped_weights("inverse_compositional")[0]).eval()
+
+@torch.no_grad()
+def motion_between(model: Aligner, color: Float[Tensor, "2 3 h w"], depth: Float[Tensor, "2 h w"],
+                   K: Float[Tensor, "3 3"], height: int = 48) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "1 k l"]]:
+    """The rigid motion from the first camera's frame to the second's (metres), and the weights (B) gave at the finest
+    level. Colours in 0..1, depth in metres (0: unknown), `K` in pixels whose centres are at half-integers; frames are
+    reduced to about `height` rows, the nearest depth kept. Raises `PaperKitError` for other shapes."""
+    (h, w), multiple = depth.shape[-2:], 2**(model.levels - 1)
+    if color.shape != (2, 3, h, w) or depth.shape != (2, h, w) or K.shape != (3, 3):
+        raise PaperKitError("these are no two RGB-D frames", expected="color [2, 3, h, w], depth [2, h, w], K [3, 3]",
+                            found=f"{list(color.shape)}, {list(depth.shape)}, {list(K.shape)}",
+                            next_step="stack the two frames")
+    size = [max(1, round(n*height/h/multiple))*multiple for n in (h, w)]
+    q = F.adaptive_max_pool2d(inverse_depth(depth[None].float())[:, :, 0], size)
+    small = F.interpolate(color.float(), size, mode="bilinear", antialias=True, align_corners=False)
+    scale, traces = K.new_tensor([size[1]/w, size[0]/h, 1])[:, None], []
+    pair = {"color": small[None], "depth": torch.where(q > 0, 1/q.clamp(min=0.01), 0.0), "K": (K*scale)[None].float()}
+    return model(pair, traces=traces)[-1][0], traces[-1].weights[-1][0]

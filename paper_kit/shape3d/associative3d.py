@@ -57,12 +57,12 @@ __all__ = ['F', 'weight_sets', 'limits', 'columns', 'CATEGORIES', 'METHODS', 'SI
            'evidence_of', 'matched_truth', 'pose_error', 'single_view_quality', 'all_scenes', 'packed_judgement',
            'compare', 'compare_stage', 'correspondence_scores', 'pooled_ap', 'affinity_labels', 'measures',
            'affinity_stage', 'reference_bins', 'imitated', 'sweep_stage', 'search_stage', 'stopwatch_stage',
-           'top_k_stage', 'regression_stage', 'sizes_of', 'world_stages', 'branch_stages', 'dial_stages', 'stages',
-           'cuboids', 'quads', 'level', 'paint', 'colours_of', 'Case', 'cases', 'photo', 'scene_span', 'figure_3',
-           'figure_4', 'lines', 'figure_5', 'figure_1', 'figure_2', 'figure_8', 'figure_9', 'figure_e1', 'picks',
-           'viewer_data', 'search_viewer', 'judged_of', 'subset', 'mean_and_spread', 'row_of', 'table_1', 'table_2',
-           'table_3', 'pose_row', 'table_4', 'merge_table', 'table_5', 'table_6', 'table_e1', 'table_e2', 'ordered',
-           'known', 'gains', 'bootstrap_gains', 'claim_values']
+           'top_k_stage', 'regression_stage', 'world_stages', 'branch_stages', 'dial_stages', 'stages', 'cuboids',
+           'quads', 'level', 'paint', 'colours_of', 'Case', 'cases', 'photo', 'scene_span', 'figure_3', 'figure_4',
+           'lines', 'figure_5', 'figure_1', 'figure_2', 'figure_8', 'figure_9', 'figure_e1', 'picks', 'viewer_data',
+           'search_viewer', 'judged_of', 'subset', 'mean_and_spread', 'row_of', 'table_1', 'table_2', 'table_3',
+           'pose_row', 'table_4', 'merge_table', 'table_5', 'table_6', 'table_e1', 'table_e2', 'ordered', 'known',
+           'gains', 'bootstrap_gains', 'claim_values']
 
 # %% ../../nbs/shape3d/associative3d.ipynb #ceb5bebf
 @dataclass(frozen=True)
@@ -1982,11 +1982,9 @@ SIZES = {"smoke": {"models": 3, "size": [32, 48], "rooms": 6, "test": 4, "valida
                  "counts": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512], "e2_bins": [30, 60]}}
 
 # %% ../../nbs/shape3d/associative3d.ipynb #b31ea0ee
-def sizes_of(run) -> dict: return run.pick(**SIZES)
-
 def world_stages(run) -> dict:
     "Training rooms, and pairs of validation and test rooms that pass the filter."
-    s = sizes_of(run)
+    s = run.pick(**SIZES)
     common = dict(height=s["size"][0], width=s["size"][1], knobs={"models": s["models"]}, least=s["least"])
     return {"train": run.stage(world_stage, rooms=s["rooms"], views=s["views"], filtered=False, split="train",
                                seed=run.seed, **common),
@@ -1999,7 +1997,7 @@ def world_stages(run) -> dict:
 def branch_stages(run, data: dict, coder: dict, seed: int) -> dict:
     """The networks of one training seed (the proposals are shared), their evidence on the test pairs, and everything
     measured on it."""
-    s, train_ = sizes_of(run), data["train"]
+    s, train_ = run.pick(**SIZES), data["train"]
     proposals = run.stage(proposal_stage, data=train_, seed=run.seed, **s["proposals"])
     branch = run.stage(object_stage, data=train_, coder=coder, models=s["models"], seed=seed, **s["object"])
     embedding = run.stage(embedding_stage, data=train_, branch=branch, views=s["views"], seed=seed, **s["embedding"])
@@ -2018,7 +2016,7 @@ def branch_stages(run, data: dict, coder: dict, seed: int) -> dict:
 # %% ../../nbs/shape3d/associative3d.ipynb #8917fbaa
 def dial_stages(run) -> dict:
     "Everything on evidence E2, three seeds each."
-    s = sizes_of(run)
+    s = run.pick(**SIZES)
     def sweep(count, knobs=None, factor=1.0, bins=None, noise=None, seeds=s["e2_seeds"]):
         return [run.stage(sweep_stage, pairs=count, samples=s["samples"], knobs=knobs or {}, noise=noise or {},
                           factor=factor, bins=list(bins or s["e2_bins"]), models=s["models"], seed=seed + 50)
@@ -2036,7 +2034,7 @@ def dial_stages(run) -> dict:
 
 def stages(run) -> dict:
     "All expensive work of this paper."
-    s, data = sizes_of(run), world_stages(run)
+    s, data = run.pick(**SIZES), world_stages(run)
     coder = run.stage(coder_stage, models=s["models"], seed=run.seed, **s["coder"])
     found = {"data": data, "coder": coder, "models": s["models"],
              "seeds": [branch_stages(run, data, coder, seed) for seed in run.seeds(s["seeds"])],

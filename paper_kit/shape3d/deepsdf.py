@@ -1270,12 +1270,12 @@ SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds"
 # %% ../../nbs/shape3d/deepsdf.ipynb #be6efac7
 SIZES["cpu"] = {
     "seeds": 3, "known_seeds": 3, "shared_seeds": 1, "band_seeds": 5, "prior_seeds": 3,
-    "encoder_steps": 4000,
+    "encoder_steps": 8000,
     "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"],
     "complete": ["chair", "plane"], "samples": 20000, "family_samples": 10000,
     "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2),
     "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2),
-    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 160, "steps": 6000, "test": 20,
+    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 320, "steps": 12000, "test": 20,
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 24, "noisy": 12,
     "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1),
@@ -1947,7 +1947,7 @@ def band_values(other: dict, deltas: list) -> dict:
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #1315516e
 def pretrained() -> tuple[CoordinateMLP, Float[Tensor, "shapes latent"]]:
-    """The chair decoder of the published run, frozen, and the codes of its training chairs, from half precision. Its
+    """The chair decoder of the published run, frozen, and codes of 80 of its training chairs, from half precision. Its
     chairs lie in the unit sphere, z upwards. Raises `PaperKitError` where the weights are missing or damaged."""
     from paper_kit.kit.weights import shipped_weights
     state, about = shipped_weights("deepsdf")

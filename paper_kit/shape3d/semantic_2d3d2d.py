@@ -52,7 +52,7 @@ __all__ = ['DOMAINS', 'TARGETS', 'VARIANTS', 'RATES', 'RANGES', 'SIZES', 'WANTED
            'imagenet_network', 'hyperpixels', 'hough_matching', 'move_points', 'choose_layers', 'draw_pairs',
            'pair_score', 'thin_plate', 'Aligner', 'training_pixels', 'aligner_stage', 'template_points', 'to_template',
            'template_maps', 'template_stage', 'template_match', 'layers_stage', 'all_levels', 'baseline_stage',
-           'mean_keypoints', 'lifted_transfer', 'lifted_stage', 'sizes_of', 'seam_stage', 'basin_stage', 'path_stage',
+           'mean_keypoints', 'lifted_transfer', 'lifted_stage', 'seam_stage', 'basin_stage', 'path_stage',
            'fitted_stages', 'parts_of', 'test_set', 'category_stages', 'knob_stages', 'best_image', 'voxel_score_stage',
            'stages', 'Annotated', 'Photo', 'Pair', 'read_pcd', 'load_keypointnet', 'load_pix3d', 'load_spair',
            'load_pf_pascal', 'load_shapehd_view', 'names_of', 'cycle_score', 'moved_score', 'pck', 'ours_scores',
@@ -1312,9 +1312,6 @@ SIZES = {"smoke": {"size": 32, "resolution": 16, "shapes": 6, "views": 3, "cloud
                  "pairs": 400, "knob_images": 100, "seam": 1000, "restarts": 100, "detail": 12,
                  "precision": "bf16", "imagenet": True}}
 
-# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #ffa487fe
-def sizes_of(run) -> dict: return run.pick(**SIZES)
-
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #d7e19c44
 def seam_stage(test: dict, sketch: dict, seed: int = 0) -> dict:
     "Azimuth errors of the viewpoint network alone on many images, with the true azimuths."
@@ -1484,7 +1481,7 @@ def voxel_score_stage(test: dict, sketch: dict, voxels: dict, critic: dict, voxe
 
 def stages(run) -> dict:
     "All expensive work of this paper; chairs first."
-    s = sizes_of(run)
+    s = run.pick(**SIZES)
     chairs = category_stages(run, s, "chair")
     return {"chair": chairs, "knobs": knob_stages(run, s, chairs),
             **{c: category_stages(run, s, c) for c in ("car", "plane") if s["seeds"].get(c)}}
@@ -1646,7 +1643,8 @@ def load_spair(root, category: str, split: str = "test", skip: bool = False) -> 
                                     next_step="unpack the data set as published")
         levels = {k: e.get(k) for k in ("viewpoint_variation", "scale_variation", "truncation", "occlusion")}
         if wrong := [k for k, v in levels.items() if not isinstance(v, (int, type(None)))]:
-            raise _wrong("the annotation has another layout", path, f"{wrong[0]}: 0, 1 or 2", str(levels[wrong[0]])[:40])
+            raise _wrong("the annotation has another layout", path, f"{wrong[0]}: 0, 1 or 2",
+                         str(levels[wrong[0]])[:40])
         return Pair(*sides, levels)
     return _each(names, read, skip)
 

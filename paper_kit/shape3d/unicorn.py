@@ -44,12 +44,12 @@ __all__ = ['designs', 'world_axes', 'RUNS', 'DATA', 'SIZES', 'viewer_html', 'vie
            'load_nmr', 'load_folder', 'nearest_to_references', 'load_boxed', 'box_cut', 'to_cube', 'chamfer_l1', 'icp',
            'aligned_chamfer', 'frame_of', 'novel_views', 'assess', 'correspondence', 'Supervised', 'supervised_stage',
            'assess_supervised', 'train_stage', 'score_stage', 'controls', 'bank_stage', 'azimuth_in_shape_code',
-           'probe_stage', 'position_stage', 'sizes_of', 'steps_of', 'design_of', 'data_stages', 'fitted_stage',
-           'stages', 'mean_of', 'table_2', 'table_3', 'portrait', 'side', 'Seen', 'look', 'picture_rows', 'figure_1',
-           'figure_5', 'figure_7', 'figure_8', 'figure_9', 'figure_4', 'figure_10', 'figure_11', 'nearest_other',
-           'figure_2', 'figure_3', 'packed', 'quarters', 'viewer_data', 'stage_viewer', 'position_values', 'scores_of',
-           'supervision_values', 'swap_values', 'progressive_values', 'code_spread', 'scheme_values', 'entropy',
-           'entropy_values', 'term_values', 'free_values', 'switch_changes', 'stage_values', 'errors_by_stage']
+           'probe_stage', 'position_stage', 'steps_of', 'design_of', 'data_stages', 'fitted_stage', 'stages', 'mean_of',
+           'table_2', 'table_3', 'portrait', 'side', 'Seen', 'look', 'picture_rows', 'figure_1', 'figure_5', 'figure_7',
+           'figure_8', 'figure_9', 'figure_4', 'figure_10', 'figure_11', 'nearest_other', 'figure_2', 'figure_3',
+           'packed', 'quarters', 'viewer_data', 'stage_viewer', 'position_values', 'scores_of', 'supervision_values',
+           'swap_values', 'progressive_values', 'code_spread', 'scheme_values', 'entropy', 'entropy_values',
+           'term_values', 'free_values', 'switch_changes', 'stage_values', 'errors_by_stage']
 
 # %% ../../nbs/shape3d/unicorn.ipynb #a27b47fe
 def icosphere(level: int) -> Mesh:
@@ -1347,8 +1347,6 @@ SIZES = {"smoke": {"model": dict(size=16, candidates=3, level=1, width=4, units=
                  "baselines": {f: {"layered": 3, "soft": 3} for f in ("car", "chair", "plane", "lamp")}}}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #796be77b
-def sizes_of(run) -> dict: return run.pick(**SIZES)
-
 def steps_of(s: dict, kind: str = "full") -> int:
     """Steps of a training. A joint step, or a supervised one (`kind` names a renderer), updates everything, so that
     half as many are as many updates."""
@@ -1365,7 +1363,7 @@ def design_of(s: dict, setting: str, changes: dict) -> dict:
 def data_stages(run) -> dict:
     """For each collection: photographs to train on (one view each), to test on (two views, surface points), and of
     fewer objects from several sides, as many in all, for the baselines."""
-    s, found = sizes_of(run), {}
+    s, found = run.pick(**SIZES), {}
     for name, given in DATA.items():
         given, size = {"setting": "A", "patterned": s["patterned"], "tied": s["tied"]} | given, s["model"]["size"]
         common = given | {"size": size, "focal": s["focal"]}
@@ -1394,7 +1392,7 @@ def fitted_stage(run, s: dict, name: str, kind: str, data: dict, seed: int) -> d
 # %% ../../nbs/shape3d/unicorn.ipynb #3acf32d5
 def stages(run) -> dict:
     "All expensive work of this paper. Runs that claims rest on come first."
-    s, data = sizes_of(run), data_stages(run)
+    s, data = run.pick(**SIZES), data_stages(run)
     found = {"position": run.stage(position_stage, kinds=["plain triangle", "plain sphere", "textured sphere"],
                                    steps=80, directions=[0.0, 1.0, 2.5]), "data": data, "fitted": {},
              "scores": {}, "baselines": {}, "banks": [], "probes": {}}

@@ -1133,22 +1133,27 @@ def sample_family(name: str, n: int, rng: Generator, *, rare: float = 0.05, high
     """`n` random shapes of a family, the same for the same state of `rng`.
 
     `rare`: share drawn from the turned distributions; `high_genus`: share with genus 2 or more (None: as it comes);
-    `thinnest`: least thickness in metres; `spread`: 0 to 1, how far shapes differ; `fixed`: parameters to hold. Raises
-    `PaperKitError` for shares that cannot be had."""
+    `thinnest`: least thickness in metres; `spread`: 0 to 1, how far shapes differ; `fixed`: parameters to hold. One in
+    some thousand draws has parts that do not fit together, and is drawn again. Raises `PaperKitError` for shares and
+    fixed parameters that cannot be had."""
     plan, shapes = family(name).plan, []
     for value, what in ((rare, "rare"), (high_genus or 0, "high_genus"), (spread, "spread")):
         if not 0 <= value <= 1:
             raise PaperKitError(f"{what} is no share", expected="0 to 1", found=str(value), next_step="correct it")
     for _ in range(n):
         odd, many = bool(rng.random() < rare), high_genus is not None and bool(rng.random() < high_genus)
+        misfits = 0
         for _ in range(2000):
             p = draw_parameters(name, rng, rare=odd, thinnest=thinnest, spread=spread) | (fixed or {})
-            if high_genus is None or (plan(**p).genus >= 2) == many: break
+            if high_genus is not None and (plan(**p).genus >= 2) != many: continue
+            try: shape = replace(build(name, normalize, **p), rare=odd)
+            except PaperKitError:
+                if (misfits := misfits + 1) > 20: raise
+            else: break
         else:
             raise PaperKitError(f"no {name} with {'two handles or more' if many else 'fewer than two handles'} was "
                                 f"found", expected="some among 2000 draws", found="none",
                                 next_step="change high_genus or fixed")
-        shape = replace(build(name, normalize, **p), rare=odd)
         shapes.append(paint(shape, rng) if painted else shape)
     return shapes
 

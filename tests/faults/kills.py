@@ -1,8 +1,9 @@
 """Kill the harness at random moments: `python tests/faults/kills.py --kills 200 --twice 80`.
 
-Stages, runs, publishing, exports and site builds of a small project are killed (SIGKILL, the whole process group). After
-each kill everything that was published, exported, built or memoised before must still be whole, old or new, and the same
-command must succeed at once. Then a paper is published by two processes at the same time. Prints the counts as JSON."""
+Stages, runs, publishing, exports and site builds of a small project are killed (SIGKILL, the whole process group).
+After each kill everything that was published, exported, built or memoised before must still be whole, old or new,
+and the same command must succeed at once. Then a paper is published by two processes at the same time. Prints the
+counts as JSON."""
 import argparse
 import ast
 import json
@@ -45,14 +46,15 @@ COMMANDS = {"stages": ["stages"], "run": ["run", "demo", "--profile", "cpu", "--
 
 def project(where):
     "A project of one paper, with a stage that takes a moment."
-    for name in ("settings.ini", "data/catalogue.yaml", "_quarto.yml", "README.md", "nbs/index.ipynb", "pyproject.toml"):
+    for name in ("settings.ini", "pyproject.toml", "_quarto.yml", "README.md", "nbs/index.ipynb",
+                 "data/catalogue.yaml"):
         (where/name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT/name, where/name)
     for folder in ("nbs/learning", "data/papers", "data/refs", "data/results"): (where/folder).mkdir(parents=True)
     cells = list(CELLS)
     at = next(k for k, cell in enumerate(cells) if "def measure" in cell[1])
-    cells[at] = ("code", cells[at][1].replace("    return {'ours'", "    import time; time.sleep(0.2)\n    return {'ours'"),
-                 [])
+    slow = cells[at][1].replace("    return {'ours'", "    import time; time.sleep(0.2)\n    return {'ours'")
+    cells[at] = ("code", slow, [])
     text = notebook(cells)
     (where/"nbs/learning/demo.ipynb").write_text(text)
     (where/"data/papers/demo.yaml").write_text(MANIFEST)
@@ -61,7 +63,7 @@ def project(where):
 
 def begin(root, words):
     env = {**os.environ, "PAPER_KIT_ROOT": str(root), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-           "PYTHONSAFEPATH": "1", "PAPER_KIT_SLOTS": "4"}    # the kit is the one of this checkout, not the demo's export
+           "PYTHONSAFEPATH": "1", "PAPER_KIT_SLOTS": "4"}     # the kit is this checkout's, not what the demo exports
     called = ["-m", "paper_kit.kit.cli", *words] if words != COMMANDS["stages"] else ["work.py"]
     return subprocess.Popen([sys.executable, *called], cwd=root.parent, env=env,
                             text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)

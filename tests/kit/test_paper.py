@@ -288,3 +288,12 @@ def test_claims_are_counted_by_kind_headlines_first(demo):
             and counts["property"]["fails"] == 1)
     card = card_html(paper.manifest, record)
     assert card.index("headlines") < card.index("properties") and card.count('id="undecided"') == 1
+
+
+def test_a_notebook_keeps_a_preview_only_where_it_is_smaller_than_the_file(monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 900, 3), np.uint8)
+    for size, kept in ((10, True), (10_000_000, False)):
+        monkeypatch.setattr(kit, "few_colours", lambda picture: bytes(size))
+        data, suffix, small, _ = kit._picture(noise)
+        assert suffix == ("png" if kept else "webp") and (small == data) == kept
+    assert Image.open(io.BytesIO(small)).size == (360, 120)

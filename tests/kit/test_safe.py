@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from helpers import MANIFEST, ROOT
 
@@ -428,3 +429,12 @@ def test_a_slug_that_is_nearly_one_is_guessed_and_a_run_that_waits_says_why(demo
         with pytest.raises(Waited):
             with workflow.slot(told):
                 pass
+
+
+def test_a_dense_picture_is_shown_at_the_width_its_output_asks_for():
+    from paper_kit.kit.show import png
+    from paper_kit.kit.site import size_of
+    picture = png(np.zeros((40, 80, 3), np.uint8))
+    assert size_of(picture) == ' width="80" height="40"' and size_of(picture, 2) == ' width="40" height="20"'
+    assert size_of(picture, 1, 50) == ' width="50" height="25"'
+    for odd in (0, -3, 500, "50", None): assert size_of(picture, 1, odd) == size_of(picture)

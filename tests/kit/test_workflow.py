@@ -72,7 +72,9 @@ def test_run_publish_status_and_what_makes_stale(demo):
 
 def test_weights_are_published_with_the_run_that_trained_them_and_change_no_digest(demo, monkeypatch):
     from paper_kit.kit.weights import shipped_weights
-    edit(demo, "paper.finish()", "import torch; paper.weights({'w': torch.ones(3)}, width=3)\npaper.finish()")
+    edit(demo, "paper.finish()", "import torch; paper.weights({'w': torch.ones(3)}, width=3)\n"
+         "from paper_kit.kit.weights import shipped_weights; assert shipped_weights('demo')[1]['width'] == 3\n"
+         "paper.finish()")
     finished(demo)
     publish("demo", root=demo)
     assert "weights.safetensors" in load_record(demo/"data/results/demo.json")["files"] and row(demo)["fresh"]

@@ -459,7 +459,7 @@ def test_released_samples_fill_table_2(tmp_path):
 def test_shipped_weights_are_the_decoder_and_its_codes(tmp_path, monkeypatch):
     from paper_kit.kit import weights
     size = paper.SIZES["cpu"]["family"]
-    shape, count = [size["code_length"], size["width"], size["depth"]], paper.SIZES["cpu"]["train"]
+    shape, count = [size["code_length"], size["width"], size["depth"]], 80
     with paper.seeded(0): network = decoder(*shape, 0.0)
     codes = torch.randn(count, shape[0], generator=generator())/6
     file = tmp_path/"weights.safetensors"

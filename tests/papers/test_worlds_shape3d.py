@@ -535,3 +535,20 @@ def test_splits_on_a_miniature(deepsdf):
     with pytest.raises(PaperKitError, match="examples/splits"):
         w.read_split(deepsdf/"none.json")
     assert sum(a + b for a, b in w.deepsdf_sizes.values()) == 15573 and set(w.synsets) == set(w.families)
+
+
+def test_a_draw_whose_parts_do_not_fit_together_is_drawn_again(monkeypatch):
+    build, calls = w.build, []
+
+    def fails_at(which):
+        calls.clear()
+
+        def built(*arguments, **named):
+            calls.append(named)
+            if which(len(calls)): raise PaperKitError("the parts of this chair do not fit together")
+            return build(*arguments, **named)
+        monkeypatch.setattr(w, "build", built)
+        return w.sample_family("chair", 3, np.random.default_rng(0), painted=False)
+    assert len(fails_at(lambda n: n == 2)) == 3 and len(calls) == 4
+    with pytest.raises(PaperKitError, match="fit together"): fails_at(lambda n: True)
+    assert len(calls) == 21

@@ -14,9 +14,10 @@ from helpers import ROOT as root
 
 written = sorted(f.name for f in (root/"figures").iterdir() if (f/f"{f.name}.ipynb").is_file())
 elsewhere = {
-    "adaptive_robust_loss": {"0.456": "the sampler's acceptance, in closed form"},
     "associative3d": {"34.9": "an earlier run", "24.3": "an earlier run", "4.5": "an earlier run"},
     "filterreg": {"10.8": "the bench"},
+    "inverse_compositional": dict.fromkeys(("2.479", "5.215", "11.175", "2.573", "5.018", "11.407"),
+                                           "the authors' classes beside ours, on their sample frames"),
     "mpi_extrapolation": {"2.4": "memory of one layer at full size, by its shape", "0.537": "an earlier run",
                           "0.451": "an earlier run", "0.688": "an earlier run", "0.470": "an earlier run"},
     "sdrsac": {"1.48": "1.4826, rounded", "4.685": "Tukey's constant",
