@@ -267,7 +267,8 @@ def read_heads(self: Text2Scene, maps: Float[Tensor, "n k g g"], cell: Int[Tenso
 # %% ../../nbs/language/text2scene.ipynb #a4a6eb81
 _official = (("text_encoder.embedding.", "text.embedding."), ("text_encoder.rnn.", "text.gru."),
              ("image_encoder.", "canvas.net."), ("what_decoder.decoder.", "theta_o."),
-             *((f"{part}_decoder.spatial_attn.{k}.", f"psi_{own}.{name}.") for part, own in (("what", "o"), ("where", "a"))
+             *((f"{part}_decoder.spatial_attn.{k}.", f"psi_{own}.{name}.")
+               for part, own in (("what", "o"), ("where", "a"))
                for k, name in ((0, "first.conv"), (1, "norm"), (3, "last"))),
              ("where_decoder.decoder.0.", "entry.conv."),
              *((f"where_decoder.decoder.{k}.", f"theta_a.{k - 1}.") for k in (1, 3, 4, 6, 7, 9)))
@@ -278,7 +279,8 @@ def _from_official(state: dict, config: Config) -> dict:
     for name, t in state.items():
         start = next((pair for pair in _official if name.startswith(pair[0])), None)
         if start: found[start[1] + name[len(start[0]):]] = t
-    cell = {k: state[f"what_decoder.rnn.cell00.{k}"] for k in (f"conv{i}.{p}" for i in (1, 2, 3) for p in ("weight", "bias"))}
+    cell = {k: state[f"what_decoder.rnn.cell00.{k}"]
+            for k in (f"conv{i}.{p}" for i in (1, 2, 3) for p in ("weight", "bias"))}
     gates, inputs = cell["conv1.weight"], config.features
     return found | {
         "gru.of_input.weight": torch.cat([gates[:, :inputs], cell["conv2.weight"]]),

@@ -572,12 +572,19 @@ _guises = {"crown": "{a} wants to be (king|queen)", "pirate hat": "{a} wants to 
            "wizard hat": "{a} can do magic", "chef hat": "{a} wants to cook",
            "viking helmet": "{a} came from the north"}
 
+_plurals = {"sunglasses", "shades", "swings", "glasses", "balloons"}
+
+def _many(words: list) -> bool:
+    "Whether a name, [(word, tag)], is a plural: sunglasses are, a bunch of balloons is."
+    return words[-1][0] in _plurals and all(w != "of" for w, _ in words)
+
 def _name(kind: int, rng, said: list) -> list:
     noun = CLIPS[kind].nouns[rng.integers(len(CLIPS[kind].nouns))]
     words = tokenise(noun)
     if KINDS[kind] == "child": return [(w, -1 if w == "the" else kind) for w in words]
-    return [("the" if kind in said or rng.random() < 0.5 else "an" if words[0][0] in "aeio" else "a", -1),
-            *((w, kind) for w in words)]
+    known = kind in said or rng.random() < 0.5
+    if not known and _many(name := [(w, kind) for w in words]): return name
+    return [("the" if known else "an" if words[0][0] in "aeio" else "a", -1), *((w, kind) for w in words)]
 
 # %% ../../nbs/language/worlds.ipynb #d81fb99c
 def describe(events: list[tuple], world: Playground, rng: Generator) -> list[list[tuple]]:
@@ -591,13 +598,15 @@ def describe(events: list[tuple], world: Playground, rng: Generator) -> list[lis
                 if rng.random() < world.pronouns: slots[role] = [(("he", "she")[k], -1)]
             elif KINDS[k] == "child" and role != "a" and k in said and rng.random() < world.pronouns:
                 slots[role] = [(("him", "her")[k], -1)]
-            elif k == last_thing and rng.random() < world.pronouns: slots[role] = [("it", -1)]
+            elif k == last_thing and rng.random() < world.pronouns:
+                slots[role] = [("them" if _many(slots[role]) else "it", -1)]
         template = f"({_plain_words[what][0]})"
         if rng.random() < world.indirect:
             if what == "weather": template = _weather_words[CLIPS[who[0]].name]
             elif what == "wears" and CLIPS[who[1]].name in _guises: template = _guises[CLIPS[who[1]].name]
             elif what in _indirect_words: template = f"({_indirect_words[what][0]})"
         sentence = phrase(template, rng, slots)
+        if "a" in slots and _many(slots["a"]): sentence = [("are", t) if w == "is" else (w, t) for w, t in sentence]
         if who[0] == last_child and template.startswith("({a}") and rng.random() < world.omitted:
             sentence = sentence[len(slots["a"]):]
         sentences.append(sentence)

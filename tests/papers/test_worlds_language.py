@@ -1,6 +1,7 @@
 """Worlds of the language wing: words, the playground and its judge, layouts, patches, and the loaders on miniatures."""
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -235,3 +236,13 @@ def test_stuff_maps_give_connected_components(tmp_path):
     with pytest.raises(PaperKitError, match="cannot be read"): worlds.read_stuff(tmp_path/"b.png")
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path/"c.png")
     with pytest.raises(PaperKitError, match="no labels"): worlds.read_stuff(tmp_path/"c.png")
+
+
+def test_names_in_the_plural_take_no_article_and_a_verb_of_their_own():
+    scenes = worlds.playground(worlds.Playground(), 400, np.random.default_rng(0))
+    said = [" ".join(w for w, _ in sentence) for scene in scenes for sentence in scene["sentences"]]
+    plural = "(sunglasses|shades|swings|(purple )?glasses|balloons)"
+    assert any(re.search(rf"\b{plural}\b", s) for s in said)
+    assert not [s for s in said if re.search(rf"\ban? {plural}\b|\b{plural} is\b", s) and "bunch of" not in s]
+    for words, many in (("the sunglasses", True), ("a bunch of balloons", False), ("the ball", False)):
+        assert worlds._many([(w, 0) for w in words.split()]) is many
