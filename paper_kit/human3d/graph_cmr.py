@@ -1781,7 +1781,7 @@ def figure_3(r: dict):
         for ax, p, title in zip(row,
                                 (drawn(a, camera, top, 170), drawn(b, camera, top, 170, BLUE),
                                  drawn(b, camera, top, 170, paint)),
-                                ("regressed mesh", "MLP → parameters → body", f"distance, mean {gap.mean():.0f} mm")):
+                                ("regressed mesh", "its parameters", f"{gap.mean():.0f} mm apart")):
             ax.imshow(p.permute(1, 2, 0).numpy())
             ax.set_title(title, fontsize=10)
             ax.set(xticks=[], yticks=[])
