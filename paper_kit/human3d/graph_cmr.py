@@ -1111,21 +1111,21 @@ SIZES = {"smoke": {"size": 32, "facing": 75, "fine": False, "count": 216, "width
                    "mlp": 10, "true": 12, "looks": 12, "fit": 6, "fit_images": 6, "labelled": 16,
                    "components": 2, "finer": 300, "finer_steps": 10, "small": [18, 3], "small_width": 16,
                    "turns": True, "weak_steps": 10, "weak_seeds": 1, "joint_seeds": 1, "finer_seeds": 1,
-                   "norm_seeds": 1, "input_pretrain": 3, "input_seeds": {"rgb": 1, "parts": 1, "dense": 1}},
+                   "norm_seeds": 1, "input_pretrain": 3, "short": 3, "input_seeds": {"rgb": 1, "parts": 1, "dense": 1}},
          "cpu": {"size": 64, "facing": 75, "fine": False, "count": 216, "width": 64, "encoder": [18, 16],
                  "studio": 6000, "wild": 4000, "test": 300, "held": 300, "batch": 16, "pretrain": 3000,
                  "steps": 800, "tune": 100, "frozen": True, "views": 4,
                  "rates": [5e-4, 1.5e-3, 4e-3, 1e-2, 2.5e-2], "seeds": 5, "repeats": 3, "hidden": 256,
-                 "mlp": 600, "true": 1500, "looks": 25, "fit": 80, "fit_images": 60, "labelled": 300,
-                 "components": 4, "finer": 615, "finer_steps": 400, "small": [18, 4], "small_width": 32,
-                 "turns": False, "weak_steps": 600, "weak_seeds": 3, "joint_seeds": 3, "finer_seeds": 3,
-                 "norm_seeds": 3, "input_pretrain": 3000, "input_seeds": {"rgb": 5, "parts": 3, "dense": 3}},
+                 "short": 1500, "mlp": 600, "true": 1000, "looks": 25, "fit": 80, "fit_images": 60, "labelled": 300,
+                 "components": 4, "finer": 615, "finer_steps": 250, "small": [18, 4], "small_width": 32,
+                 "turns": False, "weak_steps": 250, "weak_seeds": 3, "joint_seeds": 3, "finer_seeds": 1,
+                 "norm_seeds": 3, "input_pretrain": 3000, "input_seeds": {"rgb": 3, "parts": 3, "dense": 3}},
          "gpu": {"size": 128, "facing": 180, "fine": True, "count": 1723, "width": 256, "encoder": [50, 64],
                  "studio": 40000, "wild": 40000, "test": 2000, "held": 1000, "batch": 32, "pretrain": 20000,
                  "steps": 15000, "tune": 1000, "frozen": False, "views": 1, "rates": [1e-4, 3e-4, 1e-3],
                  "seeds": 5, "repeats": 3, "hidden": 1024, "mlp": 8000, "true": 12000, "looks": 40,
                  "fit": 300, "fit_images": 500, "labelled": 2000, "components": 8, "finer": 3000,
-                 "finer_steps": 6000, "small": [18, 4], "small_width": 32, "turns": True,
+                 "short": 20000, "finer_steps": 6000, "small": [18, 4], "small_width": 32, "turns": True,
                  "weak_steps": 15000, "weak_seeds": 3, "joint_seeds": 3, "finer_seeds": 3,
                  "norm_seeds": 3, "input_pretrain": 20000, "input_seeds": {"rgb": 5, "parts": 3, "dense": 3}}}
 
@@ -1178,7 +1178,7 @@ def stages(run) -> dict:
     bench = Bench(run, s, shape, data, {t: v["best"] for t, v in tuned.items()})
     found = {"data": data, "tuned": tuned, "shape": shape, "sizes": s,
              "seeds": [studio_runs(bench, studio, seed) for seed in run.seeds(s["seeds"])]}
-    found["inputs"] = input_runs(bench, {kind: given(domain, kind, s["input_pretrain"])
+    found["inputs"] = input_runs(bench, {kind: given(domain, kind, s["short" if kind == "dense" else "input_pretrain"])
                                          for kind, (domain, _) in INPUTS.items()})
     found["fits"] = fit_runs(bench)
     found["segments"] = segment_runs(bench, found)
@@ -1309,7 +1309,7 @@ def small_runs(bench: Bench) -> dict:
     "A network of under 0.2 MB for `pretrained`: the same training, fewer channels, all pictures; and its errors."
     s, data = bench.s, bench.data
     small = bench._replace(shape=bench.shape | {"encoder": tuple(s["small"]), "width": s["small_width"]})
-    given = material(bench.run, data, "mixed", "rgb", tuple(s["small"]), s["count"], s["input_pretrain"])
+    given = material(bench.run, data, "mixed", "rgb", tuple(s["small"]), s["count"], s["short"])
     trained = small.train(given, "rgb", "graph", bench.run.seed)
     return {"state": trained["state"], **small.judge(data["studio test"], trained["state"], "rgb", "graph")}
 
