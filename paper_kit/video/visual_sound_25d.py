@@ -37,15 +37,15 @@ __all__ = ['SEGMENT', 'WINDOW_HOP', 'LEVEL', 'TRANSFORM', 'METHODS', 'MEAN', 'ST
            'SmallVision', 'ResNetTrunk', 'VisualVector', 'Mono2Binaural', 'make_network', 'load_official',
            'prepare_frame', 'level_to', 'pictures', 'trunk_stage', 'draw_segments', 'mono_and_targets', 'parts_of',
            'fit', 'load', 'windows', 'slide', 'frames_of', 'predict', 'mono_mono', 'ratio_parts', 'mask_found',
-           'measure', 'scores', 'clips_of', 'split', 'network_stage', 'scored', 'score_stage', 'balanced_stage',
-           'bound_stage', 'probes', 'other_microphone', 'probe_stage', 'duets', 'duet_stage', 'occlusion_map',
-           'occlusion_of', 'point', 'occlusion_stage', 'Separator', 'ratio_mask', 'separation_sound', 'fit_separator',
-           'separate', 'solo_clips', 'separation_stage', 'separation_score_stage', 'staged_clip', 'duet_places',
-           'exhibit_clips', 'exhibit_stage', 'networks_of', 'room_stages', 'panorama_stages', 'separation_stages',
-           'stages', 'figure_1', 'figure_2', 'live_shapes', 'figure_3', 'scores_of', 'by_seed', 'table_1',
-           'balanced_table', 'table_2', 'calibrated_listener', 'named', 'direction_accuracy', 'preference',
-           'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2', 'worth_of_knowing', 'overlay',
-           'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'gains', 'claim_values']
+           'measure', 'scores', 'clips_of', 'split', 'network_stage', 'score_stage', 'bound_stage', 'probes',
+           'other_microphone', 'probe_stage', 'duets', 'duet_stage', 'occlusion_map', 'occlusion_of', 'point',
+           'occlusion_stage', 'Separator', 'ratio_mask', 'separation_sound', 'fit_separator', 'separate', 'solo_clips',
+           'separation_stage', 'separation_score_stage', 'staged_clip', 'duet_places', 'exhibit_clips', 'exhibit_stage',
+           'networks_of', 'room_stages', 'panorama_stages', 'separation_stages', 'stages', 'figure_1', 'figure_2',
+           'live_shapes', 'figure_3', 'scores_of', 'by_seed', 'table_1', 'table_2', 'calibrated_listener', 'named',
+           'direction_accuracy', 'preference', 'steady_mask', 'mask_reach', 'figure_6', 'figure_e1', 'figure_e2',
+           'worth_of_knowing', 'overlay', 'exhibit_pictures', 'bands', 'exhibit', 'figure_4', 'figure_5', 'gains',
+           'claim_values']
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #d1270df7
 def mix_and_difference(x: Float[Tensor, "*batch 2 samples"]) -> tuple[Float[Tensor, "*batch samples"],
@@ -355,13 +355,12 @@ def frames_of(clips: Pool, index: int, size: tuple, flip: bool = False, device=N
     return lambda seconds: ready[(seconds*clips.world.fps - 0.5).round().long().clamp(0, len(ready) - 1)]
 
 def predict(network: Mono2Binaural, method: str, clips: Pool, index: int, size: tuple, flip: bool = False,
-            hop: int = WINDOW_HOP, mono=None, device=None, shown: int | None = None) -> Float[Tensor, "2 samples"]:
-    """Two ears of clip `index` as a method predicts them. `mono`: another recording of the mix to start from; `shown`:
-    another clip, whose frames the network sees."""
+            hop: int = WINDOW_HOP, mono=None, device=None) -> Float[Tensor, "2 samples"]:
+    "Two ears of clip `index` as a method predicts them. `mono`: another recording of the mix to start from."
     sound = clips.waveform(index).to(device or "cpu")
     mix = sound[0] + sound[1]
     start = sound[2] if method == "ambisonics" else mix if mono is None else mono
-    found = slide(network, start, frames_of(clips, index if shown is None else shown, size, flip, device), hop)
+    found = slide(network, start, frames_of(clips, index, size, flip, device), hop)
     if method == "direct": return found
     if method == "ambisonics":
         foa = torch.cat([start[None], found]).cpu().numpy()
@@ -432,38 +431,24 @@ def network_stage(kind: str, data: dict, method: str, trunk: dict, steps: int, b
     return fit(method, clips, members, steps, batch, size, seed, trunk, precision=precision, device=device,
                progress=progress, checkpoint=checkpoint)
 
-# %% ../../nbs/video/visual_sound_25d.ipynb #73880820
-def scored(clips: Pool, members: list, states: dict, size: dict, device=None, progress=None) -> dict:
-    """{method: {measure: [clips]}} of the clips `members`: Mono-Mono, each network, and ours when it sees its own frames
-    mirrored (`flipped`) or those of the next clip (`shuffled`)."""
-    found = {"Mono-Mono": scores(clips, members, lambda i: mono_mono(clips, i))}
-    following = dict(zip(members, [*members[1:], members[0]]))
-    for k, (method, state) in enumerate(states.items()):
-        network = load(method, state, size, device)
-        ears = lambda i, **more: predict(network, method, clips, i, size["frame"], device=device, **more)
-        found[method] = scores(clips, members, ears)
-        if method == "difference":
-            found["flipped"] = scores(clips, members, lambda i: ears(i, flip=True))
-            found["shuffled"] = scores(clips, members, lambda i: ears(i, shown=following[i]))
-        if progress: progress((k + 1)/len(states), method)
-    return found
-
+# %% ../../nbs/video/visual_sound_25d.ipynb #504b330e
 def score_stage(kind: str, data: dict, states: dict, size: dict, limit: int, seed: int, device=None,
                 progress=None) -> dict:
-    "`scored` on test clips of one set and split."
+    "{method: {measure: [clips]}} on test clips of one set and split, Flipped-Visual and Mono-Mono among the methods."
     clips = clips_of(kind, **data)
-    members = split(len(clips), seed)["test"][:limit].tolist()
-    found = scored(clips, members, states, size, device, progress)
-    found["players"] = np.array([sum(p["sounding"] for p in clips.scenes[i]) for i in members], float)
+    members = split(len(clips), seed)["test"][:limit]
+    found = {"Mono-Mono": scores(clips, members, lambda i: mono_mono(clips, i))}
+    for k, (method, state) in enumerate(states.items()):
+        network = load(method, state, size, device)
+        found[method] = scores(clips, members,
+                               lambda i: predict(network, method, clips, i, size["frame"], device=device))
+        if method == "difference":
+            found["flipped"] = scores(clips, members,
+                                      lambda i: predict(network, method, clips, i, size["frame"], flip=True,
+                                                        device=device))
+        if progress: progress((k + 1)/len(states), method)
+    found["players"] = np.array([sum(p["sounding"] for p in clips.scenes[int(i)]) for i in members], float)
     return found
-
-def balanced_stage(data: dict, states: dict, size: dict, count: int, seed: int, device=None, progress=None) -> dict:
-    """`scored` on `count` new clips of the room in which the side a player stands on says nothing about its class, and
-    the other way round: what a network knows of sides from the sound alone is worth nothing here."""
-    from dataclasses import replace
-    world = replace(SETS["FAIR-Play"], seconds=data["seconds"], bias=0.5)
-    clips = pool(world, count, 9000 + seed, tuple(data["store"]))
-    return scored(clips, list(range(len(clips))), states, size, device, progress)
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #79a8b350
 def bound_stage(kind: str, data: dict, limit: int, seed: int) -> dict:
@@ -790,7 +775,7 @@ def networks_of(run, kind: str, methods: tuple, s: dict, seed: int) -> dict:
 def room_stages(run, s: dict) -> dict:
     "The main comparison: three networks a seed, scored, probed, occluded."
     data, found = (s["data"] | {"count": s["room"]},
-                   {"scores": [], "balanced": [], "probes": [], "duets": [], "occlusion": [], "state": [], "loss": []})
+                   {"scores": [], "probes": [], "duets": [], "occlusion": [], "state": [], "loss": []})
     common = {"seconds": s["data"]["seconds"], "store": s["data"]["store"], "size": s["size"]}
     for seed in run.seeds(s["seeds"]):
         networks = networks_of(run, "FAIR-Play", ("difference", "audio only", "direct"), s, seed)
@@ -798,8 +783,6 @@ def room_stages(run, s: dict) -> dict:
         found["scores"].append(run.stage(score_stage, kind="FAIR-Play", data=data, states=states, size=s["size"],
                                          limit=s["test"], seed=seed))
         seen = {m: states[m] for m in ("difference", "audio only")}
-        found["balanced"].append(run.stage(balanced_stage, data=s["data"], states=seen, size=s["size"],
-                                           count=s["test"], seed=seed))
         found["probes"].append(run.stage(probe_stage, **common, repeats=s["repeats"], states=seen, seed=seed))
         found["duets"].append(run.stage(duet_stage, **common, count=s["duets"], state=states["difference"], seed=seed))
         found["occlusion"].append(run.stage(occlusion_stage, data=data, state=states["difference"],
@@ -959,7 +942,7 @@ def figure_3(network: Mono2Binaural | None = None):
 
 # %% ../../nbs/video/visual_sound_25d.ipynb #6ca2623a
 METHOD_ROWS = {"Ambisonics": "ambisonics", "Audio-Only": "audio only", "Flipped-Visual": "flipped",
-               "Shuffled-Visual": "shuffled", "Mono-Mono": "Mono-Mono", "Mono2Binaural (ours)": "difference"}
+               "Mono-Mono": "Mono-Mono", "Mono2Binaural (ours)": "difference"}
 
 def scores_of(results: dict, kind: str) -> list[dict]:
     "The scores of one set, a dictionary a seed."
@@ -980,14 +963,6 @@ def table_1(results: dict):
                 row[f"{kind} {label}"] = by_seed(results, kind, method, measure).mean()
         rows.append(row)
     return pd.DataFrame(rows)
-
-def balanced_table(results: dict):
-    "Table 1's distances on clips whose sides are independent of their classes, mean over the seeds."
-    import pandas as pd
-    each = results["room"]["balanced"]
-    return pd.DataFrame([{"method": name} | {label: float(np.mean([b[method][key].mean() for b in each]))
-                                             for label, key in (("STFT", "stft"), ("ENV", "env"))}
-                         for name, method in METHOD_ROWS.items() if method in each[0]])
 
 def table_2(results: dict):
     "The paper's Table 2 as a data frame: mean over pairs and seeds, in dB."

@@ -563,19 +563,3 @@ def test_weights_in_the_authors_layout_give_their_masks(tmp_path):
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
     with pytest.raises(PaperKitError, match="visual file first"):
         paper.load_official(tmp_path/"audio_best.pth", tmp_path/"visual_best.pth")
-
-
-def test_the_shuffled_control_sees_another_clip_and_sides_can_be_independent_of_classes(monkeypatch):
-    shown, asked, made = [], [], [clip(AudioWorld(seconds=1.0), i, 0, (36, 72)) for i in range(3)]
-    clips = make_pool(made, AudioWorld())
-    def told(network, method, clips, index, size, shown_to=shown, **more):
-        if "shown" in more: shown_to.append((index, more["shown"]))
-        return paper.mono_mono(clips, index)
-    monkeypatch.setattr(paper, "predict", told)
-    monkeypatch.setattr(paper, "load", lambda *a: None)
-    found = paper.scored(clips, [0, 1, 2], {"difference": {}, "audio only": {}}, {"frame": (32, 64)})
-    assert shown == [(0, 1), (1, 2), (2, 0)] and set(found) == {"Mono-Mono", "difference", "audio only", "flipped",
-                                                               "shuffled"}
-    monkeypatch.setattr(paper, "pool", lambda world, count, seed, size: asked.append((world.bias, seed)) or clips)
-    paper.balanced_stage({"seconds": 1.0, "store": [36, 72]}, {}, {"frame": (32, 64)}, 3, 1)
-    assert asked == [(0.5, 9001)] and paper.SETS["FAIR-Play"].bias == 0.8
