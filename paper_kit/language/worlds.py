@@ -556,14 +556,16 @@ _plain_words = {
 # %% ../../nbs/language/worlds.ipynb #049c71c4
 _indirect_words = {
     "runs": ("{a} (is in a hurry|wants to win the race)",),
-                   "jumps": ("{a} (cannot stay on the ground|is up in the air)",),
-                   "cheers": ("{a} (won the game|says hooray)",),
-    "eats": ("{a} (is having lunch with|is hungry for) {b}",), "kicks": ("{a} is playing with {b} and {c}",),
-                   "afraid": ("{a} (wants to get away from|does not trust) {b}",),
+    "jumps": ("{a} (cannot stay on the ground|is up in the air)",),
+    "cheers": ("{a} (won the game|says hooray)",),
+    "eats": ("{a} (is having lunch with|is hungry for) {b}",),
+    "kicks": ("{a} is playing with {b} and {c}",),
+    "afraid": ("{a} (wants to get away from|does not trust) {b}",),
     "happy": ("{a} (is having a good time|likes this day)",),
-                   "laughs": ("{a} (thinks that is funny|heard a good joke)",),
-                   "sad": ("{a} (looks ready to cry|needs a hug|lost something)",),
-    "angry": ("{a} (wants to fight|is in a bad mood)",), "surprised": ("{a} (cannot believe it|did not expect that)",)}
+    "laughs": ("{a} (thinks that is funny|heard a good joke)",),
+    "sad": ("{a} (looks ready to cry|needs a hug|lost something)",),
+    "angry": ("{a} (wants to fight|is in a bad mood)",),
+    "surprised": ("{a} (cannot believe it|did not expect that)",)}
 _weather_words = {"sun": "(it is (hot|warm|a bright day)|the weather is fine)",
                   "rain cloud": "(it will rain|everything is getting wet)",
                   "lightning": "(a storm is coming|it is a stormy day)", "cloud": "(it is a grey day|the day is dull)"}
@@ -572,6 +574,7 @@ _guises = {"crown": "{a} wants to be (king|queen)", "pirate hat": "{a} wants to 
            "wizard hat": "{a} can do magic", "chef hat": "{a} wants to cook",
            "viking helmet": "{a} came from the north"}
 
+# %% ../../nbs/language/worlds.ipynb #90e6e58a
 _plurals = {"sunglasses", "shades", "swings", "glasses", "balloons"}
 
 def _many(words: list) -> bool:
