@@ -992,6 +992,7 @@ def clip_of_file(name: str) -> tuple:
     found = re.fullmatch(r"hb([01])_(\d+)s?", stem)
     return (f"hb{found[1]}", int(found[2])//5, int(found[2]) % 5) if found else (stem, -1, -1)
 
+# %% ../../nbs/language/worlds.ipynb #9a649a2a
 def read_abstract_scenes(root) -> dict:
     """The published layout of Abstract Scenes v1.1 below `root`: scenes [{scene, class, clips [(category, x, y, size, flip, pose,
     expression)] with x, y in parts of 500 by 400, sentences [groups of three]}], categories (names), left_out (numbers of scenes without
@@ -1022,6 +1023,7 @@ def read_abstract_scenes(root) -> dict:
     kept = [s for _, s in sorted(scenes.items()) if s["clips"] and s["sentences"]]
     return {"scenes": kept, "categories": list(names), "left_out": [n for n, s in sorted(scenes.items()) if not (s["clips"] and s["sentences"])]}
 
+# %% ../../nbs/language/worlds.ipynb #3d3e2a50
 def _sentences(path: Path) -> dict:
     found = {}
     for number, line in enumerate(_lines(path), 1):

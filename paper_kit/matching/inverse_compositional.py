@@ -1277,6 +1277,9 @@ def image_of(ax, image, title: str, size: float = 9, **options) -> None:
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #33d22d83
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def one_iteration(pair: dict, trace: Trace, k: int, state, heading: str, top: float):
     "The six panels of one iteration."
     import matplotlib.pyplot as plt
@@ -1325,6 +1328,9 @@ def level_maps(t: Trace, T, I) -> list[tuple]:
             (t.weights[-1], "(B) weights", {"cmap": "viridis", "vmin": 0, "vmax": 1}),
             (t.residuals[-1], "last residual", {"cmap": "RdBu", "vmin": -spread/2, "vmax": spread/2})]
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #ce4b83e7
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_1(results: dict):
     "The pipeline with the maps of one pair."
     import matplotlib.pyplot as plt

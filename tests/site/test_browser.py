@@ -252,6 +252,17 @@ def test_every_published_exhibit_moves(watched, built):
         assert not w.problems, (file, w.problems)
 
 
+def test_scripts_of_exhibits_are_functions(watched):
+    from helpers import ROOT
+    from paper_kit.kit.show import exhibit_script
+    page = watched().open(paper)
+    files = sorted((ROOT/"paper_kit/assets/exhibits").glob("*.js"))
+    kind = lambda text: page.evaluate("text => { try { return typeof (0, eval)('(' + text + ')') } "
+                                      "catch (error) { return error.name } }", text.strip().rstrip(";"))
+    assert files and all(kind(exhibit_script(f.name)) == "function" for f in files)
+    assert kind("(root) => { let a = 1 let }") == "SyntaxError"
+
+
 # Width and height in CSS pixels on a phone (358 wide inside a page of 390), where they exceed it: the list may only
 # shrink.
 too_large_for_a_phone = {
