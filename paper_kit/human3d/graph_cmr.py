@@ -48,11 +48,11 @@ __all__ = ['F', 'TARGETS', 'KINDS', 'SWAP', 'SWAP_PARTS', 'FOURTEEN', 'LAYOUTS',
            'Bench', 'studio_runs', 'equal_runs', 'reading_runs', 'true_stage', 'norm_runs', 'weak_runs', 'finer_runs',
            'small_runs', 'input_runs', 'input_run', 'fit_runs', 'segment_runs', 'real_runs', 'whole', 'true_mesh',
            'drawn', 'picture', 'side', 'shown_cases', 'rgb_of', 'trained_network', 'cover_cases', 'triple', 'figure_1',
-           'gallery', 'cover_view', 'rate_table', 'on_the_edge', 'standing', 'average', 'table_1', 'six_errors',
-           'mean_mesh', 'table_2', 'four_errors', 'table_3', 'learning_curves', 'table_4', 'table_5', 'real_table_4',
-           'real_table_5', 'figure_2', 'figure_3', 'figure_4', 'blend_view', 'raggedness', 'crowded', 'figure_5',
-           'figure_6', 'ablations', 'curves', 'WithCurves', 'given_curves', 'steps_to', 'claim_values', 'mean_of',
-           'column', 'curve', 'studio_values', 'input_values', 'ablation_values', 'pretrained', 'mesh_of']
+           'gallery', 'cover_view', 'rate_table', 'on_the_edge', 'average', 'table_1', 'six_errors', 'mean_mesh',
+           'table_2', 'four_errors', 'table_3', 'learning_curves', 'table_4', 'table_5', 'real_table_4', 'real_table_5',
+           'figure_2', 'figure_3', 'figure_4', 'blend_view', 'raggedness', 'crowded', 'figure_5', 'figure_6',
+           'ablations', 'curves', 'WithCurves', 'given_curves', 'steps_to', 'claim_values', 'mean_of', 'column',
+           'curve', 'studio_values', 'input_values', 'ablation_values', 'pretrained', 'mesh_of']
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #aef63165
 def adjacency(faces: Int[Tensor, "f 3"], count: int, loops: bool = True) -> Float[Tensor, "count count"]:
@@ -1616,15 +1616,6 @@ def on_the_edge(r: dict) -> str:
     "Which heads chose the first or the last rate of the list, in words."
     odd = [t for t, v in r["tuned"].items() if v["best"] in (v["rates"][0], v["rates"][-1])]
     return "no choice lies on the edge of the list" if not odd else f"on the edge of the list: {', '.join(odd)}"
-
-def standing(frame, name: str, key: str, control: str) -> str:
-    "Where the rows of a table stand against one of them, the control, in words."
-    floor = float(frame.loc[frame[name] == control, key].iloc[0])
-    others = frame[frame[name] != control]
-    low, high = others.loc[others[key].idxmin()], others.loc[others[key].idxmax()]
-    behind = others.loc[others[key] >= floor, name].tolist()
-    worse = f"; the control equals or beats {', '.join(behind)}" if behind else ""
-    return f"from {low[key]:g} ({low[name]}) to {high[key]:g} ({high[name]}), the control {floor:g}{worse}"
 
 # %% ../../nbs/human3d/graph_cmr.ipynb #bca499ee
 #| code-fold: true
