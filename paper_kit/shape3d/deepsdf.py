@@ -1269,13 +1269,13 @@ SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds"
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #be6efac7
 SIZES["cpu"] = {
-    "seeds": 3, "known_seeds": 3, "shared_seeds": 1, "band_seeds": 5, "prior_seeds": 3,
-    "encoder_steps": 8000,
+    "seeds": 5, "known_seeds": 3, "shared_seeds": 1, "band_seeds": 5, "prior_seeds": 3,
+    "encoder_steps": 4000,
     "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"],
-    "complete": ["chair", "plane"], "samples": 20000, "family_samples": 10000,
+    "complete": ["chair", "plane"], "samples": 20000, "family_samples": 6000,
     "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2),
     "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2),
-    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 320, "steps": 12000, "test": 20,
+    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 160, "steps": 4000, "test": 16,
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 24, "noisy": 12,
     "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1),
