@@ -646,7 +646,8 @@ def atlas_mesh(network: AtlasNet, cloud: Float[Tensor, "n 3"], detail: int = 4) 
 def train_encoder(data: Float[Tensor, "shapes 2 half 4"], clouds: Float[Tensor, "shapes n 3"], steps: int,
                   shapes: int = 8, samples: int = 512, points: int = 1024, code_length: int = 32,
                   width: int = 128, depth: int = 8, variational: bool = False, kl: float = 1e-4, delta: float = 0.1,
-                  rate: float = 1e-3, seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
+                  rate: float = 1e-3, drop: float = 0.2, seed: int = 0, device=None, progress=None,
+                  checkpoint=None) -> dict:
     """The decoder with a PointNet encoder on full clouds; `variational`: mean and log variance, a sample, and `kl`
     times the divergence from N(0, I)."""
     with seeded(seed):
@@ -669,7 +670,7 @@ def train_encoder(data: Float[Tensor, "shapes 2 half 4"], clouds: Float[Tensor, 
         z, rows = encoder(clouds[:16, :points].to(here))[:, :code_length], kept[:16].to(here)
         return clamped_l1(evaluate(network, z, rows[..., :3]), rows[..., 3], delta).mean()
     history = train({"decoder": network, "encoder": encoder}, loss, steps, batches, rate=rate,
-                    options={"fused": True}, schedule=halve(0.2), seed=seed, device=device, progress=progress,
+                    options={"fused": True}, schedule=halve(drop), seed=seed, device=device, progress=progress,
                     checkpoint=checkpoint, validate=validate)
     return {"state": network.state_dict(), "shape": [code_length, width, depth], "encoder": encoder.state_dict(),
             "loss": history["losses"]["sdf"], "validation": history["validation"]["value"]}
@@ -1274,7 +1275,7 @@ SIZES["cpu"] = {
     "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"],
     "complete": ["chair", "plane"], "samples": 20000, "family_samples": 6000,
     "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2),
-    "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2),
+    "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2, drop=0.15),
     "known": dict(shapes=12, steps=3000), "normals": 6, "train": 160, "steps": 4000, "test": 16,
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 24, "noisy": 12,
