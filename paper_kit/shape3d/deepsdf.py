@@ -1280,7 +1280,7 @@ SIZES["cpu"] = {
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 24, "noisy": 12,
     "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1),
-    "atlas": dict(steps=700, size=dict(points=256, rate=3e-3)),
+    "atlas": dict(steps=1400, size=dict(points=256, rate=3e-3)),
     "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
     "epn": dict(views=1, steps=200, resolution=32, view=64), "resolution": 64, "points": 30000, "points_new": 10000,
     "view": 64, "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 6,
