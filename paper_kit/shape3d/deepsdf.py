@@ -615,7 +615,7 @@ def template_mesh(patches: int, detail: int) -> tuple[Float[Tensor, "patches m d
 # %% ../../nbs/shape3d/deepsdf.ipynb #2eb32741
 def train_atlas(clouds: Float[Tensor, "shapes n 3"], steps: int, patches: int, shapes: int = 8,
                 points: int = 1024, code_length: int = 128, widths=(128, 128, 64), rate: float = 1e-3,
-                seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
+                drop: float = 0.25, seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
     "AtlasNet on clouds of surface points, by the Chamfer distance; {\"state\", \"options\", \"loss\"}."
     with seeded(seed): network = AtlasNet(patches, code_length, widths)
     kept = clouds[:16, -max(1, min(points, clouds.shape[1]//8)):]
@@ -628,7 +628,7 @@ def train_atlas(clouds: Float[Tensor, "shapes n 3"], steps: int, patches: int, s
     def validate():
         here = next(network.parameters()).device
         return chamfer(network(clouds[:16, :points].to(here), same.to(here)), kept.to(here)).mean()
-    history = train(network, loss, steps, batches, rate=rate, options={"fused": True}, schedule=halve(0.25), seed=seed,
+    history = train(network, loss, steps, batches, rate=rate, options={"fused": True}, schedule=halve(drop), seed=seed,
                     device=device, progress=progress, checkpoint=checkpoint, validate=validate)
     return {"state": network.state_dict(), "options": [patches, code_length, list(widths)], "loss": history["loss"],
             "validation": history["validation"]["value"]}
@@ -1280,7 +1280,7 @@ SIZES["cpu"] = {
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 24, "noisy": 12,
     "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1),
-    "atlas": dict(steps=1400, size=dict(points=256, rate=3e-3)),
+    "atlas": dict(steps=1400, size=dict(points=256, rate=3e-3, drop=0.15)),
     "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
     "epn": dict(views=1, steps=200, resolution=32, view=64), "resolution": 64, "points": 30000, "points_new": 10000,
     "view": 64, "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 6,
