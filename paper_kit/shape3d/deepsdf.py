@@ -713,7 +713,7 @@ def train_voxels(occupied: Bool[Tensor, "shapes R R R"], steps: int, shapes: int
     def loss(chosen):
         return nn.functional.binary_cross_entropy_with_logits(network(codes[chosen]), grids.to(codes.device)[chosen])
     history = train({"decoder": network, "codes": codes}, loss, steps, batches, rate=rate, options={"fused": True},
-                    schedule=halve(0.25), seed=seed, device=device, progress=progress, checkpoint=checkpoint,
+                    schedule=halve(0.15), seed=seed, device=device, progress=progress, checkpoint=checkpoint,
                     validate=lambda: loss(slice(0, 4)))
     return {"state": network.state_dict(), "options": [code_length, occupied.shape[-1], width],
             "codes": codes.detach(), "loss": history["loss"], "validation": history["validation"]["value"]}
@@ -763,7 +763,7 @@ def train_epn(partial: Float[Tensor, "n 2 R R R"], whole: Float[Tensor, "n R R R
     def validate():
         here = next(network.parameters()).device
         return loss({name: t.to(here) for name, t in kept.items()})
-    history = train(network, loss, steps, batches, rate=rate, options={"fused": True}, schedule=halve(0.3), seed=seed,
+    history = train(network, loss, steps, batches, rate=rate, options={"fused": True}, schedule=halve(0.15), seed=seed,
                     device=device, progress=progress, checkpoint=checkpoint, validate=validate)
     return {"state": network.state_dict(), "width": width, "loss": history["loss"],
             "validation": history["validation"]["value"]}
@@ -1197,7 +1197,7 @@ def band_network(parts: dict, new: Float[Tensor, "n 4"], delta: float, steps: in
     nn.init.zeros_(getattr(network, f"lin{depth}").bias)
     def loss(rows): return clamped_l1(evaluate(network, None, rows[:, :3]), rows[:, 3], delta).mean()
     history = train(network, loss, steps, lambda step, g: balanced(parts, 1024, g), rate=2e-3, options={"fused": True},
-                    schedule=halve(0.2), seed=seed, device=device, validate=lambda: loss(new.to(device or "cpu")))
+                    schedule=halve(0.15), seed=seed, device=device, validate=lambda: loss(new.to(device or "cpu")))
     return network.cpu().eval().requires_grad_(False), history
 
 def band_stage(family: str, deltas: list, steps: int, width: int, depth: int, samples: int, view: int, seed: int,
@@ -1274,7 +1274,7 @@ SIZES["cpu"] = {
     "encoder_steps": 4000,
     "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"],
     "complete": ["chair", "plane"], "samples": 20000, "family_samples": 6000,
-    "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2),
+    "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2, drop=0.15),
     "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2, drop=0.15),
     "known": dict(shapes=12, steps=3000), "normals": 6, "train": 160, "steps": 4000, "test": 16,
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
