@@ -1270,7 +1270,7 @@ SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds"
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #be6efac7
 SIZES["cpu"] = {
-    "seeds": 5, "known_seeds": 3, "shared_seeds": 1, "band_seeds": 5, "prior_seeds": 3,
+    "seeds": 3, "known_seeds": 3, "shared_seeds": 1, "band_seeds": 5, "prior_seeds": 3,
     "encoder_steps": 4000,
     "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"],
     "complete": ["chair", "plane"], "samples": 20000, "family_samples": 6000,

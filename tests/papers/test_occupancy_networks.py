@@ -110,6 +110,14 @@ def test_each_predicate_holds_on_good_numbers_and_fails_on_bad_ones(claim):
     assert predicates[claim].evaluate(varied(GOOD[claim] | {name: value})).verdict == "fails"
 
 
+@pytest.mark.parametrize("claim", ["C2", "C3", "C4", "C5", "C6", "C7", "C11"])
+def test_a_training_that_still_gains_decides_nothing(claim):
+    flat, steep = [1.0, 0.5, 0.4, 0.35, 0.33] + [0.32]*7, np.linspace(1, 0, 12).tolist()
+    for curve, verdict in ((flat, "holds"), (steep, "undecided")):
+        values = varied(GOOD[claim]) | {"validation, one": [flat]*3, "validation, other": [curve]*3}
+        assert predicates[claim].evaluate(values).verdict == verdict
+
+
 def test_one_training_of_surface_sampling_decides_nothing():
     outcome = predicates["C6"].evaluate(varied(GOOD["C6"]) | {"IoU, surface": [0.3]})
     assert outcome.verdict == "undecided"
@@ -627,6 +635,19 @@ def test_the_latent_training_weighs_the_sum_over_all_points_against_the_divergen
                                    size=dict(hidden=16, code=8, blocks=2, width=16))
         assert (fitted["losses"]["cross-entropy"][0] == pytest.approx(2048*math.log(2), rel=0.35)
                 and fitted["losses"]["KL"][0] > 0)
+
+
+def test_validation_asks_the_same_of_shapes_that_are_not_trained_on():
+    data, size = small_data(), dict(hidden=16, code=16, blocks=2, width=4)
+    train, val = ({k: v[i:i + 1] if len(v) == 2 else v for k, v in data.items()} for i in (0, 1))
+    measured = []
+    def loss(b): measured.append(b); return b["o"].mean()
+    ask = onet.asked_again(val, "cloud", loss, 0, points=32)
+    assert onet.asked_again(None, "cloud", loss, 0) is None and ask() == ask()
+    assert torch.equal(measured[0]["p"], measured[1]["p"]) and measured[0]["p"].shape == (1, 32, 3)
+    fitted = onet.network_stage(train, "cloud", 0, 20, 1, 16, size=size, val=val)
+    again = onet.network_stage(train, "cloud", 0, 20, 1, 16, size=size)
+    assert len(fitted["validation"]) == 20 and again["validation"] == [] and fitted["loss"] == again["loss"]
 
 
 def test_the_voxel_limit_by_definition():
