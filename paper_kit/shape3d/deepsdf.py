@@ -1260,7 +1260,7 @@ SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds"
                    "encoded": 100,
                    "shared": dict(count=4, shown=dict(rows=[0, 2], points=500, resolution=16, samples=500)),
                    "partial": 3, "noisy": 3, "fill": dict(steps=10, samples=64, rate=2e-2, prior=0.1),
-                   "atlas": dict(steps=10, size=dict(points=100, code_length=16, widths=[16, 16, 16])),
+                   "atlas": dict(steps=10, size=dict(points=100, code_length=16, widths=[16, 16, 16])), "sheets": 10,
                    "voxels": dict(steps=10, resolution=16, size=dict(shapes=2, width=8)),
                    "epn": dict(views=1, steps=10, resolution=16, view=32), "resolution": 32, "points": 200,
                    "points_new": 200, "view": 40, "counts": [50, 200, 1000], "pairs": 2,
@@ -1271,18 +1271,18 @@ SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds"
 # %% ../../nbs/shape3d/deepsdf.ipynb #be6efac7
 SIZES["cpu"] = {
     "seeds": 3, "known_seeds": 3, "shared_seeds": 1, "band_seeds": 5, "prior_seeds": 3,
-    "encoder_steps": 4000,
+    "encoder_steps": 3000,
     "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"],
     "complete": ["chair", "plane"], "samples": 20000, "family_samples": 6000,
     "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2, drop=0.15),
     "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2, drop=0.15),
-    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 160, "steps": 4000, "test": 16,
+    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 100, "steps": 3000, "test": 12,
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 24, "noisy": 12,
     "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1),
-    "atlas": dict(steps=1400, size=dict(points=256, rate=3e-3, drop=0.15)),
+    "atlas": dict(steps=1400, size=dict(points=256, rate=3e-3, drop=0.15)), "sheets": 1000,
     "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
-    "epn": dict(views=1, steps=200, resolution=32, view=64), "resolution": 64, "points": 30000, "points_new": 10000,
+    "epn": dict(views=1, steps=150, resolution=32, view=64), "resolution": 64, "points": 30000, "points_new": 10000,
     "view": 64, "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 6,
     "noises": [0.0, 0.015, 0.03, 0.05], "observed": [10, 30, 100, 500], "observe": dict(eta=0.02, count=500, free=500),
     "etas": [[0.02, 500, 0.1], [0.1, 500, 0.1], [0.02, 0, 0.1], [0.02, 500, 1e-4]], "kept": 6,
@@ -1300,7 +1300,7 @@ SIZES["gpu"] = {
     "search": dict(steps=800, samples=8000), "restarts": 2, "cells": [32, 64, 128, 256], "encoded": 1024,
     "shared": dict(count=1000, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 100, "noisy": 100,
     "fill": dict(steps=800, samples=8000, prior=0.1),
-    "atlas": dict(steps=6000, size=dict(points=2500, code_length=1024, widths=[1024, 512, 256])),
+    "atlas": dict(steps=6000, size=dict(points=2500, code_length=1024, widths=[1024, 512, 256])), "sheets": 6000,
     "voxels": dict(steps=4000, resolution=64, size=dict()), "epn": dict(views=4, steps=6000, resolution=32, view=128),
     "resolution": 128, "points": 30000, "points_new": 30000, "view": 128,
     "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 20, "noises": [0.0, 0.005, 0.015, 0.03, 0.05],
@@ -1357,7 +1357,7 @@ def held_out_stages(run) -> dict:
             found[family]["nearest training shape"].append(run.stage(held_out_stage, **test,
                     fitted={"shapes": s["train"]}, method="nearest", **measure))
             for name, patches in (("AtlasNet-Sph.", 1), ("AtlasNet-25", 25)):
-                atlas = run.stage(atlas_stage, **common, patches=patches, **s["atlas"])
+                atlas = run.stage(atlas_stage, **common, patches=patches, **s["atlas"] | {"steps": s["sheets"]})
                 found[family]["curves"][-1][name] = atlas["validation"]
                 found[family][name].append(run.stage(held_out_stage, **test, fitted=atlas, method="AtlasNet",
                                                      **measure))
