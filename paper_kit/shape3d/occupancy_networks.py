@@ -62,7 +62,7 @@ __all__ = ['F', 'BOX', 'FAMILIES', 'SEEN', 'TAUS', 'SIZES', 'VARIANTS', 'TRAININ
            'mean_by_seed', 'curves_of', 'memory_values', 'image_values', 'cloud_values', 'voxel_values',
            'sampling_values', 'architecture_values', 'mise_values', 'threshold_values', 'refinement_values',
            'sample_values', 'cloud_why', 'memory_why', 'mise_why', 'threshold_why', 'voxel_why', 'sampling_why',
-           'refinement_why', 'by_family', 'mean_over', 'table_1', 'score_rows', 'table_4']
+           'refinement_why', 'by_family', 'mean_over', 'table_1', 'score_rows', 'table_4', 'pretrained']
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #aa0edbc7
 def logit(tau: float) -> float:
@@ -1519,7 +1519,7 @@ def free_stages(run, s: dict) -> dict:
                                  samples=s["samples"], seed=run.seed,
                                  thinnest=None if name in ("car", "plane") else 0.05,
                                  **{k: v for k, v in s["judge"].items() if k != "count"})
-                       | {"loss": network["loss"], "curve": network["validation"]})
+                       | {"network": network, "curve": network["validation"]})
     return found
 
 def stages(run) -> dict:
@@ -2506,3 +2506,11 @@ def table_4(image: dict, shapes: int):
                           "threshold": float(np.mean([r["tau"] for r in image[v]])),
                           "volume, predicted/true": float(np.mean([r["test"]["volume ratio"] for r in image[v]]))}
                          for label, v in rows])
+
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #39db438f
+def pretrained() -> OccupancyNetwork:
+    """The generative model of one class (chairs, in the published run), frozen, from half precision: a code drawn from
+    the prior to a shape in a cube of side one. Raises `PaperKitError` where the weights are missing or damaged."""
+    from paper_kit.kit.weights import shipped_weights
+    state, about = shipped_weights("occupancy_networks")
+    return restored({"task": "free", "size": about["size"], "state": state})

@@ -875,3 +875,36 @@ def test_both_pages_publish_their_half_of_one_figure():
                                                                          or a["volume"] == pytest.approx(
                                                                              b["volume"], rel=1e-9))
         assert 0 < a["IoU"] <= 1 and 0 < b["IoU"] <= 1
+
+
+# ---- the shipped weights
+
+def shipped(tmp_path, monkeypatch):
+    from paper_kit.kit import weights
+    size = SIZES["cpu"]["free"]["size"]
+    with onet.seeded(0): network = occupancy_network("free", **size).eval()
+    file = tmp_path/"weights.safetensors"
+    file.write_bytes(weights.weights_bytes(network.state_dict(), size=size, family="chair"))
+    monkeypatch.setattr(weights, "weights_file", lambda slug: file)
+    return network, file
+
+
+def test_shipped_weights_are_the_generative_model(tmp_path, monkeypatch):
+    network, file = shipped(tmp_path, monkeypatch)
+    again, z, p = onet.pretrained(), torch.randn(2, 16, generator=GENERATOR(1)), torch.rand(2, 30, 3) - 0.5
+    assert file.stat().st_size <= 200_000 and not any(w.requires_grad for w in again.parameters())
+    with torch.no_grad(): assert torch.allclose(again(p, z), network(p, z), atol=5e-3)
+
+
+def test_the_first_lines_under_use_it_run(tmp_path, monkeypatch):
+    import json
+    import re
+    shipped(tmp_path, monkeypatch)
+    cells = json.loads((project_root()/"nbs/shape3d/occupancy_networks.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = next(t for t in ("".join(c["source"]) for c in cells) if t.startswith("## Use it"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(onet, "field_of", lambda network, code: ball() if network(torch.zeros(1, 1, 3), code[None]).shape
+                        == (1, 1) else None)
+    exec(re.findall(r"```python\n(.*?)```", text, re.S)[0].replace("resolution=64", "resolution=32"), {})  # noqa: S102
+    from paper_kit.kit.mesh import read_mesh
+    assert abs(read_mesh("chair.ply").vertices.norm(dim=1).mean() - 0.4) < 0.03
