@@ -485,7 +485,7 @@ def use_it() -> list:
 @pytest.mark.parametrize("number", [0, 1])
 def test_use_it_runs_from_an_empty_namespace(number, tmp_path, monkeypatch):
     from paper_kit.kit.mesh import read_mesh, write_mesh
-    write_mesh(tmp_path/"mine.ply", paper.draw_shapes("chair", 1, 5)[0].mesh(torch.float32))
+    write_mesh(tmp_path/"chair.ply", paper.draw_shapes("chair", 1, 5)[0].mesh(torch.float32))
     with paper.seeded(0): network = decoder(8, 32, 4, 0.0)
     torch.nn.init.constant_(network.lin4.bias, -0.01)
     fitted = {"state": network.state_dict(), "shape": [8, 32, 4]}
@@ -493,7 +493,7 @@ def test_use_it_runs_from_an_empty_namespace(number, tmp_path, monkeypatch):
     monkeypatch.setattr(paper, "extract", lambda network, code=None, real=paper.extract: real(network, code, 32, 32))
     monkeypatch.chdir(tmp_path)
     block = use_it()[number].replace("steps=1000", "steps=60").replace("steps=200", "steps=5").replace("_000)", "00)")
-    exec(block, {"path": tmp_path/"mine.ply"})                           # noqa: S102
+    exec(block, {})                                                      # noqa: S102
     assert len(read_mesh(tmp_path/"again.ply").faces) > 10
 
 
