@@ -644,10 +644,9 @@ def atlas_mesh(network: AtlasNet, cloud: Float[Tensor, "n 3"], detail: int = 4) 
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8593433c
 def train_encoder(data: Float[Tensor, "shapes 2 half 4"], clouds: Float[Tensor, "shapes n 3"], steps: int,
-                  shapes: int = 8, samples: int = 512, points: int = 1024, code_length: int = 32,
-                  width: int = 128, depth: int = 8, variational: bool = False, kl: float = 1e-4, delta: float = 0.1,
-                  rate: float = 1e-3, drop: float = 0.2, seed: int = 0, device=None, progress=None,
-                  checkpoint=None) -> dict:
+                  shapes: int = 8, samples: int = 512, points: int = 1024, code_length: int = 32, width: int = 128,
+                  depth: int = 8, variational: bool = False, kl: float = 1e-4, delta: float = 0.1, rate: float = 1e-3,
+                  drop: float = 0.2, seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
     """The decoder with a PointNet encoder on full clouds; `variational`: mean and log variance, a sample, and `kl`
     times the divergence from N(0, I)."""
     with seeded(seed):
@@ -1271,12 +1270,12 @@ SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds"
 # %% ../../nbs/shape3d/deepsdf.ipynb #be6efac7
 SIZES["cpu"] = {
     "seeds": 3, "known_seeds": 3, "shared_seeds": 1, "band_seeds": 5, "prior_seeds": 3,
-    "encoder_steps": 3000,
+    "encoder_steps": 5000,
     "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"],
     "complete": ["chair", "plane"], "samples": 20000, "family_samples": 6000,
     "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2, drop=0.15),
-    "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2, drop=0.15),
-    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 100, "steps": 3000, "test": 12,
+    "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2, drop=0.2),
+    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 100, "steps": 5000, "test": 12,
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 24, "noisy": 12,
     "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1),
