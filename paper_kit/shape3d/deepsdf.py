@@ -53,9 +53,9 @@ __all__ = ['TRAINING', 'TESTING', 'SINGLE', 'PRIORS', 'FAMILIES', 'SCORES', 'TIM
            'figure_5', 'figure_e1', 'table_e2', 'table_3', 'closer', 'figure_6', 'figure_7', 'table_e1', 'table_4',
            'dots', 'figure_8', 'figure_9', 'noise_exhibit', 'faults_of', 'chosen_pairs', 'film_words', 'figure_1',
            'film_exhibit', 'right_topology', 'table_1', 'held_out_predicate', 'completion_predicate', 'Kept',
-           'OfFamilies', 'curves_of', 'known_values', 'held_out_values', 'genus_values', 'topology_faults',
-           'completion_values', 'megabytes', 'normal_values', 'space_values', 'film_faults', 'prior_values',
-           'band_values', 'pretrained']
+           'OfFamilies', 'curves_of', 'known_values', 'held_out_values', 'trainings_ahead', 'genus_values',
+           'topology_faults', 'completion_values', 'megabytes', 'normal_values', 'space_values', 'film_faults',
+           'prior_values', 'band_values', 'pretrained']
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #00a609c1
 def clamp(v: Float[Tensor, "*n"], delta: float = 0.1) -> Float[Tensor, "*n"]:
@@ -1838,6 +1838,21 @@ def held_out_values(held_out: dict) -> dict:
                                                               for r in found[method]]
         values |= {f"validation, {m} ({family})": [c[m] for c in found["curves"]] for m in found["curves"][0]}
     return values
+
+# %% ../../nbs/shape3d/deepsdf.ipynb #988ab832
+def trainings_ahead(values: dict, families: list) -> str:
+    "In how many trainings DeepSDF is ahead of either AtlasNet, and how heavy the tails are, in words."
+    said = []
+    for family in families:
+        of = lambda name, method, f=family: np.array(values[f"{f} {name}, {method}"])
+        counts = [f"of {rival} in {int((of(name, 'DeepSDF') < of(name, rival)).sum())} by {word}"
+                  for rival in ("AtlasNet-Sph.", "AtlasNet-25") for name, word in (("CD median", "CD median"),
+                                                                                  ("accuracy", "accuracy"))]
+        tail = {m: float(np.mean(of("CD mean / median", m))) for m in ("DeepSDF", "AtlasNet-25")}
+        said.append(f"{family.capitalize()}s: of {len(of('accuracy', 'DeepSDF'))} trainings DeepSDF is ahead "
+                    f"{', '.join(counts)}; its mean is {tail['DeepSDF']:.1f} times its median "
+                    f"(AtlasNet-25: {tail['AtlasNet-25']:.1f}).")
+    return " ".join(said)
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #e2b400cd
 def genus_values(chairs: dict) -> dict:
