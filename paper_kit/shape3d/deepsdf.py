@@ -1662,7 +1662,7 @@ def noise_exhibit(found: dict, counts: list, noises: list):
     from paper_kit.kit.show import slider
     def draw(count, noise):
         i = counts.index(count)*len(noises) + [round(100*n, 1) for n in noises].index(noise)
-        return np.concatenate([dots(found["seen"][i], size=200), mesh_picture(as_mesh(found["meshes"][i]), size=200)],
+        return np.concatenate([dots(found["seen"][i], size=140), mesh_picture(as_mesh(found["meshes"][i]), size=140)],
                               1)
     return slider(draw, title="Observed points and noise", width=600,
                   **{"count": counts, "noise": [round(100*n, 1) for n in noises]})
