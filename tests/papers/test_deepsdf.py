@@ -367,8 +367,8 @@ def test_trainings_are_counted_in_words():
               (("DeepSDF", [1., 2., 3.]), ("AtlasNet-Sph.", [9., 9., 9.]), ("AtlasNet-25", [2., 2., 2.]))}
     words = paper.trainings_ahead(values, ["chair"])
     assert words == ("Chairs: of 3 trainings DeepSDF is ahead of AtlasNet-Sph. in 3 by CD median, of AtlasNet-Sph. in "
-                     "3 by accuracy, of AtlasNet-25 in 1 by CD median, of AtlasNet-25 in 1 by accuracy; its mean is 2.0 "
-                     "times its median (AtlasNet-25: 2.0).")
+                     "3 by accuracy, of AtlasNet-25 in 1 by CD median, of AtlasNet-25 in 1 by accuracy; its mean is "
+                     "2.0 times its median (AtlasNet-25: 2.0).")
 
 
 def test_seat_height_of_a_slab():
