@@ -55,7 +55,7 @@ __all__ = ['TRAINING', 'TESTING', 'SINGLE', 'PRIORS', 'FAMILIES', 'SCORES', 'TIM
            'film_exhibit', 'right_topology', 'table_1', 'held_out_predicate', 'completion_predicate', 'Kept',
            'OfFamilies', 'curves_of', 'known_values', 'held_out_values', 'trainings_ahead', 'genus_values',
            'topology_faults', 'completion_values', 'megabytes', 'normal_values', 'space_values', 'film_faults',
-           'prior_values', 'band_values', 'pretrained']
+           'prior_values', 'band_values']
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #00a609c1
 def clamp(v: Float[Tensor, "*n"], delta: float = 0.1) -> Float[Tensor, "*n"]:
@@ -1692,11 +1692,11 @@ def figure_1(fitted: dict, films: dict, count: int = 7, size: int = 150):
     import matplotlib.pyplot as plt
     network, places = restore(fitted), np.linspace(0, 1, count)
     figure, axes = plt.subplots(2, count, figsize=(7, 2.5), squeeze=False)
-    for row, pair in zip(axes, chosen_pairs(films)):
+    for number, (row, pair) in enumerate(zip(axes, chosen_pairs(films))):
         for ax, t, z in zip(row, places, between(*fitted["codes"][films["pairs"][pair]], count)):
             ax.imshow(field_picture(lambda x: evaluate(network, z, x), viewpoint(), size, 36., smooth=2))
             ax.axis("off")
-            if row is axes[0]: ax.set_title(f"{'t = ' if t == 0 else ''}{t:.2g}", fontsize=9, loc="center")
+            if number == 0: ax.set_title(f"{'t = ' if t == 0 else ''}{t:.2g}", fontsize=9, loc="center")
     return figure
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #b19f7ff3
@@ -1959,12 +1959,3 @@ def band_values(other: dict, deltas: list) -> dict:
             "error near the surface": [b["error"] for b in other["band"]],
             "validation, narrowest band": [b["validation"][0] for b in other["band"]],
             "validation, widest band": [b["validation"][-1] for b in other["band"]]}
-
-# %% ../../nbs/shape3d/deepsdf.ipynb #1315516e
-def pretrained() -> tuple[CoordinateMLP, Float[Tensor, "shapes latent"]]:
-    """The chair decoder of the published run, frozen, and codes of 80 of its training chairs, from half precision. Its
-    chairs lie in the unit sphere, z upwards. Raises `PaperKitError` where the weights are missing or damaged."""
-    from paper_kit.kit.weights import shipped_weights
-    state, about = shipped_weights("deepsdf")
-    codes = state.pop("codes")
-    return restore({"state": state, "shape": about["shape"]}), codes
