@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from ..kit.claims import (all_below, all_of, below, falls, less, more, near, none_of, rises, share_above)
+from ..kit.claims import all_below, all_of, below, falls, more, near, none_of, share_above
 from ..kit.files import PaperKitError
 
 if TYPE_CHECKING:
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 FLOOR = 1e-12                                    # the smallest entry a point of the manifold may have
 
 # %% auto #0
-__all__ = ['FLOOR', 'READINGS', 'OBJECTS', 'CLASSES', 'FRONT', 'SPREAD', 'AXES3', 'BETAS', 'STEPS', 'SIZES', 'KNOBS', 'TABLE_1',
-           'RANKED', 'SYNTHETIC', 'TIMED', 'predicates', 'WHY', 'EVIDENCE', 'bipartite', 'sinkhorn', 'retract', 'inner',
-           'projector', 'project', 'project_printed', 'gradient', 'random_points', 'geometry_check', 'centre',
-           'permutations', 'random_permutations', 'as_matrix', 'hungarian', 'corners_of', 'Problem', 'joined', 'energy',
-           'model_check', 'Descent', 'two_loops', 'carried', 'birkhoff_lbfgs', 'strictly_inside', 'leading', 'matcheig',
-           'absolute', 'synchronise', 'between', 'pairwise', 'rounded_pairs', 'recall', 'open_triangles',
-           'disagreement', 'spectral', 'matchals', 'with_sums', 'matchlift', 'nearest_stochastic', 'alternating',
-           'low_rank', 'with_geometry', 'projected_gradient', 'langevin_step', 'Samples', 'langevin', 'top_recall',
-           'random_recall', 'certainty', 'ranked_apart', 'partial_shuffle', 'permutation_world', 'expected_recall',
-           'car', 'duck', 'face', 'motorbike', 'bottle', 'house', 'hotel', 'Photographs', 'photograph',
-           'imagenet_features', 'patches', 'described', 'matched', 'landmark_check', 'read_willow', 'read_cmu',
-           'identity_stage', 'rivals', 'synthetic_stage', 'timing_stage', 'exact_density', 'exact_share', 'two_stage',
-           'beta_stage', 'shadow', 'polytope_stage', 'pictures_of', 'blocks_of', 'image_stage', 'reliability', 'stages',
-           'table_1', 'classes_in', 'over_classes', 'table_2', 'table_e1', 'table_e2', 'table_e3', 'table_e4',
-           'table_e5', 'pair_of_pictures', 'draw_matches', 'truth_of', 'seconds_best', 'figure_1', 'figure_3',
-           'figure_4', 'pairs_view', 'figure_5', 'figure_2', 'polytope_view', 'picture_of_problem', 'figure_e1',
-           'identity_values', 'synthetic_values', 'image_values', 'speed_values', 'candidate_values', 'beta_values',
-           'invariance_values']
+__all__ = ['FLOOR', 'READINGS', 'OBJECTS', 'CLASSES', 'FRONT', 'SPREAD', 'BETAS', 'STEPS', 'SIZES', 'SAMPLERS', 'KNOBS',
+           'TABLE_1', 'RANKED', 'SYNTHETIC', 'TIMED', 'predicates', 'WHY', 'EVIDENCE', 'bipartite', 'sinkhorn',
+           'retract', 'inner', 'projector', 'project', 'project_printed', 'gradient', 'random_points', 'geometry_check',
+           'centre', 'permutations', 'random_permutations', 'as_matrix', 'hungarian', 'corners_of', 'Problem', 'joined',
+           'energy', 'model_check', 'Descent', 'two_loops', 'carried', 'steepest', 'step_along', 'remembered',
+           'birkhoff_lbfgs', 'strictly_inside', 'leading', 'matcheig', 'absolute', 'synchronise', 'between', 'pairwise',
+           'rounded_pairs', 'recall', 'open_triangles', 'disagreement', 'spectral', 'matchals', 'with_sums',
+           'matchlift', 'nearest_stochastic', 'alternating', 'low_rank', 'with_geometry', 'projected_gradient',
+           'langevin_step', 'Samples', 'langevin', 'top_recall', 'random_recall', 'certainty', 'ranked_apart',
+           'partial_shuffle', 'permutation_world', 'expected_recall', 'car', 'duck', 'face', 'motorbike', 'bottle',
+           'house', 'hotel', 'Photographs', 'photograph', 'imagenet_features', 'patches', 'described', 'matched',
+           'landmark_check', 'read_willow', 'read_cmu', 'identity_stage', 'rivals', 'synthetic_stage', 'timing_stage',
+           'exact_density', 'exact_share', 'two_stage', 'limit_of', 'beta_stage', 'shadow', 'polytope_stage',
+           'pictures_of', 'blocks_of', 'image_stage', 'reliability', 'stages', 'table_1', 'classes_in', 'over_classes',
+           'table_2', 'table_e1', 'table_e2', 'table_e3', 'table_e4', 'table_e5', 'pair_of_pictures', 'draw_matches',
+           'truth_of', 'seconds_best', 'figure_1', 'figure_3', 'figure_4', 'script', 'pairs_view', 'figure_5',
+           'fisher_circles', 'figure_2', 'polytope_view', 'picture_of_problem', 'figure_e1', 'identity_values',
+           'synthetic_values', 'image_values', 'speed_values', 'candidate_values', 'beta_values', 'invariance_values']
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #dc1c907e
 def bipartite(X: Float[Tensor, "*b n n"]) -> Float[Tensor, "*b 2n 2n"]:
@@ -112,7 +112,8 @@ def random_points(shape: Sequence[int], generator: Generator, spread: float = 1.
     return sinkhorn((spread*torch.randn(*shape, generator=generator, dtype=torch.float64)).exp())
 
 def geometry_check(n: int, count: int, generator: Generator) -> dict:
-    """C1 at `count` random points of DP_n: the residuals, the printed form less the stable one, and |R_X(e xi) - X - e xi|
+    """C1 at `count` random points of DP_n: the residuals, the printed form less the stable one, and |R_X(e xi) - X - e
+    xi|
     / (e^2 |X|) for e = 0.1, 0.01, 0.001 and tangent xi whose largest xi / X is 1."""
     X = random_points((count, n, n), generator)
     Y, V = (torch.randn(count, n, n, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -145,7 +146,7 @@ def hungarian(X: Float[Tensor, "*b n n"]) -> Int[ndarray, "*b n"]:
     flat = np.asarray(X).reshape(-1, *X.shape[-2:])
     return np.stack([linear_sum_assignment(x, maximize=True)[1] for x in flat]).reshape(X.shape[:-1])
 
-def corners_of(X: Float[Tensor, "n n"], least: float = 1e-9) -> tuple[Float[Tensor, "k"], Float[Tensor, "k n n"]]:
+def corners_of(X: Float[Tensor, "n n"], least: float = 1e-9) -> tuple[Float[Tensor, " k"], Float[Tensor, "k n n"]]:
     "Birkhoff-von Neumann decomposition (Theorem 1): weights that sum to about 1, and permutation matrices."
     rest, weights, found = X.clone(), [], []
     while rest.sum() > least*len(X) and len(found) <= (len(X) - 1)**2 + 1:
@@ -174,7 +175,8 @@ class Problem(NamedTuple):
         return self.W.view(N, n, N, n).transpose(1, 2)
 
 def joined(matches: Float[Tensor, "N N n n"], edges: Bool[Tensor, "N N"], truth=None) -> Problem:
-    "A problem from the blocks P_ij with i < j; the others follow. Raises `PaperKitError` for a point without a picture."
+    """A problem from the blocks P_ij with i < j; the others follow. Raises `PaperKitError` for a point without a
+    picture."""
     N, n = matches.shape[0], matches.shape[-1]
     if not edges.any(1).all():
         raise PaperKitError("a picture has no match at all", expected="every node in an edge",
@@ -183,6 +185,7 @@ def joined(matches: Float[Tensor, "N N n n"], edges: Bool[Tensor, "N N"], truth=
     whole = upper + upper.permute(1, 0, 3, 2)
     return Problem(whole.transpose(1, 2).reshape(N*n, N*n), edges, truth)
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #e5c69553
 def energy(X: Float[Tensor, "*b N n n"], problem: Problem) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b N n n"]]:
     "U of Eq. 14 and its Euclidean gradient."
     N, n = problem.size
@@ -240,34 +243,49 @@ def carried(project_here: Callable, X, pairs: list) -> list:
     return [(s, y, 1/sy) for s, y, sy in found if sy > 1e-12*(inner(X, s, s).sum()*inner(X, y, y).sum()).sqrt()]
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #23664fd3
+def steepest(X, R) -> Float[Tensor, "N n n"]:
+    "The direction against the gradient R, of length 1 in the metric of X."
+    return -R/inner(X, R, R).sum().sqrt().clamp(min=1e-300)
+
+def step_along(problem: Problem, X, f, d, slope, t: float, beta: float):
+    """The first of t, t/2, ... whose retraction lowers beta U as Armijo asks: (t, point, beta U, its Euclidean
+    gradient);
+    None after forty."""
+    for _ in range(40):
+        V = retract(X, t*d, 5.0, tolerance=1e-10)
+        g, H = (beta*v for v in energy(V, problem))
+        if g <= f + 1e-4*t*slope: return t, V, g, H
+        t = t/2
+    return None
+
+def remembered(project_here: Callable, V, pairs: list, memory: int, R, step, S) -> list:
+    """The pairs carried to V, and the newest from the old gradient R, the step and the new gradient S, if it curves
+    upward."""
+    old, s = project_here(torch.stack([R, step]))
+    y = S - old
+    kept = carried(project_here, V, pairs)[1 - memory:] if memory > 1 else []
+    sy = inner(V, s, y).sum()
+    return [*kept, (s, y, 1/sy)] if sy > 1e-12*(inner(V, s, s).sum()*inner(V, y, y).sum()).sqrt() else kept
+
+# %% ../../nbs/geometry/permutation_sync.ipynb #c2d8462d
 def birkhoff_lbfgs(problem: Problem, start: Float[Tensor, "N n n"], memory: int = 10, most: int = 400,
                    tolerance: float = 1e-7, beta: float = 1.0, keep: bool = False) -> Descent:
     """Minimise beta U over the product of polytopes (Sec. 5.1) from a point strictly inside; memory 0: Riemannian
     gradient descent. `keep`: all points on the way."""
     X, pairs, step, calm, begun = start.clone(), [], 1.0, 0, time.process_time()
     f, G = (beta*v for v in energy(X, problem))
-    project_here = projector(X)
-    R = project_here(X*G)
+    R = gradient(X, G)
     costs, seconds, path = [f.item()/beta], [0.0], [X]
     for _ in range(most):
-        d = two_loops(X, R, pairs) if pairs else -R/inner(X, R, R).sum().sqrt().clamp(min=1e-300)
-        slope = inner(X, R, d).sum()
-        if not slope < 0: pairs, d = [], -R/inner(X, R, R).sum().sqrt().clamp(min=1e-300); slope = inner(X, R, d).sum()
-        t = 1.0 if pairs else min(2*step, 100.0)
-        for _ in range(40):
-            V = retract(X, t*d, 5.0, tolerance=1e-10)
-            g, H = (beta*v for v in energy(V, problem))
-            if g <= f + 1e-4*t*slope: break
-            t = t/2
-        else: break
-        step, project_there = t if not pairs else step, projector(V)
-        S = project_there(V*H)
-        if memory:
-            old_R, s = project_there(torch.stack([R, t*d]))
-            y = S - old_R
-            pairs = carried(project_there, V, pairs)[1 - memory:] if memory > 1 else []
-            sy = inner(V, s, y).sum()
-            if sy > 1e-12*(inner(V, s, s).sum()*inner(V, y, y).sum()).sqrt(): pairs.append((s, y, 1/sy))
+        d = two_loops(X, R, pairs) if pairs else steepest(X, R)
+        if pairs and not inner(X, R, d).sum() < 0: pairs, d = [], steepest(X, R)
+        found = step_along(problem, X, f, d, inner(X, R, d).sum(), 1.0 if pairs else min(2*step, 100.0), beta)
+        if found is None: break
+        t, V, g, H = found
+        if not pairs: step = t
+        project_here = projector(V)
+        S = project_here(V*H)
+        if memory: pairs = remembered(project_here, V, pairs, memory, R, t*d, S)
         calm = calm + 1 if f - g < tolerance*f.abs() else 0
         X, f, R = V, g, S
         costs.append(f.item()/beta); seconds.append(time.process_time() - begun)
@@ -281,7 +299,7 @@ def strictly_inside(labels: Int[ndarray, "N n"], blend: float = 0.5) -> Float[Te
     P = as_matrix(labels)
     return (1 - blend)*P + blend*centre(labels.shape[-1])
 
-def leading(W: Float[Tensor, "m m"], n: int) -> tuple[Float[ndarray, "n"], Float[ndarray, "m n"]]:
+def leading(W: Float[Tensor, "m m"], n: int) -> tuple[Float[ndarray, " n"], Float[ndarray, "m n"]]:
     "The n largest eigenvalues of a symmetric matrix, and their eigenvectors."
     from scipy.linalg import eigh
     m = len(W)
@@ -331,6 +349,7 @@ def recall(matches: Int[ndarray, "N N n"], problem: Problem) -> float:
     i, j = problem.pairs.T
     return float((matches[i, j] == between(problem.truth)[i, j]).mean())
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #d1627811
 def open_triangles(matches: Int[ndarray, "N N n"]) -> float:
     "Share of triangles i -> j -> k -> i on which at least one point does not come home."
     N, n = len(matches), matches.shape[-1]
@@ -382,7 +401,8 @@ def with_sums(S: Float[ndarray, "m m"], N: int) -> Float[ndarray, "m m"]:
 
 def matchlift(problem: Problem, most: int = 300, weight: float = 0.1,
               tolerance: float = 1e-4) -> Float[ndarray, "m m"]:
-    """The semidefinite relaxation of MatchLift [36]: max <W, Z> over Z that is positive semidefinite, not negative, with
+    """The semidefinite relaxation of MatchLift [36]: max <W, Z> over Z that is positive semidefinite, not negative,
+    with
     the sums of `with_sums`; consensus ADMM over the three sets."""
     N, n = problem.size
     W, m = problem.W.numpy(), N*n
@@ -412,9 +432,11 @@ def nearest_stochastic(Y: Float[Tensor, "*b n n"], most: int = 60, tolerance: fl
         if (V - X).abs().amax() < tolerance: break
     return X
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #3ac36d64
 def alternating(problem: Problem, generator: Generator, start=None, pulls: Sequence[float] = (1, 10, 100, 1e3),
                 most: int = 200, tolerance: float = 1e-4, keep: bool = False) -> Descent:
-    """[77] without geometry: projected gradient steps on 1/4 |W - Y Y^T|^2 plus a pull of each Y_i to orthogonality that
+    """[77] without geometry: projected gradient steps on 1/4 |W - Y Y^T|^2 plus a pull of each Y_i to orthogonality
+    that
     grows; random start unless one is given."""
     N, n = problem.size
     Y = torch.rand(N, n, n, generator=generator, dtype=torch.float64) if start is None else start
@@ -432,7 +454,7 @@ def alternating(problem: Problem, generator: Generator, start=None, pulls: Seque
             if (Y - before).norm() < tolerance*math.sqrt(N*n): break
     return Descent(Y, costs, seconds, path)
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #3ac36d64
+# %% ../../nbs/geometry/permutation_sync.ipynb #e4012811
 def low_rank(coordinates: Float[ndarray, "N n 2"], labels: Int[ndarray, "N n"], rank: int) -> Float[ndarray, "N n 2"]:
     "Coordinates in the order of the labels, stacked to [2 N, n], replaced by the nearest matrix of that rank."
     N, n = labels.shape
@@ -440,10 +462,12 @@ def low_rank(coordinates: Float[ndarray, "N n 2"], labels: Int[ndarray, "N n"], 
     U, s, V = np.linalg.svd(M, full_matrices=False)
     return ((U[:, :rank]*s[:rank]) @ V[:rank]).reshape(N, 2, n).transpose(0, 2, 1)
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #a2ee5484
 def with_geometry(problem: Problem, coordinates: Float[ndarray, "N n 2"], start: Float[Tensor, "N n n"],
                   ranks: Sequence[int] = (1, 2, 3, 4), trust: float = 0.3, rounds: int = 30,
                   steps: int = 20) -> Int[ndarray, "N n"]:
-    """The geometric half of [77] from soft labels: coordinates of low rank, labels by the Hungarian algorithm on squared
+    """The geometric half of [77] from soft labels: coordinates of low rank, labels by the Hungarian algorithm on
+    squared
     distance to them less `trust` times Y, and projected gradient steps on Y pulled to the labels; the rank grows to 4.
     Coordinates are scaled by their spread."""
     N, n = problem.size
@@ -469,7 +493,6 @@ def projected_gradient(problem: Problem, start: Float[Tensor, "N n n"], exact: b
     """Euclidean steps, brought back to the nearest point (`exact`) or by a clamp and Sinkhorn; line search and stopping
     rule as in `birkhoff_lbfgs`."""
     X, step, calm, begun = start.clone(), 0.1, 0, time.process_time()
-    n = X.shape[-1]
     flat = lambda G: G - G.mean(-1, keepdim=True) - G.mean(-2, keepdim=True) + G.mean((-2, -1), keepdim=True)
     back = ((lambda Y: nearest_stochastic(Y, 200, 1e-8)) if exact
             else lambda Y: sinkhorn(Y.clamp(min=FLOOR), tolerance=1e-9).clamp(min=FLOOR))
@@ -493,12 +516,14 @@ def projected_gradient(problem: Problem, start: Float[Tensor, "N n n"], exact: b
 READINGS = ("A", "B", "C")
 
 def langevin_step(X, G, h: float, beta: float, Z, reading: str) -> Float[Tensor, "*b n n"]:
-    "One step of Eq. 16 and 17 from X with Euclidean gradient G and noise Z. Raises `PaperKitError` for another reading."
+    """One step of Eq. 16 and 17 from X with Euclidean gradient G and noise Z. Raises `PaperKitError` for another
+    reading."""
     noise = math.sqrt(2*h/beta)*Z
     if reading == "A": V = noise - h*G
     elif reading == "B": V = X.sqrt()*noise - h*X*G
     elif reading == "C": V = X*(noise - h*G)
-    else: raise PaperKitError("no such reading", expected=", ".join(READINGS), found=repr(reading), next_step="choose one")
+    else: raise PaperKitError("no such reading", expected=", ".join(READINGS), found=repr(reading),
+                              next_step="choose one")
     return retract(X, project(X, V), 10.0, tolerance=1e-9)
 
 class Samples(NamedTuple):
@@ -506,16 +531,18 @@ class Samples(NamedTuple):
     pair: Float[Tensor, "*b m m"]
     mean: Float[Tensor, "*b N n n"]
     variance: Float[Tensor, "*b"]
-    costs: Float[Tensor, "k *b"]
+    costs: Float[Tensor, "*k b"]
     kept: list
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #ccf8f2bf
 def langevin(problem: Problem, start: Float[Tensor, "*b N n n"], generator: Generator, h: float = 1e-4,
              beta: float = 0.085, steps: int = 1000, reading: str = "B", keep_every: int = 0) -> Samples:
-    "Birkhoff-RLMC from `start`: `steps` samples of all X_i together."
+    """Birkhoff-RLMC from `start`: `steps` samples of all X_i together. U is summed over ordered pairs, as in the paper,
+    whose complete graph has N (N - 1) edges: twice `energy`."""
     X, (N, n) = start, problem.size
     pair, first, second, costs, kept = 0.0, 0.0, 0.0, [], []
     for k in range(steps):
-        U, G = energy(X, problem)
+        U, G = (2*v for v in energy(X, problem))
         Z = torch.randn(X.shape, generator=generator, dtype=X.dtype)
         X = langevin_step(X, G, h, beta, Z, reading)
         flat = X.reshape(*X.shape[:-3], N*n, n)
@@ -527,7 +554,8 @@ def langevin(problem: Problem, start: Float[Tensor, "*b N n n"], generator: Gene
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #0c9069d1
 def top_recall(S: Float[ndarray, "m m"], problem: Problem, K: int) -> float:
-    "Share of points of all edges whose true match is among the K candidates with the largest scores (ties: the chance)."
+    """Share of points of all edges whose true match is among the K candidates with the largest scores (ties: the
+    chance)."""
     N, n = problem.size
     blocks = np.asarray(S).reshape(N, n, N, n).transpose(0, 2, 1, 3)
     i, j = problem.pairs.T
@@ -550,7 +578,8 @@ def certainty(S: Float[ndarray, "m m"], matches: Int[ndarray, "N N n"], problem:
     return (np.take_along_axis(blocks[i, j], found[..., None], -1)[..., 0].ravel(),
             (found == between(problem.truth)[i, j]).ravel())
 
-def ranked_apart(value: Float[ndarray, "k"], right: Bool[ndarray, "k"]) -> float:
+# %% ../../nbs/geometry/permutation_sync.ipynb #e4608cb1
+def ranked_apart(value: Float[ndarray, " k"], right: Bool[ndarray, " k"]) -> float:
     "Area under the ROC: the chance that a right match is more certain than a wrong one, ties counted half."
     from scipy.stats import rankdata
     a, b = int(right.sum()), int((~right).sum())
@@ -558,8 +587,9 @@ def ranked_apart(value: Float[ndarray, "k"], right: Bool[ndarray, "k"]) -> float
     return float((rankdata(value)[right].sum() - a*(a + 1)/2)/(a*b))
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #72886d8b
-def partial_shuffle(n: int, share: float, rng: np.random.Generator, twins: float = 0.0) -> Int[ndarray, "n"]:
-    """A permutation of 0..n-1 that shuffles round(share n) points among themselves; with the chance `twins` each, points
+def partial_shuffle(n: int, share: float, rng: np.random.Generator, twins: float = 0.0) -> Int[ndarray, " n"]:
+    """A permutation of 0..n-1 that shuffles round(share n) points among themselves; with the chance `twins` each,
+    points
     0 and 1, 2 and 3, ... are swapped first."""
     p = np.arange(n)
     for a in range(0, n - 1, 2):
@@ -586,6 +616,7 @@ def permutation_world(N: int, n: int, share: float, rng: np.random.Generator, de
         matches[i, j] = as_matrix(truth[i][S]) @ as_matrix(truth[j][T]).T
     return joined(matches, torch.from_numpy(edges | edges.T), truth)
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #0d1d6005
 def expected_recall(n: int, share: float) -> float:
     "Recall of the observed matches to be expected from `permutation_world`, without twins and worse pictures."
     m = round(share*n)
@@ -613,6 +644,7 @@ def car() -> tuple[list, list]:
              (0.8, -0.72, 1.46), (0.8, 0.72, 1.46), (-1.3, -0.72, 1.46), (-1.3, 0.72, 1.46), (2.1, 0, 0.4)]
     return solids, marks
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #457d8b69
 def duck() -> tuple[list, list]:
     "Solids and landmarks of a duck that swims to +x."
     body, head, wing = ((0, 0, 0.6), (1.1, 0.62, 0.55)), ((0.85, 0, 1.45), (0.42, 0.4, 0.42)), ((-0.15, -0.58, 0.75),
@@ -623,16 +655,18 @@ def duck() -> tuple[list, list]:
     solids += [_solid("ellipsoid", (0.06, 0.05, 0.07), (1.08, y, 1.58), look=5) for y in (-0.29, 0.29)]
     solids.append(_solid("cylinder", (0.28, 0.28, 0.3), (0.72, 0, 1.05), look=1))
     on = _surface_point
-    marks = [on(*beak, (1, 0, 0)), (1.12, -0.33, 1.6), on(*head, (0, 0, 1)), on(*head, (-1, 0, 0.1)), (0.72, -0.28, 1.05),
+    marks = [on(*beak, (1, 0, 0)), (1.12, -0.33, 1.6), on(*head, (0, 0, 1)), on(*head, (-1, 0, 0.1)),
+             (0.72, -0.28, 1.05),
              on(*body, (1, 0, 0.1)), (-1.45, 0, 1.04), on(*body, (0, -0.3, -1)), on(*wing, (-1, -0.3, 0)),
              on(*wing, (1, -0.3, 0))]
     return solids, marks
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #457d8b69
+# %% ../../nbs/geometry/permutation_sync.ipynb #d55242b6
 def face() -> tuple[list, list]:
     "Solids and landmarks of a head that looks to +x: corners of eyes and mouth, nose, chin."
     head = ((0, 0, 1.0), (0.8, 0.68, 0.95))
-    solids = [_solid("ellipsoid", head[1], head[0], look=0), _solid("ellipsoid", (0.8, 0.72, 0.75), (-0.12, 0, 1.35), look=1)]
+    solids = [_solid("ellipsoid", head[1], head[0], look=0), _solid("ellipsoid", (0.8, 0.72, 0.75), (-0.12, 0, 1.35),
+                                                                    look=1)]
     solids += [_solid("ellipsoid", (0.09, 0.15, 0.08), (0.67, y, 1.15), look=2) for y in (-0.27, 0.27)]
     solids += [_solid("ellipsoid", (0.05, 0.06, 0.06), (0.75, y, 1.15), look=3) for y in (-0.27, 0.27)]
     solids += [_solid("ellipsoid", (0.2, 0.11, 0.2), (0.83, 0, 0.93), look=0),
@@ -644,34 +678,44 @@ def face() -> tuple[list, list]:
              _surface_point(*head, (0.55, 0, -0.85))]
     return solids, marks
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #4acfe236
 def motorbike() -> tuple[list, list]:
     "Solids and landmarks of a motorbike that rides to +x: hubs, lamp, bar, tank, seat, tail, engine, exhaust."
     solids = [_solid("cylinder", (0.5, 0.5, 0.1), (x, 0, 0.5), (math.pi/2, 0, 0), 0) for x in (-1.0, 1.0)]
     solids += [_solid("cylinder", (0.3, 0.3, 0.12), (x, 0, 0.5), (math.pi/2, 0, 0), 1) for x in (-1.0, 1.0)]
     solids += [_solid("cylinder", (0.05, 0.05, 0.5), (0.86, y, 0.88), (0, -0.38, 0), 2) for y in (-0.14, 0.14)]
-    solids += [_solid("ellipsoid", (0.42, 0.2, 0.2), (0.2, 0, 1.1), look=3), _solid("box", (0.42, 0.16, 0.07), (-0.5, 0, 1.06), look=4),
-               _solid("box", (0.35, 0.2, 0.26), (0.05, 0, 0.6), look=1), _solid("ellipsoid", (0.13, 0.15, 0.15), (0.85, 0, 1.2), look=5),
+    solids += [_solid("ellipsoid", (0.42, 0.2, 0.2), (0.2, 0, 1.1), look=3),
+               _solid("box", (0.42, 0.16, 0.07), (-0.5, 0, 1.06), look=4),
+               _solid("box", (0.35, 0.2, 0.26), (0.05, 0, 0.6), look=1),
+               _solid("ellipsoid", (0.13, 0.15, 0.15), (0.85, 0, 1.2), look=5),
                _solid("cylinder", (0.035, 0.035, 0.42), (0.6, 0, 1.38), (math.pi/2, 0, 0), 2),
                _solid("cylinder", (0.07, 0.07, 0.55), (-0.6, -0.24, 0.42), (0, math.pi/2, 0), 2),
-               _solid("box", (0.2, 0.12, 0.05), (-1.05, 0, 1.1), look=3), _solid("ellipsoid", (0.06, 0.08, 0.06), (-1.25, 0, 1.08), look=6)]
-    marks = [(1.0, -0.12, 0.5), (-1.0, -0.12, 0.5), (0.97, 0, 1.2), (0.6, -0.42, 1.38), (0.2, -0.1, 1.28), (-0.1, -0.16, 1.13),
+               _solid("box", (0.2, 0.12, 0.05), (-1.05, 0, 1.1), look=3),
+               _solid("ellipsoid", (0.06, 0.08, 0.06), (-1.25, 0, 1.08), look=6)]
+    marks = [(1.0, -0.12, 0.5), (-1.0, -0.12, 0.5), (0.97, 0, 1.2), (0.6, -0.42, 1.38), (0.2, -0.1, 1.28),
+             (-0.1, -0.16, 1.13),
              (-0.9, -0.16, 1.12), (-1.31, 0, 1.08), (0.05, -0.2, 0.6), (-1.15, -0.24, 0.42)]
     return solids, marks
 
 def bottle() -> tuple[list, list]:
     "Solids and landmarks of a wine bottle: left and right at bottom, label, shoulder, neck, mouth."
-    solids = [_solid("cylinder", (0.4, 0.4, 0.75), (0, 0, 0.75), look=0), _solid("ellipsoid", (0.4, 0.4, 0.45), (0, 0, 1.5), look=0),
-              _solid("cylinder", (0.14, 0.14, 0.4), (0, 0, 2.2), look=0), _solid("cylinder", (0.155, 0.155, 0.22), (0, 0, 2.42), look=1),
+    solids = [_solid("cylinder", (0.4, 0.4, 0.75), (0, 0, 0.75), look=0),
+              _solid("ellipsoid", (0.4, 0.4, 0.45), (0, 0, 1.5), look=0),
+              _solid("cylinder", (0.14, 0.14, 0.4), (0, 0, 2.2), look=0),
+              _solid("cylinder", (0.155, 0.155, 0.22), (0, 0, 2.42), look=1),
               _solid("cylinder", (0.405, 0.405, 0.3), (0, 0, 0.7), look=2)]
     side = lambda r, z, a: [(r*math.cos(a), s*r*math.sin(a), z) for s in (-1, 1)]
-    marks = [*side(0.4, 0.03, 1.2), *side(0.405, 0.4, 0.8), *side(0.405, 1.0, 0.8), *side(0.4, 1.5, 1.2), *side(0.155, 2.62, 1.2)]
+    marks = [*side(0.4, 0.03, 1.2), *side(0.405, 0.4, 0.8), *side(0.405, 1.0, 0.8), *side(0.4, 1.5, 1.2),
+             *side(0.155, 2.62, 1.2)]
     return solids, marks
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #d55242b6
+# %% ../../nbs/geometry/permutation_sync.ipynb #6550064b
 def house() -> tuple[list, list]:
     "Solids and thirty landmarks of a house whose front is -y: windows, door, roof, chimney."
-    solids = [_solid("box", (1.2, 0.9, 0.8), (0, 0, 0.8), look=0), _solid("box", (1.3, 0.75, 0.06), (0, -0.52, 1.9), (0.75, 0, 0), 1),
-              _solid("box", (1.3, 0.75, 0.06), (0, 0.52, 1.9), (-0.75, 0, 0), 1), _solid("box", (0.14, 0.14, 0.4), (0.6, 0.1, 2.3), look=2)]
+    solids = [_solid("box", (1.2, 0.9, 0.8), (0, 0, 0.8), look=0), _solid("box", (1.3, 0.75, 0.06), (0, -0.52, 1.9),
+                                                                          (0.75, 0, 0), 1),
+              _solid("box", (1.3, 0.75, 0.06), (0, 0.52, 1.9), (-0.75, 0, 0), 1),
+              _solid("box", (0.14, 0.14, 0.4), (0.6, 0.1, 2.3), look=2)]
     windows = [(-0.75, 0.5), (0.75, 0.5), (-0.75, 1.2), (0, 1.2), (0.75, 1.2)]
     solids += [_solid("box", (0.2, 0.03, 0.18), (x, -0.9, z), look=3) for x, z in windows]
     solids.append(_solid("box", (0.18, 0.03, 0.34), (0, -0.9, 0.34), look=4))
@@ -682,8 +726,10 @@ def house() -> tuple[list, list]:
 
 def hotel() -> tuple[list, list]:
     "Solids and thirty landmarks of a tower whose front is -y: a grid of equal windows, sign, entrance, corners."
-    solids = [_solid("box", (0.9, 0.7, 1.3), (0, 0, 1.3), look=0), _solid("box", (1.0, 0.8, 0.06), (0, 0, 2.62), look=1),
-              _solid("box", (0.45, 0.05, 0.15), (0, -0.72, 2.85), look=2), _solid("box", (0.25, 0.03, 0.25), (0, -0.7, 0.25), look=3)]
+    solids = [_solid("box", (0.9, 0.7, 1.3), (0, 0, 1.3), look=0), _solid("box", (1.0, 0.8, 0.06), (0, 0, 2.62),
+                                                                          look=1),
+              _solid("box", (0.45, 0.05, 0.15), (0, -0.72, 2.85), look=2),
+              _solid("box", (0.25, 0.03, 0.25), (0, -0.7, 0.25), look=3)]
     grid = [(x, z) for z in (0.75, 1.15, 1.55, 1.95, 2.35) for x in (-0.6, -0.2, 0.2, 0.6)]
     solids += [_solid("box", (0.12, 0.025, 0.13), (x, -0.7, z), look=4) for x, z in grid]
     marks = [(x, -0.725, z) for x, z in grid]
@@ -691,6 +737,7 @@ def hotel() -> tuple[list, list]:
                                           (0.45, -0.77, 2.72)) for s in (-1, 1)]
     return solids, marks
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #f43e4bb8
 OBJECTS = {"Car": car, "Duck": duck, "Face": face, "Motorbike": motorbike, "Winebottle": bottle, "CMU-House": house,
            "CMU-Hotel": hotel}
 CLASSES = ("Car", "Duck", "Face", "Motorbike", "Winebottle")
@@ -701,9 +748,10 @@ SPREAD = {"Car": (45, 15, 0.08, 1.0), "Duck": (45, 15, 0.08, 1.0), "Face": (25, 
           "Motorbike": (50, 20, 0.1, 1.0), "Winebottle": (30, 15, 0.08, 1.0), "CMU-House": (55, 0, 0.0, 0.0),
           "CMU-Hotel": (55, 0, 0.0, 0.0)}
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #4acfe236
+# %% ../../nbs/geometry/permutation_sync.ipynb #f1c6d73b
 class Photographs(NamedTuple):
-    """Pictures of one class: colour [N, 3, s, s] in 0..1, places of the landmarks in pixels [N, n, 2] in the order of the
+    """Pictures of one class: colour [N, 3, s, s] in 0..1, places of the landmarks in pixels [N, n, 2] in the order of
+    the
     labels, and whether nothing stands before them."""
     images: Float[Tensor, "N 3 s s"]
     places: Float[ndarray, "N n 2"]
@@ -711,42 +759,52 @@ class Photographs(NamedTuple):
 
 def _looks(count: int, rng: np.random.Generator, base: list | None, change: float, textures: int) -> list:
     "A colour, texture and tiling for each of `count` materials: those of the class, changed by `change`."
-    fresh = [(rng.uniform(0.25, 0.95, 3), int(rng.integers(textures)), float(rng.uniform(0.3, 1.0))) for _ in range(count)]
+    fresh = [(rng.uniform(0.25, 0.95, 3), int(rng.integers(textures)), float(rng.uniform(0.3, 1.0)))
+             for _ in range(count)]
     if base is None: return fresh
-    return [((1 - change)*b[0] + change*f[0], f[1] if rng.random() < change else b[1], b[2]) for b, f in zip(base, fresh)]
+    return [((1 - change)*b[0] + change*f[0], f[1] if rng.random() < change else b[1], b[2]) for b,
+            f in zip(base, fresh)]
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #6a5aac8f
 def photograph(name: str, N: int, seed: int, size: int = 144) -> Photographs:
     """N pictures of an object of `OBJECTS`, as `SPREAD` says. Raises `PaperKitError` for another name."""
-    from paper_kit.kit.geometry import intrinsics, project as seen_at, transform
-    from paper_kit.kit.rays import viewpoint
+    from paper_kit.kit.geometry import intrinsics, project as seen_at
     from paper_kit.kit.scenes import Part, Thing, assemble, draw, photographs, texture_bank
     if name not in OBJECTS:
         raise PaperKitError("no such object", expected=", ".join(OBJECTS), found=repr(name), next_step="choose one")
     rng = np.random.default_rng([seed, list(OBJECTS).index(name)])
-    (solids, marks), (turn, roll, stretch, change) = OBJECTS[name](), SPREAD[name]
+    (solids, marks), (_, _, stretch, change) = OBJECTS[name](), SPREAD[name]
     textures, backs, still = texture_bank(count=12, random=rng), list(photographs().values()), change == 0
-    base, images, places, seen = _looks(8, rng, None, 1.0, 12), [], [], []
+    base, found = _looks(8, rng, None, 1.0, 12), []
     high = (np.max(marks, 0) + np.min(marks, 0))[2]/2
     reach = 5.0*np.linalg.norm(np.asarray(marks) - [0, 0, high], axis=1).max()
     K = intrinsics(size, size, 26.0)
     for k in range(N):
-        looks = _looks(8, rng, base, change, 12)
-        f = 1 + stretch*rng.uniform(-1, 1, 3)
+        looks, f = _looks(8, rng, base, change, 12), 1 + stretch*rng.uniform(-1, 1, 3)
         parts = [Part(kind, tuple(np.multiply(s, f if not any(t) else f.mean())), tuple(np.multiply(a, f)), t,
                       tuple(looks[m][0]), looks[m][1], tiling=looks[m][2]) for kind, s, a, t, m in solids]
-        angle = turn*(2*k/max(N - 1, 1) - 1) if still else turn*rng.uniform(-1, 1)
-        elevation, far = (12.0, 1.0) if still else (rng.uniform(4, 24), rng.uniform(0.95, 1.15))
-        T = viewpoint(FRONT[name] + angle, elevation, far*reach)
-        T[:3, 3] -= T[:3, :3] @ torch.tensor([0, 0, high*f[2]], dtype=T.dtype)
-        T = _rolled(T, math.radians(roll*rng.uniform(-1, 1)))
-        light = (2.0, -2.0, 4.0) if still else tuple(rng.uniform((-4, -4, 3), (4, 4, 6)))
-        scene = assemble([Thing("box", parts)], textures, lights=[(*(reach*l for l in light), 0.6, 0.6, 0.6)], ambient=0.6)
+        T, light = _view(name, k/max(N - 1, 1), reach, high*f[2], rng)
+        scene = assemble([Thing("box", parts)], textures, lights=[(*(reach*l for l in light), 0.6, 0.6, 0.6)],
+                         ambient=0.6)
         frame = draw(scene, K, T, size, size, shadows=False)
-        x = torch.tensor(np.multiply(marks, f), dtype=torch.float32)
-        pixel, z = seen_at(x, K, T)
-        images.append(torch.where(frame.instance[None] > 0, frame.color, _crop(backs, size, rng, still)))
-        places.append(pixel.numpy()); seen.append(_unhidden(frame.depth, pixel, z))
-    return Photographs(torch.stack(images), np.stack(places).astype(float), np.stack(seen))
+        pixel, z = seen_at(torch.tensor(np.multiply(marks, f), dtype=torch.float32), K, T)
+        image = torch.where(frame.instance[None] > 0, frame.color, _crop(backs, size, rng, still))
+        found.append((image, pixel.numpy().astype(float), _unhidden(frame.depth, pixel, z)))
+    images, places, seen = zip(*found)
+    return Photographs(torch.stack(images), np.stack(places), np.stack(seen))
+
+# %% ../../nbs/geometry/permutation_sync.ipynb #31eee970
+def _view(name: str, share: float, reach: float, high: float, rng: np.random.Generator) -> tuple:
+    "Camera and light of one picture: at random, or, for a sequence, at this share of its way."
+    from paper_kit.kit.rays import viewpoint
+    turn, roll, _, change = SPREAD[name]
+    still = change == 0
+    angle = turn*(2*share - 1) if still else turn*rng.uniform(-1, 1)
+    elevation, far = (12.0, 1.0) if still else (rng.uniform(4, 24), rng.uniform(0.95, 1.15))
+    T = viewpoint(FRONT[name] + angle, elevation, far*reach)
+    T[:3, 3] -= T[:3, :3] @ torch.tensor([0, 0, high], dtype=T.dtype)
+    return (_rolled(T, math.radians(roll*rng.uniform(-1, 1))),
+            (2.0, -2.0, 4.0) if still else tuple(rng.uniform((-4, -4, 3), (4, 4, 6))))
 
 def _rolled(T: Float[Tensor, "4 4"], angle: float) -> Float[Tensor, "4 4"]:
     "The camera turned about its axis."
@@ -762,7 +820,8 @@ def _crop(pictures: list, size: int, rng: np.random.Generator, still: bool) -> T
     row, column = (int(rng.integers(n - size + 1)) for n in image.shape[1:])
     return image[:, row:row + size, column:column + size]
 
-def _unhidden(depth: Float[Tensor, "s s"], pixel: Float[Tensor, "n 2"], z: Float[Tensor, "n"]) -> Bool[ndarray, "n"]:
+# %% ../../nbs/geometry/permutation_sync.ipynb #440df8ca
+def _unhidden(depth: Float[Tensor, "s s"], pixel: Float[Tensor, "n 2"], z: Float[Tensor, " n"]) -> Bool[ndarray, " n"]:
     "Whether nothing at a landmark's pixel, or at one of its four neighbours, is nearer by more than a fiftieth."
     s, seen = len(depth), torch.zeros(len(z), dtype=torch.bool)
     for du, dv in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
@@ -772,7 +831,8 @@ def _unhidden(depth: Float[Tensor, "s s"], pixel: Float[Tensor, "n 2"], z: Float
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #3bbd8f6d
 def imagenet_features() -> Callable:
-    """EfficientNet-Lite0 with its ImageNet weights as a function of patches [b, 3, h, w] in 0..1: the centre of the maps
+    """EfficientNet-Lite0 with its ImageNet weights as a function of patches [b, 3, h, w] in 0..1: the centre of the
+    maps
     of blocks 5 and 11, each of length 1, joined. Raises `PaperKitError` where the package is missing."""
     from paper_kit.kit.files import need
     from paper_kit.kit.nn import load_strict, read_weights
@@ -791,7 +851,9 @@ def imagenet_features() -> Callable:
         return torch.cat(found, -1)
     return features
 
-def patches(image: Float[Tensor, "3 h w"], places: Float[ndarray, "n 2"], side: int, size: int) -> Float[Tensor, "n 3 s s"]:
+# %% ../../nbs/geometry/permutation_sync.ipynb #46654d31
+def patches(image: Float[Tensor, "3 h w"], places: Float[ndarray, "n 2"], side: int, size: int) -> Float[Tensor,
+                                                                                                         "n 3 s s"]:
     "Square patches of `side` pixels about places in pixels, resampled to `size`; the border is repeated."
     at = torch.as_tensor(places, dtype=image.dtype)
     h, w = image.shape[1:]
@@ -818,8 +880,9 @@ def matched(descriptors: Float[ndarray, "N n d"], rng: np.random.Generator) -> t
     return joined(matches, ~torch.eye(N, dtype=torch.bool), truth), truth
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #ffdd6471
-def landmark_check(name: str, seed: int, size: int = 200) -> Float[ndarray, "n"]:
-    """For each landmark of an object without any changes, in the view from `FRONT`: how far the surface at its pixel or a
+def landmark_check(name: str, seed: int, size: int = 200) -> Float[ndarray, " n"]:
+    """For each landmark of an object without any changes, in the view from `FRONT`: how far the surface at its pixel
+    or a
     neighbour lies from it, relative to its depth."""
     from paper_kit.kit.geometry import intrinsics, project as seen_at
     from paper_kit.kit.rays import viewpoint
@@ -851,6 +914,7 @@ def _checked(places, file: Path, n: int, what: str) -> Float[ndarray, "n 2"]:
                             next_step="unpack the data set again, or leave this picture out")
     return places
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #c2934b2b
 def read_willow(root, name: str, most: int | None = None) -> tuple[list, Float[ndarray, "N 10 2"]]:
     """Pictures and landmarks of one WILLOW class, sorted by file name. A picture whose annotation has not ten landmarks
     (one face has eight) raises `PaperKitError`, as do missing and damaged files."""
@@ -870,6 +934,7 @@ def read_willow(root, name: str, most: int | None = None) -> tuple[list, Float[n
         places.append(_checked(np.asarray(fields["pts_coord"], float).T, mat, 10, "pts_coord [2, 10]"))
     return [_picture(f) for f in files], np.stack(places)
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #e49511ca
 def read_cmu(root, name: str, most: int | None = None) -> tuple[list, Float[ndarray, "N 30 2"]]:
     "Frames and landmarks of `house` or `hotel`, evenly spaced if only `most` are wanted. Raises `PaperKitError`."
     from paper_kit.kit.files import reading
@@ -886,7 +951,8 @@ def read_cmu(root, name: str, most: int | None = None) -> tuple[list, Float[ndar
         with reading(label, "30 lines 'x y'", 100_000, next_step="unpack the data set again"):
             rows = [[float(v) for v in line.split()] for line in label.read_text().splitlines() if line.strip()]
             if {len(r) for r in rows} != {2}: raise ValueError("a line without two numbers")
-        frames.append((_picture(folder/"images"/f"{name}.seq{k}.png"), _checked(np.array(rows), label, 30, "30 lines 'x y'")))
+        frames.append((_picture(folder/"images"/f"{name}.seq{k}.png"), _checked(np.array(rows), label, 30,
+                                                                                "30 lines 'x y'")))
     return [f for f, _ in frames], np.stack([x for _, x in frames])
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #9e03e029
@@ -917,6 +983,9 @@ def rivals(problem: Problem, rng: np.random.Generator, generator: Generator, lif
     if lift: found["MatchLift"] = rounded_pairs(matchlift(problem, lift), N)
     return found | {"mode": mode, "other": other, "V": V}
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #4a172e14
+#| code-fold: true
+#| code-summary: "Exported source: the stages"
 def synthetic_stage(sizes: list, n: int, shares: list, lift: int, seed: int, knobs: dict | None = None) -> list:
     "C4 and its sweeps: recall of every method on fresh problems of N pictures and these shares of swaps."
     rows = []
@@ -924,14 +993,16 @@ def synthetic_stage(sizes: list, n: int, shares: list, lift: int, seed: int, kno
         rng, g = np.random.default_rng([seed, k]), torch.Generator().manual_seed(100*seed + k)
         problem = permutation_world(N, n, share, rng, **(knobs or {}))
         found = rivals(problem, rng, g, lift)
-        row = {"N": N, "share": share} | {name: recall(m, problem) for name, m in found.items() if isinstance(m, np.ndarray)
+        row = {"N": N, "share": share} | {name: recall(m, problem) for name, m in found.items()
+                                          if isinstance(m, np.ndarray)
                                           and m.dtype.kind == "i"}
-        row |= {"open, MatchEig": open_triangles(found["MatchEig"]), "cost, Ours": disagreement(hungarian(found["mode"].X), problem),
+        row |= {"open, MatchEig": open_triangles(found["MatchEig"]),
+                "cost, Ours": disagreement(hungarian(found["mode"].X), problem),
                 "cost, truth": disagreement(problem.truth, problem)}
         rows.append(row)
     return rows
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #4a172e14
+# %% ../../nbs/geometry/permutation_sync.ipynb #e516b676
 #| code-fold: true
 #| code-summary: "Exported source: the stages of times and of the sampler"
 def timing_stage(problems: list, seed: int, progress=None) -> list:
@@ -959,17 +1030,22 @@ def timing_stage(problems: list, seed: int, progress=None) -> list:
                            ("MatchALS", lambda: rounded_pairs(matchals(problem, rng), N))):
             begun = time.process_time()
             matches = work()
-            row[name] = [1.0, 1.0, time.process_time() - begun + closed*(name == "MatchEig"), recall(matches, problem), 0.0]
+            row[name] = [1.0, 1.0, time.process_time() - begun + closed*(name == "MatchEig"), recall(matches, problem),
+                         0.0]
         rows.append(row)
         if progress is not None: progress((k + 1)/len(problems))
     return rows
 
-def exact_density(x: Float[ndarray, "k"], beta: float, fisher: bool) -> Float[ndarray, "k"]:
-    """Density of the free entry x of X = [[x, 1-x], [1-x, x]] under exp(-beta U), U = 4 (1-x)^2, with the flat measure or
+# %% ../../nbs/geometry/permutation_sync.ipynb #73462e0e
+#| code-fold: true
+#| code-summary: "Exported source: the stages of times and of the sampler"
+def exact_density(x: Float[ndarray, " k"], beta: float, fisher: bool) -> Float[ndarray, " k"]:
+    """Density of the free entry x of X = [[x, 1-x], [1-x, x]] under exp(-beta U), U = 4 (1-x)^2, with the flat measure
+    or
     (`fisher`) the volume of the Fisher metric, sqrt(2/(x (1-x))) dx; not normalised."""
     return np.exp(-4*beta*(1 - x)**2)*(1/np.sqrt(x*(1 - x)) if fisher else 1)
 
-def exact_share(x: Float[ndarray, "k"], beta: float, fisher: bool) -> Float[ndarray, "k"]:
+def exact_share(x: Float[ndarray, " k"], beta: float, fisher: bool) -> Float[ndarray, " k"]:
     "The distribution function of `exact_density`, by quadrature on a grid that is fine at both ends."
     u = np.linspace(0, math.pi/2, 20001)
     grid = np.sin(u)**2                                                  # dx = 2 sin u cos u du takes the poles away
@@ -977,6 +1053,9 @@ def exact_share(x: Float[ndarray, "k"], beta: float, fisher: bool) -> Float[ndar
     total = np.concatenate([[0], np.cumsum((weight[1:] + weight[:-1])/2)])
     return np.interp(np.arcsin(np.sqrt(np.clip(x, 0, 1))), u, total/total[-1])
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #3b906306
+#| code-fold: true
+#| code-summary: "Exported source: the stages of times and of the sampler"
 def two_stage(chains: int, steps: int, h: float, beta: float, seed: int, progress=None) -> dict:
     """C11: n = 2, two pictures that agree, X_2 held at I. Chains from exact draws of the flat density; the last half of
     their steps, against both exact distributions, by reading."""
@@ -984,9 +1063,11 @@ def two_stage(chains: int, steps: int, h: float, beta: float, seed: int, progres
     for reading in READINGS:
         g = torch.Generator().manual_seed(seed)
         grid = np.linspace(0, 1, 4001)
-        x = np.interp(torch.rand(chains, generator=g, dtype=torch.float64).numpy(), exact_share(grid, beta, False), grid)
+        x = np.interp(torch.rand(chains, generator=g, dtype=torch.float64).numpy(), exact_share(grid, beta, False),
+                      grid)
         x = torch.from_numpy(x).clamp(1e-9, 1 - 1e-9)
-        X, eye, kept = torch.stack([torch.stack([x, 1 - x], -1), torch.stack([1 - x, x], -1)], -2), torch.eye(2).double(), []
+        X, eye, kept = torch.stack([torch.stack([x, 1 - x], -1), torch.stack([1 - x, x], -1)],
+                                   -2), torch.eye(2).double(), []
         for k in range(steps):
             Z = torch.randn(X.shape, generator=g, dtype=X.dtype)
             X = langevin_step(X, 2*(X - eye), h, beta, Z, reading)       # U = |I - X|^2
@@ -1000,36 +1081,41 @@ def two_stage(chains: int, steps: int, h: float, beta: float, seed: int, progres
                           "histogram": np.histogram(x, 50, (0, 1), density=True)[0]}
     return found
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #e516b676
+# %% ../../nbs/geometry/permutation_sync.ipynb #8a97255e
 #| code-fold: true
 #| code-summary: "Exported source: the stages of beta and of the figure for n = 3"
+def limit_of(problem: Problem, start: Float[Tensor, "N n n"], h: float, steps: int, reading: str, seed: int) -> dict:
+    """The path of a reading with beta = 1e12 against its path without noise and against gradient descent in the Fisher
+    metric: largest differences, rises of U, U at both ends."""
+    noisy = langevin(problem, start, torch.Generator().manual_seed(seed), h, 1e12, steps, reading, keep_every=1)
+    quiet, V, apart, away = start, start, 0.0, 0.0
+    for X in noisy.kept:
+        quiet = langevin_step(quiet, 2*energy(quiet, problem)[1], h, 1.0, torch.zeros_like(X), reading)
+        V = retract(V, -h*gradient(V, 2*energy(V, problem)[1]), 10.0, tolerance=1e-9)
+        apart, away = max(apart, float((X - quiet).abs().max())), max(away, float((X - V).abs().max()))
+    return {"apart": apart, "rises": int((noisy.costs.diff() > 1e-9).sum()), "from gradient descent": away,
+            "U": [float(noisy.costs[0]), float(noisy.costs[-1])]}
+
 def beta_stage(N: int, n: int, share: float, modes: list, betas: list, steps: int, seed: int) -> dict:
-    """C9 and C10: the mode for each beta of `modes`, the variance of samples for each of `betas`; the path of each
-    reading with beta = 1e12 against its path without noise and against gradient descent in the Fisher metric."""
-    rng = np.random.default_rng([seed, 9])
-    problem = permutation_world(N, n, share, rng)
+    """C9 and C10: the mode for each beta of `modes`, the variance of samples for each of `betas`, the limit of each
+    reading."""
+    problem = permutation_world(N, n, share, np.random.default_rng([seed, 9]))
     start = strictly_inside(absolute(matcheig(problem)))
     ends = [birkhoff_lbfgs(problem, start, beta=b).X for b in modes]
     labels = [hungarian(X) for X in ends]
-    found = {"mode": [float((X - ends[0]).abs().max()) for X in ends], "labels": [int((L != labels[0]).sum()) for L in labels],
-             "variance": {r: [float(langevin(problem, ends[0], torch.Generator().manual_seed(seed), 1e-4, b, steps, r).variance)
-                              for b in betas] for r in READINGS}, "limit": {}}
-    for reading in READINGS:
-        h = 1e-4
-        noisy = langevin(problem, start, torch.Generator().manual_seed(seed), h, 1e12, steps, reading, keep_every=1)
-        quiet, V, apart, away = start, start, 0.0, 0.0
-        for X in noisy.kept:
-            quiet = langevin_step(quiet, energy(quiet, problem)[1], h, 1.0, torch.zeros_like(X), reading)
-            V = retract(V, -h*gradient(V, energy(V, problem)[1]), 10.0, tolerance=1e-9)
-            apart, away = max(apart, float((X - quiet).abs().max())), max(away, float((X - V).abs().max()))
-        found["limit"][reading] = {"apart": apart, "rises": int((noisy.costs.diff() > 1e-9).sum()),
-                                   "from gradient descent": away,
-                                   "U": [float(noisy.costs[0]), float(noisy.costs[-1])]}
-    return found
+    spread = lambda b, r: float(langevin(problem, ends[0], torch.Generator().manual_seed(seed), 1e-4, b, steps,
+                                         r).variance)
+    return {"mode": [float((X - ends[0]).abs().max()) for X in ends],
+            "labels": [int((other != labels[0]).sum()) for other in labels],
+            "variance": {r: [spread(b, r) for b in betas] for r in READINGS},
+            "limit": {r: limit_of(problem, start, 1e-4, steps, r, seed) for r in READINGS}}
 
-AXES3 = ("E1", "O1", "E2 - O2")
+# %% ../../nbs/geometry/permutation_sync.ipynb #e91591f7
+#| code-fold: true
+#| code-summary: "Exported source: the stages of beta and of the figure for n = 3"
 def shadow(X: Float[ndarray, "*k 3 3"]) -> Float[ndarray, "*k 3"]:
-    """DP_3 - C_3 in three dimensions: even and odd permutations span two orthogonal planes; the coordinates are one axis
+    """DP_3 - C_3 in three dimensions: even and odd permutations span two orthogonal planes; the coordinates are one
+    axis
     of each and the difference of the others."""
     P = permutations(3).numpy() - 1/3
     even, odd = P[[0, 3, 4]], P[[1, 2, 5]]
@@ -1042,18 +1128,20 @@ def polytope_stage(steps: int, kept: int, seed: int) -> dict:
     "The figure for n = 3: the way of LR-BFGS of one X of eight, and clouds of samples by reading, beta and h."
     rng = np.random.default_rng([seed, 3])
     problem = permutation_world(8, 3, 0.67, rng)
-    start = sinkhorn(strictly_inside(absolute(matcheig(problem)), 0.9)*torch.from_numpy(rng.uniform(0.8, 1.25, (8, 3, 3))))
+    start = sinkhorn(strictly_inside(absolute(matcheig(problem)), 0.9)*torch.from_numpy(rng.uniform(0.8, 1.25,
+                                                                                                    (8, 3, 3))))
     walk = birkhoff_lbfgs(problem, start, keep=True)
     which = int(walk.X.amax((-2, -1)).argmin())                          # the softest of the eight
     clouds = {}
     for reading, beta, h in itertools.product("AB", BETAS, STEPS):
-        found = langevin(problem, walk.X, torch.Generator().manual_seed(seed), h, beta, steps, reading, keep_every=max(1, steps//kept))
+        found = langevin(problem, walk.X, torch.Generator().manual_seed(seed), h, beta, steps, reading,
+                         keep_every=max(1, steps//kept))
         clouds[f"{reading} {beta:g} {h:g}"] = shadow(torch.stack(found.kept)[:, which].numpy()).round(3)
     return {"walk": shadow(torch.stack(walk.path)[:, which].numpy()), "clouds": clouds, "costs": walk.costs}
 
 BETAS, STEPS = (0.1, 1.0, 10.0, 100.0), (1e-4, 1e-3, 1e-2)
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #73462e0e
+# %% ../../nbs/geometry/permutation_sync.ipynb #425eef53
 #| code-fold: true
 #| code-summary: "Exported source: the stage of pictures"
 def pictures_of(name: str, N: int, seed: int, data=None) -> tuple[Sequence[Tensor], Float[ndarray, "N n 2"]]:
@@ -1069,9 +1157,11 @@ def blocks_of(S, N: int, some: Sequence[int]) -> Float[ndarray, "k k n n"]:
     n = len(S)//N
     return np.asarray(S).reshape(N, n, N, n).transpose(0, 2, 1, 3)[np.ix_(some, some)]
 
-def image_stage(name: str, N: int, steps: int, beta: float, h: float, lift: int, keep: int, seed: int, data=None) -> dict:
-    """Tables 1 and 2 for one set: recall of every method; top-K recall and calibration of samples by reading and of both
-    controls; `keep` pictures with all that the figures draw."""
+# %% ../../nbs/geometry/permutation_sync.ipynb #03697a31
+#| code-fold: true
+#| code-summary: "Exported source: the stage of pictures"
+def image_stage(name: str, N: int, steps: int, samplers: list, lift: int, keep: int, seed: int, data=None) -> dict:
+    "Tables 1 and 2 for one set: recall by method, top-K recall and calibration; `keep` pictures for the figures."
     rng, g = np.random.default_rng([seed, 1000]), torch.Generator().manual_seed(seed)
     images, places = pictures_of(name, N, seed, data)
     problem, order = matched(described(images, places, max(24, images[0].shape[-1]//4)), rng)
@@ -1084,23 +1174,29 @@ def image_stage(name: str, N: int, steps: int, beta: float, h: float, lift: int,
     row = {k: recall(m, problem) for k, m in found.items()}
     soft = mode.X.reshape(N*n, n)
     scores = {"mode": soft @ soft.T, "spectral": V.reshape(N*n, n) @ V.reshape(N*n, n).T, "observed": problem.W}
-    scores |= {r: langevin(problem, mode.X, g, h, beta, steps, r).pair for r in (READINGS if steps else ())}
+    scores |= {label: langevin(problem, mode.X, g, 1e-4, beta, steps, r).pair for label, r, beta in samplers}
+    kept = as_matrix(hungarian(mode.X)).reshape(N*n, n)
     top = {k: [top_recall(S, problem, K) for K in (1, 2, 3)] for k, S in scores.items()}
+    more = {k: [top_recall(S + 1e3*kept @ kept.T, problem, K) for K in (1, 2, 3)] for k, S in scores.items()}
     ranked = {k: certainty(S, found["Ours"], problem) for k, S in scores.items()}
-    result = {"row": row, "n": n, "top": top, "auc": {k: ranked_apart(*v) for k, v in ranked.items()},
+    result = {"row": row, "n": n, "top": top, "more": more, "auc": {k: ranked_apart(*v) for k, v in ranked.items()},
               "open": {k: open_triangles(found[k]) for k in ("Initial", "MatchEig", "Ours")},
               "cost": {k: disagreement(v, problem) for k, v in (("Ours", hungarian(mode.X)), ("truth", problem.truth))},
-              "curve": {k: reliability(*v) for k, v in ranked.items() if k in ("mode", *READINGS)}}
+              "curve": {k: reliability(*v) for k, v in ranked.items()}}
     if keep:
         some = list(range(0, N, max(1, N//keep)))[:keep]
         result["kept"] = {"images": [(np.asarray(images[k]).transpose(1, 2, 0)*255).astype(np.uint8) for k in some],
                           "places": C[some], "truth": order[some], "Initial": found["Initial"][np.ix_(some, some)],
-                          "Ours": found["Ours"][np.ix_(some, some)], "Ours-Geom": found["Ours-Geom"][np.ix_(some, some)],
+                          "Ours": found["Ours"][np.ix_(some, some)], "Ours-Geom": found["Ours-Geom"][np.ix_(some,
+                                                                                                            some)],
                           "mode": blocks_of(scores["mode"], N, some),
                           "sampled": blocks_of(scores.get("B", scores["mode"]), N, some)}
     return result
 
-def reliability(value: Float[ndarray, "k"], right: Bool[ndarray, "k"], bins: int = 10) -> Float[ndarray, "bins 3"]:
+# %% ../../nbs/geometry/permutation_sync.ipynb #6b950b3b
+#| code-fold: true
+#| code-summary: "Exported source: the stage of pictures"
+def reliability(value: Float[ndarray, " k"], right: Bool[ndarray, " k"], bins: int = 10) -> Float[ndarray, "bins 3"]:
     "For ten ranges of certainty: how many matches, their mean certainty, the share that is right."
     cell = np.clip((value*bins).astype(int), 0, bins - 1)
     count = np.bincount(cell, minlength=bins).astype(float)
@@ -1108,51 +1204,68 @@ def reliability(value: Float[ndarray, "k"], right: Bool[ndarray, "k"], bins: int
     return np.stack([count, mean(value), mean(right.astype(float))], -1)
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #bae7693a
-SIZES = {"smoke": {"points": 8, "synthetic": dict(sizes=[10], shares=[0.35]), "seeds": 2, "lift": 30,
+SIZES = {"smoke": {"walk": dict(steps=120, kept=24), "points": 8, "synthetic": dict(sizes=[10], shares=[0.35]),
+                   "seeds": 2, "sweep seeds": 1, "lift": 30,
                    "densities": [1.0], "knobs": ["twins"], "sweep": dict(sizes=[10], n=8, shares=[0.3]),
-                   "timing": [[6, 8, 0.25], [8, 8, 0.35]], "timing seeds": 1, "two": dict(chains=40, steps=200, h=5e-3, beta=1.0),
-                   "two seeds": 1, "beta": dict(N=6, n=6, share=0.3, modes=[0.01, 1.0, 100.0], betas=[0.1, 1.0, 10.0], steps=40),
-                   "beta seeds": 1, "sets": ["Car", "CMU-House"], "N": 6, "N sequence": 4, "image seeds": 1, "steps": 30,
-                   "image lift": 20},
-         "cpu": {"points": 100, "synthetic": dict(sizes=[10, 15, 20], shares=[0.25, 0.3, 0.35]), "seeds": 5, "lift": 200,
-                 "densities": [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0], "knobs": ["twins", "worse"],
+                   "timing": [[6, 8, 0.25], [8, 8, 0.35]], "timing seeds": 1,
+                   "two": dict(chains=40, steps=200, h=5e-3, beta=1.0),
+                   "two seeds": 1, "beta": dict(N=6, n=6, share=0.3, modes=[0.01, 1.0, 100.0], betas=[0.1, 1.0, 10.0],
+                                                steps=40),
+                   "beta seeds": 1, "sets": ["Car", "CMU-House"], "class": dict(N=6, lift=20),
+                   "sequence": dict(N=4, lift=20),
+                   "class seeds": 1, "sequence seeds": 1, "all readings": 1, "steps": 30},
+         "cpu": {"walk": dict(steps=1500, kept=150), "points": 100, "synthetic": dict(sizes=[10, 15, 20],
+                                                                                      shares=[0.25, 0.3, 0.35]),
+                 "seeds": 5, "sweep seeds": 3, "lift": 0,
+                 "densities": [0.1, 0.2, 0.4, 0.7, 1.0], "knobs": ["twins", "worse"],
                  "sweep": dict(sizes=[20], n=16, shares=[0.35]),
                  "timing": [[N, n, (0.15, 0.25, 0.35)[k % 3]] for k, (N, n) in enumerate(itertools.product(
-                     (10, 14, 20, 26), (16, 18, 20, 24, 28, 32, 36)))],
+                     (10, 12, 16, 20), (16, 18, 20, 22, 24, 26, 28)))],
                  "timing seeds": 2, "two": dict(chains=400, steps=6000, h=5e-3, beta=1.0), "two seeds": 5,
-                 "beta": dict(N=12, n=10, share=0.35, modes=[0.01, 1.0, 100.0], betas=[0.1, 1.0, 10.0, 100.0], steps=600),
-                 "beta seeds": 5, "sets": list(OBJECTS), "N": 24, "N sequence": 16, "image seeds": 5, "steps": 1000,
-                 "image lift": 300},
-         "gpu": {"synthetic": dict(sizes=[10, 20, 40], shares=[0.25, 0.3, 0.35])}}
-SIZES["gpu"] = SIZES["cpu"] | {"timing": [[N, n, (0.15, 0.25, 0.35)[k % 3]] for k, (N, n) in enumerate(itertools.product(
-    (10, 40, 70, 100), (16, 30, 44, 58, 72, 86, 100)))], "N": 40, "N sequence": 40}
+                 "beta": dict(N=12, n=10, share=0.35, modes=[0.01, 1.0, 100.0], betas=[0.1, 1.0, 10.0, 100.0],
+                              steps=600),
+                 "beta seeds": 3, "sets": list(OBJECTS), "class": dict(N=40, lift=150),
+                 "sequence": dict(N=12, lift=200),
+                 "class seeds": 5, "sequence seeds": 3, "all readings": 2, "steps": 1000}}
+SIZES["gpu"] = SIZES["cpu"] | {"timing": [[N, n, (0.15, 0.25, 0.35)[k % 3]] for k,
+                                          (N, n) in enumerate(itertools.product(
+    (10, 40, 70, 100), (16, 30, 44, 58, 72, 86, 100)))], "class": dict(N=40, lift=300),
+                               "sequence": dict(N=40, lift=200)}
+# label, reading, beta: the paper's range is 0.075 to 0.1
+SAMPLERS = [["B", "B", 0.085], ["A", "A", 0.085], ["C", "C", 0.085], ["B 1", "B", 1.0], ["B 10", "B", 10.0]]
 KNOBS = {"twins": dict(twins=0.5), "worse": dict(worse=5)}
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #13f88c72
 def stages(run) -> dict:
     "All expensive work of this paper, in the order of its budget."
     s = run.pick(**SIZES)
-    seeds = run.seeds(s["image seeds"])
     willow, cmu = run.dataset("willow"), run.dataset("cmu_sequences")
     source = lambda name: {} if not willow else {"data": cmu if name.startswith("CMU") else willow}
-    found = {"identities": run.stage(identity_stage, points=s["points"], seed=run.seed),
-             "two": [run.stage(two_stage, **s["two"], seed=k) for k in run.seeds(s["two seeds"])],
+    def images(name):
+        of = "class" if name in CLASSES else "sequence"
+        some = lambda k: SAMPLERS[:len(SAMPLERS) if k < run.seed + s["all readings"] else 1] if of == "class" else []
+        return [run.stage(image_stage, name=name, steps=s["steps"], **s[of], keep=2*(k == run.seed), samplers=some(k),
+                          seed=k,
+                          **source(name)) for k in run.seeds(s[f"{of} seeds"])]
+    sweep = lambda **knobs: [run.stage(synthetic_stage, **s["sweep"], lift=0, seed=k, knobs=knobs)
+                             for k in run.seeds(s["sweep seeds"])]
+    found = {"images": {name: images(name) for name in s["sets"]},
              "synthetic": [run.stage(synthetic_stage, **s["synthetic"], n=16, lift=s["lift"], seed=k)
-                           for k in run.seeds(s["seeds"])]}
-    found["images"] = {name: [run.stage(image_stage, name=name, N=s["N" if name in CLASSES else "N sequence"],
-                                        steps=s["steps"] if name in CLASSES else 0, beta=0.085, h=1e-4, lift=s["image lift"],
-                                        keep=4*(k == seeds[0] and name in CLASSES), seed=k, **source(name)) for k in seeds]
-                       for name in s["sets"]}
-    found["beta"] = [run.stage(beta_stage, **s["beta"], seed=k) for k in run.seeds(s["beta seeds"])]
-    found["timing"] = [run.stage(timing_stage, problems=s["timing"], seed=k) for k in run.seeds(s["timing seeds"])]
-    sweep = lambda **knobs: [run.stage(synthetic_stage, **s["sweep"], lift=0, seed=k, knobs=knobs) for k in run.seeds(s["seeds"])]
-    found["density"] = {f"{d:g}": sweep(density=d) for d in s["densities"]}
-    found["knobs"] = {name: sweep(**KNOBS[name]) for name in s["knobs"]}
+                           for k in run.seeds(s["seeds"])],
+             "identities": run.stage(identity_stage, points=s["points"], seed=run.seed),
+             "two": [run.stage(two_stage, **s["two"], seed=k) for k in run.seeds(s["two seeds"])],
+             "timing": [run.stage(timing_stage, problems=s["timing"], seed=k) for k in run.seeds(s["timing seeds"])],
+             "beta": [run.stage(beta_stage, **s["beta"], seed=k) for k in run.seeds(s["beta seeds"])],
+             "walk": run.stage(polytope_stage, **s["walk"], seed=run.seed),
+             "density": {f"{d:g}": sweep(density=d) for d in s["densities"]},
+             "knobs": {name: sweep(**KNOBS[name]) for name in s["knobs"]}}
     return found
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #e2699db6
 #| code-fold: true
 #| code-summary: "Exported source: the tables"
-TABLE_1 = ("Initial", "Spectral", "MatchLift", "MatchALS", "MatchEig", "[77] minus geometry", "Ours", "[77]", "Ours-Geom")
+TABLE_1 = ("Initial", "Spectral", "MatchLift", "MatchALS", "MatchEig", "[77] minus geometry", "Ours", "[77]",
+           "Ours-Geom")
 
 def table_1(results: dict):
     "Recall by set and method, means over seeds, and the average over all sets; a pandas frame."
@@ -1167,8 +1280,12 @@ def classes_in(results: dict) -> list: return [n for n in results["images"] if n
 def over_classes(results: dict, value: Callable) -> list:
     "`value` of an image result, averaged over the five classes, by seed."
     names = classes_in(results)
-    return [float(np.mean([value(results["images"][n][k]) for n in names])) for k in range(len(results["images"][names[0]]))]
+    return [float(np.mean([value(results["images"][n][k]) for n in names]))
+            for k in range(len(results["images"][names[0]]))]
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #f02a7e03
+#| code-fold: true
+#| code-summary: "Exported source: the tables"
 def table_2(results: dict):
     "Top-K recall by class: the paper's columns with samples of reading B, and the same ranking without sampling."
     import pandas as pd
@@ -1179,41 +1296,55 @@ def table_2(results: dict):
         ours, n = mean(lambda r: r["row"]["Ours"]), runs[0]["n"]
         row = {"dataset": name, "[77]": mean(lambda r: r["row"]["[77] minus geometry"]), "Ours": ours}
         for K in (2, 3):
-            row |= {f"Rand-{K}": random_recall(ours, n, K), f"Ours-{K}": mean(lambda r: r["top"]["B"][K - 1])}
-        row |= {f"{label}-{K}": mean(lambda r: r["top"][key][K - 1]) for key, label in (("mode", "no sampling"),
-                                                                                     ("spectral", "MatchEig")) for K in (2, 3)}
+            row |= {f"Rand-{K}": random_recall(ours, n, K), f"Ours-{K}": mean(lambda r: r["more"]["B"][K - 1])}
+        row |= {f"{label}-{K}": mean(lambda r: r["more"][key][K - 1]) for key, label in (("mode", "no sampling"),
+                                                                                     ("spectral", "MatchEig"))
+                for K in (2, 3)}
         rows.append(row)
     average = {"dataset": "Avg."} | {c: float(np.mean([r[c] for r in rows])) for c in rows[0] if c != "dataset"}
     return pd.DataFrame([*rows, average]).round(3)
 
-RANKED = {"A": "samples, reading A", "B": "samples, reading B", "C": "samples, reading C", "mode": "the mode, no sampling",
-          "spectral": "MatchEig's scores", "observed": "the observed matches"}
+RANKED = {"A": "samples, reading A", "B": "samples, reading B", "C": "samples, reading C", "B 1": "reading B, beta = 1",
+          "B 10": "reading B, beta = 10", "mode": "the mode, no sampling", "spectral": "MatchEig's scores",
+          "observed": "the observed matches"}
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #bd5dafc5
+#| code-fold: true
+#| code-summary: "Exported source: the tables"
 def table_e1(results: dict):
-    "What ranks candidates best: top-K recall and area under the ROC for wrong matches of the mode, over classes and seeds."
+    """What ranks candidates best: top-K recall and area under the ROC for wrong matches of the mode, over classes
+    and seeds."""
     import pandas as pd
+    nan = float("nan")
     mean = lambda f: float(np.nanmean(over_classes(results, f)))
-    return pd.DataFrame([{"ranked by": label} | {f"top-{K}": mean(lambda r: r["top"][key][K - 1]) for K in (1, 2, 3)}
-                         | {"area under the ROC": mean(lambda r: r["auc"][key])} for key, label in RANKED.items()]).round(3)
+    get = lambda kind, key, K: mean(lambda r: r[kind].get(key, [nan]*3)[K - 1])
+    return pd.DataFrame([{"ranked by": label} | {f"top-{K}": get("top", key, K) for K in (1, 2, 3)}
+                         | {f"solution and {K - 1} more": get("more", key, K) for K in (2, 3)}
+                         | {"area under the ROC": mean(lambda r: r["auc"].get(key, nan))} for key,
+                         label in RANKED.items()]).round(3)
 
 SYNTHETIC = ("Initial", "Spectral", "MatchALS", "MatchLift", "MatchEig", "[77] minus geometry", "Ours")
 
 def table_e2(results: dict):
     "Sec. 6.2: recall by number of pictures and share of swaps, means over seeds, with open triangles and costs."
     import pandas as pd
-    frame = pd.DataFrame([row for run in results["synthetic"] for row in run]).groupby(["N", "share"], as_index=False).mean()
+    frame = pd.DataFrame([row for run in results["synthetic"] for row in run]).groupby(["N", "share"],
+                                                                                       as_index=False).mean()
     kept = ["N", "share", *SYNTHETIC, "open, MatchEig", "cost, Ours", "cost, truth"]
-    return frame[kept].round(3)
+    return frame[[c for c in kept if c in frame]].round(3)
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #ffff8d62
+#| code-fold: true
+#| code-summary: "Exported source: the tables"
 def table_e3(results: dict):
     "Recall where observations are few, mixed up between twins, or bad for some pictures."
     import pandas as pd
     rows = []
     for name, runs in [*((f"density {d}", r) for d, r in results["density"].items()),
-                       *(({"twins": "twins swapped in half", "worse": "five bad pictures"}[k], r) for k, r in results["knobs"].items())]:
+                       *(({"twins": "twins swapped in half", "worse": "five bad pictures"}[k], r) for k,
+                         r in results["knobs"].items())]:
         frame = pd.DataFrame([row for run in runs for row in run]).mean()
-        rows.append({"graph": name} | {m: frame[m] for m in SYNTHETIC if m in frame} | {"cost, Ours": frame["cost, Ours"],
-                                                                                     "cost, truth": frame["cost, truth"]})
+        rows.append({"graph": name} | {m: frame[m] for m in (*SYNTHETIC, "cost, Ours", "cost, truth") if m in frame})
     return pd.DataFrame(rows).round(3)
 
 TIMED = ("Ours", "Riemannian gradient", "Euclidean, clamp", "Euclidean, exact", "[77] minus geometry")
@@ -1224,16 +1355,21 @@ def table_e4(results: dict):
     rows = [r for run in results["timing"] for r in run]
     get = lambda m, k: np.array([np.inf if r[m][k] > 1e8 else r[m][k] for r in rows])
     return pd.DataFrame([{"method": m, "problems that get within 1 percent": float(np.isfinite(get(m, 0)).mean()),
-                          "iterations to 1 percent": float(np.median(get(m, 0))), "seconds to 1 percent": float(np.median(get(m, 1))),
+                          "iterations to 1 percent": float(np.median(get(m, 0))),
+                          "seconds to 1 percent": float(np.median(get(m, 1))),
                           "seconds in all": float(np.median(get(m, 2))), "recall": float(get(m, 3).mean())}
                          for m in TIMED]).replace(np.inf, np.nan).round(3)
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #51bebb65
+#| code-fold: true
+#| code-summary: "Exported source: the tables"
 def table_e5(results: dict):
     "C11: Kolmogorov distance of the samples for n = 2 from both exact distributions, means over seeds."
     import pandas as pd
     mean = lambda r, k: float(np.mean([run[r][k] for run in results["two"]]))
     return pd.DataFrame([{"reading": r, "distance from exp(-beta U) dX": mean(r, "flat"),
-                          "distance from Eq. 15": mean(r, "fisher"), "share within 0.001 of a corner": mean(r, "at corners")}
+                          "distance from Eq. 15": mean(r, "fisher"),
+                          "share within 0.001 of a corner": mean(r, "at corners")}
                          for r in READINGS]).round(4)
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #09439cab
@@ -1254,12 +1390,15 @@ def draw_matches(ax, x, y, match, right, value=None, lw: float = 1.4):
               else [palette["sky" if r else "vermilion"] for r in right])
     for a, (b, c) in enumerate(zip(match, colour)): ax.plot(*np.stack([x[a], y[b]]).T, "-o", color=c, lw=lw, ms=2.5)
 
-def truth_of(kept: dict, i: int, j: int) -> Int[ndarray, "n"]: return between(kept["truth"])[i, j]
+def truth_of(kept: dict, i: int, j: int) -> Int[ndarray, " n"]: return between(kept["truth"])[i, j]
 
 def seconds_best(S: Float[ndarray, "n n"], K: int = 2) -> Int[ndarray, "n K"]:
     "The K most certain candidates of each point."
     return np.argsort(-S, 1, kind="stable")[:, :K]
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #56ba0c87
+#| code-fold: true
+#| code-summary: "Exported source: figures of pairs"
 def figure_1(kept: dict, i: int = 0, j: int = 1):
     "One pair: observed matches, solution, certainty, and the two most certain candidates of each point."
     import matplotlib.pyplot as plt
@@ -1270,12 +1409,17 @@ def figure_1(kept: dict, i: int = 0, j: int = 1):
         found = kept["Initial" if title == "observed" else "Ours"][i, j]
         if title.startswith("two"):
             for k in (1, 0): draw_matches(ax, x, y, (c := seconds_best(S)[:, k]), c == true, lw=0.7 + 0.9*(k == 0))
-        else: draw_matches(ax, x, y, found, found == true, S[np.arange(len(S)), found] if title == "certainty" else None)
+        else: draw_matches(ax, x, y, found, found == true, S[np.arange(len(S)), found] if title == "certainty"
+                           else None)
         hits = (seconds_best(S) == true[:, None]).any(1) if title.startswith("two") else found == true
-        ax.set_title(f"{title}: {hits.sum()} of {len(true)} right" if title != "certainty" else "certainty", fontsize=10)
+        ax.set_title(f"{title}: {hits.sum()} of {len(true)} right" if title != "certainty" else "certainty",
+                     fontsize=10)
     figure.colorbar(plt.cm.ScalarMappable(plt.Normalize(0, 1), "plasma"), ax=axes, fraction=0.025, label="certainty")
     return figure
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #6085b6a4
+#| code-fold: true
+#| code-summary: "Exported source: figures of pairs"
 def figure_3(results: dict):
     "Sample pairs of the rendered classes with their landmarks."
     import matplotlib.pyplot as plt
@@ -1291,12 +1435,16 @@ def figure_3(results: dict):
     figure.tight_layout(pad=0.3)
     return figure
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #e5218110
+#| code-fold: true
+#| code-summary: "Exported source: figures of pairs"
 def figure_4(results: dict, count: int = 3):
     "Pairs of several classes: observed, solution, certainty map, the two best of each row, those as lines."
     import matplotlib.pyplot as plt
     kept = [(n, r[0]["kept"]) for n, r in results["images"].items() if "kept" in r[0]]
     kept = sorted(kept, key=lambda k: (k[1]["Ours"][0, 1] == truth_of(k[1], 0, 1)).mean())[:count]
-    figure, axes = plt.subplots(len(kept), 5, figsize=(10.4, 2.15*len(kept)), width_ratios=[2, 2, 1, 1, 2], squeeze=False)
+    figure, axes = plt.subplots(len(kept), 5, figsize=(10.4, 2.15*len(kept)), width_ratios=[2, 2, 1, 1, 2],
+                                squeeze=False)
     for row, (name, k) in zip(axes, kept):
         true, S = truth_of(k, 0, 1), k["sampled"][0, 1]
         for ax, key in ((row[0], "Initial"), (row[1], "Ours")):
@@ -1315,44 +1463,17 @@ def figure_4(results: dict, count: int = 3):
     figure.tight_layout(pad=0.4)
     return figure
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #56ba0c87
+# %% ../../nbs/geometry/permutation_sync.ipynb #8cba1962
 #| code-fold: true
 #| code-summary: "Exported source: the exhibit of matches"
-_pairs_js = """(root, data) => {
-  const c = root.querySelector("canvas"), g = c.getContext("2d"), said = root.querySelector(".said"), box = root.querySelector(".knobs");
-  const state = {pair: 0, K: 1, colour: 0, sampled: 1}, images = data.images.map((s) => { const im = new Image(); im.onload = () => draw(); im.src = "data:image/webp;base64," + s; return im; });
-  const knob = (label, key, low, high, text) => {
-    const l = document.createElement("label"), i = document.createElement("input"), o = document.createElement("output");
-    l.textContent = label; l.htmlFor = i.id = "pair-" + key;
-    Object.assign(i, {type: "range", min: low, max: high, step: 1, value: state[key]});
-    const show = () => { o.textContent = text(state[key]); i.setAttribute("aria-valuetext", o.textContent); };
-    i.oninput = () => { state[key] = +i.value; show(); draw(); }; show(); box.append(l, i, o);
-  };
-  const ramp = [[13,8,135],[126,3,168],[204,71,120],[248,149,64],[240,249,33]];
-  const plasma = (v) => { const t = Math.max(0, Math.min(0.9999, v))*4, k = Math.floor(t), f = t - k; return "rgb(" + [0,1,2].map((n) => Math.round(ramp[k][n]*(1 - f) + ramp[k+1][n]*f)) + ")"; };
-  const draw = () => {
-    const p = data.pairs[state.pair], S = state.sampled ? p.sampled : p.mode, s = c.height/data.size, off = c.width/2;
-    g.clearRect(0, 0, c.width, c.height);
-    [p.i, p.j].forEach((k, side) => { if (images[k].complete) g.drawImage(images[k], side*(off + 4), 0, c.height, c.height); });
-    const A = data.places[p.i], B = data.places[p.j]; let hits = 0;
-    A.forEach((a, m) => {
-      const order = S[m].map((v, b) => [v, b]).sort((u, v) => v[0] - u[0]).slice(0, state.K).reverse();
-      if (order.some(([v, b]) => b === p.truth[m])) hits++;
-      order.forEach(([v, b]) => {
-        g.strokeStyle = state.colour ? (b === p.truth[m] ? "#56B4E9" : "#D55E00") : plasma(v);
-        g.lineWidth = 2; g.beginPath(); g.moveTo(a[0]*s, a[1]*s); g.lineTo(off + 4 + B[b][0]*s, B[b][1]*s); g.stroke();
-      });
-    });
-    [[A, 0], [B, off + 4]].forEach(([x, d]) => x.forEach((q) => { g.fillStyle = "#fff"; g.beginPath(); g.arc(d + q[0]*s, q[1]*s, 3, 0, 7); g.fill(); }));
-    said.textContent = p.name + ": the true match is among the " + state.K + " kept for " + hits + " of " + A.length + " points";
-  };
-  knob("pair", "pair", 0, data.pairs.length - 1, (v) => data.pairs[v].name);
-  knob("K, candidates kept", "K", 1, 5, (v) => v);
-  knob("colour", "colour", 0, 1, (v) => v ? "right (blue), wrong (red)" : "certainty");
-  knob("ranked by", "sampled", 0, 1, (v) => v ? "samples" : "the mode alone");
-  draw();
-}"""
+def script(name: str) -> str:
+    "A script of this page, from the package's assets."
+    import paper_kit
+    return (Path(paper_kit.__file__).parent/"assets"/name).read_text(encoding="utf-8").strip()
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #0d66f000
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit of matches"
 def pairs_view(results: dict, most: int = 5):
     "Pairs of pictures with their K most certain matches as a `View`."
     import base64
@@ -1369,14 +1490,16 @@ def pairs_view(results: dict, most: int = 5):
                      | {s: k[s][0, 1].round(3).tolist() for s in ("sampled", "mode")})
     html = ('<canvas width="760" height="376" role="img" aria-label="Two pictures with their most certain matches" '
             'style="max-width:100%;height:auto"></canvas><p class="said" role="status" style="margin:.3em 0"></p>'
-            '<div class="knobs" style="display:grid;grid-template-columns:minmax(5em,max-content) minmax(80px,260px) 12em;'
+            '<div class="knobs" style="display:grid;grid-template-columns:minmax(5em,max-content) minmax(80px,260px) '
+            '12em;'
             'gap:4px 10px"></div>')
     def picture():
         figure, buffer = figure_1(kept[0][1]), io.BytesIO()
         figure.savefig(buffer, format="png", dpi=90)
         plt.close(figure)
         return buffer.getvalue()
-    return bespoke("Matches and how sure they are", _pairs_js, {"images": images, "places": places, "pairs": pairs,
+    return bespoke("Matches and how sure they are", script("permutation_sync_pairs.js"),
+                   {"images": images, "places": places, "pairs": pairs,
                    "size": len(kept[0][1]["images"][0])}, picture, html=html, height=560)
 
 # %% ../../nbs/geometry/permutation_sync.ipynb #2d49c8cf
@@ -1389,24 +1512,53 @@ def figure_5(results: dict):
     rows = [r for run in results["timing"] for r in run]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 3.4))
     size = np.array([r["N"]*r["n"] for r in rows])
-    for name, colour in (("Spectral", "grey"), ("MatchEig", "amber"), ("MatchALS", "green"), ("[77] minus geometry", "blue"),
+    for name, colour in (("Spectral", "grey"), ("MatchEig", "amber"), ("MatchALS", "green"),
+                         ("[77] minus geometry", "blue"),
                          ("Ours", "vermilion")):
         seconds = np.array([r[name][2] for r in rows])
         levels = np.unique(size)
-        left.plot(levels, [np.median(seconds[size == s]) for s in levels], "o-", color=palette[colour], ms=3, lw=1.2, label=name)
-    left.set(xscale="log", yscale="log", xlabel="points in all, N n", ylabel="processor seconds"); left.legend(fontsize=8)
+        left.plot(levels, [np.median(seconds[size == s]) for s in levels], "o-", color=palette[colour], ms=3, lw=1.2,
+                  label=name)
+    left.set(xscale="log", yscale="log", xlabel="points in all, N n",
+             ylabel="processor seconds"); left.legend(fontsize=8)
     for name, colour in zip(TIMED, ("vermilion", "purple", "sky", "green", "blue")):
         t = np.sort([r[name][1] for r in rows])
         right.step(t, np.arange(1, len(t) + 1)/len(t), where="post", color=palette[colour], label=name)
     right.set(xscale="log", xlim=(1e-2, max(10.0, max(r["Ours"][2] for r in rows))), ylim=(0, 1.02),
-              xlabel="processor seconds to 1 percent of the best U", ylabel="share of problems"); right.legend(fontsize=8)
+              xlabel="processor seconds to 1 percent of the best U",
+              ylabel="share of problems"); right.legend(fontsize=8)
     figure.tight_layout()
     return figure
 
-def _shadow_of_corners(): return shadow(permutations(3).numpy()), ["".join(map(str, p)) for p in itertools.permutations((1, 2, 3))]
+def _shadow_of_corners(): return shadow(permutations(3).numpy()), ["".join(map(str, p))
+                                                                   for p in itertools.permutations((1, 2, 3))]
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #d17eeadb
+#| code-fold: true
+#| code-summary: "Exported source: figures 2 and 5"
+def fisher_circles(ax):
+    "One row of X in its triangle, with circles of the Fisher metric about four places."
+    from paper_kit.kit.show import palette
+    triangle = np.array([[0, 0], [1, 0], [0.5, 0.866], [0, 0]])
+    ax.plot(*triangle.T, color="0.3")
+    t, basis = np.linspace(0, 2*np.pi, 200), np.array([[1, -1, 0], [1, 1, -2]])/np.sqrt([[2], [6]])
+    tangent = basis.T @ np.stack([np.cos(t), np.sin(t)])
+    for p in np.array([[1, 1, 1], [0.6, 0.9, 1.5], [0.12, 0.48, 2.4], [2.6, 0.3, 0.1]])/3:
+        ax.plot(*(p @ triangle[:3]), ".", color=palette["amber"])
+        for scale in (0.08, 0.16):                                       # circles of the metric: sum v^2/x = scale^2
+            V = scale*tangent/np.sqrt((tangent**2/p[:, None]).sum(0))
+            ax.plot(*((p[:, None] + V).T @ triangle[:3]).T, color=palette["blue"], lw=1)
+    for corner, name, place in zip(triangle, ("100", "010", "001"), ((-0.06, -0.06), (0, -0.06), (-0.04, 0.03))):
+        ax.text(*(corner + place), name, fontsize=9)
+    ax.set(aspect="equal"); ax.axis("off")
+    ax.set_title("one row of X: circles of the Fisher metric shrink towards the sides", fontsize=9)
+
+# %% ../../nbs/geometry/permutation_sync.ipynb #ec1ae11d
+#| code-fold: true
+#| code-summary: "Exported source: figures 2 and 5"
 def figure_2(walk: dict):
-    "DP_3 in three of its four dimensions: corners, edges, sphere, the way of LR-BFGS, samples; simplex and tangent space."
+    """DP_3 in three of its four dimensions: corners, edges, sphere, the way of LR-BFGS, samples; simplex and tangent
+    space."""
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     corners, names = _shadow_of_corners()
@@ -1414,71 +1566,23 @@ def figure_2(walk: dict):
     ax = figure.add_subplot(1, 2, 1, projection="3d")
     for a, b in itertools.combinations(corners, 2): ax.plot(*np.stack([a, b]).T, color="0.7", lw=0.7)
     u, v = np.mgrid[0:2*np.pi:37j, 0:np.pi:13j]
-    ax.plot_wireframe(*(math.sqrt(2)*np.stack([np.cos(u)*np.sin(v), np.sin(u)*np.sin(v), np.cos(v)])), color=palette["sky"], lw=0.3, alpha=0.5)
+    ax.plot_wireframe(*(math.sqrt(2)*np.stack([np.cos(u)*np.sin(v), np.sin(u)*np.sin(v), np.cos(v)])),
+                      color=palette["sky"], lw=0.3, alpha=0.5)
     ax.scatter(*corners.T, color="0.1", s=24)
     for c, name in zip(corners, names): ax.text(*(1.17*c), name, fontsize=9, ha="center")
     cloud = np.asarray(walk["clouds"]["B 10 0.001"])
     ax.scatter(*cloud.T, color=palette["blue"], s=3, alpha=0.5)
     ax.plot(*np.asarray(walk["walk"]).T, "-o", color=palette["amber"], ms=2.5, lw=1.6)
     ax.scatter(0, 0, 0, color=palette["vermilion"], s=18); ax.text(0.05, 0.05, 0.05, "C")
-    ax.set_box_aspect((1, 1, 1)); ax.axis("off"); ax.view_init(22, 35)
-    ax = figure.add_subplot(1, 2, 2)
-    triangle = np.array([[0, 0], [1, 0], [0.5, 0.866], [0, 0]])
-    ax.plot(*triangle.T, color="0.3"); ax.text(-0.07, -0.05, "row of a corner", fontsize=8)
-    x = np.array([0.2, 0.3, 0.5]) @ triangle[:3]
-    ax.plot(*x, "o", color=palette["amber"]); ax.text(*(x + [0.03, 0.0]), "a row of X", fontsize=9)
-    for scale in (0.05, 0.11, 0.18):                       # circles of the Fisher metric: sum v^2 / x = scale^2
-        t = np.linspace(0, 2*np.pi, 200)
-        d = np.stack([np.cos(t), np.sin(t)])
-        basis = np.array([[1, -1, 0], [1, 1, -2]])/np.sqrt([[2], [6]])
-        V = (basis.T @ d)/np.sqrt((((basis.T @ d)**2)/np.array([[0.2], [0.3], [0.5]])).sum(0))*scale
-        for p in (np.array([0.2, 0.3, 0.5]),): ax.plot(*(p[:, None] + V).T @ triangle[:3] @ np.eye(2) if False else
-                                                       ((p[:, None] + V).T @ triangle[:3]).T, color=palette["blue"], lw=0.8)
-    ax.set(aspect="equal"); ax.axis("off"); ax.set_title("each row lives in a simplex; circles of the Fisher metric", fontsize=9)
+    ax.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), zlim=(-1.2, 1.2)); ax.set_box_aspect((1, 1, 1), zoom=1.45)
+    ax.axis("off"); ax.view_init(22, 35)
+    fisher_circles(figure.add_subplot(1, 2, 2))
     figure.tight_layout()
     return figure
 
-# %% ../../nbs/geometry/permutation_sync.ipynb #d17eeadb
+# %% ../../nbs/geometry/permutation_sync.ipynb #eb9b5aa1
 #| code-fold: true
 #| code-summary: "Exported source: the exhibit of the polytope"
-_polytope_js = """(root, data) => {
-  const c = root.querySelector("canvas"), g = c.getContext("2d"), box = root.querySelector(".knobs"), said = root.querySelector(".said"), W = c.width, H = c.height;
-  const state = {reading: 1, beta: 2, h: 1, shown: data.walk.length - 1}; let turn = 0.6, tilt = 0.35;
-  const at = ([x, y, z]) => { const u = Math.cos(turn)*x - Math.sin(turn)*y, w = Math.sin(turn)*x + Math.cos(turn)*y; return [W/2 + 125*u, H/2 - 125*(Math.cos(tilt)*z + Math.sin(tilt)*w), w]; };
-  const knob = (label, key, high, text) => {
-    const l = document.createElement("label"), i = document.createElement("input"), o = document.createElement("output");
-    l.textContent = label; l.htmlFor = i.id = "birkhoff-" + key;
-    Object.assign(i, {type: "range", min: 0, max: high, step: 1, value: state[key]});
-    const show = () => { o.textContent = text(state[key]); i.setAttribute("aria-valuetext", o.textContent); };
-    i.oninput = () => { state[key] = +i.value; show(); draw(); }; show(); box.append(l, i, o);
-  };
-  const draw = () => {
-    g.clearRect(0, 0, W, H); g.font = "14px sans-serif";
-    g.strokeStyle = "#56B4E9"; g.lineWidth = 1; g.beginPath(); g.arc(W/2, H/2, 125*Math.SQRT2, 0, 7); g.stroke();
-    const v = data.corners.map(at), dot = (q, r, colour) => { g.fillStyle = colour; g.beginPath(); g.arc(q[0], q[1], r, 0, 7); g.fill(); };
-    g.strokeStyle = "#9aa5b1"; for (let a = 0; a < 6; a++) for (let b = 0; b < a; b++) { g.beginPath(); g.moveTo(v[a][0], v[a][1]); g.lineTo(v[b][0], v[b][1]); g.stroke(); }
-    const name = "AB"[state.reading] + " " + data.betas[state.beta] + " " + data.steps[state.h], cloud = data.clouds[name];
-    cloud.forEach((p) => dot(at(p), 2, "#0072B2aa"));
-    g.strokeStyle = "#E69F00"; g.lineWidth = 2.5; g.beginPath();
-    data.walk.slice(0, state.shown + 1).map(at).forEach((q, k) => k ? g.lineTo(q[0], q[1]) : g.moveTo(q[0], q[1])); g.stroke();
-    data.walk.slice(0, state.shown + 1).forEach((p) => dot(at(p), 3, "#E69F00"));
-    dot(at([0, 0, 0]), 4, "#D55E00");
-    g.fillStyle = "#1f2933"; v.forEach((q, k) => { dot(q, 5, "#1f2933"); g.fillText(data.names[k], q[0] + 8, q[1] - 6); });
-    const near = cloud.filter((p) => data.corners.some((q) => Math.hypot(p[0]-q[0], p[1]-q[1], p[2]-q[2]) < 0.1)).length;
-    said.textContent = "U after " + state.shown + " iterations: " + data.costs[state.shown].toFixed(3) + ". Samples at a corner: " + near + " of " + cloud.length;
-  };
-  knob("reading", "reading", 1, (v) => v ? "B, the Fisher metric's own noise" : "A, as printed, with a minus");
-  knob("beta", "beta", data.betas.length - 1, (v) => data.betas[v]);
-  knob("h", "h", data.steps.length - 1, (v) => data.steps[v]);
-  knob("iterations of LR-BFGS", "shown", data.walk.length - 1, (v) => v);
-  let held = null;
-  c.onpointerdown = (e) => { held = [e.clientX, e.clientY]; c.setPointerCapture(e.pointerId); };
-  c.onpointermove = (e) => { if (!held) return; turn += (e.clientX - held[0])/150; tilt = Math.max(-1.5, Math.min(1.5, tilt + (e.clientY - held[1])/150)); held = [e.clientX, e.clientY]; draw(); };
-  c.onpointerup = () => { held = null; };
-  c.onkeydown = (e) => { const d = {ArrowLeft: [-0.15, 0], ArrowRight: [0.15, 0], ArrowUp: [0, 0.15], ArrowDown: [0, -0.15]}[e.key]; if (!d) return; e.preventDefault(); turn += d[0]; tilt += d[1]; draw(); };
-  draw();
-}"""
-
 def polytope_view(walk: dict):
     "DP_3 to turn, with sliders for the reading, beta, h and the iterations shown, as a `View`."
     import io
@@ -1486,10 +1590,13 @@ def polytope_view(walk: dict):
     from paper_kit.kit.show import bespoke
     corners, names = _shadow_of_corners()
     data = {"corners": corners.round(3).tolist(), "names": names, "walk": np.asarray(walk["walk"]).round(3).tolist(),
-            "costs": [round(c, 4) for c in walk["costs"]], "betas": [f"{b:g}" for b in BETAS], "steps": [f"{h:g}" for h in STEPS],
+            "costs": [round(c, 4) for c in walk["costs"]], "betas": [f"{b:g}" for b in BETAS],
+            "steps": [f"{h:g}" for h in STEPS],
             "clouds": {k: np.asarray(v).round(2).tolist() for k, v in walk["clouds"].items()}}
-    html = ('<canvas width="640" height="440" tabindex="0" role="img" aria-label="The polytope of doubly stochastic 3 x 3 '
-            'matrices; drag or arrow keys turn it" style="max-width:100%;height:auto;touch-action:none;background:#fff"></canvas>'
+    html = ('<canvas width="640" height="440" tabindex="0" role="img" aria-label="The polytope of doubly stochastic 3 '
+            'x 3 '
+            'matrices; drag or arrow keys turn it" '
+            'style="max-width:100%;height:auto;touch-action:none;background:#fff"></canvas>'
             '<p class="said" role="status" style="margin:.3em 0"></p><div class="knobs" style="display:grid;'
             'grid-template-columns:minmax(5em,max-content) minmax(80px,260px) 15em;gap:4px 10px"></div>')
     def picture():
@@ -1497,8 +1604,12 @@ def polytope_view(walk: dict):
         figure.savefig(buffer, format="png", dpi=90)
         plt.close(figure)
         return buffer.getvalue()
-    return bespoke("The Birkhoff polytope for n = 3", _polytope_js, data, picture, html=html, height=640)
+    return bespoke("The Birkhoff polytope for n = 3", script("permutation_sync_polytope.js"), data, picture, html=html,
+                   height=640)
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #fe54f263
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit of the polytope"
 def picture_of_problem(problem: Problem):
     "Observed and true block matrices."
     import matplotlib.pyplot as plt
@@ -1507,7 +1618,8 @@ def picture_of_problem(problem: Problem):
     true = as_matrix(problem.truth).reshape(N*n, n)
     for ax, image, title in ((axes[0], problem.W, "observed"), (axes[1], true @ true.T, "true")):
         ax.imshow(image, cmap="Greys"); ax.grid(False)
-        ax.set(xticks=np.arange(0, N*n, n) - 0.5, yticks=np.arange(0, N*n, n) - 0.5, xticklabels=[], yticklabels=[], title=title)
+        ax.set(xticks=np.arange(0, N*n, n) - 0.5, yticks=np.arange(0, N*n, n) - 0.5, xticklabels=[], yticklabels=[],
+               title=title)
         ax.grid(True, color="0.8", lw=0.5)
     return figure
 
@@ -1524,7 +1636,8 @@ def figure_e1(results: dict, beta: float):
         height = np.mean([run[reading]["histogram"] for run in results["two"]], 0)
         ax.stairs(height, grid, fill=True, color="0.8")
         for fisher, colour, label in ((False, "blue", "flat measure"), (True, "vermilion", "Eq. 15")):
-            ax.plot((grid[1:] + grid[:-1])/2, np.diff(exact_share(grid, beta, fisher))*50, color=palette[colour], lw=1.4, label=label)
+            ax.plot((grid[1:] + grid[:-1])/2, np.diff(exact_share(grid, beta, fisher))*50, color=palette[colour],
+                    lw=1.4, label=label)
         ax.set(title=f"reading {reading}", xlabel="x", ylim=(0, 5))
     axes[0].legend(fontsize=8); axes[0].set_ylabel("density")
     return figure
@@ -1558,14 +1671,16 @@ def identity_values(results: dict) -> tuple[dict, dict, dict]:
     runs, model = results["identities"]["geometry"].values(), results["identities"]["model"]
     pooled = lambda key: np.concatenate([np.asarray(r[key]).ravel() for r in runs]).tolist()
     keys = predicates["C1"].parts
-    return (dict(zip((p.name for p in keys), (pooled("sums"), pooled("twice"), pooled("orthogonal"), pooled("second")))),
+    return (dict(zip((p.name for p in keys), (pooled("sums"), pooled("twice"), pooled("orthogonal"),
+                                              pooled("second")))),
             {predicates["C2"].name: results["identities"]["sphere"]},
             dict(zip((p.name for p in predicates["C3"].parts), (np.concatenate([m[k] for m in model]).tolist()
                                                                for k in ("spread", "bound")))))
 
 def synthetic_values(results: dict) -> dict:
     "The numbers of C4: recall by seed, over all sizes and shares."
-    return {m: [float(np.mean([row[m] for row in run])) for run in results["synthetic"]] for m in SYNTHETIC if m != "Initial"}
+    return {m: [float(np.mean([row[m] for row in run])) for run in results["synthetic"]] for m in SYNTHETIC[1:]
+            if m in results["synthetic"][0][0]}
 
 def image_values(results: dict) -> dict:
     "The numbers of C5 and C6: recall by seed, over the classes."
@@ -1574,20 +1689,24 @@ def image_values(results: dict) -> dict:
 def speed_values(results: dict) -> dict:
     "The numbers of C7: 1 for each problem where ours gets within 1 percent first; Euclidean: the better of two kinds."
     rows, values = [r for run in results["timing"] for r in run], {}
-    groups = {"Riemannian gradient": ["Riemannian gradient"], "Euclidean steps": ["Euclidean, clamp", "Euclidean, exact"],
+    groups = {"Riemannian gradient": ["Riemannian gradient"], "Euclidean steps": ["Euclidean, clamp",
+                                                                                  "Euclidean, exact"],
               "[77] minus geometry": ["[77] minus geometry"]}
     for (k, what), (name, methods) in itertools.product(enumerate(("iterations", "seconds")), groups.items()):
         values[f"fewer {what} than {name}"] = [float(r["Ours"][k] < min(r[m][k] for m in methods)) for r in rows]
     return values
 
+# %% ../../nbs/geometry/permutation_sync.ipynb #f1ca9f65
+#| code-fold: true
+#| code-summary: "Exported source: the numbers behind the claims"
 def candidate_values(results: dict) -> dict:
     "The numbers of C8, by seed, over the classes; ranked by samples of reading B."
     ours = over_classes(results, lambda r: r["row"]["Ours"])
-    top = {K: over_classes(results, lambda r: r["top"]["B"][K - 1]) for K in (2, 3)}
+    top = {K: over_classes(results, lambda r: r["more"]["B"][K - 1]) for K in (2, 3)}
     rand = {K: over_classes(results, lambda r: random_recall(r["row"]["Ours"], r["n"], K)) for K in (2, 3)}
     return {"gain of the second candidate": [a - b for a, b in zip(top[2], ours)],
             "gain of a random second": [a - b for a, b in zip(rand[2], ours)], "Ours-3": top[3], "Rand-3": rand[3],
-            "no sampling, gain": [a - b for a, b in zip(over_classes(results, lambda r: r["top"]["mode"][1]), ours)]}
+            "no sampling, gain": [a - b for a, b in zip(over_classes(results, lambda r: r["more"]["mode"][1]), ours)]}
 
 def beta_values(results: dict) -> tuple[dict, dict]:
     "The numbers of C9 and C10, of reading B."
