@@ -1,7 +1,7 @@
 (root, data) => {
   const c = root.querySelector("canvas"), g = c.getContext("2d"), said = root.querySelector(".said"),
     box = root.querySelector(".knobs");
-  const state = {pair: 0, K: 1, colour: 0, sampled: 1}, images = data.images.map((s) => { const im = new Image();
+  const state = {pair: 0, K: 1, colour: 0, sampled: 0}, images = data.images.map((s) => { const im = new Image();
     im.onload = () => draw(); im.src = "data:image/webp;base64," + s; return im; });
   const knob = (label, key, low, high, text) => {
     const l = document.createElement("label"), i = document.createElement("input"),
