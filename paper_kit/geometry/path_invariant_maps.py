@@ -31,24 +31,26 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # %% auto #0
-__all__ = ['VARIANTS', 'TIPS', 'SHAPE_METHODS', 'IMAGE_METHODS', 'CLASSES', 'FURNITURE', 'REPRESENTATIONS', 'NETWORK', 'WAYS',
-           'PAPER_CLOUD', 'SMALL_CLOUD', 'PAPER_GRID', 'SMALL_GRID', 'SETTINGS', 'SIZES', 'predicates', 'SHAPE_COLOURS',
-           'CLASS_COLOURS', 'join', 'merge', 'stitch', 'cut', 'as_graph', 'shortest', 'dag_basis', 'depth_first',
-           'strong_basis', 'path_invariance_basis', 'parallel_pairs', 'all_pairs', 'rank', 'all_networks', 'agree',
-           'violations', 'random_digraph', 'all_digraphs', 'layered', 'check_graph', 'algebra_stage', 'growth_stage',
-           'skeleton', 'to_bones', 'rest_mesh', 'Body', 'pose', 'spectrum', 'make_body', 'geodesics', 'heat_signature',
-           'find_tips', 'initial_maps', 'functional', 'point_map', 'keypoints', 'nearest_vertex', 'key_errors',
-           'area_under', 'Paths', 'schedule', 'optimise', 'random_cycles', 'fundamental_cycles', 'low_rank',
-           'match_als', 'shape_graph', 'all_maps', 'sampled_maps', 'collection_stage', 'swaps', 'thing_parts',
-           'Picture', 'background', 'take_picture', 'part_points', 'seen_at', 'gradients', 'pyramid_match', 'places',
-           'look', 'chain', 'correlations', 'FlowNet', 'flow_paths', 'fit_flows', 'warp', 'affine', 'affine_places',
-           'congeal', 'rasl', 'collection_flow', 'invert_flow', 'flow_web', 'nearest_graph', 'pair_flows',
-           'key_distances', 'align_all', 'image_set', 'category_stage', 'way_pairs', 'scan_room', 'crops',
+__all__ = ['VARIANTS', 'TRAPS', 'TIPS', 'SHAPE_METHODS', 'IMAGE_METHODS', 'CLASSES', 'FURNITURE', 'REPRESENTATIONS', 'NETWORK',
+           'WAYS', 'PAPER_CLOUD', 'SMALL_CLOUD', 'PAPER_GRID', 'SMALL_GRID', 'SETTINGS', 'SIZES', 'predicates',
+           'SHAPE_COLOURS', 'CLASS_COLOURS', 'LINE_EDGES', 'join', 'merge', 'stitch', 'cut', 'as_graph', 'shortest',
+           'dag_basis', 'depth_first', 'strong_basis', 'path_invariance_basis', 'parallel_pairs', 'all_pairs', 'rank',
+           'all_networks', 'agree', 'violations', 'random_digraph', 'all_digraphs', 'layered', 'check_graph',
+           'algebra_stage', 'growth_stage', 'skeleton', 'to_bones', 'rest_mesh', 'Body', 'pose', 'spectrum',
+           'make_body', 'geodesics', 'heat_signature', 'find_tips', 'initial_maps', 'functional', 'point_map',
+           'keypoints', 'nearest_vertex', 'key_errors', 'area_under', 'Paths', 'schedule', 'optimise', 'random_cycles',
+           'fundamental_cycles', 'low_rank', 'match_als', 'shape_graph', 'all_maps', 'sampled_maps', 'collection_stage',
+           'swaps', 'thing_parts', 'Picture', 'background', 'take_picture', 'part_points', 'seen_at', 'gradients',
+           'pyramid_match', 'places', 'look', 'chain', 'correlations', 'FlowNet', 'flow_paths', 'fit_flows', 'warp',
+           'affine', 'affine_places', 'congeal', 'rasl', 'collection_flow', 'invert_flow', 'flow_web', 'nearest_graph',
+           'pair_flows', 'key_distances', 'align_all', 'image_set', 'category_stage', 'way_pairs', 'scan_room', 'crops',
            'surface_variation', 'subsample', 'signed_grid', 'ball_groups', 'cloud_plan', 'dense', 'Norm', 'PointNet2',
            'segmenter', 'make_scenes', 'represent', 'pick_scenes', 'turned', 'predict', 'on_mesh', 'class_weights',
            'supervised', 'symmetric_kl', 'unsupervised', 'voxel_accuracy', 'all_scores', 'accuracies', 'fit_nets',
            'scene_data', 'segmentation_stage', 'stages', 'algebra_values', 'shape_values', 'image_values',
-           'scene_values', 'asked', 'figure_1', 'figure_2', 'figure_3', 'figure_4', 'figure_5', 'figure_6']
+           'scene_values', 'asked', 'pretrained', 'figure_1', 'figure_2', 'figure_3', 'figure_4', 'figure_5',
+           'figure_6', 'editor_graphs', 'figure_e1', 'graph_editor', 'line_network', 'line_path', 'figure_e2',
+           'line_view', 'table_e1', 'table_e2', 'table_e3', 'scene_table']
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #63734043
 def join(p: tuple, q: tuple) -> tuple:
@@ -264,12 +266,16 @@ def layered(layers: int, width: int) -> nx.DiGraph:
 VARIANTS = {"as printed": ("once", True), "step (ii) kept inside": ("once", False),
             "and cycles at each vertex visited": ("visited", False), "and each tree edge closed": ("everywhere", False)}
 
-def check_graph(graph: nx.DiGraph, rng: np.random.Generator, maps: int = 7) -> dict:
-    """For each variant: size, missing rank, networks on two elements, and networks on random domains of one or two
-    elements, that agree on the basis and are not path invariant (only for graphs of at most `maps` edges)."""
+TRAPS = ([(2, 0), (3, 2), (3, 4), (4, 0), (4, 3)], ["ry", "yr"], ["rx", "ry", "yx", "xr"])
+
+def check_graph(graph: nx.DiGraph, rng: np.random.Generator, maps: int = 7, draws: int = 3) -> dict:
+    """For each variant: size, missing rank, networks on two elements, and networks on `draws` choices of domains of one
+    or two elements (all choices of up to 3 vertices, if 8), that agree on the basis and are not path invariant. Maps are
+    tried only for graphs of at most `maps` edges."""
     everything, found = all_pairs(graph), {}
     whole, sizes = rank(graph, everything), [dict.fromkeys(graph, 2)]
-    sizes += [{v: int(rng.integers(1, 3)) for v in graph} for _ in range(3)]
+    choices = [dict(zip(graph, c)) for c in itertools.product((1, 2), repeat=len(graph))]
+    sizes += choices if len(choices) <= draws else [choices[k] for k in rng.choice(len(choices), draws, replace=False)]
     for name, (based, literal) in VARIANTS.items():
         basis = path_invariance_basis(graph, based, literal)
         row = {"size": len(basis), "missing rank": whole - rank(graph, basis), "two": 0, "one or two": 0}
@@ -283,8 +289,8 @@ def algebra_stage(count: int, vertices: int, each_once: bool, seed: int) -> dict
     "Check `count` random digraphs and all digraphs on up to `vertices` vertices; columns as lists."
     rng = np.random.default_rng([seed, 1])
     graphs = [random_digraph(rng) for _ in range(count)]
-    graphs += [g for n in range(2, vertices + 1) for g in all_digraphs(n, each_once)]
-    rows = [check_graph(g, rng) for g in graphs]
+    graphs += [g for n in range(2, vertices + 1) for g in all_digraphs(n, each_once)] + list(map(as_graph, TRAPS))
+    rows = [check_graph(g, rng, draws=3 if k < len(graphs) - len(TRAPS) else 8) for k, g in enumerate(graphs)]
     return {"vertices": [len(g) for g in graphs], "edges": [len(g.edges) for g in graphs], "random": count,
             **{name: {k: [r[name][k] for r in rows] for k in rows[0][name]} for name in VARIANTS}}
 
@@ -900,7 +906,7 @@ def flow_paths(net: FlowNet, codes: Tensor, like: Tensor, paths: list) -> Float[
     return total
 
 def fit_flows(images: Float[Tensor, "n 3 s s"], flows: dict, pairs: list, steps: int, seed: int, grid: int,
-              batch: int = 12, some: int = 4, rate: float = 4e-3, last: float = 1000.0) -> tuple[FlowNet, list]:
+              batch: int = 12, some: int = 4, rate: float = 4e-3, last: float = 1.0) -> tuple[FlowNet, list]:
     "Minimise Eq. 5 for one network over the initial `flows` of the edges, with `some` basis pairs a step."
     with seeded(seed): net = FlowNet(images.shape[-1], grid)
     like = correlations(images, grid)
@@ -1015,7 +1021,7 @@ def flow_web(flows: Float[Tensor, "n n g g 2"], rounds: int = 4, near: float = 0
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #3c1b6237
 IMAGE_METHODS = ("Congealing", "RASL", "CollectionFlow", "DSP", "FlowWeb", "Isolated network", "Random cycles",
-                 "Fundamental cycles", "Ours-Dense", "Ours-Undirected", "Ours")
+                 "Fundamental cycles", "Ours, lambda to 1000", "Ours-Dense", "Ours-Undirected", "Ours")
 
 def nearest_graph(scores: Float[ndarray, "n n"], k: int | None, both: bool = False) -> nx.DiGraph:
     "Each image to its k best matches by (directed, or averaged) cost; None: all."
@@ -1089,20 +1095,21 @@ def category_stage(category: str, count: int, size: int, grid: int, k: int, step
     directed, rng = nearest_graph(scores, k), np.random.default_rng([seed, 31])
     undirected, clique = nearest_graph(scores, k, both=True), nearest_graph(scores, None)
     basis = path_invariance_basis(directed)
-    plans = {"Ours": (directed, basis), "Ours-Dense": (clique, path_invariance_basis(clique, "once")),
+    plans = {"Ours": (directed, basis), "Ours, lambda to 1000": (directed, basis),
+             "Ours-Dense": (clique, path_invariance_basis(clique, "once")),
              "Ours-Undirected": (undirected, path_invariance_basis(undirected, "once")), "Isolated network": (directed, []),
              "Random cycles": (undirected, random_cycles(undirected, len(basis), rng)),
              "Fundamental cycles": (undirected, fundamental_cycles(undirected))}
     for i, name in enumerate(m for m in methods if m in plans):
         graph, pairs = plans[name]
-        net, h = fit_flows(images, {e: initial[e] for e in graph.edges}, pairs, steps, seed, grid)
+        net, h = fit_flows(images, {e: initial[e] for e in graph.edges}, pairs, steps, seed, grid,
+                           last=1000.0 if "1000" in name else 1.0)
         found[name], history[name] = pair_flows(net, images, graph, grid), h[::max(1, steps//40)]
         graphs[name] = [len(graph.edges), len(pairs), max([len(p) - 1 for pair in pairs for p in pair], default=0)]
         if progress: progress((i + 1)/len(methods), name)
     alphas = np.linspace(0.02, 0.1, 9)
     errors = {name: key_distances(f, at, seen) for name, f in found.items()}
-    most = scores + np.eye(n)*0
-    i, j = divmod(int(np.argsort(most, axis=None)[n*n//3]), n)
+    i, j = divmod(int(np.argsort(scores, axis=None)[n*n//3]), n)
     return {"pck": {m: [float((e < a).mean()) for a in alphas] for m, e in errors.items()}, "history": history,
             "graphs": graphs, "matches": len(errors["DSP"]), "spread": {m: float(f.std()) for m, f in found.items()},
             "pair": images[[i, j]], "shown": {m: f[i, j] for m, f in found.items()}}
@@ -1454,12 +1461,12 @@ _paper_cloud = PAPER_CLOUD | {"classes": len(CLASSES)}
 SIZES = {
     "smoke": {"seeds": 1, "algebra": dict(count=300, vertices=3, each_once=True), "growth_seeds": 3,
               "growth": dict(sizes=[12, 24, 48], layers=[1, 2, 3, 4], repeats=1), "families": ["biped"],
-              "collection": dict(count=5, resolution=26, m=12, k=2, steps=40, samples=16),
+              "collection": dict(count=4, resolution=36, m=12, k=2, steps=40, samples=16),
               "categories": ["car"], "category": dict(count=5, size=32, grid=8, k=2, steps=12),
               "scenes": dict(rays=12000, mesh=256, PCI=96, PCII=64, PCIII=32, VOLI=8, VOLII=4, cloud=_tiny_cloud,
                              grid={"width": [4, 6, 8], "depth": 2, "classes": len(CLASSES)}, rooms=4, validation=1,
                              test=1, each=3, steps=10, joint=10, shown=1, ship=["PCIII"])},
-    "cpu": {"seeds": 5, "algebra": dict(count=600, vertices=4, each_once=True), "growth_seeds": 3,
+    "cpu": {"seeds": 3, "algebra": dict(count=600, vertices=4, each_once=True), "growth_seeds": 3,
             "growth": dict(sizes=[16, 32, 64, 128], layers=[1, 2, 3, 4, 5, 6], repeats=2),
             "families": ["biped", "quadruped", "hand"],
             "collection": dict(count=10, resolution=40, m=30, k=3, steps=400, samples=40),
@@ -1564,6 +1571,17 @@ def scene_values(scenes: list) -> dict:
 def asked(values: dict, *names: str) -> dict:
     "Those values whose name contains one of `names`."
     return {k: v for k, v in values.items() if any(n in k for n in names)}
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #0ff32900
+def pretrained(file=None) -> PointNet2:
+    "The shipped network of the smallest cloud (PCIII), from the joint training at profile cpu."
+    from paper_kit.kit.weights import shipped_weights
+    state, _ = shipped_weights("path_invariant_maps", file)
+    state = {k.removeprefix("PCIII."): v for k, v in state.items()}
+    net = PointNet2(**(SMALL_CLOUD if len(state["head.2.bias"]) == len(CLASSES) and state["head.2.weight"].shape[1] == 32
+                       else _tiny_cloud))
+    net.load_state_dict(state, strict=False)
+    return net.eval()
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #1cba387f
 #| code-fold: true
@@ -1691,3 +1709,221 @@ def figure_6(run: dict):
     handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=n) for n, c in zip(CLASSES, CLASS_COLOURS)]
     figure.legend(handles=handles, loc="outside lower center", ncols=10, fontsize=7, handletextpad=0)
     return figure
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #4b2c5ec6
+#| code-fold: true
+#| code-summary: "Machinery: the graph editor"
+_editor_js = """(root, data) => {
+  const c = root.querySelector("canvas"), g = c.getContext("2d"), list = root.querySelector(".pairs"), said = root.querySelector(".said");
+  const bar = root.querySelector(".step"), W = c.width, H = c.height, key = (u, v) => u + ">" + v;
+  let at, edges, chosen = null, pick = -1, dragged = null, moved = false;
+  const load = (k) => { at = data.graphs[k].at.map((p) => [p[0]*W, p[1]*H]); edges = data.graphs[k].edges.map((e) => [...e]); pick = -1; chosen = null; bar.value = bar.max = 999; draw(); };
+  const out = (E, u) => E.filter((e) => e[0] === u).map((e) => e[1]).sort((a, b) => a - b);
+  const shortest = (E, a, b) => { const from = new Map([[a, null]]), line = [a];
+    while (line.length) { const u = line.shift(); if (u === b) { const p = []; for (let w = b; w !== null; w = from.get(w)) p.unshift(w); return p; }
+      out(E, u).forEach((v) => { if (!from.has(v)) { from.set(v, u); line.push(v); } }); } return null; };
+  const reach = (E, u) => { const s = new Set([u]), line = [u]; while (line.length) out(E, line.pop()).forEach((v) => { if (!s.has(v)) { s.add(v); line.push(v); } }); return s; };
+  const order = (V, E) => { const left = new Set(V), found = []; while (left.size) { const v = [...left].sort((a, b) => a - b).find((w) => !E.some((e) => e[1] === w && left.has(e[0]))); left.delete(v); found.push(v); } return found; };
+  const dag = (V, E) => { const place = new Map(order(V, E).map((v, k) => [v, k])), above = new Map(V.map((v) => [v, new Set([v])])), now = [], found = [];
+    [...E].sort((a, b) => place.get(a[1]) - place.get(b[1]) || place.get(a[0]) - place.get(b[0])).forEach(([u, v]) => {
+      const both = [...above.get(u)].filter((w) => above.get(v).has(w));
+      both.sort((a, b) => place.get(a) - place.get(b)).forEach((w) => { if (both.some((x) => x !== w && above.get(x).has(w))) return; found.push([shortest(now, w, v), [...shortest(now, w, u), v], [u, v]]); });
+      now.push([u, v]); above.get(u).forEach((w) => above.get(v).add(w)); });
+    return found; };
+  const strong = (V, E) => { const rootv = Math.min(...V), parent = new Map([[rootv, null]]), cycles = [], acyclic = [], line = [];
+    const visit = (u) => { line.push(u); out(E, u).forEach((v) => {
+      if (!parent.has(v)) { parent.set(v, u); acyclic.push([u, v]); visit(v); }
+      else if (line.includes(v)) cycles.push([...line.slice(line.indexOf(v)), v]);
+      else acyclic.push([u, v]); }); line.pop(); };
+    visit(rootv);
+    const turned = [], closed = new Set(); cycles.forEach((k) => { for (let i = 0; i + 1 < k.length; i++) { closed.add(key(k[i], k[i+1])); turned.push([...k.slice(i, -1), ...k.slice(0, i + 1)]); } });
+    parent.forEach((u, v) => { if (u === null || closed.has(key(u, v))) return; const home = shortest(E, v, u); turned.push([...home, v], [u, ...home]); });
+    return {parent, pairs: [...turned.map((k) => [k, [k[0]], k.slice(-2)]), ...dag(V, acyclic)]}; };
+  const solve = (V, E) => { const R = new Map(V.map((v) => [v, reach(E, v)])), part = new Map(), parts = [];
+    V.forEach((v) => { if (part.has(v)) return; const p = V.filter((w) => R.get(v).has(w) && R.get(w).has(v)); p.forEach((w) => part.set(w, parts.length)); parts.push(p); });
+    const inside = parts.map((p) => E.filter((e) => p.includes(e[0]) && p.includes(e[1]))), trees = parts.map((p, k) => strong(p, inside[k]));
+    const pairs = trees.flatMap((t) => t.pairs), between = new Map();
+    E.forEach((e) => { const i = part.get(e[0]), j = part.get(e[1]); if (i !== j) { const k = key(i, j); between.set(k, [...(between.get(k) || []), e]); } });
+    const arcs = [...between.keys()].map((k) => k.split(">").map(Number));
+    const spell = (p) => p.slice(1).reduce((w, j, k) => { const i = p[k], both = E.filter((e) => [...parts[i], ...parts[j]].includes(e[0]) && [...parts[i], ...parts[j]].includes(e[1])); return [...w, ...shortest(both, parts[i][0], parts[j][0]).slice(1)]; }, [parts[p[0]][0]]);
+    dag(parts.map((_, k) => k), arcs).forEach(([p, q]) => pairs.push([spell(p), spell(q), null]));
+    between.forEach((list, k) => { const [i, j] = k.split(">").map(Number), tied = [list[0]], rest = list.slice(1);
+      while (rest.length) { let best = null; tied.forEach((a) => rest.forEach((b) => { const p = shortest(inside[i], a[0], b[0]), q = shortest(inside[j], a[1], b[1]), n = p.length + q.length; if (!best || n < best[0]) best = [n, a, b, p, q]; }));
+        const [, a, b, p, q] = best; pairs.push([[...p, b[1]], [a[0], ...q], b]); tied.push(b); rest.splice(rest.indexOf(b), 1); } });
+    return {parts, part, parent: new Map(trees.flatMap((t) => [...t.parent])), pairs}; };
+  const arrow = (u, v, colour, width, bend = 0) => { const [x, y] = at[u], [X, Y] = at[v], d = Math.hypot(X - x, Y - y) || 1, nx = (X - x)/d, ny = (Y - y)/d, mx = (x + X)/2 - ny*bend, my = (y + Y)/2 + nx*bend;
+    const back = edges.some((e) => e[0] === v && e[1] === u) && !bend ? 12 : bend, cx = (x + X)/2 - ny*back, cy = (y + Y)/2 + nx*back, ax = X - cx, ay = Y - cy, l = Math.hypot(ax, ay), tx = X - 16*ax/l, ty = Y - 16*ay/l;
+    g.strokeStyle = g.fillStyle = colour; g.lineWidth = width; g.beginPath(); g.moveTo(x, y); g.quadraticCurveTo(cx, cy, tx, ty); g.stroke();
+    g.beginPath(); g.moveTo(tx, ty); g.lineTo(tx - 10*ax/l + 5*ay/l, ty - 10*ay/l - 5*ax/l); g.lineTo(tx - 10*ax/l - 5*ay/l, ty - 10*ay/l + 5*ax/l); g.fill(); };
+  const tints = ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#999999", "#D55E00", "#0072B2"];
+  const draw = () => { const V = at.map((_, k) => k), count = edges.length; bar.max = count; if (+bar.value > count) bar.value = count;
+    const n = +bar.value, E = edges.slice(0, n), s = solve(V, E), now = n < count ? edges[n] : null;
+    root.querySelector(".count").textContent = n + " of " + count + " edges";
+    g.fillStyle = "#ffffff"; g.fillRect(0, 0, W, H);
+    edges.forEach((e, k) => arrow(...e, k < n ? (s.parent.get(e[1]) === e[0] && s.part.get(e[0]) === s.part.get(e[1]) ? "#1f2933" : "#8a97a5") : "#e3e7eb", s.parent.get(e[1]) === e[0] && k < n ? 2.6 : 1.4));
+    const pair = chosen !== null && s.pairs[chosen];
+    if (pair) [[pair[0], "#0072B2", 9], [pair[1], "#D55E00", -9]].forEach(([p, colour, b]) => p.slice(1).forEach((v, k) => arrow(p[k], v, colour, 3.4, b)));
+    V.forEach((v) => { const p = s.parts[s.part.get(v)]; g.beginPath(); g.arc(...at[v], 14, 0, 7); g.fillStyle = p.length > 1 ? tints[s.part.get(v) % 8] : "#ffffff"; g.fill(); g.lineWidth = v === pick ? 4 : 1.5; g.strokeStyle = v === pick ? "#D55E00" : "#1f2933"; g.stroke();
+      g.fillStyle = "#1f2933"; g.font = "14px sans-serif"; g.textAlign = "center"; g.textBaseline = "middle"; g.fillText(v, ...at[v]); });
+    list.replaceChildren(...s.pairs.map((p, k) => { const b = document.createElement("button"), say = (q) => q.length > 1 ? q.join("\\u2192") : "\\u2205"; b.type = "button"; b.textContent = say(p[0]) + "  =  " + say(p[1]); b.setAttribute("aria-pressed", k === chosen); b.onclick = () => { chosen = chosen === k ? null : k; draw(); }; return b; }));
+    said.textContent = s.pairs.length + " pairs, bound |V||E| = " + V.length*E.length + "; " + s.parts.filter((p) => p.length > 1).length + " components with cycles (coloured); tree edges are dark"; };
+  const place = (e) => { const r = c.getBoundingClientRect(); return [(e.clientX - r.left)*W/r.width, (e.clientY - r.top)*H/r.height]; };
+  const near = (p) => at.findIndex((q) => Math.hypot(p[0] - q[0], p[1] - q[1]) < 20);
+  c.onpointerdown = (e) => { const p = place(e); dragged = near(p); moved = false; c.setPointerCapture(e.pointerId); };
+  c.onpointermove = (e) => { if (dragged === null || dragged < 0) return; const p = place(e); if (Math.hypot(p[0] - at[dragged][0], p[1] - at[dragged][1]) > 6) moved = true; if (moved) { at[dragged] = p; draw(); } };
+  c.onpointerup = (e) => { const p = place(e), v = dragged; dragged = null; if (moved) return;
+    if (v < 0) { if (at.length < 10) at.push(p); pick = -1; }
+    else if (pick < 0) pick = v;
+    else { if (pick !== v) { const k = edges.findIndex((d) => d[0] === pick && d[1] === v); if (k >= 0) edges.splice(k, 1); else edges.push([pick, v]); chosen = null; bar.max = bar.value = edges.length; } pick = -1; }
+    draw(); };
+  bar.oninput = () => { chosen = null; draw(); };
+  root.querySelector(".clear").onclick = () => { at = []; edges = []; chosen = null; pick = -1; draw(); };
+  const menu = root.querySelector("select"); data.graphs.forEach((q, k) => { const o = document.createElement("option"); o.value = k; o.textContent = q.name; menu.append(o); });
+  menu.onchange = () => load(+menu.value); load(0);
+}"""
+_editor_html = ('<div style="display:flex;flex-wrap:wrap;gap:12px"><canvas width="520" height="360" role="img" '
+                'aria-label="A directed graph: click on the ground to add a vertex, on two vertices in turn to add or '
+                'remove an edge, drag to move" style="max-width:100%;height:auto;touch-action:none;border:1px solid '
+                '#c4ccd4"></canvas><div class="pairs" style="display:flex;flex-direction:column;gap:2px;max-height:360px;'
+                'overflow:auto;min-width:190px"></div></div><p class="said" role="status" style="margin:.3em 0"></p>'
+                '<label>graph <select></select></label> <button type="button" class="clear">Clear</button> '
+                '<label>insert edges <input class="step" type="range" min="0" max="9" step="1"></label> '
+                '<output class="count"></output>')
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #87f7fb1a
+def editor_graphs() -> list[dict]:
+    "The graphs that the editor begins with: name, places in the unit square, edges."
+    ring = lambda n: [[0.5 + 0.36*math.cos(2*math.pi*k/n - 1.57), 0.5 + 0.38*math.sin(2*math.pi*k/n - 1.57)] for k in range(n)]
+    names = ["mesh", *REPRESENTATIONS, "labels"]
+    number = {v: k for k, v in enumerate(names)}
+    at = [[0.1 + 0.4*PLACES[v][0], 0.45 - 0.32*PLACES[v][1]] for v in names]
+    return [{"name": "a component and two ways", "at": ring(7), "edges": [[0, 1], [1, 2], [2, 0], [2, 1], [2, 3], [1, 4], [3, 5], [4, 5],
+                                                                           [5, 6], [6, 5], [3, 6]]},
+            {"name": "triangle of Remark 1", "at": ring(3), "edges": [[0, 1], [1, 2], [0, 2]]},
+            {"name": "the trap of step (ii)", "at": ring(5), "edges": [[2, 0], [3, 2], [3, 4], [4, 0], [4, 3]]},
+            {"name": "cycles at each vertex are too few", "at": ring(3), "edges": [[0, 1], [0, 2], [2, 1], [1, 0]]},
+            {"name": "Figure 1: mesh 0, clouds 1-3, grids 4-5, labels 6", "at": at,
+             "edges": [[number[u], number[v]] for u, v in NETWORK]},
+            {"name": "clique of four", "at": ring(4), "edges": [list(e) for e in itertools.permutations(range(4), 2)]}]
+
+def figure_e1():
+    "The editor's first graph, and its basis pairs (Figure E1)."
+    import matplotlib.pyplot as plt
+    first = editor_graphs()[0]
+    at = {k: (x*3, -y*3) for k, (x, y) in enumerate(first["at"])}
+    basis = path_invariance_basis(map(tuple, first["edges"]))
+    figure = plt.figure(figsize=(9.5, 4.2), layout="constrained")
+    grid = figure.add_gridspec(3, 6)
+    ax = figure.add_subplot(grid[:, :2])
+    for u, v in first["edges"]: _arrow(ax, at[u], at[v], bend=0.15)
+    _dots(ax, at)
+    ax.set_title("a graph", fontsize=10)
+    for k, pair in enumerate(basis[:12]):
+        ax = figure.add_subplot(grid[k//4, 2 + k % 4])
+        _draw_pair(ax, pair, at)
+        ax.set(xlim=(-0.2, 3.2), ylim=(-3.2, 0.2))
+    return figure
+
+def graph_editor():
+    "The editor as a `View`: add vertices and edges, see components, search tree and basis, insert edges one by one."
+    from paper_kit.kit.show import bespoke, png
+    return bespoke("Graph editor with its path-invariance basis", _editor_js, {"graphs": editor_graphs()},
+                   lambda: png(figure_e1()), html=_editor_html, height=520)
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #eb067267
+LINE_EDGES = {("a", "b"): 1.0, ("b", "c"): 1.5, ("a", "c"): 1.6, ("a", "d"): 2.4, ("c", "d"): 0.6, ("b", "d"): 0.4}
+
+def line_network(lam: float, edges: dict, pairs: list, steps: int = 4000) -> dict:
+    """Shifts t of maps x + t on a line that minimise sum |t - t_in| + lambda sum of squared gaps over the basis, by
+    accelerated proximal gradients. Returns {edge: t}."""
+    names = list(edges)
+    start = np.array([edges[e] for e in names])
+    A = np.array([[sum(e == f for f in zip(p, p[1:])) - sum(e == f for f in zip(q, q[1:])) for e in names]
+                  for p, q in pairs], float)
+    step, t, y, k = 1/(2*lam*np.linalg.norm(A, 2)**2 + 1e-9), start.copy(), start.copy(), 1.0
+    for _ in range(steps):
+        z = y - step*2*lam*A.T @ (A @ y) - start
+        new, k_new = start + np.sign(z)*np.maximum(np.abs(z) - step, 0), (1 + math.sqrt(1 + 4*k*k))/2
+        y, t, k = new + (k - 1)/k_new*(new - t), new, k_new
+    return dict(zip(names, t))
+
+def line_path(path: tuple, shifts: dict) -> float: return sum(shifts[e] for e in zip(path, path[1:]))
+
+def figure_e2():
+    "A network of shifts of the line while lambda grows: gaps of its basis pairs, and the shifts (Figure E2)."
+    import matplotlib.pyplot as plt
+    pairs, lams = path_invariance_basis(LINE_EDGES.keys()), np.geomspace(0.01, 100, 41)
+    found = [line_network(lam, LINE_EDGES, pairs) for lam in lams]
+    figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.0), layout="constrained")
+    for p, q in pairs:
+        axes[0].plot(lams, [abs(line_path(p, t) - line_path(q, t)) for t in found], label=f"{''.join(p)} and {''.join(q)}")
+    for e in LINE_EDGES: axes[1].plot(lams, [t[e] for t in found], label="".join(e))
+    axes[0].set(xscale="log", xlabel="lambda", title="disagreement of each basis pair")
+    axes[1].set(xscale="log", xlabel="lambda", title="the maps' shifts")
+    for ax in axes: ax.legend(fontsize=8)
+    return figure
+
+def line_view():
+    "The line network with a slider for lambda."
+    from paper_kit.kit.show import slider
+    pairs = path_invariance_basis(LINE_EDGES.keys())
+    place = {"a": 0.0, "b": 1.0, "c": 2.5, "d": 3.1}
+    def draw(lam):
+        import matplotlib.pyplot as plt
+        t = line_network(float(lam), LINE_EDGES, pairs)
+        figure, ax = plt.subplots(figsize=(7, 2.8), layout="constrained")
+        for row, (p, q) in enumerate(pairs):
+            for path, colour, off in ((p, "C0", 0.12), (q, "C1", -0.12)):
+                x = 0.0
+                for e in zip(path, path[1:]):
+                    ax.annotate("", (x + t[e], row + off), (x, row + off), arrowprops=dict(arrowstyle="-|>", color=colour, lw=2))
+                    ax.text(x + t[e]/2, row + 1.9*off, "".join(e), fontsize=8, ha="center", va="center")
+                    x += t[e]
+                ax.plot(x, row + off, "o", color=colour)
+        ax.set(xlim=(-0.1, 3.6), ylim=(-0.5, len(pairs) - 0.4), yticks=[], xlabel="where 0 is led to",
+               title=f"the two paths of each basis pair, lambda = {lam}")
+        return figure
+    draw.__annotations__ = {}
+    return slider(draw, title="Path disagreement while lambda grows", width=640,
+                  lam=["0.01", "0.1", "0.2", "0.5", "1", "2", "5", "10", "100"])
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #cfc6c042
+def table_e1(found: dict):
+    "Variants of the algorithm against the oracle: how many graphs go wrong, and how large the bases are."
+    import pandas as pd
+    bound = np.maximum(1, np.array(found["vertices"])*np.array(found["edges"]))
+    rows = []
+    for name in VARIANTS:
+        r = {k: np.array(v) for k, v in found[name].items()}
+        rows.append({"construction": name, "graphs with missing rank": int((r["missing rank"] > 0).sum()),
+                     "graphs failing, two elements": int((r["two"] > 0).sum()),
+                     "graphs failing, one or two elements": int((r["one or two"] > 0).sum()),
+                     "mean pairs": float(r["size"].mean()), "largest size over |V||E|": float((r["size"]/bound).max())})
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #9d505529
+def table_e2(shapes: dict):
+    "Mean areas under the CDF to 0.1, a row a method."
+    import pandas as pd
+    rows = []
+    for m in SHAPE_METHODS:
+        rows.append({"method": m, **{f"{f}, {g}": float(np.mean([r["areas"][g][m] for r in runs]))
+                                     for f, runs in shapes.items() for g in ("clique", "sparse")}})
+        for g in ("clique", "sparse"): rows[-1][f"mean, {g}"] = float(np.mean([rows[-1][f"{f}, {g}"] for f in shapes]))
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #c90ee7fb
+def table_e3(images: dict):
+    "Mean PCK at alpha 0.05, a row a method."
+    import pandas as pd
+    rows = [{"method": m, **{c: float(np.mean([r["pck"][m][3] for r in runs])) for c, runs in images.items()}}
+            for m in IMAGE_METHODS]
+    for row in rows: row["mean"] = float(np.mean([row[c] for c in images]))
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #3ec877b5
+def scene_table(scenes: list, names: list):
+    "Mean voxel label accuracy (percent), a row a setting."
+    import pandas as pd
+    return pd.DataFrame([{"setting": n, **{r: float(np.mean([np.mean(s["accuracy"][n][r]) for s in scenes]))
+                                           for r in (*REPRESENTATIONS, "ENS")}} for n in names])
