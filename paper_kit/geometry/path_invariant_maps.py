@@ -145,7 +145,7 @@ def path_invariance_basis(edges, based: str = "everywhere", literal: bool = Fals
     """A path-invariance basis of a directed graph (Algorithm 1): pairs of paths, tuples of vertices.
 
     >>> path_invariance_basis([("a", "b"), ("b", "c"), ("a", "c")])
-    [(('a', 'b', 'c'), ('a', 'c'))]
+    [(('a', 'c'), ('a', 'b', 'c'))]
     """
     graph = as_graph(edges)
     parts = sorted((sorted(c, key=str) for c in nx.strongly_connected_components(graph)), key=str)
@@ -1821,7 +1821,7 @@ def figure_e1():
     for k, pair in enumerate(basis[:12]):
         ax = figure.add_subplot(grid[k//4, 2 + k % 4])
         _draw_pair(ax, pair, at)
-        ax.set(xlim=(-0.2, 3.2), ylim=(-3.2, 0.2))
+        ax.set(xlim=(0.2, 2.8), ylim=(-2.8, -0.2))
     return figure
 
 def graph_editor():
@@ -1852,7 +1852,7 @@ def line_path(path: tuple, shifts: dict) -> float: return sum(shifts[e] for e in
 def figure_e2():
     "A network of shifts of the line while lambda grows: gaps of its basis pairs, and the shifts (Figure E2)."
     import matplotlib.pyplot as plt
-    pairs, lams = path_invariance_basis(LINE_EDGES.keys()), np.geomspace(0.01, 100, 41)
+    pairs, lams = path_invariance_basis(list(LINE_EDGES)), np.geomspace(0.01, 100, 41)
     found = [line_network(lam, LINE_EDGES, pairs) for lam in lams]
     figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.0), layout="constrained")
     for p, q in pairs:
@@ -1866,7 +1866,7 @@ def figure_e2():
 def line_view():
     "The line network with a slider for lambda."
     from paper_kit.kit.show import slider
-    pairs = path_invariance_basis(LINE_EDGES.keys())
+    pairs = path_invariance_basis(list(LINE_EDGES))
     place = {"a": 0.0, "b": 1.0, "c": 2.5, "d": 3.1}
     def draw(lam):
         import matplotlib.pyplot as plt
