@@ -47,10 +47,10 @@ __all__ = ['VARIANTS', 'TRAPS', 'TIPS', 'SHAPE_METHODS', 'IMAGE_METHODS', 'CLASS
            'surface_variation', 'subsample', 'signed_grid', 'ball_groups', 'cloud_plan', 'dense', 'Norm', 'PointNet2',
            'segmenter', 'make_scenes', 'represent', 'pick_scenes', 'turned', 'predict', 'on_mesh', 'class_weights',
            'supervised', 'symmetric_kl', 'unsupervised', 'voxel_accuracy', 'all_scores', 'accuracies', 'fit_nets',
-           'scene_data', 'segmentation_stage', 'stages', 'algebra_values', 'shape_values', 'image_values',
-           'scene_values', 'asked', 'pretrained', 'figure_1', 'figure_2', 'figure_3', 'figure_4', 'figure_5',
-           'figure_6', 'editor_graphs', 'figure_e1', 'graph_editor', 'line_network', 'line_path', 'figure_e2',
-           'line_view', 'table_e1', 'table_e2', 'table_e3', 'scene_table']
+           'scene_data', 'segmentation_stage', 'read_scannet', 'read_keypoints', 'stages', 'algebra_values',
+           'shape_values', 'image_values', 'scene_values', 'asked', 'pretrained', 'figure_1', 'figure_2', 'figure_3',
+           'figure_4', 'figure_5', 'figure_6', 'editor_graphs', 'figure_e1', 'graph_editor', 'line_network',
+           'line_path', 'figure_e2', 'line_view', 'table_e1', 'table_e2', 'table_e3', 'scene_table']
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #63734043
 def join(p: tuple, q: tuple) -> tuple:
@@ -1454,6 +1454,46 @@ def segmentation_stage(sizes: dict, seed: int, progress=None) -> dict:
             "frequency": frequency, "weights": {f"{n}.{k}": v for n, s in states.items() for k, v in s.items()
                                                 if n in sizes["ship"]}}
 
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #8e638017
+def read_scannet(data_root, split: str = "test") -> list[dict]:
+    """The scenes of `scannet_<split>.pickle`: [{"x": points [n, 3] (m), "class": 0 to 20, 0 unlabelled}]. Raises
+    `PaperKitError` for a file that is missing, cut short, not of this layout, or has places that are not finite."""
+    import io
+    import pickletools
+    import tempfile
+    path, what = Path(data_root)/f"scannet_{split}.pickle", "a list of [n, 3] arrays, then a list of [n] labels 0..20"
+    with reading(path, what, 20_000_000_000, 600) as file:
+        data, found = file.read_bytes(), []
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("points", "labels"):
+                end = [place for code, _, place in pickletools.genops(io.BytesIO(data)) if code.name == "STOP"][-1] + 1
+                (Path(folder)/name).write_bytes(data[:end])
+                found.append(plain_pickle(Path(folder)/name, 20_000_000_000))
+                data = data[end:]
+        for k, (x, label) in enumerate(zip(*found, strict=True)):
+            x, label = np.asarray(x, float), np.asarray(label)
+            if x.ndim != 2 or x.shape[1] != 3 or label.shape != x.shape[:1]: raise ValueError(f"scene {k}: {x.shape}")
+            if not np.isfinite(x).all(): raise ValueError(f"scene {k} has places that are not finite")
+            if label.size and not (0 <= label.min() and label.max() <= 20): raise ValueError(f"scene {k}: labels")
+    return [{"x": np.asarray(x, float), "class": np.asarray(c).astype(np.int64)} for x, c in zip(*found)]
+
+def read_keypoints(data_root, number: int) -> tuple[Float[ndarray, "n 3"], Int[ndarray, "f 3"], Int[ndarray, "k"]]:
+    """Shape `number` of SHREC07-Watertight, `<number>.off`, and its keypoints `<number>.vts`, vertex numbers in the first
+    column. Raises `PaperKitError`."""
+    root = Path(data_root)
+    with reading(root/f"{number}.off", "OFF: counts, vertices, triangles", 100_000_000) as file:
+        words = iter(file.read_text().split())
+        if next(words) != "OFF": raise ValueError("it does not begin with OFF")
+        n, f, _ = (int(next(words)) for _ in range(3))
+        x = np.array([[float(next(words)) for _ in range(3)] for _ in range(n)])
+        rows = np.array([[int(next(words)) for _ in range(4)] for _ in range(f)])
+        if not np.isfinite(x).all() or (rows[:, 0] != 3).any() or not ((0 <= rows) & (rows < n)).all():
+            raise ValueError("NaN, a face that is no triangle, or a vertex that is not there")
+    with reading(root/f"{number}.vts", f"vertex numbers below {n}", 1_000_000) as file:
+        keys = np.array([int(line.split()[0]) for line in file.read_text().splitlines() if line.strip()])
+        if not ((0 <= keys) & (keys < n)).all(): raise ValueError(f"a keypoint above {n - 1}")
+    return x, rows[:, 1:], keys
+
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #324ea2b1
 _tiny_cloud = {"layers": [(24, 0.5, 8, (8, 8, 8)), (6, 1.5, 8, (8, 8, 16))], "back": [(8, 8), (8, 8)], "head": 8,
                "dropout": 0.3, "inputs": 1, "classes": len(CLASSES)}
@@ -1774,7 +1814,7 @@ _editor_js = """(root, data) => {
   c.onpointerup = (e) => { const p = place(e), v = dragged; dragged = null; if (moved) return;
     if (v < 0) { if (at.length < 10) at.push(p); pick = -1; }
     else if (pick < 0) pick = v;
-    else { if (pick !== v) { const k = edges.findIndex((d) => d[0] === pick && d[1] === v); if (k >= 0) edges.splice(k, 1); else edges.push([pick, v]); chosen = null; bar.max = bar.value = edges.length; } pick = -1; }
+    else { if (pick !== v) { const k = edges.findIndex((d) => d[0] === pick && d[1] === v); if (k >= 0) edges.splice(k, 1); else edges.push([pick, v]); chosen = null; bar.max = edges.length; bar.value = edges.length; } pick = -1; }
     draw(); };
   bar.oninput = () => { chosen = null; draw(); };
   root.querySelector(".clear").onclick = () => { at = []; edges = []; chosen = null; pick = -1; draw(); };

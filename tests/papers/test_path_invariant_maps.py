@@ -125,7 +125,7 @@ def test_consistent_maps_stay_and_an_outlier_is_repaired():
     true = torch.stack([Q[j] @ Q[i].T for i, j in edges])
     bad = true.clone()
     bad[edges.index((0, 1))] = -bad[edges.index((0, 1))]
-    X, history = paper.optimise(bad, edges, path_invariance_basis(graph, "once"), 200)
+    X, history = paper.optimise(bad, edges, path_invariance_basis(graph, "once"), 300)
     assert (X - true).abs().max() < 0.15 < (bad - true).abs().max() and history[-1][2] < 0.01
 
 
@@ -343,3 +343,33 @@ def test_each_predicate_can_fail():
     assert predicates["C3"].evaluate(three).verdict == "holds" and predicates["C3"].evaluate(three | {"pairs": 2}).verdict == "fails"
     for name, key in (("E1", "missing rank"), ("E2", "violating networks")):
         assert predicates[name].evaluate({key: 0}).verdict == "holds" and predicates[name].evaluate({key: 3}).verdict == "fails"
+
+
+# loaders, on miniatures; layouts: scannet_dataset_multi.py of the released code, and the OFF and VTS files of SHREC07
+
+def scannet_file(folder, points, labels, keep=None):
+    import pickle
+    data = pickle.dumps(points, protocol=2) + pickle.dumps(labels, protocol=2)
+    (folder/"scannet_test.pickle").write_bytes(data[:keep])
+
+
+def test_the_pickles_of_scannet(tmp_path):
+    x, c = [np.zeros((4, 3)), np.ones((2, 3))], [np.array([0, 1, 20, 3]), np.array([5, 5])]
+    scannet_file(tmp_path, x, c)
+    found = paper.read_scannet(tmp_path)
+    assert len(found) == 2 and found[0]["class"].tolist() == [0, 1, 20, 3] and found[1]["x"].shape == (2, 3)
+    with pytest.raises(PaperKitError, match="scannet_train.pickle"): paper.read_scannet(tmp_path, "train")
+    for points, labels, keep in ((x, c, 150), (x, c[:1], None), ([x[0]*np.nan, x[1]], c, None), (x, [c[0] + 9, c[1]], None)):
+        scannet_file(tmp_path, points, labels, keep)
+        with pytest.raises(PaperKitError): paper.read_scannet(tmp_path)
+
+
+def test_the_shapes_of_shrec(tmp_path):
+    off = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+    (tmp_path/"7.off").write_text(off); (tmp_path/"7.vts").write_text("2 0.0 1.0 0.0\n0 0 0 0\n")
+    x, faces, keys = paper.read_keypoints(tmp_path, 7)
+    assert x.shape == (3, 3) and faces.tolist() == [[0, 1, 2]] and keys.tolist() == [2, 0]
+    with pytest.raises(PaperKitError): paper.read_keypoints(tmp_path, 8)
+    for bad in (off.replace("1 0 0", "nan 0 0"), off[:20], off.replace("3 0 1 2", "3 0 1 9")):
+        (tmp_path/"7.off").write_text(bad)
+        with pytest.raises(PaperKitError): paper.read_keypoints(tmp_path, 7)
