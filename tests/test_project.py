@@ -442,6 +442,19 @@ def test_readme_commands_exist():
         assert (ROOT/picture).is_file(), picture
 
 
+def test_readme_names_the_papers_that_read_real_data_and_the_address_of_the_site():
+    import configparser
+    from paper_kit.kit.datasets import registry
+    from paper_kit.kit.doctor import readers
+    text = (ROOT/"README.md").read_text()
+    said = re.search(r"today those of (.*?) do:", text, re.S).group(1)
+    assert sorted(re.findall("`(.*?)`", said)) == sorted({s for d in registry(ROOT).values() for s in readers(d, ROOT)})
+    settings = configparser.ConfigParser()
+    settings.read(ROOT/"settings.ini")
+    default = settings["DEFAULT"]
+    assert f"({default['doc_host']}{default['doc_baseurl']})" in text.split("## ")[0]
+
+
 @pytest.mark.slow
 def test_a_new_paper_shows_up_everywhere_and_goes_without_a_trace(clone):
     tree = lambda: {str(p.relative_to(clone.root)): sha256(p) for p in clone.root.rglob("*") if p.is_file()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['TRADITIONAL', 'SWITCHES', 'PSIS', 'TOY_MAPPING', 'SIZES', 'MAIN', 'REST', 'WASSERSTEIN', 'TABLE_1', 'BOARD_PSI',
-           'BOARD_FACES', 'BOARD_HTML', 'BOARD_CSS', 'BOARD_JS', 'predicates', 'Config', 'configuration', 'EqualLinear',
+           'BOARD_FACES', 'BOARD_HTML', 'BOARD_CSS', 'predicates', 'Config', 'configuration', 'EqualLinear',
            'EqualConv', 'four_shifts', 'tridiagonal', 'blur', 'doubled', 'halved', 'pixel_norm', 'instance_norm',
            'adain', 'Mapping', 'SynthesisLayer', 'Generator', 'mixed', 'figure_1', 'batch_deviation', 'Discriminator',
            'r1_penalty', 'wgan_penalty', 'discriminator_loss', 'generator_loss', 'random_styles', 'phases',
@@ -69,6 +69,8 @@ class Config:
         "Synthesis layers up to `resolution`: two for each from 4 x 4 on."
         return 2*(int(math.log2(resolution)) - 1)
 TRADITIONAL = {"mapping": 0, "styles": False, "constant": False, "noise": False, "mixing": 0.}
+
+# %% ../../nbs/generative/stylegan.ipynb #17a29af3
 SWITCHES = {"A": TRADITIONAL | {"blur": False, "loss": "wgan-gp"}, "B": TRADITIONAL,
             "C": {"constant": False, "noise": False, "mixing": 0.}, "D": {"noise": False, "mixing": 0.},
             "E": {"mixing": 0.}, "F": {}, "mixing 50%": {"mixing": 0.5}, "mixing 100%": {"mixing": 1.},
@@ -1177,41 +1179,6 @@ BOARD_CSS = """
 .bars i{position:absolute;bottom:0;left:0;right:0;background:#0072b2} .bars span{position:absolute;top:41px;left:0;font-size:8px;white-space:nowrap}
 .sliders{display:grid;grid-template-columns:max-content 1fr max-content;gap:4px 10px;align-items:center}"""
 
-# %% ../../nbs/generative/stylegan.ipynb #9bc2aad6
-#| code-fold: true
-BOARD_JS = """
-async (root, data) => {
-  const find = (id) => root.querySelector("#" + id), sheet = new Image();
-  sheet.src = "data:image/webp;base64," + data.sheet;
-  await sheet.decode();
-  const r = data.tile, tile = (id, n) => {
-    const c = find(id); c.width = c.height = r;
-    c.getContext("2d").drawImage(sheet, n % data.columns * r, Math.floor(n / data.columns) * r, r, r, 0, 0, r, r);
-  };
-  const bars = data.factors.map((name) => {
-    const d = document.createElement("div"), i = document.createElement("i"), s = document.createElement("span");
-    s.textContent = name; d.append(i, s); find("bars").append(d); return i;
-  });
-  const sliders = data.sliders.map(([name, labels, start], k) => {
-    const label = document.createElement("label"), input = document.createElement("input"), out = document.createElement("output");
-    label.htmlFor = input.id = "s" + k; label.textContent = name;
-    Object.assign(input, {type: "range", min: 0, max: labels.length - 1, step: 1, value: start});
-    input.oninput = () => draw();
-    find("sliders").append(label, input, out);
-    return () => { out.textContent = labels[input.value]; input.setAttribute("aria-valuetext", labels[input.value]); return +input.value; };
-  });
-  const draw = () => {
-    const [a, b, cut, psi, layer, nth] = sliders.map((s) => s()), L = data.layers + 1, P = data.sliders[3][1].length, K = data.faces;
-    const at = (c, p) => ((a * K + b) * L + c) * P + p, n = at(cut, psi);
-    tile("a", at(L - 1, P - 1)); tile("b", at(0, P - 1)); tile("mix", n);
-    tile("noise", data.noises + (a * (data.layers + 2) + layer) * 3 + nth);
-    find("what").textContent = cut === 0 ? "all styles from B" : cut === L - 1 ? "all styles from A" : (cut === 1 ? "layer 0" : "layers 0 to " + (cut - 1)) + " from A, the rest from B";
-    find("how").textContent = "source A, noise: " + data.sliders[4][1][layer];
-    bars.forEach((bar, i) => { bar.style.height = data.bars[n][i] + "%"; });
-  };
-  draw();
-}"""
-
 # %% ../../nbs/generative/stylegan.ipynb #158e3c24
 def board(g: Generator, net: Discriminator):
     """Style-mixing board with sliders for the sources, the crossover layer, psi, and the noise of each layer, over
@@ -1232,7 +1199,7 @@ def board(g: Generator, net: Discriminator):
             "columns": columns, "layers": layers, "faces": BOARD_FACES, "sliders": sliders,
             "noises": len(found["mixtures"]), "factors": [f.replace("_", " ")[:9] for f in FACTORS],
             "bars": (found["bars"]*100).round().int().tolist()}
-    return bespoke("Style-mixing board", BOARD_JS, data, png(tiles(pictures[:columns*6], columns, 1)),
+    return bespoke("Style-mixing board", "stylegan.js", data, png(tiles(pictures[:columns*6], columns, 1)),
                    html=BOARD_HTML, css=BOARD_CSS, height=470)
 
 # %% ../../nbs/generative/stylegan.ipynb #36c0202d

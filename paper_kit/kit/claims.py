@@ -19,7 +19,7 @@ __all__ = ['least_seeds', 'engine_version', 'error_rate', 'most_spread', 'pooled
            'within', 'Versus', 'less', 'more', 'near', 'near_ratio', 'Every', 'all_below', 'all_above', 'none_of',
            'custom', 'wilson', 'Share', 'share_above', 'share_below', 'sign_test', 'replicates', 'Replicates', 'Trend',
            'student_slope', 'page_p', 'rises', 'falls', 'AtLeast', 'All', 'all_of', 'at_least', 'last_gain',
-           'Converged', 'converged', 'Given', 'unconverged', 'replicates_needed']
+           'Converged', 'converged', 'NoLaterGain', 'no_later_gain', 'Given', 'unconverged', 'replicates_needed']
 
 # %% ../../nbs/kit/claims.ipynb #3bf69339
 least_seeds = 3
@@ -645,6 +645,23 @@ class Converged(Predicate):
 def converged(*curves: str, better: str = "lower") -> Predicate:
     "The validation curves named have converged; for `predicate.given(converged(...))`."
     return Converged(curves, better)
+
+# %% ../../nbs/kit/claims.ipynb #3389da6e
+class NoLaterGain(Predicate):
+    """A longer training of each of `names` ends at most a twentieth below the training compared, on validation data.
+
+    Values: a list of two errors for each name, after the usual and after the longer training."""
+    def __init__(self, names): self.names, self.text = names, "no longer training is much better"
+
+    def evaluate(self, values: dict, looks: Sequence[int] = ()) -> Outcome:
+        gains = {n: 1 - longer/usual for n in self.names for usual, longer in [_numbers(values, n)]}
+        late = [f"{n}: {100*g:.0f} percent" for n, g in gains.items() if g > 0.05]
+        return Outcome("undecided" if late else "holds", "", p=(1.0, 1.0) if late else (0.0, 1.0),
+                       reason=f"not converged: a longer training lowers the error ({'; '.join(late)})" if late else "")
+
+def no_later_gain(*names: str) -> Predicate:
+    "The longer trainings of one seed, as a guard like `converged`."
+    return NoLaterGain(names)
 
 # %% ../../nbs/kit/claims.ipynb #7d34805a
 class Given(Predicate):

@@ -15,12 +15,17 @@ _read_at_import = {"numpy": ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"),
                    "numba": ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")}
 
 @functools.lru_cache(maxsize=1)
+def _processor() -> dict:
+    "What /proc/cpuinfo says of the first processor; nothing on anything but Linux."
+    try: text = Path("/proc/cpuinfo").read_text()
+    except OSError: return {}
+    return {name.strip(): value.strip() for line in text.split("\n\n")[0].splitlines()
+            for name, _, value in [line.partition(":")]}
+
 def has_avx2() -> bool:
     "Whether this processor has the instructions of the pin; on anything but Linux on x86-64 the answer is no."
-    try: text = Path("/proc/cpuinfo").read_text()
-    except OSError: return False
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "").split()
-    return {"avx2", "fma", "bmi1", "bmi2", "f16c", "abm", "movbe", "popcnt"} <= set(flags)
+    needed = {"avx2", "fma", "bmi1", "bmi2", "f16c", "abm", "movbe", "popcnt"}
+    return needed <= set(_processor().get("flags", "").split())
 
 # %% auto #0
 __all__ = ['pins', 'has_avx2', 'pinned', 'pin', 'instruction_set', 'main']
@@ -40,14 +45,20 @@ def pin() -> None:
     os.environ.update({name: value for name, value in pinned().items() if name not in late})
 
 # %% ../../nbs/kit/machine.ipynb #4ba2b18a
+def _maker() -> str:
+    "` on AMD` and the like; nothing for Intel."
+    vendor = _processor().get("vendor_id", "unknown")
+    return "" if vendor == "GenuineIntel" else f" on {vendor.removeprefix('Authentic')}"
+
 def instruction_set() -> str:
-    "`AVX2` where this process is pinned; else `native:` and what PyTorch and NumPy have chosen. Imports both."
+    """`AVX2` where this process is pinned, with the processor's maker where it is not Intel; else `native:` and what
+    PyTorch and NumPy have chosen. Imports both."""
     import numpy, torch
     chosen = torch.backends.cpu.get_cpu_capability()
     features = numpy._core._multiarray_umath.__cpu_features__
     wide = any(features.get(name) for name in pins["NPY_DISABLE_CPU_FEATURES"].split(","))
     if chosen == "AVX2" and not wide and all(os.environ.get(name) == value for name, value in pins.items()):
-        return "AVX2"
+        return "AVX2" + _maker()
     return f"native: {chosen}" + (", NumPy with AVX512" if wide else "")
 
 # %% ../../nbs/kit/machine.ipynb #862d7bf0

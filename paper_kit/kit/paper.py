@@ -689,7 +689,7 @@ def weights(self: Paper, state, **about) -> None:
     from paper_kit.kit.weights import weights_bytes, written
     about = {"profile": self.profile, "seed": self.seed} | about
     name = self._write("weights.safetensors", content := weights_bytes(state, **about))
-    written[self.slug] = self.folder/name
+    written[self.slug] = self.folder/name, self.profile == "smoke"
     _display({"text/plain": f"{name}: {len(content):,} bytes, {sum(t.numel() for t in state.values()):,} numbers"},
              {"paper_kit": {"weights": name}})
 

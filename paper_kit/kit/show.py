@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['palette', 'ink', 'faint', 'use_style', 'pixels', 'png', 'webp', 'preview', 'tiles', 'packed', 'grid', 'document',
-           'write_libraries', 'View', 'bespoke', 'slider', 'wav', 'audio', 'template', 'plot', 'mesh', 'points',
-           'surface', 'scene', 'mesh_slider']
+           'write_libraries', 'View', 'exhibit_script', 'bespoke', 'slider', 'wav', 'audio', 'template', 'plot', 'mesh',
+           'points', 'surface', 'scene', 'mesh_slider']
 
 # %% ../../nbs/kit/show.ipynb #d85ad320
 palette: dict[str, str] = {
@@ -439,13 +439,25 @@ def save(self: View, folder, name: str, lib: str = "../lib") -> list[Path]:
         write_atomic(folder / file, content)
     return [folder / file for file in contents] + write_libraries(folder / lib, self.libraries)
 
+# %% ../../nbs/kit/show.ipynb #0268a4a1
+def exhibit_script(file: str) -> str:
+    "The JavaScript of an exhibit, `file` of paper_kit/assets/exhibits. Raises `PaperKitError` when there is none."
+    import paper_kit
+    path = Path(paper_kit.__file__).parent/"assets"/"exhibits"/Path(file).name
+    if path.is_file(): return path.read_text(encoding="utf-8")
+    raise PaperKitError(f"there is no exhibit {file}", file=str(path), found="nothing there",
+                        expected=", ".join(sorted(p.name for p in path.parent.glob("*.js"))),
+                        next_step="name one of these, or write the file")
+
 # %% ../../nbs/kit/show.ipynb #ba0f54c8
 def bespoke(name: str, js: str, data: Any, picture, *, html: str = "", css: str = "", live: Callable | None = None,
             libraries: Sequence[str] = (), height: int = 420) -> View:
-    """A view with its own JavaScript: `js` is a function expression, `(root, data) => {...}`, called once with the
-    element that holds `html` and with `data`, which travels as JSON and is never evaluated. It may return a promise.
+    """A view with its own JavaScript: `js` is a function expression, `(root, data) => {...}`, or the name of a file of
+    paper_kit/assets/exhibits that holds one. It is called once with the element that holds `html` and with `data`,
+    which travels as JSON and is never evaluated. It may return a promise.
 
     `picture` shows the exhibit without a browser; `live` makes a widget (default: the static document serves)."""
+    if js.endswith(".js"): js = exhibit_script(js)
     if "=>" not in js and "function" not in js:
         raise PaperKitError("js is not a function", expected="an expression such as (root, data) => {...}",
                             found=js.strip()[:60], next_step="wrap the statements in it")

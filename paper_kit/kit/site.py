@@ -23,11 +23,11 @@ __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'mo
            'numbered', 'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried',
            'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips',
            'badge', 'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening',
-           'overview_figures', 'wing_page', 'kit_index', 'record_of', 'thumbnail', 'headline_chips', 'all_ratios',
-           'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference', 'api_pages', 'manifest_of', 'owed_of',
-           'cover', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages', 'navigation',
-           'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu', 'described',
-           'address', 'sidebar_html', 'navbar_html', 'contents', 'neighbours', 'page_links', 'footer_html',
+           'overview_figures', 'wing_figure', 'wing_page', 'kit_index', 'record_of', 'thumbnail', 'headline_chips',
+           'all_ratios', 'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference', 'api_pages', 'manifest_of',
+           'owed_of', 'cover', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages',
+           'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu',
+           'described', 'address', 'sidebar_html', 'navbar_html', 'contents', 'neighbours', 'page_links', 'footer_html',
            'share_tags', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc', 'extras', 'write_plain',
            'gather', 'render_quarto', 'site']
 
@@ -742,6 +742,16 @@ def overview_figures(page: Page, root: Path, row: dict) -> None:
                   f'From <a href="{row["slug"]}.html">{inline(row["title"])}</a>, '
                   f'{html.escape(str(entry["id"]))}.</figcaption></figure>')
 
+# %% ../../nbs/kit/site.ipynb #159f23a4
+def wing_figure(page: Page, root: Path, wing: str) -> None:
+    "Add the figure in which the methods of a wing meet the same shapes, where data/wings holds one and its words."
+    picture, words = (root/"data"/"wings"/f"{wing}{end}" for end in (".webp", ".json"))
+    if not (picture.is_file() and words.is_file()): return
+    said = json.loads(words.read_text(encoding="utf-8"))
+    address = page.picture(picture.read_bytes(), "webp")
+    page.html(f'<figure class="exhibit"><img src="{address}" alt="{html.escape(said["shows"], quote=True)}">'
+              f'<figcaption>{inline(said["caption"])}</figcaption></figure>')
+
 # %% ../../nbs/kit/site.ipynb #6aec933b
 def wing_page(wing: str, title: str, rows: list[dict], worlds: bool, root: Path | None = None) -> Page:
     """The index of a wing: a card for each of its papers, the way to its worlds, and figures that belong to several of
@@ -763,6 +773,7 @@ def wing_page(wing: str, title: str, rows: list[dict], worlds: bool, root: Path 
         return card(row["title"], f'{row["slug"]}.html', f'{html.escape(row["venue"])} {badge(row)}', text,
                     foot, figure, said)
     page.html(f'<div class="cards">{"".join(map(one, mine))}</div>')
+    if root: wing_figure(page, root, wing)
     for row in mine if root else (): overview_figures(page, root, row)
     return page
 

@@ -18,7 +18,7 @@ __all__ = ['most_weight_bytes', 'written', 'weights_bytes', 'weights_file', 'shi
 
 # %% ../../nbs/kit/weights.ipynb #7092d515
 most_weight_bytes = 200_000
-written: dict[str, Path] = {}                  # slug -> the file that the notebook of this process has just written
+written: dict[str, tuple[Path, bool]] = {}     # slug -> the file just written here, and whether its run is a small one
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
     "SHA-256 of names, types, shapes and bytes, in the order of the names."
@@ -48,12 +48,12 @@ def weights_bytes(state: Mapping[str, Tensor], **about) -> bytes:
 # %% ../../nbs/kit/weights.ipynb #3ef84c96
 def weights_file(slug: str) -> Path:
     """Where the shipped weights of a paper lie: in the run that is going on here, in the project, or in an installed
-    package. Raises `PaperKitError`."""
+    package. Those of a small run (`smoke`) come last: its network is not the published one. Raises `PaperKitError`."""
     packed = Path(__file__).resolve().parents[1]/"assets"/"weights" if "__file__" in globals() else Path("assets")
-    places = [written[slug]] if slug in written else []
-    places.append(packed/f"{check_slug(slug)}.safetensors")
-    try: places.insert(-1, project_root()/"figures"/slug/"weights.safetensors")
+    places = [packed/f"{check_slug(slug)}.safetensors"]
+    try: places.insert(0, project_root()/"figures"/slug/"weights.safetensors")
     except PaperKitError: pass
+    if slug in written: places.insert(len(places) if written[slug][1] else 0, written[slug][0])
     for place in places:
         if place.is_file(): return place
     raise PaperKitError(f"{slug} ships no weights", file=str(places[0]), expected="a file of a published run",

@@ -73,6 +73,8 @@ class Config:
 
     @property
     def objects(self) -> int: return self.categories + FIRST
+
+# %% ../../nbs/language/text2scene.ipynb #9a6f76ad
 PAPER = {"clipart": Config(),
          "layout": Config(words=9908, categories=80, heads=BOX_HEADS, encoder="labels", canvas=64, features=256,
                           normed=False),
@@ -439,6 +441,7 @@ class ClipCanvas:
         self.scenes[i].append(clip)
 RATIOS = tuple(1/n for n in range(9, 1, -1)) + tuple(float(n) for n in range(1, 10))
 
+# %% ../../nbs/language/text2scene.ipynb #59bd85e4
 def box_bins(w: float, h: float) -> tuple[int, int]:
     """Bins of size (root of the area, 17 even steps of 0 to 1) and of the ratio w / h (nearest of 1/9 ... 1/2, 1, 2 ...
     9 by logarithm)."""
@@ -586,6 +589,7 @@ def score_scene(made, truth, made_boxes=None, truth_boxes=None) -> dict:
 SCENE_COLUMNS = ("U-obj Prec", "U-obj Recall", "B-obj Prec", "B-obj Recall", "Pose", "Expr",
                  "U-obj Coord", "B-obj Coord")
 
+# %% ../../nbs/language/text2scene.ipynb #c836e3d7
 def scene_scores(made: list, truth: list) -> dict:
     "The columns of Table 1 over many scenes: precision and recall are means over scenes, the rest over matches."
     rows = [score_scene(a, b) for a, b in zip(made, truth, strict=True)]
@@ -757,6 +761,7 @@ def _common_subsequence(a, b) -> int:
         for j, y in enumerate(b, 1): last, row[j] = row[j], last + 1 if x == y else max(row[j], row[j - 1])
     return row[-1]
 
+# %% ../../nbs/language/text2scene.ipynb #0d4f44d5
 def rouge_l(candidate: list, references: list, beta: float = 1.2) -> float:
     """ROUGE-L (Lin 2004) of one caption: F of the longest common subsequence, best precision and best recall over the
     references."""
@@ -1093,6 +1098,7 @@ def load_model(task: str, variant: str, sizes: dict, words: int, weights: dict, 
     model.load_state_dict(weights)
     return model.to(device).eval()
 
+# %% ../../nbs/language/text2scene.ipynb #60042202
 def pack(scenes: list, width: int, most: int = 9) -> dict:
     "Scenes of rows as one array [n, most, width] and their lengths."
     out = np.full((len(scenes), most, width), -1.0)
@@ -1569,22 +1575,6 @@ _STEP_CSS = """figure{margin:0}figcaption{font-size:13px;color:#52606d}.panes{di
 .words span.w{display:inline-block;padding:1px 5px;margin:1px;border-radius:4px}select{font:inherit;max-width:100%;min-width:0}canvas{width:100%;height:auto;border:1px solid #cbd2d9;border-radius:6px}
 @media(max-width:600px){.panes{grid-template-columns:1fr}}"""
 
-_STEP_JS = """(root, data) => { const $ = (id) => root.querySelector("#" + id), which = $("which"), step = $("step");
-data.items.forEach((it, i) => { const o = document.createElement("option"); o.value = i; o.textContent = it.text; which.append(o); });
-const load = (src) => new Promise((done) => { const im = new Image(); im.onload = () => done(im); im.src = "data:image/webp;base64," + src; });
-const cache = {}; const pictures = (i) => cache[i] || (cache[i] = Promise.all([Promise.all(data.items[i].canvases.map(load)), Promise.all(data.items[i].finals.map(load))]));
-const words = (id, ws, a, colour) => { $(id).replaceChildren(...ws.map((w, k) => { const s = document.createElement("span"); s.className = "w"; s.textContent = w; const v = a ? a[k] : 0;
-  s.style.background = "rgba(" + colour + "," + Math.min(1, v * 1.4).toFixed(3) + ")"; s.title = v.toFixed(2); return s; })); };
-const marks = (ctx, sc) => { const X = (p) => p[0] * 300, Y = (p) => p[1] * 240;
-  if ($("b").checked) for (const [i, j, ok] of sc.pairs) { ctx.strokeStyle = ok ? "#f2c200" : "#d62728"; ctx.lineWidth = 3; ctx.beginPath(); ctx.moveTo(X(sc.at[i]), Y(sc.at[i])); ctx.lineTo(X(sc.at[j]), Y(sc.at[j])); ctx.stroke(); }
-  if ($("u").checked) sc.at.forEach((p, i) => { ctx.fillStyle = sc.hit[i] ? "#0a9d4f" : "#1f5fd6"; ctx.strokeStyle = "white"; ctx.lineWidth = 1.5; ctx.beginPath(); ctx.arc(X(p), Y(p), 6, 0, 7); ctx.fill(); ctx.stroke(); }); };
-const show = async () => { const i = +which.value, it = data.items[i]; step.max = it.steps.length - 1; if (+step.value > +step.max) step.value = step.max; const t = +step.value, s = it.steps[t];
-  const [cs, fs] = await pictures(i); const ctx = $("now").getContext("2d"); ctx.drawImage(cs[t], 0, 0, 300, 240);
-  if (s.map) { const g = data.grid, top = Math.max(...s.map); s.map.forEach((v, k) => { ctx.fillStyle = "rgba(213,94,0," + (0.75 * v / top).toFixed(3) + ")"; ctx.fillRect((k % g) * 300 / g, Math.floor(k / g) * 240 / g, 300 / g, 240 / g); }); }
-  $("stepname").textContent = (t + 1) + ": " + s.name; words("what", it.words, s.what, "0,114,178"); words("where", it.words, s.where, "213,94,0");
-  it.scenes.forEach((sc, k) => { const c = $("c" + k).getContext("2d"); c.drawImage(fs[k], 0, 0, 300, 240); marks(c, sc); }); };
-which.onchange = () => { step.value = 0; show(); }; for (const id of ["step", "u", "b"]) $(id).oninput = show; return show(); }"""
-
 # %% ../../nbs/language/text2scene.ipynb #e708c017
 #| code-fold: true
 #| code-summary: "Exported source: the interactive view"
@@ -1623,7 +1613,7 @@ def step_view(results: dict, pixels: int = 200):
                       "finals": [encode(s) for s in (*others, truth)],
                       "scenes": [match_marks(s, truth) for s in others] + [match_marks(truth, others[1], True)]})
     picture = figure_3(results)
-    return bespoke("Step by step", _STEP_JS, {"items": items, "grid": int(round(full["maps"].shape[-1]**0.5))},
+    return bespoke("Step by step", "text2scene.js", {"items": items, "grid": int(round(full["maps"].shape[-1]**0.5))},
                    picture, html=_STEP_HTML, css=_STEP_CSS, height=760)
 
 # %% ../../nbs/language/text2scene.ipynb #9fdee677

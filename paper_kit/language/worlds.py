@@ -556,14 +556,16 @@ _plain_words = {
 # %% ../../nbs/language/worlds.ipynb #049c71c4
 _indirect_words = {
     "runs": ("{a} (is in a hurry|wants to win the race)",),
-                   "jumps": ("{a} (cannot stay on the ground|is up in the air)",),
-                   "cheers": ("{a} (won the game|says hooray)",),
-    "eats": ("{a} (is having lunch with|is hungry for) {b}",), "kicks": ("{a} is playing with {b} and {c}",),
-                   "afraid": ("{a} (wants to get away from|does not trust) {b}",),
+    "jumps": ("{a} (cannot stay on the ground|is up in the air)",),
+    "cheers": ("{a} (won the game|says hooray)",),
+    "eats": ("{a} (is having lunch with|is hungry for) {b}",),
+    "kicks": ("{a} is playing with {b} and {c}",),
+    "afraid": ("{a} (wants to get away from|does not trust) {b}",),
     "happy": ("{a} (is having a good time|likes this day)",),
-                   "laughs": ("{a} (thinks that is funny|heard a good joke)",),
-                   "sad": ("{a} (looks ready to cry|needs a hug|lost something)",),
-    "angry": ("{a} (wants to fight|is in a bad mood)",), "surprised": ("{a} (cannot believe it|did not expect that)",)}
+    "laughs": ("{a} (thinks that is funny|heard a good joke)",),
+    "sad": ("{a} (looks ready to cry|needs a hug|lost something)",),
+    "angry": ("{a} (wants to fight|is in a bad mood)",),
+    "surprised": ("{a} (cannot believe it|did not expect that)",)}
 _weather_words = {"sun": "(it is (hot|warm|a bright day)|the weather is fine)",
                   "rain cloud": "(it will rain|everything is getting wet)",
                   "lightning": "(a storm is coming|it is a stormy day)", "cloud": "(it is a grey day|the day is dull)"}
@@ -572,6 +574,7 @@ _guises = {"crown": "{a} wants to be (king|queen)", "pirate hat": "{a} wants to 
            "wizard hat": "{a} can do magic", "chef hat": "{a} wants to cook",
            "viking helmet": "{a} came from the north"}
 
+# %% ../../nbs/language/worlds.ipynb #90e6e58a
 _plurals = {"sunglasses", "shades", "swings", "glasses", "balloons"}
 
 def _many(words: list) -> bool:
@@ -989,6 +992,7 @@ def clip_of_file(name: str) -> tuple:
     found = re.fullmatch(r"hb([01])_(\d+)s?", stem)
     return (f"hb{found[1]}", int(found[2])//5, int(found[2]) % 5) if found else (stem, -1, -1)
 
+# %% ../../nbs/language/worlds.ipynb #9a649a2a
 def read_abstract_scenes(root) -> dict:
     """The published layout of Abstract Scenes v1.1 below `root`: scenes [{scene, class, clips [(category, x, y, size, flip, pose,
     expression)] with x, y in parts of 500 by 400, sentences [groups of three]}], categories (names), left_out (numbers of scenes without
@@ -1019,6 +1023,7 @@ def read_abstract_scenes(root) -> dict:
     kept = [s for _, s in sorted(scenes.items()) if s["clips"] and s["sentences"]]
     return {"scenes": kept, "categories": list(names), "left_out": [n for n, s in sorted(scenes.items()) if not (s["clips"] and s["sentences"])]}
 
+# %% ../../nbs/language/worlds.ipynb #3d3e2a50
 def _sentences(path: Path) -> dict:
     found = {}
     for number, line in enumerate(_lines(path), 1):

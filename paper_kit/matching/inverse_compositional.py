@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..kit.claims import (Outcome, Predicate, above, all_above, all_below, all_of, at_least, below, converged,
-                                  last_gain, less, more, none_of, wilson)
+from ..kit.claims import (above, all_above, all_below, all_of, at_least, below, converged, last_gain, less,
+                                  more, no_later_gain, none_of, wilson)
 from ..kit.files import PaperKitError, patch
 from ..kit.geometry import (axis_angle_to_matrix, intrinsics, invert, matrix_to_axis_angle, pixel_centres,
                                     rigid, transform, unproject)
@@ -52,8 +52,8 @@ __all__ = ['F', 'PAPER_WIDTHS', 'COLOR', 'RELEASED_COLOR', 'PLAIN', 'VARIANTS', 
            'overall', 'pooled', 'summary', 'table_1', 'success_intervals', 'table_2', 'table_3', 'traced', 'full_warp',
            'overlay', 'brighter', 'best_shown', 'damping_bars', 'image_of', 'one_iteration', 'iteration_slider',
            'level_maps', 'figure_1', 'spread_pairs', 'figure_2', 'object_clouds', 'cloud_still', 'cloud_view', 'curve',
-           'NoGainByLength', 'trained_out', 'longer_name', 'rivalry_values', 'pair_errors', 'clip_numbers',
-           'ablation_values', 'solver_values', 'share_values', 'claim_values', 'pretrained', 'motion_between']
+           'trained_out', 'longer_name', 'rivalry_values', 'pair_errors', 'clip_numbers', 'ablation_values',
+           'solver_values', 'share_values', 'claim_values', 'pretrained', 'motion_between']
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #186c2da1
 class Rigid:
@@ -1277,6 +1277,9 @@ def image_of(ax, image, title: str, size: float = 9, **options) -> None:
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #33d22d83
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def one_iteration(pair: dict, trace: Trace, k: int, state, heading: str, top: float):
     "The six panels of one iteration."
     import matplotlib.pyplot as plt
@@ -1325,6 +1328,9 @@ def level_maps(t: Trace, T, I) -> list[tuple]:
             (t.weights[-1], "(B) weights", {"cmap": "viridis", "vmin": 0, "vmax": 1}),
             (t.residuals[-1], "last residual", {"cmap": "RdBu", "vmin": -spread/2, "vmax": spread/2})]
 
+# %% ../../nbs/matching/inverse_compositional.ipynb #ce4b83e7
+#| code-fold: true
+#| code-summary: "Exported source: drawing"
 def figure_1(results: dict):
     "The pipeline with the maps of one pair."
     import matplotlib.pyplot as plt
@@ -1440,21 +1446,10 @@ EXPECTED = {"DeepLK-6DoF": 596704, "Ours (A)": 597280, "Ours (A)+(B)": 621698, "
 
 def curve(world: str, name: str) -> str: return f"validation error on {world}, {name}"
 
-class NoGainByLength(Predicate):
-    """A guard: the longer trainings of one seed end less than a twentieth below the trainings compared, on the
-    validation pairs. Values: a list of two, after the usual and after the longer training, for each name."""
-    def __init__(self, *names: str): self.names, self.text = names, "no longer training is much better"
-
-    def evaluate(self, values: dict, looks: Sequence[int] = ()) -> Outcome:
-        gains = {name: 1 - values[name][1]/values[name][0] for name in self.names}
-        late = [f"{name}: {100*g:.0f} percent" for name, g in gains.items() if g > 0.05]
-        return Outcome("undecided" if late else "holds", "", p=(1.0, 1.0) if late else (0.0, 1.0),
-                       reason=f"not converged: a longer training lowers the error ({'; '.join(late)})" if late else "")
-
 def trained_out(predicate, **methods):
     "The predicate, undecided unless the trainings of these methods (by world) have converged."
     guards = [converged(*(curve(world, name) for world, names in methods.items() for name in names))]
-    return predicate.given(*guards, *([NoGainByLength(*map(longer_name, LONGER))] if "objects" in methods else []))
+    return predicate.given(*guards, *([no_later_gain(*map(longer_name, LONGER))] if "objects" in methods else []))
 
 def longer_name(name: str) -> str: return f"validation error on objects after usual and longer training, {name}"
 
@@ -1488,7 +1483,7 @@ predicates |= {
     "C10": trained_out(more("ratio at gap 4", "ratio at gap 1"), cameras=(FULL,)),
     "C11": all_of(*(less(f"ours, {p} percent", f"PoseCNN, {p} percent") for p in (10, 30, 100))).given(
         converged(*(f"validation error, {word}, {p} percent" for p in (10, 30, 100) for word in ("ours", "PoseCNN"))),
-        NoGainByLength(*map(longer_name, LONGER)))}
+        no_later_gain(*map(longer_name, LONGER)))}
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #aaef5c55
 def rivalry_values(results: dict) -> dict[str, dict]:

@@ -510,6 +510,7 @@ def weights_of(module: nn.Module) -> dict:
 
 def on(data: dict, device) -> dict: return {name: t.to(device) for name, t in data.items()}
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #0657b3e1
 def train_first(data: dict, pairs: list, steps: int, width: int, loss: str, rate: float, vgg: int = 64,
                 start: bool = False, seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
     """Phi_1 on views of the training scenes, one example a step at a drawn pair (divisor, planes). The result: weights,
@@ -1046,6 +1047,7 @@ def trained(weights: dict, width: int, original_width: int, original_planes: int
                    rebuilt(OriginalMPI(original_planes, original_width, start), weights["original"]),
                    rebuilt(Inpainter(inpaint_width), weights["inpainter"]))
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #7a7bafcf
 @torch.no_grad()
 def stacks(nets: Trained, pair: Pair, planes: int, inverse_depth: Float[Tensor, "h w"] | None = None,
            near: float = 1.0, far: float = 25.0) -> dict:

@@ -130,6 +130,7 @@ def kills(count, dice, root):
             _, code, said = call(root, words)
             if code: found.append(f"{name} {done[name]} cannot be taken up: {said[-300:]}")
             found += [f"{name} {done[name]}, taken up: {f}" for f in faults(root, "")]
+        print(f"{sum(done.values())} kills, {len(found)} faults", file=sys.stderr, flush=True)
     left = [str(p.relative_to(root)) for p in root.rglob(".*") if ".new." in p.name or p.name.endswith(".tmp")]
     return {"kills": dict(done), "before the end": dict(early), "left behind": left, "faults": found}
 
@@ -148,6 +149,7 @@ def twice(count, root):
         record = load_record(root/"data/results/demo.json")
         if any(sha256(root/"figures/demo"/n) != d for n, d in record["files"].items()): found.append(f"torn at {k}")
         if not any(p.returncode == 0 for p in both): found.append(f"nobody published at {k}")
+        print(f"{k + 1} double publications, {len(found)} faults", file=sys.stderr, flush=True)
     return {"double publications": count, **codes, "faults": found}
 
 

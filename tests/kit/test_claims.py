@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from paper_kit.kit.claims import (above, all_above, all_below, all_of, at_least, below, converged, custom, drawn, falls,
-                                  in_block, last_gain, less,
-                                  mean_interval, more, near, near_ratio, none_of, page_p, replicates, replicates_needed,
-                                  rises, share_above, share_below,
-                                  shared, sign_test, wilson, within)
+from paper_kit.kit.claims import (above, all_above, all_below, all_of, at_least, below, converged, custom, drawn,
+                                  falls, in_block, last_gain, less, mean_interval, more, near, near_ratio,
+                                  no_later_gain, none_of, page_p, replicates, replicates_needed, rises, share_above,
+                                  share_below, shared, sign_test, wilson, within)
 from paper_kit.kit.files import PaperKitError
 
 
@@ -224,6 +223,16 @@ def test_a_training_that_still_learns_decides_nothing():
     assert outcome.verdict == "holds" and outcome.converged
     with pytest.raises(PaperKitError, match="too short"):
         guarded.evaluate(numbers | {"of a": [1, 0], "of b": done})
+
+
+def test_a_training_that_gains_by_more_steps_decides_nothing():
+    guarded = less("a", "b").given(no_later_gain("longer a", "longer b"))
+    numbers = {"a": [1, 1.1, 0.9], "b": [2, 2.1, 2.2], "longer a": [2.0, 1.92]}
+    outcome = guarded.evaluate(numbers | {"longer b": [1.0, 0.9]})
+    assert outcome.verdict == "undecided" and "longer a" not in outcome.reason
+    assert "longer b: 10 percent" in outcome.reason
+    outcome = guarded.evaluate(numbers | {"longer b": [1.0, 1.5]})
+    assert outcome.verdict == "holds" and outcome.converged
 
 
 def test_replicates_needed_have_the_power():

@@ -22,6 +22,8 @@ def python(code, *before, **environment):
     return done.stdout.strip()
 
 
+MAKER = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("vendor_id")), "unknown")
+PINNED = {"GenuineIntel": "AVX2", "AuthenticAMD": "AVX2 on AMD"}.get(MAKER, f"AVX2 on {MAKER}")
 WHICH = "from paper_kit.kit.machine import *; pin(); print(instruction_set())"
 
 
@@ -38,18 +40,25 @@ def test_what_is_set_already_stays_and_native_pins_nothing():
 
 @needs_avx2
 def test_the_instruction_set_that_is_in_force_is_named():
-    assert python(WHICH) == "AVX2"
+    assert python(WHICH) == PINNED
     assert python(WHICH, PAPER_KIT_ISA="native").startswith("native")
     assert python(WHICH, ATEN_CPU_CAPABILITY="default") == "native: DEFAULT"
     assert python("import numpy; " + WHICH).startswith("native"), "NumPy was there before the pin"
     assert python("import torch; " + WHICH).startswith("native"), "and PyTorch brings it along"
 
 
+@pytest.mark.parametrize("vendor, name", [("GenuineIntel", "AVX2"), ("AuthenticAMD", "AVX2 on AMD"),
+                                          ("HygonGenuine", "AVX2 on HygonGenuine"), (None, "AVX2 on unknown")])
+def test_the_maker_is_named_where_mkl_does_not_take_the_pin(monkeypatch, vendor, name):
+    monkeypatch.setattr(machine, "_processor", lambda: {"vendor_id": vendor} if vendor else {})
+    assert "AVX2" + machine._maker() == name
+
+
 @needs_avx2
 def test_a_notebook_and_a_stage_process_are_pinned_and_their_records_say_so(demo, monkeypatch):
     for name in pins: monkeypatch.delenv(name, raising=False)
     record = run("demo", root=demo)
-    assert record["versions"]["instructions"] == "AVX2" == record["stages"][0]["versions"]["instructions"]
+    assert record["versions"]["instructions"] == PINNED == record["stages"][0]["versions"]["instructions"]
     monkeypatch.setenv("PAPER_KIT_ISA", "native")
     assert run("demo", root=demo)["versions"]["instructions"].startswith("native")
     code = """import runpy, sys
@@ -58,13 +67,13 @@ try: runpy.run_module("paper_kit.kit.stages", run_name="__main__")
 except SystemExit: pass
 from paper_kit.kit.machine import instruction_set
 print(instruction_set())"""
-    assert python(code).splitlines()[-1] == "AVX2"
+    assert python(code).splitlines()[-1] == PINNED
 
 
 @needs_avx2
 def test_a_kernel_that_someone_else_started_is_pinned_by_the_first_import():
     imports = "from paper_kit.kit.paper import Paper; from paper_kit.kit.machine import instruction_set; "
-    assert python(imports + "print(instruction_set())") == "AVX2"
+    assert python(imports + "print(instruction_set())") == PINNED
 
 
 @needs_avx2

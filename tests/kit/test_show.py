@@ -568,3 +568,11 @@ def test_packed_numbers_are_those_of_the_array_row_by_row():
     import base64
     array = np.arange(6, dtype=np.int16).reshape(2, 3)
     assert np.frombuffer(base64.b64decode(show.packed(array.T)), np.int16).tolist() == [0, 3, 1, 4, 2, 5]
+
+
+def test_an_exhibit_may_name_the_file_of_its_script():
+    from paper_kit.kit.show import bespoke, exhibit_script
+    view = bespoke("demo", "unicorn.js", {}, lambda: None)
+    assert exhibit_script("unicorn.js").strip().rstrip(";") in view.script
+    with pytest.raises(PaperKitError, match="no exhibit nothing.js"): bespoke("demo", "nothing.js", {}, lambda: None)
+    with pytest.raises(PaperKitError, match="no exhibit"): exhibit_script("../site.js")

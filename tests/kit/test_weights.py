@@ -59,3 +59,17 @@ def test_views_that_share_memory_and_tensors_on_a_graph_can_be_shipped(tmp_path)
     path.write_bytes(weights_bytes({"a": whole[:3], "b": whole[::2], "c": whole}))
     got, _ = shipped_weights("demo", path)
     assert got["b"].tolist() == [0, 2, 4] and got["a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("small", [False, True])
+def test_weights_just_written_are_read_unless_a_small_run_wrote_them_beside_published_ones(tmp_path, monkeypatch,
+                                                                                           published, small):
+    from paper_kit.kit import weights
+    monkeypatch.setattr(weights, "project_root", lambda: tmp_path)
+    (tmp_path/"figures/demo").mkdir(parents=True)
+    new, old = tmp_path/"weights.safetensors", tmp_path/"figures/demo/weights.safetensors"
+    new.write_bytes(b"")
+    if published: old.write_bytes(b"")
+    monkeypatch.setitem(weights.written, "demo", (new, small))
+    assert weights.weights_file("demo") == (old if published and small else new)

@@ -587,6 +587,13 @@ def test_a_comparison_of_trainings_that_still_learn_is_undecided(claim):
     assert predicates[claim].evaluate(with_curves(claim, GOOD[claim], RISING)).verdict == "undecided"
 
 
+def test_a_record_from_before_curves_were_kept_is_judged_by_what_it_has():
+    values = {k: v for k, v in with_curves("C7", GOOD["C7"]).items() if "validation" not in k}
+    assert predicates["C7"].evaluate(values).verdict == "holds"
+    with pytest.raises(Exception, match="L2: validation"):
+        predicates["C7"].evaluate(values | {"L1: validation": FLAT})
+
+
 def test_curves_are_asked_of_every_claim_that_compares_trainings():
     assert set(paper.CURVES) == set(predicates) - {"C5", "C6"}, "C5 is at equal loss, C6 after a fixed budget"
 

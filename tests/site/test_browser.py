@@ -252,10 +252,21 @@ def test_every_published_exhibit_moves(watched, built):
         assert not w.problems, (file, w.problems)
 
 
+def test_scripts_of_exhibits_are_functions(watched):
+    from helpers import ROOT
+    from paper_kit.kit.show import exhibit_script
+    page = watched().open(paper)
+    files = sorted((ROOT/"paper_kit/assets/exhibits").glob("*.js"))
+    kind = lambda text: page.evaluate("text => { try { return typeof (0, eval)('(' + text + ')') } "
+                                      "catch (error) { return error.name } }", text.strip().rstrip(";"))
+    assert files and all(kind(exhibit_script(f.name)) == "function" for f in files)
+    assert kind("(root) => { let a = 1 let }") == "SyntaxError"
+
+
 # Width and height in CSS pixels on a phone (358 wide inside a page of 390), where they exceed it: the list may only
 # shrink.
 too_large_for_a_phone = {
-    "adaptive_robust_loss/figure-1": (358, 1694), "adaptive_robust_loss/figure-e4": (358, 825),
+    "adaptive_robust_loss/figure-1": (358, 1694),
     "associative3d/figure-1": (358, 1163), "filterreg/figure-e1": (430, 800),
     "semantic_2d3d2d/figure-2": (358, 877), "stylegan/figure-3": (376, 800), "text2scene/figure-3": (358, 876),
     "visual_sound_25d/figure-1": (358, 855), "visual_sound_25d/figure-e2": (358, 1082)}

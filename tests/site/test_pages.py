@@ -172,6 +172,21 @@ def test_the_page_of_a_wing_shows_the_figures_that_ask_for_it(tmp_path):
     assert len(page.cells) == 1
 
 
+def test_the_page_of_a_wing_shows_its_methods_on_the_same_shapes(tmp_path):
+    page = Page("shape3d/index.qmd", "Shapes")
+    kit_site.wing_figure(page, tmp_path, "shape3d")
+    assert page.cells == [] and page.media == {}
+    (tmp_path/"data/wings").mkdir(parents=True)
+    (tmp_path/"data/wings/shape3d.webp").write_bytes(b"picture")
+    words = {"shows": "\"one\" chair", "caption": "Nine methods & `one` chair."}
+    (tmp_path/"data/wings/shape3d.json").write_text(json.dumps(words))
+    kit_site.wing_figure(page, tmp_path, "shape3d")
+    (_, text), = page.cells
+    (address, content), = page.media.items()
+    assert content == b"picture" and f'src="{address}"' in text
+    assert "&quot;one&quot; chair" in text and "Nine methods &amp; <code>one</code> chair." in text
+
+
 def test_a_second_build_changes_nothing_and_asks_pandoc_nothing(built, root, rows, monkeypatch):
     before = {p: p.read_bytes() for p in built.rglob("*") if p.is_file()}
     monkeypatch.setattr(kit_site.subprocess, "run", lambda *a,
