@@ -666,35 +666,27 @@ def sampled_maps(bodies: list, points: dict, graph: nx.DiGraph, size: int, gener
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #7fa0607c
 def collection_stage(family: str, count: int, resolution: int, m: int, k: int, steps: int, samples: int, seed: int,
                      knobs: dict | None = None, progress=None) -> dict:
-    """One collection of bodies: areas under the CDF and CDFs of every method on the clique and on the
-    k-nearest-neighbour graph, sizes of the graphs and bases, share of initial maps that swap the sides, history of
-    the descent."""
+    "One collection: areas under the CDF and CDFs of every method on both graphs, sizes, swaps, history of the descent."
     rng, generator = np.random.default_rng([seed, 20, len(family)]), torch.Generator().manual_seed(seed)
     bodies = [make_body(family, resolution, m, rng, **(knobs or {})) for _ in range(count)]
     keys = [nearest_vertex(b, keypoints(family)) for b in bodies]
     far = [geodesics(b, key) for b, key in zip(bodies, keys)]
-    every = list(itertools.permutations(range(count), 2))
-    points = initial_maps(bodies, every, TIPS[family])
+    every = list(itertools.permutations(range(count), 2)); points = initial_maps(bodies, every, TIPS[family])
     level, out = np.linspace(0, 0.1, 21), {"areas": {}, "cdf": {}, "graph": {}, "history": {}}
-    start = {e: points[e][keys[e[1]]] for e in every}
-    first = key_errors(bodies, keys, far, start)
+    start = {e: points[e][keys[e[1]]] for e in every}; first = key_errors(bodies, keys, far, start)
     out["swapped"] = float(np.mean([swaps(bodies[i], bodies[j], points[i, j]) > 0.5 for i, j in every]))
     for name, neighbours in (("clique", None), ("sparse", k)):
-        graph = shape_graph(bodies, neighbours)
-        edges = sorted(graph.edges)
+        graph = shape_graph(bodies, neighbours); edges = sorted(graph.edges)
         X_in = torch.from_numpy(np.stack([functional(bodies[i], bodies[j], points[i, j]) for i, j in edges])).float()
-        basis = path_invariance_basis(graph, "once")
-        rounds = random_cycles(graph, len(basis), rng)
+        basis = path_invariance_basis(graph, "once"); rounds = random_cycles(graph, len(basis), rng)
         maps = {"initial, spectral": all_maps(X_in, edges, graph)}
         for method, pairs in (("basis", basis), ("fundamental cycles", fundamental_cycles(graph)),
                               ("random cycles", rounds)):
-            X, history = optimise(X_in, edges, pairs, steps, seed=seed)
-            maps[method] = all_maps(X, edges, graph)
+            X, history = optimise(X_in, edges, pairs, steps, seed=seed); maps[method] = all_maps(X, edges, graph)
             out["history"][f"{name}, {method}"] = history[::max(1, steps//40)]
             out["graph"][f"{name}, {method}"] = [len(pairs), float(np.mean([len(p) + len(q) - 2 for p, q in pairs]))]
         tries = [low_rank(X_in, edges, count, w) for w in (0.5, 1.0, 2.0)]
-        tries = [{e: Z[e].double().numpy() for e in every} for Z in tries]
-        errors = {"initial": first}
+        tries = [{e: Z[e].double().numpy() for e in every} for Z in tries]; errors = {"initial": first}
         score = lambda M: key_errors(bodies, keys, far, {(i, j): point_map(bodies[i], bodies[j], M[i, j], keys[j])
                                                          for i, j in every})
         errors["low rank [16]"] = min((score(M) for M in tries), key=lambda e: -area_under(e))
@@ -871,7 +863,7 @@ def chain(first: Float[Tensor, "b g g 2"], second: Float[Tensor, "b g g 2"]) -> 
 
 def correlations(images: Float[Tensor, "n 3 s s"], grid: int, reach: int = 4) -> Float[Tensor, "n n shifts grid grid"]:
     "Inner products of the gradient histograms of all pairs of images, at all shifts of up to `reach` cells."
-    code = gradients(images, grid)
+    code, n = gradients(images, grid), len(images)                                          # noqa: F841
     wide = F.pad(code, (reach,)*4)
     return torch.stack([torch.einsum("ncyx,mcyx->nmyx", code, wide[..., y:y + grid, x:x + grid])
                         for y in range(2*reach + 1) for x in range(2*reach + 1)], 2)
@@ -1104,13 +1096,11 @@ def category_stage(category: str, count: int, size: int, grid: int, k: int, step
                    methods: list, progress=None) -> dict:
     "One category: PCK at alpha 0.02..0.1 of each method, graphs, histories, flows of one pair for Figure 5."
     pictures, at, seen = image_set(category, count, size, seed)
-    images = torch.stack([p.image for p in pictures])
-    codes, n = gradients(images, grid), count
+    images = torch.stack([p.image for p in pictures]); codes, n = gradients(images, grid), count
     first, second = torch.tensor(list(itertools.permutations(range(n), 2))).unbind(1)
     flow, cost = pyramid_match(codes[first], codes[second])
     initial, scores = torch.zeros(n, n, grid, grid, 2), np.full((n, n), np.inf)
-    initial[first, second] = flow
-    scores[first.numpy(), second.numpy()] = cost.numpy()
+    initial[first, second] = flow; scores[first.numpy(), second.numpy()] = cost.numpy()
     found, history, graphs = {"DSP": initial}, {}, {}
     found |= align_all(images, grid) | {"FlowWeb": flow_web(initial)}
     directed, rng = nearest_graph(scores, k), np.random.default_rng([seed, 31])
@@ -1129,8 +1119,7 @@ def category_stage(category: str, count: int, size: int, grid: int, k: int, step
         found[name], history[name] = pair_flows(net, images, graph, grid), h[::max(1, steps//40)]
         graphs[name] = [len(graph.edges), len(pairs), max([len(p) - 1 for pair in pairs for p in pair], default=0)]
         if progress: progress((i + 1)/len(methods), name)
-    alphas = np.linspace(0.02, 0.1, 9)
-    errors = {name: key_distances(f, at, seen) for name, f in found.items()}
+    alphas = np.linspace(0.02, 0.1, 9); errors = {name: key_distances(f, at, seen) for name, f in found.items()}
     i, j = divmod(int(np.argsort(scores, axis=None)[n*n//3]), n)
     return {"pck": {m: [float((e < a).mean()) for a in alphas] for m, e in errors.items()}, "history": history,
             "graphs": graphs, "matches": len(errors["DSP"]), "spread": {m: float(f.std()) for m, f in found.items()},
@@ -1501,7 +1490,7 @@ def read_scannet(data_root, split: str = "test") -> list[dict]:
             x, label = np.asarray(x, float), np.asarray(label)
             if x.ndim != 2 or x.shape[1] != 3 or label.shape != x.shape[:1]: raise ValueError(f"scene {k}: {x.shape}")
             if not np.isfinite(x).all(): raise ValueError(f"scene {k} has places that are not finite")
-            if label.size and not (label.min() >= 0 and label.max() <= 20): raise ValueError(f"scene {k}: labels")
+            if label.size and not (0 <= label.min() and label.max() <= 20): raise ValueError(f"scene {k}: labels")
     return [{"x": np.asarray(x, float), "class": np.asarray(c).astype(np.int64)} for x, c in zip(*found)]
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #58a150ff
@@ -1515,11 +1504,11 @@ def read_keypoints(data_root, number: int) -> tuple[Float[ndarray, "n 3"], Int[n
         n, f, _ = (int(next(words)) for _ in range(3))
         x = np.array([[float(next(words)) for _ in range(3)] for _ in range(n)])
         rows = np.array([[int(next(words)) for _ in range(4)] for _ in range(f)])
-        if not np.isfinite(x).all() or (rows[:, 0] != 3).any() or not ((rows[:, 1:] >= 0) & (rows[:, 1:] < n)).all():
+        if not np.isfinite(x).all() or (rows[:, 0] != 3).any() or not ((0 <= rows[:, 1:]) & (rows[:, 1:] < n)).all():
             raise ValueError("NaN, a face that is no triangle, or a vertex that is not there")
     with reading(root/f"{number}.vts", f"vertex numbers below {n}", 1_000_000) as file:
         keys = np.array([int(line.split()[0]) for line in file.read_text().splitlines() if line.strip()])
-        if not ((keys >= 0) & (keys < n)).all(): raise ValueError(f"a keypoint above {n - 1}")
+        if not ((0 <= keys) & (keys < n)).all(): raise ValueError(f"a keypoint above {n - 1}")
     return x, rows[:, 1:], keys
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #324ea2b1
@@ -1538,7 +1527,7 @@ SIZES = {
             "growth": dict(sizes=[16, 32, 64, 128], layers=[1, 2, 3, 4, 5, 6], repeats=2),
             "families": ["biped", "quadruped", "hand"],
             "collection": dict(count=10, resolution=40, m=30, k=3, steps=400, samples=40),
-            "categories": ["car", "bus", "bottle"], "category": dict(count=10, size=64, grid=16, k=3, steps=80),
+            "categories": ["car", "bus", "bottle"], "category": dict(count=10, size=64, grid=16, k=3, steps=120),
             "scenes": dict(rays=40000, mesh=1536, PCI=768, PCII=512, PCIII=256, VOLI=12, VOLII=8, cloud=SMALL_CLOUD,
                            grid=SMALL_GRID, rooms=24, validation=2, test=8, each=5, steps=120, joint=80, shown=2,
                            ship=["PCIII"])},

@@ -49,7 +49,8 @@ def test_reachability_in_the_growing_graph_and_w_equal_to_u():
     "s reaches t by three ways; the last common vertex of each new edge decides, u itself included."
     pairs = dag_basis(as_graph(["sa", "ab", "sb", "bt", "at"]))
     assert (tuple("ab"), tuple("ab")) not in pairs and len(pairs) == 2
-    assert {frozenset(p) for p in pairs} == {frozenset({tuple("sab"), tuple("sb")}), frozenset({tuple("at"), tuple("abt")})}
+    assert {frozenset(p) for p in pairs} == {frozenset({tuple("sab"), tuple("sb")}),
+                                             frozenset({tuple("at"), tuple("abt")})}
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -134,7 +135,8 @@ def test_the_proximal_solver_of_the_line_meets_linear_programming():
     from scipy.optimize import linprog
     edges, pairs = paper.LINE_EDGES, path_invariance_basis(list(paper.LINE_EDGES))
     names, start = list(edges), np.array(list(edges.values()))
-    A = np.array([[sum(e == f for f in zip(p, p[1:])) - sum(e == f for f in zip(q, q[1:])) for e in names] for p, q in pairs])
+    A = np.array([[sum(e == f for f in zip(p, p[1:])) - sum(e == f for f in zip(q, q[1:])) for e in names]
+                  for p, q in pairs])
     n = len(names)
     best = linprog(np.r_[np.zeros(n), np.ones(n)], A_eq=np.c_[A, np.zeros_like(A)], b_eq=np.zeros(len(A)),
                    A_ub=np.block([[np.eye(n), -np.eye(n)], [-np.eye(n), -np.eye(n)]]), b_ub=np.r_[start, -start],
@@ -157,7 +159,8 @@ def test_places_at_rest_are_on_the_blended_surface_and_far_limbs_move_rigidly(bo
     rng = np.random.default_rng(5)
     x = np.array([[0.6, 0.02, 0.45], [0.65, -0.02, 0.46], [0.7, 0.03, 0.44]])
     y = paper.pose(x, "biped", rng, 0.5, 0.0, 0.0)
-    assert "hand" in names and np.allclose(np.linalg.norm(y[:1] - y, axis=1), np.linalg.norm(x[:1] - x, axis=1), atol=2e-3)
+    lengths = [np.linalg.norm(v[:1] - v, axis=1) for v in (x, y)]
+    assert "hand" in names and np.allclose(*lengths, atol=2e-3)
 
 
 def test_the_true_map_agrees_with_a_finer_mesh_where_it_bends(bodies):
@@ -206,7 +209,8 @@ def test_keypoints_are_where_a_second_ray_caster_sees_them():
     picture, scene = pictures[0], pictures[0].scene
     boxes = [k for k in range(len(scene)) if scene.kind[k] == 0]
     poses = scene.poses().numpy()
-    solid = trimesh.util.concatenate([trimesh.creation.box(extents=2*scene.size[k].numpy(), transform=poses[k]) for k in boxes])
+    solid = trimesh.util.concatenate([trimesh.creation.box(extents=2*scene.size[k].numpy(), transform=poses[k])
+                                      for k in boxes])
     rng = np.random.default_rng(0)
     own = rng.uniform(-0.9, 0.9, (40, 3)); own[:, 0] = 1.0
     part = np.zeros(40, int)
@@ -325,7 +329,8 @@ def test_each_predicate_can_fail():
     assert predicates["C9"].evaluate(good | rising).verdict == "undecided", "not converged"
     areas = lambda k: {n: [v/100 for v in x] for n, x in numbers(*((f"{m}, {g}", 40 + k*(m == "basis"))
                        for m in ("basis", "initial") for g in ("clique", "sparse"))).items()}
-    assert predicates["C4"].evaluate(areas(8)).verdict == "holds" and predicates["C4"].evaluate(areas(2)).verdict == "fails"
+    assert predicates["C4"].evaluate(areas(8)).verdict == "holds"
+    assert predicates["C4"].evaluate(areas(2)).verdict == "fails"
     order = dict(zip(paper.SHAPE_METHODS, (10, 10, 30, 20, 40, 15, 12)))
     assert predicates["C5"].evaluate(numbers(*order.items())).verdict == "holds"
     assert predicates["C5"].evaluate(numbers(*(order | {"low rank [16]": 50}).items())).verdict == "fails"
@@ -336,13 +341,16 @@ def test_each_predicate_can_fail():
              "violating networks, one or two elements": 0}
     assert predicates["C1"].evaluate(right).verdict == "holds"
     for key in list(right)[1:]: assert predicates["C1"].evaluate(right | {key: 1}).verdict == "fails"
-    size = {"size over |V||E|": [0.5, 1.0], "exponent of the run time in |V|": [2.0, 2.1, 2.2], "growth of the path pairs a layer": 9}
+    size = {"size over |V||E|": [0.5, 1.0], "exponent of the run time in |V|": [2.0, 2.1, 2.2],
+            "growth of the path pairs a layer": 9}
     assert predicates["C2"].evaluate(size).verdict == "holds"
     assert predicates["C2"].evaluate(size | {"size over |V||E|": [1.2]}).verdict == "fails"
     three = {"cycles of the triangle": 0, "pairs": 1, "pairs that are (ac, ab bc)": 1}
-    assert predicates["C3"].evaluate(three).verdict == "holds" and predicates["C3"].evaluate(three | {"pairs": 2}).verdict == "fails"
+    assert predicates["C3"].evaluate(three).verdict == "holds"
+    assert predicates["C3"].evaluate(three | {"pairs": 2}).verdict == "fails"
     for name, key in (("E1", "missing rank"), ("E2", "violating networks")):
-        assert predicates[name].evaluate({key: 0}).verdict == "holds" and predicates[name].evaluate({key: 3}).verdict == "fails"
+        assert predicates[name].evaluate({key: 0}).verdict == "holds"
+        assert predicates[name].evaluate({key: 3}).verdict == "fails"
 
 
 # loaders, on miniatures; layouts: scannet_dataset_multi.py of the released code, and the OFF and VTS files of SHREC07
@@ -359,7 +367,8 @@ def test_the_pickles_of_scannet(tmp_path):
     found = paper.read_scannet(tmp_path)
     assert len(found) == 2 and found[0]["class"].tolist() == [0, 1, 20, 3] and found[1]["x"].shape == (2, 3)
     with pytest.raises(PaperKitError, match="scannet_train.pickle"): paper.read_scannet(tmp_path, "train")
-    for points, labels, keep in ((x, c, 150), (x, c[:1], None), ([x[0]*np.nan, x[1]], c, None), (x, [c[0] + 9, c[1]], None)):
+    for points, labels, keep in ((x, c, 150), (x, c[:1], None), ([x[0]*np.nan, x[1]], c, None),
+                                 (x, [c[0] + 9, c[1]], None)):
         scannet_file(tmp_path, points, labels, keep)
         with pytest.raises(PaperKitError): paper.read_scannet(tmp_path)
 
