@@ -50,9 +50,9 @@ __all__ = ['VARIANTS', 'TRAPS', 'TIPS', 'SHAPE_METHODS', 'IMAGE_METHODS', 'CLASS
            'segmenter', 'make_scenes', 'represent', 'pick_scenes', 'turned', 'predict', 'on_mesh', 'class_weights',
            'supervised', 'symmetric_kl', 'unsupervised', 'voxel_accuracy', 'all_scores', 'accuracies', 'fit_nets',
            'scene_data', 'segmentation_stage', 'read_scannet', 'read_keypoints', 'stages', 'algebra_values',
-           'shape_values', 'image_values', 'scene_values', 'asked', 'pretrained', 'figure_1', 'figure_2', 'figure_3',
-           'figure_4', 'figure_5', 'figure_6', 'editor_graphs', 'figure_e1', 'graph_editor', 'line_network',
-           'line_path', 'figure_e2', 'line_view', 'table_e1', 'table_e2', 'table_e3', 'scene_table']
+           'shape_values', 'image_values', 'scene_values', 'asked', 'figure_1', 'figure_2', 'figure_3', 'figure_4',
+           'figure_5', 'figure_6', 'editor_graphs', 'figure_e1', 'graph_editor', 'line_network', 'line_path',
+           'figure_e2', 'line_view', 'table_e1', 'table_e2', 'table_e3', 'scene_table']
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #63734043
 def join(p: tuple, q: tuple) -> tuple:
@@ -1490,7 +1490,7 @@ def read_scannet(data_root, split: str = "test") -> list[dict]:
             x, label = np.asarray(x, float), np.asarray(label)
             if x.ndim != 2 or x.shape[1] != 3 or label.shape != x.shape[:1]: raise ValueError(f"scene {k}: {x.shape}")
             if not np.isfinite(x).all(): raise ValueError(f"scene {k} has places that are not finite")
-            if label.size and not (0 <= label.min() and label.max() <= 20): raise ValueError(f"scene {k}: labels")
+            if label.size and not (label.min() >= 0 and label.max() <= 20): raise ValueError(f"scene {k}: labels")
     return [{"x": np.asarray(x, float), "class": np.asarray(c).astype(np.int64)} for x, c in zip(*found)]
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #58a150ff
@@ -1504,11 +1504,11 @@ def read_keypoints(data_root, number: int) -> tuple[Float[ndarray, "n 3"], Int[n
         n, f, _ = (int(next(words)) for _ in range(3))
         x = np.array([[float(next(words)) for _ in range(3)] for _ in range(n)])
         rows = np.array([[int(next(words)) for _ in range(4)] for _ in range(f)])
-        if not np.isfinite(x).all() or (rows[:, 0] != 3).any() or not ((0 <= rows[:, 1:]) & (rows[:, 1:] < n)).all():
+        if not np.isfinite(x).all() or (rows[:, 0] != 3).any() or not ((rows[:, 1:] >= 0) & (rows[:, 1:] < n)).all():
             raise ValueError("NaN, a face that is no triangle, or a vertex that is not there")
     with reading(root/f"{number}.vts", f"vertex numbers below {n}", 1_000_000) as file:
         keys = np.array([int(line.split()[0]) for line in file.read_text().splitlines() if line.strip()])
-        if not ((0 <= keys) & (keys < n)).all(): raise ValueError(f"a keypoint above {n - 1}")
+        if not ((keys >= 0) & (keys < n)).all(): raise ValueError(f"a keypoint above {n - 1}")
     return x, rows[:, 1:], keys
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #324ea2b1
@@ -1635,16 +1635,6 @@ def asked(values: dict, *names: str) -> dict:
     "Those values whose name contains one of `names`."
     return {k: v for k, v in values.items() if any(n in k for n in names)}
 
-# %% ../../nbs/geometry/path_invariant_maps.ipynb #0ff32900
-def pretrained(file=None) -> PointNet2:
-    "The shipped network of the smallest cloud (PCIII), from the joint training at profile cpu."
-    from paper_kit.kit.weights import shipped_weights
-    state, _ = shipped_weights("path_invariant_maps", file)
-    state = {k.removeprefix("PCIII."): v for k, v in state.items()}
-    net = PointNet2(**(SMALL_CLOUD if state["head.2.weight"].shape[1] == SMALL_CLOUD["head"] else _tiny_cloud))
-    net.load_state_dict(state, strict=False)
-    return net.eval()
-
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #1cba387f
 #| code-fold: true
 #| code-summary: "Machinery: drawing graphs"
@@ -1756,16 +1746,16 @@ CLASS_COLOURS = np.array([[0.75, 0.75, 0.7], [0.6, 0.72, 0.85], [0.85, 0.37, 0.0
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #c6ff86b9
 def figure_6(run: dict):
-    "Segmentations of test scenes by PCI (upper rows), and where they are right (lower rows) (Figure 6)."
+    "A test scene segmented by PCI (above), and where that is right (below) (Figure 6)."
     import matplotlib.pyplot as plt
     columns = {"truth": None, "8%": _short["8%"], "30%": _short["30%"], "100%": _short["100%"],
                "8% + unlabelled": _short["joint"]}
-    x, label = run["scenes"]["x"].numpy(), run["scenes"]["label"].long()
+    x, label = run["scenes"]["x"][-1:].numpy(), run["scenes"]["label"][-1:].long()
     figure, axes = plt.subplots(2*len(x), 5, figsize=(9.6, 4.4*len(x)), subplot_kw={"projection": "3d"},
                                 squeeze=False, layout="constrained")
     for k in range(len(x)):
         for c, (name, setting) in enumerate(columns.items()):
-            guess = label[k] if setting is None else run["shown"][setting][k].long()
+            guess = label[k] if setting is None else run["shown"][setting][-1:][k].long()
             right = np.where((guess == label[k])[:, None].numpy(), [[0.2, 0.65, 0.3]], [[0.85, 0.15, 0.1]])
             for ax, colour in zip(axes[2*k:2*k + 2, c], (CLASS_COLOURS[guess.numpy()], right)):
                 ax.scatter(*x[k].T, s=2.5, c=colour, depthshade=False)
@@ -1886,8 +1876,8 @@ def line_view():
         ax.set(xlim=(-0.1, 3.6), ylim=(-0.5, len(pairs) - 0.4), yticks=[], xlabel="where 0 is led to",
                title=f"the two paths of each basis pair, lambda = {lam}")
         return figure
-    return slider(draw, title="Path disagreement while lambda grows", width=640,
-                  lam=["0.01", "0.1", "0.2", "0.5", "1", "2", "5", "10", "100"])
+    return slider(draw, title="Path disagreement while lambda grows", width=520,
+                  lam=["0.1", "0.2", "0.5", "1", "2", "10", "100"])
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #cfc6c042
 def table_e1(found: dict):
