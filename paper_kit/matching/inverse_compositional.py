@@ -62,7 +62,7 @@ class Rigid:
     corners, hidden = False, 0.0
 
     def __init__(self, inverse_depth: Float[Tensor, "b 1 h w"], K: Float[Tensor, "b 3 3"]):
-        self.q, self.K, (b, _, h, w) = inverse_depth, K, inverse_depth.shape
+        self.q, self.K, (_, _, h, w) = inverse_depth, K, inverse_depth.shape
         self.f, self.c = K[:, None, None, [0, 1], [0, 1]], K[:, None, None, [0, 1], [2, 2]]
         centres = pixel_centres(h, w, dtype=inverse_depth.dtype, device=inverse_depth.device)
         self.xy = (centres - (0.5 if self.corners else 0.0) - self.c)/self.f
@@ -717,7 +717,7 @@ def odometry_step(family: Rigid, state, T, maps, depth_weight: float) -> Float[T
     return solve(H, g)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #8af74b00
-def end_point_errors(found: Float[Tensor, "b 4 4"], pair: dict, every: int = 1) -> Float[Tensor, "b"]:
+def end_point_errors(found: Float[Tensor, "b 4 4"], pair: dict, every: int = 1) -> Float[Tensor, " b"]:
     """3D end-point error (cm): mean distance, over the body's pixels of known depth, between points moved by the found
     and by the true motion."""
     z, keep = pair["depth"][:, 0, ::every, ::every], pair["mask"][:, ::every, ::every]
@@ -737,7 +737,7 @@ def alignment_loss(found: Sequence[Float[Tensor, "b 4 4"]], pair: dict) -> Float
     return sum(end_point_errors(state, pair, 2).mean() for state in found)
 
 # %% ../../nbs/matching/inverse_compositional.ipynb #2955aa4a
-def pose_errors(found: Float[Tensor, "b 4 4"], pair: dict) -> dict[str, Float[Tensor, "b"]]:
+def pose_errors(found: Float[Tensor, "b 4 4"], pair: dict) -> dict[str, Float[Tensor, " b"]]:
     "epe (cm), Euler angles' norm and axis-angle of the relative rotation (degrees), translation (cm)."
     E = invert(pair["motion"]) @ found
     R = E[:, :3, :3]
@@ -883,7 +883,7 @@ def judge_dampings(weights: dict, clips: dict, sizes: dict, most: int) -> dict:
                        for s in DAMPINGS]
     return found
 
-def area_under_curve(score: Float[Tensor, "n"], positive: Bool[Tensor, "n"]) -> float:
+def area_under_curve(score: Float[Tensor, " n"], positive: Bool[Tensor, " n"]) -> float:
     "Chance that a positive scores above a negative; ties count one half."
     values, inverse, counts = torch.unique(score, return_inverse=True, return_counts=True)
     rank = (counts.cumsum(0) - (counts - 1)/2.0)[inverse]

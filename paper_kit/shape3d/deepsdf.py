@@ -53,9 +53,9 @@ __all__ = ['TRAINING', 'TESTING', 'SINGLE', 'PRIORS', 'FAMILIES', 'SCORES', 'TIM
            'figure_5', 'figure_e1', 'table_e2', 'table_3', 'closer', 'figure_6', 'figure_7', 'table_e1', 'table_4',
            'dots', 'figure_8', 'figure_9', 'noise_exhibit', 'faults_of', 'chosen_pairs', 'film_words', 'figure_1',
            'film_exhibit', 'right_topology', 'table_1', 'held_out_predicate', 'completion_predicate', 'Kept',
-           'OfFamilies', 'curves_of', 'known_values', 'held_out_values', 'genus_values', 'topology_faults',
-           'completion_values', 'megabytes', 'normal_values', 'space_values', 'film_faults', 'prior_values',
-           'band_values', 'pretrained']
+           'OfFamilies', 'curves_of', 'known_values', 'held_out_values', 'trainings_ahead', 'genus_values',
+           'topology_faults', 'completion_values', 'megabytes', 'normal_values', 'space_values', 'film_faults',
+           'prior_values', 'band_values']
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #00a609c1
 def clamp(v: Float[Tensor, "*n"], delta: float = 0.1) -> Float[Tensor, "*n"]:
@@ -615,7 +615,7 @@ def template_mesh(patches: int, detail: int) -> tuple[Float[Tensor, "patches m d
 # %% ../../nbs/shape3d/deepsdf.ipynb #2eb32741
 def train_atlas(clouds: Float[Tensor, "shapes n 3"], steps: int, patches: int, shapes: int = 8,
                 points: int = 1024, code_length: int = 128, widths=(128, 128, 64), rate: float = 1e-3,
-                seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
+                drop: float = 0.25, seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
     "AtlasNet on clouds of surface points, by the Chamfer distance; {\"state\", \"options\", \"loss\"}."
     with seeded(seed): network = AtlasNet(patches, code_length, widths)
     kept = clouds[:16, -max(1, min(points, clouds.shape[1]//8)):]
@@ -628,7 +628,7 @@ def train_atlas(clouds: Float[Tensor, "shapes n 3"], steps: int, patches: int, s
     def validate():
         here = next(network.parameters()).device
         return chamfer(network(clouds[:16, :points].to(here), same.to(here)), kept.to(here)).mean()
-    history = train(network, loss, steps, batches, rate=rate, options={"fused": True}, schedule=halve(0.25), seed=seed,
+    history = train(network, loss, steps, batches, rate=rate, options={"fused": True}, schedule=halve(drop), seed=seed,
                     device=device, progress=progress, checkpoint=checkpoint, validate=validate)
     return {"state": network.state_dict(), "options": [patches, code_length, list(widths)], "loss": history["loss"],
             "validation": history["validation"]["value"]}
@@ -644,9 +644,9 @@ def atlas_mesh(network: AtlasNet, cloud: Float[Tensor, "n 3"], detail: int = 4) 
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #8593433c
 def train_encoder(data: Float[Tensor, "shapes 2 half 4"], clouds: Float[Tensor, "shapes n 3"], steps: int,
-                  shapes: int = 8, samples: int = 512, points: int = 1024, code_length: int = 32,
-                  width: int = 128, depth: int = 8, variational: bool = False, kl: float = 1e-4, delta: float = 0.1,
-                  rate: float = 1e-3, seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
+                  shapes: int = 8, samples: int = 512, points: int = 1024, code_length: int = 32, width: int = 128,
+                  depth: int = 8, variational: bool = False, kl: float = 1e-4, delta: float = 0.1, rate: float = 1e-3,
+                  drop: float = 0.2, seed: int = 0, device=None, progress=None, checkpoint=None) -> dict:
     """The decoder with a PointNet encoder on full clouds; `variational`: mean and log variance, a sample, and `kl`
     times the divergence from N(0, I)."""
     with seeded(seed):
@@ -669,7 +669,7 @@ def train_encoder(data: Float[Tensor, "shapes 2 half 4"], clouds: Float[Tensor, 
         z, rows = encoder(clouds[:16, :points].to(here))[:, :code_length], kept[:16].to(here)
         return clamped_l1(evaluate(network, z, rows[..., :3]), rows[..., 3], delta).mean()
     history = train({"decoder": network, "encoder": encoder}, loss, steps, batches, rate=rate,
-                    options={"fused": True}, schedule=halve(0.2), seed=seed, device=device, progress=progress,
+                    options={"fused": True}, schedule=halve(drop), seed=seed, device=device, progress=progress,
                     checkpoint=checkpoint, validate=validate)
     return {"state": network.state_dict(), "shape": [code_length, width, depth], "encoder": encoder.state_dict(),
             "loss": history["losses"]["sdf"], "validation": history["validation"]["value"]}
@@ -712,7 +712,7 @@ def train_voxels(occupied: Bool[Tensor, "shapes R R R"], steps: int, shapes: int
     def loss(chosen):
         return nn.functional.binary_cross_entropy_with_logits(network(codes[chosen]), grids.to(codes.device)[chosen])
     history = train({"decoder": network, "codes": codes}, loss, steps, batches, rate=rate, options={"fused": True},
-                    schedule=halve(0.25), seed=seed, device=device, progress=progress, checkpoint=checkpoint,
+                    schedule=halve(0.15), seed=seed, device=device, progress=progress, checkpoint=checkpoint,
                     validate=lambda: loss(slice(0, 4)))
     return {"state": network.state_dict(), "options": [code_length, occupied.shape[-1], width],
             "codes": codes.detach(), "loss": history["loss"], "validation": history["validation"]["value"]}
@@ -762,7 +762,7 @@ def train_epn(partial: Float[Tensor, "n 2 R R R"], whole: Float[Tensor, "n R R R
     def validate():
         here = next(network.parameters()).device
         return loss({name: t.to(here) for name, t in kept.items()})
-    history = train(network, loss, steps, batches, rate=rate, options={"fused": True}, schedule=halve(0.3), seed=seed,
+    history = train(network, loss, steps, batches, rate=rate, options={"fused": True}, schedule=halve(0.15), seed=seed,
                     device=device, progress=progress, checkpoint=checkpoint, validate=validate)
     return {"state": network.state_dict(), "width": width, "loss": history["loss"],
             "validation": history["validation"]["value"]}
@@ -1196,7 +1196,7 @@ def band_network(parts: dict, new: Float[Tensor, "n 4"], delta: float, steps: in
     nn.init.zeros_(getattr(network, f"lin{depth}").bias)
     def loss(rows): return clamped_l1(evaluate(network, None, rows[:, :3]), rows[:, 3], delta).mean()
     history = train(network, loss, steps, lambda step, g: balanced(parts, 1024, g), rate=2e-3, options={"fused": True},
-                    schedule=halve(0.2), seed=seed, device=device, validate=lambda: loss(new.to(device or "cpu")))
+                    schedule=halve(0.15), seed=seed, device=device, validate=lambda: loss(new.to(device or "cpu")))
     return network.cpu().eval().requires_grad_(False), history
 
 def band_stage(family: str, deltas: list, steps: int, width: int, depth: int, samples: int, view: int, seed: int,
@@ -1259,7 +1259,7 @@ SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds"
                    "encoded": 100,
                    "shared": dict(count=4, shown=dict(rows=[0, 2], points=500, resolution=16, samples=500)),
                    "partial": 3, "noisy": 3, "fill": dict(steps=10, samples=64, rate=2e-2, prior=0.1),
-                   "atlas": dict(steps=10, size=dict(points=100, code_length=16, widths=[16, 16, 16])),
+                   "atlas": dict(steps=10, size=dict(points=100, code_length=16, widths=[16, 16, 16])), "sheets": 10,
                    "voxels": dict(steps=10, resolution=16, size=dict(shapes=2, width=8)),
                    "epn": dict(views=1, steps=10, resolution=16, view=32), "resolution": 32, "points": 200,
                    "points_new": 200, "view": 40, "counts": [50, 200, 1000], "pairs": 2,
@@ -1270,18 +1270,18 @@ SIZES = {"smoke": {"seeds": 1, "known_seeds": 1, "shared_seeds": 1, "band_seeds"
 # %% ../../nbs/shape3d/deepsdf.ipynb #be6efac7
 SIZES["cpu"] = {
     "seeds": 3, "known_seeds": 3, "shared_seeds": 1, "band_seeds": 5, "prior_seeds": 3,
-    "encoder_steps": 8000,
+    "encoder_steps": 5000,
     "encoders": ["auto-encoder", "variational auto-encoder"], "families": ["chair", "plane"],
-    "complete": ["chair", "plane"], "samples": 20000, "family_samples": 10000,
-    "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2),
-    "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2),
-    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 320, "steps": 12000, "test": 20,
+    "complete": ["chair", "plane"], "samples": 20000, "family_samples": 6000,
+    "size": dict(shapes=8, samples=64, code_length=32, width=128, depth=8, rate=2e-3, code_rate=1e-2, drop=0.15),
+    "family": dict(shapes=8, samples=64, code_length=32, width=112, depth=8, rate=2e-3, code_rate=1e-2, drop=0.2),
+    "known": dict(shapes=12, steps=3000), "normals": 6, "train": 100, "steps": 5000, "test": 12,
     "search": dict(steps=200, samples=256, rate=2e-2), "restarts": 2, "cells": [32, 48, 64, 96, 128], "encoded": 256,
     "shared": dict(count=60, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 24, "noisy": 12,
     "fill": dict(steps=100, samples=256, rate=2e-2, prior=0.1),
-    "atlas": dict(steps=700, size=dict(points=256, rate=3e-3)),
+    "atlas": dict(steps=1400, size=dict(points=256, rate=3e-3, drop=0.15)), "sheets": 1000,
     "voxels": dict(steps=500, resolution=32, size=dict(shapes=2, width=16, rate=5e-3)),
-    "epn": dict(views=1, steps=200, resolution=32, view=64), "resolution": 64, "points": 30000, "points_new": 10000,
+    "epn": dict(views=1, steps=150, resolution=32, view=64), "resolution": 64, "points": 30000, "points_new": 10000,
     "view": 64, "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 6,
     "noises": [0.0, 0.015, 0.03, 0.05], "observed": [10, 30, 100, 500], "observe": dict(eta=0.02, count=500, free=500),
     "etas": [[0.02, 500, 0.1], [0.1, 500, 0.1], [0.02, 0, 0.1], [0.02, 500, 1e-4]], "kept": 6,
@@ -1299,7 +1299,7 @@ SIZES["gpu"] = {
     "search": dict(steps=800, samples=8000), "restarts": 2, "cells": [32, 64, 128, 256], "encoded": 1024,
     "shared": dict(count=1000, shown=dict(rows=[0, 12, 24, 36, 48])), "partial": 100, "noisy": 100,
     "fill": dict(steps=800, samples=8000, prior=0.1),
-    "atlas": dict(steps=6000, size=dict(points=2500, code_length=1024, widths=[1024, 512, 256])),
+    "atlas": dict(steps=6000, size=dict(points=2500, code_length=1024, widths=[1024, 512, 256])), "sheets": 6000,
     "voxels": dict(steps=4000, resolution=64, size=dict()), "epn": dict(views=4, steps=6000, resolution=32, view=128),
     "resolution": 128, "points": 30000, "points_new": 30000, "view": 128,
     "counts": [50, 150, 500, 1500, 5000, 15000, 50000], "pairs": 20, "noises": [0.0, 0.005, 0.015, 0.03, 0.05],
@@ -1356,7 +1356,7 @@ def held_out_stages(run) -> dict:
             found[family]["nearest training shape"].append(run.stage(held_out_stage, **test,
                     fitted={"shapes": s["train"]}, method="nearest", **measure))
             for name, patches in (("AtlasNet-Sph.", 1), ("AtlasNet-25", 25)):
-                atlas = run.stage(atlas_stage, **common, patches=patches, **s["atlas"])
+                atlas = run.stage(atlas_stage, **common, patches=patches, **s["atlas"] | {"steps": s["sheets"]})
                 found[family]["curves"][-1][name] = atlas["validation"]
                 found[family][name].append(run.stage(held_out_stage, **test, fitted=atlas, method="AtlasNet",
                                                      **measure))
@@ -1662,7 +1662,7 @@ def noise_exhibit(found: dict, counts: list, noises: list):
     from paper_kit.kit.show import slider
     def draw(count, noise):
         i = counts.index(count)*len(noises) + [round(100*n, 1) for n in noises].index(noise)
-        return np.concatenate([dots(found["seen"][i], size=200), mesh_picture(as_mesh(found["meshes"][i]), size=200)],
+        return np.concatenate([dots(found["seen"][i], size=140), mesh_picture(as_mesh(found["meshes"][i]), size=140)],
                               1)
     return slider(draw, title="Observed points and noise", width=600,
                   **{"count": counts, "noise": [round(100*n, 1) for n in noises]})
@@ -1692,11 +1692,11 @@ def figure_1(fitted: dict, films: dict, count: int = 7, size: int = 150):
     import matplotlib.pyplot as plt
     network, places = restore(fitted), np.linspace(0, 1, count)
     figure, axes = plt.subplots(2, count, figsize=(7, 2.5), squeeze=False)
-    for row, pair in zip(axes, chosen_pairs(films)):
+    for number, (row, pair) in enumerate(zip(axes, chosen_pairs(films))):
         for ax, t, z in zip(row, places, between(*fitted["codes"][films["pairs"][pair]], count)):
             ax.imshow(field_picture(lambda x: evaluate(network, z, x), viewpoint(), size, 36., smooth=2))
             ax.axis("off")
-            if row is axes[0]: ax.set_title(f"{'t = ' if t == 0 else ''}{t:.2g}", fontsize=9, loc="center")
+            if number == 0: ax.set_title(f"{'t = ' if t == 0 else ''}{t:.2g}", fontsize=9, loc="center")
     return figure
 
 # %% ../../nbs/shape3d/deepsdf.ipynb #b19f7ff3
@@ -1839,6 +1839,21 @@ def held_out_values(held_out: dict) -> dict:
         values |= {f"validation, {m} ({family})": [c[m] for c in found["curves"]] for m in found["curves"][0]}
     return values
 
+# %% ../../nbs/shape3d/deepsdf.ipynb #988ab832
+def trainings_ahead(values: dict, families: list) -> str:
+    "In how many trainings DeepSDF is ahead of either AtlasNet, and how heavy the tails are, in words."
+    said = []
+    for family in families:
+        of = lambda name, method, f=family: np.array(values[f"{f} {name}, {method}"])
+        counts = [f"of {rival} in {int((of(name, 'DeepSDF') < of(name, rival)).sum())} by {word}"
+                  for rival in ("AtlasNet-Sph.", "AtlasNet-25") for name, word in (("CD median", "CD median"),
+                                                                                  ("accuracy", "accuracy"))]
+        tail = {m: float(np.mean(of("CD mean / median", m))) for m in ("DeepSDF", "AtlasNet-25")}
+        said.append(f"{family.capitalize()}s: of {len(of('accuracy', 'DeepSDF'))} trainings DeepSDF is ahead "
+                    f"{', '.join(counts)}; its mean is {tail['DeepSDF']:.1f} times its median "
+                    f"(AtlasNet-25: {tail['AtlasNet-25']:.1f}).")
+    return " ".join(said)
+
 # %% ../../nbs/shape3d/deepsdf.ipynb #e2b400cd
 def genus_values(chairs: dict) -> dict:
     """The numbers of C3: ratio of CD medians in three bins of genus by seed (a bin without shapes takes its
@@ -1944,12 +1959,3 @@ def band_values(other: dict, deltas: list) -> dict:
             "error near the surface": [b["error"] for b in other["band"]],
             "validation, narrowest band": [b["validation"][0] for b in other["band"]],
             "validation, widest band": [b["validation"][-1] for b in other["band"]]}
-
-# %% ../../nbs/shape3d/deepsdf.ipynb #1315516e
-def pretrained() -> tuple[CoordinateMLP, Float[Tensor, "shapes latent"]]:
-    """The chair decoder of the published run, frozen, and codes of 80 of its training chairs, from half precision. Its
-    chairs lie in the unit sphere, z upwards. Raises `PaperKitError` where the weights are missing or damaged."""
-    from paper_kit.kit.weights import shipped_weights
-    state, about = shipped_weights("deepsdf")
-    codes = state.pop("codes")
-    return restore({"state": state, "shape": about["shape"]}), codes

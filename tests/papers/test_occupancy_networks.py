@@ -110,6 +110,14 @@ def test_each_predicate_holds_on_good_numbers_and_fails_on_bad_ones(claim):
     assert predicates[claim].evaluate(varied(GOOD[claim] | {name: value})).verdict == "fails"
 
 
+@pytest.mark.parametrize("claim", ["C2", "C3", "C4", "C5", "C6", "C7", "C11"])
+def test_a_training_that_still_gains_decides_nothing(claim):
+    flat, steep = [1.0, 0.5, 0.4, 0.35, 0.33] + [0.32]*7, np.linspace(1, 0, 12).tolist()
+    for curve, verdict in ((flat, "holds"), (steep, "undecided")):
+        values = varied(GOOD[claim]) | {"validation, one": [flat]*3, "validation, other": [curve]*3}
+        assert predicates[claim].evaluate(values).verdict == verdict
+
+
 def test_one_training_of_surface_sampling_decides_nothing():
     outcome = predicates["C6"].evaluate(varied(GOOD["C6"]) | {"IoU, surface": [0.3]})
     assert outcome.verdict == "undecided"
@@ -629,6 +637,19 @@ def test_the_latent_training_weighs_the_sum_over_all_points_against_the_divergen
                 and fitted["losses"]["KL"][0] > 0)
 
 
+def test_validation_asks_the_same_of_shapes_that_are_not_trained_on():
+    data, size = small_data(), dict(hidden=16, code=16, blocks=2, width=4)
+    train, val = ({k: v[i:i + 1] if len(v) == 2 else v for k, v in data.items()} for i in (0, 1))
+    measured = []
+    def loss(b): measured.append(b); return b["o"].mean()
+    ask = onet.asked_again(val, "cloud", loss, 0, points=32)
+    assert onet.asked_again(None, "cloud", loss, 0) is None and ask() == ask()
+    assert torch.equal(measured[0]["p"], measured[1]["p"]) and measured[0]["p"].shape == (1, 32, 3)
+    fitted = onet.network_stage(train, "cloud", 0, 20, 1, 16, size=size, val=val)
+    again = onet.network_stage(train, "cloud", 0, 20, 1, 16, size=size)
+    assert len(fitted["validation"]) == 20 and again["validation"] == [] and fitted["loss"] == again["loss"]
+
+
 def test_the_voxel_limit_by_definition():
     "A grid of one cell asks the centre of the box only: full or empty for all points."
     found = onet.voxel_limit_stage(("sofa",), 1, 0, (1, 64), points=3000)
@@ -854,3 +875,36 @@ def test_both_pages_publish_their_half_of_one_figure():
                                                                          or a["volume"] == pytest.approx(
                                                                              b["volume"], rel=1e-9))
         assert 0 < a["IoU"] <= 1 and 0 < b["IoU"] <= 1
+
+
+# ---- the shipped weights
+
+def shipped(tmp_path, monkeypatch):
+    from paper_kit.kit import weights
+    size = SIZES["cpu"]["free"]["size"]
+    with onet.seeded(0): network = occupancy_network("free", **size).eval()
+    file = tmp_path/"weights.safetensors"
+    file.write_bytes(weights.weights_bytes(network.state_dict(), size=size, family="chair"))
+    monkeypatch.setattr(weights, "weights_file", lambda slug: file)
+    return network, file
+
+
+def test_shipped_weights_are_the_generative_model(tmp_path, monkeypatch):
+    network, file = shipped(tmp_path, monkeypatch)
+    again, z, p = onet.pretrained(), torch.randn(2, 16, generator=GENERATOR(1)), torch.rand(2, 30, 3) - 0.5
+    assert file.stat().st_size <= 200_000 and not any(w.requires_grad for w in again.parameters())
+    with torch.no_grad(): assert torch.allclose(again(p, z), network(p, z), atol=5e-3)
+
+
+def test_the_first_lines_under_use_it_run(tmp_path, monkeypatch):
+    import json
+    import re
+    shipped(tmp_path, monkeypatch)
+    cells = json.loads((project_root()/"nbs/shape3d/occupancy_networks.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = next(t for t in ("".join(c["source"]) for c in cells) if t.startswith("## Use it"))
+    monkeypatch.chdir(tmp_path)
+    answers = lambda network, code: network(torch.zeros(1, 1, 3), code[None]).shape == (1, 1)
+    monkeypatch.setattr(onet, "field_of", lambda network, code: ball() if answers(network, code) else None)
+    exec(re.findall(r"```python\n(.*?)```", text, re.S)[0].replace("resolution=64", "resolution=32"), {})  # noqa: S102
+    from paper_kit.kit.mesh import read_mesh
+    assert abs(read_mesh("chair.ply").vertices.norm(dim=1).mean() - (0.4 - logit(0.2)/40)) < 2e-3
