@@ -21,7 +21,12 @@ def headlines(manifest: dict, most: int = 6) -> list[dict]:
     return (named or own[:4])[:most]
 
 def measured_text(result: dict, most: int = 2) -> str:
-    "The first numbers behind a verdict, averaged over seeds or items: `ours 0.19, best baseline 0.73`."
+    """The numbers behind a verdict, averaged over seeds or items: `ours 0.19, best baseline 0.73`. The two that the
+    first condition compares, where it compares two; else the first `most`."""
+    pair = next((row for row in result.get("rows") or [] if len(row.get("names") or ()) == 2 and not row.get("trend")
+                 and all(isinstance(row.get(side), (int, float)) for side in ("ours", "rival"))), None)
+    if pair: return ", ".join(f"{name} {number_text(float(pair[side]))}"
+                              for name, side in zip(pair["names"], ("ours", "rival")))
     def mean(v):
         while isinstance(v, list) and v and isinstance(v[0], list): v = [x for row in v for x in row]
         return sum(v)/len(v) if isinstance(v, list) and v else v

@@ -93,7 +93,11 @@ def test_the_cover_shows_headlines_first_and_never_invents():
     assert [c["id"] for c in headlines({"claims": claims})] == ["C9"]
     assert len(headlines({"claims": [{k: v for k, v in c.items() if k != "kind"} for c in claims]})) == 4
     assert strip_html({"claims": claims}, {"claims": {}}) == ""
-    assert measured_text({"values": {"ours": [1.0, 2.0], "rival": [[3.0], [5.0]], "third": 9}}) == "ours 1.5, rival 4"
+    values = {"ours": [1.0, 2.0], "rival": [[3.0], [5.0]], "third": 9}
+    assert measured_text({"values": values}) == "ours 1.5, rival 4"
+    compared = {"names": ["ours", "third"], "ours": 1.5, "rival": 9.0}
+    assert measured_text({"values": values, "rows": [{"condition": "a count"}, compared]}) == "ours 1.5, third 9"
+    assert measured_text({"values": values, "rows": [compared | {"trend": True}]}) == "ours 1.5, rival 4"
     assert ("javascript" not in byline({"authors": "A & B", "links": {"paper": "javascript:x"}})
             and "A &amp; B" in byline({"authors": "A & B"}))
     assert bibtex({"slug": "x", "title": "T", "venue": "CVPR 2019", "authors": "A B, C D"}).count(" and ") == 1
