@@ -91,9 +91,9 @@ def compare(root, record: dict) -> Comparison:
         changed = [n for n in both if _hash(now[n]) != parts[n]["hash"]]
         sizes = [deviation(parts[n]["numbers"], _numbers(now[n])) for n in changed]
         alone = sorted(parts.keys() ^ now.keys())
-        binding = all(record["versions"].get(k) == known["about"][k] for k in _about)
+        binding = (all(record["versions"].get(k) == known["about"][k] for k in _about)
+                   and " on " not in known["about"]["instructions"])
     return Comparison(slug, (*changed, *alone), math.inf if alone else max(sizes, default=0.0), binding)
-
 
 # %% ../../nbs/kit/expected.ipynb #9df6dc89
 def comparisons(root, slugs) -> list:

@@ -39,7 +39,9 @@ ink, faint = "#1F2933", "#E3E7EB"
 # %% ../../nbs/kit/show.ipynb #7595b03e
 def use_style() -> None:
     """Sets the house style of matplotlib figures: white ground, light grid, `palette`, constrained layout."""
+    import warnings
     import matplotlib as mpl
+    warnings.filterwarnings("ignore", message="The figure layout has changed")       # a figure may ask for another
     mpl.rcParams.update({
         "figure.figsize": (7, 3.9), "figure.dpi": 100, "savefig.dpi": 150, "figure.constrained_layout.use": True,
         "figure.constrained_layout.w_pad": 0.08, "figure.constrained_layout.h_pad": 0.08,

@@ -66,6 +66,13 @@ def test_other_cells_tables_and_claims_are_differences_without_a_size(record, tm
         assert compare(tmp_path, other).differ == differ and math.isinf(compare(tmp_path, other).largest)
 
 
+def test_nothing_binds_where_mkl_does_not_take_the_pin(record, tmp_path):
+    there = record | {"versions": record["versions"] | {"instructions": "AVX2 on AMD"}}
+    write_expected(tmp_path, there)
+    found = compare(tmp_path, changed(there, 0.2))
+    assert found.differ == ("Table 1",) and not found.binding
+
+
 @pytest.mark.parametrize("what", ["torch", "numpy", "instructions"])
 def test_a_comparison_does_not_bind_elsewhere(record, tmp_path, what):
     write_expected(tmp_path, record)
