@@ -105,6 +105,8 @@ def but_for_times(record):
     judged = lambda claim: {k: v for k, v in claim.items() if len(values(claim)) == len(claim["values"])
                             or k == "source"}
     claims = {name: judged(claim) | {"values": values(claim)} for name, claim in record["claims"].items()}
+    for figure in record["figures"].values():
+        if is_time(figure.get("caption", "")): timed |= set(figure["files"])
     files = {k: v for k, v in record["files"].items() if k not in timed}
     return {"digest": record["digest"], "tables": tables, "claims": claims,
             "figures": record["figures"], "files": files}

@@ -29,6 +29,13 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
         total.update(t.view(-1).view(torch.uint8).numpy().tobytes() if t.numel() else b"")
     return total.hexdigest()
 
+def _in_order(content: bytes) -> bytes:
+    "A safetensors file with the names of its header sorted: as written, their order changes from run to run."
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" "*(-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]
+
 def weights_bytes(state: Mapping[str, Tensor], **about) -> bytes:
     """A safetensors file with `state` in half precision and `about` (plain values) as JSON. Raises `PaperKitError` for
     numbers that half precision cannot hold, and above 200,000 bytes."""
@@ -38,7 +45,7 @@ def weights_bytes(state: Mapping[str, Tensor], **about) -> bytes:
     if lost := [name for name, t in half.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]:
         raise PaperKitError("the weights cannot be shipped", expected="finite numbers below 65,504 in size",
                             found=", ".join(lost[:3]), next_step="scale them, or look at the training that made them")
-    content = save(half, {"about": json.dumps(about), "sha256": _checksum(half)})
+    content = _in_order(save(half, {"about": json.dumps(about), "sha256": _checksum(half)}))
     if len(content) > most_weight_bytes:
         raise PaperKitError("the weights are too heavy to ship", expected=f"at most {most_weight_bytes:,} bytes",
                             found=f"{len(content):,} for {sum(t.numel() for t in half.values()):,} numbers",

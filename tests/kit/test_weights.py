@@ -73,3 +73,13 @@ def test_weights_just_written_are_read_unless_a_small_run_wrote_them_beside_publ
     if published: old.write_bytes(b"")
     monkeypatch.setitem(weights.written, "demo", (new, small))
     assert weights.weights_file("demo") == (old if published and small else new)
+
+
+def test_the_same_weights_are_the_same_bytes():
+    import subprocess
+    import sys
+    code = ("import torch, hashlib; from paper_kit.kit.weights import weights_bytes\n"
+            "state = {n: torch.full((3,), float(ord(n))) for n in 'zxcvbnm'}\n"
+            "print(hashlib.sha256(weights_bytes(state, seed=1, profile='cpu')).hexdigest())")
+    found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(4)}
+    assert len(found) == 1 and len(found.pop()) == 65
