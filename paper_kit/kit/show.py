@@ -41,7 +41,7 @@ def use_style() -> None:
     """Sets the house style of matplotlib figures: white ground, light grid, `palette`, constrained layout."""
     import warnings
     import matplotlib as mpl
-    warnings.filterwarnings("ignore", message="The figure layout has changed")       # a figure may ask for another
+    warnings.filterwarnings("ignore", message="The figure layout has changed")
     mpl.rcParams.update({
         "figure.figsize": (7, 3.9), "figure.dpi": 100, "savefig.dpi": 150, "figure.constrained_layout.use": True,
         "figure.constrained_layout.w_pad": 0.08, "figure.constrained_layout.h_pad": 0.08,
