@@ -50,7 +50,8 @@ heavy_papers = {
     "adaptive_robust_loss": 865_000, "associative3d": 825_000, "deepsdf": 895_000, "fermat_paths": 815_000,
     "filterreg": 880_000, "graph_cmr": 875_000, "inverse_compositional": 835_000, "mpi_extrapolation": 755_000,
     "occupancy_networks": 895_000, "path_invariant_maps": 715_000, "permutation_sync": 755_000,
-    "semantic_2d3d2d": 865_000, "ss3d_point_clouds": 885_000, "stylegan": 715_000, "unicorn": 730_000, "visual_sound_25d": 885_000}
+    "semantic_2d3d2d": 865_000, "ss3d_point_clouds": 885_000, "stylegan": 715_000, "unicorn": 730_000,
+    "visual_sound_25d": 885_000}
 heavy_notebooks = {
     "nbs/shape3d/worlds.ipynb": 1_015_000, "nbs/kit/show.ipynb": 695_000, "nbs/kit/render.ipynb": 500_000,
     "nbs/kit/rays.ipynb": 465_000, "nbs/kit/scenes.ipynb": 440_000}
