@@ -29,6 +29,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
         total.update(t.view(-1).view(torch.uint8).numpy().tobytes() if t.numel() else b"")
     return total.hexdigest()
 
+# %% ../../nbs/kit/weights.ipynb #31eb0f49
 def _in_order(content: bytes) -> bytes:
     "A safetensors file with the names of its header sorted: as written, their order changes from run to run."
     end = 8 + int.from_bytes(content[:8], "little")
