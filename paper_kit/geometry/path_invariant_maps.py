@@ -20,12 +20,13 @@ from ..kit.claims import above, all_below, all_of, at_least, below, converged, m
 from ..kit.files import PaperKitError, reading
 from ..kit.geometry import axis_angle_to_matrix, intrinsics, look_at, project, rays
 from ..kit.mesh import Mesh
-from ..kit.nn import UNet, parameter_count, seeded
+from ..kit.nn import UNet, load_strict, parameter_count, seeded
 from ..kit.points import farthest_points, gather, k_nearest
-from ..kit.readers import plain_pickle
+from ..kit.readers import plain_pickle, read_mat, read_picture
 from ..kit.scenes import LABELS, Part, Thing, assemble, cast, room, shade, texture_bank
 from ..kit.train import cosine, train
 from ..kit.voxels import grid_points, marching_cubes
+from ..kit.weights import shipped_weights
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -49,10 +50,10 @@ __all__ = ['VARIANTS', 'TRAPS', 'TIPS', 'SHAPE_METHODS', 'IMAGE_METHODS', 'CLASS
            'surface_variation', 'subsample', 'signed_grid', 'ball_groups', 'cloud_plan', 'dense', 'Norm', 'PointNet2',
            'segmenter', 'make_scenes', 'represent', 'pick_scenes', 'turned', 'predict', 'on_mesh', 'class_weights',
            'supervised', 'symmetric_kl', 'unsupervised', 'voxel_accuracy', 'all_scores', 'accuracies', 'fit_nets',
-           'scene_data', 'segmentation_stage', 'read_scannet', 'read_keypoints', 'stages', 'algebra_values',
-           'shape_values', 'image_values', 'scene_values', 'asked', 'figure_1', 'figure_2', 'figure_3', 'figure_4',
-           'figure_5', 'figure_6', 'editor_graphs', 'figure_e1', 'graph_editor', 'line_network', 'line_path',
-           'figure_e2', 'line_view', 'table_e1', 'table_e2', 'table_e3', 'scene_table']
+           'scene_data', 'segmentation_stage', 'read_scannet', 'read_keypoints', 'read_parts', 'stages',
+           'algebra_values', 'shape_values', 'image_values', 'scene_values', 'asked', 'figure_1', 'figure_2',
+           'figure_3', 'figure_4', 'figure_5', 'figure_6', 'editor_graphs', 'figure_e1', 'graph_editor', 'line_network',
+           'line_path', 'figure_e2', 'line_view', 'table_e1', 'table_e2', 'table_e3', 'scene_table', 'pretrained']
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #63734043
 def join(p: tuple, q: tuple) -> tuple:
@@ -1511,6 +1512,27 @@ def read_keypoints(data_root, number: int) -> tuple[Float[ndarray, "n 3"], Int[n
         if not ((keys >= 0) & (keys < n)).all(): raise ValueError(f"a keypoint above {n - 1}")
     return x, rows[:, 1:], keys
 
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #fa54f815
+def read_parts(data_root, name: str, category: str) -> tuple[Float[ndarray, "h w 3"], dict]:
+    """Image `name` of PASCAL-Part (RGB, 0 to 1) and, of its largest object of `category`, {part: its centre (x, y) in
+    pixels}, the keypoints. Raises `PaperKitError` for files that are missing, cut short, of another layout, or that
+    hold no such object."""
+    root, what = Path(data_root), "anno.objects with class, mask and parts (part_name, mask)"
+    image = read_picture(root/"JPEGImages"/f"{name}.jpg", "RGB").astype(np.float32)/255
+    path = root/"Annotations_Part"/f"{name}.mat"
+    anno = read_mat(path, what, ["anno"])["anno"]
+    listed = lambda v: [v] if isinstance(v, dict) else v if isinstance(v, list) else []
+    with reading(path, what) as file:
+        objects = [o for o in listed(anno["objects"]) if o["class"] == category]
+        if not objects: raise ValueError(f"no {category} in {file.name}")
+        best, centres = max(objects, key=lambda o: np.count_nonzero(o["mask"])), {}
+        for part in listed(best["parts"]):
+            mask = np.asarray(part["mask"], float)
+            if mask.shape != image.shape[:2] or not np.isfinite(mask).all() or not mask.any():
+                raise ValueError(f"part {part['part_name']}: a mask {mask.shape}, empty, or not finite")
+            centres[part["part_name"]] = tuple(float(a.mean()) for a in np.nonzero(mask)[::-1])
+    return image, centres
+
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #324ea2b1
 _tiny_cloud = {"layers": [(24, 0.5, 8, (8, 8, 8)), (6, 1.5, 8, (8, 8, 16))], "back": [(8, 8), (8, 8)], "head": 8,
                "dropout": 0.3, "inputs": 1, "classes": len(CLASSES)}
@@ -1523,7 +1545,7 @@ SIZES = {
               "scenes": dict(rays=12000, mesh=256, PCI=96, PCII=64, PCIII=32, VOLI=8, VOLII=4, cloud=_tiny_cloud,
                              grid={"width": [4, 6, 8], "depth": 2, "classes": len(CLASSES)}, rooms=4, validation=1,
                              test=1, each=3, steps=10, joint=10, shown=1, ship=["PCIII"])},
-    "cpu": {"seeds": 3, "algebra": dict(count=600, vertices=4, each_once=True), "growth_seeds": 3,
+    "cpu": {"seeds": 5, "algebra": dict(count=600, vertices=4, each_once=True), "growth_seeds": 3,
             "growth": dict(sizes=[16, 32, 64, 128], layers=[1, 2, 3, 4, 5, 6], repeats=2),
             "families": ["biped", "quadruped", "hand"],
             "collection": dict(count=10, resolution=40, m=30, k=3, steps=400, samples=40),
@@ -1919,3 +1941,10 @@ def scene_table(scenes: list, names: list):
     import pandas as pd
     return pd.DataFrame([{"setting": n, **{r: float(np.mean([np.mean(s["accuracy"][n][r]) for s in scenes]))
                                            for r in (*REPRESENTATIONS, "ENS")}} for n in names])
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #c91b0ee3
+def pretrained(file=None) -> PointNet2:
+    """PCIII's network after joint training on 8 percent of labels and unlabelled columns (the first set of rooms),
+    frozen, from half precision. Raises `PaperKitError` where the weights are missing or damaged."""
+    state, about = shipped_weights("path_invariant_maps", file)
+    return load_strict(PointNet2(**about["cloud"]), state).eval().requires_grad_(False)

@@ -7,6 +7,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from paper_kit.geometry import path_invariant_maps as paper
 from paper_kit.geometry.path_invariant_maps import (Paths, all_pairs, as_graph, cut, dag_basis, join, merge,
@@ -14,6 +15,7 @@ from paper_kit.geometry.path_invariant_maps import (Paths, all_pairs, as_graph, 
                                                     strong_basis, violations)
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.paper import load_manifest
+from paper_kit.kit.scenes import KINDS, cast
 
 
 def test_the_manifest_is_valid_and_every_predicate_belongs_to_a_claim():
@@ -307,6 +309,69 @@ def test_feature_points_are_edges():
     assert len(set(kept.tolist())) == 100
 
 
+# rooms
+
+def solids(scene, round_=64):
+    "Each part of a scene as a closed surface of triangles made by trimesh (cards: two triangles), in the world."
+    import trimesh
+    poses, size, found = scene.poses().double().numpy(), scene.size.double().numpy(), []
+    for k in range(len(scene)):
+        kind, (a, b, c) = KINDS[scene.kind[k]], size[k]
+        if kind == "box": mesh = trimesh.creation.box(extents=(2*a, 2*b, 2*c))
+        elif kind == "cylinder": mesh = trimesh.creation.cylinder(a/math.cos(math.pi/round_), 2*c, sections=round_)
+        elif kind == "ellipsoid":
+            mesh = trimesh.creation.icosphere(4)
+            mesh.apply_scale((a, b, c))
+        else:
+            assert kind == "card", "rooms have no capsules"
+            mesh = trimesh.Trimesh([[-a, -b, 0], [a, -b, 0], [a, b, 0], [-a, b, 0]], [[0, 1, 2], [0, 2, 3]])
+        mesh.apply_transform(poses[k])
+        found.append(mesh)
+    return found
+
+
+def first_classes(scene, eye, d):
+    "For each ray: (class, distance) of the first surface that trimesh meets, leaves' holes looked through."
+    import trimesh
+    meshes, poses = solids(scene), scene.poses().double().numpy()
+    whole, part_of = trimesh.util.concatenate(meshes), np.repeat(range(len(meshes)), [len(m.faces) for m in meshes])
+    at, ray, face = whole.ray.intersects_location(eye, d, multiple_hits=True)
+    part, far = part_of[face], ((at - eye[ray])*d[ray]).sum(1)
+    own = np.einsum("nij,ni->nj", poses[part, :3, :3], at - poses[part, :3, 3])
+    masks = scene.masks.numpy()
+    cell = ((own[:, :2]/np.maximum(scene.size[part, :2].numpy(), 1e-9) + 1)/2*masks.shape[-1]).astype(int)
+    cell = cell.clip(0, masks.shape[-1] - 1)
+    hole = (scene.mask[part].numpy() >= 0) & (masks[scene.mask[part].clamp(min=0), cell[:, 1], cell[:, 0]] < 0.5)
+    best, which = np.full(len(d), np.inf), np.zeros(len(d), int)
+    for k in np.flatnonzero(~hole & (far > 1e-4))[::-1]:
+        if far[k] < best[ray[k]]: best[ray[k]], which[ray[k]] = far[k], part[k]
+    return paper._as_class[scene.label[which]], best
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_labels_of_a_scan_are_those_of_another_ray_caster_where_they_are_hardest(seed, monkeypatch):
+    """Where classes meet within 4 cm, and on parts thinner than 6 cm (legs, poles, boards), trimesh's first triangle on
+    the way has the label and the distance of the scan."""
+    pytest.importorskip("trimesh")
+    seen = []
+    monkeypatch.setattr(paper, "cast", lambda scene, eye, d: (seen.append((scene, eye, d)), cast(scene, eye, d))[1])
+    scan = paper.scan_room(np.random.default_rng(seed), 16000, noise=0.0)
+    scene, eye, d = seen[0][0], *(torch.cat([s[k] for s in seen]).double().numpy() for k in (1, 2))
+    hits = [cast(*s) for s in seen]
+    ok = torch.cat([h.met & (h.point[:, 2] < 2.35) for h in hits]).numpy()
+    eye, d, x, label = eye[ok], d[ok], scan["x"].astype(float), scan["class"]
+    near = [set(label[n]) for n in cKDTree(x).query_ball_point(x, 0.04)]
+    thin = ((scene.size.amin(1) < 0.03) & (scene.kind != KINDS.index("card"))).numpy()[scan["part"]]
+    hard = np.flatnonzero(thin | np.array([len(n) > 1 for n in near]))
+    hard = np.random.default_rng(0).permutation(hard)[:500]
+    assert len(hard) == 500 and len(set(label[hard])) >= 4
+    truth, far = first_classes(scene, eye[hard], d[hard])
+    same = truth == label[hard]
+    off = np.abs(np.linalg.norm(x[hard] - eye[hard], axis=1) - far)
+    assert same.mean() > 0.99, "what is left are grazing rays at the triangles of round parts"
+    assert (off[same] < 2e-3).mean() > 0.99
+
+
 # predicates
 
 def numbers(*pairs, n=5):
@@ -382,3 +447,49 @@ def test_the_shapes_of_shrec(tmp_path):
     for bad in (off.replace("1 0 0", "nan 0 0"), off[:20], off.replace("3 0 1 2", "3 0 1 9")):
         (tmp_path/"7.off").write_text(bad)
         with pytest.raises(PaperKitError): paper.read_keypoints(tmp_path, 7)
+
+
+# PASCAL-Part: Annotations_Part/<id>.mat as `part_read.m` and `demo.m` of its release read it: anno.objects(i).class,
+# .mask, .parts(j).part_name, .mask
+
+def pascal_file(folder, parts, category="car", name="2008_000001"):
+    from PIL import Image
+    from scipy.io import savemat
+    for place in ("JPEGImages", "Annotations_Part"): (folder/place).mkdir(exist_ok=True)
+    Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(folder/"JPEGImages"/f"{name}.jpg")
+    struct = np.zeros(len(parts), [("part_name", object), ("mask", object)])
+    for k, (part, mask) in enumerate(parts): struct[k] = (part, mask)
+    objects = np.zeros(2, [("class", object), ("class_ind", object), ("mask", object), ("parts", object)])
+    objects[0] = (category, 7.0, np.ones((20, 30), np.uint8), struct)
+    objects[1] = ("person", 15.0, np.zeros((20, 30), np.uint8), np.zeros((0, 0)))
+    savemat(folder/"Annotations_Part"/f"{name}.mat", {"anno": {"imname": name, "objects": objects}})
+
+
+def test_the_parts_of_pascal(tmp_path):
+    wheel, light = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    wheel[10:13, 4:7], light[2, 20] = 1, 1
+    pascal_file(tmp_path, [("wheel_1", wheel), ("headlight_1", light)])
+    image, centres = paper.read_parts(tmp_path, "2008_000001", "car")
+    assert image.shape == (20, 30, 3) and image.mean() == pytest.approx(200/255, abs=0.02)
+    assert centres == {"wheel_1": (5.0, 11.0), "headlight_1": (20.0, 2.0)}
+    assert paper.read_parts(tmp_path, "2008_000001", "person")[1] == {}
+    with pytest.raises(PaperKitError, match="no bus"): paper.read_parts(tmp_path, "2008_000001", "bus")
+    with pytest.raises(PaperKitError, match="2008_000002"): paper.read_parts(tmp_path, "2008_000002", "car")
+    for bad in (wheel*np.nan, wheel[:5], 0*wheel):
+        pascal_file(tmp_path, [("wheel_1", bad)])
+        with pytest.raises(PaperKitError, match="wheel_1"): paper.read_parts(tmp_path, "2008_000001", "car")
+    file = tmp_path/"Annotations_Part"/"2008_000001.mat"
+    file.write_bytes(file.read_bytes()[:300])
+    with pytest.raises(PaperKitError, match="2008_000001.mat"): paper.read_parts(tmp_path, "2008_000001", "car")
+
+
+def test_shipped_weights_come_back(tmp_path):
+    "A network in half precision gives the same classes; a file of another network is refused."
+    from paper_kit.kit.weights import weights_bytes
+    net = paper.PointNet2(**paper.SMALL_CLOUD).eval()
+    (tmp_path/"w").write_bytes(weights_bytes(net.state_dict(), cloud=paper.SMALL_CLOUD))
+    again = paper.pretrained(tmp_path/"w")
+    x = torch.rand(1, 256, 3, generator=torch.Generator().manual_seed(0))
+    assert not again.training and torch.allclose(net(x), again(x), atol=5e-3)
+    (tmp_path/"w").write_bytes(weights_bytes(net.state_dict(), cloud=paper._tiny_cloud))
+    with pytest.raises(PaperKitError): paper.pretrained(tmp_path/"w")
