@@ -1541,7 +1541,7 @@ SIZES = {
     "smoke": {"seeds": 1, "algebra": dict(count=300, vertices=3, each_once=True), "growth_seeds": 3,
               "growth": dict(sizes=[12, 24, 48], layers=[1, 2, 3, 4], repeats=1), "families": ["biped"],
               "collection": dict(count=4, resolution=36, m=12, k=2, steps=40, samples=16),
-              "categories": ["car"], "category": dict(count=5, size=32, grid=8, k=2, steps=12),
+              "categories": ["car"], "image_seeds": 1, "category": dict(count=5, size=32, grid=8, k=2, steps=12),
               "scenes": dict(rays=12000, mesh=256, PCI=96, PCII=64, PCIII=32, VOLI=8, VOLII=4, cloud=_tiny_cloud,
                              grid={"width": [4, 6, 8], "depth": 2, "classes": len(CLASSES)}, rooms=4, validation=1,
                              test=1, each=3, steps=10, joint=10, shown=1, ship=["PCIII"])},
@@ -1549,7 +1549,8 @@ SIZES = {
             "growth": dict(sizes=[16, 32, 64, 128], layers=[1, 2, 3, 4, 5, 6], repeats=2),
             "families": ["biped", "quadruped", "hand"],
             "collection": dict(count=10, resolution=40, m=30, k=3, steps=400, samples=40),
-            "categories": ["car", "bus", "bottle"], "category": dict(count=10, size=64, grid=16, k=3, steps=120),
+            "categories": ["car", "bus", "bottle"], "image_seeds": 3,
+            "category": dict(count=10, size=64, grid=16, k=3, steps=120),
             "scenes": dict(rays=40000, mesh=1536, PCI=768, PCII=512, PCIII=256, VOLI=12, VOLII=8, cloud=SMALL_CLOUD,
                            grid=SMALL_GRID, rooms=24, validation=2, test=8, each=5, steps=120, joint=80, shown=2,
                            ship=["PCIII"])},
@@ -1557,7 +1558,8 @@ SIZES = {
             "growth": dict(sizes=[16, 32, 64, 128, 256], layers=[1, 2, 3, 4, 5, 6], repeats=3),
             "families": ["biped", "quadruped", "hand"],
             "collection": dict(count=20, resolution=64, m=30, k=10, steps=2700, samples=100),
-            "categories": ["car", "bus", "bottle"], "category": dict(count=60, size=128, grid=32, k=20, steps=2700),
+            "categories": ["car", "bus", "bottle"], "image_seeds": 5,
+            "category": dict(count=60, size=128, grid=32, k=20, steps=2700),
             "scenes": dict(rays=400000, mesh=24576, PCI=12288, PCII=8192, PCIII=4096, VOLI=32, VOLII=24,
                            cloud=_paper_cloud, grid=PAPER_GRID | {"classes": len(CLASSES)}, rooms=200, validation=10,
                            test=40, each=5, steps=2000, joint=1000, shown=2, ship=[])}}
@@ -1572,7 +1574,8 @@ def stages(run) -> dict:
     found["shapes"] = {f: [run.stage(collection_stage, family=f, **s["collection"], seed=k) for k in seeds]
                        for f in s["families"]}
     found["images"] = {c: [run.stage(category_stage, category=c, **s["category"], seed=k,
-                                     methods=list(IMAGE_METHODS)) for k in seeds] for c in s["categories"]}
+                                     methods=list(IMAGE_METHODS)) for k in run.seeds(s["image_seeds"])]
+                       for c in s["categories"]}
     return found
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #931c4d9d
