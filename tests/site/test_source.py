@@ -49,7 +49,7 @@ paper_limit, notebook_limit = 700_000, 400_000
 heavy_papers = {
     "adaptive_robust_loss": 865_000, "associative3d": 825_000, "deepsdf": 895_000, "fermat_paths": 815_000,
     "filterreg": 880_000, "graph_cmr": 875_000, "inverse_compositional": 835_000, "mpi_extrapolation": 755_000,
-    "occupancy_networks": 895_000, "path_invariant_maps": 715_000, "permutation_sync": 755_000,
+    "occupancy_networks": 895_000, "path_invariant_maps": 825_000, "permutation_sync": 755_000,
     "semantic_2d3d2d": 865_000, "ss3d_point_clouds": 885_000, "stylegan": 715_000, "unicorn": 730_000,
     "visual_sound_25d": 885_000}
 heavy_notebooks = {
