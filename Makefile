@@ -10,6 +10,8 @@ CORES ?= 0
 SEED ?= 0
 export PAPER_KIT_ROOT := $(CURDIR)
 export PYTHONWARNINGS ?= ignore::FutureWarning
+# a list of fonts of its own: one that another installation left behind makes Matplotlib warn in every picture
+export MPLCONFIGDIR ?= $(CURDIR)/.venv/share/matplotlib
 BIN := .venv/bin
 READY := .venv/.ready
 READY_DEV := .venv/.ready-dev

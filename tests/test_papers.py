@@ -167,7 +167,7 @@ def test_a_seed_is_a_record(smoke, again, slug):
     assert computed[0] == computed[1] == {stage["key"]
                                           for stage in second["stages"]}, "both computed every stage themselves"
     one, other = but_for_times(first), but_for_times(second)
-    assert len(one["files"]) >= 0.8*len(first["files"]) and one["tables"]
+    assert len(one["files"]) >= 0.75*len(first["files"]) and one["tables"]
     if " on " in first["versions"]["instructions"]:    # MKL does not take the pin: sums depend on where arrays lie
         if one != other: warnings.warn(f"{slug}: {[part for part in one if one[part] != other[part]]}", stacklevel=1)
         return
