@@ -5,6 +5,7 @@
 # %% ../../nbs/geometry/fermat_paths.ipynb #de2ee851
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -116,6 +117,7 @@ def cap(centre, radius: float, angle: float = 90.0, hollow: bool = False, bump: 
     n = round(radius*math.radians(angle)*2/step) + 1
     return Patch(place, (n, n), "1111" if hollow or edge else "0000")
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #95656133
 def turned(profile: Callable, height: float, centre, step: float = 2.0, sides: str = "1100",
            circumference: float = 500.0) -> Patch:
     """Surface of revolution about an upright (y) axis; profile(h) gives the radius for h in 0..1 from bottom to top.
@@ -169,6 +171,7 @@ def _reflectance(kind, rough, cl, cv, ch, lv):
     gl, gv = 2*cl/(cl + math.sqrt(a*a + (1 - a*a)*cl*cl)), 2*cv/(cv + math.sqrt(a*a + (1 - a*a)*cv*cv))
     return 0.05*diffuse + 0.95*d*gl*gv/(4*cl*cv)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #27d6d136
 def _throughput(s, d, x, n, kind, rough):
     "f of Eq. 1 at x for wall points s and d: fall-off, shading at wall and object, BRDF; 0 from behind."
     lx, ly, lz, vx, vy, vz = s[0] - x[0], s[1] - x[1], s[2] - x[2], d[0] - x[0], d[1] - x[1], d[2] - x[2]
@@ -209,6 +212,14 @@ def _shadow(v, corners, middle, low, cell, count, near):
             i, j = int(((x - v[0])/z - low)/cell), int(((y - v[1])/z - low)/cell)
             if 0 <= i < count and 0 <= j < count and r < near[i, j]: near[i, j] = r
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #006042f1
+def _behind(e, x, near, low, cell, count, slack):
+    "Whether x lies more than `slack` behind the nearest surface in its direction from e, by the map of `_shadow`."
+    i, j = int(((x[0] - e[0])/x[2] - low)/cell), int(((x[1] - e[1])/x[2] - low)/cell)
+    r = math.sqrt((x[0] - e[0])**2 + (x[1] - e[1])**2 + (x[2] - e[2])**2)
+    return 0 <= i < count and 0 <= j < count and r > near[i, j] + slack
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #2aa7764c
 def _light(sources, detectors, corners, middle, normal, area, kind, rough, shadows, slack, first, width, bins):
     "Transients [v, bins] of triangles with a path length that is linear in each."
     out, count = np.zeros((len(sources), bins)), 192
@@ -225,13 +236,8 @@ def _light(sources, detectors, corners, middle, normal, area, kind, rough, shado
             w = _throughput(s, d, x, normal[f], kind, rough)
             if w == 0: continue
             if shadows:
-                hidden = False
-                for side in range(1 if confocal else 2):
-                    e, near = (s, from_source) if side == 0 else (d, from_detector)
-                    i, j = int(((x[0] - e[0])/x[2] + 3.0)/cell), int(((x[1] - e[1])/x[2] + 3.0)/cell)
-                    r = math.sqrt((x[0] - e[0])**2 + (x[1] - e[1])**2 + (x[2] - e[2])**2)
-                    if 0 <= i < count and 0 <= j < count and r > near[i, j] + slack: hidden = True
-                if hidden: continue
+                if _behind(s, x, from_source, -3.0, cell, count, slack): continue
+                if not confocal and _behind(d, x, from_detector, -3.0, cell, count, slack): continue
             t0, t1, t2 = 0.0, 0.0, 0.0
             for k in range(3):
                 c = corners[f, k]
@@ -253,6 +259,7 @@ class Bins(NamedTuple):
     @property
     def centres(self) -> Float[ndarray, "bins"]: return self.first + self.width*(np.arange(self.count) + 0.5)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #367e84d4
 def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins,
                detectors: Float[ndarray, "n 3"] | None = None, material: str = "diffuse",
                slack: float = 12.0) -> Float[ndarray, "n bins"]:
@@ -271,7 +278,7 @@ def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins,
     double = np.linalg.norm(cross, axis=1)
     kept = double > 1e-12
     normal = np.where(kept[:, None], cross/np.maximum(double, 1e-12)[:, None], 0)
-    kernel = compiled(_light, _reflectance, _throughput, _spread, _shadow)
+    kernel = compiled(_light, _reflectance, _throughput, _spread, _shadow, _behind)
     flat = np.ascontiguousarray
     kind, rough = MATERIALS[material]
     sources = flat(np.asarray(sources, float))
@@ -303,6 +310,7 @@ def _reflectances(kind, rough, cosine):
     for i in range(len(cosine)): out[i] = _reflectance(kind, rough, cosine[i], cosine[i], cosine[i], 1.0)
     return out
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #d076cfb5
 def circle_in_triangle(centre: Float[ndarray, "2"], radius: float, triangle: Float[ndarray, "3 2"]) -> float:
     "Area of a disc inside a triangle, exactly: a signed sum over its three sides of sectors and triangles."
     total = 0.0
@@ -319,6 +327,7 @@ def circle_in_triangle(centre: Float[ndarray, "2"], radius: float, triangle: Flo
             total += turn/2 if middle @ middle < radius**2 else radius**2/2*math.atan2(turn, p @ q)
     return abs(total)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #14a2200b
 def exact_area(corners: Float[ndarray, "f 3 3"], v: Float[ndarray, "3"],
                edges: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
     """Area of the triangles within path length tau = 2 rho of v, for every tau in `edges`: spheres cut planes in
@@ -343,6 +352,27 @@ def _length(s, d, x):
     return (math.sqrt((x[0]-s[0])**2 + (x[1]-s[1])**2 + (x[2]-s[2])**2)
             + math.sqrt((x[0]-d[0])**2 + (x[1]-d[1])**2 + (x[2]-d[2])**2))
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #8a8c2340
+def _vertex_of(t, i, j, l, r):
+    "Where the parabola through t around (i, j) is stationary, in steps of the grid from there, at most one either way."
+    c = t[i, j]
+    gp, gq = (t[i+1, j] - t[i-1, j])/2, (t[i, r] - t[i, l])/2
+    hpp, hqq = t[i+1, j] - 2*c + t[i-1, j], t[i, r] - 2*c + t[i, l]
+    hpq = (t[i+1, r] - t[i+1, l] - t[i-1, r] + t[i-1, l])/4
+    det = hpp*hqq - hpq*hpq
+    if not abs(det) > 1e-18: return 0.0, 0.0
+    return min(max((hpq*gq - hqq*gp)/det, -1.0), 1.0), min(max((hpq*gp - hpp*gq)/det, -1.0), 1.0)
+
+def _place_of(grid, i, j, l, r, a, b, place):
+    "The place (a, b) steps from vertex (i, j), by a quadratic patch through its neighbours, into `place`."
+    for k in range(3):
+        x = grid[i, j, k]
+        xp, xq = (grid[i+1, j, k] - grid[i-1, j, k])/2, (grid[i, r, k] - grid[i, l, k])/2
+        xpp, xqq = grid[i+1, j, k] - 2*x + grid[i-1, j, k], grid[i, r, k] - 2*x + grid[i, l, k]
+        xpq = (grid[i+1, r, k] - grid[i+1, l, k] - grid[i-1, r, k] + grid[i-1, l, k])/4
+        place[k] = x + a*xp + b*xq + a*a*xpp/2 + b*b*xqq/2 + a*b*xpq
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #ab5cfc2a
 def _stationary(s, d, grid, around, sides, found, places, most):
     """Stationary lengths of one patch: rows (length, type, i, j), refined by a parabola in grid coordinates, and their
     places. Returns how many."""
@@ -364,23 +394,13 @@ def _stationary(s, d, grid, around, sides, found, places, most):
                     changes += 1
             if changes == 2 or n == most: continue
             kind = (0 if ring[0] > 0 or ring[5] > 0 else 2) if changes == 0 else 1
-            gp, gq = (t[i+1, j] - t[i-1, j])/2, (t[i, r] - t[i, l])/2
-            hpp, hqq = t[i+1, j] - 2*c + t[i-1, j], t[i, r] - 2*c + t[i, l]
-            hpq = (t[i+1, r] - t[i+1, l] - t[i-1, r] + t[i-1, l])/4
-            det = hpp*hqq - hpq*hpq
-            a, b = 0.0, 0.0
-            if abs(det) > 1e-18:
-                a, b = min(max((hpq*gq - hqq*gp)/det, -1.0), 1.0), min(max((hpq*gp - hpp*gq)/det, -1.0), 1.0)
-            for k in range(3):
-                x = grid[i, j, k]
-                xp, xq = (grid[i+1, j, k] - grid[i-1, j, k])/2, (grid[i, r, k] - grid[i, l, k])/2
-                xpp, xqq = grid[i+1, j, k] - 2*x + grid[i-1, j, k], grid[i, r, k] - 2*x + grid[i, l, k]
-                xpq = (grid[i+1, r, k] - grid[i+1, l, k] - grid[i-1, r, k] + grid[i-1, l, k])/4
-                places[n, k] = x + a*xp + b*xq + a*a*xpp/2 + b*b*xqq/2 + a*b*xpq
+            a, b = _vertex_of(t, i, j, l, r)
+            _place_of(grid, i, j, l, r, a, b, places[n])
             found[n, 0], found[n, 1], found[n, 2], found[n, 3] = _length(s, d, places[n]), kind, i, j
             n += 1
     return _on_edges(s, d, grid, around, sides, found, places, most, n)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #e0d04a59
 def _edge_point(rows, columns, around, ring, m):
     """Vertex m of a patch's outline in grid coordinates, and its side; `ring` chooses the outline of a patch that goes
     around."""
@@ -393,6 +413,7 @@ def _edge_point(rows, columns, around, ring, m):
     if m < columns - 1: return rows - 1, columns - 1 - m, 1
     return rows - 1 - (m - columns + 1), 0, 2
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #730f6853
 def _on_edges(s, d, grid, around, sides, found, places, most, n):
     """Extrema of the length along a patch's outline, a closed curve: its corners too, refined unless the outline turns
     there."""
@@ -418,6 +439,7 @@ def _on_edges(s, d, grid, around, sides, found, places, most, n):
             n += 1
     return n
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #56d02726
 class Fermat(NamedTuple):
     """Fermat paths of wall points, one row each: wall point, length tau (mm), type (0 to 3, see TYPES), place, unit
     normal of the surface there (of its sample nearest by), patch; `corner`: the path ends where an edge turns, a
@@ -430,45 +452,52 @@ class Fermat(NamedTuple):
     patch: Int[ndarray, "n"]
     corner: Bool[ndarray, "n"]
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #349dab3a
+def _outward(patch: Patch, grid: Float[ndarray, "p q 3"]) -> Float[ndarray, "p q 3"]:
+    "Unit normals of the seen side at the samples of a patch."
+    across = np.stack([np.gradient(grid, axis=0), np.gradient(grid, axis=1)])
+    if patch.around: across[1] = (np.roll(grid, -1, 1) - np.roll(grid, 1, 1))/2
+    normal = np.cross(across[0], across[1])*(-1 if patch.over else 1)
+    return normal/np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
+
+def _first_of_equals(table: Float[ndarray, "n 10"]) -> Float[ndarray, "m 10"]:
+    "Rows in order of wall point and length, without those that name the place of the row before, from another patch."
+    table = table[np.lexsort((table[:, 1], table[:, 0]))]
+    same = ((table[1:, 0] == table[:-1, 0]) & (np.abs(table[1:, 1] - table[:-1, 1]) < 1e-3)
+            & (np.linalg.norm(table[1:, 3:6] - table[:-1, 3:6], axis=1) < 1))
+    return table[np.concatenate([[True], ~same])] if len(table) else table
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #30b451cf
 def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[ndarray, "n 3"] | None = None,
                  slack: float = 12.0) -> Fermat:
     """The set F(v) of Definition 1 by search on the patches: critical vertices of the length by sign changes around
     their ring (S), extrema along edges (B). What faces away or lies in shadow is left out."""
     sources = np.ascontiguousarray(sources, float)
     detectors = sources if detectors is None else np.ascontiguousarray(detectors, float)
-    kernel, rows = compiled(_stationary, _length, _on_edges, _edge_point), []
+    kernel, rows = compiled(_stationary, _length, _vertex_of, _place_of, _on_edges, _edge_point), []
     found, places = np.empty((256, 4)), np.empty((256, 3))
     for k, patch in enumerate(scene.patches):
         grid, sides = np.ascontiguousarray(patch.grid()), np.array([int(c) for c in patch.sides])
-        across = np.stack([np.gradient(grid, axis=0), np.gradient(grid, axis=1)])
-        if patch.around: across[1] = (np.roll(grid, -1, 1) - np.roll(grid, 1, 1))/2
-        normal = np.cross(across[0], across[1])*(-1 if patch.over else 1)
-        normal = normal/np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
+        normal = _outward(patch, grid)
         for v, (s, d) in enumerate(zip(sources, detectors)):
             n = kernel(s, d, grid, patch.around, sides, found, places, 256)
             for (tau, kind, i, j), x in zip(found[:n].copy(), places[:n].copy()):
                 m = normal[int(i), int(j)]
                 if (s - x) @ m > 0 and (d - x) @ m > 0: rows.append((v, tau, kind, *x, *m, k))
     table = np.array(rows) if rows else np.zeros((0, 10))
-    table = table[np.lexsort((table[:, 1], table[:, 0]))]
-    keep = np.ones(len(table), bool)
-    # the same place from two patches
-    for a in range(1, len(table)):
-        if table[a, 0] == table[a-1, 0] and abs(table[a, 1] - table[a-1, 1]) < 1e-3 and np.linalg.norm(table[a, 3:6]
-            - table[a-1, 3:6]) < 1:
-            keep[a] = False
-    table = table[keep]
+    table = _first_of_equals(table)
     f = Fermat(table[:, 0].astype(int), table[:, 1], table[:, 2].clip(max=3).astype(int), table[:, 3:6], table[:, 6:9],
                table[:, 9].astype(int), table[:, 2] == 4)
     if not scene.shadows or not len(table): return f
     seen = ~(hidden(scene, sources[f.wall], f.place, slack) | hidden(scene, detectors[f.wall], f.place, slack))
     return Fermat(*(x[seen] for x in f))
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #a5804918
 def hidden(scene: Scene, eyes: Float[ndarray, "n 3"], places: Float[ndarray, "n 3"], slack: float) -> Bool[ndarray,
     "n"]:
     "Whether something stands between wall points (equal ones in a row) and places, more than `slack` before the place."
     corners = np.ascontiguousarray(triangulated(scene)[0].triangles.numpy())
-    return compiled(_in_shadow, _shadow)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners,
+    return compiled(_in_shadow, _shadow, _behind)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners,
                                          np.ascontiguousarray(corners.mean(1)), slack)
 
 def _in_shadow(eyes, places, corners, middle, slack):
@@ -478,9 +507,7 @@ def _in_shadow(eyes, places, corners, middle, slack):
         o, x = eyes[n], places[n]
         if n == 0 or o[0] != eyes[n - 1, 0] or o[1] != eyes[n - 1, 1]:
             _shadow(o, corners, middle, -3.0, cell, count, near)
-        i, j = int(((x[0] - o[0])/x[2] + 3.0)/cell), int(((x[1] - o[1])/x[2] + 3.0)/cell)
-        r = math.sqrt((x[0] - o[0])**2 + (x[1] - o[1])**2 + (x[2] - o[2])**2)
-        if 0 <= i < count and 0 <= j < count and r > near[i, j] + slack: out[n] = True
+        out[n] = _behind(o, x, near, -3.0, cell, count, slack)
     return out
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #9e873486
@@ -568,6 +595,7 @@ def solve_specular(surface: Callable, source: Float[Tensor, "n 3"], detector: Fl
     for _ in range(steps): u = u - torch.linalg.solve(bend(u, source, detector), slope(u, source, detector))
     return u
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #23466c89
 def curvature_check(count: int, generator: torch.Generator) -> dict:
     """Proposition 4 on random quadratic patches: the type from the Hessian of the length against the inequalities,
     corrected and as printed. Counts of disagreement."""
@@ -597,6 +625,29 @@ def curvature_check(count: int, generator: torch.Generator) -> dict:
             "planes_against_print_other_sign": int((~printed(-high, -low) & planes).sum()),
             "convex_not_minimum": int(((kind != 0) & convex).sum())}
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #0ead38d5
+def _length_slope(surface: Callable, source, detector, start, moves: tuple[bool, bool],
+                  h: float = 1e-2) -> Float[Tensor, "n 3"]:
+    "Gradient of the stationary length by central differences in all coordinates of what `moves`: source, detector."
+    shift = h*torch.cat([torch.eye(3), -torch.eye(3)]).to(source).repeat_interleave(len(source), 0)
+    s, d = source.repeat(6, 1) + shift*moves[0], detector.repeat(6, 1) + shift*moves[1]
+    w = solve_specular(surface, s, d, start.repeat(6, 1), 4)
+    y = surface(w[:, 0], w[:, 1])
+    ahead, back = ((y - s).norm(dim=1) + (y - d).norm(dim=1)).reshape(2, 3, -1)
+    return ((ahead - back)/(2*h)).mT
+
+def _confocal_errors(v, u, x, tau, g, a: float, b: float) -> dict:
+    "Proposition 5 at specular points x = surface(u) of wall points v: largest errors of norm, place, normal."
+    place, normal = fermat_flow(v.numpy(), tau.numpy(), g.numpy())
+    n = torch.stack([-a*u[:, 0], -b*u[:, 1], -torch.ones(len(u), dtype=torch.float64)], 1)  # toward the wall
+    n = n/n.norm(dim=1, keepdim=True)
+    angle = np.degrees(np.arcsin(np.clip(np.linalg.norm(np.cross(normal, n.numpy()), axis=1), 0, 1)))
+    pair = fermat_flow_pair(v.numpy(), v.numpy(), tau.numpy(), g.numpy()/2)
+    return {"norm": (g.norm(dim=1) - 2).abs().max().item(),
+            "place": float(np.linalg.norm(place - x.numpy(), axis=1).max()), "normal": float(angle.max()),
+            "same_from_pair": float(np.linalg.norm(pair - place, axis=1).max())}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #56ace85a
 def flow_check(count: int, generator: torch.Generator) -> dict:
     """Proposition 5 and its version for two wall points on quadrics (minima, saddles and maxima), with lengths from
     Newton's method and gradients from central differences in all three coordinates of the wall point."""
@@ -612,42 +663,21 @@ def flow_check(count: int, generator: torch.Generator) -> dict:
             u = solve_specular(surface, v, detector, torch.zeros(count, 2, dtype=torch.float64))
             x = surface(u[:, 0], u[:, 1])
             tau = (x - v).norm(dim=1) + (x - detector).norm(dim=1)
-            def slope(which, h=1e-2):
-                columns = []
-                for c in range(3):
-                    e = torch.zeros(3, dtype=torch.float64)
-                    e[c] = h
-                    side = []
-                    for sign in (1, -1):
-                        s, d = (v + sign*e,
-                                detector + (sign*e if kind == "confocal" else 0)) if which == "source" else (v,
-                            detector + sign*e)
-                        w = solve_specular(surface, s, d, u, 4)
-                        y = surface(w[:, 0], w[:, 1])
-                        side.append((y - s).norm(dim=1) + (y - d).norm(dim=1))
-                    columns.append((side[0] - side[1])/(2*h))
-                return torch.stack(columns, 1)
-            g = slope("source")
+            slope = lambda *moves: _length_slope(surface, v, detector, u, moves)
             if kind == "confocal":
-                place, normal = fermat_flow(v.numpy(), tau.numpy(), g.numpy())
-                n = torch.stack([-a*u[:, 0], -b*u[:, 1], -torch.ones(count, dtype=torch.float64)], 1)  # toward the wall
-                n = n/n.norm(dim=1, keepdim=True)
-                angle = np.degrees(np.arcsin(np.clip(np.linalg.norm(np.cross(normal, n.numpy()), axis=1), 0, 1)))
-                found[name] = {"norm": (g.norm(dim=1) - 2).abs().max().item(),
-                               "place": float(np.linalg.norm(place - x.numpy(), axis=1).max()),
-                               "normal": float(angle.max()),
-                               "same_from_pair": float(np.linalg.norm(fermat_flow_pair(v.numpy(), v.numpy(),
-                        tau.numpy(), g.numpy()/2) - place, axis=1).max())}
-            else:
-                h = slope("detector")
-                place, back = (fermat_flow_pair(*(y.numpy() for y in pair))
-                               for pair in ((v, detector, tau, g), (detector, v, tau, h)))
-                found[name] |= {"unit": max((g.norm(dim=1) - 1).abs().max().item(),
-                                            (h.norm(dim=1) - 1).abs().max().item()),
-                                "pair": float(max(np.linalg.norm(place - x.numpy(), axis=1).max(),
-                                                  np.linalg.norm(back - x.numpy(), axis=1).max()))}
+                found[name] = _confocal_errors(v, u, x, tau, slope(True, True), a, b)
+            else: found[name] |= _pair_errors(v, detector, x, tau, slope(True, False), slope(False, True))
     return found
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #e726dac7
+def _pair_errors(v, other, x, tau, g, h) -> dict:
+    "Eq. 10 with gradients g, h with respect to source and detector: largest errors of either norm, of either place."
+    place, back = (fermat_flow_pair(*(y.numpy() for y in pair)) for pair in ((v, other, tau, g), (other, v, tau, h)))
+    return {"unit": max((g.norm(dim=1) - 1).abs().max().item(), (h.norm(dim=1) - 1).abs().max().item()),
+            "pair": float(max(np.linalg.norm(place - x.numpy(), axis=1).max(),
+                              np.linalg.norm(back - x.numpy(), axis=1).max()))}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #3ebe302f
 def first_photon_check(count: int, generator: torch.Generator) -> float:
     """Largest difference between the global minimum among stationary lengths (Newton) and twice the distance found by
     direct minimisation, on a convex quadric."""
@@ -724,6 +754,7 @@ class Instrument(NamedTuple):
         h = np.histogram(t, edges, weights=h)[0]
         return h/h.sum()
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #301f58b3
 def measure(clean: Float[ndarray, "n bins"], instrument: Instrument, width: float,
             generator: np.random.Generator) -> Float[ndarray, "n bins"]:
     "Photon counts: blurred by the response, scaled, ambient light, pile-up, Poisson noise."
@@ -766,6 +797,7 @@ def blurred(forms: Callable, kernel: Float[ndarray, "k"], half: int, at: Sequenc
     binned = lambda form: np.convolve(form.reshape(-1, fine).mean(1), kernel, "same")[wide - half:wide + half + 1]
     return np.stack([[binned(form) for form in forms(t - s)] for s in at], 1)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #ac1a59d0
 def templates(kernel: Float[ndarray, "k"], half: int) -> Float[ndarray, "8 s w"]:
     "The local forms at sub-bin `SHIFTS`."
     return blurred(local_forms_at, kernel, half, SHIFTS)
@@ -820,6 +852,7 @@ def _energy(Q, n, y):
         total -= dot*dot
     return total
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #50d1192a
 def _best_form(Q, n, y, shapes, g, root, rising, ramp):
     """The form at place g that lowers the energy most: gain, form, amplitude. `ramp`: the change of slope that the last
     row of Q stands for; over half a window it may be as large as the form's own change, no larger (else one form
@@ -848,24 +881,26 @@ def _best_form(Q, n, y, shapes, g, root, rising, ramp):
         best, form, amplitude = dot*dot/left, f, dot/left
     return best, form, amplitude
 
-def _scan_place(y, root, base, shapes, ramps, rising, low, high, other, form, bent, Q):
+# %% ../../nbs/geometry/fermat_paths.ipynb #e7fb1617
+def _scan_place(y, root, base, shapes, ramps, rising, where, bent, Q):
     """Energy left, place, form and amplitude of the best singularity in low..high, beside `form` at `other` (if that is
-    >= 0); `bent`: each with a change of slope."""
-    n = 0
+    >= 0); `bent`: each with a change of slope. `where`: an array (low, high, other, form), since numba would compile
+    constants in its place anew at every call."""
+    n, low, high, other, form = 0, where[0], where[1], where[2], where[3]
     for c in range(len(base)): n = _join(Q, n, base[c]*root)
     if other >= 0:
         n = _join(Q, n, shapes[form, other]*root)
         if bent: n = _join(Q, n, ramps[other]*root)
-    best, where, what, much = 1e300, -1, 0, 0.0
+    best, place, what, much = 1e300, -1, 0, 0.0
     for g in range(max(0, low), min(shapes.shape[1], high + 1)):
-        if other >= 0 and abs(g - other) < 6:
-            continue                                           # three bins apart at least
+        if other >= 0 and abs(g - other) < 6: continue                                       # three bins apart at least
         m = _join(Q, n, ramps[g]*root) if bent else n
         gain, f, a = _best_form(Q, m, y, shapes, g, root, rising, ramps[g] if m > n else ramps[g, :0])
         left = _energy(Q, m, y) - gain
-        if gain > 0 and left < best: best, where, what, much = left, g, f, a
-    return best, where, what, much
+        if gain > 0 and left < best: best, place, what, much = left, g, f, a
+    return best, place, what, much
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #c1d1a2c5
 def _best_pair(y, root, base, shapes, rising, Q):
     """The two of the first four forms, at whole bins and three apart, that together explain most: place and form of
     either."""
@@ -895,49 +930,68 @@ def _best_pair(y, root, base, shapes, rising, Q):
             if gain > best: best, first, second = gain, a, b
     return 2*(first % count), first//count, 2*(second % count), second//count, first >= 0
 
-def _explain(window, base, shapes, ramps, rising, least, simple, out):
-    """Explain a window of counts by one singularity, or by two where one does not do: rows (place, form, amplitude, F)
-    in `out`. Least squares weighted by the photons' variance; a change of slope where it lowers the energy by
-    `simple`, a second singularity where its F exceeds `least`."""
-    w = len(window)
-    root, Q = np.empty(w), np.empty((12, w))
+# %% ../../nbs/geometry/fermat_paths.ipynb #1631bd67
+def _one_form(y, root, base, shapes, ramps, rising, simple, Q):
+    """The best single singularity of a window: energy left, place, form, amplitude, and whether the slope changes there
+    (when that lowers the energy by `simple`); of forms that explain alike, the step."""
+    w, where = len(y), np.array([0, shapes.shape[1], -1, 0])
+    straight, bent = [_scan_place(y, root, base, shapes, ramps, rising, where, k > 0, Q) for k in range(2)]
+    curved = bent[0] < straight[0] - simple*max(1.0, bent[0]/(w - 6))
+    one, p, fp, ap = bent if curved else straight
+    if p >= 0 and fp > 0:
+        where[0], where[1] = p - 8, p + 8
+        step = _scan_place(y, root, base, shapes[:1], ramps, rising, where, curved, Q)
+        if step[1] >= 0 and step[0] < one + simple*max(1.0, one/(w - 6)): one, p, fp, ap = step
+    return one, p, fp, ap, curved
+
+def _left_by(y, root, base, ramps, shape, bends, Q):
+    "What base, slope changes at two places (none below 0), and a form (if any) leave of y; and their rank."
+    n = 0
+    for c in range(len(base)): n = _join(Q, n, base[c]*root)
+    for k in range(2):
+        if bends[k] >= 0: n = _join(Q, n, ramps[bends[k]]*root)
+    if len(shape) > 0: n = _join(Q, n, shape*root)
+    return _energy(Q, n, y), n
+
+def _weights(window):
+    "One over the photons' standard deviation in every bin, from the mean of five."
+    root, w = np.empty(len(window)), len(window)
     for k in range(w):
         total, count = 0.0, 0
         for j in range(max(0, k - 2), min(w, k + 3)): total += window[j]; count += 1
         root[k] = 1/math.sqrt(total/count + 1)
-    y, places = window*root, shapes.shape[1]
-    one, p, fp, ap = _scan_place(y, root, base, shapes, ramps, rising, 0, places, -1, 0, False, Q)
-    bent = _scan_place(y, root, base, shapes, ramps, rising, 0, places, -1, 0, True, Q)
-    curved = bent[0] < one - simple*max(1.0, bent[0]/(w - 6))
-    if curved: one, p, fp, ap = bent
+    return root
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #4534422b
+def _explain(window, base, shapes, ramps, rising, least, simple, out):
+    """Explain a window of counts by one singularity, or by two where one does not do: rows (place, form, amplitude, F)
+    in `out`. Least squares weighted by the photons' variance; a change of slope where it lowers the energy by
+    `simple`, a second singularity where its F exceeds `least`."""
+    w, where, Q, root = len(window), np.empty(4, np.int64), np.empty((12, len(window))), _weights(window)
+    y = window*root
+    one, p, fp, ap, curved = _one_form(y, root, base, shapes, ramps, rising, simple, Q)
     if p < 0: return 0
-    # of forms that explain alike, the step
-    if fp > 0:
-        step = _scan_place(y, root, base, shapes[:1], ramps, rising, p - 8, p + 8, -1, 0, curved, Q)
-        if step[1] >= 0 and step[0] < one + simple*max(1.0, one/(w - 6)): one, p, fp, ap = step
-    n = 0
-    for c in range(len(base)): n = _join(Q, n, base[c]*root)
-    if curved: n = _join(Q, n, ramps[p]*root)
+    where[0], where[1] = p if curved else -1, -1
+    left, n = _left_by(y, root, base, ramps, root[:0], where, Q)
     free = w - n - 2
-    out[0, 0], out[0, 1], out[0, 2], out[0, 3] = p, fp, ap, (_energy(Q, n, y) - one)/max(1.0, one/free)
-    if one/free < 1 + 3*math.sqrt(2/free):
-        return 1                                              # photons alone explain what is left
+    out[0, 0], out[0, 1], out[0, 2], out[0, 3] = p, fp, ap, (left - one)/max(1.0, one/free)
+    if one/free < 1 + 3*math.sqrt(2/free): return 1                              # photons alone explain what is left
     p, fp, q, fq, any_ = _best_pair(y, root, base, shapes, rising, Q)
     if not any_: return 1
     two, ap, aq = 1e300, 0.0, 0.0
     for again in range(3):
-        two, p, fp, ap = _scan_place(y, root, base, shapes, ramps, rising, p - 4, p + 4, q, fq, again > 0, Q)
+        where[0], where[1], where[2], where[3] = p - 4, p + 4, q, fq
+        two, p, fp, ap = _scan_place(y, root, base, shapes, ramps, rising, where, again > 0, Q)
         if p < 0: return 1
-        two, q, fq, aq = _scan_place(y, root, base, shapes, ramps, rising, q - 4, q + 4, p, fp, again > 0, Q)
+        where[0], where[1], where[2], where[3] = q - 4, q + 4, p, fp
+        two, q, fq, aq = _scan_place(y, root, base, shapes, ramps, rising, where, again > 0, Q)
         if q < 0: return 1
     noise = max(1.0, two/(w - 9))
     if (one - two)/noise < least: return 1
     for place, form, amplitude, other, its, row in ((p, fp, ap, q, fq, 0), (q, fq, aq, p, fp, 1)):
-        n = 0
-        for c in range(len(base)): n = _join(Q, n, base[c]*root)
-        n = _join(Q, _join(Q, n, ramps[place]*root), ramps[other]*root)
-        n = _join(Q, n, shapes[its, other]*root)
-        out[row, 0], out[row, 1], out[row, 2], out[row, 3] = place, form, amplitude, (_energy(Q, n, y) - two)/noise
+        where[0], where[1] = place, other
+        left, n = _left_by(y, root, base, ramps, shapes[its, other], where, Q)
+        out[row, 0], out[row, 1], out[row, 2], out[row, 3] = place, form, amplitude, (left - two)/noise
     return 2
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #bda67880
@@ -960,6 +1014,7 @@ def explainer(kernel: Float[ndarray, "k"], half: int) -> Explainer:
     return Explainer(np.vander(np.linspace(-1, 1, 2*half + 1), 3).T.copy(), shapes, ramps,
                      only_rises(len(shapes)), places)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #b904d97b
 def candidates(counts: Float[ndarray, "bins"], filters: dict, least: float, apart: int) -> list[int]:
     """Bins where F peaks above `least` in a window of any width (`filters`: by half width), at least `apart` from a
     stronger peak."""
@@ -974,6 +1029,7 @@ def candidates(counts: Float[ndarray, "bins"], filters: dict, least: float, apar
         if best[b] >= best[max(0, b - 2):b + 3].max() and not any(abs(b - o) < apart for o in kept): kept.append(int(b))
     return kept
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #aa3f24e2
 def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], half: int = 24,
            least: float = 100.0, apart: int | None = None, second: float = 30.0, pairs: bool = True,
            forms: int | None = None) -> Found:
@@ -985,7 +1041,7 @@ def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, 
     model = model._replace(shapes=model.shapes[:forms], rising=model.rising[:forms])
     spread = math.sqrt((kernel*(np.arange(len(kernel)) - (kernel*np.arange(len(kernel))).sum())**2).sum())
     apart, rows, out = apart or max(4, round(1.5*spread)), [], np.empty((2, 4))
-    explain = compiled(_explain, _best_pair, _scan_place, _best_form, _energy, _join)
+    explain = compiled(_explain, _weights, _one_form, _left_by, _best_pair, _scan_place, _best_form, _energy, _join)
     for v, row in enumerate(counts):
         found = []
         for b in candidates(row, filters, least, apart):
@@ -1057,6 +1113,7 @@ def linked(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], s
                 if np.isfinite(gap[i, j]) and gap[:, j].argmin() == i: links[a[i]].add(b[j]); links[b[j]].add(a[i])
     return links
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #c045031a
 def sheets(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], reach: int = 2,
            turn: float = 0.35) -> Sheets:
     """The branches of tau_F(v), and the gradient on each from a weighted local quadratic (a plane where points are few)
@@ -1087,6 +1144,7 @@ def sheets(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], r
              else np.zeros(0, int))
     return Sheets(label, gradient, support)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #2dd6badf
 def local_gradient(xy: Float[ndarray, "k 2"], tau: Float[ndarray, "k"], reach: int,
                    shape: tuple[int, int]) -> Float[ndarray, "2"]:
     """Slope at the origin of a weighted quadratic through scattered values, refitted twice with less weight for what
@@ -1133,6 +1191,7 @@ def fermat_flow(v: Float[ndarray, "n 3"], tau: Float[ndarray, "n"],
     opposite direction, from the wall to the object)."""
     return v - tau[..., None]/4*gradient, gradient/2
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #3eb24f43
 def fermat_flow_pair(source: Float[ndarray, "n 3"], detector: Float[ndarray, "n 3"], tau: Float[ndarray, "n"],
                      gradient: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
     "Eq. 10, two wall points: the ray from the source against its gradient, cut with the ellipsoid of length tau."
@@ -1159,6 +1218,7 @@ def reconstruct(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, in
     good = np.isfinite(place).all(1) & (s.support >= 4)
     return Cloud(place[good], normal[good], found.kind[good], found.wall[good], s.label[good])
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #8f068e57
 def judged(cloud: Cloud, scene: Scene) -> tuple[Float[ndarray, "n"], Float[ndarray, "n"]]:
     "Distance of every point to the true surface (mm) and angle of its normal to the surface there (degrees)."
     mesh, _ = triangulated(scene)
@@ -1174,6 +1234,23 @@ def completeness(cloud: Cloud, truth: Fermat, within: float = 5.0) -> float:
     from scipy.spatial import cKDTree
     if len(cloud.place) == 0 or len(truth.tau) == 0: return 0.0
     return float((cKDTree(cloud.place).query(truth.place)[0] < within).mean())
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #5dbcfbb0
+def _with_faces(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Mesh:
+    "A mesh of these faces and the vertices they use."
+    used = np.unique(faces)
+    index = np.zeros(len(vertices), int)
+    index[used] = np.arange(len(used))
+    return Mesh(torch.from_numpy(vertices[used]), torch.from_numpy(index[faces]))
+
+def _indicator(field: Float[ndarray, "3 a b c"]) -> Float[ndarray, "a b c"]:
+    "The function on a periodic grid whose gradient comes nearest to the field (least squares, by FFT)."
+    divergence = sum(np.gradient(field[c], axis=c) for c in range(3))
+    k2 = sum(np.meshgrid(*[(2*np.sin(np.pi*np.fft.fftfreq(s)))**2 for s in field.shape[1:]], indexing="ij",
+                         sparse=True))
+    spectrum = np.fft.fftn(divergence)
+    k2[0, 0, 0] = 1
+    return np.fft.ifftn(-spectrum/k2).real
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8d49804c
 def poisson_surface(cloud: Cloud, cell: float = 5.0, trim: float = 3.0, smooth: float = 1.2) -> Mesh | None:
@@ -1196,22 +1273,14 @@ def poisson_surface(cloud: Cloud, cell: float = 5.0, trim: float = 3.0, smooth: 
     np.add.at(weight, tuple(at.T), 1)
     weight = gaussian_filter(weight, smooth)
     field = np.stack([gaussian_filter(f, smooth) for f in field])/np.maximum(weight, 0.02*weight.max())
-    divergence = sum(np.gradient(field[c], axis=c) for c in range(3))
-    k2 = sum(np.meshgrid(*[(2*np.sin(np.pi*np.fft.fftfreq(s)))**2 for s in size], indexing="ij", sparse=True))
-    spectrum = np.fft.fftn(divergence)
-    k2[0, 0, 0] = 1
-    chi = np.fft.ifftn(-spectrum/k2).real
+    chi = _indicator(field)
     level = np.median(map_coordinates(chi, ((x - low)/cell).T, order=1))
     vertices, faces, _, _ = marching_cubes(chi, level)
     vertices = vertices*cell + low
     near = cKDTree(x).query(vertices)[0] < trim*cell
-    faces = faces[near[faces].all(1)]
-    used = np.unique(faces)
-    index = np.zeros(len(vertices), int)
-    index[used] = np.arange(len(used))
-    mesh = Mesh(torch.from_numpy(vertices[used]), torch.from_numpy(index[faces]))
-    return largest(mesh)
+    return largest(_with_faces(vertices, faces[near[faces].all(1)]))
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #d0338934
 def largest(mesh: Mesh) -> Mesh:
     "The parts of a mesh with at least a tenth of the faces."
     from scipy.sparse import coo_matrix
@@ -1222,10 +1291,7 @@ def largest(mesh: Mesh) -> Mesh:
     label = connected_components(coo_matrix((np.ones(len(pairs)), pairs.T), (len(mesh.vertices),)*2),
                                  directed=False)[1][f[:, 0]]
     kept = np.isin(label, np.flatnonzero(np.bincount(label) >= 0.1*len(f)))
-    used = np.unique(f[kept])
-    index = np.zeros(len(mesh.vertices), int)
-    index[used] = np.arange(len(used))
-    return Mesh(mesh.vertices[torch.from_numpy(used)], torch.from_numpy(index[f[kept]]))
+    return _with_faces(mesh.vertices.numpy(), f[kept])
 
 def vertex_normals(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v 3"]:
     "Mean normals of the faces around each vertex, turned toward the wall."
@@ -1236,6 +1302,20 @@ def vertex_normals(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) 
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12)
     return np.where(n[:, 2:] > 0, -n, n)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #5e54769f
+def _specular_moves(vertices, normal, tree, x, v, tau, near: float) -> tuple[list, list]:
+    "The vertices that rays of detections meet most nearly at right angles, `near` their places; how each should move."
+    touched, moves = [], []
+    for eye, length, around in zip(v, tau, tree.query_ball_point(x, near)):
+        if not around: continue
+        around = np.array(around)
+        ray = vertices[around] - eye
+        rho = np.linalg.norm(ray, axis=1)
+        k = int((-(normal[around]*ray).sum(1)/rho).argmax())
+        touched.append(around[k]); moves.append((length/2 - rho[k])*ray[k]/rho[k])
+    return touched, moves
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #55f73b55
 def refine(mesh: Mesh, found: Found, walls: Float[ndarray, "m 3"], cloud: Cloud, rounds: int = 12,
            near: float = 25.0, wide: float = 14.0, strength: float = 0.6) -> Mesh:
     """Move vertices until the mesh predicts the measured lengths. For every specular detection the specular point of
@@ -1252,15 +1332,7 @@ def refine(mesh: Mesh, found: Found, walls: Float[ndarray, "m 3"], cloud: Cloud,
     vertices, faces = mesh.vertices.numpy().copy(), mesh.faces.numpy()
     ring = _neighbours(faces, len(vertices))
     for _ in range(rounds):
-        normal, tree = vertex_normals(vertices, faces), cKDTree(vertices)
-        touched, moves = [], []
-        for place, eye, length, around in zip(x, v, tau, tree.query_ball_point(x, near)):
-            if not around: continue
-            around = np.array(around)
-            ray = vertices[around] - eye
-            rho = np.linalg.norm(ray, axis=1)
-            k = int((-(normal[around]*ray).sum(1)/rho).argmax())
-            touched.append(around[k]); moves.append((length/2 - rho[k])*ray[k]/rho[k])
+        touched, moves = _specular_moves(vertices, vertex_normals(vertices, faces), cKDTree(vertices), x, v, tau, near)
         if not touched: break
         touched, moves = np.array(touched), np.array(moves)
         calm = np.abs(np.linalg.norm(moves, axis=1)) < 10
@@ -1272,6 +1344,7 @@ def refine(mesh: Mesh, found: Found, walls: Float[ndarray, "m 3"], cloud: Cloud,
         vertices = vertices + 0.15*(ring @ vertices - vertices)
     return Mesh(torch.from_numpy(vertices), mesh.faces)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #b9d3caef
 def _neighbours(faces, count):
     from scipy.sparse import coo_matrix
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
@@ -1289,8 +1362,7 @@ def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, dep
     Returns the albedo volume (x, y, depth) and its depths in mm."""
     n = counts.shape[0]
     low, high = depths[0]**2, depths[1]**2 + 2*width**2  # the largest radius that matters
-    u = np.linspace(low, high, 2*steps)
-    rho = np.sqrt(u)
+    rho = np.sqrt(u := np.linspace(low, high, 2*steps))
     at = (2*rho - bins.first)/bins.width - 0.5
     index = np.clip(at.astype(int), 0, bins.count - 2)
     part = np.clip(at - index, 0, 1)
@@ -1313,6 +1385,7 @@ def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, dep
     keep = z <= depths[1]
     return np.maximum(volume[..., keep], 0), z[keep]
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #7b94fe70
 def back_projection(counts: Float[ndarray, "v bins"], bins: Bins, walls: Float[ndarray, "v 3"],
                     axis: Float[ndarray, "n"], depths: Float[ndarray, "k"]) -> Float[ndarray, "n n k"]:
     """Filtered elliptic back-projection: every count is spread over the sphere it came from, then minus the second
@@ -1351,6 +1424,31 @@ class Scan(NamedTuple):
     shape: tuple[int, int]
     source: Float[ndarray, "3"] | None
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #ae58d7d5
+def _bad_scan(path, what, expected, found, step="download the file again"):
+    return PaperKitError(f"{path}: {what}", expected=expected, found=found, next_step=step)
+
+def _fitting(bad: Callable, counts, centres, walls, shape: tuple, source) -> None:
+    "Raises what `bad` makes of arrays that do not fit each other, are not finite, or leave the wall z = 0."
+    n, m = counts.shape if counts.ndim == 2 else (0, 0)
+    if n == 0 or walls.shape != (n, 3):
+        raise bad("transients and wall points do not fit", "[n, bins] and [n, 3]", f"{counts.shape} and {walls.shape}")
+    if len(shape) != 2 or shape[0]*shape[1] != n:
+        raise bad("the grid does not fit", f"two numbers whose product is {n}", str(shape))
+    if centres.shape[1] != m or centres.shape[0] not in (1, n):
+        raise bad("bin centres do not fit", f"[1, {m}] or [{n}, {m}]", str(centres.shape))
+    for name, x in (("transients", counts), ("temporalBinCenters", centres), ("detLocs", walls)):
+        if not np.isfinite(x).all():
+            raise bad(f"{name} is not finite", "numbers", f"{int((~np.isfinite(x)).sum())} of NaN or infinity")
+    if not (np.diff(centres, axis=1) > 0).all():
+        raise bad("bin centres do not rise", "increasing lengths", "a step back")
+    if np.abs(walls[:, 2]).max() > 1e-6:
+        raise bad("the wall is not z = 0", "detLocs with z = 0", f"|z| up to {np.abs(walls[:, 2]).max():.3g}",
+                  "rotate the scan first")
+    if source is not None and (source.shape != (3,) or not np.isfinite(source).all()):
+        raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #6984f2b6
 def read_scan(path) -> Scan:
     """A MAT file with transients [n, m], temporalBinCenters [1, m] or [n, m] (cm of path), detLocs [n, 3] (cm),
     detGridSize, whetherConfocal (or isConfocal), srcLoc. Lengths come out in mm.
@@ -1358,44 +1456,26 @@ def read_scan(path) -> Scan:
     Raises `PaperKitError` naming file, field and finding for what is missing, of the wrong shape, or not finite."""
     from paper_kit.kit.files import reading
     from paper_kit.kit.readers import read_mat
-    path = Path(path)
-    bad = lambda what, expected, found, step="download the file again": PaperKitError(f"{path}: {what}",
-        expected=expected, found=found, next_step=step)
+    path, wanted = Path(path), ("transients", "temporalBinCenters", "detLocs", "detGridSize")
+    bad = functools.partial(_bad_scan, path)
     if not path.is_file():
-        raise bad("no such file", "a MAT file of the Fermat-path data",
-                  "nothing", "see data/datasets.yaml for its home and layout")
+        raise bad("no such file", "a MAT file of the Fermat-path data", "nothing",
+                  "see data/datasets.yaml for its home and layout")
     fields = read_mat(path, "a MAT file of the Fermat-path data", next_step="download the file again")
-    for name in ("transients", "temporalBinCenters", "detLocs", "detGridSize"):
-        if name not in fields:
-            raise bad(f"no field {name}", "transients, temporalBinCenters, detLocs, detGridSize",
-                      ", ".join(sorted(k for k in fields if not k.startswith("_"))) or "no field")
+    for name in wanted:
+        if name in fields: continue
+        raise bad(f"no field {name}", ", ".join(wanted),
+                  ", ".join(sorted(k for k in fields if not k.startswith("_"))) or "no field")
     with reading(path, "arrays of numbers", what="a scan cannot be read"):
-        counts, where = (np.asarray(fields[k], float) for k in ("transients", "detLocs"))
+        counts, walls = (np.asarray(fields[k], float) for k in ("transients", "detLocs"))
         centres = np.atleast_2d(np.asarray(fields["temporalBinCenters"], float))
         shape = tuple(int(x) for x in np.ravel(fields["detGridSize"]))
         confocal = bool(np.ravel(fields.get("whetherConfocal", fields.get("isConfocal", [1])))[0])
         source = None if confocal else np.ravel(np.asarray(fields.get("srcLoc", []), float))*10
-    n, m = counts.shape if counts.ndim == 2 else (0, 0)
-    if n == 0 or where.shape != (n, 3):
-        raise bad("transients and wall points do not fit", "[n, bins] and [n, 3]", f"{counts.shape} and {where.shape}")
-    if len(shape) != 2 or shape[0]*shape[1] != n:
-        raise bad("the grid does not fit", f"two numbers whose product is {n}", str(shape))
-    if centres.shape[1] != m or centres.shape[0] not in (1, n):
-        raise bad("bin centres do not fit", f"[1, {m}] or [{n}, {m}]", str(centres.shape))
-    for name, x in (("transients", counts), ("temporalBinCenters", centres), ("detLocs", where)):
-        if not np.isfinite(x).all():
-            raise bad(f"{name} is not finite", "numbers", f"{int((~np.isfinite(x)).sum())} of NaN or infinity")
-    if not (np.diff(centres, axis=1) > 0).all():
-        raise bad("bin centres do not rise", "increasing lengths", "a step back")
-    if np.abs(where[:, 2]).max() > 1e-6:
-        raise bad("the wall is not z = 0", "detLocs with z = 0",
-                  f"|z| up to {np.abs(where[:, 2]).max():.3g}", "rotate the scan first")
-    # every wall point has its own bins: bring them onto the first one's
-    if np.ptp(centres, axis=0).max() > 0:
+    _fitting(bad, counts, centres, walls, shape, source)
+    if np.ptp(centres, axis=0).max() > 0:       # every wall point has its own bins: bring them onto the first one's
         counts = np.stack([np.interp(centres[0], c, row, left=0, right=0) for c, row in zip(centres, counts)])
-    if source is not None and (source.shape != (3,) or not np.isfinite(source).all()):
-        raise bad("srcLoc does not fit", "[1, 3] for a scan that is not confocal", str(source.shape))
-    return Scan(counts, centres[0]*10, where*10, shape, source)
+    return Scan(counts, centres[0]*10, walls*10, shape, source)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8ec49f3a
 PITCH = 1.2  # bins of 4 ps, in mm of path
@@ -1412,6 +1492,7 @@ def theory_stage(count: int, seed: int) -> dict:
     return {"forms": local_forms(), "curvature": curvature_check(1000, g(0)), "flow": flow_check(count, g(1)),
             "first": first_photon_check(count, g(2))}
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #c3fe6a84
 def singular_stage(names: list, count: int, seed: int, progress=None) -> dict:
     """C1: detections in exact transients against the oracle, by scene: how many of each kind are true, found, and how
     many detections are true."""
@@ -1435,6 +1516,7 @@ def singular_stage(names: list, count: int, seed: int, progress=None) -> dict:
         if progress is not None: progress((n + 1)/len(names))
     return found
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #7b7c3ec5
 def material_stage(v: list, halves: list) -> dict:
     """C2 and Figure 3: the three objects in every material, seen from one wall point without noise: transient, the
     detected length of the specular path, the oracle's."""
@@ -1457,6 +1539,7 @@ def material_stage(v: list, halves: list) -> dict:
                        "kinds": truth.kind, "materials": rows}
     return found
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #ff2b1c9d
 def kind_stage(photons: list, draws: int, v: list, seed: int, alone: bool = False) -> dict:
     """C3: how often the detection nearest to the true specular length has the true type, by object and number of
     photons; jitter 50 ps. `alone`: the plates are so large that their edges lie outside the window."""
@@ -1494,6 +1577,7 @@ def two_steps(separation: float, count: int = 300, at: float = 120.3, fall: floa
     light = sum(np.where(u > a, np.exp(-fall*(u - a)), 0) for a in (at, at + separation)).reshape(count, 32).mean(1)
     return light
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #04761e1c
 def resolution_stage(separations: list, photons: list, draws: int, seed: int, jitter: float = 50.0) -> dict:
     """How often both of two equal steps are found within 2 bins, by photons and separation, with the two-singularity
     model and without; and what it costs (energy, in squared standard errors) to explain the expected counts by one
@@ -1509,8 +1593,9 @@ def resolution_stage(separations: list, photons: list, draws: int, seed: int, ji
             middle = round(at + d/2 - 0.5)
             window = expected[middle - half:middle + half + 1]
             root = 1/np.sqrt(np.convolve(np.pad(window, 2, "edge"), np.ones(5)/5, "valid") + 1)
-            energy = min(scan(window*root, root, model.base, model.shapes, model.ramps, model.rising, 0,
-                              len(model.places), -1, 0, bent, np.empty((12, len(window))))[0] for bent in (False, True))
+            energy = min(scan(window*root, root, model.base, model.shapes, model.ramps, model.rising,
+                              np.array([0, len(model.places), -1, 0]), bent, np.empty((12, len(window))))[0]
+                         for bent in (False, True))
             counts = rng.poisson(np.repeat(expected[None], draws, 0)).astype(float)
             row = {"photons": n, "separation": d, "energy": energy}
             for name, pairs in (("two", True), ("one", False)):
@@ -1521,6 +1606,7 @@ def resolution_stage(separations: list, photons: list, draws: int, seed: int, ji
             rows.append(row)
     return {"rows": rows}
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #a2a6e531
 def foil_stage(names: list, count: int, seed: int) -> dict:
     """Share of the specular lengths of a foil of roughness 0.2 that are found within a bin in exact transients with one
     window, with narrow lobes among the forms and without."""
@@ -1537,6 +1623,63 @@ def foil_stage(names: list, count: int, seed: int) -> dict:
     return {k: sum(v[::2])/max(1.0, sum(v[1::2])) for k, v in found.items()}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #53a4599f
+def _median(x) -> float: return float(np.median(x)) if len(x) else float("nan")
+
+def _off(scene: Scene, points) -> float:
+    "Median distance of points to the true surface (mm)."
+    points = torch.from_numpy(np.ascontiguousarray(points))
+    return closest(triangulated(scene)[0], points).squared.sqrt().median().item()
+
+def _point_errors(scene: Scene, cloud: Cloud, first: Cloud, found: Found, truth: Fermat, within: float) -> dict:
+    "What a table says of points, of those of first photons alone, and of detections closer than `within` to true ones."
+    (distance, angle), s, (i, j) = judged(cloud, scene), cloud.kind < 3, matched(found, truth, within)
+    specular = Fermat(*(x[truth.kind < 3] for x in truth))
+    return {"detections": len(found.tau), "points": len(distance), "specular": _median(distance[s]),
+            "specular 95": float(np.percentile(distance[s], 95)) if s.any() else float("nan"),
+            "normal": _median(angle[s]), "boundary": _median(distance[~s]),
+            "under 2": float((distance < 2).mean()) if len(distance) else 0.0,
+            "complete": completeness(cloud, truth), "complete first": completeness(first, truth),
+            "specular complete": completeness(cloud, specular),
+            "specular complete first": completeness(first, specular),
+            "precision": len(i)/max(1, len(found.tau)), "recall": len(j)/max(1, len(truth.tau)),
+            "type": float((found.kind[i] == truth.kind[j]).mean()) if len(i) else float("nan"),
+            "first median": _median(judged(first, scene)[0])}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #c34fa68b
+def _volume_errors(scene: Scene, counts, bins: Bins, walls, side: int, width: float, near) -> dict:
+    "Median errors of the light-cone transform's and the back-projection's fronts (mm); `near`: depths of true places."
+    axis, low, high = np.linspace(-width/2, width/2, side), near.min() - 60, near.max() + 60
+    volume, z = light_cone(counts.reshape(side, side, -1), bins, width, (low, high))
+    fine, depth = np.linspace(-width/4, width/4, 33), np.linspace(low, high, 60)
+    return {"light cone": _off(scene, front(volume, axis, z)), "back-projection":
+            _off(scene, front(back_projection(counts, bins, walls, fine, depth), fine, depth))}
+
+def _handle_errors(scene: Scene, cloud: Cloud) -> dict:
+    "How many points lie within 10 mm on the patch called handle, and the share of boundary types among them."
+    names, (mesh, patch) = [p.name for p in scene.patches], triangulated(scene)
+    if "handle" not in names or not len(cloud.place): return {}
+    hit = closest(mesh, torch.from_numpy(np.ascontiguousarray(cloud.place)))
+    mine = (patch[hit.face.numpy()] == names.index("handle")) & (hit.squared.sqrt().numpy() < 10)
+    return {"handle points": int(mine.sum()),
+            "handle boundary": float((cloud.kind[mine] == 3).mean()) if mine.any() else 0.0}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #5f44527c
+def _scanned(scene: Scene, bins: Bins, walls, side: int, width: float, counts, kernel, truth: Fermat,
+             volumes: bool) -> tuple[dict, dict]:
+    "One scan reconstructed: its errors, and found, clouds and meshes for figures."
+    found = detect(counts, bins, kernel, least=60.0)
+    cloud, first = (reconstruct(found, walls, (side, side), first_only=alone) for alone in (False, True))
+    row, surface = _point_errors(scene, cloud, first, found, truth, 2*bins.width), poisson_surface(cloud)
+    kept = {"found": found._asdict(), "cloud": cloud._asdict(), "first": first._asdict(),
+            "counts": counts[side*(side//2):side*(side//2 + 1)].astype(np.float32)}
+    if surface is not None:
+        better = refine(surface, found, walls, cloud)
+        row |= {"surface": _off(scene, surface.vertices), "refined": _off(scene, better.vertices)}
+        kept |= {"vertices": surface.vertices, "faces": surface.faces, "refined": better.vertices}
+    if volumes: row |= _volume_errors(scene, counts, bins, walls, side, width, truth.place[:, 2])
+    return row | _handle_errors(scene, cloud), kept
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #6c6d1680
 def scan_stage(name: str, side: int, photons: float, jitters: list, draws: int, material: str, keep: bool,
                volumes: bool, seed: int, progress=None) -> dict:
     """Scan a scene on side x side wall points and reconstruct it, `draws` times for each jitter (ps): detection,
@@ -1546,63 +1689,19 @@ def scan_stage(name: str, side: int, photons: float, jitters: list, draws: int, 
     scene, width, bins = setting(name)
     walls = wall(side, width)
     clean, truth = transients(scene, walls, bins, material=material), fermat_paths(scene, walls)
-    specular = Fermat(*(x[truth.kind < 3] for x in truth))
     rows, kept = [], {}
     for n, jitter in enumerate(jitters):
         for draw in range(draws):
-            rng = np.random.default_rng([seed, draw, n])
             instrument = Instrument(jitter=jitter, photons=photons)
-            counts = measure(clean, instrument, bins.width, rng)
-            found = detect(counts, bins, instrument.kernel(bins.width), least=60.0)
-            cloud, first = (reconstruct(found, walls, (side, side)),
-                            reconstruct(found, walls, (side, side), first_only=True))
-            distance, angle = judged(cloud, scene)
-            s = cloud.kind < 3
-            i, j = matched(found, truth, 2*bins.width)
-            median = lambda x: float(np.median(x)) if len(x) else float("nan")
-            row = {"jitter": jitter, "draw": draw, "detections": len(found.tau), "points": len(distance),
-                   "specular": median(distance[s]),
-                   "specular 95": float(np.percentile(distance[s], 95)) if s.any() else float("nan"),
-                   "normal": median(angle[s]), "boundary": median(distance[~s]),
-                   "under 2": float((distance < 2).mean()) if len(distance) else 0.0,
-                   "complete": completeness(cloud, truth),
-                   "complete first": completeness(first, truth),
-                   "specular complete": completeness(cloud, specular),
-                   "specular complete first": completeness(first, specular),
-                   "precision": len(i)/max(1, len(found.tau)), "recall": len(j)/max(1, len(truth.tau)),
-                   "type": float((found.kind[i] == truth.kind[j]).mean()) if len(i) else float("nan"),
-                   "first median": median(judged(first, scene)[0])}
-            surface = poisson_surface(cloud)
-            if surface is not None:
-                better, true = refine(surface, found, walls, cloud), triangulated(scene)[0]
-                off = lambda m: closest(true, m.vertices).squared.sqrt().median().item()
-                row |= {"surface": off(surface), "refined": off(better)}
-            if volumes:
-                axis, near = np.linspace(-width/2, width/2, side), truth.place[:, 2]
-                volume, z = light_cone(counts.reshape(side, side, -1), bins, width, (near.min() - 60, near.max() + 60))
-                fine = np.linspace(-width/4, width/4, 33)
-                depth = np.linspace(near.min() - 60, near.max() + 60, 60)
-                lct, bp = front(volume, axis, z), front(back_projection(counts, bins, walls, fine, depth), fine, depth)
-                away = lambda p: closest(triangulated(scene)[0],
-                                         torch.from_numpy(np.ascontiguousarray(p))).squared.sqrt().median().item()
-                row |= {"light cone": away(lct), "back-projection": away(bp)}
-            if "handle" in (names := [p.name for p in scene.patches]) and len(distance):
-                mesh, patch = triangulated(scene)
-                mine = (patch[closest(mesh, torch.from_numpy(np.ascontiguousarray(cloud.place))).face.numpy()]
-                        == names.index("handle"))
-                row |= {"handle points": int((mine & (distance < 10)).sum()),
-                        "handle boundary": float((cloud.kind[mine & (distance < 10)] == 3).mean())
-                        if (mine & (distance < 10)).any() else 0.0}
-            rows.append(row)
-            if keep and not kept:
-                kept = {"found": found._asdict(), "cloud": cloud._asdict(), "first": first._asdict(),
-                        "counts": counts[side*(side//2):side*(side//2 + 1)].astype(np.float32)}
-                if surface is not None:
-                    kept |= {"vertices": surface.vertices, "faces": surface.faces, "refined": better.vertices}
+            counts = measure(clean, instrument, bins.width, np.random.default_rng([seed, draw, n]))
+            row, of_figures = _scanned(scene, bins, walls, side, width, counts, instrument.kernel(bins.width), truth,
+                                       volumes)
+            rows.append({"jitter": jitter, "draw": draw} | row)
+            if keep and not kept: kept = of_figures
             if progress is not None: progress((n*draws + draw + 1)/(len(jitters)*draws))
     return {"rows": rows, "kept": kept, "truth": truth._asdict() if keep else {}}
 
-
+# %% ../../nbs/geometry/fermat_paths.ipynb #1a92fe5d
 def edge_stage(names: list, side: int) -> dict:
     """C10 on true Fermat paths: the angle between the direction back to the wall point and the normal of the surface
     there, at edges and at specular points."""
@@ -1628,6 +1727,7 @@ def profiles() -> dict[str, Scene]:
             "V-groove": corners((-75, 236), (0, 262), (75, 236)),
             "S-curve": Scene((rectangle(150, 150, 250, lambda x, y: 26*(x/75) - 22*(x/75)**3, step=1.0),))}
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #5ebca8d6
 def line_stage(name: str, points: int, photons: float, jitter: float, draws: int, seed: int) -> dict:
     """C8: a line of source points 1 mm apart and a fixed detector point across a ruled object; points of each draw,
     their distances, how many were rejected as outliers."""
@@ -1677,6 +1777,7 @@ def relief(amplitude: float, feature: float, seed: int, size: float = 12.0) -> t
             float(np.abs(np.linalg.eigvalsh(np.stack([second[[0, 1]], second[[1, 2]]]).transpose(2, 3, 0, 1))[40:-40,
             40:-40]).max()))
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #99cedb07
 def coin_stage(amplitude: float, feature: float, side: int, photons: float, blur: float, seed: int,
                distance: float = 10.0, width: float = 8.0, keep: bool = False) -> dict:
     """C11: the same code in micrometres: a coin 10 mm away, path bins of 10 um, a coherence of 20 um (`blur` times that
@@ -1698,54 +1799,9 @@ def coin_stage(amplitude: float, feature: float, side: int, photons: float, blur
             "curvature": curvature*distance, "place": first.place if keep else np.zeros((0, 3)),
             "true": true if keep else np.zeros(0)}
 
-# %% ../../nbs/geometry/fermat_paths.ipynb #c06859fb
+# %% ../../nbs/geometry/fermat_paths.ipynb #158e6de9
 #| code-fold: true
 #| code-summary: "Exported source: the flat playground"
-_flat_js = """(root, data) => {
-  const c = root.querySelector("canvas"), g = c.getContext("2d"), said = root.querySelector(".said"), box = root.querySelector(".knobs");
-  const state = {v: -20, bend: 1, shine: 0}, W = c.width, H = c.height;
-  [["wall point v (mm)", "v", -100, 100, 1], ["bend of the hidden curve", "bend", 0, 2, 0.05], ["shine", "shine", 0, 1, 0.05]].forEach(([label, key, low, high, step], k) => {
-    const l = document.createElement("label"), i = document.createElement("input"), o = document.createElement("output");
-    l.textContent = label; l.htmlFor = i.id = "knob-" + k;
-    Object.assign(i, {type: "range", min: low, max: high, step, value: state[key]});
-    i.oninput = () => { state[key] = +i.value; o.textContent = i.value; draw(); };
-    o.textContent = i.value; box.append(l, i, o);
-  });
-  const N = 1200, colours = {minimum: "#0072B2", maximum: "#B5659A", boundary: "#009E73"};
-  const curve = () => Array.from({length: N}, (_, k) => { const s = k/(N - 1); return [-110 + 230*s, 200 - 24*Math.sin(2*Math.PI*s*1.15 + 0.4)*state.bend - 20*s]; });
-  const draw = () => {
-    const x = curve(), v = state.v, t = x.map((p) => 2*Math.hypot(p[0] - v, p[1])), first = 240, width = 1.0, bins = 340, I = new Float64Array(bins);
-    for (let k = 0; k + 1 < N; k++) {
-      const a = Math.min(t[k], t[k+1]), b = Math.max(t[k], t[k+1]), dx = x[k+1][0] - x[k][0], dy = x[k+1][1] - x[k][1], l = Math.hypot(dx, dy), mx = (x[k][0] + x[k+1][0])/2 - v, my = (x[k][1] + x[k+1][1])/2, r = Math.hypot(mx, my);
-      const cosine = Math.abs(dx*my - dy*mx)/(l*r), w = l/r/r*((1 - state.shine) + state.shine*8*Math.max(2*cosine*cosine - 1, 0)**16);
-      let n = Math.max(0, Math.floor((a - first)/width));
-      while (n < bins && first + n*width < b) { const p = Math.max(a, first + n*width), q = Math.min(b, first + (n + 1)*width); I[n] += b - a > 1e-12 ? w*(q - p)/(b - a) : w; n++; }
-    }
-    const found = [[t[0], "boundary", 0], [t[N-1], "boundary", N-1]];
-    for (let k = 1; k + 1 < N; k++) if ((t[k] < t[k-1]) === (t[k] <= t[k+1])) found.push([t[k], t[k] < t[k-1] ? "minimum" : "maximum", k]);
-    found.sort((a, b) => a[0] - b[0]);
-    g.clearRect(0, 0, W, H); g.font = "13px sans-serif"; g.lineWidth = 1.5;
-    const A = (p) => [170 + 1.15*p[0], H - 30 - 1.15*p[1]], line = (points, colour, dash = []) => { g.strokeStyle = colour; g.setLineDash(dash); g.beginPath(); points.forEach((p, k) => k ? g.lineTo(...p) : g.moveTo(...p)); g.stroke(); g.setLineDash([]); };
-    line([A([-145, 0]), A([145, 0])], "#9aa5b1"); line(x.map(A), "#1f2933");
-    const low = Math.min(...t) - 8, high = Math.max(...t) + 8;
-    const B = (k, tau) => [370 + 190*k/(N - 1), 20 + (H - 50)*(high - tau)/(high - low)], C = (tau, y) => [610 + 230*(tau - low)/(high - low), H - 30 - (H - 60)*y];
-    line(t.map((y, k) => B(k, y)), "#1f2933");
-    const top = Math.max(...I);
-    line(Array.from(I, (y, k) => [first + (k + 0.5)*width, y/top]).filter((p) => p[0] > low && p[0] < high).map((p) => C(...p)), "#1f2933");
-    const dot = (p, colour, r = 5) => { g.fillStyle = colour; g.beginPath(); g.arc(p[0], p[1], r, 0, 7); g.fill(); };
-    found.forEach(([tau, kind, k]) => {
-      const colour = colours[kind], arc = [];
-      for (let a = 0.28*Math.PI; a < 0.72*Math.PI; a += 0.02) arc.push(A([v + tau/2*Math.cos(a), tau/2*Math.sin(a)]));
-      line(arc, colour, [5, 4]); line([A([v, 0]), A(x[k])], colour + "66"); dot(A(x[k]), colour); line([B(0, tau), B(N - 1, tau)], colour, [4, 4]); dot(B(k, tau), colour); line([C(tau, 0), C(tau, 1)], colour, [4, 4]);
-    });
-    dot(A([v, 0]), "#D55E00", 6);
-    g.fillStyle = "#1f2933"; g.fillText("hidden curve, tangent circles", 40, 14); g.fillText("path length along it", 370, 14); g.fillText("transient", 610, 14); g.fillText("path length (mm)", 680, H - 8);
-    Object.entries(colours).forEach(([name, colour], k) => { g.fillStyle = colour; g.fillText(name, 40 + 90*k, H - 8); });
-    said.textContent = found.map(([tau, kind]) => kind + " " + tau.toFixed(1) + " mm").join(", ");
-  };
-  c.onpointermove = (e) => { if (!e.buttons) return; const r = c.getBoundingClientRect(), p = ((e.clientX - r.left)*W/r.width - 170)/1.15; if (p > -150 && p < 150) { state.v = Math.max(-100, Math.min(100, Math.round(p))); const i = box.querySelector("input"); i.value = state.v; i.oninput(); } };
-  draw();
-}"""
 _knobs_html = (
                '<p class="said" role="status" style="margin:.3em 0"></p><div class="knobs" '
     'style="display:grid;grid-template-columns:minmax(5em,max-content) minmax(80px,260px) 4em;gap:4px 10px"></div>')
@@ -1768,59 +1824,16 @@ def playground():
             '<canvas width="860" height="330" role="img" aria-label="Hidden curve with tangent '
             'circles, path length, transient; drag along the wall to move v" '
             'style="max-width:100%;height:auto;touch-action:none"></canvas>' + _knobs_html)
-    return bespoke("Fermat paths in a flat world", _flat_js, {}, _pixels(figure_2), html=html, height=470)
+    return bespoke("Fermat paths in a flat world", "fermat_paths_flat.js", {}, _pixels(figure_2), html=html, height=470)
 
-# %% ../../nbs/geometry/fermat_paths.ipynb #4e690bb2
+# %% ../../nbs/geometry/fermat_paths.ipynb #95a77ce8
 #| code-fold: true
-#| code-summary: "Exported source: the scan in 3D"
-_scan_js = """(root, data) => {
-  const c = root.querySelector(".space"), p = root.querySelector(".plot"), said = root.querySelector(".said"), box = root.querySelector(".knobs"), W = c.width, H = c.height;
-  let turn = 0.5, tilt = 0.28, i = data.side >> 1, j = data.side >> 1;
-  const colours = ["#0072B2", "#E69F00", "#B5659A", "#009E73"], names = ["minimum", "saddle", "maximum", "boundary"];
-  const D = 0.5*data.depth, scale = 0.37*Math.min(W, H)/Math.max(data.width/2, D);
-  const at = (q) => { const x = q[0], y = q[1], z = q[2] - D, u = Math.cos(turn)*x - Math.sin(turn)*z, w = Math.sin(turn)*x + Math.cos(turn)*z; return [W/2 + scale*u, H/2 - scale*(Math.cos(tilt)*y + Math.sin(tilt)*w), w]; };
-  [["wall x", () => i, (n) => { i = n; }], ["wall y", () => j, (n) => { j = n; }]].forEach(([label, get, set], k) => {
-    const l = document.createElement("label"), s = document.createElement("input"), o = document.createElement("output");
-    l.textContent = label; l.htmlFor = s.id = "knob-" + k;
-    Object.assign(s, {type: "range", min: 0, max: data.side - 1, step: 1, value: get()});
-    const show = () => { o.textContent = Math.round(data.axis[get()]) + " mm"; };
-    s.oninput = () => { set(+s.value); show(); draw(); };
-    show(); box.append(l, s, o);
-  });
-  const draw = () => {
-    const g = c.getContext("2d"), n = i*data.side + j, v = [data.axis[i], data.axis[j], 0];
-    g.clearRect(0, 0, W, H);
-    const dot = (q, r, colour) => { g.fillStyle = colour; g.beginPath(); g.arc(q[0], q[1], r, 0, 7); g.fill(); };
-    g.strokeStyle = "#c4ccd4"; g.lineWidth = 1;
-    const e = data.width/2, corners = [[-e,-e,0],[e,-e,0],[e,e,0],[-e,e,0]].map(at);
-    g.fillStyle = "#eef1f4"; g.beginPath(); corners.forEach((q, k) => k ? g.lineTo(q[0], q[1]) : g.moveTo(q[0], q[1])); g.closePath(); g.fill(); g.stroke();
-    data.surface.map(at).forEach((q) => dot(q, 1.1, "#b9c2cb"));
-    data.points.forEach((q) => dot(at(q), 1.7, colours[q[3]]));
-    for (let a = 0; a < data.side; a++) for (let b = 0; b < data.side; b++) dot(at([data.axis[a], data.axis[b], 0]), 1.2, "#9aa5b1");
-    const here = data.found.filter((f) => f[0] === n), from = at(v);
-    here.forEach((f) => { if (f.length < 6) return; const to = at(f.slice(3)); g.strokeStyle = colours[f[2]]; g.lineWidth = 1.6; g.beginPath(); g.moveTo(from[0], from[1]); g.lineTo(to[0], to[1]); g.stroke(); dot(to, 5, colours[f[2]]); });
-    dot(from, 6, "#D55E00");
-    const k = p.getContext("2d"), row = data.transients[n], top = Math.max(...row, 1), X = (t) => 10 + (p.width - 20)*(t - data.first)/(data.bin*row.length);
-    k.clearRect(0, 0, p.width, p.height); k.strokeStyle = "#1f2933"; k.lineWidth = 1.2; k.beginPath();
-    row.forEach((y, m) => { const q = [X(data.first + (m + 0.5)*data.bin), p.height - 22 - (p.height - 40)*y/top]; m ? k.lineTo(...q) : k.moveTo(...q); }); k.stroke();
-    here.forEach((f) => { k.strokeStyle = colours[f[2]]; k.setLineDash([4, 3]); k.beginPath(); k.moveTo(X(f[1]), 8); k.lineTo(X(f[1]), p.height - 22); k.stroke(); k.setLineDash([]); });
-    k.fillStyle = "#1f2933"; k.font = "12px sans-serif"; k.fillText("counts at v over path length (mm)", 12, 12); k.fillText(Math.round(data.first), 8, p.height - 6); k.fillText(Math.round(data.first + data.bin*row.length), p.width - 40, p.height - 6);
-    said.textContent = here.length ? here.map((f) => names[f[2]] + " at " + f[1].toFixed(0) + " mm" + (f.length < 6 ? " (no point)" : "")).join(", ") : "nothing detected here";
-  };
-  let held = null;
-  c.onpointerdown = (e) => { held = [e.clientX, e.clientY]; c.setPointerCapture(e.pointerId); };
-  c.onpointermove = (e) => { if (!held) return; turn += (e.clientX - held[0])/150; tilt = Math.max(-1.5, Math.min(1.5, tilt + (e.clientY - held[1])/150)); held = [e.clientX, e.clientY]; draw(); };
-  c.onpointerup = () => { held = null; };
-  c.onkeydown = (e) => { const d = {ArrowLeft: [-0.15, 0], ArrowRight: [0.15, 0], ArrowUp: [0, 0.15], ArrowDown: [0, -0.15]}[e.key]; if (!d) return; e.preventDefault(); turn += d[0]; tilt += d[1]; draw(); };
-  draw();
-}"""
-
+#| code-summary: "Exported source: the scan of figure E1"
 def scan_exhibit_stage(name: str, side: int, fine: int, photons: float, seed: int) -> dict:
     """A scan of side x side wall points, a subset of a `fine` x `fine` one on which gradients were fitted: counts in
     coarse bins, detections with their points, a sample of the surface."""
     scene, width, bins = setting(name)
-    walls = wall(fine, width)
-    instrument = Instrument(photons=photons)
+    walls, instrument = wall(fine, width), Instrument(photons=photons)
     counts = measure(transients(scene, walls, bins), instrument, bins.width, np.random.default_rng([seed, 3]))
     found = detect(counts, bins, instrument.kernel(bins.width), least=60.0)
     cloud = reconstruct(found, walls, (fine, fine))
@@ -1839,14 +1852,17 @@ def scan_exhibit_stage(name: str, side: int, fine: int, photons: float, seed: in
             rows.append([m, round(float(t), 1), int(k), *([round(float(c)) for c in mine[0]] if mine else [])])
     vertices = triangulated(scene)[0].vertices.numpy()
     pick = np.random.default_rng(0).permutation(len(vertices))[:700]
-    good = (judged(cloud, scene)[0] < 40)
-    some = np.flatnonzero(good)[:: max(1, int(good.sum()/700))]
+    good = np.flatnonzero(judged(cloud, scene)[0] < 40)
+    some = good[::max(1, int(len(good)/700))]
     return {"side": side, "width": width, "depth": float(vertices[:, 2].mean()),
             "axis": walls[chosen[:side], 1].tolist(), "first": bins.first + a*bins.width,
             "bin": 2*bins.width, "transients": np.round(100*coarse/coarse.max()).astype(int).tolist(),
             "found": rows, "surface": np.round(vertices[pick]).astype(int).tolist(),
             "points": [[*map(round, x.tolist()), int(k)] for x, k in zip(cloud.place[some], cloud.kind[some])]}
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #8183b6e8
+#| code-fold: true
+#| code-summary: "Exported source: figure E1"
 def figure_e1(exhibit: dict):
     "The scan as a picture: wall, object, points; the transient of the middle wall point."
     import matplotlib.pyplot as plt
@@ -1872,6 +1888,9 @@ def figure_e1(exhibit: dict):
     ax.set(xlabel="path length (mm)", title="counts at one wall point")
     return figure
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #78d6b990
+#| code-fold: true
+#| code-summary: "Exported source: the scan in 3D"
 def scan_view(exhibit: dict):
     """The scan as a `View`: choose a wall point, see its transient, what is detected in it, and the points that follow;
     turn the scene."""
@@ -1884,48 +1903,55 @@ def scan_view(exhibit: dict):
             '<canvas class="plot" width="310" height="240" role="img" aria-label="Transient '
             'of the chosen wall point, detected lengths dashed" '
             'style="max-width:100%;height:auto"></canvas></div>' + _knobs_html)
-    return bespoke("Around the corner", _scan_js, exhibit, _pixels(lambda: figure_e1(exhibit)), html=html, height=520)
+    return bespoke("Around the corner", "fermat_paths_scan.js", exhibit, _pixels(lambda: figure_e1(exhibit)),
+                   html=html, height=520)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #50dadf80
 GALLERY = ("ball", "bowl", "vase", "jug", "kettle", "blob", "ball and board")
 FIVE = ["paraboloid", "hemisphere", "ball", "vase", "bowl"]
 
-SIZES = {"smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], count=6), "singular seeds": 1,
+# %% ../../nbs/geometry/fermat_paths.ipynb #43f899e9
+SIZES = {"smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], count=3), "singular seeds": 1,
                    "eye": [15.0, 10.0], "kinds": dict(photons=[1e5], draws=3),
-                   "resolution": dict(separations=[10, 30], photons=[1e6], draws=2), "foil": ["ball"],
-                   "gallery": ["bowl", "kettle"], "side": 8, "photons": 1e5, "draws": 1,
-                   "pitches": [8, 10], "pitch object": "bowl", "jitters": [50.0, 100.0],
-                   "materials": ["diffuse", "foil 0.2"], "rough object": "blob", "rough side": 8,
-                   "lines": dict(points=60, photons=1e6, jitter=50.0), "line draws": 1,
-                   "coins": [[0.03, 1.5]], "coin side": 10, "coin show": [0.03, 1.5], "coin photons": 1e5,
-                   "edges": ["paraboloid"], "exhibit": dict(name="bowl", side=5, fine=9, photons=1e5),
-                   "edge side": 6},
-         "cpu": {"theory": 25, "singular": dict(names=FIVE, count=50), "singular seeds": 3, "eye": [15.0, 10.0],
-                 "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=100),
-                 "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7],
-                                    draws=40), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY),
-                 "side": 32, "photons": 1e5, "draws": 3, "pitches": [16, 24, 32, 64], "pitch object": "vase",
-                 "jitters": [25.0, 50.0, 100.0, 200.0],
-                 "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob",
-                 "rough side": 32, "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3,
-                 "coins": [[a, f] for f in (0.75, 1.5, 3.0) for a in (0.02, 0.05, 0.1)], "coin side": 32,
-                 "coin show": [0.05, 1.5], "coin photons": 1e5,
-                 "edges": ["plane", "paraboloid", "bowl", "vase"],
-                 "exhibit": dict(name="vase", side=9, fine=33, photons=1e6), "edge side": 12},
-         "gpu": {"theory": 200, "singular": dict(names=FIVE, count=200), "singular seeds": 3,
-                 "eye": [15.0, 10.0],
-                 "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=400),
-                 "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7],
-                                    draws=200), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY),
-                 "side": 64, "photons": 1e5, "draws": 3, "pitches": [16, 24, 32, 64], "pitch object": "vase",
-                 "jitters": [25.0, 50.0, 100.0, 200.0],
-                 "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob",
-                 "rough side": 64, "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3,
-                 "coins": [[a, f] for f in (0.5, 0.75, 1.5, 3.0, 4.0) for a in (0.02, 0.05, 0.1, 0.15)],
-                 "coin side": 64, "coin show": [0.05, 1.5], "coin photons": 1e5,
-                 "edges": ["plane", "paraboloid", "bowl", "vase"],
-                 "exhibit": dict(name="vase", side=16, fine=61, photons=1e6), "edge side": 24}}
+                   "resolution": dict(separations=[10, 30], photons=[1e6], draws=1), "foil": ["ball"],
+                   "gallery": ["bowl", "kettle"], "side": 6, "photons": 1e5, "draws": 1,
+                   "pitches": [6, 7], "pitch object": "bowl", "jitters": [50.0, 100.0],
+                   "materials": ["diffuse", "foil 0.2"], "rough object": "blob", "rough side": 6,
+                   "lines": dict(points=30, photons=1e6, jitter=50.0), "line draws": 1,
+                   "coins": [[0.03, 1.5]], "coin side": 8, "coin show": [0.03, 1.5], "coin photons": 1e5,
+                   "edges": ["paraboloid"], "exhibit": dict(name="bowl", side=4, fine=7, photons=1e5),
+                   "edge side": 4}}
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #dc779d5b
+SIZES["cpu"] = {"theory": 25, "singular": dict(names=FIVE, count=50), "singular seeds": 3, "eye": [15.0, 10.0],
+                "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=100),
+                "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7],
+                                   draws=40), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY),
+                "side": 32, "photons": 1e5, "draws": 3, "pitches": [16, 24, 32, 64], "pitch object": "vase",
+                "jitters": [25.0, 50.0, 100.0, 200.0],
+                "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob",
+                "rough side": 32, "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3,
+                "coins": [[a, f] for f in (0.75, 1.5, 3.0) for a in (0.02, 0.05, 0.1)], "coin side": 32,
+                "coin show": [0.05, 1.5], "coin photons": 1e5,
+                "edges": ["plane", "paraboloid", "bowl", "vase"],
+                "exhibit": dict(name="vase", side=9, fine=33, photons=1e6), "edge side": 12}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #4c8f68ec
+SIZES["gpu"] = {"theory": 200, "singular": dict(names=FIVE, count=200), "singular seeds": 3,
+                "eye": [15.0, 10.0],
+                "kinds": dict(photons=[1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6], draws=400),
+                "resolution": dict(separations=[4, 6, 8, 10, 14, 20, 28, 40], photons=[1e4, 1e5, 1e6, 1e7],
+                                   draws=200), "foil": ["blob", "vase", "bowl"], "gallery": list(GALLERY),
+                "side": 64, "photons": 1e5, "draws": 3, "pitches": [16, 24, 32, 64], "pitch object": "vase",
+                "jitters": [25.0, 50.0, 100.0, 200.0],
+                "materials": ["diffuse", "foil 0.6", "foil 0.4", "foil 0.2"], "rough object": "blob",
+                "rough side": 64, "lines": dict(points=200, photons=1e6, jitter=50.0), "line draws": 3,
+                "coins": [[a, f] for f in (0.5, 0.75, 1.5, 3.0, 4.0) for a in (0.02, 0.05, 0.1, 0.15)],
+                "coin side": 64, "coin show": [0.05, 1.5], "coin photons": 1e5,
+                "edges": ["plane", "paraboloid", "bowl", "vase"],
+                "exhibit": dict(name="vase", side=16, fine=61, photons=1e6), "edge side": 24}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #a94eb18a
 def stages(run) -> dict:
     "All expensive work of this paper."
     s = run.pick(**SIZES)
@@ -1959,9 +1985,32 @@ def stages(run) -> dict:
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8eafcdfc
 #| code-fold: true
-#| code-summary: "Exported source: figures 1 to 4"
+#| code-summary: "Exported source: colours of the types"
 KIND_COLOURS = ("blue", "amber", "purple", "green")
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #339593ab
+#| code-fold: true
+#| code-summary: "Exported source: the settings of figure 1"
+def _setup_of(ax, n: int, palette: dict) -> None:
+    "Drawing of the coin around the corner (n = 0) or behind a diffuser (1)."
+    if n == 0:
+        ax.plot([0, 0], [-1, 1], color="0.3", lw=3); ax.plot([-0.9, -0.25], [0.05, 0.05], color="0.3", lw=3)
+        ax.plot([-0.75, 0, -0.55], [-0.75, 0.3, 0.65], color=palette["vermilion"], lw=1.2)
+        ax.text(-0.85, -0.95, "laser, detector", fontsize=8)
+        ax.text(-0.8, 0.8, "coin", fontsize=8)
+        ax.plot([-0.7, -0.4], [0.75, 0.55], color=palette["blue"], lw=4)
+        ax.text(0.06, 0.25, "v", fontsize=9)
+    else:
+        ax.plot([0, 0], [-1, 1], color="0.6", lw=3, ls=(0, (2, 1)))
+        ax.plot([-0.85, 0, 0.55], [-0.5, 0.1, 0.2], color=palette["vermilion"], lw=1.2)
+        ax.plot([0.6, 0.6], [-0.5, 0.7], color=palette["blue"], lw=4)
+        ax.text(-0.95, -0.75, "laser, detector", fontsize=8)
+        ax.text(0.42, 0.8, "coin", fontsize=8)
+        ax.text(-0.12, -1.25, "diffuser", fontsize=8)
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #d118d72b
+#| code-fold: true
+#| code-summary: "Exported source: figure 1"
 def figure_1(results: dict):
     "The two settings as drawings, and the relief from transients beside the truth, with a profile."
     import matplotlib.pyplot as plt
@@ -1969,20 +2018,7 @@ def figure_1(results: dict):
     figure, axes = plt.subplots(2, 4, figsize=(9.6, 4.6), width_ratios=[1.1, 1, 1, 1.2])
     for n, (name, coin) in enumerate(results["shown"].items()):
         row, ax = axes[n], axes[n, 0]
-        if n == 0:
-            ax.plot([0, 0], [-1, 1], color="0.3", lw=3); ax.plot([-0.9, -0.25], [0.05, 0.05], color="0.3", lw=3)
-            ax.plot([-0.75, 0, -0.55], [-0.75, 0.3, 0.65], color=palette["vermilion"], lw=1.2)
-            ax.text(-0.85, -0.95, "laser, detector", fontsize=8)
-            ax.text(-0.8, 0.8, "coin", fontsize=8)
-            ax.plot([-0.7, -0.4], [0.75, 0.55], color=palette["blue"], lw=4)
-            ax.text(0.06, 0.25, "v", fontsize=9)
-        else:
-            ax.plot([0, 0], [-1, 1], color="0.6", lw=3, ls=(0, (2, 1)))
-            ax.plot([-0.85, 0, 0.55], [-0.5, 0.1, 0.2], color=palette["vermilion"], lw=1.2)
-            ax.plot([0.6, 0.6], [-0.5, 0.7], color=palette["blue"], lw=4)
-            ax.text(-0.95, -0.75, "laser, detector", fontsize=8)
-            ax.text(0.42, 0.8, "coin", fontsize=8)
-            ax.text(-0.12, -1.25, "diffuser", fontsize=8)
+        _setup_of(ax, n, palette)
         ax.set(xlim=(-1.1, 1.0), ylim=(-1.3, 1.1), title=name); ax.axis("off")
         x, y, z = coin["place"].T
         if len(z) < 4: continue
@@ -2003,6 +2039,9 @@ def figure_1(results: dict):
         row[3].set(xlabel="x (mm)", ylabel="height (um)", title="|y| < 0.3 mm"); row[3].legend(fontsize=8)
     return figure
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #a1de9756
+#| code-fold: true
+#| code-summary: "Exported source: figure 2"
 def figure_2(v: float = -20.0, bend: float = 1.0):
     "The flat world: hidden curve with tangent circles, the path length along it, the transient."
     import matplotlib.pyplot as plt
@@ -2011,10 +2050,8 @@ def figure_2(v: float = -20.0, bend: float = 1.0):
     found = stationary_2d(curve, v)
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.2), width_ratios=[1.1, 1, 1])
     ax = axes[0]
-    ax.plot(*curve.T, color="0.25")
-    ax.axhline(0, color="0.6", lw=3)
-    ax.plot(v, 0, "o", color=palette["vermilion"])
-    ax.text(v + 6, 8, "v")
+    ax.plot(*curve.T, color="0.25"); ax.axhline(0, color="0.6", lw=3)
+    ax.plot(v, 0, "o", color=palette["vermilion"]); ax.text(v + 6, 8, "v")
     t = 2*np.hypot(curve[:, 0] - v, curve[:, 1])
     s = np.linspace(0, 1, len(t))
     axes[1].plot(s, t, color="0.25")
@@ -2036,6 +2073,9 @@ def figure_2(v: float = -20.0, bend: float = 1.0):
     axes[2].legend(fontsize=8)
     return figure
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #2f8f07bb
+#| code-fold: true
+#| code-summary: "Exported source: figure 3"
 def figure_3(results: dict, seed: int = 0):
     """Plane, paraboloid and hollow sphere, diffuse and foil, as the detector counts them; the true specular length
     dashed."""
@@ -2055,6 +2095,9 @@ def figure_3(results: dict, seed: int = 0):
     axes[0].set_ylabel("counts / largest"); axes[0].legend(fontsize=8)
     return figure
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #994029f2
+#| code-fold: true
+#| code-summary: "Exported source: figure 4"
 def figure_4():
     "Fermat flow on a computed example: sphere and ray from one wall point, ellipse and two rays from a pair."
     import matplotlib.pyplot as plt
@@ -2069,8 +2112,7 @@ def figure_4():
     a = np.linspace(0.15*math.pi, 0.9*math.pi, 200)
     r = np.linalg.norm(one - v)
     ax.plot(v[0] + r*np.cos(a), v[1] + r*np.sin(a), "--", color="0.35", lw=1)
-    ax.plot(*np.stack([v, one]).T, color="0.1", lw=1.2)
-    ax.plot(*one, "o", color="0.1")
+    ax.plot(*np.stack([v, one]).T, color="0.1", lw=1.2); ax.plot(*one, "o", color="0.1")
     g = (v - one)/r
     ax.annotate("", v + 46*g*np.array([1, 1]), v, arrowprops=dict(arrowstyle="->", color="0.1"))
     ax.text(*(v + 46*g + np.array([3, -10])), r"$\nabla_v\tau/2$", fontsize=9)
@@ -2089,7 +2131,7 @@ def figure_4():
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #6f9a4676
 #| code-fold: true
-#| code-summary: "Exported source: figures 5 to 8"
+#| code-summary: "Exported source: views of meshes"
 def turned_to_us(x) -> Float[ndarray, "n 3"]:
     """Coordinates for pictures: depth behind the wall as the second axis, y up as the third; centred and scaled to
     about 1."""
@@ -2103,6 +2145,26 @@ def picture_of(mesh: Mesh, azimuth: float = -75.0, elevation: float = 18.0, size
     return mesh_picture(Mesh(torch.from_numpy(turned_to_us(mesh.vertices)), mesh.faces),
                         viewpoint(azimuth, elevation, 3.4, dtype=torch.float64), size, colour=colour)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #d3a786fb
+#| code-fold: true
+#| code-summary: "Exported source: the sheets of figure 5"
+def _draw_sheets(over, above, cloud: dict, walls, x: Float[ndarray, "n 3"]) -> None:
+    "The five largest sheets over the wall, and their points from above over vertices x of the true surface."
+    from paper_kit.kit.show import palette
+    common = np.bincount(cloud["sheet"]).argsort()[::-1][:5] if len(cloud["sheet"]) else []
+    for c, colour in zip(common, palette.values()):
+        m = cloud["sheet"] == c
+        over.plot(*walls[cloud["wall"][m]][:, :2].T, ".", color=colour, ms=4.5 - 1.2*(c != common[0]))
+        above.plot(cloud["place"][m, 0], cloud["place"][m, 2], ".", color=colour, ms=2)
+    over.set(aspect="equal", title="largest sheets", xlabel="wall x (mm)")
+    above.set(title="points from above", xlabel="x (mm)", ylabel="z (mm)")
+    above.plot(x[::7, 0], x[::7, 2], ",", color="0.8", zorder=0)
+    pad = 40
+    above.set(xlim=(x[:, 0].min() - pad, x[:, 0].max() + pad), ylim=(x[:, 2].min() - pad, x[:, 2].max() + pad))
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #a2d6b143
+#| code-fold: true
+#| code-summary: "Exported source: figure 5"
 def figure_5(results: dict, name: str):
     """The pipeline on one object: transients along a line of the wall, detections by type, the sheets over the wall,
     points."""
@@ -2127,19 +2189,12 @@ def figure_5(results: dict, name: str):
         axes[1].plot(walls[found["wall"][m], 1], found["tau"][m], ".", color=palette[KIND_COLOURS[k]], ms=5,
                      label=TYPES[k])
     axes[1].legend(fontsize=7, loc="upper center", ncols=2, handletextpad=0.1, columnspacing=0.6)
-    common = np.bincount(cloud["sheet"]).argsort()[::-1][:5] if len(cloud["sheet"]) else []
-    for c, colour in zip(common, palette.values()):
-        m = cloud["sheet"] == c
-        axes[2].plot(*walls[cloud["wall"][m]][:, :2].T, ".", color=colour, ms=4.5 - 1.2*(c != common[0]))
-        axes[3].plot(cloud["place"][m, 0], cloud["place"][m, 2], ".", color=colour, ms=2)
-    axes[2].set(aspect="equal", title="largest sheets", xlabel="wall x (mm)")
-    axes[3].set(title="points from above", xlabel="x (mm)", ylabel="z (mm)")
-    x = triangulated(setting(name)[0])[0].vertices.numpy()
-    axes[3].plot(x[::7, 0], x[::7, 2], ",", color="0.8", zorder=0)
-    pad = 40
-    axes[3].set(xlim=(x[:, 0].min() - pad, x[:, 0].max() + pad), ylim=(x[:, 2].min() - pad, x[:, 2].max() + pad))
+    _draw_sheets(*axes[2:], cloud, walls, triangulated(setting(name)[0])[0].vertices.numpy())
     return figure
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #d571dbdc
+#| code-fold: true
+#| code-summary: "Exported source: figure 6"
 def figure_6(results: dict):
     "Ruled objects from one line of source points: points over the true profile."
     import matplotlib.pyplot as plt
@@ -2163,6 +2218,9 @@ def figure_6(results: dict):
     axes[1, 1].set_xlabel("x (mm)")
     return figure
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #7b3900d3
+#| code-fold: true
+#| code-summary: "Exported source: figure 7"
 def figure_7(results: dict, name: str = "kettle"):
     "One object: as it is, its points by type, the refined surface."
     import matplotlib.pyplot as plt
@@ -2183,9 +2241,7 @@ def figure_7(results: dict, name: str = "kettle"):
             ax.quiver(*x[m][::6].T, n[:, 0], n[:, 2], n[:, 1], length=0.12, linewidth=0.5,
                       color=palette[KIND_COLOURS[k]])
     ax.view_init(18, -75)
-    ax.set_aspect("equal")
-    ax.axis("off")
-    ax.set_title("points, normals")
+    ax.set(aspect="equal", title="points, normals"); ax.axis("off")
     ax.legend(fontsize=7, loc="lower center", ncols=4, handletextpad=0.1, columnspacing=0.6,
               markerscale=2, bbox_to_anchor=(0.5, -0.06))
     if "refined" in kept:
@@ -2195,6 +2251,9 @@ def figure_7(results: dict, name: str = "kettle"):
         ax.axis("off")
     return figure
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #b37bdaf3
+#| code-fold: true
+#| code-summary: "Exported source: figure 8"
 def figure_8(results: dict):
     "All objects: as they are, and their refined surfaces from two sides."
     from paper_kit.kit.show import grid
@@ -2252,6 +2311,7 @@ def table_e1(results: dict):
     return pd.DataFrame([{"object": name} | {label: averaged(r["rows"], k) for k, label in keys.items()}
                          for name, r in results["gallery"].items()])
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #705c9450
 def table_e2(results: dict):
     "C1 as a pandas frame: exact transients against the oracle, all seeds together."
     import pandas as pd
@@ -2280,6 +2340,7 @@ def table_e3(results: dict):
                           "back-projection": averaged(r["rows"], "back-projection")}
                          for m, r in results["rough"].items()])
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #cf744576
 def table_e4(results: dict):
     "C11 as a pandas frame: relief error by amplitude and feature width."
     import pandas as pd
@@ -2305,7 +2366,10 @@ predicates = {
           & below("normal (degrees)", 1e-3, exact=True),
     "C6": below("norm of either gradient, distance from 1", 1e-6, exact=True)
           & below("place from either gradient (mm)", 1e-6, exact=True)
-          & below("pair at one place against confocal (mm)", 1e-6, exact=True),
+          & below("pair at one place against confocal (mm)", 1e-6, exact=True)}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #b9b70dfe
+predicates |= {
     "C7": below("global minimum less twice the distance (mm)", 1e-6, exact=True)
           & all_of(*(above(f"gain in completeness, {n}", 0.15) for n in ("bowl", "vase", "jug")))
           & below("largest gain in completeness on ball and blob", 0.02, exact=True),
@@ -2314,7 +2378,7 @@ predicates = {
     "C9": below("relative change of Fermat flow, diffuse to foil", 0.5)
           & more("relative change of the light-cone transform", "relative change of Fermat flow, diffuse to foil"),
     "C10": above("median angle at edges", 20, exact=True) & below("median angle at specular points", 2, exact=True)
-          & above("share of boundary types on the handle", 0.7),
+           & above("share of boundary types on the handle", 0.7),
     "C11": below("RMS of coins below the bound (um)", 10)
           & more("median of coins above the bound", "median of coins below the bound", 2, exact=True),
     "C12": falls("error by density", "the error falls with the density of the wall")

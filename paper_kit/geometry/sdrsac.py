@@ -174,6 +174,21 @@ def _project(s: _Shape, g):
     Z = (vector*value.clip(min=0)[..., None, :]) @ vector.mT
     return [(Z + Z.mT)/2, g[1].clip(min=0)*s.bounded, g[2].clip(min=0)*s.forbidden, g[3].clip(min=0), g[4].clip(min=0)]
 
+# %% ../../nbs/geometry/sdrsac.ipynb #75441fc1
+def _size(parts): return sum(_norm(part, d)**2 for part, d in zip(parts, (2, 2, 2, 1, 1)))**0.5
+
+def _residuals(Kw, z, old, u, rho):
+    "Relative primal and dual residuals of each problem of a batch."
+    less = lambda p, q: [a - b for a, b in zip(p, q)]
+    return (_size(less(Kw, z))/(1 + _norm(Kw[0], 2)),
+            _size(less(z, old))*rho[..., 0, 0]/(1 + _norm(u[0], 2)*rho[..., 0, 0]))
+
+def _balanced(xp, primal, dual, rho, u):
+    "The penalty, 1.6 times up or down where one residual is three times the other, and the multipliers scaled by it."
+    factor = xp.where(primal > 3*dual, 1.6, xp.where(3*primal < dual, 1/1.6, 1.0))[..., None]*xp.ones_like(rho[..., 0])
+    return rho*factor[..., None], [part/(factor[..., None] if d == 2 else factor)
+                                   for part, d in zip(u, (2, 2, 2, 1, 1))]
+
 # %% ../../nbs/geometry/sdrsac.ipynb #8081651c
 def solve_relaxation(A: Float[Tensor, "*b n n"], m: int, first: Int[Tensor, "*b n"], second: Int[Tensor, "*b n"],
                      active: Float[Tensor, "*b n"] | None = None, tight: tuple = ("9", "10"),
@@ -191,7 +206,6 @@ def solve_relaxation(A: Float[Tensor, "*b n n"], m: int, first: Int[Tensor, "*b 
     rho = rho*xp.ones_like(A[..., :1, :1])
     z = _image(s, 0*s.e, 0*A, 0*s.e)
     u = [0*part for part in z]
-    axes = (2, 2, 2, 1, 1)
     for k in range(1, iterations + 1):
         w = _least_squares(s, A, m, rho, z, u)
         Kw, old = _image(s, *w), z
@@ -199,13 +213,9 @@ def solve_relaxation(A: Float[Tensor, "*b n n"], m: int, first: Int[Tensor, "*b 
         z = _project(s, g)
         u = [a - b for a, b in zip(g, z)]
         if k % 10 and k < iterations: continue
-        gap = lambda p, q: sum(_norm(a - b, d)**2 for a, b, d in zip(p, q, axes))**0.5
-        primal, dual = gap(Kw, z)/(1 + _norm(Kw[0], 2)), gap(z, old)*rho[..., 0, 0]/(1 + _norm(u[0], 2)*rho[..., 0, 0])
+        primal, dual = _residuals(Kw, z, old, u, rho)
         if max(float(primal.max()), float(dual.max())) < tolerance: break
-        factor = xp.where(primal > 3*dual, 1.6,
-                          xp.where(3*primal < dual, 1/1.6, 1.0))[..., None]*xp.ones_like(rho[..., 0])
-        u = [part/(factor[..., None] if d == 2 else factor) for part, d in zip(u, axes)]
-        rho = rho*factor[..., None]
+        rho, u = _balanced(xp, primal, dual, rho, u)
     x, Y, d = w
     Y = Y + d[..., None]*s.eye
     return Relaxed(x, Y, (A*Y).sum((-2, -1)), k, primal, dual)
@@ -603,6 +613,26 @@ def heaviest_clique(A: Float[ndarray, "n n"], first, second, m: int, most: int =
     grow([], 0.0, np.flatnonzero(keep))
     return None if best[1] is None else np.array(best[1])
 
+# %% ../../nbs/geometry/sdrsac.ipynb #7e0a9cd2
+def _pairs_by(name: str, P: Float[ndarray, "n 3"], Q: Float[ndarray, "n 3"], m: int, gamma: float,
+              tolerance: float) -> Int[ndarray, "m 2"] | None:
+    "m pairs of two subsets by the relaxation (without, or after the presolve) or by exact search; None without any."
+    if name.startswith("relaxation"):
+        X, some = relax(P[None], Q[None], m, gamma, "none" if name == "relaxation" else "pairs", tolerance=tolerance)
+        return round_to_pairs(X[0], m) if some[0] else None
+    if name != "exact search": return None
+    a, b = assignments(len(P), len(Q))
+    clique = heaviest_clique(affinity(P, Q, gamma), a, b, m)
+    return None if clique is None else np.stack([a[clique], b[clique]], 1)
+
+def _motions_by(name: str, pairs, P, Q, m: int, again: int, draw: tuple, rng):
+    "Motions [again, ...] that a hypothesis starts ICP from; None if there is none. `draw`: clouds, seed of rotations."
+    if name == "random rotations": return random_starts(*draw[:2], again, draw[2])
+    if name == "random pairs":
+        many = [(rng.choice(len(P), m, replace=False), rng.choice(len(P), m, replace=False)) for _ in range(again)]
+        return fit(np.stack([P[i] for i, _ in many]), np.stack([Q[j] for _, j in many]))
+    return None if pairs is None else fit(P[pairs[:, 0]][None], Q[pairs[:, 1]][None])
+
 # %% ../../nbs/geometry/sdrsac.ipynb #8b7622c7
 def hypothesis_stage(count: int, draws: int, samples: int, m: int, gamma: float, noise: float, removed: float,
                      tolerance: float, text: bool, seed: int, progress=None) -> dict:
@@ -612,37 +642,21 @@ def hypothesis_stage(count: int, draws: int, samples: int, m: int, gamma: float,
     {method: {before, after (degrees; 180 where there is no hypothesis), right (the m kept pairs all true, else 0),
     seconds}}, and the number of true pairs in each draw."""
     rng, found, shared = np.random.default_rng([seed, count]), {}, []
-    a, b = assignments(samples, samples)
     for k in range(draws):
         pair = pair_of(count, removed, noise, 1000*seed + k)
         source, target, R, t = (x.numpy() for x in pair[:4])
-        tree = tree_of(target)
-        P, Q = (source[rng.choice(count, samples, replace=False)],
-                target[rng.choice(len(target), samples, replace=False)])
+        tree, (P, Q) = tree_of(target), (c[rng.choice(len(c), samples, replace=False)] for c in (source, target))
         near = np.linalg.norm(moved(P, R, t)[:, None] - Q[None], axis=-1) < 4*noise
         shared.append(int(near.sum()))
         for name in ("relaxation", "relaxation after presolve", "exact search", "random pairs", "random rotations"):
             if name == "relaxation" and not text: continue
-            begun, pairs = time.process_time(), None
-            if name.startswith("relaxation"):
-                X, some = relax(P[None], Q[None], m, gamma, "none" if name == "relaxation" else "pairs",
-                                tolerance=tolerance)
-                if some[0]: pairs = round_to_pairs(X[0], m)
-            elif name == "exact search":
-                clique = heaviest_clique(affinity(P, Q, gamma), a, b, m)
-                if clique is not None: pairs = np.stack([a[clique], b[clique]], 1)
-            spent = time.process_time() - begun
+            begun = time.process_time()
+            pairs, spent = _pairs_by(name, P, Q, m, gamma, tolerance), time.process_time() - begun
             again = 1 if not name.startswith("random") else 8 if count <= 300 else 2
-            if name == "random rotations": starts = random_starts(source, target, again, 31*seed + k)
-            elif name == "random pairs":
-                many = [(rng.choice(samples, m, replace=False), rng.choice(samples, m, replace=False))
-                        for _ in range(again)]
-                starts = fit(np.stack([P[i] for i, _ in many]), np.stack([Q[j] for _, j in many]))
-            else: starts = None if pairs is None else fit(P[pairs[:, 0]][None], Q[pairs[:, 1]][None])
-            rows = [np.full(again, 180.0)]*2 if starts is None else [pose_error(*motion, pair)[0]
-                                                                     for motion in (starts, icp(source, target,
-                                                                                                *starts, 40,
-                                                                                                tree=tree))]
+            starts = _motions_by(name, pairs, P, Q, m, again, (source, target, 31*seed + k), rng)
+            ends = starts if starts is None else icp(source, target, *starts, 40, tree=tree)
+            rows = [np.full(again, 180.0) if motion is None else pose_error(*motion, pair)[0]
+                    for motion in (starts, ends)]
             kept = found.setdefault(name, {"before": [], "after": [], "right": [], "none": [], "seconds": []})
             right = float(near[tuple(pairs.T)].all()) if pairs is not None else 0.0
             for key, value in zip(kept, (*(r.tolist() for r in rows), [right], [float(starts is None)], [spent])):
@@ -654,6 +668,17 @@ def hypothesis_stage(count: int, draws: int, samples: int, m: int, gamma: float,
 METHODS = ("SDRSAC", "4PCS", "Super4PCS", "ICP", "trimmed ICP", "IRLS-ICP", "3-point RANSAC", "random pairs",
            "random rotations", "random rotations, equal time")
 
+# %% ../../nbs/geometry/sdrsac.ipynb #40d00339
+def _noted(found: dict, pair: Pair, name: str, call) -> Registered:
+    "`call`, timed, and what came of it in `found[name]`."
+    begun = time.perf_counter()
+    r = call()
+    spent = time.perf_counter() - begun
+    angle, shift = pose_error(r.R, r.t, pair)
+    found[name] = {"consensus": int(r.consensus), "seconds": spent, "angle": float(angle), "shift": float(shift),
+                   "calls": r.calls, "draws": r.draws, "R": np.asarray(r.R).tolist(), "t": np.asarray(r.t).tolist()}
+    return r
+
 # %% ../../nbs/geometry/sdrsac.ipynb #166fbd52
 def compare(pair: Pair, epsilon: float, gamma: float, delta: float, most: int, seed: int, variant: bool = False,
             samples: int = 16, bases: int = 20, least_calls: int = 10, device=None) -> dict:
@@ -661,18 +686,10 @@ def compare(pair: Pair, epsilon: float, gamma: float, delta: float, most: int, s
     of SDRSAC, at least `least_calls`."""
     source, target = pair.source.numpy(), pair.target.numpy()
     found = {}
-    def note(name, call):
-        begun = time.perf_counter()
-        r = call()
-        spent = time.perf_counter() - begun
-        angle, shift = pose_error(r.R, r.t, pair)
-        found[name] = {"consensus": int(r.consensus), "seconds": spent, "angle": float(angle), "shift": float(shift),
-                       "calls": r.calls, "draws": r.draws, "R": np.asarray(r.R).tolist(), "t": np.asarray(r.t).tolist()}
-        return r
+    note = functools.partial(_noted, found, pair)
     on = {} if device in (None, "cpu") else {"device": device}
-    on["trials"] = "draws"
-    ours = note("SDRSAC", lambda: sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed, **on))
-    del on["trials"]
+    ours = note("SDRSAC", lambda: sdrsac(source, target, epsilon, samples, gamma=gamma, most=most, seed=seed,
+                                         trials="draws", **on))
     if variant:
         note("SDRSAC with bases", lambda: sdrsac_with_bases(source, target, epsilon, delta, samples, gamma=gamma,
                                                             most=most, seed=seed, **on))
@@ -730,9 +747,9 @@ def fragment_stage(pairs: int, count: int, epsilon: float, gamma: float, delta: 
 # %% ../../nbs/geometry/sdrsac.ipynb #1929a544
 def ablation_stage(count: int, removed: float, noise: float, epsilon: float, gamma: float, most: int, grid: list,
                    runs: int, seed: int, progress=None) -> dict:
-    """Figures 3 and 4: medians over `runs` pairs of consensus, draws to the stopping rule and seconds, for each
-    (samples, m) of `grid`."""
-    found = {"consensus": [], "draws": [], "seconds": [], "capped": []}
+    """Figures 3 and 4: medians over `runs` pairs of consensus, draws to the stopping rule and seconds, the share of
+    runs that reached the cap, and the mean consensus, for each (samples, m) of `grid`."""
+    found = {"consensus": [], "draws": [], "seconds": [], "capped": [], "mean consensus": []}
     for k, (samples, m) in enumerate(grid):
         rows = []
         for run in range(runs):
@@ -744,6 +761,7 @@ def ablation_stage(count: int, removed: float, noise: float, epsilon: float, gam
             rows.append((r.consensus, r.draws, time.perf_counter() - begun, float(r.draws >= most)))
         for name, value in zip(found, np.median(rows, 0)): found[name].append(float(value))
         found["capped"][-1] = float(np.mean([r[3] for r in rows]))
+        found["mean consensus"].append(float(np.mean([r[0] for r in rows])))
         if progress is not None: progress((k + 1)/len(grid))
     return found
 
@@ -897,6 +915,23 @@ def cvxpy_relaxation(A: Float[ndarray, "n n"], m: int, first, second, solver: st
     problem.solve(solver=solver, **options)
     return float(problem.value), np.asarray(x.value)
 
+# %% ../../nbs/geometry/sdrsac.ipynb #6f0f0bed
+def _exhibit_state(pair: Pair, tree, partner, mates, n: int, m: int, gamma: float, k: int, seed: int) -> dict:
+    "One state of the exhibit: subsets of n points that share k, X tilde, kept pairs, motions before and after ICP."
+    source, target, rng, k = pair.source.numpy(), pair.target.numpy(), np.random.default_rng([seed, n, k]), min(k, n)
+    common = rng.choice(mates, k, replace=False)
+    i = np.concatenate([common, rng.choice(np.setdiff1d(np.arange(len(source)), common), n - k, replace=False)])
+    others = np.setdiff1d(np.arange(len(target)), partner[i])
+    j = rng.permutation(np.concatenate([partner[common], rng.choice(others, n - k, replace=False)]))
+    X = relax(source[i][None], target[j][None], m, gamma, "none", tolerance=3e-3)[0][0]
+    pairs = round_to_pairs(X, m)
+    start = fit(source[i][pairs[:, 0]], target[j][pairs[:, 1]])
+    done = icp(source, target, *start, tree=tree)
+    return {"n": n, "m": m, "gamma": gamma, "shared": k, "i": i.tolist(), "j": j.tolist(),
+            "X": X.round(3).tolist(), "pairs": pairs.tolist(), "true": [bool(partner[i[a]] == j[b]) for a, b in pairs],
+            "before": [start[0].tolist(), start[1].tolist()], "after": [done[0].tolist(), done[1].tolist()],
+            "degrees": [float(pose_error(*x, pair)[0]) for x in (start, done)]}
+
 # %% ../../nbs/geometry/sdrsac.ipynb #a900c34b
 def exhibit_stage(points: int, sizes: list, ms: list, gammas: list, shared: list, seed: int) -> dict:
     """States of the stepping exhibit: for each (size, m, gamma, shared) the subsets, X tilde, the kept pairs, and the
@@ -906,91 +941,78 @@ def exhibit_stage(points: int, sizes: list, ms: list, gammas: list, shared: list
     tree = tree_of(target)
     d, partner = tree.query(moved(source, R, t))
     mates = np.flatnonzero(d < 0.012)
-    states = []
-    for n in sizes:
-        for m in ms:
-            for gamma in gammas:
-                for k in shared:
-                    rng = np.random.default_rng([seed, n, k])
-                    k = min(k, n)
-                    common = rng.choice(mates, k, replace=False)
-                    i = np.concatenate([common, rng.choice(np.setdiff1d(np.arange(len(source)), common),
-                                                           n - k, replace=False)])
-                    others = np.setdiff1d(np.arange(len(target)), partner[i])
-                    j = rng.permutation(np.concatenate([partner[common], rng.choice(others, n - k, replace=False)]))
-                    X = relax(source[i][None], target[j][None], m, gamma, "none", tolerance=3e-3)[0][0]
-                    pairs = round_to_pairs(X, m)
-                    start = fit(source[i][pairs[:, 0]], target[j][pairs[:, 1]])
-                    done = icp(source, target, *start, tree=tree)
-                    states.append({"n": n, "m": m, "gamma": gamma, "shared": k, "i": i.tolist(), "j": j.tolist(),
-                                   "X": X.round(3).tolist(), "pairs": pairs.tolist(),
-                                   "true": [bool(partner[i[a]] == j[b]) for a, b in pairs],
-                                   "before": [start[0].tolist(), start[1].tolist()],
-                                   "after": [done[0].tolist(), done[1].tolist()],
-                                   "degrees": [float(pose_error(*x, pair)[0]) for x in (start, done)]})
+    states = [_exhibit_state(pair, tree, partner, mates, n, m, gamma, k, seed)
+              for n in sizes for m in ms for gamma in gammas for k in shared]
     return {"source": source.round(4).tolist(), "target": target.round(4).tolist(), "states": states,
             "sizes": list(sizes), "ms": list(ms), "gammas": list(gammas), "shared": list(shared)}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #14441c55
-SIZES = {
-    "smoke": {"seeds": 1, "sweep_seeds": 1, "fragment_seeds": 1, "instances": 3, "tight_iterations": 1500,
-              "hypotheses": dict(draws=4, samples=9, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
-              "counts": [40, 100], "text": [40],
-              "sweep": dict(count=40, rates=[0.1, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=40,
-                            samples=9, bases=3),
-              "fragments": dict(pairs=2, count=200, epsilon=0.1, gamma=0.1, delta=0.15, most=4, samples=9, bases=2),
-              "three": dict(count=40, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2),
-              "three_grid": [8, 9, 10],
-              "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2),
-              "four_grid": [3, 4, 5], "four_samples": 10,
-              "starts": dict(count=40, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=9, starts=40, runs=3,
-                             most=200), "start_seeds": 3,
-              "times": dict(grid=[6, 8], m=4, count=40, gamma=0.01, noise=0.002, repeats=1, tolerance=1e-2),
-              "time_seeds": 1,
-              "exhibit": dict(points=150, sizes=[6], ms=[3, 4], gammas=[0.01], shared=[2, 4]), "large": None,
-              "released": dict(count=200, gamma=0.002, most=10, epsilon=0.015), "released_seeds": 1,
-              "discarded": dict(draws=2, rotations=2), "discarded_counts": [40], "discarded_seeds": 1, "more_seeds": 0},
-    "cpu": {"seeds": 3, "sweep_seeds": 5, "fragment_seeds": 1, "instances": 40, "tight_iterations": 10000,
-            "hypotheses": dict(draws=12, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
-            "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
-            "sweep": dict(count=300, rates=[0.1, 0.2, 0.3, 0.4, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01,
-                          most=1500, samples=16, bases=20),
-            "fragments": dict(pairs=8, count=400, epsilon=0.12, gamma=0.05, delta=0.1, most=60, samples=16, bases=10),
-            "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=5),
-            "three_grid": [8, 10, 12, 14, 16, 18],
-            "four": dict(count=40, removed=0.1, noise=0.003, epsilon=0.01, gamma=0.01, most=3000, runs=5),
-            "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
-            "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=100,
-                           runs=5, most=1000), "start_seeds": 5,
-            "times": dict(grid=[8, 10, 12, 14, 16], m=4, count=40, gamma=0.01, noise=0.002, repeats=3, tolerance=1e-2),
-            "time_seeds": 3,
-            "exhibit": dict(points=250, sizes=[6, 8, 10], ms=[3, 4], gammas=[0.005, 0.02, 0.08], shared=[2, 4, 6]),
-            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=80,
-                          samples=16, bases=4),
-            "released": dict(count=1500, gamma=0.001, most=1500, epsilon=0.015), "released_seeds": 5,
-            "discarded": dict(draws=15, rotations=8), "discarded_counts": [100, 300],
-            "discarded_seeds": 2, "more_seeds": 3},
-    "gpu": {"seeds": 5, "sweep_seeds": 20, "fragment_seeds": 5, "instances": 100, "tight_iterations": 15000,
-            "hypotheses": dict(draws=64, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
-            "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
-            "sweep": dict(count=1000, rates=[0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5], noise=0.002,
-                          epsilon=0.01, gamma=0.01, delta=0.01, most=1000, samples=16, bases=20),
-            "fragments": dict(pairs=8, count=10_000, epsilon=0.05, gamma=0.03, delta=0.05, most=100,
-                              samples=16, bases=10),
-            "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=20),
-            "three_grid": [8, 10, 12, 14, 16, 18],
-            "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=20),
-            "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
-            "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=1000,
-                           runs=20, most=1000), "start_seeds": 5,
-            "times": dict(grid=[8, 10, 12, 14, 16, 18, 20], m=4, count=40, gamma=0.01, noise=0.002, repeats=3,
-                          tolerance=1e-2), "time_seeds": 3,
-            "exhibit": dict(points=250, sizes=[6, 8, 10], ms=[3, 4], gammas=[0.005, 0.02, 0.08], shared=[2, 4, 6]),
-            "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=200,
-                          samples=16, bases=4),
-            "released": dict(count=5000, gamma=0.001, most=1500, epsilon=0.015), "released_seeds": 20,
-            "discarded": dict(draws=64, rotations=8), "discarded_counts": [100, 300, 3000],
-            "discarded_seeds": 3, "more_seeds": 3}}
+SIZES = {"smoke": {"seeds": 1, "sweep_seeds": 1, "fragment_seeds": 1, "instances": 3, "tight_iterations": 1500,
+                   "hypotheses": dict(draws=4, samples=9, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
+                   "counts": [40, 100], "text": [40],
+                   "sweep": dict(count=40, rates=[0.1, 0.5], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01,
+                                 most=40, samples=9, bases=3),
+                   "fragments": dict(pairs=2, count=200, epsilon=0.1, gamma=0.1, delta=0.15, most=4, samples=9,
+                                     bases=2),
+                   "three": dict(count=40, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2),
+                   "three_grid": [8, 9, 10],
+                   "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=30, runs=2),
+                   "four_grid": [3, 4, 5], "four_samples": 10,
+                   "starts": dict(count=40, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=9, starts=40,
+                                  runs=3, most=200), "start_seeds": 3,
+                   "times": dict(grid=[6, 8], m=4, count=40, gamma=0.01, noise=0.002, repeats=1, tolerance=1e-2),
+                   "time_seeds": 1,
+                   "exhibit": dict(points=150, sizes=[6], ms=[3, 4], gammas=[0.01], shared=[2, 4]), "large": None,
+                   "released": dict(count=200, gamma=0.002, most=10, epsilon=0.015), "released_seeds": 1,
+                   "discarded": dict(draws=2, rotations=2), "discarded_counts": [40], "discarded_seeds": 1,
+                   "more_seeds": 0, "four_seeds": 1}}
+
+# %% ../../nbs/geometry/sdrsac.ipynb #9d499b2e
+SIZES["cpu"] = {"seeds": 3, "sweep_seeds": 5, "fragment_seeds": 1, "instances": 40, "tight_iterations": 10000,
+                "hypotheses": dict(draws=12, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
+                "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
+                "sweep": dict(count=300, rates=[0.1, 0.2, 0.3, 0.4, 0.5], noise=0.002, epsilon=0.01, gamma=0.01,
+                              delta=0.01, most=1500, samples=16, bases=20),
+                "fragments": dict(pairs=8, count=400, epsilon=0.12, gamma=0.05, delta=0.1, most=60,
+                                  samples=16, bases=10),
+                "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=5),
+                "three_grid": [8, 10, 12, 14, 16, 18],
+                "four": dict(count=40, removed=0.1, noise=0.003, epsilon=0.01, gamma=0.01, most=3000, runs=5),
+                "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
+                "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=100,
+                               runs=5, most=1000), "start_seeds": 5,
+                "times": dict(grid=[8, 10, 12, 14, 16], m=4, count=40, gamma=0.01, noise=0.002, repeats=3,
+                              tolerance=1e-2),
+                "time_seeds": 3,
+                "exhibit": dict(points=250, sizes=[6, 8, 10], ms=[3, 4], gammas=[0.005, 0.02, 0.08], shared=[2, 4, 6]),
+                "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=80,
+                              samples=16, bases=4),
+                "released": dict(count=1500, gamma=0.001, most=1500, epsilon=0.015), "released_seeds": 5,
+                "discarded": dict(draws=15, rotations=8), "discarded_counts": [100, 300],
+                "discarded_seeds": 2, "more_seeds": 24, "four_seeds": 12}
+
+# %% ../../nbs/geometry/sdrsac.ipynb #b1a4d27e
+SIZES["gpu"] = {"seeds": 5, "sweep_seeds": 20, "fragment_seeds": 5, "instances": 100, "tight_iterations": 15000,
+                "hypotheses": dict(draws=64, samples=16, m=4, gamma=0.01, noise=0.002, removed=0.2, tolerance=1e-2),
+                "counts": [40, 100, 300, 3000], "text": [40, 100, 300, 3000],
+                "sweep": dict(count=1000, rates=[0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5], noise=0.002,
+                              epsilon=0.01, gamma=0.01, delta=0.01, most=1000, samples=16, bases=20),
+                "fragments": dict(pairs=8, count=10_000, epsilon=0.05, gamma=0.03, delta=0.05, most=100,
+                                  samples=16, bases=10),
+                "three": dict(count=100, removed=0.3, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=20),
+                "three_grid": [8, 10, 12, 14, 16, 18],
+                "four": dict(count=40, removed=0.1, noise=0.002, epsilon=0.01, gamma=0.01, most=3000, runs=20),
+                "four_grid": [3, 4, 5, 6, 7, 8], "four_samples": 16,
+                "starts": dict(count=100, removed=0.2, noise=0.002, epsilon=0.01, gamma=0.01, samples=16, starts=1000,
+                               runs=20, most=1000), "start_seeds": 5,
+                "times": dict(grid=[8, 10, 12, 14, 16, 18, 20], m=4, count=40, gamma=0.01, noise=0.002, repeats=3,
+                              tolerance=1e-2), "time_seeds": 3,
+                "exhibit": dict(points=250, sizes=[6, 8, 10], ms=[3, 4], gammas=[0.005, 0.02, 0.08], shared=[2, 4, 6]),
+                "large": dict(count=10_000, rates=[0.3], noise=0.002, epsilon=0.01, gamma=0.01, delta=0.01, most=200,
+                              samples=16, bases=4),
+                "released": dict(count=5000, gamma=0.001, most=1500, epsilon=0.015), "released_seeds": 20,
+                "discarded": dict(draws=64, rotations=8), "discarded_counts": [100, 300, 3000],
+                "discarded_seeds": 3, "more_seeds": 3, "four_seeds": 12}
 
 # %% ../../nbs/geometry/sdrsac.ipynb #f64ea68e
 KINDS = {"3 true, 2 false": dict(true=3, gamma=0.01), "3 true, 2 false, gamma 0.1": dict(true=3, gamma=0.1),
@@ -1019,7 +1041,7 @@ def stages(run) -> dict:
     found["three"] = [run.stage(ablation_stage, **s["three"], grid=[[n, 4] for n in s["three_grid"]], seed=k)
                       for k in seeds]
     found["four"] = [run.stage(ablation_stage, **s["four"], grid=[[s["four_samples"], m] for m in s["four_grid"]],
-                               seed=k) for k in seeds]
+                               seed=k) for k in run.seeds(s["four_seeds"])]
     found["times"] = [run.stage(relaxation_times, **s["times"], seed=k) for k in run.seeds(s["time_seeds"])]
     redwood = run.dataset("redwood")
     found["fragments"] = [run.stage(fragment_stage, **s["fragments"], seed=k, **({"data": redwood} if redwood else {}))
@@ -1239,66 +1261,6 @@ def figure_e1(exhibit: dict):
     figure.subplots_adjust(0, 0.02, 1, 0.88, 0.05, 0)
     return figure
 
-# %% ../../nbs/geometry/sdrsac.ipynb #92b67101
-#| code-fold: true
-#| code-summary: "Exported source: its script"
-_step_js = """(root, data) => {
-  const space = root.querySelector(".space"), heat = root.querySelector(".heat"), said = root.querySelector(".said"), box = root.querySelector(".knobs");
-  const knobs = [["points in a subset", "n", data.sizes], ["pairs kept, m", "m", data.ms], ["gamma", "gamma", data.gammas], ["points shared", "shared", data.shared]];
-  const chosen = {}, inputs = {};
-  let step = 0, turn = 0.6, tilt = 0.35;
-  knobs.forEach(([label, key, values], k) => {
-    const l = document.createElement("label"), i = document.createElement("input"), o = document.createElement("output");
-    l.textContent = label; l.htmlFor = i.id = "knob-" + k;
-    Object.assign(i, {type: "range", min: 0, max: values.length - 1, step: 1, value: values.length - 1});
-    const set = () => { chosen[key] = values[+i.value]; o.textContent = values[+i.value]; };
-    i.oninput = () => { set(); step = 0; draw(); };
-    set(); box.append(l, i, o);
-  });
-  const button = root.querySelector("button");
-  const names = ["Step: the motion of these pairs", "Step: refine by ICP", "Start again"];
-  button.onclick = () => { step = (step + 1) % 3; draw(); };
-  const move = (p, [R, t]) => R.map((r, k) => r[0]*p[0] + r[1]*p[1] + r[2]*p[2] + t[k]);
-  const middle = (c) => [0, 1, 2].map((k) => c.reduce((s, p) => s + p[k], 0)/c.length);
-  const ms = middle(data.source), mt = middle(data.target);
-  const near = (p) => data.target.some((q) => (p[0]-q[0])**2 + (p[1]-q[1])**2 + (p[2]-q[2])**2 <= 1e-4);
-  const draw = () => {
-    const s = data.states.find((x) => knobs.every(([, key]) => x[key] === chosen[key]));
-    const g = space.getContext("2d"), w = space.width, h = space.height;
-    g.clearRect(0, 0, w, h);
-    const at = (p, c, side) => { const x = p[0]-c[0], y = p[1]-c[1], z = p[2]-c[2];
-      const u = Math.cos(turn)*x - Math.sin(turn)*y, v = Math.sin(turn)*x + Math.cos(turn)*y;
-      return [w/2 + side*w/4 + (step ? 300 : 230)*u, h/2 - (step ? 300 : 230)*(Math.cos(tilt)*z + Math.sin(tilt)*v)]; };
-    const dot = (p, r, colour) => { g.fillStyle = colour; g.beginPath(); g.arc(p[0], p[1], r, 0, 7); g.fill(); };
-    data.target.forEach((p) => dot(at(p, mt, step ? 0 : 1), 1.6, "#e08a2c"));
-    let votes = 0;
-    if (step === 0) {
-      data.source.forEach((p) => dot(at(p, ms, -1), 1.6, "#3f7fbf"));
-      s.i.forEach((k) => dot(at(data.source[k], ms, -1), 4, "#3f7fbf"));
-      s.j.forEach((k) => dot(at(data.target[k], mt, 1), 4, "#e08a2c"));
-      s.pairs.forEach(([a, b], k) => { const p = at(data.source[s.i[a]], ms, -1), q = at(data.target[s.j[b]], mt, 1);
-        g.strokeStyle = s.true[k] ? "#2e9e5b" : "#cc3344"; g.lineWidth = 2; g.setLineDash(s.true[k] ? [] : [6, 4]); g.beginPath(); g.moveTo(...p); g.lineTo(...q); g.stroke(); });
-      g.setLineDash([]);
-    } else {
-      const motion = step === 1 ? s.before : s.after;
-      data.source.forEach((p) => { const q = move(p, motion), hit = near(q); votes += hit; dot(at(q, mt, 0), hit ? 2.6 : 1.8, hit ? "#2e9e5b" : "#3f7fbf"); });
-    }
-    const n = s.X.length, c = heat.width/n, k = heat.getContext("2d"), top = Math.max(...s.X.flat(), 1e-9);
-    k.fillStyle = "#ffffff"; k.fillRect(0, 0, heat.width, heat.height);
-    s.X.forEach((row, a) => row.forEach((x, b) => { const v = Math.max(0, x)/top; k.fillStyle = `rgb(${Math.round(255-220*v)},${Math.round(255-170*v)},${Math.round(255-90*v)})`; k.fillRect(b*c, a*c, c - 1, c - 1); }));
-    s.pairs.forEach(([a, b], i) => { k.strokeStyle = s.true[i] ? "#2e9e5b" : "#cc3344"; k.lineWidth = 2; k.strokeRect(b*c + 1, a*c + 1, c - 3, c - 3); });
-    const right = s.true.filter((x) => x).length;
-    said.textContent = step === 0 ? `${s.pairs.length} pairs kept, ${right} of them right` : `${step === 1 ? "before" : "after"} ICP: ${s.degrees[step - 1].toFixed(1)} degrees off, ${votes} of ${data.source.length} points vote`;
-    button.textContent = names[step];
-  };
-  let held = null;
-  space.onpointerdown = (e) => { held = [e.clientX, e.clientY]; space.setPointerCapture(e.pointerId); };
-  space.onpointermove = (e) => { if (!held) return; turn += (e.clientX - held[0])/150; tilt = Math.max(-1.5, Math.min(1.5, tilt + (e.clientY - held[1])/150)); held = [e.clientX, e.clientY]; draw(); };
-  space.onpointerup = () => { held = null; };
-  space.onkeydown = (e) => { const d = {ArrowLeft: [-0.15, 0], ArrowRight: [0.15, 0], ArrowUp: [0, 0.15], ArrowDown: [0, -0.15]}[e.key]; if (!d) return; e.preventDefault(); turn += d[0]; tilt += d[1]; draw(); };
-  draw();
-}"""
-
 # %% ../../nbs/geometry/sdrsac.ipynb #2e8cb2a3
 #| code-fold: true
 #| code-summary: "Exported source: its script"
@@ -1313,7 +1275,7 @@ def step_exhibit(exhibit: dict):
             '<p class="said" role="status" style="margin:.3em 0"></p><div><button type="button"></button></div><div '
             'class="knobs" style="display:grid;grid-template-columns:max-content minmax(120px,240px) 4em;gap:4px '
             '10px;margin-top:8px"></div>')
-    return bespoke("One hypothesis, step by step", _step_js, exhibit, few_pixels(figure_e1, exhibit),
+    return bespoke("One hypothesis, step by step", "sdrsac.js", exhibit, few_pixels(figure_e1, exhibit),
                    html=html, height=620)
 
 def few_pixels(draw, exhibit):
@@ -1416,9 +1378,9 @@ def starts_values(starts: list) -> dict:
 
 # %% ../../nbs/geometry/sdrsac.ipynb #87478e7c
 def ablation_values(three: list, four: list, times: list, three_grid: list, four_grid: list) -> tuple[dict, dict]:
-    "The numbers of C8 and C9."
+    "The numbers of C8 and C9; consensus is the mean over the runs of a seed."
     eight = {"points in a subset": list(three_grid), "draws": [r["draws"] for r in three],
              "points in a subset, timed": times[0]["samples"], "seconds of a relaxation": [r["seconds"] for r in times]}
-    votes = np.array([r["consensus"] for r in four])
+    votes = np.array([r["mean consensus"] for r in four])
     return eight, {"relative range of consensus": (np.ptp(votes, axis=1)/votes.mean(1)).tolist(),
                    "pairs kept": list(four_grid), "draws": [r["draws"] for r in four]}
