@@ -1549,7 +1549,7 @@ SIZES = {
             "growth": dict(sizes=[16, 32, 64, 128], layers=[1, 2, 3, 4, 5, 6], repeats=2),
             "families": ["biped", "quadruped", "hand"],
             "collection": dict(count=10, resolution=40, m=30, k=3, steps=400, samples=40),
-            "categories": ["car", "bus", "bottle"], "image_seeds": 3,
+            "categories": ["car", "bus", "bottle"], "image_seeds": 5,
             "category": dict(count=10, size=64, grid=16, k=3, steps=120),
             "scenes": dict(rays=40000, mesh=1536, PCI=768, PCII=512, PCIII=256, VOLI=12, VOLII=8, cloud=SMALL_CLOUD,
                            grid=SMALL_GRID, rooms=24, validation=2, test=8, each=5, steps=120, joint=80, shown=2,
