@@ -94,6 +94,9 @@ def test_every_optimisation_step_ran_under_a_checked_heap(smoke):
     assert done.returncode < 0 and "alive" not in done.stdout
 
 
+times_of = {"sdrsac": 3}    # files: a figure of run times and two tables with seconds, of 14
+
+
 def but_for_times(record):
     "What a record measured, without the columns, values and sentences that are times, and the files made of them."
     tables, timed = {}, set()
@@ -167,7 +170,8 @@ def test_a_seed_is_a_record(smoke, again, slug):
     assert computed[0] == computed[1] == {stage["key"]
                                           for stage in second["stages"]}, "both computed every stage themselves"
     one, other = but_for_times(first), but_for_times(second)
-    assert len(one["files"]) >= 0.75*len(first["files"]) and one["tables"]
+    left_out = len(first["files"]) - len(one["files"])
+    assert left_out <= max(0.2*len(first["files"]), times_of.get(slug, 0)) and one["tables"]
     if " on " in first["versions"]["instructions"]:    # MKL does not take the pin: sums depend on where arrays lie
         if one != other: warnings.warn(f"{slug}: {[part for part in one if one[part] != other[part]]}", stacklevel=1)
         return

@@ -77,7 +77,7 @@ def cells(rows: int, columns: int, around: bool = False) -> Int[ndarray, "f 3"]:
     a, b, c, d = i[:-1, :-1], i[1:, :-1], i[1:, 1:], i[:-1, 1:]
     return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
 
-def triangulated(scene: Scene) -> tuple[Mesh, Int[ndarray, "f"]]:
+def triangulated(scene: Scene) -> tuple[Mesh, Int[ndarray, " f"]]:
     "The scene as one mesh, normals toward the wall where a patch faces it, and each face's patch."
     vertices, faces, patch, before = [], [], [], 0
     for n, piece in enumerate(scene.patches):
@@ -257,7 +257,7 @@ class Bins(NamedTuple):
     count: int
 
     @property
-    def centres(self) -> Float[ndarray, "bins"]: return self.first + self.width*(np.arange(self.count) + 0.5)
+    def centres(self) -> Float[ndarray, " bins"]: return self.first + self.width*(np.arange(self.count) + 0.5)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #367e84d4
 def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins,
@@ -287,8 +287,8 @@ def transients(scene: Scene, sources: Float[ndarray, "n 3"], bins: Bins,
                   kind, rough, scene.shadows, slack, bins.first, bins.width, bins.count)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #c9e123f2
-def sampled_transient(scene: Scene, v: Float[ndarray, "3"], bins: Bins, count: int,
-                      generator: np.random.Generator, material: str = "diffuse") -> Float[ndarray, "bins"]:
+def sampled_transient(scene: Scene, v: Float[ndarray, " 3"], bins: Bins, count: int,
+                      generator: np.random.Generator, material: str = "diffuse") -> Float[ndarray, " bins"]:
     """The other engine: `count` random points of the surface, each with its throughput, in a histogram of 2|x - v| (no
     shadows)."""
     mesh, _ = triangulated(scene)
@@ -311,7 +311,7 @@ def _reflectances(kind, rough, cosine):
     return out
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #d076cfb5
-def circle_in_triangle(centre: Float[ndarray, "2"], radius: float, triangle: Float[ndarray, "3 2"]) -> float:
+def circle_in_triangle(centre: Float[ndarray, " 2"], radius: float, triangle: Float[ndarray, "3 2"]) -> float:
     "Area of a disc inside a triangle, exactly: a signed sum over its three sides of sectors and triangles."
     total = 0.0
     for a, b in zip(triangle - centre, np.roll(triangle, -1, 0) - centre):
@@ -328,8 +328,8 @@ def circle_in_triangle(centre: Float[ndarray, "2"], radius: float, triangle: Flo
     return abs(total)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #14a2200b
-def exact_area(corners: Float[ndarray, "f 3 3"], v: Float[ndarray, "3"],
-               edges: Float[ndarray, "n"]) -> Float[ndarray, "n"]:
+def exact_area(corners: Float[ndarray, "f 3 3"], v: Float[ndarray, " 3"],
+               edges: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
     """Area of the triangles within path length tau = 2 rho of v, for every tau in `edges`: spheres cut planes in
     circles."""
     total = np.zeros(len(edges))
@@ -444,13 +444,13 @@ class Fermat(NamedTuple):
     """Fermat paths of wall points, one row each: wall point, length tau (mm), type (0 to 3, see TYPES), place, unit
     normal of the surface there (of its sample nearest by), patch; `corner`: the path ends where an edge turns, a
     boundary path without a tangent."""
-    wall: Int[ndarray, "n"]
-    tau: Float[ndarray, "n"]
-    kind: Int[ndarray, "n"]
+    wall: Int[ndarray, " n"]
+    tau: Float[ndarray, " n"]
+    kind: Int[ndarray, " n"]
     place: Float[ndarray, "n 3"]
     normal: Float[ndarray, "n 3"]
-    patch: Int[ndarray, "n"]
-    corner: Bool[ndarray, "n"]
+    patch: Int[ndarray, " n"]
+    corner: Bool[ndarray, " n"]
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #349dab3a
 def _outward(patch: Patch, grid: Float[ndarray, "p q 3"]) -> Float[ndarray, "p q 3"]:
@@ -494,7 +494,7 @@ def fermat_paths(scene: Scene, sources: Float[ndarray, "n 3"], detectors: Float[
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #a5804918
 def hidden(scene: Scene, eyes: Float[ndarray, "n 3"], places: Float[ndarray, "n 3"], slack: float) -> Bool[ndarray,
-    "n"]:
+    " n"]:
     "Whether something stands between wall points (equal ones in a row) and places, more than `slack` before the place."
     corners = np.ascontiguousarray(triangulated(scene)[0].triangles.numpy())
     return compiled(_in_shadow, _shadow, _behind)(np.ascontiguousarray(eyes), np.ascontiguousarray(places), corners,
@@ -538,7 +538,7 @@ def scenes() -> dict[str, Scene]:
             "ball and board": Scene((cap((-95, 0, 800), 70, 100), rectangle(120, 160, 830, x=90)), True)}
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #00eaf27c
-def first_less_nearest(scene: Scene, walls: Float[ndarray, "n 3"]) -> Float[ndarray, "n"]:
+def first_less_nearest(scene: Scene, walls: Float[ndarray, "n 3"]) -> Float[ndarray, " n"]:
     """The shortest Fermat length less twice the distance to the surface (mm), by wall point; infinite where no path was
     found."""
     paths, mesh = fermat_paths(scene, walls), triangulated(scene)[0]
@@ -547,7 +547,7 @@ def first_less_nearest(scene: Scene, walls: Float[ndarray, "n 3"]) -> Float[ndar
     return first - 2*closest(mesh, torch.from_numpy(walls)).squared.sqrt().numpy()
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #57c41278
-def transient_2d(curve: Float[ndarray, "n 2"], v: float, bins: Bins, shine: float = 0.0) -> Float[ndarray, "bins"]:
+def transient_2d(curve: Float[ndarray, "n 2"], v: float, bins: Bins, shine: float = 0.0) -> Float[ndarray, " bins"]:
     """The same in a flat world: a hidden polyline (x, z), a wall point (v, 0). Throughput 1/rho^2, times a lobe about
     the mirror direction as `shine` grows."""
     rho = np.hypot(curve[:, 0] - v, curve[:, 1])
@@ -739,7 +739,7 @@ class Instrument(NamedTuple):
     ambient: float = 0.02
     dead: float = 0.0
 
-    def kernel(self, width: float) -> Float[ndarray, "k"]:
+    def kernel(self, width: float) -> Float[ndarray, " k"]:
         "The response to an instant, over an odd number of bins of `width` mm, centred on its mean."
         sigma, decay = self.jitter*LIGHT/math.sqrt(8*math.log(2)), self.tail[1]*LIGHT
         if self.jitter == 0: return np.ones(1)
@@ -773,7 +773,7 @@ def measure(clean: Float[ndarray, "n bins"], instrument: Instrument, width: floa
 SHIFTS = (-0.375, -0.125, 0.125, 0.375)
 LOBES = (2.0, 8.0)                                                    # decay of a narrow lobe, in bins
 
-def local_forms_at(u: Float[ndarray, "n"]) -> tuple:
+def local_forms_at(u: Float[ndarray, " n"]) -> tuple:
     """The forms of a singularity at u = 0: step, log peak, square roots to the right and to the left, then for each of
     `LOBES` a step that decays to the right or to the left, what a narrow lobe makes of a minimum or a maximum."""
     lobes = [np.where(s*u > 0, np.exp(-np.abs(u)/w), 0) for w in LOBES for s in (1, -1)]
@@ -784,11 +784,11 @@ def kind_of(form: int, amplitude: float) -> int:
     "The type (see TYPES) that a form and the sign of its amplitude stand for."
     return (0 if amplitude > 0 else 2) if form == 0 else (1, 3, 3)[form - 1] if form < 4 else (0, 2)[form % 2]
 
-def only_rises(forms: int) -> Bool[ndarray, "forms"]:
+def only_rises(forms: int) -> Bool[ndarray, " forms"]:
     "Log peaks and lobes are light added: their amplitude is positive."
     return np.array([f == 1 or f > 3 for f in range(forms)])
 
-def blurred(forms: Callable, kernel: Float[ndarray, "k"], half: int, at: Sequence[float],
+def blurred(forms: Callable, kernel: Float[ndarray, " k"], half: int, at: Sequence[float],
             fine: int = 64) -> Float[ndarray, "f p w"]:
     """Functions of u = bin - place for the places `at`, integrated over bins and blurred by the response, in windows of
     2 half + 1 bins."""
@@ -798,19 +798,19 @@ def blurred(forms: Callable, kernel: Float[ndarray, "k"], half: int, at: Sequenc
     return np.stack([[binned(form) for form in forms(t - s)] for s in at], 1)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #ac1a59d0
-def templates(kernel: Float[ndarray, "k"], half: int) -> Float[ndarray, "8 s w"]:
+def templates(kernel: Float[ndarray, " k"], half: int) -> Float[ndarray, "8 s w"]:
     "The local forms at sub-bin `SHIFTS`."
     return blurred(local_forms_at, kernel, half, SHIFTS)
 
 class Found(NamedTuple):
     "Detected singularities: wall point, length tau (mm), type (see TYPES), score (an F statistic), amplitude."
-    wall: Int[ndarray, "n"]
-    tau: Float[ndarray, "n"]
-    kind: Int[ndarray, "n"]
-    score: Float[ndarray, "n"]
-    amplitude: Float[ndarray, "n"]
+    wall: Int[ndarray, " n"]
+    tau: Float[ndarray, " n"]
+    kind: Int[ndarray, " n"]
+    score: Float[ndarray, " n"]
+    amplitude: Float[ndarray, " n"]
 
-def scores(counts: Float[ndarray, "bins"], filters: Float[ndarray, "f s w"]) -> tuple[Float[ndarray, "k n"],
+def scores(counts: Float[ndarray, " bins"], filters: Float[ndarray, "f s w"]) -> tuple[Float[ndarray, "k n"],
     Float[ndarray, "k n"]]:
     """For each form and shift, centred on every bin that has a whole window: F of adding it to a local parabola, and
     its amplitude. The variance is the larger of the photons' and the residuals'."""
@@ -1001,10 +1001,10 @@ class Explainer(NamedTuple):
     base: Float[ndarray, "3 w"]
     shapes: Float[ndarray, "f p w"]
     ramps: Float[ndarray, "p w"]
-    rising: Bool[ndarray, "f"]
-    places: Float[ndarray, "p"]
+    rising: Bool[ndarray, " f"]
+    places: Float[ndarray, " p"]
 
-def explainer(kernel: Float[ndarray, "k"], half: int) -> Explainer:
+def explainer(kernel: Float[ndarray, " k"], half: int) -> Explainer:
     """The models of a window; places reach beyond its ends, as far as the response does, so that a flank is known for
     what it is."""
     reach = 2*(half + min(8, len(kernel)//6))
@@ -1015,7 +1015,7 @@ def explainer(kernel: Float[ndarray, "k"], half: int) -> Explainer:
                      only_rises(len(shapes)), places)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #b904d97b
-def candidates(counts: Float[ndarray, "bins"], filters: dict, least: float, apart: int) -> list[int]:
+def candidates(counts: Float[ndarray, " bins"], filters: dict, least: float, apart: int) -> list[int]:
     """Bins where F peaks above `least` in a window of any width (`filters`: by half width), at least `apart` from a
     stronger peak."""
     best = np.zeros(len(counts))
@@ -1030,7 +1030,7 @@ def candidates(counts: Float[ndarray, "bins"], filters: dict, least: float, apar
     return kept
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #aa3f24e2
-def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], half: int = 24,
+def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, " k"], half: int = 24,
            least: float = 100.0, apart: int | None = None, second: float = 30.0, pairs: bool = True,
            forms: int | None = None) -> Found:
     """Singularities of each transient. Candidates are peaks of F above `least`; each one's window is then explained by
@@ -1059,7 +1059,7 @@ def detect(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, 
     return Found(table[:, 0].astype(int), table[:, 1], table[:, 2].astype(int), table[:, 3], table[:, 4])
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3f602a49
-def detect_scales(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, "k"], halves: Sequence[int],
+def detect_scales(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[ndarray, " k"], halves: Sequence[int],
                   **options) -> Found:
     """`detect` with windows of several sizes; of detections closer than 4 bins the one with the largest F stays. Small
     windows see what a steep lobe hides from large ones."""
@@ -1072,7 +1072,7 @@ def detect_scales(counts: Float[ndarray, "n bins"], bins: Bins, kernel: Float[nd
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
     return Found(table[:, 0].astype(int), table[:, 1], table[:, 2].astype(int), table[:, 3], table[:, 4])
 
-def matched(found: Found, truth: Fermat, within: float) -> tuple[Int[ndarray, "m"], Int[ndarray, "m"]]:
+def matched(found: Found, truth: Fermat, within: float) -> tuple[Int[ndarray, " m"], Int[ndarray, " m"]]:
     """Pairs (index found, index true) of the same wall point, the nearest first, each used once, closer than `within`
     mm of path."""
     pairs = []
@@ -1090,9 +1090,9 @@ def matched(found: Found, truth: Fermat, within: float) -> tuple[Int[ndarray, "m
 class Sheets(NamedTuple):
     """Detections of a wall grid linked to their neighbours: label of the sheet, wall gradient d tau/dx, d tau/dy (NaN
     where there is too little to fit), how many points the fit used."""
-    label: Int[ndarray, "n"]
+    label: Int[ndarray, " n"]
     gradient: Float[ndarray, "n 2"]
-    support: Int[ndarray, "n"]
+    support: Int[ndarray, " n"]
 
 def linked(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], slack: float = 2.4) -> list[set]:
     """For each detection those of the four neighbouring wall points that continue it: the same type, lengths no further
@@ -1145,8 +1145,8 @@ def sheets(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, int], r
     return Sheets(label, gradient, support)
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #2dd6badf
-def local_gradient(xy: Float[ndarray, "k 2"], tau: Float[ndarray, "k"], reach: int,
-                   shape: tuple[int, int]) -> Float[ndarray, "2"]:
+def local_gradient(xy: Float[ndarray, "k 2"], tau: Float[ndarray, " k"], reach: int,
+                   shape: tuple[int, int]) -> Float[ndarray, " 2"]:
     """Slope at the origin of a weighted quadratic through scattered values, refitted twice with less weight for what
     lies off it (Tukey)."""
     x, y = xy.T
@@ -1169,9 +1169,9 @@ class Cloud(NamedTuple):
     mean nothing."""
     place: Float[ndarray, "n 3"]
     normal: Float[ndarray, "n 3"]
-    kind: Int[ndarray, "n"]
-    wall: Int[ndarray, "n"]
-    sheet: Int[ndarray, "n"]
+    kind: Int[ndarray, " n"]
+    wall: Int[ndarray, " n"]
+    sheet: Int[ndarray, " n"]
 
 def full_gradient(slopes: Float[ndarray, "n 2"], norm: float = 2.0) -> Float[ndarray, "n 3"]:
     """Eq. 11: the wall's derivatives completed by the one across the wall, so that the length is `norm` (2 confocal, 1
@@ -1185,14 +1185,14 @@ def gradient_on(frame: Float[ndarray, "n 3 3"], slopes: Float[ndarray, "n 2"],
     rows are both tangents and the normal toward the object; for the wall z = 0 they are the axes."""
     return (full_gradient(slopes, norm)[:, None] @ frame)[:, 0]
 
-def fermat_flow(v: Float[ndarray, "n 3"], tau: Float[ndarray, "n"],
+def fermat_flow(v: Float[ndarray, "n 3"], tau: Float[ndarray, " n"],
                 gradient: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "n 3"], Float[ndarray, "n 3"]]:
     """Eq. 9, confocal: the hidden points v - tau/4 grad, and the normals toward the wall, grad/2 (the paper prints the
     opposite direction, from the wall to the object)."""
     return v - tau[..., None]/4*gradient, gradient/2
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3eb24f43
-def fermat_flow_pair(source: Float[ndarray, "n 3"], detector: Float[ndarray, "n 3"], tau: Float[ndarray, "n"],
+def fermat_flow_pair(source: Float[ndarray, "n 3"], detector: Float[ndarray, "n 3"], tau: Float[ndarray, " n"],
                      gradient: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
     "Eq. 10, two wall points: the ray from the source against its gradient, cut with the ellipsoid of length tau."
     u, w = -gradient, source - detector
@@ -1219,7 +1219,7 @@ def reconstruct(found: Found, walls: Float[ndarray, "m 3"], shape: tuple[int, in
     return Cloud(place[good], normal[good], found.kind[good], found.wall[good], s.label[good])
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #8f068e57
-def judged(cloud: Cloud, scene: Scene) -> tuple[Float[ndarray, "n"], Float[ndarray, "n"]]:
+def judged(cloud: Cloud, scene: Scene) -> tuple[Float[ndarray, " n"], Float[ndarray, " n"]]:
     "Distance of every point to the true surface (mm) and angle of its normal to the surface there (degrees)."
     mesh, _ = triangulated(scene)
     if len(cloud.place) == 0: return np.zeros(0), np.zeros(0)
@@ -1355,7 +1355,7 @@ def _neighbours(faces, count):
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #17992951
 def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, depths: tuple[float, float],
-               snr: float = 0.1, steps: int = 256) -> tuple[Float[ndarray, "n n steps"], Float[ndarray, "steps"]]:
+               snr: float = 0.1, steps: int = 256) -> tuple[Float[ndarray, "n n steps"], Float[ndarray, " steps"]]:
     """Light-cone transform of a square confocal scan over `width` mm (diffuse surfaces): with u = (tau/2)^2 and w = z^2
     the measurement is a convolution with the cone x^2 + y^2 = u - w, undone by a Wiener filter.
 
@@ -1387,7 +1387,7 @@ def light_cone(counts: Float[ndarray, "n n bins"], bins: Bins, width: float, dep
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #7b94fe70
 def back_projection(counts: Float[ndarray, "v bins"], bins: Bins, walls: Float[ndarray, "v 3"],
-                    axis: Float[ndarray, "n"], depths: Float[ndarray, "k"]) -> Float[ndarray, "n n k"]:
+                    axis: Float[ndarray, " n"], depths: Float[ndarray, " k"]) -> Float[ndarray, "n n k"]:
     """Filtered elliptic back-projection: every count is spread over the sphere it came from, then minus the second
     difference in depth."""
     volume = compiled(_project)(np.ascontiguousarray(counts), np.ascontiguousarray(walls), axis, depths,
@@ -1407,7 +1407,7 @@ def _project(counts, walls, axis, depths, first, width):
                     if 0 <= b < counts.shape[1]: out[i, j, k] += counts[v, b]*(flat + depths[k]*depths[k])
     return out
 
-def front(volume: Float[ndarray, "n n k"], axis: Float[ndarray, "n"], depths: Float[ndarray, "k"],
+def front(volume: Float[ndarray, "n n k"], axis: Float[ndarray, " n"], depths: Float[ndarray, " k"],
           share: float = 0.25) -> Float[ndarray, "m 3"]:
     "The brightest depth of every column that reaches `share` of the volume's maximum."
     best, value = volume.argmax(2), volume.max(2)
@@ -1419,10 +1419,10 @@ class Scan(NamedTuple):
     """A scan as the authors' repository publishes it: counts, bin centres (mm of path), wall points (mm, z = 0), the
     grid's shape, source of a non-confocal scan or None."""
     counts: Float[ndarray, "n bins"]
-    centres: Float[ndarray, "bins"]
+    centres: Float[ndarray, " bins"]
     walls: Float[ndarray, "n 3"]
     shape: tuple[int, int]
-    source: Float[ndarray, "3"] | None
+    source: Float[ndarray, " 3"] | None
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #ae58d7d5
 def _bad_scan(path, what, expected, found, step="download the file again"):
@@ -1570,7 +1570,7 @@ def kind_stage(photons: list, draws: int, v: list, seed: int, alone: bool = Fals
     return found
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #3a83c69d
-def two_steps(separation: float, count: int = 300, at: float = 120.3, fall: float = 0.004) -> Float[ndarray, "bins"]:
+def two_steps(separation: float, count: int = 300, at: float = 120.3, fall: float = 0.004) -> Float[ndarray, " bins"]:
     """Expected counts of two equal steps `separation` bins apart that fall off slowly, before the blur; 2 percent of
     ambient light."""
     u = (np.arange(count*32) + 0.5)/32

@@ -101,7 +101,7 @@ def affinity(P: Float[Tensor, "*b n 3"], Q: Float[Tensor, "*b k 3"], gamma: floa
     n = P.shape[-2]*Q.shape[-2]
     return xp.where(fits, xp.exp(-gap), xp.zeros_like(gap)).reshape(*P.shape[:-2], n, n)
 
-def assignments(n: int, k: int) -> tuple[Int[ndarray, "nk"], Int[ndarray, "nk"]]:
+def assignments(n: int, k: int) -> tuple[Int[ndarray, " nk"], Int[ndarray, " nk"]]:
     "(a, b) of every index ab."
     return np.tile(np.arange(n), k), np.repeat(np.arange(k), n)
 
@@ -241,13 +241,13 @@ def random_instance(rng: np.random.Generator, n: int = 5, true: int = 3,
     return P, Q @ (R*np.sign(np.linalg.det(R))).T
 
 # %% ../../nbs/geometry/sdrsac.ipynb #6064ebb4
-def compatible(A: Float[ndarray, "n n"], first: Int[ndarray, "n"], second: Int[ndarray, "n"]) -> Bool[ndarray, "n n"]:
+def compatible(A: Float[ndarray, "n n"], first: Int[ndarray, " n"], second: Int[ndarray, " n"]) -> Bool[ndarray, "n n"]:
     "Pairs of assignments that may be chosen together: lengths agree, and no point has two partners."
     return (A > 0) & (first[:, None] != first[None]) & (second[:, None] != second[None])
 
-def presolve(A: Float[ndarray, "n n"], first: Int[ndarray, "n"], second: Int[ndarray, "n"], m: int,
+def presolve(A: Float[ndarray, "n n"], first: Int[ndarray, " n"], second: Int[ndarray, " n"], m: int,
              level: str = "pairs",
-             allowed: Bool[ndarray, "n"] | None = None) -> tuple[Bool[ndarray, "n"], Float[ndarray, "n n"]]:
+             allowed: Bool[ndarray, " n"] | None = None) -> tuple[Bool[ndarray, " n"], Float[ndarray, "n n"]]:
     """Which assignments are left, and A without the pairs that went. `level`: none, assignments (fewer than m - 1
     partners), or pairs (also: fewer than m - 2 in common).
 
@@ -272,7 +272,7 @@ def presolve(A: Float[ndarray, "n n"], first: Int[ndarray, "n"], second: Int[nda
 def relax(P: Float[ndarray, "b n 3"], Q: Float[ndarray, "b k 3"], m: int, gamma: float, level: str = "pairs",
           shortest: float = 0.0, tolerance: float = 1e-2, iterations: int = 300,
           device: str | None = None, allowed: Bool[ndarray, "b nk"] | None = None) -> tuple[Float[ndarray, "b n k"],
-                                                                                            Bool[ndarray, "b"]]:
+                                                                                            Bool[ndarray, " b"]]:
     """X tilde of each pair of subsets (zero where nothing is left), and where something is left. With a `device`, one
     batch in torch on it; without, NumPy, one by one."""
     B, n, k = len(P), P.shape[1], Q.shape[1]
@@ -340,7 +340,7 @@ class Registered(NamedTuple):
     """The best motion and its consensus, the number of draws, of ICP calls, of relaxations that were solved, and the
     consensus after each draw."""
     R: Float[ndarray, "3 3"]
-    t: Float[ndarray, "3"]
+    t: Float[ndarray, " 3"]
     consensus: int
     draws: int
     calls: int
@@ -596,7 +596,7 @@ def pair_of(count: int, removed: float, noise: float, seed: int, **knobs) -> Pai
     "A bunny pair; shared points removed at random unless `knobs` say otherwise."
     return object_pair(_bunny(), count, torch.Generator().manual_seed(seed), removed, noise, **knobs)
 
-def heaviest_clique(A: Float[ndarray, "n n"], first, second, m: int, most: int = 20000) -> Int[ndarray, "m"] | None:
+def heaviest_clique(A: Float[ndarray, "n n"], first, second, m: int, most: int = 20000) -> Int[ndarray, " m"] | None:
     """The m assignments that agree mutually and weigh most, by search after the presolve: the exact optimum of (5) with
     (10). None if there are none; stops after `most` steps with the best so far."""
     keep, A = presolve(A, first, second, m)
@@ -898,7 +898,7 @@ def relaxation_times(grid: list, m: int, count: int, gamma: float, noise: float,
 
 # %% ../../nbs/geometry/sdrsac.ipynb #6ecd47c2
 def cvxpy_relaxation(A: Float[ndarray, "n n"], m: int, first, second, solver: str | None = None,
-                     **options) -> tuple[float, Float[ndarray, "n"]]:
+                     **options) -> tuple[float, Float[ndarray, " n"]]:
     "(11) by cvxpy with its default solver or another: value and x. Raises `PaperKitError` when cvxpy is not installed."
     from paper_kit.kit.files import need
     cp, n = need("cvxpy", "registration"), len(A)
