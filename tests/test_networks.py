@@ -27,11 +27,15 @@ REVIEWED = {
     ("semantic_2d3d2d", "nn.Conv2d(channels, channels, first, first)"): "the stride is the kernel",
     ("ss3d_point_clouds", "nn.Conv2d(a, b, kernel, 2, kernel // 2)"): "3 or 5",
     ("mpi_extrapolation", "F.conv2d(x * known, self.conv.weight, None, self.conv.stride, 1)"): "a layer of kernel 3",
+    ("cascaded_projection", "F.conv2d(x[:, :, ::step, ::step], *self.projected(inner, outer), self.conv.stride, "
+                            "self.conv.padding)"): "layers of kernel 3; those of kernel 1 are Pointwise, of stride 1",
     ("stylegan", "F.conv_transpose2d(x, four_shifts(w.flip(2, 3)).transpose(0, 1), stride=2, padding=1)"):
         "kernel 4",
     ("stylegan", "F.conv2d(x, four_shifts(w) / 4, stride=2, padding=1)"): "kernel 4",
 }
-NAMED = {("nn", "nn.Conv2d"), ("nn", "nn.Conv3d"), ("nn", "nn.ConvTranspose2d"), ("nn", "nn.ConvTranspose3d")}
+# Where a layer is chosen by a name first. Those of ga_net are called in one place, whose kernels are 3, 4 or 5 at every
+# size; its tests build all of them.
+NAMED = {(module, f"nn.Conv{kind}{d}d") for module in ("nn", "ga_net") for kind in ("", "Transpose") for d in (2, 3)}
 
 
 def ones(node):

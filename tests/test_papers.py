@@ -14,7 +14,7 @@ from paper_kit.kit.expected import compare, is_time
 from paper_kit.kit.paper import load_record
 from paper_kit.kit.records import begun, notebook_of, run_folder
 
-from helpers import ROOT, copy_project
+from helpers import ROOT, copy_project, pace
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("papers")]
 SLUGS = begun(ROOT)
@@ -32,7 +32,7 @@ def heap_is_checked() -> bool:
     return done.stdout.strip() == "True"
 
 
-HIDDEN = ("cvxpy", "scs", "mitsuba", "pywt", "librosa", "h5py", "open3d", "probreg", "roma", "igl", "accelerate")
+HIDDEN = ("cvxpy", "scs", "mitsuba", "open3d", "probreg", "roma", "igl", "accelerate")
 WITHOUT = f"""import sys
 from importlib.machinery import PathFinder
 
@@ -66,6 +66,12 @@ def smoke(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def alone():
+    "How fast this machine is when nothing of ours runs."
+    return pace()
+
+
+@pytest.fixture(scope="module")
 def again(tmp_path_factory):
     "A quarter in another place, by other processes, with stages computed anew, without the packages of extras."
     return papers_run(tmp_path_factory.mktemp("again"), 2, only=QUARTER, bare=True)
@@ -94,7 +100,14 @@ def test_every_optimisation_step_ran_under_a_checked_heap(smoke):
     assert done.returncode < 0 and "alive" not in done.stdout
 
 
-times_of = {"sdrsac": 3}    # files: a figure of run times and two tables with seconds, of 14
+TIMED = {      # what a table or figure has of run times, by its name; the rest of a paper must be the same bits
+    "cascaded_projection": {"table-3"},
+    "deepsdf": {"table-1"}, "fermat_paths": {"figure-4"}, "ga_net": {"table-2", "table-3"}, "graph_cmr": {"figure-5"},
+    "filterreg": {"figure-5", "figure-e2", "figure-e3", "table-1", "table-2", "table-3", "table-e4"},
+    "inverse_compositional": {"figure-e2", "table-1", "table-2"}, "mpi_extrapolation": {"table-e6"},
+    "occupancy_networks": {"figure-5", "table-e1"}, "permutation_sync": {"figure-5", "figure-e1", "table-e4"},
+    "sdrsac": {"figure-1", "table-1b", "table-e4"}, "text2scene": {"figure-3"},
+    "visual_sound_25d": {"figure-3", "figure-e1"}}
 
 
 def but_for_times(record):
@@ -120,16 +133,20 @@ def test_all_run(smoke):
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_smoke_keeps_its_budget_and_leaves_no_trace(smoke, slug, tmp_path):
+def test_smoke_keeps_its_budget_and_leaves_no_trace(smoke, alone, slug, tmp_path):
     root = smoke[0]
     record = load_record(run_folder(root, slug, "smoke")/"record.json")
     assert record["profile"] == "smoke" and record["peak_mb"] < 2000
-    if record["cpu_s"] >= 45:           # in company a run takes up to a third more; the budget is one of a run alone
+    spent = record["cpu_s"]/alone/(4/3)        # in company a run takes up to a third more than alone
+    if spent >= 45:
+        before = pace()
         root_alone, _, done = papers_run(tmp_path, 1, only=(slug,))
         assert done.returncode == 0, done.stderr[-3000:]
         record = load_record(run_folder(root_alone, slug, "smoke")/"record.json")
-        assert not any(stage["cached"] for stage in record["stages"])
-    assert record["cpu_s"] < 45
+        computed = {stage["key"] for stage in record["stages"] if not stage["cached"]}
+        assert computed == {stage["key"] for stage in record["stages"]}, "from cold: it computed all itself"
+        spent = record["cpu_s"]/((before + pace())/2)
+    assert spent < 45, f"{record['cpu_s']:.1f} s of processor time, {spent:.1f} of a thread of the pace that is meant"
     executed = json.loads((run_folder(root, slug, "smoke")/f"{slug}.ipynb").read_text())
     for cell in executed["cells"]:
         for output in cell.get("outputs", []):
@@ -161,6 +178,18 @@ def test_every_paper_is_in_some_quarter():
     assert sorted(slug for i in range(4) for slug in SLUGS[i::4]) == sorted(SLUGS) and set(QUARTER) <= set(SLUGS)
 
 
+def names_left_out(record) -> set:
+    return {name.partition(".")[0] for name in record["files"].keys() - but_for_times(record)["files"].keys()}
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_nothing_but_times_is_left_out_of_the_comparison(smoke, slug):
+    "Of all papers, whichever quarter runs again; of what is published too."
+    published = ROOT/"data"/"results"/f"{slug}.json"
+    for file in (run_folder(smoke[0], slug, "smoke")/"record.json", *([published] if published.is_file() else [])):
+        assert names_left_out(load_record(file)) <= TIMED.get(slug, set()), file.name
+
+
 @pytest.mark.parametrize("slug", QUARTER)
 def test_a_seed_is_a_record(smoke, again, slug):
     "The same seed, bit for bit, in two processes, figures and files too."
@@ -170,8 +199,7 @@ def test_a_seed_is_a_record(smoke, again, slug):
     assert computed[0] == computed[1] == {stage["key"]
                                           for stage in second["stages"]}, "both computed every stage themselves"
     one, other = but_for_times(first), but_for_times(second)
-    left_out = len(first["files"]) - len(one["files"])
-    assert left_out <= max(0.2*len(first["files"]), times_of.get(slug, 0)) and one["tables"]
+    assert one["tables"]
     if " on " in first["versions"]["instructions"]:    # MKL does not take the pin: sums depend on where arrays lie
         if one != other: warnings.warn(f"{slug}: {[part for part in one if one[part] != other[part]]}", stacklevel=1)
         return

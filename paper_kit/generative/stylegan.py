@@ -5,9 +5,12 @@
 # %% ../../nbs/generative/stylegan.ipynb #6d9dc30b
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,31 +18,37 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .worlds import (ATTRIBUTES, FACTORS, GROUPS, NUMBER, attributes, draw_details,
-                                         draw_factors, in_hole, portrait_set, portraits)
-from ..kit.claims import above, all_of, below, custom, less, more, near_ratio, rises
+from .worlds import (ATTRIBUTES, FACTORS, GRID, GROUPS, NUMBER, SPLITS, attributes,
+                                         draw_details, draw_factors, in_hole, load_ffhq, portrait_set, portraits)
+from ..kit.claims import (Predicate, above, all_of, below, converged, custom, less, more, near_ratio,
+                                  rises)
 from ..kit.files import PaperKitError, patch
-from ..kit.nn import load_strict, parameter_count, seeded
+from ..kit.nn import load_strict, parameter_count, read_weights, seeded
+from ..kit.readers import plain_pickle, read_npz
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from paper_kit.kit.datasets import Source
     from torch import Tensor
 
 # %% auto #0
-__all__ = ['TRADITIONAL', 'SWITCHES', 'PSIS', 'TOY_MAPPING', 'SIZES', 'MAIN', 'REST', 'WASSERSTEIN', 'TABLE_1', 'BOARD_PSI',
-           'BOARD_FACES', 'BOARD_HTML', 'BOARD_CSS', 'predicates', 'Config', 'configuration', 'EqualLinear',
-           'EqualConv', 'four_shifts', 'tridiagonal', 'blur', 'doubled', 'halved', 'pixel_norm', 'instance_norm',
-           'adain', 'Mapping', 'SynthesisLayer', 'Generator', 'mixed', 'figure_1', 'batch_deviation', 'Discriminator',
-           'r1_penalty', 'wgan_penalty', 'discriminator_loss', 'generator_loss', 'random_styles', 'phases',
-           'faded_reals', 'Players', 'samples', 'as_bytes', 'resume', 'train_gan', 'figure_e1', 'tiles', 'figure_7',
-           'train_reader', 'reader', 'read_factors', 'deep_features', 'matrix_root', 'frechet_distance', 'generate',
-           'built', 'read_by', 'judge_fid', 'judge_real', 'slerp', 'face_crop', 'perceptual', 'perceptual_distance',
-           'path_length', 'linear_svm', 'conditional_entropy', 'separability', 'judge_spaces', 'layer_groups',
-           'noise_groups', 'copied', 'only', 'transfer_matrix', 'centroid_frequency', 'noise_study', 'truncation_study',
-           'judge_styles', 'toy_features', 'ManyMLP', 'toy_networks', 'train_toys', 'bending', 'judge_toys',
-           'train_stages', 'exact_checks', 'judge_stages', 'stages', 'over_seeds', 'fid_of', 'space_of', 'table_1',
+__all__ = ['TRADITIONAL', 'SWITCHES', 'SIMPLE', 'PSIS', 'TOY_MAPPING', 'SIZES', 'SEEDED', 'REST', 'WASSERSTEIN', 'TABLE_1',
+           'BOARD_PSI', 'BOARD_FACES', 'BOARD_HTML', 'BOARD_CSS', 'predicates', 'Config', 'configuration',
+           'EqualLinear', 'EqualConv', 'four_shifts', 'tridiagonal', 'blur', 'doubled', 'halved', 'pixel_norm',
+           'instance_norm', 'adain', 'Mapping', 'SynthesisLayer', 'Generator', 'mixed', 'figure_1', 'batch_deviation',
+           'Discriminator', 'r1_penalty', 'wgan_penalty', 'discriminator_loss', 'generator_loss', 'random_styles',
+           'phases', 'faded_reals', 'Players', 'samples', 'as_bytes', 'Watch', 'train_gan', 'figure_e1', 'varying',
+           'varying_groups', 'family_set', 'photographs', 'pictures_of', 'tiles', 'figure_7', 'train_reader', 'reader',
+           'read_factors', 'deep_features', 'matrix_root', 'frechet_distance', 'generate', 'built', 'read_by',
+           'judge_fid', 'judge_real', 'slerp', 'face_crop', 'perceptual', 'perceptual_distance', 'path_length',
+           'linear_svm', 'conditional_entropy', 'separability', 'judge_spaces', 'layer_groups', 'noise_groups',
+           'copied', 'only', 'transfer_matrix', 'centroid_frequency', 'noise_study', 'sharpness', 'nearest',
+           'truncation_study', 'judge_styles', 'toy_features', 'ManyMLP', 'energy_distance', 'toy_networks',
+           'train_toys', 'bending', 'judge_toys', 'cnn_of', 'main_stages', 'toy_stages', 'table_stages', 'real_stages',
+           'exact_checks', 'judge_stages', 'stages', 'over_seeds', 'fid_of', 'space_of', 'table_1', 'table_real',
            'figure_2', 'table_2', 'mixing_grid', 'figure_3', 'board_pictures', 'board', 'figure_4', 'figure_5',
-           'figure_6', 'table_3', 'table_4', 'figure_8', 'claim_values', 'reasons', 'official_names', 'load_official']
+           'figure_6', 'table_3', 'table_4', 'figure_8', 'table_8', 'Trained', 'table_values', 'claim_values',
+           'reasons', 'official_names', 'released_variables', 'load_official', 'pretrained']
 
 # %% ../../nbs/generative/stylegan.ipynb #d20a8129
 @dataclass(frozen=True)
@@ -263,37 +272,40 @@ def mixed(ws: list, crossovers: list) -> Float[Tensor, "n layers latent"]:
     return out
 
 # %% ../../nbs/generative/stylegan.ipynb #b417b13e
+def _count(*modules) -> str:
+    return f"{sum(p.numel() for m in modules for p in (m.parameters() if isinstance(m, nn.Module) else [m])):,}"
+
+def _boxes(g: Generator) -> list:
+    "[(what stands in the box, its number of parameters)] of a synthesis network, from top to bottom."
+    config = g.config
+    first = ([("learned constant 4 x 4", _count(g.constant))] if config.constant
+             else [("latent z, pixel norm", f"{config.latent}"), ("dense to 4 x 4", _count(g.dense))])
+    blocks = [(f"{r} x {r}: 2 layers, {config.width(r)} maps", _count(g.layers[2*k], g.layers[2*k + 1]))
+              for k, r in enumerate(config.resolutions)]
+    return [*first, *blocks, ("1 x 1 to RGB, one a resolution", _count(g.to_rgb))]
+
+# %% ../../nbs/generative/stylegan.ipynb #fa311718
 def figure_1(config: Config):
     "Both generators as boxes, with shapes and parameter counts read from the modules. A matplotlib figure."
     import matplotlib.pyplot as plt
     from paper_kit.kit.show import palette
     with torch.device("meta"): old, new = Generator(replace(config, **TRADITIONAL)), Generator(config)
-    def count(*modules):
-        return f"{sum(p.numel() for m in modules for p in (m.parameters() if isinstance(m, nn.Module) else [m])):,}"
-    left = [("latent z, pixel norm", f"{config.latent}"), ("dense to 4 x 4", count(old.dense))]
-    right = [("learned constant 4 x 4", count(new.constant))]
-    for k, r in enumerate(config.resolutions):
-        left.append((f"{r} x {r}: 2 layers, {config.width(r)} maps", count(old.layers[2*k], old.layers[2*k + 1])))
-        right.append((f"{r} x {r}: 2 layers, {config.width(r)} maps", count(new.layers[2*k], new.layers[2*k + 1])))
-    left.append(("1 x 1 to RGB, one a resolution", count(old.to_rgb)))
-    right.append(("1 x 1 to RGB, one a resolution", count(new.to_rgb)))
-    f = ([("latent z, pixel norm", f"{config.latent}")]
-         + [("fully connected", count(layer)) for layer in new.mapping.layers]
-         + [(f"w, to every layer", f"{config.latent}")])
-    figure, axes = plt.subplots(figsize=(7.4, 4.4), layout="constrained")
-    def column(x, wide, boxes, colour, title):
+    f = [("latent z, pixel norm", f"{config.latent}"),
+         *(("fully connected", _count(layer)) for layer in new.mapping.layers),
+         ("w, to every layer", f"{config.latent}")]
+    figure, axes = plt.subplots(figsize=(7.6, 4.4), layout="constrained")
+    for x, wide, boxes, colour, title in (
+            (0, 3.1, _boxes(old), "blue", f"traditional (B), {parameter_count(old):,}"),
+            (3.5, 2.2, f, "vermilion", "mapping network f"),
+            (6.1, 3.5, _boxes(new), "green", f"style-based (F), {parameter_count(new):,}")):
         axes.text(x + wide/2, -1.1, title, ha="center", fontsize=9, weight="bold")
         for i, (name, number) in enumerate(boxes):
-            axes.add_patch(plt.Rectangle((x, i), wide, 0.78, color=colour, alpha=0.25, linewidth=0))
+            axes.add_patch(plt.Rectangle((x, i), wide, 0.78, color=palette[colour], alpha=0.25, linewidth=0))
             axes.text(x + 0.05, i + 0.4, name, va="center", fontsize=7.5)
             axes.text(x + wide - 0.05, i + 0.4, number, va="center", ha="right", fontsize=7.5)
-    column(0, 3.1, left, palette["blue"], f"traditional (B), {parameter_count(old):,}")
-    column(3.5, 2.2, f, palette["vermilion"], "mapping network f")
-    column(6.1, 3.5, right, palette["green"], f"style-based (F), {parameter_count(new):,}")
     for i in range(1, len(config.resolutions) + 1):
-        axes.annotate("", (6.08, i + 0.4), (5.72, len(f) - 0.6),
-                      arrowprops={"arrowstyle": "->", "lw": 0.6, "color": "0.4"})
-    axes.set(xlim=(0, 9.7), ylim=(max(len(left), len(right)) + 0.2, -1.6)); axes.axis("off")
+        axes.annotate("", (6.08, i + 0.4), (5.72, len(f) - 0.6), arrowprops={"arrowstyle": "->", "lw": 0.6})
+    axes.set(xlim=(0, 9.7), ylim=(max(len(_boxes(old)), len(_boxes(new))) + 0.2, -1.6)); axes.axis("off")
     return figure
 
 # %% ../../nbs/generative/stylegan.ipynb #98737f60
@@ -324,24 +336,28 @@ class Discriminator(nn.Module):
         self.dense = EqualLinear(top*16, config.width(2))
         self.out = EqualLinear(config.width(2), outputs, gain=1.)
 
-    def block(self, k: int, x):
-        x = F.leaky_relu(self.first[k](x), 0.2)
-        if self.config.blur: x = blur(x)
-        return F.leaky_relu(self.second[k](x), 0.2)
+# %% ../../nbs/generative/stylegan.ipynb #d15c0a01
+@patch
+def block(self: Discriminator, k: int, x):
+    x = F.leaky_relu(self.first[k](x), 0.2)
+    if self.config.blur: x = blur(x)
+    return F.leaky_relu(self.second[k](x), 0.2)
 
-    def features(self, picture, fade: float = 1.):
-        "[activations of every block, from fine to coarse ..., the dense layer's activations [n, c]]."
-        k = int(math.log2(picture.shape[-1])) - 2
-        x, found = F.leaky_relu(self.from_rgb[k](picture), 0.2), []
-        for i in range(k - 1, -1, -1):
-            x = self.block(i, x)
-            if i == k - 1 and fade < 1: x = torch.lerp(F.leaky_relu(self.from_rgb[i](halved(picture)), 0.2), x, fade)
-            found.append(x)
-        x = F.leaky_relu(self.last(batch_deviation(x, self.group) if self.group else x), 0.2)
-        return [*found, F.leaky_relu(self.dense(x.flatten(1)), 0.2)]
+@patch
+def features(self: Discriminator, picture, fade: float = 1.):
+    "[activations of every block, from fine to coarse ..., the dense layer's activations [n, c]]."
+    k = int(math.log2(picture.shape[-1])) - 2
+    x, found = F.leaky_relu(self.from_rgb[k](picture), 0.2), []
+    for i in range(k - 1, -1, -1):
+        x = self.block(i, x)
+        if i == k - 1 and fade < 1: x = torch.lerp(F.leaky_relu(self.from_rgb[i](halved(picture)), 0.2), x, fade)
+        found.append(x)
+    x = F.leaky_relu(self.last(batch_deviation(x, self.group) if self.group else x), 0.2)
+    return [*found, F.leaky_relu(self.dense(x.flatten(1)), 0.2)]
 
-    def forward(self, picture: Float[Tensor, "n 3 r r"], fade: float = 1.) -> Float[Tensor, "n outputs"]:
-        return self.out(self.features(picture, fade)[-1])
+@patch
+def forward(self: Discriminator, picture: Float[Tensor, "n 3 r r"], fade: float = 1.) -> Float[Tensor, "n outputs"]:
+    return self.out(self.features(picture, fade)[-1])
 
 # %% ../../nbs/generative/stylegan.ipynb #1cb207ae
 def r1_penalty(scores, reals) -> Tensor:
@@ -388,14 +404,14 @@ def random_styles(g: Generator, n: int, mixing: float, resolution: int, generato
     ws = g.styles(w, resolution=resolution)
     return mixed([ws, g.styles(g.mapping(draw()), resolution=resolution)], [int(cut)]) if float(chance) < mixing else ws
 
-def phases(start: int, end: int, images: int, fade: int) -> list:
+def phases(start: int, end: int, images: int, fade: int, last: int | None = None) -> list:
     """[(resolution, images, fading)] of progressive growing: `images` at the first resolution, then for each next one
-    `fade` of transition and `images`."""
+    `fade` of transition and `images`; `last` instead of `images` at the last resolution, where given."""
     out, r = [(start, images, False)], start
     while r < end:
         r *= 2
         out += [(r, fade, True), (r, images, False)]
-    return out
+    return [*out[:-1], (end, last or images, False)]
 
 @torch.no_grad()
 def faded_reals(pictures: Float[Tensor, "n 3 r r"], fade: float) -> Float[Tensor, "n 3 r r"]:
@@ -419,6 +435,13 @@ class Players:
         self.resolution = resolution
         new = lambda m: torch.optim.Adam(m.parameters(), self.rate, betas=(0., 0.99), eps=1e-8)
         self.best_g, self.best_d = new(self.g), new(self.d)
+
+    @contextlib.contextmanager
+    def at_rest(self):
+        "The averaged generator on the CPU, for as long as it is looked at."
+        device = self.average.w_mean.device
+        try: yield self.average.cpu()
+        finally: self.average.to(device)
 
     def draw(self, n: int, decay=None):
         ws = random_styles(self.g, n, self.config.mixing, self.resolution, self.generator, decay)
@@ -454,75 +477,127 @@ def samples(g: Generator, n: int, seed: int, resolution: int, psi: float = 1.) -
 
 def as_bytes(pictures: Float[Tensor, "n 3 r r"]): return ((pictures.clamp(-1, 1) + 1)*127.5).round().to(torch.uint8)
 
-def resume(players: Players, weights: dict) -> None:
-    "Take over the weights of a smaller training: the layers that it did not have stay as they are."
-    for module, name in ((players.g, "g"), (players.average, "average"), (players.d, "d")):
-        own = module.state_dict()
-        unknown = [k for k in weights[name] if k not in own or own[k].shape != weights[name][k].shape]
-        if unknown:
-            raise PaperKitError("these weights are of another network",
-                                expected="the same widths at a lower resolution", found=unknown[0],
-                                next_step="keep fmap_base, fmap_max and latent")
-        module.load_state_dict(own | weights[name])
+# %% ../../nbs/generative/stylegan.ipynb #fa31170a
+class Watch:
+    """What is kept of a training on the way: losses, pictures of the averaged generator, and with a factor CNN (`cnn`)
+    the validation curve: `looks` times at the last resolution, the Fréchet distance of `checked` pictures of the
+    averaged generator to as many validation portraits."""
+    def __init__(self, players: Players, sizes: dict, images: int, cnn: dict | None = None):
+        self.players, self.checked, self.shown = players, sizes.get("checked", 0), 0
+        self.losses, self.pictures, self.at, self.curve = [], [], [], []
+        self.net, self.size = read_by(**cnn) if cnn else None, players.config.resolution
+        self.every = math.ceil(images/sizes["batch"]/max(1, sizes.get("looks", 1)))
+        if cnn:
+            reals = family_set("validation", self.checked, self.size, sizes.get("held"))[0]
+            self.real = deep_features(self.net, reals)
+
+    def look(self):
+        "Keep eight pictures of fixed latents and noises."
+        with self.players.at_rest() as g: made = samples(g, 8, 5, self.players.resolution)
+        self.pictures.append(as_bytes(F.interpolate(made, size=self.size)))
+        self.at.append(self.shown)
+
+    def step(self, losses: tuple, batch: int):
+        "Note a step; every so often, judge."
+        self.losses.append(torch.stack(losses)); self.shown += batch
+        if len(self.losses) % 50 == 0 and not bool(torch.isfinite(self.losses[-1]).all()):
+            raise PaperKitError("the losses are no numbers any more", expected="finite losses",
+                                found=f"step {len(self.losses)}", next_step="lower the rate")
+        if self.net is None or self.players.resolution < self.size: return
+        self.since = getattr(self, "since", 0) + 1
+        if self.since % self.every: return
+        with self.players.at_rest() as g: made = generate(g, self.checked, 77)
+        self.curve.append(frechet_distance(deep_features(self.net, made), self.real))
 
 # %% ../../nbs/generative/stylegan.ipynb #b64ed780
-def train_gan(name: str, sizes: dict, seed: int, start: dict | None = None, device="cpu", progress=None) -> dict:
-    """Train one configuration by progressive growing. `sizes`: config (a dict of `Config` fields), start, images, fade
-    (pictures shown a phase), batch, rate, gamma, half_life, world (number of training portraits). `start`: weights
-    of a training that ended at sizes["start"]/2 (a transition comes first) or, with fade 0, at sizes["start"].
+def train_gan(name: str, sizes: dict, seed: int, data: Source | None = None, cnn: dict | None = None, device="cpu",
+              progress=None) -> dict:
+    """Train one configuration by progressive growing. `sizes`: config (a dict of `Config` fields), start, images, fade,
+    last (pictures shown a phase), batch, rate, gamma, half_life, world (number of training portraits), held (factors
+    that stand still). `data`: photographs instead of portraits; `cnn`: the factor CNN of the validation curve.
     Returns {g, average, d: state dicts, losses [steps, 2], progress: pictures of the averaged generator, shown:
-    images at which}."""
+    images at which, resolutions, validation [looks]}."""
     config = configuration(name, **sizes["config"])
     players = Players(config, sizes["rate"], sizes["gamma"], sizes["half_life"], seed, device)
-    if start: resume(players, start); players.generator.manual_seed(seed + 7919)
-    plan = phases(sizes["start"], config.resolution, sizes["images"], sizes["fade"])
-    if start and sizes["fade"]: plan = [(sizes["start"], sizes["fade"], True), *plan]
-    shown, total, losses, pictures, at = 0, sum(p[1] for p in plan), [], [], []
-    def look():
-        pictures.append(as_bytes(F.interpolate(samples(players.average.cpu(), 8, 5, players.resolution),
-                                               size=config.resolution)))
-        at.append(shown)
-        players.average.to(device)
+    plan = phases(sizes["start"], config.resolution, sizes["images"], sizes["fade"], sizes.get("last"))
+    batch, total = sizes["batch"], sum(p[1] for p in plan)
+    watch = Watch(players, sizes, sum(p[1] for p in plan if p[0] == config.resolution), cnn)
+    wanted = pictures_of("train", sizes["world"], config.resolution, sizes.get("held"), data)
     for resolution, images, fading in plan:
         if players.resolution != resolution: players.grow(resolution)
-        reals = portrait_set("train", sizes["world"], resolution)[0]
-        look()
-        for k in range(0, images, sizes["batch"]):
-            rows = torch.randint(len(reals), (sizes["batch"],), generator=players.generator, device=device).cpu()
-            batch = reals[rows].to(device)
-            mirror = torch.rand(len(rows), 1, 1, 1, generator=players.generator, device=device) < 0.5
-            losses.append(torch.stack(players.step(torch.where(mirror, batch.flip(3), batch),
-                                                   (k + 1)/images if fading else 1.)))
-            shown += len(rows)
-            if len(losses) % 50 == 0 and not bool(torch.isfinite(losses[-1]).all()):
-                raise PaperKitError("the losses are no numbers any more", expected="finite losses",
-                                    found=f"step {len(losses)}", next_step="lower the rate")
-            if progress and len(losses) % 20 == 0: progress(shown/total, f"{name}, {resolution} px")
-    look()
-    return {"g": players.g.state_dict(), "average": players.average.state_dict(), "d": players.d.state_dict(),
-            "losses": torch.stack(losses), "progress": torch.stack(pictures), "shown": at}
+        reals = F.adaptive_avg_pool2d(wanted, resolution)
+        if not watch.at: watch.look()
+        for k in range(0, images, batch):
+            rows = torch.randint(len(reals), (batch,), generator=players.generator, device=device).cpu()
+            mirror = torch.rand(batch, 1, 1, 1, generator=players.generator, device=device) < 0.5
+            chosen = reals[rows].to(device)
+            chosen = torch.where(mirror, chosen.flip(3), chosen)
+            watch.step(players.step(chosen, (k + 1)/images if fading else 1.), batch)
+            if progress and len(watch.losses) % 20 == 0: progress(watch.shown/total, f"{name}, {resolution} px")
+        watch.look()
+    states = {k: getattr(players, k).state_dict() for k in ("g", "average", "d")}
+    return states | {"losses": torch.stack(watch.losses), "progress": torch.stack(watch.pictures), "shown": watch.at,
+                     "resolutions": [p[0] for p in plan], "validation": watch.curve}
 
 # %% ../../nbs/generative/stylegan.ipynb #afb9b78a
-def figure_e1(trainings: list):
-    """Pictures of the averaged generator from training to training: `(title, result of train_gan, which of its
-    moments)`. A matplotlib figure."""
+def figure_e1(found: dict):
+    "Pictures of the averaged generator before a training (a result of `train_gan`) and after each of its phases."
     import matplotlib.pyplot as plt
-    rows, names, shown, size = [], [], 0, trainings[-1][1]["progress"].shape[-1]
-    for title, found, moments in trainings:
-        for k in moments:
-            rows.append(F.interpolate(found["progress"][k].float()/127.5 - 1, size=size))
-            names.append(f"{(shown + found['shown'][k])/1000:.1f}k: {title[k]}")
-        shown += found["shown"][-1]
-    figure, axes = plt.subplots(figsize=(6.4, 0.62*len(rows)), layout="constrained")
-    sheet = tiles(torch.cat(rows), rows[0].shape[0], 2)
+    rows = found["progress"].float()/127.5 - 1
+    resolutions = found["resolutions"]
+    what = [f"untrained, {resolutions[0]} px", f"{resolutions[0]} px"]
+    for r in resolutions[1::2]: what += [f"{r} px faded in", f"{r} px"]
+    names = [f"{shown/1000:.1f}k: {text}" for shown, text in zip(found["shown"], what)]
+    figure, axes = plt.subplots(figsize=(7.4, 0.72*len(rows)), layout="constrained")
+    sheet = tiles(rows.flatten(0, 1), rows.shape[1], 2)
     step = sheet.shape[0]/len(rows)
     axes.imshow(sheet)
-    axes.set_yticks([step*(i + 0.5) for i in range(len(rows))], names, fontsize=7)
+    axes.set_yticks([step*(i + 0.5) for i in range(len(rows))], names, fontsize=9)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.grid(False)
-    axes.set_title("after so many portraits", loc="left", fontsize=9)
+    axes.set_title("after so many portraits", loc="left", fontsize=10)
     return figure
+
+# %% ../../nbs/generative/stylegan.ipynb #fa31170b
+SIMPLE = {"length": 0.5, "glasses": 0., "hat": 0., "eye_open": 0.5, "brow_tilt": 0.5, "light_side": 0.5,
+          "light_warmth": 0.5, "chance": 0.5}
+
+def varying(held: dict | None) -> list:
+    "Numbers of the factors that are not held."
+    return [i for i, name in enumerate(FACTORS) if name not in (held or {})]
+
+def varying_groups(held: dict | None) -> dict:
+    "{coarse, middle, fine: numbers of the factors of that group that are not held}."
+    return {key: [NUMBER[f] for f in names if NUMBER[f] in varying(held)] for key, names in GROUPS.items()}
+
+@functools.lru_cache(maxsize=6)
+def _family(split: str, n: int, size: int, held: tuple) -> tuple:
+    generator = torch.Generator().manual_seed(7919*SPLITS[split] + 17)
+    factors = draw_factors(n, generator)
+    for name, value in held:
+        if name != "chance": factors[:, NUMBER[name]] = value
+    strength = dict(held).get("chance", 1.)
+    return torch.cat([portraits(part, strength*draw_details(len(part), generator), size)
+                      for part in factors.split(64)]), factors
+
+def family_set(split: str, n: int, size: int, held: dict | None = None) -> tuple:
+    """(pictures [n, 3, size, size], factors [n, 16]) of a split of the portraits; factors in `held` stand
+    still, and the details have `held["chance"]` times their strength."""
+    if not held: return portrait_set(split, n, size)
+    pictures, factors = _family(split, n, max(size, GRID), tuple(sorted(held.items())))
+    return F.adaptive_avg_pool2d(pictures, size), factors
+
+# %% ../../nbs/generative/stylegan.ipynb #fa311719
+@functools.lru_cache(maxsize=2)
+def photographs(path: str, n: int, size: int) -> Float[Tensor, "n 3 size size"]:
+    "The first `n` pictures of a folder in FFHQ's layout, averaged down to `size` pixels."
+    return load_ffhq(path, size, most=n)
+
+def pictures_of(split: str, n: int, size: int, held: dict | None = None,
+                data: Source | None = None) -> Float[Tensor, "n 3 size size"]:
+    "What a network is trained on: portraits, or the first photographs of `data`."
+    return family_set(split, n, size, held)[0] if data is None else photographs(str(data.path), n, size)
 
 # %% ../../nbs/generative/stylegan.ipynb #2d4e970f
 def tiles(pictures: Float[Tensor, "n 3 r r"], columns: int, zoom: int = 1) -> np.ndarray:
@@ -548,12 +623,12 @@ def figure_7(n: int = 48):
 
 # %% ../../nbs/generative/stylegan.ipynb #9305ae06
 def train_reader(size: int, widths: dict, steps: int, batch: int, rate: float, world: int, seed: int,
-                 device="cpu", progress=None) -> dict:
+                 held: dict | None = None, device="cpu", progress=None) -> dict:
     """Train the factor CNN: the discriminator's architecture without batch statistics, one head for the 16 factors and
-    one for the 12 attributes, on rendered portraits with their true labels. {weights, r2 [16], accuracy [12] on
-    held-out portraits}."""
+    one for the 12 attributes, on rendered portraits with their true labels. {weights, r2 [16] (NaN for a factor in
+    `held`), accuracy [12] on held-out portraits}."""
     with seeded(seed): net = reader(size, widths).to(device)
-    pictures, factors = portrait_set("train", world, size)
+    pictures, factors = family_set("train", world, size, held)
     labels = attributes(factors)
     generator, best = torch.Generator().manual_seed(seed), torch.optim.Adam(net.parameters(), rate, betas=(0.9, 0.99))
     for k in range(steps):
@@ -564,9 +639,10 @@ def train_reader(size: int, widths: dict, steps: int, batch: int, rate: float, w
                 + 0.2*F.binary_cross_entropy_with_logits(out[:, 16:], labels[rows].to(device)))
         best.zero_grad(); loss.backward(); best.step()
         if progress and k % 20 == 0: progress(k/steps, "factor CNN")
-    pictures, factors = portrait_set("validation", min(world, 2048), size)
+    pictures, factors = family_set("validation", min(world, 2048), size, held)
     with torch.no_grad(): out = torch.cat([net(p.to(device)) for p in pictures.split(256)]).cpu()
     error = (out[:, :16] - factors).square().mean(0)/factors.var(0, correction=0)
+    error[[i for i in range(len(FACTORS)) if i not in varying(held)]] = math.nan
     return {"weights": net.cpu().state_dict(), "r2": 1 - error,
             "accuracy": ((out[:, 16:] > 0).float() == attributes(factors)).float().mean(0)}
 
@@ -632,11 +708,13 @@ def read_by(size: int, widths: dict, weights: dict) -> Discriminator:
     return load_strict(reader(size, widths), weights).requires_grad_(False).eval()
 
 # %% ../../nbs/generative/stylegan.ipynb #3be75cb6
-def judge_fid(name: str, config: dict, weights: dict, cnn: dict, n: int, latents, seed: int) -> dict:
+def judge_fid(name: str, config: dict, weights: dict, cnn: dict, n: int, latents, seed: int,
+              data: Source | None = None) -> dict:
     """{fid: by number of mixed latents, forbidden: share of portraits read as long-haired and bearded}: `n` generated
-    pictures against `n` training portraits, feature network: the factor CNN; no truncation."""
+    pictures against the first `n` training portraits (or photographs of `data`), feature network: the factor CNN; no
+    truncation."""
     g, net = built(name, config, weights), read_by(**cnn)
-    real = deep_features(net, portrait_set("train", n, g.config.resolution)[0])
+    real = deep_features(net, pictures_of("train", n, g.config.resolution, data=data))
     fids, forbidden = [], None
     for k in latents:
         pictures = generate(g, n, 1000*seed + k, k)
@@ -678,7 +756,7 @@ def perceptual(net: Discriminator, pictures: Float[Tensor, "n 3 r r"]) -> list:
         if i: x = net.block(i - 1, x)
     return found
 
-def perceptual_distance(a: list, b: list) -> Float[Tensor, "n"]:
+def perceptual_distance(a: list, b: list) -> Float[Tensor, " n"]:
     """Squared differences of normalised features, summed over channels, averaged over places, summed over layers:
     quadratic near zero."""
     return sum((x - y).square().sum(1).mean((1, 2)) for x, y in zip(a, b))
@@ -706,8 +784,8 @@ def path_length(g: Generator, net: Discriminator, space: str, n: int, seed: int,
     return float(d[(d >= d.quantile(0.01)) & (d <= d.quantile(0.99))].mean())
 
 # %% ../../nbs/generative/stylegan.ipynb #9e7fbe22
-def linear_svm(x: Float[Tensor, "n d"], y: Float[Tensor, "n"], cost: float = 1., steps: int = 30) -> Float[Tensor,
-    "d1"]:
+def linear_svm(x: Float[Tensor, " n d"], y: Float[Tensor, " n"], cost: float = 1.,
+               steps: int = 30) -> Float[Tensor, " d1"]:
     """Weights and bias of the linear support vector machine with squared hinge loss, |v|^2/2 + cost sum max(0, 1 - y
     f)^2, by Newton steps; y is 1 or -1. The bias is regularised too."""
     x = torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)
@@ -725,7 +803,7 @@ def linear_svm(x: Float[Tensor, "n d"], y: Float[Tensor, "n"], cost: float = 1.,
     return v
 
 # %% ../../nbs/generative/stylegan.ipynb #bfe69050
-def conditional_entropy(x: Float[Tensor, "n"], y: Float[Tensor, "n"]) -> float:
+def conditional_entropy(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
     "H(Y | X) of two 0/1 variables, in nats."
     total = 0.
     for side in (0, 1):
@@ -839,31 +917,44 @@ def noise_study(g: Generator, net: Discriminator, n: int, draws: int, seed: int)
 # %% ../../nbs/generative/stylegan.ipynb #6918f615
 PSIS = (1., 0.7, 0.5, 0., -0.5, -1.)
 
+def sharpness(pictures: Float[Tensor, "n 3 r r"]) -> float:
+    "Gradient energy: the mean squared difference of neighbouring pixels, along rows plus along columns."
+    return float(pictures.diff(dim=3).square().mean() + pictures.diff(dim=2).square().mean())
+
+def nearest(features: Float[Tensor, "n c"], reals: Float[Tensor, "m c"]) -> float:
+    "Mean distance of feature vectors to the nearest one of `reals`."
+    return float(torch.cdist(features, reals).min(1).values.mean())
+
 @torch.no_grad()
-def truncation_study(g: Generator, net: Discriminator, n: int, seed: int) -> dict:
-    """By psi of `PSIS`: variance [6] of the read factors (sum over factors), distance [6] to the nearest of 2,048
-    held-out portraits in features, spread at psi = 0 with one noise; means [6, 16] of the factors."""
-    generator = torch.Generator().manual_seed(seed)
+def truncation_study(g: Generator, net: Discriminator, n: int, seed: int, held: dict | None = None) -> dict:
+    """By psi of `PSIS`: variance [6] of the read factors (sum over those that vary), distance [6] to the nearest of
+    2,048 held-out portraits in features, sharpness [6], spread at psi = 0 with one noise; means [6, 16] of the
+    factors. `true`: distance and sharpness of `n` training portraits."""
+    generator, r = torch.Generator().manual_seed(seed), g.config.resolution
     w = g.mapping(torch.randn(n, g.config.latent, generator=generator))
     noise = [x.expand(n, -1, -1, -1) for x in g.draw_noise(1, generator)]
-    real = deep_features(net, portrait_set("test", 2048, g.config.resolution)[0])
-    variance, distance, means, spread = [], [], [], None
+    real, true = deep_features(net, family_set("test", 2048, r, held)[0]), family_set("train", n, r, held)[0]
+    out = {"variance": [], "distance": [], "sharpness": [], "means": [],
+           "true": {"distance": nearest(deep_features(net, true), real), "sharpness": sharpness(true)}}
     for psi in PSIS:
         pictures = g.synthesise(g.styles(w, psi), noise)
-        if psi == 0: spread = float((pictures - pictures[:1]).abs().max())
+        if psi == 0: out["spread"] = float((pictures - pictures[:1]).abs().max())
         read = read_factors(net, pictures)[:, :len(FACTORS)]
-        variance.append(float(read.var(0).sum())); means.append(read.mean(0))
-        distance.append(float(torch.cdist(deep_features(net, pictures), real).min(1).values.mean()))
-    return {"variance": variance, "distance": distance, "spread": spread, "means": torch.stack(means)}
+        out["variance"].append(float(read.var(0)[varying(held)].sum())); out["means"].append(read.mean(0))
+        out["distance"].append(nearest(deep_features(net, pictures), real))
+        out["sharpness"].append(sharpness(pictures))
+    return out | {"means": torch.stack(out["means"])}
 
-def judge_styles(name: str, config: dict, weights: dict, cnn: dict, n: int, draws: int, seed: int) -> dict:
+# %% ../../nbs/generative/stylegan.ipynb #fa31171a
+def judge_styles(name: str, config: dict, weights: dict, cnn: dict, n: int, draws: int, seed: int,
+                 held: dict | None = None) -> dict:
     "Style transfer matrix, noise study and truncation study of one generator."
     g, net = built(name, config, weights), read_by(**cnn)
     return {"transfer": transfer_matrix(g, net, n, seed), "noise": noise_study(g, net, n, draws, seed),
-            "truncation": truncation_study(g, net, n, seed)}
+            "truncation": truncation_study(g, net, n, seed, held)}
 
 # %% ../../nbs/generative/stylegan.ipynb #a7f25a89
-def toy_features(k: int, n: int, holes: Float[Tensor, "k"], generator: torch.Generator) -> Float[Tensor, "k n 2"]:
+def toy_features(k: int, n: int, holes: Float[Tensor, " k"], generator: torch.Generator) -> Float[Tensor, "k n 2"]:
     """Two features, uniform over [-1, 1]^2 without the corner of mass holes[i] where both are large; drawn again until
     none is inside."""
     x = torch.rand(k, n, 2, generator=generator)*2 - 1
@@ -892,6 +983,10 @@ class ManyMLP(nn.Module):
 # %% ../../nbs/generative/stylegan.ipynb #ae4d8551
 TOY_MAPPING = 0.1
 
+def energy_distance(a: Float[Tensor, "k n 2"], b: Float[Tensor, "k m 2"]) -> float:
+    "2 E|a - b| - E|a - a'| - E|b - b'| of two sets of points, its mean over k: 0 for the same distribution."
+    return float((2*torch.cdist(a, b) - torch.cdist(a, a) - torch.cdist(b, b)).mean())
+
 def toy_networks(count: int, mapping: bool, width: int, seed: int) -> nn.ModuleDict:
     "f (2-D to 2-D, four hidden layers; absent without a mapping), g (two hidden layers) and D of `count` toys."
     with seeded(seed):
@@ -902,14 +997,16 @@ def toy_networks(count: int, mapping: bool, width: int, seed: int) -> nn.ModuleD
 # %% ../../nbs/generative/stylegan.ipynb #6fdd4a6a
 def train_toys(holes, seeds: int, mapping: bool, width: int, steps: int, batch: int, rate: float, gamma: float,
                seed: int, progress=None) -> dict:
-    """Train a toy GAN for every hole and seed at once (logistic loss with R1). State dict; toy i * seeds + s has
-    holes[i]."""
+    """Train a toy GAN for every hole and seed at once (logistic loss with R1). {weights: state dict, where toy
+    i * seeds + s has holes[i]; validation [20]: mean energy distance of 400 samples to as many held-out features}."""
     mass = torch.tensor(holes).repeat_interleave(seeds)
     nets, generator = toy_networks(len(mass), mapping, width, seed), torch.Generator().manual_seed(seed)
     f, g, d = (nets["f"] if mapping else nn.Identity()), nets["g"], nets["d"]
     makers = [*g.parameters(), *(f.parameters() if mapping else [])]
     best_g, best_d = (torch.optim.Adam(p, rate, betas=(0., 0.99)) for p in (makers, list(d.parameters())))
     def z(): return torch.randn(len(mass), batch, 2, generator=generator)
+    other, curve = torch.Generator().manual_seed(seed + 1), []
+    fixed, held_out = torch.randn(len(mass), 400, 2, generator=other), toy_features(len(mass), 400, mass, other)
     for k in range(steps):
         for group in best_g.param_groups + best_d.param_groups: group["lr"] = rate*min(1., 2*(1 - k/steps))
         real = toy_features(len(mass), batch, mass, generator).requires_grad_()
@@ -921,11 +1018,13 @@ def train_toys(holes, seeds: int, mapping: bool, width: int, steps: int, batch: 
         best_d.zero_grad(); each.sum().backward(); best_d.step()
         loss = F.softplus(-d(g(f(z())))).mean((1, 2)).sum()
         best_g.zero_grad(); loss.backward(); best_g.step()
+        if (k + 1)*20//steps > k*20//steps:
+            with torch.no_grad(): curve.append(energy_distance(g(f(fixed)), held_out))
         if progress and k % 50 == 0: progress(k/steps, "toys")
-    return nets.state_dict()
+    return {"weights": nets.state_dict(), "validation": curve}
 
 # %% ../../nbs/generative/stylegan.ipynb #6a5f1168
-def bending(curves: Float[Tensor, "k n points 2"]) -> Float[Tensor, "k"]:
+def bending(curves: Float[Tensor, "k n points 2"]) -> Float[Tensor, " k"]:
     "Mean curvature of polylines: turning angle (radians) summed over all of them, over their summed length."
     d = curves.diff(dim=2)
     a, b = d[:, :, :-1], d[:, :, 1:]
@@ -952,56 +1051,108 @@ def judge_toys(weights: dict, holes, seeds: int, mapping: bool, width: int, segm
     return out | {"forbidden": (samples_ > edge[:, None, None]).all(-1).float().mean(1).view(len(holes), seeds)}
 
 # %% ../../nbs/generative/stylegan.ipynb #30e8855f
-SIZES = {"smoke": {"gan": {"config": {"resolution": 16, "latent": 16, "fmap_base": 64, "fmap_max": 16,
-                                      "multiplier": 0.1}, "start": 8, "images": 32, "fade": 32, "batch": 16,
-                           "rate": 3e-3, "gamma": 10., "half_life": 100., "world": 128},
-                   "reader": {"size": 16, "widths": {"fmap_base": 64, "fmap_max": 16}, "steps": 60, "batch": 32,
-                              "rate": 5e-3, "world": 512},
-                   "toy": {"holes": (0.06, 0.25), "seeds": 3, "width": 16, "steps": 40, "batch": 64,
-                           "rate": 3e-3, "gamma": 1.}, "segments": 50, "fid": 128, "pairs": 40,
-                   "labelled": 160, "styles": 48, "draws": 3, "seeds": 3, "longer": 32,
-                   "showcase": {"images": 32, "fade": 32}},
-         "cpu": {"gan": {"config": {"resolution": 16, "latent": 64, "fmap_base": 128, "fmap_max": 48,
-                                    "multiplier": 0.1}, "start": 8, "images": 5600, "fade": 2800, "batch": 16,
-                         "rate": 4e-3, "gamma": 10., "half_life": 1000., "world": 8192},
-                 "reader": {"size": 16, "widths": {"fmap_base": 256, "fmap_max": 64}, "steps": 1000, "batch": 64,
-                            "rate": 5e-3, "world": 8192},
-                 "toy": {"holes": (0.06, 0.15, 0.25), "seeds": 5, "width": 32, "steps": 3000, "batch": 128,
-                         "rate": 3e-3, "gamma": 1.}, "segments": 500, "fid": 2048, "pairs": 500,
-                 "labelled": 3000, "styles": 512, "draws": 12, "seeds": 3, "longer": 24000,
-                 "showcase": {"images": 9600, "fade": 4800}},
-         "gpu": {"gan": {"config": {"resolution": 64, "latent": 256, "fmap_base": 4096, "fmap_max": 256,
+_smoke = {"gan": {"config": {"resolution": 16, "latent": 16, "fmap_base": 64, "fmap_max": 16,
+                             "multiplier": 0.1}, "start": 8, "images": 32, "fade": 32, "batch": 16,
+                  "rate": 3e-3, "gamma": 10., "half_life": 100., "world": 128},
+          "reader": {"size": 16, "widths": {"fmap_base": 64, "fmap_max": 16}, "steps": 60, "batch": 32,
+                     "rate": 5e-3, "world": 512},
+          "toy": {"holes": (0.06, 0.25), "seeds": 3, "width": 16, "steps": 40, "batch": 64,
+                  "rate": 3e-3, "gamma": 1.}, "segments": 50, "fid": 128, "pairs": 40,
+          "labelled": 160, "styles": 48, "draws": 3, "seeds": 3,
+          "main": {"gan": {"config": {"resolution": 32, "latent": 16, "fmap_base": 64, "fmap_max": 16,
+                                      "multiplier": 0.1}, "start": 8, "images": 32, "fade": 32,
+                           "last": 160, "batch": 16, "rate": 3e-3, "gamma": 1., "half_life": 100.,
+                           "world": 256, "held": SIMPLE, "looks": 12, "checked": 64},
+                   "reader": {"size": 32, "widths": {"fmap_base": 64, "fmap_max": 16}, "steps": 60,
+                              "batch": 32, "rate": 5e-3, "world": 256, "held": SIMPLE}}}
+
+# %% ../../nbs/generative/stylegan.ipynb #fa31170c
+_cpu = {"gan": {"config": {"resolution": 16, "latent": 64, "fmap_base": 128, "fmap_max": 48,
+                           "multiplier": 0.1}, "start": 8, "images": 5600, "fade": 2800, "batch": 16,
+                "rate": 4e-3, "gamma": 10., "half_life": 1000., "world": 8192},
+        "reader": {"size": 16, "widths": {"fmap_base": 256, "fmap_max": 64}, "steps": 1000, "batch": 64,
+                   "rate": 5e-3, "world": 8192},
+        "toy": {"holes": (0.06, 0.15, 0.25), "seeds": 5, "width": 32, "steps": 3000, "batch": 128,
+                "rate": 3e-3, "gamma": 1.}, "segments": 500, "fid": 2048, "pairs": 500,
+        "labelled": 3000, "styles": 512, "draws": 12, "seeds": 3,
+        "main": {"gan": {"config": {"resolution": 32, "latent": 32, "fmap_base": 256, "fmap_max": 32,
+                                    "multiplier": 0.1}, "start": 8, "images": 20000, "fade": 8000,
+                         "last": 104000, "batch": 16, "rate": 3e-3, "gamma": 1., "half_life": 4000.,
+                         "world": 8192, "held": SIMPLE, "looks": 20, "checked": 512},
+                 "reader": {"size": 32, "widths": {"fmap_base": 256, "fmap_max": 64}, "steps": 1000,
+                            "batch": 64, "rate": 5e-3, "world": 8192, "held": SIMPLE}}}
+
+# %% ../../nbs/generative/stylegan.ipynb #fa31170d
+_gpu = {"gan": {"config": {"resolution": 64, "latent": 256, "fmap_base": 4096, "fmap_max": 256,
+                           "multiplier": 0.01}, "start": 8, "images": 120000, "fade": 60000,
+                "batch": 64, "rate": 1e-3, "gamma": 10., "half_life": 5000., "world": 70000},
+        "reader": {"size": 64, "widths": {"fmap_base": 2048, "fmap_max": 128}, "steps": 6000,
+                   "batch": 128, "rate": 3e-3, "world": 70000},
+        "toy": {"holes": (0.06, 0.15, 0.25), "seeds": 5, "width": 64, "steps": 10000, "batch": 256,
+                "rate": 2e-3, "gamma": 1.}, "segments": 2000, "fid": 20000, "pairs": 20000,
+        "labelled": 50000, "styles": 2048, "draws": 12, "seeds": 3,
+        "main": {"gan": {"config": {"resolution": 64, "latent": 256, "fmap_base": 4096, "fmap_max": 256,
                                     "multiplier": 0.01}, "start": 8, "images": 120000, "fade": 60000,
-                         "batch": 64, "rate": 1e-3, "gamma": 10., "half_life": 5000., "world": 70000},
+                         "last": 480000, "batch": 64, "rate": 1e-3, "gamma": 1., "half_life": 5000.,
+                         "world": 70000, "held": {}, "looks": 20, "checked": 2048},
                  "reader": {"size": 64, "widths": {"fmap_base": 2048, "fmap_max": 128}, "steps": 6000,
-                            "batch": 128, "rate": 3e-3, "world": 70000},
-                 "toy": {"holes": (0.06, 0.15, 0.25), "seeds": 5, "width": 64, "steps": 10000, "batch": 256,
-                         "rate": 2e-3, "gamma": 1.}, "segments": 2000, "fid": 20000, "pairs": 20000,
-                 "labelled": 50000, "styles": 2048, "draws": 12, "seeds": 3, "longer": 240000,
-                 "showcase": {"images": 120000, "fade": 60000}}}
+                            "batch": 128, "rate": 3e-3, "world": 70000, "held": {}}}}
+SIZES = {"smoke": _smoke, "cpu": _cpu, "gpu": _gpu}
 
 # %% ../../nbs/generative/stylegan.ipynb #a7c5ee0d
-MAIN, REST, WASSERSTEIN = ("F", "B", "E"), ("D", "C", "A", "mixing 50%", "traditional 8", "style 0",
-                                            "mixing 100%", "style 1", "style 2"), ("B", "E")
+SEEDED, REST, WASSERSTEIN = ("F", "B", "E"), ("D", "C", "A", "mixing 50%", "traditional 8", "style 0",
+                                              "mixing 100%", "style 1", "style 2"), ("B", "E")
 
-def train_stages(run, sizes: dict) -> dict:
-    """The expensive half, in the order of the budget: factor CNN, toys; ours and the tuned baseline at all seeds; F
-    trained on at all seeds, then grown one resolution further; the ablations of Tables 1 to 4."""
+def cnn_of(sizes: dict, reader: dict) -> dict:
+    "What `read_by` asks for, from the sizes of a factor CNN and the result of its training."
+    return {"size": sizes["size"], "widths": sizes["widths"], "weights": reader["weights"]}
+
+def main_stages(run, sizes: dict) -> dict:
+    """The generator that draws the pictures of the page and answers C8, C9, C11, at all seeds: its own factor CNN, its
+    trainings, the studies of its styles, noise and truncation."""
+    main = sizes["main"]
+    reader = run.stage(train_reader, **main["reader"], seed=run.seed)
+    cnn = cnn_of(main["reader"], reader)
+    gans = [run.stage(train_gan, name="F", sizes=main["gan"], cnn=cnn, seed=s) for s in run.seeds(sizes["seeds"])]
+    styles = [run.stage(judge_styles, name="F", config=main["gan"]["config"], weights=found["average"], cnn=cnn,
+                        n=sizes["styles"], draws=sizes["draws"], held=main["gan"]["held"], seed=run.seed)
+              for found in gans]
+    return {"reader": reader, "gans": gans, "styles": styles}
+
+def toy_stages(run, sizes: dict) -> dict:
+    "The toys of Figure 6, with and without a mapping network: {trained, judged: by mapping}."
+    trained = {mapping: run.stage(train_toys, **sizes["toy"], mapping=mapping, seed=run.seed)
+               for mapping in (True, False)}
+    toy = {k: sizes["toy"][k] for k in ("holes", "seeds", "width")}
+    return {"trained": trained,
+            "judged": {mapping: run.stage(judge_toys, weights=trained[mapping]["weights"], mapping=mapping,
+                                          segments=sizes["segments"], seed=run.seed, **toy) for mapping in trained}}
+
+# %% ../../nbs/generative/stylegan.ipynb #fa31170e
+def table_stages(run, sizes: dict) -> dict:
+    """The smaller networks of Tables 1 to 4: their factor CNN; F, B and E at all seeds; the ablations; B and E under
+    the other loss."""
     gan, seeds = sizes["gan"], run.seeds(sizes["seeds"])
-    resolution = gan["config"]["resolution"]
-    def kept(found): return {k: found[k] for k in ("g", "average", "d")}
     out = {"reader": run.stage(train_reader, **sizes["reader"], seed=run.seed)}
-    out["toys"] = {mapping: run.stage(train_toys, **sizes["toy"], mapping=mapping, seed=run.seed)
-                   for mapping in (True, False)}
-    out["gans"] = gans = {(name, s): run.stage(train_gan, name=name, sizes=gan, seed=s) for name in MAIN for s in seeds}
-    on = gan | {"start": resolution, "images": sizes["longer"], "fade": 0}
-    out["longer"] = [run.stage(train_gan, name="F", sizes=on, seed=s, start=kept(gans["F", s])) for s in seeds]
-    up = gan | sizes["showcase"] | {"config": gan["config"] | {"resolution": 2*resolution}, "start": 2*resolution}
-    out["showcase"] = run.stage(train_gan, name="F", sizes=up, seed=run.seed, start=kept(out["longer"][0]))
+    out["gans"] = gans = {(name, s): run.stage(train_gan, name=name, sizes=gan, seed=s)
+                          for name in SEEDED for s in seeds}
     gans |= {(name, run.seed): run.stage(train_gan, name=name, sizes=gan, seed=run.seed) for name in REST}
     other = gan | {"config": gan["config"] | {"loss": "wgan-gp"}}
     out["wasserstein"] = {name: run.stage(train_gan, name=name, sizes=other, seed=run.seed) for name in WASSERSTEIN}
     return out
+
+def real_stages(run, data: Source) -> dict:
+    """The first configurations of Table 1 that are compared, B and F, trained on photographs of `data` as on the
+    portraits, {fid: {(name, seed): distance to the training photographs}}. The factor CNN of the distance has seen
+    portraits only."""
+    sizes = run.pick(**SIZES)
+    cnn = cnn_of(sizes["reader"], run.stage(train_reader, **sizes["reader"], seed=run.seed))
+    found = {}
+    for name, s in ((name, s) for name in ("B", "F") for s in run.seeds(sizes["seeds"])):
+        trained = run.stage(train_gan, name=name, sizes=sizes["gan"], data=data, seed=s)
+        found[name, s] = run.stage(judge_fid, name=name, config=sizes["gan"]["config"], weights=trained["average"],
+                                   cnn=cnn, n=sizes["fid"], latents=(1,), data=data, seed=run.seed)["fid"][0]
+    return {"fid": found}
 
 # %% ../../nbs/generative/stylegan.ipynb #15fc3962
 def exact_checks(seed: int) -> dict:
@@ -1029,11 +1180,11 @@ def exact_checks(seed: int) -> dict:
 
 # %% ../../nbs/generative/stylegan.ipynb #5afddb82
 def judge_stages(run, sizes: dict, trained: dict) -> dict:
-    "The cheap half: FIDs, path lengths, separability, styles, noise, truncation, toys."
-    r, config, seed = trained["reader"], sizes["gan"]["config"], run.seed
-    cnn = {"size": sizes["reader"]["size"], "widths": sizes["reader"]["widths"], "weights": r["weights"]}
+    "What Tables 1 to 4 show of their networks: FIDs, path lengths, separability."
+    config, seed = sizes["gan"]["config"], run.seed
+    cnn = cnn_of(sizes["reader"], trained["reader"])
     common = {"config": config, "cnn": cnn, "seed": seed}
-    out = {"fid": {}, "spaces": {}, "styles": [],
+    out = {"fid": {}, "spaces": {},
            "real": run.stage(judge_real, cnn=cnn, size=config["resolution"], n=sizes["fid"])}
     for (name, s), found in trained["gans"].items():
         latents = (1, 2, 3, 4) if name in ("E", "F", "mixing 50%", "mixing 100%") else (1,)
@@ -1045,19 +1196,15 @@ def judge_stages(run, sizes: dict, trained: dict) -> dict:
                                                pairs=sizes["pairs"], labelled=sizes["labelled"], **common)
     out["wasserstein"] = {name: run.stage(judge_fid, name=name, weights=found["average"], n=sizes["fid"],
                                           latents=(1,), **common) for name, found in trained["wasserstein"].items()}
-    for k in range(sizes["seeds"]):
-        out["styles"].append(run.stage(judge_styles, name="F", weights=trained["longer"][k]["average"],
-                                       n=sizes["styles"], draws=sizes["draws"], **common))
-    toy = {k: sizes["toy"][k] for k in ("holes", "seeds", "width")}
-    out["toys"] = {mapping: run.stage(judge_toys, weights=trained["toys"][mapping], mapping=mapping,
-                                      segments=sizes["segments"], seed=seed, **toy) for mapping in (True, False)}
-    return out | {"exact": run.stage(exact_checks, seed=seed)}
+    return out
 
 def stages(run) -> dict:
-    "Training in the order of the budget, then everything that is measured on it."
+    "All expensive work: what the claims of this size and the pictures need comes first, the tables after it."
     sizes = run.pick(**SIZES)
-    trained = train_stages(run, sizes)
-    return trained | {"sizes": sizes, "judged": judge_stages(run, sizes, trained)}
+    found = {"sizes": sizes, "exact": run.stage(exact_checks, seed=run.seed), "main": main_stages(run, sizes),
+             "toys": toy_stages(run, sizes)}
+    trained = table_stages(run, sizes)
+    return found | trained | {"judged": judge_stages(run, sizes, trained)}
 
 # %% ../../nbs/generative/stylegan.ipynb #f6a2ca7a
 def over_seeds(results: dict, name: str, get) -> list:
@@ -1088,14 +1235,22 @@ def table_1(results: dict):
     return pd.DataFrame(rows,
                         columns=["method", "WGAN-GP for all", "WGAN-GP for A, R1 for B-F", "over seeds", "in the hole"])
 
+# %% ../../nbs/generative/stylegan.ipynb #fa311716
+def table_real(found: dict, name: str):
+    "Table 1 on photographs: a result of `real_stages`; FID with factor-CNN features, mean over seeds."
+    import pandas as pd
+    by = {title: [v for (n, _), v in found["fid"].items() if n == key] for key, title in TABLE_1.items()}
+    return pd.DataFrame([[title, float(np.mean(fids)), f"{min(fids):.3f} to {max(fids):.3f}"]
+                         for title, fids in by.items() if fids], columns=["method", name, "over seeds"])
+
 # %% ../../nbs/generative/stylegan.ipynb #69cb302d
-def figure_2(g: Generator, rows: int = 4, columns: int = 12):
+def figure_2(g: Generator, rows: int = 4, columns: int = 10):
     "Uncurated pictures, truncation 0.7 in the lower half of the layers; bytes."
     generator = torch.Generator().manual_seed(11)
     z = torch.randn(rows*columns, g.config.latent, generator=generator)
     with torch.no_grad():
         return tiles(g(z, g.draw_noise(len(z), generator), psi=0.7,
-                       below=g.config.layers(g.config.resolution)//2), columns, 64//g.config.resolution or 1)
+                       below=g.config.layers(g.config.resolution)//2), columns, 72//g.config.resolution or 1)
 
 # %% ../../nbs/generative/stylegan.ipynb #b8f85f66
 def table_2(results: dict):
@@ -1127,7 +1282,7 @@ def figure_3(g: Generator):
     blank = torch.ones_like(a[:1])
     sheet = tiles(torch.cat([blank, a] + [x for i in range(len(b)) for x in (b[i:i + 1], mixtures[i])]), len(a) + 1,
                   96//g.config.resolution or 1)
-    figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.2, 7.2), layout="constrained")
     axes.imshow(sheet)
     step = sheet.shape[0]/7
     r = g.config.resolution
@@ -1173,14 +1328,19 @@ BOARD_HTML = """
 <figure class="big"><canvas id="noise"></canvas><figcaption id="how"></figcaption></figure></div>
 <div class="bars" id="bars" aria-hidden="true"></div><div class="sliders" id="sliders"></div></div>"""
 BOARD_CSS = """
-.board{font:14px system-ui,sans-serif} .pair{display:flex;gap:10px;align-items:flex-end;flex-wrap:wrap} .pair figure{margin:0;text-align:center}
-.pair canvas{image-rendering:pixelated;width:80px;height:80px} .pair .big canvas{width:150px;height:150px} figcaption{font-size:12px;max-width:165px;min-height:2.6em}
-.bars{display:flex;gap:4px;height:58px;align-items:flex-end;margin:6px 0} .bars div{flex:1;position:relative;background:#8883;height:40px}
-.bars i{position:absolute;bottom:0;left:0;right:0;background:#0072b2} .bars span{position:absolute;top:41px;left:0;font-size:8px;white-space:nowrap}
-.sliders{display:grid;grid-template-columns:max-content 1fr max-content;gap:4px 10px;align-items:center}"""
+.board{font:14px system-ui,sans-serif;overflow:hidden}
+.pair{display:flex;gap:8px;align-items:flex-end;flex-wrap:wrap} .pair figure{margin:0;text-align:center}
+.pair canvas{image-rendering:pixelated;width:76px;height:76px} .pair .big canvas{width:150px;height:150px}
+figcaption{font-size:12px;max-width:150px;min-height:2.6em}
+.bars{display:flex;gap:4px;height:58px;align-items:flex-end;margin:6px 0}
+.bars div{flex:1;min-width:0;position:relative;background:#8883;height:40px}
+.bars i{position:absolute;bottom:0;left:0;right:0;background:#0072b2}
+.bars span{position:absolute;top:41px;left:0;max-width:100%;overflow:hidden;font-size:9px;white-space:nowrap}
+.sliders{display:grid;grid-template-columns:max-content minmax(60px,1fr) 8.5em;gap:4px 8px;align-items:center}
+.sliders input{width:100%;min-width:0;margin:0} .sliders label,.sliders output{font-size:13px}"""
 
 # %% ../../nbs/generative/stylegan.ipynb #158e3c24
-def board(g: Generator, net: Discriminator):
+def board(g: Generator, net: Discriminator, held: dict | None = None):
     """Style-mixing board with sliders for the sources, the crossover layer, psi, and the noise of each layer, over
     pictures drawn beforehand. A `View`."""
     import base64
@@ -1197,8 +1357,8 @@ def board(g: Generator, net: Discriminator):
                 layers + 1], ["noise draw", ["1", "2", "3"], 0]]
     data = {"sheet": base64.b64encode(webp(tiles(pictures, columns), quality=72)).decode(), "tile": r,
             "columns": columns, "layers": layers, "faces": BOARD_FACES, "sliders": sliders,
-            "noises": len(found["mixtures"]), "factors": [f.replace("_", " ")[:9] for f in FACTORS],
-            "bars": (found["bars"]*100).round().int().tolist()}
+            "noises": len(found["mixtures"]), "factors": [FACTORS[i].replace("_", " ") for i in varying(held)],
+            "bars": (found["bars"][:, varying(held)]*100).round().int().tolist()}
     return bespoke("Style-mixing board", "stylegan.js", data, png(tiles(pictures[:columns*6], columns, 1)),
                    html=BOARD_HTML, css=BOARD_CSS, height=470)
 
@@ -1208,7 +1368,7 @@ def figure_4(g: Generator):
     import matplotlib.pyplot as plt
     generator = torch.Generator().manual_seed(21)
     w = g.styles(g.mapping(torch.randn(2, g.config.latent, generator=generator)), 0.7)
-    figure, axes = plt.subplots(2, 6, figsize=(7.4, 2.7), layout="constrained")
+    figure, axes = plt.subplots(2, 6, figsize=(7.6, 2.9), layout="constrained")
     for i in range(2):
         with torch.no_grad(): many = g.synthesise(w[i:i + 1].expand(100, -1, -1), g.draw_noise(100, generator))
         for j, picture in enumerate(many[:5]): axes[i, j].imshow(tiles(picture[None], 1))
@@ -1219,7 +1379,7 @@ def figure_4(g: Generator):
     return figure
 
 # %% ../../nbs/generative/stylegan.ipynb #70fcb122
-def figure_5(g: Generator, n: int = 6):
+def figure_5(g: Generator, n: int = 8):
     "Noise in all layers, in none, in the fine and in the coarse layers only. A matplotlib figure."
     import matplotlib.pyplot as plt
     generator, layers = torch.Generator().manual_seed(23), g.config.layers(g.config.resolution)
@@ -1227,7 +1387,7 @@ def figure_5(g: Generator, n: int = 6):
     noise, groups = g.draw_noise(n, generator), noise_groups(g.config.resolution)
     rows = {"all layers": range(layers), "none": [], "fine only": groups["fine"], "coarse only": groups["coarse"]}
     with torch.no_grad(): sheet = [tiles(g.synthesise(w, only(noise, use)), n, 3) for use in rows.values()]
-    figure, axes = plt.subplots(4, 1, figsize=(6, 4.2), layout="constrained")
+    figure, axes = plt.subplots(4, 1, figsize=(7.4, 4.4), layout="constrained")
     for ax, picture, name in zip(axes, sheet, rows):
         ax.imshow(picture); ax.set(xticks=[], yticks=[]); ax.set_ylabel(name, fontsize=9); ax.grid(False)
     return figure
@@ -1286,7 +1446,7 @@ def table_4(results: dict):
 # %% ../../nbs/generative/stylegan.ipynb #57639aae
 @torch.no_grad()
 def figure_8(g: Generator, net: Discriminator, n: int = 4,
-             shown=("yaw", "hair_length", "skin", "background", "smile", "light_side")):
+             shown=("yaw", "hair_length", "skin", "background", "smile", "beard")):
     """Truncation from psi 1 to -1 for `n` codes and one noise, and what the factor CNN reads on the way for the first
     of them. A matplotlib figure."""
     import matplotlib.pyplot as plt
@@ -1295,7 +1455,7 @@ def figure_8(g: Generator, net: Discriminator, n: int = 4,
     noise = g.draw_noise(1, generator)
     def at(x, psis):
         return g.synthesise(torch.cat([g.styles(x, p) for p in psis]), [e.expand(len(psis), -1, -1, -1) for e in noise])
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.1), layout="constrained", width_ratios=(1.4, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2), layout="constrained", width_ratios=(1.4, 1))
     sheet = tiles(torch.cat([at(x[None], PSIS) for x in w]), len(PSIS), 3)
     step = sheet.shape[1]/len(PSIS)
     left.imshow(sheet)
@@ -1309,7 +1469,27 @@ def figure_8(g: Generator, net: Discriminator, n: int = 4,
     right.set(xlabel="ψ", ylabel="factor read, first row"); right.invert_xaxis(); right.legend(fontsize=7, ncols=2)
     return figure
 
+# %% ../../nbs/generative/stylegan.ipynb #fa311711
+def table_8(styles: list) -> list:
+    "Rows (psi, variance, distance, sharpness), means over the trainings; the last is true portraits."
+    cut = [s["truncation"] for s in styles]
+    def mean(key, k): return float(np.mean([c[key][k] for c in cut]))
+    rows = [[f"{psi:g}", *(mean(key, k) for key in ("variance", "distance", "sharpness"))]
+            for k, psi in enumerate(PSIS)]
+    return [*rows, ["portraits", None, *(float(np.mean([c["true"][key] for c in cut]))
+                                         for key in ("distance", "sharpness"))]]
+
 # %% ../../nbs/generative/stylegan.ipynb #24416ca6
+class Trained(Predicate):
+    """A predicate about trained networks: undecided unless the validation curves among the values are flat; a record of
+    before such curves were kept has none."""
+    def __init__(self, predicate: Predicate): self.predicate, self.text = predicate, predicate.text
+
+    def evaluate(self, values: dict, looks=()):
+        drawn = [name for name in values if name.startswith("validation, ")]
+        return (self.predicate.given(converged(*drawn)) if drawn else self.predicate).evaluate(values, looks)
+
+# %% ../../nbs/generative/stylegan.ipynb #fa31171b
 predicates = {
     "C1": all_of(less("FID of E", "FID of B", 0.92),
                  custom(lambda v: 0.15 - np.abs(v["parameters of E"]/v["parameters of B"] - 1),
@@ -1324,30 +1504,24 @@ predicates = {
                  near_ratio("Z of B, end", "Z of B", 0.1)),
     "C5": all_of(less("W, depth 8", "Z, depth 8"), less("W, depth 8", "depth 0")),
     "C6": all_of(more("Z with mapping", "Z without", 1.3), less("W with mapping", "Z without")),
-    "C7": all_of(less("bending in W", "bending in Z"),
-                 more("gap at the largest hole", "gap at the smallest hole")),
-    "C8": all_of(more("coarse factors, coarse styles", "fine factors, coarse styles", by=0.2),
-                 more("fine factors, fine styles", "coarse factors, fine styles", by=0.2)),
-    "C9": all_of(below("largest leakage", 0.05), more("centroid of fine noise", "centroid of coarse noise")),
+    "C7": Trained(all_of(less("bending in W", "bending in Z"),
+                         more("gap at the largest hole", "gap at the smallest hole"))),
+    "C8": Trained(all_of(more("coarse factors, coarse styles", "fine factors, coarse styles", by=0.2),
+                         more("fine factors, fine styles", "coarse factors, fine styles", by=0.2))),
+    "C9": Trained(all_of(below("largest leakage", 0.05),
+                         more("centroid of fine noise", "centroid of coarse noise"))),
     "C10": all_of(*[custom(lambda v, key=key: 1e-4 - v[key], f"{key} within 1e-4", exact=True)
                     for key in ("mean", "deviation", "invariance")]),
-    "C11": all_of(custom(lambda v: 1e-6 - v["spread"], "one picture at psi = 0", exact=True),
-                  above("smallest step of variance", 0.),
-                  less("distance at 0.5", "distance at 1"))}
+    "C11": Trained(all_of(custom(lambda v: 1e-6 - v["spread"], "one picture at psi = 0", exact=True),
+                          above("smallest step of variance", 0.),
+                          less("distance at 0.5", "distance at 1")))}
 
 # %% ../../nbs/generative/stylegan.ipynb #63181a1d
-def claim_values(results: dict) -> dict:
-    "{claim: raw numbers by seed} for every predicate."
-    judged, sizes = results["judged"], results["sizes"]
-    exact, toy = judged["exact"], judged["toys"][True]
-    def count(name):
-        return sum(p.numel() for p in Generator(configuration(name, **sizes["gan"]["config"])).parameters())
+def table_values(results: dict) -> dict:
+    "{claim: raw numbers by seed} of C1 to C6, which the networks of Tables 1 to 4 answer."
+    config, exact = results["sizes"]["gan"]["config"], results["exact"]
+    def count(name): return parameter_count(Generator(configuration(name, **config)))
     def first(values): return values[:1]
-    gap = toy["Z"] - toy["W"]
-    coarse, fine = ([NUMBER[f] for f in GROUPS[k]] for k in ("coarse", "fine"))
-    def share(layers, factors): return [float(s["transfer"][layers, factors].mean()) for s in judged["styles"]]
-    def steps(v): return min(v[2] - v[3], v[1] - v[2], v[0] - v[1], v[4] - v[3], v[5] - v[4])
-    cut = [s["truncation"] for s in judged["styles"]]
     mixing = {"0%": "E", "50%": "mixing 50%", "90%": "F", "100%": "mixing 100%"}
     return {"C1": {"FID of E": fid_of(results, "E"), "FID of B": fid_of(results, "B"),
                    "parameters of E": count("E"), "parameters of B": count("B")},
@@ -1363,30 +1537,43 @@ def claim_values(results: dict) -> dict:
                    "depth 0": space_of(results, "style 0", "Z", "separability")},
             "C6": {"Z with mapping": space_of(results, "traditional 8", "Z", "full"),
                    "W with mapping": space_of(results, "traditional 8", "W", "full"),
-                   "Z without": first(space_of(results, "B", "Z", "full"))},
-            "C7": {"bending in Z": toy["Z"][-1].tolist(),
-                   "bending in W": toy["W"][-1].tolist(),
-                   "gap at the largest hole": gap[-1].tolist(), "gap at the smallest hole": gap[0].tolist()},
-            "C8": {"coarse factors, coarse styles": share(0, coarse),
-                   "fine factors, coarse styles": share(0, fine),
-                   "coarse factors, fine styles": share(2, coarse), "fine factors, fine styles": share(2, fine)},
-            "C9": {"largest leakage": [float(s["noise"]["leakage"].max())
-                                       for s in judged["styles"]],
-                   "centroid of fine noise": [s["noise"]["centroid_fine"]
-                                              for s in judged["styles"]],
-                   "centroid of coarse noise": [s["noise"]["centroid_coarse"] for s in judged["styles"]]},
-            "C10": {key: exact[key] for key in ("mean", "deviation", "invariance")},
-            "C11": {"spread": max(c["spread"] for c in cut),
-                    "smallest step of variance": [steps(c["variance"]) for c in cut],
-                    "distance at 0.5": [c["distance"][2] for c in cut],
-                    "distance at 1": [c["distance"][0] for c in cut]}}
+                   "Z without": first(space_of(results, "B", "Z", "full"))}}
+
+# %% ../../nbs/generative/stylegan.ipynb #fa311713
+def claim_values(results: dict) -> dict:
+    "{claim: raw numbers by seed} for every predicate; the validation curves of the trainings behind C7, C8, C9, C11."
+    main, toy, exact = results["main"], results["toys"]["judged"][True], results["exact"]
+    groups, styles = varying_groups(results["sizes"]["main"]["gan"]["held"]), main["styles"]
+    moves = [i for names in groups.values() for i in names]
+    curve = {"validation, F": [found["validation"] for found in main["gans"]]}
+    def share(layers, key): return [float(s["transfer"][layers, groups[key]].mean()) for s in styles]
+    def steps(v): return min(v[2] - v[3], v[1] - v[2], v[0] - v[1], v[4] - v[3], v[5] - v[4])
+    cut, gap = [s["truncation"] for s in styles], toy["Z"] - toy["W"]
+    return table_values(results) | {
+        "C7": {"bending in Z": toy["Z"][-1].tolist(), "bending in W": toy["W"][-1].tolist(),
+               "gap at the largest hole": gap[-1].tolist(), "gap at the smallest hole": gap[0].tolist(),
+               "validation, toys": results["toys"]["trained"][True]["validation"]},
+        "C8": {f"{a} factors, {b} styles": share(layers, a) for b, layers in (("coarse", 0), ("fine", 2))
+               for a in ("coarse", "fine")} | curve,
+        "C9": {"largest leakage": [float(s["noise"]["leakage"][moves].max()) for s in styles],
+               "centroid of fine noise": [s["noise"]["centroid_fine"] for s in styles],
+               "centroid of coarse noise": [s["noise"]["centroid_coarse"] for s in styles]} | curve,
+        "C10": {key: exact[key] for key in ("mean", "deviation", "invariance")},
+        "C11": {"spread": max(c["spread"] for c in cut),
+                "smallest step of variance": [steps(c["variance"]) for c in cut],
+                "distance at 0.5": [c["distance"][2] for c in cut],
+                "distance at 1": [c["distance"][0] for c in cut]} | curve}
 
 # %% ../../nbs/generative/stylegan.ipynb #a815559b
-def reasons(values: dict) -> dict:
-    "Likely reasons for claims that fail or stay undecided, from their numbers by seed."
+def reasons(values: dict, main: dict) -> dict:
+    "Likely reasons for claims that fail or stay undecided, from their numbers by seed; `main`: of `main_stages`."
     def each(x, digits=2): return ", ".join(f"{v:.{digits}f}" for v in x)
     c7, c8, c9, c11 = (values[k] for k in ("C7", "C8", "C9", "C11"))
     gaps = np.subtract(c7["gap at the largest hole"], c7["gap at the smallest hole"])
+    cut = [s["truncation"] for s in main["styles"]]
+    def sharp(k): return each([c["sharpness"][k]/c["true"]["sharpness"] for c in cut])
+    def apart(k): return each([c["distance"][k] for c in cut])
+    last = [s["noise"]["strength"][-1]/max(s["noise"]["strength"]) for s in main["styles"]]
     def lead(a, b, layers): return np.subtract(c8[f"{a} factors, {layers} styles"], c8[f"{b} factors, {layers} styles"])
     return {
             "C7": f"At the largest hole W bends less in {int(np.less(c7['bending in W'], c7['bending in Z']).sum())} "
@@ -1396,16 +1583,15 @@ def reasons(values: dict) -> dict:
             "is that a mapping network bends Z by its random start, whatever the data.",
             "C8": f"By seed, coarse styles carry coarse factors more than colours by "
             f"{each(lead('coarse', 'fine', 'coarse'))}, fine styles carry colours more than coarse "
-            f"factors by {each(lead('fine', 'coarse', 'fine'))}. "
-            "The tendency is the paper's, but with three resolutions and short training each "
-            "network divides the work in its own way.",
-            "C9": f"The largest leakage is {each(c9['largest leakage'], 3)} by seed. Where it is "
-            f"large, the noise of the last layer is strong, and the factor CNN, which never saw such "
-            f"grain, is disturbed by it.",
-            "C11": f"The variance shrinks as it should, but the distance to the portraits goes from "
-            f"{each(c11['distance at 1'])} at psi 1 to {each(c11['distance at 0.5'])} at psi 0.5: after "
-            f"so short a training the centre of W draws a blurred face, "
-            "farther from any portrait than a typical sample is."}
+            f"factors by {each(lead('fine', 'coarse', 'fine'))}. With four resolutions, two of which count as fine, "
+            "each network divides the work in its own way.",
+            "C9": f"The largest leakage is {each(c9['largest leakage'], 3)} by seed. The noise of the last layer "
+            f"changes a picture {each(last)} times as much as that of the strongest layer.",
+            "C11": f"The smallest step of the variance is {each(c11['smallest step of variance'], 3)} by seed. The "
+            f"distance to the portraits goes from {apart(0)} at psi 1 to {apart(2)} at 0.5 and {apart(3)} at 0; true "
+            f"portraits have {each([c['true']['distance'] for c in cut])}. The gradient energy, as a share of "
+            f"that of true portraits, goes from {sharp(0)} at psi 1 to {sharp(2)} at 0.5 "
+            f"and {sharp(3)} at 0: below one is blurred."}
 
 # %% ../../nbs/generative/stylegan.ipynb #29d155ab
 def official_names(config: Config) -> dict:
@@ -1432,10 +1618,39 @@ def official_names(config: Config) -> dict:
     return names
 
 # %% ../../nbs/generative/stylegan.ipynb #9f638e06
-def load_official(state: dict, config: Config = Config()) -> Generator:
-    """The generator with weights of the released network, given as tensors under its variable names (a converted file:
-    nothing is unpickled here). Variables `lod` and `noise0` ... `noise17` are not used. Raises `PaperKitError` for
-    missing names, other shapes and values that are not finite."""
+def released_variables(source) -> dict:
+    """{variable name: array} of a converted network: the dictionary itself, or an .npz, .pkl (plain arrays only:
+    nothing in it is run), .safetensors or .pt file that holds one. Raises `PaperKitError`."""
+    if isinstance(source, dict): return source
+    path = Path(source)
+    said = "an .npz, .pkl, .safetensors or .pt file of arrays under the names of the released network's variables"
+    if path.suffix == ".npz": found = read_npz(path, said)
+    elif path.suffix in (".pkl", ".pickle"): found = plain_pickle(path, 1_000_000_000)
+    else: found = read_weights(path)
+    if not isinstance(found, dict):
+        raise PaperKitError("the converted network cannot be read", file=str(path), expected=said,
+                            found=f"a {type(found).__name__}", next_step="write {name: array}")
+    return found
+
+def _variable(state: dict, name: str) -> Float[Tensor, "*s"]:
+    "A variable in float32. Raises `PaperKitError` for what is no array of finite numbers."
+    value = state[name]
+    array = value if isinstance(value, torch.Tensor) else np.asarray(value)
+    if not isinstance(value, torch.Tensor) and array.dtype.kind not in "fiu":
+        raise PaperKitError("a variable is no array of numbers", expected="numbers", found=f"{name}: {array.dtype}",
+                            next_step="convert it again")
+    found = array.float() if isinstance(value, torch.Tensor) else torch.from_numpy(array.astype(np.float32))
+    if not bool(found.isfinite().all()):
+        raise PaperKitError("a variable is not finite", expected="finite numbers", found=name,
+                            next_step="convert it again")
+    return found
+
+# %% ../../nbs/generative/stylegan.ipynb #fa311717
+def load_official(source, config: Config = Config()) -> Generator:
+    """The generator with weights of the released network (`networks_stylegan.py` of NVlabs/stylegan), given as arrays
+    under its variable names, in a dictionary or a file (`released_variables`). Variables `lod` and `noise0` ...
+    `noise17` are not used. Raises `PaperKitError` for missing names, other shapes and values that are not finite."""
+    state = released_variables(source)
     turn = {"plain": lambda x: x, "dense": lambda x: x.T, "conv": lambda x: x.permute(3, 2, 0, 1),
             "fused": lambda x: x.permute(3, 2, 0, 1).flip(2, 3)}
     names, ours = official_names(config), {}
@@ -1443,17 +1658,21 @@ def load_official(state: dict, config: Config = Config()) -> Generator:
         raise PaperKitError("the converted network is not complete", expected=missing[0],
                             found=f"{len(missing)} names missing",
                             next_step="convert every variable of Gs, under its own name")
-    for name, (theirs, kind) in names.items():
-        value = torch.as_tensor(state[theirs], dtype=torch.float32)
-        if not bool(value.isfinite().all()):
-            raise PaperKitError("a variable is not finite", expected="finite numbers", found=theirs,
-                                next_step="convert it again")
-        ours[name] = turn[kind](value).contiguous()
     with torch.device("meta"): g = Generator(config)
-    for name, value in g.state_dict().items():
-        if ours[name].shape != value.shape:
-            raise PaperKitError("a variable has another shape", expected=f"{list(value.shape)} for {name}",
-                                found=f"{list(ours[name].shape)} in {names[name][0]}",
-                                next_step="pass the config of that network")
+    for name, want in g.state_dict().items():
+        theirs, kind = names[name]
+        value = _variable(state, theirs)
+        if sorted(value.shape) != sorted(want.shape) or turn[kind](value).shape != want.shape:
+            raise PaperKitError("a variable has another shape", expected=f"{list(want.shape)} for {name}",
+                                found=f"{list(value.shape)} in {theirs}", next_step="pass the config of that network")
+        ours[name] = turn[kind](value).contiguous()
     g.load_state_dict(ours, assign=True)
     return g
+
+# %% ../../nbs/generative/stylegan.ipynb #86bdcaf8
+def pretrained() -> Generator:
+    """The generator of the published page, averaged weights, frozen, from half precision. Raises `PaperKitError` where
+    the weights are missing or damaged."""
+    from paper_kit.kit.weights import shipped_weights
+    state, about = shipped_weights("stylegan")
+    return load_strict(Generator(configuration("F", **about["config"])), state).eval().requires_grad_(False)

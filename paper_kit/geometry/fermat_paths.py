@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy import ndarray
     from torch import Tensor
 
+    from paper_kit.kit.datasets import Source
+
 # %% auto #0
 __all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'LOBES', 'PITCH', 'GALLERY', 'FIVE', 'SIZES', 'KIND_COLOURS', 'predicates',
            'WHY', 'EVIDENCE', 'Patch', 'Scene', 'cells', 'triangulated', 'rectangle', 'disc', 'cap', 'turned', 'ribbon',
@@ -35,14 +37,14 @@ __all__ = ['MATERIALS', 'TYPES', 'LIGHT', 'SHIFTS', 'LOBES', 'PITCH', 'GALLERY',
            'Found', 'scores', 'Explainer', 'explainer', 'candidates', 'detect', 'detect_scales', 'matched', 'Sheets',
            'linked', 'sheets', 'local_gradient', 'Cloud', 'full_gradient', 'gradient_on', 'fermat_flow',
            'fermat_flow_pair', 'reconstruct', 'judged', 'completeness', 'poisson_surface', 'largest', 'vertex_normals',
-           'refine', 'light_cone', 'back_projection', 'front', 'Scan', 'read_scan', 'setting', 'theory_stage',
-           'singular_stage', 'material_stage', 'kind_stage', 'two_steps', 'resolution_stage', 'foil_stage',
-           'scan_stage', 'edge_stage', 'profiles', 'line_stage', 'relief', 'coin_stage', 'playground',
+           'refine', 'light_cone', 'back_projection', 'front', 'Scan', 'read_scan', 'real_scan_stage', 'real_figure_5',
+           'setting', 'theory_stage', 'singular_stage', 'material_stage', 'kind_stage', 'two_steps', 'resolution_stage',
+           'foil_stage', 'scan_stage', 'edge_stage', 'profiles', 'line_stage', 'relief', 'coin_stage', 'playground',
            'scan_exhibit_stage', 'figure_e1', 'scan_view', 'stages', 'figure_1', 'figure_2', 'figure_3', 'figure_4',
-           'turned_to_us', 'picture_of', 'figure_5', 'figure_6', 'figure_7', 'figure_8', 'figure_e2', 'averaged',
-           'table_e1', 'table_e2', 'table_e3', 'table_e4', 'singular_values', 'material_values', 'kind_values',
-           'curvature_values', 'flow_values', 'by_draw', 'first_values', 'line_values', 'rough_values', 'edge_values',
-           'coin_values', 'sampling_values']
+           'turned_to_us', 'picture_of', 'figure_5', 'pipeline_picture', 'figure_6', 'figure_7', 'figure_8',
+           'figure_e2', 'averaged', 'table_e1', 'table_e2', 'table_e3', 'table_e4', 'singular_values',
+           'material_values', 'kind_values', 'curvature_values', 'flow_values', 'by_draw', 'first_values',
+           'line_values', 'rough_values', 'edge_values', 'coin_values', 'sampling_values']
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #d12e3e5e
 class Patch(NamedTuple):
@@ -1477,6 +1479,34 @@ def read_scan(path) -> Scan:
         counts = np.stack([np.interp(centres[0], c, row, left=0, right=0) for c, row in zip(centres, counts)])
     return Scan(counts, centres[0]*10, walls*10, shape, source)
 
+# %% ../../nbs/geometry/fermat_paths.ipynb #6984f2b7
+def real_scan_stage(data: Source, jitter: float = 50.0) -> dict:
+    """The pipeline on the first confocal scan, by name, that can be read: what Figure 5 draws. `jitter`: FWHM of the
+    detector in ps. Raises `PaperKitError` where there is none."""
+    left = []
+    for path in sorted(data.path.glob("*.mat")):
+        try: scan = read_scan(path)
+        except PaperKitError as error:
+            left.append(str(error))
+            continue
+        width = np.diff(scan.centres)
+        if scan.source is None and np.allclose(width, width[0], rtol=1e-3): break
+        left.append(f"{path.name}: not confocal, or bins of different widths")
+    else:
+        raise PaperKitError("no scan can be used", file=str(data.path), expected="a confocal scan with equal bins",
+                            found=left[0] if left else "no MAT file", next_step="download the scans again")
+    bins = Bins(float(scan.centres[0] - width[0]/2), float(width[0]), len(scan.centres))
+    found = detect(scan.counts, bins, Instrument(jitter=jitter).kernel(bins.width), least=60.0)
+    cloud = reconstruct(found, scan.walls, scan.shape)
+    middle = scan.counts.reshape(*scan.shape, -1)[scan.shape[0]//2].astype(np.float32)
+    return {"name": path.stem, "found": found._asdict(), "cloud": cloud._asdict(), "counts": middle,
+            "walls": scan.walls, "shape": list(scan.shape), "bins": list(bins)}
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #6984f2b8
+def real_figure_5(kept: dict):
+    "Figure 5 of a measured scan. No true surface is known: grey are the points themselves."
+    return pipeline_picture(kept, kept["walls"], tuple(kept["shape"]), Bins(*kept["bins"]), kept["cloud"]["place"])
+
 # %% ../../nbs/geometry/fermat_paths.ipynb #8ec49f3a
 PITCH = 1.2  # bins of 4 ps, in mm of path
 
@@ -1911,14 +1941,14 @@ GALLERY = ("ball", "bowl", "vase", "jug", "kettle", "blob", "ball and board")
 FIVE = ["paraboloid", "hemisphere", "ball", "vase", "bowl"]
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #43f899e9
-SIZES = {"smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], count=3), "singular seeds": 1,
+SIZES = {"smoke": {"theory": 4, "singular": dict(names=["hemisphere", "ball"], count=2), "singular seeds": 1,
                    "eye": [15.0, 10.0], "kinds": dict(photons=[1e5], draws=3),
                    "resolution": dict(separations=[10, 30], photons=[1e6], draws=1), "foil": ["ball"],
-                   "gallery": ["bowl", "kettle"], "side": 6, "photons": 1e5, "draws": 1,
-                   "pitches": [6, 7], "pitch object": "bowl", "jitters": [50.0, 100.0],
+                   "gallery": ["bowl", "kettle"], "side": 5, "photons": 1e5, "draws": 1,
+                   "pitches": [5, 6], "pitch object": "bowl", "jitters": [50.0, 100.0],
                    "materials": ["diffuse", "foil 0.2"], "rough object": "blob", "rough side": 6,
                    "lines": dict(points=30, photons=1e6, jitter=50.0), "line draws": 1,
-                   "coins": [[0.03, 1.5]], "coin side": 8, "coin show": [0.03, 1.5], "coin photons": 1e5,
+                   "coins": [[0.03, 1.5]], "coin side": 6, "coin show": [0.03, 1.5], "coin photons": 1e5,
                    "edges": ["paraboloid"], "exhibit": dict(name="bowl", side=4, fine=7, photons=1e5),
                    "edge side": 4}}
 
@@ -2166,21 +2196,30 @@ def _draw_sheets(over, above, cloud: dict, walls, x: Float[ndarray, "n 3"]) -> N
 #| code-fold: true
 #| code-summary: "Exported source: figure 5"
 def figure_5(results: dict, name: str):
-    """The pipeline on one object: transients along a line of the wall, detections by type, the sheets over the wall,
-    points."""
-    import matplotlib.pyplot as plt
-    from paper_kit.kit.show import palette
+    "The pipeline on one object of the world."
     _, width, bins = setting(name)
     kept = results["gallery"][name]["kept"]
     side = len(kept["counts"])
-    walls, found, cloud = wall(side, width), kept["found"], kept["cloud"]
+    return pipeline_picture(kept, wall(side, width), (side, side), bins,
+                            triangulated(setting(name)[0])[0].vertices.numpy())
+
+# %% ../../nbs/geometry/fermat_paths.ipynb #a2d6b144
+#| code-fold: true
+#| code-summary: "Exported source: figure 5"
+def pipeline_picture(kept: dict, walls: Float[ndarray, "n 3"], shape: tuple[int, int], bins: Bins,
+                     x: Float[ndarray, "m 3"]):
+    """The pipeline on one scan: transients along a line of the wall, detections by type, the sheets over the wall,
+    points over vertices x."""
+    import matplotlib.pyplot as plt
+    from paper_kit.kit.show import palette
+    found, cloud = kept["found"], kept["cloud"]
     figure, axes = plt.subplots(1, 4, figsize=(9.8, 2.9), width_ratios=[1.1, 1.1, 1, 1])
-    line = np.arange(side*(side//2), side*(side//2) + side)
-    here = np.isin(found["wall"], line)
+    line = shape[1]*(shape[0]//2) + np.arange(shape[1])
+    here, y = np.isin(found["wall"], line), walls[line, 1]
     low, high = np.percentile(found["tau"], [1, 99]) + np.array([-30, 30])
     for ax, title in ((axes[0], "counts along a line"), (axes[1], "singularities")):
         ax.imshow(kept["counts"].T, aspect="auto", origin="lower", cmap="Greys",
-                  extent=(-width/2, width/2, bins.first, bins.first + bins.width*bins.count),
+                  extent=(y[0], y[-1], bins.first, bins.first + bins.width*bins.count),
                   vmax=np.percentile(kept["counts"], 99.7)*(1 if ax is axes[0] else 2.5))
         ax.set(ylim=(low, high), xlabel="wall y (mm)", title=title); ax.grid(False)
     axes[0].set_ylabel("path length (mm)")
@@ -2189,7 +2228,7 @@ def figure_5(results: dict, name: str):
         axes[1].plot(walls[found["wall"][m], 1], found["tau"][m], ".", color=palette[KIND_COLOURS[k]], ms=5,
                      label=TYPES[k])
     axes[1].legend(fontsize=7, loc="upper center", ncols=2, handletextpad=0.1, columnspacing=0.6)
-    _draw_sheets(*axes[2:], cloud, walls, triangulated(setting(name)[0])[0].vertices.numpy())
+    _draw_sheets(*axes[2:], cloud, walls, x)
     return figure
 
 # %% ../../nbs/geometry/fermat_paths.ipynb #d571dbdc

@@ -1235,7 +1235,7 @@ SIZES = {"smoke": {"walk": dict(steps=120, kept=24), "points": 8, "synthetic": d
                    "class seeds": 1, "sequence seeds": 1, "all readings": 1, "steps": 30},
          "cpu": {"walk": dict(steps=1500, kept=150), "points": 100, "synthetic": dict(sizes=[10, 15, 20],
                                                                                       shares=[0.25, 0.3, 0.35]),
-                 "seeds": 5, "sweep seeds": 3, "lift": 0,
+                 "seeds": 15, "sweep seeds": 3, "lift": 0,
                  "densities": [0.1, 0.2, 0.4, 0.7, 1.0], "knobs": ["twins", "worse"],
                  "sweep": dict(sizes=[20], n=16, shares=[0.35]),
                  "timing": [[N, n, (0.15, 0.25, 0.35)[k % 3]] for k, (N, n) in enumerate(itertools.product(
@@ -1245,7 +1245,7 @@ SIZES = {"smoke": {"walk": dict(steps=120, kept=24), "points": 8, "synthetic": d
                               steps=600),
                  "beta seeds": 3, "sets": list(OBJECTS), "class": dict(N=40, lift=150),
                  "sequence": dict(N=12, lift=200),
-                 "class seeds": 5, "sequence seeds": 3, "all readings": 2, "steps": 1000}}
+                 "class seeds": 15, "sequence seeds": 3, "all readings": 2, "steps": 1000}}
 SIZES["gpu"] = SIZES["cpu"] | {"timing": [[N, n, (0.15, 0.25, 0.35)[k % 3]] for k,
                                           (N, n) in enumerate(itertools.product(
     (10, 40, 70, 100), (16, 30, 44, 58, 72, 86, 100)))], "class": dict(N=40, lift=300),
@@ -1511,8 +1511,7 @@ def pairs_view(results: dict, most: int = 5):
     html = ('<canvas width="760" height="376" role="img" aria-label="Two pictures with their most certain matches" '
             'style="max-width:100%;height:auto"></canvas><p class="said" role="status" style="margin:.3em 0"></p>'
             '<div class="knobs" style="display:grid;grid-template-columns:minmax(5em,max-content) minmax(80px,260px) '
-            '12em;'
-            'gap:4px 10px"></div>')
+            'minmax(0,12em);gap:4px 10px"></div>')
     def picture():
         figure, buffer = figure_1(kept[0][1]), io.BytesIO()
         figure.savefig(buffer, format="png", dpi=90)
@@ -1618,7 +1617,8 @@ def polytope_view(walk: dict):
             'matrices; drag or arrow keys turn it" '
             'style="max-width:100%;height:auto;touch-action:none;background:#fff"></canvas>'
             '<p class="said" role="status" style="margin:.3em 0"></p><div class="knobs" style="display:grid;'
-            'grid-template-columns:minmax(5em,max-content) minmax(80px,260px) 15em;gap:4px 10px"></div>')
+            'grid-template-columns:minmax(5em,max-content) minmax(80px,260px) minmax(0,15em);'
+            'gap:4px 10px"></div>')
     def picture():
         figure, buffer = figure_2(walk), io.BytesIO()
         figure.savefig(buffer, format="png", dpi=90)

@@ -55,17 +55,17 @@ def _say_bits(slugs):
 def status(all_papers: Annotated[bool, typer.Option("--all", help="Also papers that have not begun.")] = False,
            as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with every field.")] = False):
     "What is published, fresh or stale, and how the claims stand. Ends with 1 when something is broken."
-    from paper_kit.kit.records import status as rows_of
+    from paper_kit.kit.records import age, status as rows_of
     rows = rows_of()
     if as_json:
         import json
         print(json.dumps(rows, indent=1))
     else:
         shown = [r for r in rows if all_papers or r["state"] != "not begun"]
-        print(f"{'paper':28}{'state':12}{'profile':9}{'':7}{'tables':9}{'figures':9}{'claims':52}{'decidable':10}{'time':>10}")
+        print(f"{'paper':28}{'state':12}{'profile':9}{'':15}{'tables':9}{'figures':9}{'claims':52}{'decidable':10}{'time':>10}")
         for r in shown:
             claims = ", ".join(f"{n} {v}" for v, n in r["claims"].items() if n and v != "total")
-            print(f"{r['slug']:28}{r['state']:12}{r['profile'] or '':9}{'' if r['fresh'] is None else 'fresh' if r['fresh'] else 'stale':7}"
+            print(f"{r['slug']:28}{r['state']:12}{r['profile'] or '':9}{'' if r['fresh'] is None else age(r):15}"
                   f"{'{} of {}'.format(*r['tables']):9}{'{} of {}'.format(*r['figures']):9}{claims:52}{r['decidable'] or '':<10}{_seconds(r['wall_s']):>10}")
         print(f"{len(shown)} of {len(rows)} papers")
         _say_bits([r["slug"] for r in rows])

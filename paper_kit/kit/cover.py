@@ -97,8 +97,9 @@ def cover_picture(manifest: dict, record: dict, folder: Path) -> tuple[str, str]
 def cost_html(record: dict) -> str:
     "How long a run takes: all of it, and again once its stages are there."
     def words(s): return f"{s:.0f} s" if s < 90 else f"{s/60:.0f} min" if s < 5400 else f"{s/3600:.1f} h"
+    peak = max([record["peak_mb"], *(stage["peak_mb"] for stage in record["stages"])])    # stages may have been there
     return (f'<p class="cost">A full run takes <b>{words(record["wall_s"])}</b> on {html.escape(record["device"])} and '
-            f'{record["peak_mb"]/1000:.1f} GB of memory (profile {record["profile"]}, measured '
+            f'{peak/1000:.1f} GB of memory (profile {record["profile"]}, measured '
             f'{record["created"][:10]}).</p>')
 
 def chart_html(manifest: dict, record: dict) -> str:

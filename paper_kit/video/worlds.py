@@ -438,7 +438,8 @@ class Ambisonics360:
                                 next_step="get the lists from github.com/pedro-morgado/spatialaudiogen")
         self.pieces = []
         for video in " ".join(read_lines(listing, "a name a line")).split():
-            count = len(list((self.root/"data"/"frames"/video/"ambix").glob("*.wav")))
+            with reading(listing, "names of folders"):
+                count = len(list((self.root/"data"/"frames"/video/"ambix").glob("*.wav")))
             self.pieces += [(video, k*seconds) for k in range(count//seconds)]
         if not self.pieces:
             raise PaperKitError(f"{name} has no clip here", file=str(self.root/"data"/"frames"),

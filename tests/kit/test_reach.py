@@ -11,7 +11,8 @@ import pytest
 
 from paper_kit.kit import reach, workflow
 from paper_kit.kit.files import PaperKitError
-from paper_kit.kit.reach import Module, Reach, code_digest, digest_and_sources, normal_form, notebook_digest
+from paper_kit.kit.reach import (Module, Reach, code_digest, digest_and_sources, evidence_digest, normal_form,
+                                 notebook_digest)
 from paper_kit.kit.stages import stage_key
 
 from helpers import ROOT
@@ -461,6 +462,28 @@ def test_a_notebooks_digest_is_about_code_only(tmp_path):
     assert base != notebook_digest(cells(tmp_path, 'profile = "smoke"', "def f(x): return x", "f(2)"))
     assert base != notebook_digest(cells(tmp_path, 'profile = "smoke"', "f(1)", "def f(x): return x"))
     assert notebook_digest(cells(tmp_path, "%matplotlib inline\nx = 1")) != notebook_digest(cells(tmp_path, "x = 1"))
+
+
+def test_evidence_is_a_notebook_without_its_figures(tmp_path):
+    def of(draw="return pen(x)", pen="return x", table="return {'a': both(x)}", both="return x + 1", caption="one",
+           more="", setting="k = 1"):
+        return evidence_digest(cells(
+            tmp_path, 'profile = "smoke"',
+            f"#| export\ndef pen(x): {pen}\ndef both(x): {both}\ndef figure_1(x): {draw}",
+            f"#| export\ndef table_1(x): {table}", f"{setting}\nx = 1\npaper.table('Table 1', table_1(x))",
+            "from paper_kit.learning.x import figure_1\n"
+            f"paper.figure('Figure 1', figure_1(x), caption='{caption}')\n{more}", "paper.finish()"))
+    base = of()
+    for same in ({"draw": "return pen(x) + 1"}, {"pen": "return 2*x"}, {"caption": "another"},
+                 {"draw": "return both(x)"}, {"more": "paper.figure('Figure 2', pen(x))"}):
+        assert of(**same) == base, same
+    for other in ({"table": "return {'b': both(x)}"}, {"both": "return x + 2"},
+                  {"more": "paper.claim('C1', pen(x))"}, {"table": "return {'a': both(pen(x))}"},
+                  {"setting": "k = 2"}, {"more": "table_1 = figure_1"},
+                  {"more": "%magic"}, {"more": "not python"}):
+        assert of(**other) != base, other
+    both = dict(table="return {'a': pen(both(x))}")
+    assert of(**both) != of(**both, pen="return 2*x"), "what a table and a figure use belongs to the table"
 
 
 def test_the_sources_of_a_digest_name_every_module_that_was_looked_at(tmp_path, monkeypatch):

@@ -613,3 +613,17 @@ def test_on_a_gpu(tmp_path, precision):
         assert net[0].weight.is_cuda and codes.is_cuda and codes.is_leaf
     for n, t in states[0].items():
         torch.testing.assert_close(states[1][n], t, atol=1e-4, rtol=1e-3)
+
+
+def test_steps_are_counted_against_hand_made_sums():
+    "A linear layer of 64 rows: the product forwards, and backwards for the weight alone, since no input asks for one."
+    import importlib.util
+    spec = importlib.util.spec_from_file_location("step_speed", ROOT/"scripts"/"step_speed.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found, x = {}, torch.rand(64, 30)
+    with module.counted(found), pytest.raises(module.Enough):
+        layer = nn.Linear(30, 20, bias=False)
+        train(layer, lambda: layer(x).square().mean(), 1000)
+    assert found["operations"] == 2*(2*64*30*20) and len(found["took"]) == module.STEPS
+    assert module.product_speed(64, 3) > 1e6

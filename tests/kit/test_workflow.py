@@ -70,6 +70,28 @@ def test_run_publish_status_and_what_makes_stale(demo):
         publish("demo", root=demo)
 
 
+def test_a_change_of_a_figure_alone_leaves_tables_and_verdicts_fresh(demo):
+    finished(demo)
+    publish("demo", root=demo)
+    assert records.age(row(demo)) == "fresh" and not row(demo)["only_figures"]
+    edit(demo, 'paper.figure("Figure 1", fig)', 'paper.figure("Figure 1", fig, caption="A line.")')
+    assert records.age(row(demo)) == "figures stale" and row(demo)["fresh"] is False
+    assert "figures stale" in workflow.scoreboard(status(demo))
+    record = finished(demo)                                         # its stages are warm: seconds
+    assert all(stage["cached"] for stage in record["stages"])
+    publish("demo", root=demo)
+    assert records.age(row(demo)) == "fresh" and "A line." in (demo/"figures/demo/demo.ipynb").read_text()
+    edit(demo, '"error": [results', '"error, all": [results')       # a table
+    assert records.age(row(demo)) == "stale"
+    stored = json.loads((demo/"data/results/demo.json").read_text())
+    del stored["evidence"]                                          # a record of before says nothing of it
+    (demo/"data/results/demo.json").write_text(json.dumps(stored))
+    edit(demo, '"error, all": [results', '"error": [results')
+    edit(demo, '"A line."', '"A short line."')
+    assert records.age(row(demo)) == "stale"
+
+
+
 def test_weights_are_published_with_the_run_that_trained_them_and_change_no_digest(demo, monkeypatch):
     from paper_kit.kit.weights import shipped_weights
     edit(demo, "paper.finish()", "import torch; paper.weights({'w': torch.ones(3)}, width=3)\n"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from paper_kit.kit import datasets
 from paper_kit.kit.claims import Outcome
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.geometry import invert, random_rotations, rigid
@@ -215,6 +216,26 @@ def test_top_1_conflicts_go_to_the_more_similar():
     assert paper.top_1_matching(A).tolist() == [-1, 0, 1]
 
 
+def test_top_1_drops_what_is_less_alike_than_one_half():
+    """As eval_correspondence.py of the released code: rows whose largest affinity is below 0.5 have no partner, and do
+    not take one from another row."""
+    A = torch.tensor([[0.49, 0.1], [0.2, 0.5], [0.48, 0.3]])
+    assert paper.top_1_matching(A).tolist() == [-1, 1, -1]
+    assert paper.top_1_matching(A, 0.0).tolist() == [0, 1, -1]
+
+
+def test_kinds_of_merges_by_hand():
+    """View 1 sees objects 4 to 7 and a ghost, view 2 sees 4, 6, 7 and a ghost: two right merges, one whose object the
+    other view does not report, one with a ghost; then two of objects that both have another partner."""
+    A = torch.full((5, 4), 0.1)
+    for i, j in enumerate((0, 3, 1, 2)): A[i, j] = 0.9
+    note = {"a": torch.tensor([4, 5, 6, -1, 7]), "b": torch.tensor([4, 6, -1, 7])}
+    assert paper.merge_kinds(A, note) == {"right": 2, "ghost": 1, "absent": 1, "wrong": 0}
+    assert paper.right_merges(A, note).tolist() == [0, -1, 1, -1, -1]
+    A[0, 0], A[0, 1], A[2, 1], A[2, 0] = 0.1, 0.9, 0.1, 0.9
+    assert paper.merge_kinds(A, note)["wrong"] == 2 and (paper.right_merges(A, note)[[0, 2]] == -1).all()
+
+
 def test_nms_drops_what_agrees_and_keeps_the_better():
     one = some_objects(1)
     near = Objects(one.t + 0.3, one.s*1.05, one.R, one.voxels, one.code, one.score + 1)
@@ -385,6 +406,107 @@ def test_camera_branch_keeps_the_order_of_images():
                                        -q)["rotation"]) < 1e-9, "q and -q are one rotation"
 
 
+def residual_names(prefix, inputs, widths, deep):
+    "Names and shapes of a residual group of the released backbone (torchvision's)."
+    out, w, norm = {}, widths, ("weight", "bias", "running_mean", "running_var")
+    for i in range(((3, 4, 6, 3) if deep else (2, 2, 2, 2))[int(prefix[-1]) - 1]):
+        sizes = [(w, inputs, 1), (w, w, 3), (4*w, w, 1)] if deep else [(w, inputs, 3), (w, w, 3)]
+        for k, (a, b, s) in enumerate(sizes, 1):
+            out[f"{prefix}.{i}.conv{k}.weight"] = (a, b, s, s)
+            out |= {f"{prefix}.{i}.bn{k}.{n}": (a,) for n in norm}
+        goal = 4*w if deep else w
+        if i == 0 and (inputs != goal or prefix[-1] != "1"):
+            out[f"{prefix}.{i}.downsample.0.weight"] = (goal, inputs, 1, 1)
+            out |= {f"{prefix}.{i}.downsample.1.{n}": (goal,) for n in norm}
+        inputs = goal
+    return out, inputs
+
+
+def released_camera(deep, translations=60, rotations=30):
+    "A checkpoint of camera_branch/train.py: names behind DataParallel's prefix, as network.py gives them."
+    shapes = {"conv1.weight": (64, 3, 7, 7)} | {f"bn1.{n}": (64,) for n in ("weight", "bias", "running_mean",
+                                                                           "running_var")}
+    inputs = 64
+    for level in range(4):
+        more, inputs = residual_names(f"layer{level + 1}", inputs, 64*2**level, deep)
+        shapes |= more
+    shapes = {f"backbone.{k}": s for k, s in shapes.items()}
+    for name, a, b in (("fc", 128, 2*inputs), ("trans_branch", translations, 128), ("rot_branch", rotations, 128)):
+        shapes |= {f"{name}.weight": (a, b), f"{name}.bias": (a,)}
+    g = generator(3)
+    return {f"module.{k}": 0.5 + torch.rand(s, generator=g) if "running_var" in k or (len(s) == 1 and "weight" in k)
+            else torch.randn(s, generator=g)/math.sqrt(max(1, math.prod(s[1:]))) for k, s in shapes.items()}
+
+
+def released_forward(state, first, second):
+    "network.py's forward of a ResNet-18 camera branch, written out with functions."
+    F, w = torch.nn.functional, {k.removeprefix("module."): x for k, x in state.items()}
+    def bn(x, n):
+        n = f"backbone.{n}"
+        return F.batch_norm(x, w[n + ".running_mean"], w[n + ".running_var"], w[n + ".weight"], w[n + ".bias"])
+    def backbone(x):
+        x = F.max_pool2d(F.relu(bn(F.conv2d(x, w["backbone.conv1.weight"], None, 2, 3), "bn1")), 3, 2, 1)
+        for level in range(1, 5):
+            for i in range(2):
+                n, stride = f"layer{level}.{i}", 2 if level > 1 and i == 0 else 1
+                y = F.relu(bn(F.conv2d(x, w[f"backbone.{n}.conv1.weight"], None, stride, 1), n + ".bn1"))
+                y = bn(F.conv2d(y, w[f"backbone.{n}.conv2.weight"], None, 1, 1), n + ".bn2")
+                if f"backbone.{n}.downsample.0.weight" in w:
+                    x = bn(F.conv2d(x, w[f"backbone.{n}.downsample.0.weight"], None, stride), n + ".downsample.1")
+                x = F.relu(x + y)
+        return x.mean((2, 3))
+    h = F.relu(F.linear(torch.cat([backbone(first), backbone(second)], 1), w["fc.weight"], w["fc.bias"]))
+    return tuple(F.linear(h, w[f"{n}.weight"], w[f"{n}.bias"]) for n in ("trans_branch", "rot_branch"))
+
+
+def test_a_released_camera_branch_is_read(tmp_path):
+    state = released_camera(False)
+    torch.save(state, tmp_path/"camera.pth")
+    net = paper.load_official(tmp_path/"camera.pth")
+    first, second = torch.randn(2, 2, 3, 224, 224, generator=generator(1)).unbind(0)
+    with torch.no_grad(): found = net(net.encode(first), net.encode(second))
+    for ours, theirs in zip(found, released_forward(state, first, second)):
+        assert (ours - theirs).abs().max() < 1e-4*theirs.abs().max().clamp(min=1)
+    torch.save(released_camera(True), tmp_path/"deep.pth")
+    deep = paper.load_official(tmp_path/"deep.pth")
+    assert parameter_count(deep) == parameter_count(paper.CameraBranch()), "ResNet-50, 60 and 30 bins"
+
+
+def test_a_released_embedding_is_read(tmp_path):
+    g, names = generator(2), {"pred_layer": (256, 300), "sc_layer": (128, 256), "sc_layer2": (64, 128)}
+    w = {f"{n}.{k}": torch.randn(s if k == "weight" else s[:1], generator=g)/16 for n, s in names.items()
+         for k in ("weight", "bias")}
+    other = {"module.code_predictor.trans_predictor.pred_layer.weight": torch.zeros(3, 300)}
+    torch.save({f"module.code_predictor.id_predictor.{k}": x for k, x in w.items()} | other, tmp_path/"pred.pth")
+    head, x = paper.load_official(tmp_path/"pred.pth", "affinity"), torch.randn(5, 300, generator=g)
+    y = torch.relu(x @ w["pred_layer.weight"].T + w["pred_layer.bias"])
+    y = torch.relu(y @ w["sc_layer.weight"].T + w["sc_layer.bias"]) @ w["sc_layer2.weight"].T + w["sc_layer2.bias"]
+    with torch.no_grad(): assert (head(x) - y/y.norm(dim=1, keepdim=True)).abs().max() < 1e-4
+
+
+def test_other_checkpoints_are_refused(tmp_path):
+    torch.save({"weight": torch.zeros(3)}, tmp_path/"other.pth")
+    for part in ("camera", "affinity"):
+        with pytest.raises(PaperKitError, match="no checkpoint of that branch"):
+            paper.load_official(tmp_path/"other.pth", part)
+    with pytest.raises(PaperKitError, match="this part is not read"):
+        paper.load_official(tmp_path/"other.pth", "object")
+    short = {k: x for k, x in released_camera(False).items() if "layer3.1" not in k}
+    torch.save(short, tmp_path/"short.pth")
+    with pytest.raises(PaperKitError): paper.load_official(tmp_path/"short.pth")
+
+
+def test_checks_on_validation_data_are_the_losses():
+    "Of a network that knows nothing: cross entropy near the log of the numbers of bins, as many points as asked for."
+    data = paper.world_stage(4, 2, 32, 48, True, {"models": 2}, "test", least=12)
+    found = paper.camera_stage(data, 2, 18, 8, 20, 4, 1e-3, (16, 24), (3, 4), validation=data)
+    curve = found["validation"]["value"]
+    net = paper.camera_branch_of(found)
+    again = paper.camera_check(net, data, found["bins"])
+    with torch.no_grad(): assert again() == pytest.approx(curve[-1], rel=1e-4)
+    assert len(curve) >= 10 and all(np.isfinite(curve))
+
+
 def test_proposals_targets_invert():
     net = paper.Proposals((32, 48), 8)
     box = torch.tensor([[4.0, 5, 20, 25], [25, 3, 46, 30]])
@@ -507,6 +629,67 @@ def test_suncg_layout(tmp_path):
     with pytest.raises(PaperKitError, match="split file"): paper.load_suncg_pairs(tmp_path, "train")
 
 
+@pytest.fixture
+def suncg(tmp_path):
+    "Rooms of our world in the layout of the released code; the cameras as places and quaternions."
+    from paper_kit.kit.geometry import matrix_to_quaternion
+    (tmp_path/"splits").mkdir()
+    worlds = {}
+    for split, rooms in (("train", 8), ("test", 3)):
+        worlds[split] = world = paper.world_stage(rooms, 2, 24, 32, False, {"models": 2}, split, least=12, seed=4)
+        lines = []
+        for room, (images, T) in enumerate(zip(world["images"].split(2), world["T"].split(2))):
+            words = []
+            for k, (image, to_world) in enumerate(zip(images, invert(T))):
+                path = tmp_path/f"renderings_ldr/{split}{room}/{k}_mlt.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+                numbers = [*to_world[:3, 3], *matrix_to_quaternion(to_world[:3, :3])]
+                words += [f"{split}{room}/{k}", *(f"{float(x):.8f}" for x in numbers)]
+            lines.append(" ".join(words))
+        lines.insert(1, lines[0].replace("/0 ", "/404 ", 1))
+        (tmp_path/f"splits/{split}.txt").write_text("\n".join(["header"]*3 + lines) + "\n")
+    return tmp_path, worlds
+
+
+def test_pairs_of_suncg_are_what_the_camera_branch_needs_of_the_world(suncg):
+    root, worlds = suncg
+    assert datasets.find("suncg_pairs", root) == root
+    source, least = datasets.Source("suncg_pairs", root, "0"), {"train": 8, "test": 1}
+    found = paper.suncg_stage(source, {"train": 99, "test": 2}, least, [24, 32])
+    assert len(found["test"]["images"]) == 4 and found["test"]["room"].tolist() == [0, 0, 1, 1]
+    assert torch.equal(found["train"]["images"], worlds["train"]["images"])
+    pairs = paper.pairs_of(found["train"], 2)
+    torch.testing.assert_close(paper.relative_pose(found["train"], pairs),
+                               paper.relative_pose(worlds["train"], pairs), atol=1e-4, rtol=0)
+    with pytest.raises(PaperKitError, match="too few pairs"):
+        paper.suncg_stage(source, {"train": 99, "test": 2}, {"train": 9, "test": 1}, [24, 32])
+
+
+def test_the_first_guess_is_judged_as_the_bins_say(monkeypatch):
+    "A branch that names the nearest bins errs by what the bins leave."
+    P = torch.stack([rigid(R, t) for R, t in zip(random_rotations(4, generator=torch.Generator().manual_seed(1)),
+                                                 torch.eye(4)[:, :3])])
+    data = {"T": torch.stack([x for Q in P for x in (torch.eye(4), Q)]), "room": torch.arange(4).repeat_interleave(2)}
+    bins = {"R": P[:, :3, :3], "t": P[:, :3, 3] + torch.tensor([0.0, 0, 0.5])}
+    monkeypatch.setattr(paper, "camera_outputs", lambda *_: (torch.eye(4), torch.eye(4)))
+    error = paper.top_1_stage({"bins": bins}, data)["error"]
+    np.testing.assert_allclose(error[:, 0], 0.5, atol=1e-6)
+    assert error[:, 1].max() < 0.1
+
+
+def test_table_4_from_the_pairs(suncg):
+    class Run:
+        seed, pick = 0, lambda self, smoke, **_: smoke
+        def stage(self, fn, **given):
+            assert fn is not paper.world_stage
+            return fn(**given)
+    error = paper.real_stages(Run(), datasets.Source("suncg_pairs", suncg[0], "0"))
+    frame = paper.table_4({}, error)
+    assert error.shape == (3, 2) and frame.method.tolist() == ["Top-1"]
+    assert np.isfinite(frame.drop(columns="method").astype(float)).all(axis=None)
+
+
 def test_nyu_layout(tmp_path):
     (tmp_path/"images").mkdir()
     for name in ("0001", "0003"):
@@ -590,3 +773,10 @@ def test_bootstrap_resamples_pairs():
                   "truths": np.array([1, 1, 1])} for n in paper.METHODS}
     gains = paper.bootstrap_gains([{"judged": judged}], 200, 0)
     assert min(gains) >= 0 and np.mean(gains) == pytest.approx(33.3, abs=12) and np.std(gains) > 1
+
+
+def test_losses_of_ap_are_no_gain_from_translation():
+    "Two times a loss is less than a loss: without a gain the comparison alone would hold."
+    found = predicates["C2"].evaluate({"gain Trans": [-0.3, -0.29, -0.31], "gain Shape": [-2.0, -2.1, -1.9],
+                                       "gain Rot": [-4.0, -4.1, -3.9], "gain Scale": [-2.0, -2.1, -2.0]})
+    assert found.verdict == "fails"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from paper_kit.geometry import fermat_paths as fermat
 from paper_kit.geometry.fermat_paths import (first_less_nearest, foil_stage, two_steps, MATERIALS, TYPES, Bins,
                                              Cloud, Fermat, Found, Instrument, Scene, _reflectance, back_projection,
                                              cap, circle_in_triangle, curvature_check, detect, exact_area,
@@ -376,6 +377,29 @@ def test_a_published_scan_is_read(tmp_path):
     own = scan_fields() | {"temporalBinCenters": np.stack([0.06 + 0.12*np.arange(40) + 0.12*(k % 2) for k in range(9)])}
     savemat(tmp_path/"own.mat", own)
     assert read_scan(tmp_path/"own.mat").counts[1, 1] == pytest.approx(own["transients"][1, 0])
+
+
+def test_a_measured_scan_becomes_figure_5(tmp_path):
+    "A simulated scan, written as the authors publish theirs: the same detections as without the detour."
+    from scipy.io import savemat
+    from paper_kit.kit.datasets import Source
+    scene, width, bins = fermat.setting("paraboloid")
+    walls = wall(6, width)
+    counts = measure(transients(scene, walls, bins), fermat.Instrument(), bins.width, np.random.default_rng(0))
+    fields = {"transients": counts.astype(float), "temporalBinCenters": bins.centres[None]/10, "detLocs": walls/10,
+              "detGridSize": np.array([[6, 6]]), "whetherConfocal": np.array([[1]]), "srcLoc": np.zeros((0, 0))}
+    savemat(tmp_path/"b_bowl.mat", fields)
+    (tmp_path/"a_broken.mat").write_bytes(b"nothing")
+    kept = fermat.real_scan_stage(Source("fermat_scans", tmp_path, "0"))
+    known = fermat.detect(counts, bins, fermat.Instrument().kernel(bins.width), least=60.0)
+    np.testing.assert_allclose(kept["found"]["tau"], known.tau, atol=1e-6)
+    assert kept["name"] == "b_bowl" and kept["counts"].shape == (6, bins.count) and len(kept["cloud"]["place"])
+    figure = fermat.real_figure_5(kept)
+    titles = [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes]
+    assert titles[2:] == ["largest sheets", "points from above"]
+    savemat(tmp_path/"b_bowl.mat", fields | {"whetherConfocal": np.array([[0]]), "srcLoc": np.array([[1.0, 2, 0]])})
+    with pytest.raises(PaperKitError, match="no scan can be used"):
+        fermat.real_scan_stage(Source("fermat_scans", tmp_path, "0"))
 
 
 @pytest.mark.parametrize("change,what", [({"transients": None}, "no field transients"),

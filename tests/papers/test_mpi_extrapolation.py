@@ -458,7 +458,7 @@ def test_most_drawn_targets_are_extrapolations():
             and (np.abs(offsets) > 3).mean() > 0.25)
 
 def test_every_pair_of_the_randomised_training_is_drawn():
-    draw = m._drawn({"color": torch.zeros(3, 5, 3, 4, 4)}, [[1, 8], [2, 16], [4, 64]])
+    draw = m._drawn({"color": torch.zeros(4, 5, 3, 4, 4)}, [[1, 8], [2, 16], [4, 64]])
     g = torch.Generator().manual_seed(0)
     found = [draw(k, g) for k in range(200)]
     assert ({b["size"] for b in found} == {(1, 8), (2, 16), (4, 64)} and {b["target"] for b in found} == {2, 3, 4}
@@ -508,3 +508,58 @@ def test_a_bootstrap_of_scenes_that_disagree_decides_nothing():
     assert m.greater("a", "b").evaluate({"a": [1, 0.6], "b": [0, 0]}).verdict == "undecided", "two scenes are too few"
     with pytest.raises(PaperKitError, match="cannot be judged"):
         m.greater("a", "b").evaluate({"a": [math.nan]*8, "b": [0]*8})
+
+
+@pytest.mark.parametrize("claim", [claim for claim, p in predicates.items() if isinstance(p, m.WithCurves)])
+def test_trainings_that_still_learn_decide_nothing_and_old_records_are_judged_by_what_they_have(claim):
+    flat, rising = [[2.0, 1.5, *[1.0]*18]]*3, [[2 - 0.05*k for k in range(20)]]*3
+    with_all = lambda curve: varied(GOOD[claim]) | {name: curve for name in predicates[claim].names}
+    assert predicates[claim].evaluate(varied(GOOD[claim])).verdict == "holds"
+    assert predicates[claim].evaluate(with_all(flat)).verdict == "holds"
+    assert predicates[claim].evaluate(with_all(rising)).verdict == "undecided"
+    some = varied(GOOD[claim]) | {predicates[claim].names[0]: flat}
+    with pytest.raises(PaperKitError, match="validation"): predicates[claim].evaluate(some)
+
+
+def test_scenes_of_the_validation_curve_are_not_trained_on():
+    data = {"color": torch.zeros(60, 5, 3, 4, 4, dtype=torch.uint8)}
+    batch, generator = m._drawn(data, [(1, 8)]), torch.Generator().manual_seed(0)
+    assert m.held_out(60) == 3 and max(batch(0, generator)["scene"] for _ in range(2000)) == 56
+    asked = []
+    measure = m.validation(data, (1, 8), lambda b: asked.append(b["scene"]) or torch.tensor(float(b["scene"])))
+    assert measure() == 58.0 and asked == [59, 58, 57]
+
+
+def test_table_1_from_realestate10k(tmp_path):
+    "A plane that a camera passes sideways; one clip too short, one without frames, neither of which counts."
+    from PIL import Image
+    from paper_kit.kit.datasets import Source
+    rng = np.random.default_rng(0)
+    wall = np.kron(rng.integers(0, 255, (12, 40, 3), np.uint8), np.ones((2, 2, 1), np.uint8))
+    def clip(name, frames, pictures=True):
+        lines = ["https://example.org/" + name]
+        for k in range(frames):
+            R = np.eye(4)[:3].copy(); R[0, 3] = -0.025*k
+            lines.append(" ".join(map(str, [1000*k, 0.5, 0.9, 0.5, 0.5, 0, 0, *R.ravel()])))
+            if pictures:
+                (tmp_path/"frames"/name).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.ascontiguousarray(wall[:, k:k + 40])).save(tmp_path/"frames"/name/f"{1000*k}.png")
+        (tmp_path/"test").mkdir(exist_ok=True)
+        (tmp_path/"test"/f"{name}.txt").write_text("\n".join(lines))
+    clip("a_short", 5); clip("b_no_frames", 21, False); clip("c_whole", 21)
+    size = dict(width=2, original_width=4, original_planes=4, inpaint_width=4, start=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = {name: m.weights_of(net) for name, net in (
+            ("first", m.first_network(2, True)), ("second", m.second_network(2, 3, True)),
+            ("direct", m.second_network(2, 4, True)), ("original", m.OriginalMPI(4, 4, True)),
+            ("inpainter", m.Inpainter(4)))}
+    source = Source("realestate10k", tmp_path, "0")
+    options = dict(weights=weights, sizes=size, planes=8, height=24, width=40)
+    found = m.realestate_stage(source, count=4, **options)
+    assert found["scores"].shape == (len(m.METHODS), 1, 3, 3)
+    table = m.table_1({"evaluation": [found, found]}).set_index("method")
+    assert 0 < table.loc["Our r_init", "SSIM_fov"] <= 1
+    assert not np.isfinite(float(table.loc["oracle (true depth, no network)", "SSIM_fov"] or np.nan))
+    (tmp_path/"test/c_whole.txt").unlink()
+    with pytest.raises(PaperKitError, match="no clip can be read"): m.realestate_stage(source, count=4, **options)

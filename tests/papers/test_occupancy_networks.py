@@ -667,7 +667,7 @@ def test_one_step_of_the_full_size(task):
 
 # ---- the real layouts, in miniature
 
-def write_model(folder, seed=0, half=True, views=2):
+def write_model(folder, seed=0, half=True, views=2, edge=4):
     from PIL import Image
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -676,12 +676,13 @@ def write_model(folder, seed=0, half=True, views=2):
     np.savez(folder/"points.npz", points=points, occupancies=np.packbits(full), loc=np.zeros(3),
              scale=np.float64(1.5), z=np.zeros(1))
     np.savez(folder/"pointcloud.npz", points=points, normals=points, loc=np.zeros(3), scale=1.0)
-    grid = np.zeros((4, 4, 4), bool)
+    grid = np.zeros((edge,)*3, bool)
     grid[1, 2, 3] = True                                                               # x, y, z
     flat = grid.transpose(0, 2, 1).reshape(-1)
     at = int(flat.argmax())
-    (folder/"model.binvox").write_bytes(b"#binvox 1\ndim 4 4 4\ntranslate 0 0 0\nscale 1\ndata\n"
-                                        + bytes([0, at, 1, 1, 0, 63 - at]))
+    pairs = lambda value, n: [value, 255]*(n//255) + [value, n % 255]
+    head = f"#binvox 1\ndim {edge} {edge} {edge}\ntranslate 0 0 0\nscale 1\ndata\n".encode()
+    (folder/"model.binvox").write_bytes(head + bytes(pairs(0, at) + [1, 1] + pairs(0, edge**3 - 1 - at)))
     (folder/"img_choy2016").mkdir()
     for i in range(views):
         Image.fromarray(rng.integers(0, 255, (137, 137, 3), dtype=np.uint8)).save(folder/"img_choy2016"/f"{i:03d}.jpg")
@@ -722,6 +723,50 @@ def test_the_published_packaging_of_shapenet(shapenet):
     with pytest.raises(PaperKitError, match="points.npz"): onet.load_shapenet_occupancy(root, "03001627", views=False)
     jittered = onet.read_occupancies(root/"03001627/good/points.npz", GENERATOR()).points
     assert 0 < float((jittered - good["occupancies"].points).abs().max()) < 1e-3
+
+
+def test_a_class_of_the_packaging_becomes_rows_of_the_worlds_tensors(shapenet):
+    "Frames by hand: x in ShapeNet's frame is scale times the stored one plus loc; 137 pixels are one picture."
+    root, points, full = shapenet
+    for split in ("val", "test"): (root/f"03001627/{split}.lst").write_text("good\n")
+    folder = root/"03001627/good"
+    with np.load(folder/"points.npz") as f: arrays = dict(f) | {"loc": np.array([0.1, -0.2, 0.3])}
+    np.savez(folder/"points.npz", **arrays)
+    world = np.array([[0.0, -1, 0, 0.2], [1, 0, 0, 0.1], [0, 0, 1, 2.0]])
+    K = np.array([[150.0, 0, 68.5], [0, 150, 68.5], [0, 0, 1]])
+    np.savez(folder/"img_choy2016/cameras.npz", **{f"world_mat_{i}": world for i in range(2)},
+             **{f"camera_mat_{i}": K for i in range(2)})
+    source = datasets.Source("shapenet_occupancy", root, "0")
+    options = dict(points=64, surface=32, fine=4, views=2, size=16, reach=0.05)
+    found = onet.shapenet_stage(source, ("chair",), {"train": 2, "val": 1, "test": 1}, 0, **options)
+    assert len(found["train"]["points"]) == 2 and len(found["test"]["points"]) == 1
+    row = {k: v[0] for k, v in found["test"].items()}
+    inside = torch.arange(64) < row["filled"]
+    at = [int(np.abs(points.astype(np.float32) - p.numpy()).sum(1).argmin()) for p in row["points"]]
+    assert sorted(set(at)) == sorted(at) and [bool(full[k]) for k in at] == inside.tolist()
+    x = row["points"][0].double().numpy()
+    there = K @ (world[:, :3] @ (1.5*x + [0.1, -0.2, 0.3]) + world[:, 3])
+    seen = row["cameras"][0].double().numpy() @ np.append(x, 1)
+    np.testing.assert_allclose(seen[:2]/seen[2], there[:2]/there[2]/137, atol=1e-6)
+    assert row["images"].shape == (2, 3, 16, 16) and row["images"].dtype == torch.uint8 and row["order"].shape == (64,)
+    with pytest.raises(PaperKitError, match="too few models"):
+        onet.shapenet_stage(source, ("chair",), {"train": 3, "val": 1, "test": 1}, 0, **options)
+    with pytest.raises(PaperKitError, match="another size"):
+        onet.shapenet_stage(source, ("chair",), {"train": 1, "val": 1, "test": 1}, 0, **(options | {"fine": 8}))
+
+
+def test_table_1_from_the_packaging(tmp_path):
+    write_model(tmp_path/"03001627/good", edge=32)
+    for split in ("train", "val", "test"): (tmp_path/f"03001627/{split}.lst").write_text("good\n")
+    s = SIZES["smoke"] | {"families": ["chair"], "counts": {"train": 1, "val": 1, "test": 1}}
+    s["world"] = dict(points=128, surface=64, fine=32, views=2, size=64)
+    s["judge"] = dict(resolution=8, start=4, count=64)
+    class Run:
+        seed, pick, seeds = 0, lambda self, **sizes: s, lambda self, count: [0]
+        def stage(self, fn, **given): return fn(**given)
+    found = onet.real_stages(Run(), datasets.Source("shapenet_occupancy", tmp_path, "0"))
+    row = onet.table_1(found, ["chair"]).set_index("category").loc["chair"]
+    assert np.isfinite(row[["IoU ONet", "IoU R2N2", "CD PSGN", "CD AtlasNet", "CD P2M"]].astype(float)).all()
 
 
 def test_faults_of_the_packaging_are_named(shapenet):
@@ -887,7 +932,8 @@ def shipped(tmp_path, monkeypatch):
     size = SIZES["cpu"]["free"]["size"]
     with onet.seeded(0): network = occupancy_network("free", **size).eval()
     file = tmp_path/"weights.safetensors"
-    file.write_bytes(weights.weights_bytes(network.state_dict(), size=size, family="chair"))
+    decoder = {k: v for k, v in network.state_dict().items() if not k.startswith("encoder_latent")}
+    file.write_bytes(weights.weights_bytes(decoder, size=size, family="chair"))
     monkeypatch.setattr(weights, "weights_file", lambda slug: file)
     return network, file
 

@@ -207,7 +207,37 @@ def test_gradient_of_the_silhouette_loss_by_differences():
 def test_hidden_points_of_a_cube():
     camera = Camera(paper.camera_matrix(64), paper.camera_pose(torch.tensor([90.0]), torch.tensor([80.0])))
     points = torch.tensor([[[0., 0.3, 0.1], [0., -0.3, -0.1], [0.1, 0., 0.3], [0., 0., -0.3]]])
-    assert paper.hidden_points(points, [cube(0.3)], camera, 64)[0].tolist() == [False, True, False, True]
+    assert paper.hidden_points(points, [cube(0.3)], camera)[0].tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("category", ["chair", "car", "plane"])
+def test_rays_agree_with_those_of_trimesh(category):
+    import trimesh
+    shapes = sample_family(category, 3, np.random.default_rng(5), normalize="cube")
+    camera, (points, has) = (paper.draw_views(DOMAINS["A"], 3, np.random.default_rng(6)).camera(64),
+                             paper.named_points(shapes))
+    seen = 0
+    for shape, own, there, eye in zip(shapes, points, has, camera.centre):
+        mesh, own = paper.world_mesh(shape), own[there]
+        toward = torch.nn.functional.normalize(eye - own, dim=1)
+        other = trimesh.Trimesh(mesh.vertices.numpy(), mesh.faces.numpy(), process=False)
+        places, ray, _ = other.ray.intersects_location(own.numpy(), toward.numpy(), multiple_hits=True)
+        away = np.zeros(len(own))
+        np.maximum.at(away, ray, np.linalg.norm(places - own.numpy()[ray], axis=1))
+        found = paper.blocked(own, eye, mesh).numpy()
+        assert (found == (away > 1e-3)).all()
+        seen += found.sum()
+    assert 0 < seen < int(has.sum()), "some are hidden, some are not"
+
+
+def test_a_thin_plate_hides_what_is_behind_it_and_not_its_own_rim():
+    plate = Mesh(cube(0.5).vertices*torch.tensor([1., 0.02, 1.]), cube(0.5).faces)     # faces at y = -0.01 and 0.01
+    other = Mesh(cube(0.1).vertices - torch.tensor([0., 0.2, 0.]), cube(0.1).faces)
+    both = Mesh(torch.cat([plate.vertices, other.vertices]), torch.cat([plate.faces, other.faces + 8]))
+    camera = Camera(paper.camera_matrix(64), paper.camera_pose(torch.tensor([90.0]), torch.tensor([60.0])))
+    points = torch.tensor([[[0., 0.01, 0.], [0., -0.01, 0.], [0., -0.01, 0.5], [0., -0.1, 0.]]])
+    # front; back, 0.02 behind the front; the back's upper rim; the block behind the plate
+    assert paper.hidden_points(points, [both], camera)[0].tolist() == [False, True, False, True]
 
 
 def test_voxels_become_a_mesh_at_their_place():
@@ -216,6 +246,21 @@ def test_voxels_become_a_mesh_at_their_place():
     assert torch.allclose(v.mean(0), torch.tensor([3/16, -3/16, -3/16]), atol=0.02)
     assert len(paper.voxel_mesh(torch.full((8, 8, 8), -4.0).index_fill(0, torch.tensor([3]), -3.0),
                                 0.5).faces) > 0, "nothing reaches the level: half the largest probability"
+
+
+def test_a_namer_finds_the_points_whose_embeddings_it_holds(monkeypatch):
+    with paper.seeded(6): net, mesh = paper.PointEmbedding(8, 4).eval(), cube(0.4)
+    points = paper.sample_surface(mesh, 20, generator()).points.float()
+    with torch.no_grad(): names = net(points[None])[0][[7, 13]]
+    assert torch.equal(paper.Namer(net, names, ["a", "b"]).find(mesh, 20, 0), points[[7, 13]])
+    state = dict(net.state_dict()) | {"names": names, "known": torch.tensor([True, False])}
+    about = {"model": {"dimensions": 8, "width": 4}}
+    monkeypatch.setattr(paper, "shipped_weights", lambda slug: (dict(state), about))
+    found = paper.pretrained().find(mesh, 20, 0)
+    assert torch.equal(found[0], points[7]) and found[1].isnan().all(), "nobody had the second name"
+    monkeypatch.setattr(paper, "shipped_weights", lambda slug: (
+        {"names": names, "known": torch.tensor([True, True])}, about))
+    with pytest.raises(PaperKitError): paper.pretrained()
 
 
 # the measure
@@ -447,6 +492,10 @@ def test_shapehd_view(tmp_path):
 
 # predicates
 
+DONE = [[1 - 0.9*min(i, 12)/12 for i in range(20)]]*3
+LATE = [[1 - i/19 for i in range(20)]]*3
+CURVES = {name: DONE for name in ("validation, image network", "validation, 3D network", "validation, embedding",
+                                  "validation, embedding without jitter")}
 GOOD = {
     "C1": {f"PCK, {who}, {d}": [v, v + 0.01, v - 0.01] for d, ours,
            other in (("B", 0.6, 0.4), ("C", 0.5, 0.3), ("D", 0.3, 0.35)) for who,
@@ -468,8 +517,10 @@ GOOD = {
            "change of PCK over 180 degrees, matcher": [-0.4, -0.38, -0.41], "precision of hidden": [0.9, 0.91, 0.92],
            "recall of hidden": [0.9, 0.91, 0.92]},
     "C9": {"largest error of encode and decode": [0.02], "azimuth error near the seam": [9, 10, 9.5],
-           "azimuth error elsewhere": [10, 10.5, 10.2]},
+           "azimuth error elsewhere": [10, 10.5, 10.2], "azimuth error on the mirrored side": [9.2, 9.9, 9.6]},
     "C10": {"3D keypoint error, jitter": [0.1, 0.11, 0.1], "3D keypoint error, clean": [0.14, 0.15, 0.15]}}
+for name in ("C1", "C3", "C10"): GOOD[name] |= CURVES
+GOOD["C2"] |= {f"{c} {name}": curve for c in ("car", "plane") for name, curve in CURVES.items()}
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -487,7 +538,22 @@ def test_predicates_hold_and_fail(name):
     assert predicate.evaluate(varied(good | bad)).verdict == "fails"
     if name not in ("C5",):
         assert predicate.evaluate(varied({k: (v[:1] if k not in ("occlusion rate",) else v) for k,
-                                          v in good.items()})).verdict == "undecided"
+                                          v in good.items() if "validation" not in k}
+                                         | {k: v for k, v in good.items() if "validation" in k})).verdict == "undecided"
+
+
+@pytest.mark.parametrize("name, curve", [("C1", "validation, image network"), ("C2", "plane validation, 3D network"),
+                                         ("C3", "validation, 3D network"),
+                                         ("C10", "validation, embedding without jitter")])
+def test_a_training_that_still_gains_decides_nothing(name, curve):
+    found = predicates[name].evaluate(varied(GOOD[name]) | {curve: LATE})
+    assert found.verdict == "undecided" and "not converged" in found.reason
+
+
+def test_the_seam_is_held_against_its_mirror_image():
+    easy = GOOD["C9"] | {"azimuth error near the seam": [9, 10, 9.5],
+                         "azimuth error on the mirrored side": [4, 4.5, 4.2]}
+    assert predicates["C9"].evaluate(varied(easy)).verdict == "fails", "that it is harder elsewhere is no excuse"
 
 
 def test_c4_and_c5_say_undecided_where_they_must():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from paper_kit.kit import datasets
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.geometry import rotation_angle
 from paper_kit.kit.paper import load_manifest
@@ -174,7 +175,7 @@ def test_azimuths_wrap_around():
     assert found.grad[0, 0] > 0                                                # -179 must go down, through -180, to 179
 
 
-def test_cycle_losses_are_those_of_the_equations_and_drawings_carry_no_gradient():
+def test_cycle_losses_are_those_of_the_equations_and_the_pose_cycle_teaches_the_pose_network_only():
     model = paper.make_networks(16, 20, 2, 0)
     recipe = Recipe(geometric=True, cycle=True, beta=7.0, rho=3.0, views=2)
     images = torch.rand(3, 3, 16, 16, generator=generator())
@@ -193,6 +194,21 @@ def test_cycle_losses_are_those_of_the_equations_and_drawings_carry_no_gradient(
     assert all(p.grad is None for p in model["reconstruction"].parameters())
     zero = paper.cycles(recipe, model, seen, None)
     assert set(zero) == {"geometric", "pose"} and not any(x.item() for x in zero.values())
+
+
+def test_the_geometric_cycle_reaches_colours_through_the_drawings_unless_stopped():
+    model = paper.make_networks(16, 20, 2, 0)
+    images = torch.rand(3, 3, 16, 16, generator=generator())
+    for stopped in (False, True):
+        seen = model["reconstruction"](images)
+        found = paper.cycles(Recipe(geometric=True, cycle=True, stopped=stopped), model, seen, generator(5))
+        points, colors = torch.autograd.grad(found["geometric"], (seen.points, seen.colors), allow_unused=True)
+        assert points.abs().sum() > 0 and (colors is None or not colors.any()) == stopped
+        assert found["pose"].requires_grad
+        assert torch.autograd.grad(found["pose"], seen.colors, allow_unused=True)[0] is None
+    # the values are the same: only the way back differs
+    both = [paper.cycles(Recipe(geometric=True, stopped=x), model, seen, generator(5))["geometric"] for x in (0, 1)]
+    assert torch.equal(*both)
 
 
 def test_cycles_may_look_at_every_second_cloud():
@@ -574,6 +590,79 @@ def test_the_loader_reads_what_is_whole_and_names_the_rest(renderings):
     assert clouds.shape == (1, 1024, 3) and "not finite" in dict(absent)["broken"] and "missing" in dict(absent)
     with pytest.raises(PaperKitError, match="not as expected"): paper.read_renderings(root, "00000000")
     with pytest.raises(PaperKitError, match="no true cloud"): paper.read_clouds(root, synset, ["missing"])
+
+
+def write_class(root, synset, shapes, counts, seed):
+    "Painted solids in the published layout: every view the same picture, clouds with y up."
+    from io import BytesIO
+    from PIL import Image
+    from paper_kit.shape3d.worlds import image_collection
+    def png(x):
+        file = BytesIO()
+        Image.fromarray((255*x.numpy()).round().astype(np.uint8)).save(file, "PNG")
+        return file.getvalue()
+    rng = np.random.default_rng(seed)
+    seen, _ = image_collection(shapes, rng, size=64)
+    names, clouds = [f"{synset}{k:02d}" for k in range(len(shapes))], []
+    for split, part in zip(("train", "val", "test"), np.split(names, np.cumsum(counts)[:-1])):
+        np.save(root/f"images_list_{synset}_{split}.npy", np.array([f"{name}_0" for name in part]))
+    for name, shape, image, mask in zip(names, shapes, seen.images[:, 0], seen.masks[:, 0]):
+        pictures, models = (root/kind/synset/name for kind in ("ShapeNet_rendered", "ShapeNet_v1"))
+        for folder in (pictures, models): folder.mkdir(parents=True)
+        for k in range(10):
+            (pictures/f"render_{k}.png").write_bytes(png(image.movedim(0, -1)))
+            (pictures/f"mask_{k}.png").write_bytes(png(mask))
+        x, y, z = (shape.sample(1024, rng).points*0.5).unbind(-1)
+        np.save(models/"pcl_1024_fps_trimesh.npy", torch.stack([x, z, -y], -1).numpy())
+        clouds.append(torch.stack([x, y, z], -1))
+    return seen, torch.stack(clouds)
+
+
+@pytest.fixture(scope="module")
+def shapenet(tmp_path_factory):
+    root, counts = tmp_path_factory.mktemp("renderings"), (12, 5, 5)
+    rng = np.random.default_rng(3)
+    return root, {name: write_class(root, synset, paper.shapes_of(name, sum(counts), rng), counts, k)
+                  for k, (name, synset) in enumerate(paper.synsets.items())}
+
+
+def test_the_renderings_become_the_worlds_tensors(shapenet):
+    root, made = shapenet
+    source = datasets.Source("shapenet_renderings", root, "0")
+    assert datasets.find("shapenet_renderings", root) == root
+    found = paper.renderings_stage(source, (11, 5, 4), 32, 48)
+    assert list(found["counts"]) == [11, 5, 4]
+    for name, (seen, clouds) in made.items():
+        world, rows = found["worlds"][name], [*range(11), *range(12, 17), *range(17, 21)]
+        away = torch.cdist(world["hidden"]["points"], clouds[rows].float()).amin(-1)
+        assert away.shape == (20, 48) and away.max() < 1e-3, "not the clouds, or another frame"
+        coarse = torch.nn.functional.avg_pool2d(seen.masks[rows], 2)
+        torch.testing.assert_close(world["seen"]["masks"], (coarse >= 0.5).float())
+        assert world["seen"]["images"].shape == (20, 1, 3, 32, 32)
+        assert (world["seen"]["images"]*(1 - world["seen"]["masks"][:, :, None])).max() == 0
+        assert world["hidden"]["view"].isnan().all()
+    assert list(paper.renderings_stage(source, (500, 40, 40), 32, 48)["counts"]) == [12, 5, 5]
+
+
+def test_too_few_renderings_are_refused(shapenet, monkeypatch):
+    monkeypatch.setattr(paper, "least_models", (12, 6, 5))
+    with pytest.raises(PaperKitError, match="too few models can be read"):
+        paper.renderings_stage(datasets.Source("shapenet_renderings", shapenet[0], "0"), (12, 9, 5), 32, 48)
+
+
+def test_tables_1_and_3_from_the_renderings(shapenet):
+    class Run:
+        seed, profile, pick = 0, "smoke", lambda self, smoke, **_: smoke
+        def stage(self, fn, **given):
+            assert not hasattr(given.get("given"), "shape") and fn is not paper.world_stage
+            return fn(**given)
+    bench = paper.real_bench(Run(), datasets.Source("shapenet_renderings", shapenet[0], "0"))
+    scores = [f"{what} {c}" for what in ("Chamfer", "EMD") for c in ("car", "chair", "aero")]
+    first = paper.category_table(bench, {"Ours-No-CC": "Ours-No-CC", "Ours-CC": "Ours-CC"}, paired=True)
+    assert np.isfinite(first[scores].astype(float)).all(axis=None) and (first[scores].astype(float) > 0).all(axis=None)
+    third = paper.table_3(bench).set_index("method")
+    assert np.isfinite(third.loc[["Ours-CC", "Ours-NN"], scores].astype(float)).all(axis=None)
+    assert third.loc[["ULSP_Sup", "DIFFER", "ULSP"], scores].isna().all(axis=None)
 
 
 # predicates

@@ -1,16 +1,20 @@
 """What the notebook of stylegan cannot hold: parameter counts, hand-computed checks, predicates that must fail, bad
 inputs, the full size."""
 import math
+import pickle
 import time
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from paper_kit.generative import stylegan as s
 from paper_kit.generative.stylegan import Config, Discriminator, Generator, configuration, predicates, stages
+from paper_kit.kit import datasets, weights
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.nn import parameter_count, seeded
 from paper_kit.kit.paper import load_manifest
@@ -245,19 +249,54 @@ def test_the_moving_average_has_the_half_life_it_says():
     assert torch.allclose(players.average.constant, (start + players.g.constant)/2, atol=1e-6)
 
 
-def test_training_is_deterministic_grows_and_goes_on():
+def test_training_is_deterministic_grows_and_is_watched():
     sizes = s.SIZES["smoke"]["gan"] | {"world": 64}
     a, b = (s.train_gan("F", sizes, 3) for _ in range(2))
     assert (all(torch.equal(a["g"][k], b["g"][k]) for k in a["g"]) and torch.equal(a["losses"], b["losses"])
-            and a["progress"].shape[-1] == 16)
-    bigger = sizes | {"config": sizes["config"] | {"resolution": 32}, "start": 32}
-    grown = s.train_gan("F", bigger, 3, start={k: a[k] for k in ("g", "average", "d")})
-    assert ("layers.7.bias" in grown["g"] and grown["progress"].shape[-1] == 32
-            and not torch.equal(grown["g"]["constant"], a["g"]["constant"]))
-    with pytest.raises(PaperKitError, match="another network"):
-        s.train_gan("F", bigger | {"config": bigger["config"] | {"fmap_base": 128, "fmap_max": 32}}, 3,
-                    start={k: a[k] for k in ("g", "average", "d")})
+            and a["progress"].shape[-1] == 16 and a["resolutions"] == [8, 16, 16] and a["validation"] == [])
+    main = s.SIZES["smoke"]["main"]["gan"] | {"world": 64}
+    with seeded(0): net = s.reader(32, {"fmap_base": 64, "fmap_max": 16})
+    cnn = {"size": 32, "widths": {"fmap_base": 64, "fmap_max": 16}, "weights": net.state_dict()}
+    watched = s.train_gan("F", main, 3, cnn=cnn)
+    assert len(watched["validation"]) == 12 and np.isfinite(watched["validation"]).all()
+    assert torch.equal(watched["g"]["constant"], s.train_gan("F", main, 3)["g"]["constant"]), "looking changes nothing"
+    assert len(watched["progress"]) == len(watched["shown"]) == 6 and watched["shown"] == [0, 32, 64, 96, 128, 288]
+    for k, block in ((0, 4), (1, 4), (2, 2), (4, 1)):      # before, then after each phase, at its own resolution
+        coarse = watched["progress"][k][..., ::block, ::block]
+        assert torch.equal(coarse.repeat_interleave(block, 2).repeat_interleave(block, 3), watched["progress"][k])
     with pytest.raises(PaperKitError, match="no such configuration"): configuration("G")
+
+
+def test_the_simple_family_holds_what_it_says_and_keeps_the_hole():
+    pictures, factors = s.family_set("train", 96, 16, s.SIMPLE)
+    assert pictures.shape == (96, 3, 16, 16) and float(pictures.abs().max()) <= 1
+    for name, value in s.SIMPLE.items():
+        assert name == "chance" or bool((factors[:, s.NUMBER[name]] == value).all())
+    calm = s.family_set("train", 96, 16, s.SIMPLE | {"chance": 0.})[0]
+    wild = s.family_set("train", 96, 16, s.SIMPLE | {"chance": 1.})[0]
+    assert float((pictures - calm).square().mean()) < 0.5*float((wild - calm).square().mean())
+    moves = s.varying(s.SIMPLE)
+    assert len(moves) == 9 and bool((factors[:, moves].std(0) > 0.15).all())
+    assert not bool(s.in_hole(factors[:, s.NUMBER["hair_length"]], factors[:, s.NUMBER["beard"]]).any())
+    assert s.varying_groups({})["coarse"] == [s.NUMBER[f] for f in s.GROUPS["coarse"]]
+    assert sum(map(len, s.varying_groups(s.SIMPLE).values())) == 9
+    other = s.family_set("validation", 96, 16, s.SIMPLE)[1]
+    assert not torch.equal(factors, other)
+    assert torch.equal(s.family_set("train", 8, 16)[0], s.portrait_set("train", 8, 16)[0])
+
+
+def test_sharpness_is_gradient_energy_and_blurring_lowers_it():
+    ramp = torch.arange(8.).expand(2, 3, 8, 8)
+    assert abs(s.sharpness(ramp) - 1) < 1e-6 and s.sharpness(torch.ones(1, 3, 4, 4)) == 0
+    pictures = s.family_set("test", 32, 32, s.SIMPLE)[0]
+    assert s.sharpness(s.blur(pictures)[..., 2:-2, 2:-2]) < 0.8*s.sharpness(pictures[..., 2:-2, 2:-2])
+
+
+def test_energy_distance_of_the_toys():
+    x = torch.randn(2, 50, 2, generator=generator())
+    assert abs(s.energy_distance(x, x)) < 1e-4 and s.energy_distance(x, x + 3) > 2
+    found = s.train_toys((0.06, 0.25), 2, True, 8, 60, 32, 3e-3, 1., 0)
+    assert len(found["validation"]) == 20 and np.isfinite(found["validation"]).all()
 
 
 def test_frechet_distance_in_closed_form():
@@ -366,17 +405,170 @@ def converted(config):
 
 
 def test_released_weights_load_by_name():
-    config = Config(resolution=256, latent=16, fmap_base=512, fmap_max=8)
-    g, state = converted(config)
-    state |= {"lod": torch.zeros(()), "noise0": torch.zeros(1, 1, 4, 4)}
-    loaded = s.load_official(state, config)
-    assert all(torch.equal(v, g.state_dict()[k]) for k, v in loaded.state_dict().items())
     names = s.official_names(Config())
     assert (names["layers.0.noise_scale"][0] == "G_synthesis/4x4/Const/Noise/weight"
+            and names["layers.1.conv.weight"][0] == "G_synthesis/4x4/Conv/weight"
             and names["to_rgb.8.weight"][0] == "G_synthesis/ToRGB_lod0/weight")
     assert (names["layers.8.conv.weight"] == ("G_synthesis/64x64/Conv0_up/weight", "conv")
             and names["layers.10.conv.weight"] == ("G_synthesis/128x128/Conv0_up/weight", "fused"))
     with torch.device("meta"): assert set(names) == set(Generator(Config()).state_dict())
+
+
+class Released:
+    """A small network in the authors' naming, drawn at random, and its picture after `networks_stylegan.py` of
+    NVlabs/stylegan, in NumPy: NCHW pictures, HWIO kernels, coefficients applied at run time."""
+    def __init__(self, resolution, latent, mapping, width, rng):
+        self.v, self.mapping, self.resolutions = {}, mapping, [2**k for k in range(2, int(math.log2(resolution)) + 1)]
+        def put(name, *shape, scale=1.): self.v[name] = (scale*rng.standard_normal(shape)).astype(np.float32)
+        put("dlatent_avg", latent)
+        for i in range(mapping):
+            put(f"G_mapping/Dense{i}/weight", latent, latent, scale=100)
+            put(f"G_mapping/Dense{i}/bias", latent, scale=9)
+        before = None
+        for lod, r in zip(range(len(self.resolutions) - 1, -1, -1), self.resolutions):
+            c = width(r)
+            for part in ("Const", "Conv") if r == 4 else ("Conv0_up", "Conv1"):
+                at = f"G_synthesis/{r}x{r}/{part}"
+                if part == "Const": put(f"{at}/const", 1, c, 4, 4)
+                else: put(f"{at}/weight", 3, 3, before if part == "Conv0_up" else c, c)
+                put(f"{at}/Noise/weight", c); put(f"{at}/bias", c); put(f"{at}/StyleMod/weight", latent, 2*c)
+                put(f"{at}/StyleMod/bias", 2*c)
+            put(f"G_synthesis/ToRGB_lod{lod}/weight", 1, 1, c, 3); put(f"G_synthesis/ToRGB_lod{lod}/bias", 3)
+            before = c
+        self.v["lod"] = self.v["G_synthesis/lod"] = np.float32(0)
+
+    def conv(self, x, w):
+        h, wide = x.shape[2:]
+        pad = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))) if len(w) == 3 else x
+        return sum(np.einsum("nihw,io->nohw", pad[:, :, a:a + h, b:b + wide], w[a, b])
+                   for a in range(len(w)) for b in range(len(w)))
+
+    def transposed(self, x, w):
+        "TensorFlow's conv2d_transpose with stride 2, SAME, kernel 4: tap (a, b) of pixel (i, j) lands at 2 i + a - 1."
+        n, _, h, wide = x.shape
+        out = np.zeros((n, w.shape[3], 2*h + 2, 2*wide + 2))
+        for a in range(4):
+            for b in range(4):
+                out[:, :, a:a + 2*h:2, b:b + 2*wide:2] += np.einsum("nihw,io->nohw", x, w[a, b])
+        return out[:, :, 1:-1, 1:-1]
+
+    def up(self, x, name):
+        w = self.v[name].astype(np.float64)
+        w = w*math.sqrt(2)/math.sqrt(w[..., 0].size)
+        if 2*x.shape[2] < 128: return self.conv(x.repeat(2, 2).repeat(2, 3), w)
+        p = np.pad(w, ((1, 1), (1, 1), (0, 0), (0, 0)))
+        return self.transposed(x, p[1:, 1:] + p[:-1, 1:] + p[1:, :-1] + p[:-1, :-1])
+
+    def layer(self, x, at, w, noise):
+        x = x + noise*self.v[f"{at}/Noise/weight"][:, None, None] + self.v[f"{at}/bias"][:, None, None]
+        x = np.maximum(x, 0.2*x)
+        x = x - x.mean((2, 3), keepdims=True)
+        x = x/np.sqrt((x*x).mean((2, 3), keepdims=True) + 1e-8)
+        style = w @ self.v[f"{at}/StyleMod/weight"]/math.sqrt(w.shape[1]) + self.v[f"{at}/StyleMod/bias"]
+        scale, shift = style.reshape(len(w), 2, -1, 1, 1).transpose(1, 0, 2, 3, 4)
+        return x*(scale + 1) + shift
+
+    def picture(self, z, noises, psi):
+        w, noises = z/np.sqrt((z*z).mean(1, keepdims=True) + 1e-8), iter(noises)
+        for i in range(self.mapping):
+            w = w @ (self.v[f"G_mapping/Dense{i}/weight"]*0.01*math.sqrt(2)/math.sqrt(w.shape[1]))
+            w = w + 0.01*self.v[f"G_mapping/Dense{i}/bias"]
+            w = np.maximum(w, 0.2*w)
+        w = self.v["dlatent_avg"] + psi*(w - self.v["dlatent_avg"])
+        for r in self.resolutions:
+            at = f"G_synthesis/{r}x{r}"
+            if r == 4: x = self.layer(np.repeat(self.v[f"{at}/Const/const"], len(z), 0), f"{at}/Const", w, next(noises))
+            else:
+                x = np.pad(self.up(x, f"{at}/Conv0_up/weight"), ((0, 0), (0, 0), (1, 1), (1, 1)))
+                x = sum(f*g*x[:, :, a:a + r, b:b + r] for a, f in enumerate((.25, .5, .25))
+                        for b, g in enumerate((.25, .5, .25)))
+                x = self.layer(x, f"{at}/Conv0_up", w, next(noises))
+            at = f"{at}/{'Conv' if r == 4 else 'Conv1'}"
+            kernel = self.v[f"{at}/weight"]
+            x = self.layer(self.conv(x, kernel*math.sqrt(2)/math.sqrt(kernel[..., 0].size)), at, w, next(noises))
+        rgb = self.v["G_synthesis/ToRGB_lod0/weight"]
+        return self.conv(x, rgb/math.sqrt(rgb.shape[2])) + self.v["G_synthesis/ToRGB_lod0/bias"][:, None, None]
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "npz", "pkl", "safetensors"])
+def test_a_network_in_the_authors_naming_draws_their_picture(kind, tmp_path):
+    "Against an independent NumPy forward pass, at 128 pixels, where the first fused upscaling is."
+    config = Config(resolution=128 if kind == "dictionary" else 16, latent=12, mapping=3, fmap_base=512, fmap_max=8)
+    theirs = Released(config.resolution, 12, 3, config.width, np.random.default_rng(0))
+    source = theirs.v
+    if kind != "dictionary": source = tmp_path/f"Gs.{kind}"
+    if kind == "npz": np.savez(source, **theirs.v)
+    elif kind == "pkl": source.write_bytes(pickle.dumps(theirs.v))
+    elif kind == "safetensors": save_file({k: torch.tensor(v) for k, v in theirs.v.items()}, source)
+    g = s.load_official(source, config).requires_grad_(False)
+    z, noises = torch.randn(2, 12, generator=generator()), g.draw_noise(2, generator(1))
+    ours = g(z, noises, psi=0.7).numpy()
+    reference = theirs.picture(z.numpy().astype(np.float64), [x.numpy() for x in noises], 0.7)
+    assert reference.std() > 0.5 and np.abs(ours - reference).max() < 1e-4*np.abs(reference).max()
+    assert np.abs(g(z, None, psi=0.7).numpy() - reference).max() > 0.1, "the noise counts"
+
+
+def test_a_pickle_that_wants_to_run_something_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self): return print, ("run",)
+    (tmp_path/"Gs.pkl").write_bytes(pickle.dumps({"dlatent_avg": Evil()}))
+    with pytest.raises(PaperKitError, match="cannot be read"): s.load_official(tmp_path/"Gs.pkl")
+    (tmp_path/"list.pkl").write_bytes(pickle.dumps([1.]))
+    with pytest.raises(PaperKitError, match="cannot be read"): s.load_official(tmp_path/"list.pkl")
+    with pytest.raises(PaperKitError): s.load_official(tmp_path/"none.npz")
+
+
+def write_ffhq(root, count=24, side=128):
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        folder = root/f"images1024x1024/{1000*(k//8):05d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        low = rng.integers(0, 255, (8, 8, 3), np.uint8)
+        picture = Image.fromarray(low).resize((side, side), Image.Resampling.BICUBIC)
+        picture.save(folder/f"{1000*(k//8) + k % 8:05d}.png")
+
+
+def test_table_1_from_a_folder_of_thumbnails(tmp_path):
+    write_ffhq(tmp_path)
+    source = datasets.source("ffhq", tmp_path)
+    pictures = s.pictures_of("train", 10, 16, data=source)
+    with Image.open(tmp_path/"images1024x1024/01000/01001.png") as image:
+        block = np.asarray(image, dtype=np.float64).reshape(16, 8, 16, 8, 3).mean((1, 3)).transpose(2, 0, 1)/127.5 - 1
+    assert pictures.shape == (10, 3, 16, 16) and np.abs(pictures[9].numpy() - block).max() < 1e-5
+    sizes = s.SIZES["smoke"] | {"seeds": 2, "fid": 24}
+    sizes["gan"] = sizes["gan"] | {"world": 24}
+    sizes["reader"] = sizes["reader"] | {"steps": 5, "world": 64}
+    asked = []
+    class Run:
+        seed, pick, seeds = 0, lambda self, **profiles: sizes, lambda self, count: list(range(count))
+        def stage(self, fn, **given):
+            asked.append((fn.__name__, given.get("data")))
+            return fn(**given)
+    table = s.table_real(s.real_stages(Run(), source), "FFHQ")
+    assert list(table["method"]) == [s.TABLE_1["B"], s.TABLE_1["F"]] and np.isfinite(table["FFHQ"].astype(float)).all()
+    assert {d for name, d in asked if name in ("train_gan", "judge_fid")} == {source}
+    (tmp_path/"images1024x1024/01000/01001.png").write_bytes(b"no picture")
+    s.photographs.cache_clear()
+    with pytest.raises(PaperKitError, match="picture"): s.pictures_of("train", 10, 16, data=source)
+
+
+def test_the_weights_that_travel_are_the_averaged_generator(tmp_path, monkeypatch):
+    g = made(noisy=True)
+    file = tmp_path/"weights.safetensors"
+    file.write_bytes(weights.weights_bytes(g.state_dict(), config=SMALL, profile="cpu"))
+    monkeypatch.setattr(weights, "weights_file", lambda slug: file)
+    loaded = s.pretrained()
+    z = torch.randn(4, 16, generator=generator())
+    assert not any(p.requires_grad for p in loaded.parameters())
+    assert torch.allclose(loaded(z, loaded.draw_noise(4, generator(1))), g(z, g.draw_noise(4, generator(1))), atol=0.02)
+    file.write_bytes(file.read_bytes()[:-7] + b"damaged")
+    with pytest.raises(PaperKitError, match="cannot be read"): s.pretrained()
+
+
+def test_the_published_size_fits_what_may_travel():
+    config = s.SIZES["cpu"]["main"]["gan"]["config"]
+    with seeded(0): g = Generator(configuration("F", **config))
+    assert len(weights.weights_bytes(g.state_dict(), config=config, held=s.SIMPLE)) <= weights.most_weight_bytes
 
 
 def test_a_damaged_conversion_is_named():
@@ -386,8 +578,11 @@ def test_a_damaged_conversion_is_named():
         s.load_official({k: v for k, v in state.items() if k != "dlatent_avg"}, config)
     with pytest.raises(PaperKitError, match="not finite"):
         s.load_official(state | {"dlatent_avg": torch.full((16,), math.nan)}, config)
-    with pytest.raises(PaperKitError, match="another shape"):
-        s.load_official(state | {"dlatent_avg": torch.zeros(8)}, config)
+    for other in (torch.zeros(8), torch.zeros(4, 4)):
+        with pytest.raises(PaperKitError, match="another shape"):
+            s.load_official(state | {"dlatent_avg": other}, config)
+    with pytest.raises(PaperKitError, match="no array"):
+        s.load_official(state | {"dlatent_avg": np.array(["a"]*16)}, config)
 
 
 def test_dtype_follows():
@@ -446,3 +641,13 @@ def test_each_predicate_can_hold_and_must_fail(name):
 @pytest.mark.parametrize("name, change", MORE)
 def test_every_part_of_a_predicate_counts(name, change):
     assert predicates[name].evaluate(varied(GOOD[name] | change)).verdict == "fails"
+
+
+@pytest.mark.parametrize("name", ["C7", "C8", "C9", "C11"])
+def test_a_training_that_still_falls_leaves_its_claim_open(name):
+    curve = "validation, toys" if name == "C7" else "validation, F"
+    flat, falling = [9., 4., 2.] + [1.]*9, list(range(12, 0, -1))
+    found = predicates[name].evaluate(varied(GOOD[name]) | {curve: [flat]*3})
+    assert found.verdict == "holds" and found.converged
+    open_ = predicates[name].evaluate(varied(GOOD[name]) | {curve: [falling]*3})
+    assert open_.verdict == "undecided" and "not converged" in open_.reason

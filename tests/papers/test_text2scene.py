@@ -514,6 +514,76 @@ def test_no_meaning_of_the_test_is_in_training():
             & {x["facts"] for x in paper.layout_world(12, 60, 12, 0)[1]})
 
 
+@pytest.mark.parametrize("task", ["clip", "layout", "patch"])
+def test_validation_items_are_neither_trained_on_nor_tested_and_measure_the_same_twice(task):
+    sizes = {**SIZES["smoke"][task], "scenes": 24, "test": 6}
+    train, test, vocabulary, _ = paper.task_data(task, sizes, 0)
+    held = paper.validation_items(task, sizes, 0)
+    again = paper.validation_items(task, sizes, 0)
+    assert len(held) == 6 and all(a.keys() == b.keys() for a, b in zip(held, again))
+    if task != "patch":
+        meaning = (lambda s: frozenset(map(tuple, s["events"]))) if task == "clip" else (lambda x: x["facts"])
+        assert not {meaning(x) for x in held} & {meaning(x) for x in [*train, *test]}
+    else: assert not {h["image"].tobytes() for h in held} & {x["image"].tobytes() for x in [*train, *test]}
+    with seeded(1): model = Text2Scene(paper.task_config(task, "full", len(vocabulary), sizes)).eval()
+    weights = paper.WEIGHTS[{"clip": "clipart", "layout": "layout", "patch": "composite"}[task]]
+    measure = paper.measured(model, task, sizes, 0, weights, vocabulary)
+    with torch.no_grad():
+        first = float(measure())
+        assert float(measure()) == first > 0
+        model.theta_o[2].bias[FIRST] += 1.0
+        assert float(measure()) != first
+
+
+def test_a_training_keeps_its_validation_curve():
+    sizes = {**SIZES["smoke"]["layout"], "scenes": 16, "test": 4, "steps": 12}
+    trained = paper.train_stage("layout", "full", sizes, 0, 0)
+    assert len(trained["validation"]) == 12 and trained["validation"][-1] < trained["validation"][0]
+
+
+def test_a_falling_validation_curve_leaves_a_claim_undecided():
+    flat, falling = [10.0, *[1.0]*19], list(np.linspace(10, 1, 20))
+    good = varied(GOOD["C9"])
+    assert predicates["C9"].evaluate(good).verdict == "holds"
+    numbers = varied(GOOD["C1"])
+    settled = predicates["C1"].evaluate(numbers | {"validation, full": [flat]*3, "validation, no attention": [flat]*3})
+    assert settled.verdict == "holds" and settled.converged
+    late = predicates["C1"].evaluate(numbers | {"validation, full": [flat]*3, "validation, no attention": [falling]*3})
+    assert late.verdict == "undecided" and "no attention" in late.reason
+
+
+def test_the_words_of_the_two_attentions_by_hand():
+    """Two sentences, one about each of two objects. The what-word names the first object and not the second; the
+    where-word is an article in the sentence of the first, and a verb in the wrong sentence for the second."""
+    n = worlds.NAMES
+    groups = [[[("mike", 0), ("is", -1), ("sad", -1)], [("the", -1), ("dog", n["dog"]), ("is", -1), ("here", -1)]]]
+    scene = {"groups": groups, "events": [("sad", 0), ("there", n["dog"])]}
+    what, where = torch.zeros(1, 9, 39), torch.zeros(1, 9, 39)
+    what[0, 0, 0] = what[0, 1, 1] = 1                # mike; is
+    where[0, 0, 3] = where[0, 1, 1] = 1              # the end of the first sentence; is, of the first sentence
+    rows = [[0, 0.5, 0.5, 0, 0, 0, 2], [n["dog"], 0.2, 0.8, 0, 0, -1, -1], [n["sun"], 0.2, 0.1, 0, 0, -1, -1]]
+    out = {"scenes": paper.pack([rows], 7), "weight_o": what, "weight_a": where}
+    first, second = paper.read_steps(out, scene, 0)
+    assert first == {"what": 1.0, "where": 1.0, "idle": 1.0, "chance": 4/9}
+    assert second == {"what": 0.0, "where": 0.0, "idle": 0.0, "chance": 5/9}
+
+
+def test_the_shipped_network_comes_back_with_its_words(tmp_path, monkeypatch):
+    from dataclasses import asdict
+
+    from paper_kit.kit import weights
+    vocabulary = worlds.Vocabulary(["the dog is here", "zebra", "the dog runs"])
+    model = small(words=len(vocabulary), normed=True).eval()
+    (tmp_path/"w.safetensors").write_bytes(weights.weights_bytes(
+        model.state_dict(), config=asdict(model.config), words=vocabulary.words[4:]))
+    monkeypatch.setattr(weights, "weights_file", lambda slug: tmp_path/"w.safetensors")
+    found, words = paper.pretrained()
+    assert words.words == vocabulary.words and found.config == model.config and not found.training
+    tokens = torch.tensor([[vocabulary.encode("the dog runs", 13)]])
+    a, b = (m.text(tokens)[2] for m in (found, model))
+    assert torch.allclose(a, b, atol=1e-3) and not any(p.requires_grad for p in found.parameters())
+
+
 def test_real_abstract_scenes_can_be_trained_on(tmp_path):
     """The loader's clips have the order that `clip_data` expects; the miniature has the layout read by the authors'
     code."""

@@ -1,11 +1,14 @@
 """UNICORN: published counts, both renderers, conditioning and its switches, steps and their gradients, swaps,
 alignment, loaders, predicates that can fail."""
+import io
 import math
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from paper_kit.kit import datasets
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.geometry import random_rotations, rotation_angle
 from paper_kit.kit.mesh import Mesh, is_oriented, is_watertight, sample_surface, volume
@@ -42,6 +45,8 @@ def test_counts_are_the_published_ones():
     assert parameter_count(Unicorn(designs["ShapeNet"])) == 12_931_568
     assert parameter_count(paper.Generator2d()) == 111_456
     assert parameter_count(paper.Backbone()) == 11_176_512
+    assert parameter_count(paper.Deformation(32, 512)) == 545_795, "the field of every released ShapeNet configuration"
+    assert parameter_count(Unicorn(designs["ShapeNet"], field=512).deformation) == 545_795
 
 
 def test_backbone_has_torchvisions_names_and_gives_the_kits_features():
@@ -602,6 +607,97 @@ def test_nmr_renderings(nmr):
     with pytest.raises(PaperKitError, match="split"): paper.load_nmr(nmr, "02958343", "test")
 
 
+def as_world_mat(angles):
+    "The camera of `photo` in the convention of NMR: ShapeNet's axes, then x right, y down, z ahead."
+    ours = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
+    P = np.eye(4)
+    P[:3, :3], P[2, 3] = np.diag([1.0, -1, -1]) @ paper.rot(angles).numpy() @ ours, 2.732
+    return P
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    "Five painted cars a split in the layout of NMR, from two sides each (views 0, 2, ... and 1, 3, ...)."
+    from paper_kit.shape3d.worlds import paint, sample_family
+    root, rng, angles = tmp_path_factory.mktemp("nmr"), np.random.default_rng(2), {}
+    for split in ("train", "val", "test"):
+        folder, names = root/"02958343", []
+        for k, shape in enumerate(sample_family("car", 4, rng, normalize="cube", painted=False)):
+            name, shape = f"{split}{k}", paint(shape, rng)
+            at, sides = folder/name, torch.tensor([[a, math.radians(30), 0.0] for a in rng.uniform(-3, 3, 2)]).float()
+            for kind in ("image", "mask"): (at/kind).mkdir(parents=True)
+            taken = [paper.photo(shape, a, torch.zeros(2), 16, designs["ShapeNet"]) for a in sides]
+            for i in range(24):
+                x = (255*taken[i % 2]["image"]).round().byte().movedim(0, -1).numpy()
+                Image.fromarray(x).save(at/"image"/f"{i:04d}.png")
+                Image.fromarray((255*taken[i % 2]["mask"]).byte().numpy()).save(at/"mask"/f"{i:04d}.png")
+            np.savez(at/"cameras.npz", **{f"world_mat_{i}": as_world_mat(sides[i % 2]) for i in range(24)})
+            # families: x right, y forward, z up; ShapeNet: x right, y up, -z forward
+            x, y, z = torch.as_tensor(shape.sample(200, rng).points).unbind(-1)
+            np.savez(at/"pointcloud.npz", points=torch.stack([x, z, -y], -1), normals=torch.stack([x, z, -y], -1))
+            angles[name] = sides
+            names.append(name)
+        (folder/f"softras_{split}.lst").write_text("\n".join(["absent", *names]) + "\n")
+    return root, angles
+
+
+def on_the_object(pixels, mask, size=16):
+    "Share of points [n, 2] in -1..1 (y down) that fall on a silhouette or beside it."
+    column, row = ((pixels + 1)*size/2).floor().long().clamp(0, size - 1).unbind(-1)
+    wide = torch.nn.functional.max_pool2d(mask[None], 3, 1, 1)[0]
+    return wide[row, column].mean().item()
+
+
+def test_cameras_of_nmr_are_angles_of_our_camera(rendered):
+    "Points of the truth fall on the silhouettes, in both conventions: as rendered, and as angles of our own camera."
+    root, angles = rendered
+    assert datasets.find("shapenet_nmr", root) == root
+    source = datasets.Source("shapenet_nmr", root, "0")
+    counts = {"train": 4, "val": 9, "test": 2}
+    found = paper.nmr_stage(source, "car", counts, 16, 150, 2, 3, 0)
+    assert [len(found[k]["images"]) for k in ("train", "val", "test", "multi")] == [4, 4, 2, 2]
+    assert found["train"]["images"].shape == (4, 1, 3, 16, 16) and found["multi"]["angles"].shape == (2, 2, 3)
+    part, data = found["test"], paper.load_nmr(root, "02958343", "test", 16, skip=True)[0]
+    for k, (points, mine, masks) in enumerate(zip(part["points"], part["angles"], part["masks"])):
+        for a, mask in zip(mine, masks):
+            assert (angles[f"test{k}"] - a).abs().amax(1).min() < 1e-4
+            x = points @ paper.rot(a).T - torch.tensor([0, 0, 2.732])
+            assert on_the_object(3.732*x[:, :2]*torch.tensor([1.0, -1])/-x[:, 2:], mask) > 0.99
+        # the convention itself: world_mat, then divide by the depth
+        x = data["points"][k] @ data["cameras"][k, 0, :3, :3].T + data["cameras"][k, 0, :3, 3]
+        assert on_the_object(3.732*x[:, :2]/x[:, 2:], data["masks"][k, 0]) > 0.99
+    rolled = torch.tensor([[0.3, -0.2, 0.4], [-2.0, 0.6, -0.1]])
+    matrices = torch.stack([torch.from_numpy(as_world_mat(a)).float() for a in rolled])
+    torch.testing.assert_close(paper.angles_of(matrices), rolled)
+    matrices[0, 2, 3] = 3.5
+    with pytest.raises(PaperKitError, match="camera is not as expected"): paper.angles_of(matrices)
+    with pytest.raises(PaperKitError, match="camera is not as expected"): paper.angles_of(2*matrices[1])
+
+
+def test_too_few_models_are_refused(rendered):
+    source = datasets.Source("shapenet_nmr", rendered[0], "0")
+    with pytest.raises(PaperKitError, match="too few models can be read"):
+        paper.nmr_stage(source, "car", {"train": 9, "val": 1, "test": 1}, 16, 50, 2, 5, 0)
+    with pytest.raises(PaperKitError, match="split"):
+        paper.nmr_stage(source, "chair", {"train": 1, "val": 1, "test": 1}, 16, 50, 2, 1, 0)
+
+
+def test_table_2_from_the_renderings(rendered):
+    sizes = paper.SIZES["smoke"] | {"plan": {"car 64": {"long": 1}, "car": {"full": 1, "sphere": 1}},
+                                    "baselines": {"car": {"layered": 1, "soft": 1}}}
+    class Run:
+        seed, pick, seeds = 0, lambda self, **_: sizes, lambda self, n: list(range(n))
+        def stage(self, fn, **given):
+            assert fn is not paper.collection_stage
+            return fn(**given)
+    found = paper.real_stages(Run(), datasets.Source("shapenet_nmr", rendered[0], "0"))
+    assert found["fitted"]["car", "full"][0]["design"]["focal"] == designs["ShapeNet"].focal
+    row = paper.table_2(found).set_index("class").loc["car"]
+    asked = ["Ours_ICP", "supervised, layered, ICP", "supervised, layered", "control: ellipsoid, ICP",
+             "control: mean shape, ICP"]
+    assert np.isfinite(row[asked].astype(float)).all() and row["seeds"] == 1
+
+
 def test_image_folders_of_compcars_and_lsun(tmp_path):
     "CompCars: image/<make>/<model>/<year>/<name>.jpg (its README); LSUN: exported images in any depth."
     for i, name in enumerate(("image/78/3/2009/a.jpg", "image/78/3/2010/b.jpg")):
@@ -697,10 +793,14 @@ def test_the_exhibit_holds_every_stage_and_place():
     fitted = paper.train_stage({"images": photos(6)[:, None]}, design=paper.design_of(paper.SIZES["smoke"], "A", {}),
                                model=dict(TINY, channels=list(TINY["channels"])), steps=8, batch=2, rate=1e-3,
                                options={"bank": 4}, seed=0)
-    results = {"data": {"car": {"test": {"images": photos(5)[:, None]}}}, "fitted": {("car", "long"): [fitted]}}
+    results = {"data": {"car 64": {"test": {"images": photos(5)[:, None]}}}, "fitted": {("car 64", "long"): [fitted]}}
     data, net = paper.viewer_data(results, places=3), paper.restore(fitted)
     vertices = np.frombuffer(base64.b64decode(data["vertices"]), "<i2").reshape(4, 5, -1, 3)/8000
-    colours = np.frombuffer(base64.b64decode(data["colours"]), np.uint8).reshape(4, 5, len(net.faces), 4, 3)
+    sheet = Image.open(io.BytesIO(base64.b64decode(data["colours"])))
+    colours = np.asarray(sheet.convert("RGB")).reshape(4, 5, len(net.faces), 4, 3)
+    texture = net.textured(paper.look(fitted, photos(5)).factors.texture[:1])
+    away = np.abs(colours[3, 3].mean((0, 1))/255 - texture.mean((0, 1, 2)).numpy())
+    assert sheet.format == "WEBP" and away.max() < 0.1
     seen = paper.look(fitted, photos(5))
     assert np.allclose(vertices[3, 3], seen.vertices[0], atol=2e-4), "the own shape stands before the neighbour's"
     assert np.allclose(vertices[0, 0], vertices[0, 2], atol=2e-4), "in stage 1 the shape code has no numbers"
@@ -713,3 +813,144 @@ def test_switches_of_a_trained_model_change_nothing():
                                model=dict(TINY, channels=list(TINY["channels"])), steps=20, batch=2, rate=5e-3,
                                options={"bank": 4}, seed=0)
     assert paper.switch_changes(fitted, photos(3)) == 0
+
+
+def test_a_strip_of_a_picture_is_padded_without_a_huge_canvas(tmp_path):
+    Image.fromarray(np.full((8, 16392, 3), 77, np.uint8)).save(tmp_path/"strip.png")
+    x = paper.read_image(tmp_path/"strip.png", 8, pad=True)
+    assert x.shape == (3, 8, 8) and torch.allclose(x, torch.full_like(x, 77/255), atol=1e-5)
+
+
+def test_no_verdict_on_trainings_that_are_missing_or_not_flat():
+    flat, falling = [[1.0] + [0.5]*19]*3, [np.linspace(1, 0, 20).tolist()]*3
+    judged = lambda more: predicates["C11"].evaluate(varied(good["C11"]) | more).verdict
+    assert judged({"full, car: validation": flat}) == "holds"
+    assert judged({"full, car: validation": falling}) == "undecided"
+    assert judged({"full, car: validation": [[1.0, 0.5]]}) == "undecided"
+    assert judged({"axis off x, sphere": []}) == "undecided"
+
+
+def test_swaps_are_judged_on_the_class_where_they_do_worst_by_paired_seeds():
+    score = lambda *errors: [{"4": {k: torch.tensor([e]) for k in ("chamfer, rigid", "novel pixels", "input pixels")}}
+                             for e in errors]
+    results = {"scores": {("car", "full"): score(1, 2, 3, 9), ("car", "without swap"): score(2, 4, 6),
+                          ("chair", "full"): score(4, 1, 1), ("chair", "without swap"): score(2, 2, 2)}, "fitted": {}}
+    values = paper.swap_values(results)
+    assert np.allclose(values["Chamfer with swap"], [4, 1, 1]) and np.allclose(values["Chamfer without"], [2, 2, 2])
+    del results["scores"]["chair", "without swap"]
+    values = paper.swap_values(results)
+    assert np.allclose(values["Chamfer with swap"], [1, 2, 3]), "cut to the seeds that both have"
+
+
+# the authors' checkpoints
+
+class Theirs(torch.nn.Module):
+    "The modules of the release with its names and its forward passes, written anew from its description; no renderer."
+    def __init__(self, width=8, units=16, field=24, codes=(8, 16, 16), channels=(8, 16, 16), poses=6, background=False):
+        super().__init__()
+        nn, h = torch.nn, 8*width
+        def mlp(a, b, n=units, hidden=3):
+            rows = [nn.Linear(a, n), nn.ReLU()]
+            for _ in range(hidden - 1): rows += [nn.Linear(n, n), nn.ReLU()]
+            return nn.Sequential(*rows, nn.Linear(n, b))
+        def generator(code):
+            net, c = nn.Module(), (code, *channels)
+            net.conv_layers = nn.ModuleList(nn.Conv2d(a, b, 3, 1, 1, bias=False) for a, b in zip(c, c[1:]))
+            net.conv_rgb = nn.ModuleList(nn.Conv2d(a, 3, 3, 1, 1, bias=False) for a in c)
+            blur = nn.Module()
+            blur.register_buffer("kernel", torch.tensor([[1., 2, 1], [2, 4, 2], [1, 2, 1]])[None]/16)
+            net.upsample_rgb = nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), blur)
+            whole = nn.Module()
+            whole.regressor, whole.generator = mlp(h, code), net
+            return whole
+        trunk = paper.Backbone(width)
+        self.encoder, self.deform_field = nn.Module(), nn.Module()
+        self.encoder.encoder = nn.Sequential(trunk.conv1, trunk.bn1, nn.ReLU(), nn.MaxPool2d(3, 2, 1), trunk.layer1,
+                                             trunk.layer2, trunk.layer3, trunk.layer4, nn.AdaptiveAvgPool2d(1))
+        self.deform_field.regressor, f = mlp(h, codes[0]), nn.Module()
+        f.linear_x, f.linear_z, f.mlp = nn.Linear(3, field), nn.Linear(codes[0], field), mlp(field, 3, field, 2)
+        self.deform_field.field, self.txt_generator = f, generator(codes[1])
+        if background: self.bkg_generator = generator(codes[2])
+        self.T_regressors, self.rot_regressors = (nn.ModuleList(mlp(h, 3) for _ in range(poses)) for _ in range(2))
+        self.scale_regressor, self.proba_regressor, self.poses = mlp(h, 3), mlp(h, poses), poses
+        for name in ("uvs", "T_range", "T_init", "T_cam", "R_range", "R_init", "R_cam", "scale_range", "scale_init"):
+            self.register_buffer(name, torch.zeros(3))
+
+    def displaced(self, x, h):
+        f, z = self.deform_field.field, self.deform_field.regressor(h)
+        return f.mlp(torch.relu(f.linear_x(x) + f.linear_z(z)[:, None]))
+
+    def map(self, part, h):
+        g, x = part.generator, part.regressor(h)[..., None, None]
+        def larger(rgb):
+            rgb = torch.nn.functional.pad(g.upsample_rgb[0](rgb), (1, 1, 1, 1), mode="reflect")
+            return torch.nn.functional.conv2d(rgb, g.upsample_rgb[1].kernel.expand(3, 1, 3, 3), groups=3)
+        rgb = larger(g.conv_rgb[0](x))
+        for i, layer in enumerate(g.conv_layers):
+            x = torch.relu(layer(torch.nn.functional.interpolate(x, scale_factor=2)))
+            rgb = rgb + g.conv_rgb[i + 1](x)
+            if i < len(g.conv_layers) - 1: rgb = larger(rgb)
+        return rgb.sigmoid().movedim(1, -1)
+
+    def placed(self, x, h, ranges):
+        "Points by every candidate in their camera's frame (x left, y up, z away): rows times Az El Ro, in degrees."
+        out = []
+        for k in range(self.poses):
+            e, a, r = self.rot_regressors[k](h).tanh().unbind(-1)
+            a = a*0.52*360/self.poses + 360*k/self.poses
+            e, r = e*0.52*ranges["e"][1] + ranges["e"][0], r*0.52*ranges["r"]
+            (ca, ce, cr), (sa, se, sr) = ([f(torch.deg2rad(v)) for v in (a, e, r)] for f in (torch.cos, torch.sin))
+            zero, one = torch.zeros_like(ca), torch.ones_like(ca)
+            m = lambda *rows: torch.stack([torch.stack(row, -1) for row in rows], -2)
+            R = (m((ca, zero, sa), (zero, one, zero), (-sa, zero, ca)) @ m((one, zero, zero), (zero, ce, -se),
+                 (zero, se, ce)) @ m((cr, sr, zero), (-sr, cr, zero), (zero, zero, one)))
+            s, T = 1 + ranges["s"]*self.scale_regressor(h).tanh(), ranges["T"]*self.T_regressors[k](h).tanh()
+            out.append((x*s[:, None]) @ R + T[:, None])
+        return torch.stack(out, 1)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_released_checkpoint_gives_the_same_codes_shapes_maps_and_poses(background, tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        theirs = Theirs(background=background).eval()
+        for p in theirs.parameters(): p.data += 0.05*torch.randn(p.shape)
+    torch.save({"epoch": 3, "batch": 1, "model_name": "unicorn", "model_state": theirs.state_dict()},
+               tmp_path/"model.pkl")
+    net, images = paper.load_released(tmp_path/"model.pkl", size=64), photos(3, 64)
+    assert net.candidates == 6 and net.deformation.place.out_features == 24 and net.design.background == background
+    half, ranges = torch.tensor([-1., 1, -1]), {"e": (10., 40.) if background else (30., 0.),
+                                                "r": 60. if background else 0., "s": .3 if background else .5,
+                                                "T": torch.tensor([.3, .3, .3] if background else [.2, .2, 0])}
+    with torch.no_grad():
+        h, f = theirs.encoder.encoder(images).flatten(1), net.encode(images)
+        close = lambda a, b: torch.allclose(a, b, atol=1e-4)
+        assert close(f.shape, theirs.deform_field.regressor(h)) and close(f.texture, theirs.txt_generator.regressor(h))
+        ours = net.shaped(f.shape)
+        x = net.ellipsoid*half
+        assert close(ours, (x + theirs.displaced(x, h))*half), "an object, turned by half a turn about y"
+        assert close(net.textured(f.texture), theirs.map(theirs.txt_generator, h))
+        if background:
+            assert close(net.background_generator(f.background), theirs.map(theirs.bkg_generator, h))
+        order = [-k % 6 for k in range(6)]
+        assert close(f.probability, theirs.proba_regressor(h).softmax(-1)[:, order])
+        seen = paper.posed(ours[:, None].expand(-1, 6, -1, -1), f.scale[:, None].expand(-1, 6, -1), paper.rot(f.angles),
+                           f.shift)
+        assert close(seen, theirs.placed(ours*half, h, ranges)[:, order]*half), "right is left, near is far"
+        assert f.shape.std() > 1e-3 and (seen[:, 0] - seen[:, 1]).abs().max() > 0.1
+
+
+def test_their_places_on_the_map():
+    net = paper.load_released(Theirs().state_dict())
+    x, uv = net.reference[net.faces]*torch.tensor([-1., 1, -1]), net.uv
+    inner = x[..., [0, 2]].norm(dim=-1) > 1e-3
+    u, v = torch.atan2(x[..., 0], x[..., 2])/(2*math.pi) + 0.5, torch.acos(x[..., 1].clamp(-1, 1))/math.pi
+    away = (uv[..., 0] - u + 0.5) % 1 - 0.5
+    assert away[inner].abs().max() < 1e-4 and (uv[..., 1] - v).abs().max() < 1e-3
+
+
+def test_what_is_no_released_checkpoint_is_said():
+    with pytest.raises(PaperKitError, match="released"): paper.load_released({"a": torch.zeros(1)})
+    state = Theirs().state_dict()
+    del state["scale_regressor.6.bias"]
+    with pytest.raises(PaperKitError, match="to_scale"): paper.load_released(state)

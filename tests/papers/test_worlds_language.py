@@ -246,3 +246,8 @@ def test_names_in_the_plural_take_no_article_and_a_verb_of_their_own():
     assert not [s for s in said if re.search(rf"\ban? {plural}\b|\b{plural} is\b", s) and "bunch of" not in s]
     for words, many in (("the sunglasses", True), ("a bunch of balloons", False), ("the ball", False)):
         assert worlds._many([(w, 0) for w in words.split()]) is many
+
+
+def test_names_are_written_with_capitals_wherever_they_stand():
+    sentences = [[("the", -1), ("cat", 9), ("likes", -1), ("mike", 0)], [("he", -1), ("runs", -1)]]
+    assert worlds.text_of(sentences) == "The cat likes Mike. He runs."

@@ -104,7 +104,7 @@ async (root, data) => {
   };
   const scene = (canvas, list, frame, eyes) => {
     const wide = canvas.clientWidth || 240,
-      tall = Math.round(wide * 0.85),
+      tall = Math.round(Math.min(wide * 0.72, root.clientWidth > 560 ? 225 : 138)),
       ratio = window.devicePixelRatio || 1,
       pen = canvas.getContext("2d");
     canvas.width = wide * ratio;
@@ -115,7 +115,7 @@ async (root, data) => {
       sa = Math.sin(state.turn),
       ct = Math.cos(state.tilt),
       st = Math.sin(state.tilt),
-      scale = (wide / 2 / frame.size) * 0.86;
+      scale = (Math.min(wide, tall / 0.72) / 2 / frame.size) * 0.86;
     const view = (p) => {
       const x = p[0] - frame.at[0],
         y = p[1] - frame.at[1],
@@ -269,7 +269,7 @@ async (root, data) => {
   const curve = (now) => {
     const canvas = part("curve"),
       wide = canvas.clientWidth || 700,
-      tall = 110,
+      tall = 84,
       ratio = window.devicePixelRatio || 1,
       pen = canvas.getContext("2d");
     canvas.width = wide * ratio;

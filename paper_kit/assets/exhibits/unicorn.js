@@ -1,9 +1,7 @@
-(root, data) => {
+async (root, data) => {
   const part = (name) => root.querySelector("#" + name),
     bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const V = new Int16Array(bytes(data.vertices).buffer),
-    C = bytes(data.colours),
-    P = bytes(data.images),
     n = data.count,
     F = data.faces,
     all = data.places + 2,
@@ -12,16 +10,24 @@
     pen = view.getContext("2d"),
     state = { swapTexture: false, swapShape: false, grey: false, R: null };
   view.width = view.height = wide;
+  const loaded = (text) =>
+    new Promise((done) => {
+      const i = new Image();
+      i.onload = () => done(i);
+      i.onerror = () => done(null);
+      i.src = "data:image/webp;base64," + text;
+    });
+  const pictures = await Promise.all(data.images.map(loaded)),
+    table = await loaded(data.colours),
+    sheet = document.createElement("canvas");
+  sheet.width = table.width;
+  sheet.height = table.height;
+  const at = sheet.getContext("2d");
+  at.drawImage(table, 0, 0);
+  const C = at.getImageData(0, 0, table.width, table.height).data.filter((_, i) => i % 4 < 3);
   const put = (canvas, which) => {
     canvas.width = canvas.height = data.size;
-    const cells = new ImageData(data.size, data.size),
-      area = data.size * data.size;
-    for (let i = 0; i < area; i++)
-      cells.data.set(
-        [P[3 * (which * area + i)], P[3 * (which * area + i) + 1], P[3 * (which * area + i) + 2], 255],
-        4 * i,
-      );
-    canvas.getContext("2d").putImageData(cells, 0, 0);
+    if (pictures[which]) canvas.getContext("2d").drawImage(pictures[which], 0, 0);
   };
   const times = (A, B) =>
     Array.from({ length: 9 }, (_, k) => {
