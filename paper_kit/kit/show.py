@@ -41,7 +41,8 @@ def use_style() -> None:
     """Sets the house style of matplotlib figures: white ground, light grid, `palette`, constrained layout."""
     import warnings
     import matplotlib as mpl
-    warnings.filterwarnings("ignore", message="The figure layout has changed")
+    for said in ("The figure layout has changed", "There are no gridspecs with layoutgrids"):   # a layout of its own
+        warnings.filterwarnings("ignore", message=said)
     mpl.rcParams.update({
         "figure.figsize": (7, 3.9), "figure.dpi": 100, "savefig.dpi": 150, "figure.constrained_layout.use": True,
         "figure.constrained_layout.w_pad": 0.08, "figure.constrained_layout.h_pad": 0.08,
