@@ -44,6 +44,15 @@ def _client(kernels: list):
             kernels.append(getattr(self.km.provisioner, "process", None))
     return Client
 
+def _seldom(nb_man):
+    """Papermill's `save`, but for calls sooner after the last than `autosave_cell_every` seconds: it saves before and
+    after each cell, a fifth of the time of a short run."""
+    save = nb_man.save
+    def after_a_while(**options):
+        if (nb_man.now() - nb_man.last_save_time).total_seconds() >= nb_man.autosave_cell_every: save(**options)
+    return after_a_while
+
+# %% ../../nbs/kit/workflow.ipynb #5d1e7a3c
 def _engine(tell, kernels: list):
     "A papermill engine that tells `tell(i, n, heading)` of each cell, and keeps the processes of its kernels."
     from papermill.engines import Engine as Base, papermill_engines
@@ -57,7 +66,9 @@ def _engine(tell, kernels: list):
                 return begin(cell, cell_index, **more)
             nb_man.cell_start = cell_start
             options |= {"timeout": options.pop("execution_timeout", None), "startup_timeout": start_timeout}
-            return _client(kernels)(nb_man, kernel_name=kernel_name, log=logger, **options).execute()
+            nb_man.save = _seldom(nb_man)
+            try: return _client(kernels)(nb_man, kernel_name=kernel_name, log=logger, **options).execute()
+            finally: del nb_man.save                                       # the end is saved in any case
     papermill_engines.register("paper_kit", Engine)
     return "paper_kit"
 
