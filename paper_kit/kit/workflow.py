@@ -184,6 +184,16 @@ def _died(slug: str, profile: str, executed: Path, status: int | None, at: dict)
                          found=found, next_step=advice.format(run=f"{slug} --profile {profile}"))
 
 # %% ../../nbs/kit/workflow.ipynb #ce9ea964
+def _papermill():
+    """Papermill, without the grammar of international web addresses that jsonschema builds where it can: more than
+    a second of each start, and no notebook asks for it."""
+    ours = not {"jsonschema", "rfc3987_syntax"} & sys.modules.keys()
+    if ours: sys.modules["rfc3987_syntax"] = None           # as where it is not installed
+    try: import papermill
+    finally:
+        if ours: del sys.modules["rfc3987_syntax"]
+    return papermill
+
 def _with_a_kernel(execute, tries: int = 3):
     "Call `execute` again when its kernel died before it had begun: the ports chosen for it had been taken by then."
     for left in reversed(range(tries)):
@@ -193,7 +203,7 @@ def _with_a_kernel(execute, tries: int = 3):
 
 # %% ../../nbs/kit/workflow.ipynb #667c46c0
 def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
-    import logging, papermill
+    import logging; papermill = _papermill()
     from papermill.exceptions import PapermillExecutionError
     for name in ("papermill", "traitlets", "asyncio"): logging.getLogger(name).setLevel(logging.CRITICAL)
     executed = folder/notebook.name

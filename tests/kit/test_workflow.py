@@ -208,6 +208,13 @@ def test_an_executed_notebook_is_saved_now_and_then_and_at_its_end(demo, monkeyp
         assert len(calls) == count
 
 
+def test_papermill_comes_without_the_grammar_of_web_addresses():
+    code = ("import sys\nfrom paper_kit.kit.workflow import _papermill\n_papermill().execute_notebook\n"
+            "print(sorted({'lark', 'rfc3987_syntax', 'jsonschema'} & sys.modules.keys()))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "['jsonschema']", done.stdout + done.stderr
+
+
 def test_a_run_that_ignores_its_parameters_fails(demo):
     edit(demo, "profile=profile, seed=seed", "profile=\"smoke\", seed=seed")
     with pytest.raises(PaperKitError, match="did not run as asked"):
