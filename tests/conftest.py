@@ -46,10 +46,21 @@ def browser():
         running.close()
 
 
+@pytest.fixture(scope="session")
+def digests():
+    "The file of the working tree's digests, brought up to date; each entry holds the hashes of all it was made of."
+    from paper_kit.kit.records import status
+    status(ROOT)
+    return ROOT/"runs"/"digests.json"
+
+
 @pytest.fixture
-def clone(tmp_path):
+def clone(tmp_path, digests):
     "A copy of the project that may be changed, and `clone.run(...)` for its commands."
-    return Clone(copy_project(tmp_path/"clone"))
+    root = copy_project(tmp_path/"clone")
+    (root/"runs").mkdir()
+    if digests.is_file(): shutil.copy(digests, root/"runs")          # else each copy computes them all again
+    return Clone(root)
 
 
 @pytest.fixture

@@ -73,9 +73,10 @@ def _arguments(a: ast.arguments) -> list[str]:
     return out + (["**" + ast.unparse(a.kwarg)] if a.kwarg else [])
 
 # %% ../../nbs/kit/site.ipynb #7328b45b
-def definitions(source: str) -> list[Definition]:
-    "The public functions, classes and methods that `source` defines, in order. A patched method names its owner."
-    try: tree = ast.parse(source)
+def definitions(source: str | ast.Module) -> list[Definition]:
+    """The public functions, classes and methods that `source` (text or syntax tree) defines, in order. A patched method
+    names its owner."""
+    try: tree = ast.parse(source) if isinstance(source, str) else source
     except SyntaxError: return []
     found = []
     for node in tree.body:
@@ -113,13 +114,12 @@ def modules(root: Path) -> dict[str, tuple[str, list[Definition]]]:
     found, package = {}, root/"paper_kit"
     for path in sorted(package.rglob("*.py")):
         if path.name.startswith("_"): continue
-        source = path.read_text(encoding="utf-8")
-        listed = definitions(source)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        listed = definitions(tree)
         for patched in [d for d in listed if d.owner]:
             owner = next((d for d in listed if d.name == patched.owner), None)
             if owner: owner.members.append(patched); listed.remove(patched)
-        found[".".join(path.relative_to(package).with_suffix("").parts)] = (ast.get_docstring(ast.parse(source)) or "",
-                                                                            listed)
+        found[".".join(path.relative_to(package).with_suffix("").parts)] = ast.get_docstring(tree) or "", listed
     return found
 
 # %% ../../nbs/kit/site.ipynb #812124ba

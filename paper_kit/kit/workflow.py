@@ -44,6 +44,15 @@ def _client(kernels: list):
             kernels.append(getattr(self.km.provisioner, "process", None))
     return Client
 
+def _seldom(nb_man):
+    """Papermill's `save`, but for calls sooner after the last than `autosave_cell_every` seconds: it saves before and
+    after each cell, a fifth of the time of a short run."""
+    save = nb_man.save
+    def after_a_while(**options):
+        if (nb_man.now() - nb_man.last_save_time).total_seconds() >= nb_man.autosave_cell_every: save(**options)
+    return after_a_while
+
+# %% ../../nbs/kit/workflow.ipynb #5d1e7a3c
 def _engine(tell, kernels: list):
     "A papermill engine that tells `tell(i, n, heading)` of each cell, and keeps the processes of its kernels."
     from papermill.engines import Engine as Base, papermill_engines
@@ -57,7 +66,9 @@ def _engine(tell, kernels: list):
                 return begin(cell, cell_index, **more)
             nb_man.cell_start = cell_start
             options |= {"timeout": options.pop("execution_timeout", None), "startup_timeout": start_timeout}
-            return _client(kernels)(nb_man, kernel_name=kernel_name, log=logger, **options).execute()
+            nb_man.save = _seldom(nb_man)
+            try: return _client(kernels)(nb_man, kernel_name=kernel_name, log=logger, **options).execute()
+            finally: del nb_man.save                                       # the end is saved in any case
     papermill_engines.register("paper_kit", Engine)
     return "paper_kit"
 
@@ -173,6 +184,16 @@ def _died(slug: str, profile: str, executed: Path, status: int | None, at: dict)
                          found=found, next_step=advice.format(run=f"{slug} --profile {profile}"))
 
 # %% ../../nbs/kit/workflow.ipynb #ce9ea964
+def _papermill():
+    """Papermill, without the grammar of international web addresses that jsonschema builds where it can: more than
+    a second of each start, and no notebook asks for it."""
+    ours = not {"jsonschema", "rfc3987_syntax"} & sys.modules.keys()
+    if ours: sys.modules["rfc3987_syntax"] = None           # as where it is not installed
+    try: import papermill
+    finally:
+        if ours: del sys.modules["rfc3987_syntax"]
+    return papermill
+
 def _with_a_kernel(execute, tries: int = 3):
     "Call `execute` again when its kernel died before it had begun: the ports chosen for it had been taken by then."
     for left in reversed(range(tries)):
@@ -182,7 +203,7 @@ def _with_a_kernel(execute, tries: int = 3):
 
 # %% ../../nbs/kit/workflow.ipynb #667c46c0
 def _execute(root, notebook: Path, folder: Path, parameters: dict, tell):
-    import logging, papermill
+    import logging; papermill = _papermill()
     from papermill.exceptions import PapermillExecutionError
     for name in ("papermill", "traitlets", "asyncio"): logging.getLogger(name).setLevel(logging.CRITICAL)
     executed = folder/notebook.name

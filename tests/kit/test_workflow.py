@@ -189,6 +189,32 @@ def test_a_cell_that_raises_is_named_and_the_notebook_kept(demo):
             and not (run_folder(demo, "demo", "smoke")/"record.json").exists())
 
 
+def test_an_executed_notebook_is_saved_now_and_then_and_at_its_end(demo, monkeypatch):
+    from datetime import datetime, timedelta
+    from types import SimpleNamespace
+    from papermill import engines
+    saved, write = [], engines.write_ipynb
+    monkeypatch.setattr(engines, "write_ipynb", lambda nb, path: saved.append(len(nb.cells)) or write(nb, path))
+    finished(demo, "smoke")
+    executed = json.loads((run_folder(demo, "demo", "smoke")/"demo.ipynb").read_text())["cells"]
+    assert all(cell["execution_count"] for cell in executed if cell["cell_type"] == "code")
+    assert 2 <= len(saved) < len(executed), "papermill saves twice a cell"
+    now, calls = datetime(2020, 1, 1), []
+    manager = SimpleNamespace(now=lambda: now, last_save_time=now, autosave_cell_every=30, save=lambda: calls.append(now))
+    save = workflow._seldom(manager)
+    for seconds, count in ((0, 0), (29, 0), (30, 1)):
+        now = datetime(2020, 1, 1) + timedelta(seconds=seconds)
+        save()
+        assert len(calls) == count
+
+
+def test_papermill_comes_without_the_grammar_of_web_addresses():
+    code = ("import sys\nfrom paper_kit.kit.workflow import _papermill\n_papermill().execute_notebook\n"
+            "print(sorted({'lark', 'rfc3987_syntax', 'jsonschema'} & sys.modules.keys()))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "['jsonschema']", done.stdout + done.stderr
+
+
 def test_a_run_that_ignores_its_parameters_fails(demo):
     edit(demo, "profile=profile, seed=seed", "profile=\"smoke\", seed=seed")
     with pytest.raises(PaperKitError, match="did not run as asked"):
@@ -312,7 +338,8 @@ def test_a_kernel_that_dies_is_reported_with_signal_cell_stage_and_step(demo, de
     said = str(caught.value)
     assert "the kernel of demo died" in said and name in said and advice in said, said
     assert "in cell 7" in said and "A demonstration" in said and "measure, was at 100%, step 7/9, loss 0.2" in said, said
-    assert (run_folder(demo, "demo", "smoke")/"demo.ipynb").is_file()
+    executed = json.loads((run_folder(demo, "demo", "smoke")/"demo.ipynb").read_text())
+    assert any(cell.get("outputs") for cell in executed["cells"]), "what the cells before it showed is kept"
     assert json.loads((run_folder(demo, "demo", "smoke")/"progress.json").read_text())["state"] == "failed"
 
 
