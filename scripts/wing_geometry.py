@@ -113,7 +113,7 @@ def labels_that_agree(axes, pictures: int = 16, count: int = 14) -> str:
 
 
 def bent_bunny(rng: np.random.Generator, functions: int = 20):
-    "The bunny with another mesh, twisted about the upright, leaning and stretched; each vertex knows its place at rest."
+    "The bunny meshed anew, twisted about the upright, leaning and stretched; each vertex knows its place at rest."
     import pymeshlab
     mesh, work = scanned_object(), pymeshlab.MeshSet()
     work.add_mesh(pymeshlab.Mesh((mesh.vertices - mesh.vertices.mean(0)).double().numpy(), mesh.faces.numpy()))
@@ -137,7 +137,8 @@ def maps_that_agree(axes, count: int = 8, wrong: float = 0.3) -> str:
              for i, j in pairs}
     graph = networks.shape_graph(bodies, None)
     edges = sorted(graph.edges)
-    given = torch.from_numpy(np.stack([networks.functional(bodies[i], bodies[j], start[i, j]) for i, j in edges])).float()
+    given = np.stack([networks.functional(bodies[i], bodies[j], start[i, j]) for i, j in edges])
+    given = torch.from_numpy(given).float()
     found = networks.optimise(given, edges, networks.path_invariance_basis(graph, "once"), 800)[0].detach()
     i, j = min(turned)
     shares = []
