@@ -75,7 +75,7 @@ def ratio_chart(rows: list[tuple], what: str, name: str = "chart") -> str:
     if not rows: return ""
     for label, address, values in rows:
         shown = html.escape(label)
-        out.append(f'<li class="ratio-row"><span class="label">'
+        out.append('<li class="ratio-row"><span class="label">'
                    + (f'<a href="{html.escape(address)}">{shown}</a>' if address else shown)
                    + f'</span>{_strip(values)}<span class="near">{share_near(values)}'
                    f'<span class="unseen"> within a factor of 1.25</span></span></li>')

@@ -29,8 +29,8 @@ __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'mo
            'api_pages', 'manifest_of', 'owed_of', 'cover', 'paper_page', 'literate', 'literate_page', 'module_of',
            'known_names', 'pages', 'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item',
            'rendered', 'menu', 'described', 'address', 'sidebar_html', 'navbar_html', 'contents', 'neighbours',
-           'page_links', 'footer_html', 'share_tags', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc',
-           'extras', 'write_plain', 'gather', 'render_quarto', 'site']
+           'page_links', 'footer_html', 'share_tags', 'tags_html', 'framed', 'link_tree', 'libraries', 'redirect',
+           'render_pandoc', 'extras', 'write_plain', 'gather', 'render_quarto', 'site']
 
 # %% ../../nbs/kit/site.ipynb #e6673f5a
 @dataclass
@@ -1236,6 +1236,12 @@ _meant = {"cpu": "The numbers here come from the profile cpu: hours on one threa
           "stale": "The code has changed since these numbers were measured",
           "begun": "There is a notebook, and nothing is published", "not begun": "Nothing is implemented yet"}
 
+def tags_html(tags: list) -> str:
+    "The tags at the head of a page; those of ours say what they mean where a pointer rests on them."
+    badge = lambda t: f'<span class="badge {t.replace(" ", "-")}"' + (f' title="{_meant[t]}"' if t in _meant else "")
+    return "".join(f"{badge(t)}>{t}</span>" for t in (html.escape(str(c)) for c in tags))
+
+# %% ../../nbs/kit/site.ipynb #f5eb7e39
 def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str) -> tuple[str, list[dict]]:
     """A whole page, and its records for the search. `stamp` changes with the style sheets and scripts, so that no old
     one is used."""
@@ -1246,14 +1252,12 @@ def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str
     toc, linked = contents(page_links(body, root, path))
     title, lead = front.get("title", ""), front.get("description", "")
     bare = lambda value: html.escape(str(value).replace("`", ""), quote=True)
-    tags = [html.escape(str(c)) for c in front.get("categories") or []]
     values = {
         "site": html.escape(site.get("title", "")), "lang": config.get("lang", "en"), "stamp": stamp,
         "up": "../"*(len(PurePosixPath(path).parts) - 1), "home": address("site-src/index.ipynb", here),
         "title": inline(title), "plain": bare(title), "description": bare(lead or site.get("description", "")),
         "lead": f'<p class="lead">{inline(lead)}</p>' if lead else "",
-        "categories": "".join(f'<span class="badge {t.replace(" ", "-")}" title="{_meant.get(t, "")}">{t}</span>'
-                              for t in tags),
+        "categories": tags_html(front.get("categories") or []),
         "crumb": f'<a href="{address(section.href, here)}">{inline(section.text)}</a>' if section else "",
         "navbar": navbar_html(menu(site.get("navbar", {}).get("left")), here), "sidebar": sidebar_html(items, here),
         "toc": "" if front.get("toc") is False else toc, "body": linked, "steps": neighbours(flat, here),

@@ -221,3 +221,21 @@ def test_every_alias_of_a_manifest_reaches_the_search():
         known = keywords(ROOT, path.stem, manifest)
         assert manifest["aliases"] and {path.stem, *map(str, manifest["aliases"])} <= set(known), path.stem
         assert set(str(manifest["authors"]).split(", ")) <= set(known), path.stem
+
+
+def test_a_run_of_another_profile_says_whose_numbers_the_prose_quotes():
+    from paper_kit.kit.paper import other_run
+    said = other_run("smoke", {"profile": "cpu"})
+    assert "<b>smoke</b>" in said and "published run, profile <b>cpu</b>" in said
+    assert other_run("cpu", {"profile": "cpu"}) == other_run("smoke", None) == ""
+
+
+@pytest.mark.parametrize("slug", published)
+def test_the_picture_of_a_cover_is_wide_enough_to_read(slug):
+    from PIL import Image
+    from paper_kit.kit.cover import cover_picture
+    record = json.loads((ROOT/"data"/"results"/f"{slug}.json").read_text(encoding="utf-8"))
+    manifest = yaml.safe_load((ROOT/"data"/"papers"/f"{slug}.yaml").read_text(encoding="utf-8"))
+    wide, high = Image.open(ROOT/"figures"/slug/cover_picture(manifest, record, ROOT/"figures"/slug)[1]).size
+    if slug != "stylegan":                                                # a square of faces, without a word in it
+        assert min(wide, 782, 323*wide/high) >= 540, "at most 323 pixels high: its labels will be too small"
