@@ -126,6 +126,9 @@ def test_on_a_phone_the_home_page_opens_with_its_exhibit(opened, home):
     page = opened(home, viewport={"width": 390, "height": 800})
     fits = lambda: page.evaluate(place, ".hero figure.exhibit iframe")
     assert eventually(page, lambda: fits()["bottom"] <= 800, 60), fits()
+    nameless = page.evaluate("[...document.querySelectorAll('button, a')].filter(e => e.offsetWidth && !e.ariaLabel && "
+                             "!e.innerText.trim()).map(e => e.outerHTML)")
+    assert not nameless                                                  # words may be hidden where there is no room
     assert "inside" in page.locator(".hero figcaption").inner_text()               # the idea of the paper it is from
 
 
