@@ -24,7 +24,7 @@ __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'mo
            'numbered', 'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried',
            'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'called',
            'chips', 'badge', 'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline',
-           'opening', 'overview_figures', 'wing_figure', 'wing_page', 'kit_index', 'record_of', 'thumbnail',
+           'opening', 'overview_figures', 'wing_figure', 'wing_page', 'kit_index', 'alike', 'record_of', 'thumbnail',
            'headline_chips', 'all_ratios', 'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference',
            'api_pages', 'manifest_of', 'owed_of', 'cover', 'paper_page', 'literate', 'literate_page', 'module_of',
            'known_names', 'pages', 'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item',
@@ -797,6 +797,12 @@ def kit_index(listed: list[Page]) -> Page:
     page.html(f'<div class="cards">{"".join(cards)}</div>')
     return page
 
+# %% ../../nbs/kit/site.ipynb #cf266ed1
+def alike(one: str, other: str) -> bool:
+    "Whether two sentences say the same: four fifths of the shorter one's words stand in the other."
+    a, b = (set(re.findall(r"\w+", text.lower())) for text in (one, other))
+    return len(a & b) >= 0.8*min(len(a), len(b))
+
 # %% ../../nbs/kit/site.ipynb #5b1c9e03
 def record_of(root: Path, row: dict) -> dict:
     "The published record of a paper, or nothing."
@@ -969,7 +975,7 @@ def paper_page(root: Path, row: dict, names: dict, summary: str) -> Page:
         picture = cover_picture(manifest, record, root/"figures"/slug)[1]
         page.more |= {"image": f"figures/{slug}/{picture}"} if picture else {}
         cover(page, root)
-        if quoted and quoted != page.description: page.markdown(f"*{quoted}*")
+        if quoted and not alike(quoted, page.description): page.markdown(f"*{quoted}*")
     there = f"figures/{slug}/{slug}.ipynb"
     way = f"{repository(root)}/{there}" if repository(root) else ""
     ways_out(page, there, run_commands(slug, notebook), way, bibtex(manifest, root) if page.record else "")

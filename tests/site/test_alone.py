@@ -242,3 +242,10 @@ def test_the_picture_of_a_cover_is_wide_enough_to_read(slug):
     wide, high = Image.open(ROOT/"figures"/slug/cover_picture(manifest, record, ROOT/"figures"/slug)[1]).size
     if slug != "stylegan":                                                # a square of faces, without a word in it
         assert min(wide, 782, 323*wide/high) >= 540, "at most 323 pixels high: its labels will be too small"
+
+
+def test_a_subtitle_that_repeats_the_idea_is_left_out():
+    from paper_kit.kit.site import alike
+    assert alike("Mix the channels of a layer into fewer, and write it down", "Mix the channels of a layer into fewer.")
+    assert not alike("Textured meshes from photographs alone: no poses, no masks",
+                     "A collection of photographs of one kind of object is enough to learn textured meshes.")
