@@ -38,49 +38,52 @@ def ratios(manifest: dict, record: dict) -> dict[str, list[float]]:
     return out
 
 # %% ../../nbs/kit/charts.ipynb #71e1379b
-_range, _left, _middle, _width, _line = 4.0, 170, 400, 760, 26   # octaves each way; pixels
+_range, _line = 4.0, 26   # octaves each way; height of a row in pixels
 
 def share_near(values: list[float], factor: float = 1.25) -> str:
     "`3 of 8`: how many ratios lie within `factor` of one."
     return f"{sum(1/factor <= v <= factor for v in values)} of {len(values)}"
 
 def _x(ratio: float) -> float:
+    "Where a ratio stands, in percent of the strip's width: the strip is as wide as the screen leaves it."
     octaves = max(-_range, min(_range, math.log2(ratio)))
-    return round(_middle + octaves/_range*(_middle - _left - 14), 1)
+    return round(50 + octaves/_range*46, 2)
 
-def _dot(ratio: float, y: float) -> str:
-    if abs(math.log2(ratio)) <= _range: return f'<circle cx="{_x(ratio)}" cy="{y}" r="4"/>'
-    x, way = _x(ratio), 1 if ratio > 1 else -1
-    return f'<path d="M{x + 6*way} {y}l{-9*way} -5v10z"/>'
+def _dot(ratio: float) -> str:
+    if abs(math.log2(ratio)) <= _range: return f'<circle cx="{_x(ratio)}%" cy="{_line/2}" r="4"/>'
+    way = 1 if ratio > 1 else -1
+    return f'<svg x="{_x(ratio)}%" y="{_line/2}" overflow="visible"><path d="M{6*way} 0l{-9*way} -5v10z"/></svg>'
 
-def _scale(height: int) -> str:
-    "The band of agreement, the lines of the scale and its words."
-    band = (f'<rect class="band" x="{_x(1/1.25)}" y="4" width="{round(_x(1.25) - _x(1/1.25), 1)}" '
-            f'height="{height - 30}"/>')
+def _strip(values: list[float]) -> str:
+    "One row's dots over the band of agreement and the lines of the scale."
+    band = (f'<rect class="band" x="{_x(1/1.25)}%" y="0" width="{round(_x(1.25) - _x(1/1.25), 2)}%" '
+            f'height="{_line}"/>')
+    lines = "".join(f'<line x1="{_x(r)}%" x2="{_x(r)}%" y1="0" y2="{_line}"/>' for r in (1/16, 1/4, 1, 4, 16))
+    return (f'<svg width="100%" height="{_line}" aria-hidden="true">{band}{lines}{"".join(map(_dot, values))}</svg>')
+
+def _axis() -> str:
+    "The words of the scale."
     marks = ((1/16, "1/16"), (1/4, "1/4"), (1, "equal"), (4, "× 4"), (16, "× 16"))
-    return band + "".join(f'<line x1="{_x(r)}" x2="{_x(r)}" y1="4" y2="{height - 26}"/>'
-                          f'<text class="tick" x="{_x(r)}" y="{height - 10}">{t}</text>' for r, t in marks)
+    words = "".join(f'<text x="{_x(r)}%" y="15" text-anchor="middle">{t}</text>' for r, t in marks)
+    return f'<li class="ratio-row" aria-hidden="true"><span></span><svg width="100%" height="20">{words}</svg></li>'
 
 # %% ../../nbs/kit/charts.ipynb #af305c6f
 def ratio_chart(rows: list[tuple], what: str, name: str = "chart") -> str:
     """A chart of `rows`, each (label, address or '', ratios): one dot a ratio, grey band within a quarter of equal,
     arrows beyond sixteen times. `what` says in words what it shows. Empty where there is no ratio."""
-    rows = [r for r in rows if r[2]]
+    rows, out = [r for r in rows if r[2]], []
     if not rows: return ""
-    height, lines, table = _line*len(rows) + 34, [], []
-    for i, (label, address, values) in enumerate(rows):
-        y, near = 4 + _line*i + _line/2, share_near(values)
-        shown = html.escape(label if len(label) < 27 else label[:25] + "…")
-        text = f'<text class="label" x="{_left - 24}" y="{y + 4}">{shown}</text>'
-        lines.append((f'<a href="{html.escape(address)}">{text}</a>' if address else text)
-                     + "".join(_dot(v, y) for v in values)
-                     + f'<text class="near" x="{_width - 4}" y="{y + 4}">{near}</text>')
-        table.append(f"<li>{html.escape(label)}: {near} within a factor of 1.25</li>")
+    for label, address, values in rows:
+        shown = html.escape(label)
+        out.append('<li class="ratio-row"><span class="label">'
+                   + (f'<a href="{html.escape(address)}">{shown}</a>' if address else shown)
+                   + f'</span>{_strip(values)}<span class="near">{share_near(values)}'
+                   f'<span class="unseen"> within a factor of 1.25</span></span></li>')
     every = [v for r in rows for v in r[2]]
     words = (f"{html.escape(what)} Each dot is one number: measured divided by reported. {share_near(every)} lie "
              f"within a factor of "
              "1.25 (the band; counted at the right). Where our world is not the paper's data, equal numbers are not to "
              "be expected.")
-    return (f'<figure class="ratio-chart" id="{name}"><svg viewBox="0 0 {_width} {height}" role="group" '
-            f'aria-label="{html.escape(what, quote=True)}">{_scale(height)}{"".join(lines)}</svg>'
-            f'<ul class="unseen">{"".join(table)}</ul><figcaption>{words}</figcaption></figure>')
+    return (f'<figure class="ratio-chart" id="{name}"><ul class="ratio-rows" '
+            f'aria-label="{html.escape(what, quote=True)}">{"".join(out)}{_axis()}</ul>'
+            f'<figcaption>{words}</figcaption></figure>')

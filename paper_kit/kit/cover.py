@@ -11,7 +11,7 @@ from .files import reading
 from .tables import number_text
 
 # %% auto #0
-__all__ = ['headlines', 'measured_text', 'strip_html', 'byline', 'bibtex', 'cover_picture', 'cost_html', 'chart_html']
+__all__ = ['headlines', 'measured_text', 'told', 'strip_html', 'byline', 'bibtex', 'cover_picture', 'cost_html', 'chart_html']
 
 # %% ../../nbs/kit/cover.ipynb #1c73a554
 def headlines(manifest: dict, most: int = 6) -> list[dict]:
@@ -25,14 +25,26 @@ def measured_text(result: dict, most: int = 2) -> str:
     first condition compares, where it compares two; else the first `most`."""
     pair = next((row for row in result.get("rows") or [] if len(row.get("names") or ()) == 2 and not row.get("trend")
                  and all(isinstance(row.get(side), (int, float)) for side in ("ours", "rival"))), None)
-    if pair: return ", ".join(f"{name} {number_text(float(pair[side]))}"
-                              for name, side in zip(pair["names"], ("ours", "rival")))
+    if pair: return told(list(zip(pair["names"], (pair["ours"], pair["rival"]))))
     def mean(v):
         while isinstance(v, list) and v and isinstance(v[0], list): v = [x for row in v for x in row]
         return sum(v)/len(v) if isinstance(v, list) and v else v
     found = [(k, mean(v)) for k, v in (result.get("values") or {}).items()]
     found = [(k, v) for k, v in found if isinstance(v, (int, float))]
-    return ", ".join(f"{k} {number_text(float(v))}" for k, v in found[:most])
+    return told(found[:most])
+
+# %% ../../nbs/kit/cover.ipynb #7a62ae8c
+def told(found: list[tuple]) -> str:
+    """Names and numbers as one phrase; what two names share stands once before both: `PCK, B: ours 0.42, theirs
+    0.34`."""
+    parts = [re.split(r"[,:] +", str(name)) for name, _ in found]
+    alike = [len(set(at)) == 1 for at in zip(*parts)] if len({len(p) for p in parts}) == 1 else []
+    shared = ", ".join(p for p, same in zip(parts[0], alike) if same) if len(found) > 1 and not all(alike) else ""
+    own = [", ".join(p for p, same in zip(part, alike) if not same) if shared else str(name)
+           for part, (name, _) in zip(parts, found)]
+    between = "; " if any("," in name for name in own) else ", "
+    return (f"{shared}: " if shared else "") + between.join(f"{name} {number_text(float(value))}"
+                                                           for name, (_, value) in zip(own, found))
 
 # %% ../../nbs/kit/cover.ipynb #fb0317b9
 def strip_html(manifest: dict, record: dict, address: str = "") -> str:

@@ -21,7 +21,7 @@ from .yaml_lines import read_yaml
 __all__ = ['needs_levels', 'claim_kinds', 'record_version', 'harness_version', 'record_schema', 'verdicts', 'density',
            'curves_since', 'Manifest', 'load_manifest', 'record_fault', 'load_record', 'rows_html', 'claim_html',
            'count_verdicts', 'count_kinds', 'measured_small', 'have', 'card_html', 'link_to', 'header_html', 'Paper',
-           'where', 'data', 'file_name', 'few_colours', 'reaches', 'judged']
+           'other_run', 'where', 'data', 'file_name', 'few_colours', 'reaches', 'judged']
 
 # %% ../../nbs/kit/paper.ipynb #e7de4698
 _must = {"paper": {"slug", "title", "venue", "wing", "summary", "tables", "figures", "claims"},
@@ -457,11 +457,20 @@ def _display(data: dict, metadata: dict):
         from IPython.display import display
         display(data, raw=True, metadata=metadata)
 
+def other_run(profile: str, record: dict | None) -> str:
+    """What a reader of another run than the published one has to know: whose numbers the prose quotes. Empty where
+    the two have the same profile, or nothing is published."""
+    if not record or record["profile"] == profile: return ""
+    return (f'<p class="paper-kit-note">This run has the profile <b>{html.escape(profile)}</b>: its tables, figures '
+            f'and verdicts are its own. Numbers in the text between the cells are those of the published run, profile '
+            f'<b>{html.escape(str(record["profile"]))}</b>.</p>')
+
 @patch
 def header(self: Paper) -> None:
-    "Show citation, links and the verdict card of the published record."
-    _display({"text/html": header_html(self.manifest, self._published()), "text/plain": self.manifest["title"]},
-             {"paper_kit": {"card": self.slug}})
+    "Show citation, links and the verdict card of the published record, and whose numbers the prose quotes."
+    record = self._published()
+    _display({"text/html": header_html(self.manifest, record) + other_run(self.profile, record),
+              "text/plain": self.manifest["title"]}, {"paper_kit": {"card": self.slug}})
 
 def where(source: str) -> str:
     "'our world', or the name of the real data set."

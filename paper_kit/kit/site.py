@@ -22,15 +22,15 @@ __all__ = ['verdicts', 'Definition', 'signature', 'definitions', 'doc_html', 'mo
            'role', 'add_code', 'known_line', 'add_entries', 'only_defined', 'own_links', 'boxed', 'label', 'Exhibit',
            'harmless', 'picture_of', 'size_of', 'frame_of', 'rich', 'table_of', 'claim_fold', 'outputs_of', 'prose',
            'numbered', 'referred', 'ways_out', 'run_commands', 'repository', 'cells_of', 'notebook_page', 'carried',
-           'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'chips',
-           'badge', 'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline', 'opening',
-           'overview_figures', 'wing_figure', 'wing_page', 'kit_index', 'record_of', 'thumbnail', 'headline_chips',
-           'all_ratios', 'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference', 'api_pages', 'manifest_of',
-           'owed_of', 'cover', 'paper_page', 'literate', 'literate_page', 'module_of', 'known_names', 'pages',
-           'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item', 'rendered', 'menu',
-           'described', 'address', 'sidebar_html', 'navbar_html', 'contents', 'neighbours', 'page_links', 'footer_html',
-           'share_tags', 'framed', 'link_tree', 'libraries', 'redirect', 'render_pandoc', 'extras', 'write_plain',
-           'gather', 'render_quarto', 'site']
+           'literal', 'note', 'owed_page', 'owed_claims', 'owed_exhibits', 'reported', 'minutes', 'short', 'called',
+           'chips', 'badge', 'share', 'scoreboard_row', 'published_first', 'scoreboard_html', 'card', 'inline',
+           'opening', 'overview_figures', 'wing_figure', 'wing_page', 'kit_index', 'alike', 'record_of', 'thumbnail',
+           'headline_chips', 'all_ratios', 'hero_exhibit', 'totals', 'so_far', 'home_page', 'add_reference',
+           'api_pages', 'manifest_of', 'owed_of', 'cover', 'paper_page', 'literate', 'literate_page', 'module_of',
+           'known_names', 'pages', 'navigation', 'as_markdown', 'front_matter', 'assets', 'pandoc', 'body_of', 'Item',
+           'rendered', 'menu', 'described', 'address', 'sidebar_html', 'navbar_html', 'contents', 'neighbours',
+           'page_links', 'footer_html', 'share_tags', 'tags_html', 'framed', 'link_tree', 'libraries', 'redirect',
+           'render_pandoc', 'extras', 'write_plain', 'gather', 'render_quarto', 'site']
 
 # %% ../../nbs/kit/site.ipynb #e6673f5a
 @dataclass
@@ -286,6 +286,7 @@ def only_defined(page: Page, module: str, found: list[Definition]) -> None:
     page.cells = [(kind, link.sub(plain, text) if kind != "code" else text) for kind, text in page.cells]
 
 
+
 # %% ../../nbs/kit/site.ipynb #98f02322
 def _text(value) -> str: return "".join(value) if isinstance(value, (list, tuple)) else str(value)
 
@@ -303,7 +304,9 @@ def boxed(text: str) -> str:
     def wrap(m):
         table = re.sub(r"(<th\b[^>]*>)([^<]*)", lambda h: h[1] + re.sub(r"([_-])(?=\w)", r"\1<wbr>", h[2]), m[0])
         wide = " wide" if max(len(re.findall(r"<t[hd]\b", row)) for row in table.split("<tr")) > 8 else ""
-        return f'<div class="paper-kit-scroll{wide}" tabindex="0" role="region" aria-label="table">{table}</div>'
+        named = re.search(r"<caption>\s*(?:<strong>)?([^<,]+)", table)
+        name = html.escape(named[1].strip() if named else "table", quote=True)
+        return f'<div class="paper-kit-scroll{wide}" tabindex="0" role="region" aria-label="{name}">{table}</div>'
     return re.sub(r"<table\b.*?</table>", wrap, text, flags=re.S)
 
 def label(name: str) -> str:
@@ -654,6 +657,11 @@ def short(title: str) -> str:
     head, colon, _ = title.partition(":")
     return head if colon and len(head) <= 44 else title
 
+def called(root: Path) -> dict[str, str]:
+    "The names that people use of papers whose title begins with none, by slug: `called` in the catalogue."
+    from paper_kit.kit.records import catalogue
+    return {p["slug"]: str(p["called"]) for p in catalogue(root)["papers"] if p.get("called")}
+
 def chips(claims: dict) -> str:
     "Verdicts as small coloured chips, each with its count and its name for those who cannot see the colour."
     found = [(v, claims.get(v, 0)) for v in verdicts if claims.get(v, 0)]
@@ -789,6 +797,12 @@ def kit_index(listed: list[Page]) -> Page:
     page.html(f'<div class="cards">{"".join(cards)}</div>')
     return page
 
+# %% ../../nbs/kit/site.ipynb #cf266ed1
+def alike(one: str, other: str) -> bool:
+    "Whether two sentences say the same: four fifths of the shorter one's words stand in the other."
+    a, b = (set(re.findall(r"\w+", text.lower())) for text in (one, other))
+    return len(a & b) >= 0.8*min(len(a), len(b))
+
 # %% ../../nbs/kit/site.ipynb #5b1c9e03
 def record_of(root: Path, row: dict) -> dict:
     "The published record of a paper, or nothing."
@@ -809,9 +823,10 @@ def headline_chips(manifest: dict, record: dict) -> str:
 
 def all_ratios(root: Path, rows: list[dict], up: str) -> str:
     "The chart over all published papers: a line a paper."
+    names = called(root)
     def one(row):
         found = ratios(manifest_of(root, row["slug"]), record_of(root, row))
-        return (short(row["title"]), f'{row["wing"]}/{row["slug"]}.html',
+        return (names.get(row["slug"]) or short(row["title"]), f'{row["wing"]}/{row["slug"]}.html',
                 [v for values in found.values() for v in values])
     return ratio_chart([one(r) for r in rows if r["state"] == "published"],
                        "Reported against measured, paper by paper.", "all-papers")
@@ -833,8 +848,8 @@ def hero_exhibit(page: Page, root: Path, rows: list[dict], slug: str = "") -> st
         image = f'<img src="{base}{picture}" alt="{title}">' if picture else ""
         return (f'<figure class="exhibit swap hero-exhibit">{image}<iframe scrolling="no" class="paper-kit-exhibit" '
                 f'src="{base}{file.name}" title="{title}">'
-                f'</iframe><figcaption>From <a href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this '
-                f'page.</figcaption></figure>')
+                f'</iframe><figcaption>{inline(manifest_of(root, row["slug"]).get("idea") or "")} From <a '
+                f'href="{row["wing"]}/{row["slug"]}.html">{title}</a>. It runs in this page.</figcaption></figure>')
     return ""
 
 # %% ../../nbs/kit/site.ipynb #efaeac66
@@ -960,7 +975,7 @@ def paper_page(root: Path, row: dict, names: dict, summary: str) -> Page:
         picture = cover_picture(manifest, record, root/"figures"/slug)[1]
         page.more |= {"image": f"figures/{slug}/{picture}"} if picture else {}
         cover(page, root)
-        if quoted and quoted != page.description: page.markdown(f"*{quoted}*")
+        if quoted and not alike(quoted, page.description): page.markdown(f"*{quoted}*")
     there = f"figures/{slug}/{slug}.ipynb"
     way = f"{repository(root)}/{there}" if repository(root) else ""
     ways_out(page, there, run_commands(slug, notebook), way, bibtex(manifest, root) if page.record else "")
@@ -1030,14 +1045,15 @@ def navigation(rows: list[dict], root=None) -> str:
     "The generated part of `_quarto.yml`: the sidebar, by wing, then the kit and the reference."
     from paper_kit.kit.records import catalogue
     root = Path(root or project_root())
-    notebooks = literate(root)
+    notebooks, names = literate(root), called(root)
     titles = {path: heading(read_cells(source))[0] or PurePosixPath(path).stem for path, source in notebooks.items()}
     section = lambda text, index, contents: {"section": text, "href": f"site-src/{index}", "contents": contents}
     item = lambda text, path: {"text": text, "href": f"site-src/{path}"}
     listed = [item("Scoreboard", "index.ipynb")]
     for wing, title in catalogue(root)["wings"].items():
         worlds = [item("Worlds", f"{wing}/worlds.ipynb")] if f"{wing}/worlds.ipynb" in notebooks else []
-        papers = [item(short(r["title"]), f"{wing}/{r['slug']}.ipynb") for r in rows if r["wing"] == wing]
+        papers = [item(names.get(r["slug"]) or short(r["title"]), f"{wing}/{r['slug']}.ipynb") for r in rows
+                  if r["wing"] == wing]
         listed.append(section(title, f"{wing}/index.qmd", worlds + papers))
     listed.append(section("The kit", "kit/index.qmd", [item(t, p) for p, t in titles.items() if p.startswith("kit/")]))
     named = [name for name, (doc, defined) in modules(root).items() if doc or defined]
@@ -1220,6 +1236,18 @@ def share_tags(site: dict, front: dict, here: str) -> str:
     return "".join(f'<meta property="{k}" content="{html.escape(str(v), quote=True)}">\n' for k, v in said.items() if v)
 
 # %% ../../nbs/kit/site.ipynb #9e3d6fd5
+_meant = {"cpu": "The numbers here come from the profile cpu: hours on one thread of a processor",
+          "gpu": "The numbers here come from the profile gpu: stages of ten minutes on one graphics processor",
+          "fresh": "The code is the code that measured these numbers",
+          "stale": "The code has changed since these numbers were measured",
+          "begun": "There is a notebook, and nothing is published", "not begun": "Nothing is implemented yet"}
+
+def tags_html(tags: list) -> str:
+    "The tags at the head of a page; those of ours say what they mean where a pointer rests on them."
+    badge = lambda t: f'<span class="badge {t.replace(" ", "-")}"' + (f' title="{_meant[t]}"' if t in _meant else "")
+    return "".join(f"{badge(t)}>{t}</span>" for t in (html.escape(str(c)) for c in tags))
+
+# %% ../../nbs/kit/site.ipynb #f5eb7e39
 def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str) -> tuple[str, list[dict]]:
     """A whole page, and its records for the search. `stamp` changes with the style sheets and scripts, so that no old
     one is used."""
@@ -1230,13 +1258,12 @@ def framed(root: Path, config: dict, path: str, text: str, body: str, stamp: str
     toc, linked = contents(page_links(body, root, path))
     title, lead = front.get("title", ""), front.get("description", "")
     bare = lambda value: html.escape(str(value).replace("`", ""), quote=True)
-    tags = [html.escape(str(c)) for c in front.get("categories") or []]
     values = {
         "site": html.escape(site.get("title", "")), "lang": config.get("lang", "en"), "stamp": stamp,
         "up": "../"*(len(PurePosixPath(path).parts) - 1), "home": address("site-src/index.ipynb", here),
         "title": inline(title), "plain": bare(title), "description": bare(lead or site.get("description", "")),
         "lead": f'<p class="lead">{inline(lead)}</p>' if lead else "",
-        "categories": "".join(f'<span class="badge {t.replace(" ", "-")}">{t}</span>' for t in tags),
+        "categories": tags_html(front.get("categories") or []),
         "crumb": f'<a href="{address(section.href, here)}">{inline(section.text)}</a>' if section else "",
         "navbar": navbar_html(menu(site.get("navbar", {}).get("left")), here), "sidebar": sidebar_html(items, here),
         "toc": "" if front.get("toc") is False else toc, "body": linked, "steps": neighbours(flat, here),
