@@ -450,7 +450,7 @@ def test_pins_suit_every_python_that_is_promised():
     found = {name: known[name] for name in pinned if known.get(name)}
     assert len(found) > 150, "most pins are installed, and say what they need"
     assert not {name: needs for name, needs in found.items()
-                if not all(version in SpecifierSet(needs) for version in ("3.11.2", "3.12.3"))}
+                if not all(version in SpecifierSet(needs) for version in ("3.11.2", "3.12.3", "3.13.0"))}
 
 
 def test_readme_commands_exist():
@@ -470,6 +470,68 @@ def test_readme_commands_exist():
         assert command in commands, command
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
         assert (ROOT/picture).is_file(), picture
+
+
+def readme_blocks(language: str = "") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT/"README.md").read_text(), re.M | re.S)
+
+
+def test_every_option_in_readme_is_one_of_its_command():
+    from typer.main import get_command
+    from paper_kit.kit.cli import app
+    commands, seen = get_command(app).commands, 0
+    lines = [line.split("#")[0] for block in readme_blocks() for line in block.splitlines()]
+    lines += re.findall(r"`((?:\.venv/bin/)?paper-kit [^`]+)`", (ROOT/"README.md").read_text())
+    for line in lines:
+        found = re.search(r"(?:paper-kit|python -m paper_kit\.kit\.(?=queue)) ?([a-z]+)(.*)", line)
+        if not found: continue
+        options = {o for p in commands[found[1]].params for o in p.opts}
+        asked = re.findall(r"--[a-z-]+", found[2])
+        seen += len(asked)
+        assert set(asked) <= options, line
+    assert seen > 10
+
+
+def test_the_lines_of_python_in_readme_run_from_nothing(tmp_path):
+    blocks = readme_blocks("python")
+    assert blocks
+    for block in blocks:
+        done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)})
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_readme_names_are_there():
+    text = (ROOT/"README.md").read_text()
+    named = re.findall(r"`((?:nbs|tests|data|locks|scripts)/[A-Za-z0-9_/.-]+)`", text)
+    places = [name for name in named + re.findall(r"\]\(([^):]+)\)", text) if not name.startswith("data/results/")]
+    assert "nbs/kit/example.ipynb" in places
+    assert [name for name in places if not (ROOT/name).exists()] == []
+
+
+@pytest.mark.parametrize("given, gpu, sources, index", [
+    ("", False, "", "https://download.pytorch.org/whl/cpu"), ("https://a.mirror/whl", False, "", "https://a.mirror/whl"),
+    ("none", False, "", None), ("", True, "", None), ("", False, "global.index-url='https://mine'", None),
+    ("https://a.mirror/whl", False, "global.index-url='https://mine'", "https://a.mirror/whl")])
+def test_which_torch_is_installed_where_there_is_none(tmp_path, given, gpu, sources, index):
+    "The installer with a Python that only notes what it is asked for."
+    for name in (".venv/bin", "scripts", "path"): (tmp_path/name).mkdir(parents=True)
+    shutil.copyfile(ROOT/"scripts/install.sh", tmp_path/"scripts/install.sh")
+    (tmp_path/".venv/bin/python").write_text(
+        f"""#!/bin/sh
+echo "$@" >> "{tmp_path}/asked"
+case "$*" in *"import torch"*) exit 1;; *"pip config list"*) echo "{sources}";; *version_info*) echo 0.0;; esac
+""")
+    (tmp_path/"path/nvidia-smi").write_text(f"#!/bin/sh\nexit {int(not gpu)}\n")
+    for program in (".venv/bin/python", "path/nvidia-smi"): (tmp_path/program).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path/'path'}:{os.environ['PATH']}", "PAPER_KIT_TORCH_INDEX": given}
+    done = subprocess.run(["bash", "scripts/install.sh", ""], cwd=tmp_path, capture_output=True, text=True,
+                          env=environment)
+    assert done.returncode == 0, done.stderr
+    asked = [line for line in (tmp_path/"asked").read_text().splitlines() if "pip install" in line]
+    assert [re.search(r"--index-url (\S+)", line)[1] for line in asked if "--index-url" in line] == [index]*bool(index)
+    assert asked[-1].split(" --quiet")[0].endswith("install -c constraints.txt -e .")
 
 
 def test_readme_names_the_papers_that_read_real_data_and_the_address_of_the_site():

@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..kit.claims import above, all_below, all_of, at_least, below, converged, more, none_of
+from ..kit.datasets import Source
 from ..kit.files import PaperKitError, reading
 from ..kit.geometry import axis_angle_to_matrix, intrinsics, look_at, project, rays
 from ..kit.mesh import Mesh
 from ..kit.nn import UNet, load_strict, parameter_count, seeded
-from ..kit.points import farthest_points, gather, k_nearest
+from ..kit.points import farthest_points, gather, k_nearest, normals
 from ..kit.readers import plain_pickle, read_mat, read_picture
 from ..kit.scenes import LABELS, Part, Thing, assemble, cast, room, shade, texture_bank
 from ..kit.train import cosine, train
@@ -35,22 +36,23 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['VARIANTS', 'TRAPS', 'TIPS', 'SHAPE_METHODS', 'IMAGE_METHODS', 'CLASSES', 'FURNITURE', 'REPRESENTATIONS', 'NETWORK',
-           'WAYS', 'PAPER_CLOUD', 'SMALL_CLOUD', 'PAPER_GRID', 'SMALL_GRID', 'SETTINGS', 'SIZES', 'predicates',
-           'SHAPE_COLOURS', 'CLASS_COLOURS', 'LINE_EDGES', 'join', 'merge', 'stitch', 'cut', 'as_graph', 'shortest',
-           'dag_basis', 'depth_first', 'strong_basis', 'path_invariance_basis', 'parallel_pairs', 'all_pairs', 'rank',
-           'all_networks', 'agree', 'violations', 'random_digraph', 'all_digraphs', 'layered', 'check_graph',
-           'algebra_stage', 'growth_stage', 'skeleton', 'to_bones', 'rest_mesh', 'Body', 'pose', 'spectrum',
-           'make_body', 'geodesics', 'heat_signature', 'find_tips', 'initial_maps', 'functional', 'point_map',
-           'keypoints', 'nearest_vertex', 'key_errors', 'area_under', 'Paths', 'schedule', 'optimise', 'random_cycles',
-           'fundamental_cycles', 'low_rank', 'match_als', 'shape_graph', 'all_maps', 'sampled_maps', 'collection_stage',
-           'swaps', 'thing_parts', 'Picture', 'background', 'take_picture', 'part_points', 'seen_at', 'gradients',
-           'pyramid_match', 'places', 'look', 'chain', 'correlations', 'FlowNet', 'flow_paths', 'fit_flows', 'warp',
-           'affine', 'affine_places', 'congeal', 'rasl', 'collection_flow', 'invert_flow', 'flow_web', 'nearest_graph',
-           'pair_flows', 'key_distances', 'align_all', 'image_set', 'category_stage', 'way_pairs', 'scan_room', 'crops',
-           'surface_variation', 'subsample', 'signed_grid', 'ball_groups', 'cloud_plan', 'dense', 'Norm', 'PointNet2',
-           'segmenter', 'make_scenes', 'represent', 'pick_scenes', 'turned', 'predict', 'on_mesh', 'class_weights',
-           'supervised', 'symmetric_kl', 'unsupervised', 'voxel_accuracy', 'all_scores', 'accuracies', 'fit_nets',
-           'scene_data', 'segmentation_stage', 'read_scannet', 'read_keypoints', 'read_parts', 'stages',
+           'WAYS', 'PAPER_CLOUD', 'SMALL_CLOUD', 'PAPER_GRID', 'SMALL_GRID', 'SETTINGS', 'SCANNET', 'SIZES',
+           'predicates', 'SHAPE_COLOURS', 'CLASS_COLOURS', 'LINE_EDGES', 'join', 'merge', 'stitch', 'cut', 'as_graph',
+           'shortest', 'dag_basis', 'depth_first', 'strong_basis', 'path_invariance_basis', 'parallel_pairs',
+           'all_pairs', 'rank', 'all_networks', 'agree', 'violations', 'random_digraph', 'all_digraphs', 'layered',
+           'check_graph', 'algebra_stage', 'growth_stage', 'skeleton', 'to_bones', 'rest_mesh', 'Body', 'pose',
+           'spectrum', 'make_body', 'geodesics', 'heat_signature', 'find_tips', 'initial_maps', 'functional',
+           'point_map', 'keypoints', 'nearest_vertex', 'key_errors', 'area_under', 'Paths', 'schedule', 'optimise',
+           'random_cycles', 'fundamental_cycles', 'low_rank', 'match_als', 'shape_graph', 'all_maps', 'sampled_maps',
+           'collection_stage', 'swaps', 'thing_parts', 'Picture', 'background', 'take_picture', 'part_points',
+           'seen_at', 'gradients', 'pyramid_match', 'places', 'look', 'chain', 'correlations', 'FlowNet', 'flow_paths',
+           'fit_flows', 'warp', 'affine', 'affine_places', 'congeal', 'rasl', 'collection_flow', 'invert_flow',
+           'flow_web', 'nearest_graph', 'pair_flows', 'key_distances', 'align_all', 'image_set', 'category_stage',
+           'way_pairs', 'scan_room', 'crops', 'surface_variation', 'subsample', 'signed_grid', 'ball_groups',
+           'cloud_plan', 'dense', 'Norm', 'PointNet2', 'segmenter', 'make_scenes', 'represent', 'pick_scenes', 'turned',
+           'predict', 'on_mesh', 'class_weights', 'supervised', 'symmetric_kl', 'unsupervised', 'voxel_accuracy',
+           'all_scores', 'accuracies', 'fit_nets', 'scene_data', 'segmentation_stage', 'read_scannet', 'read_keypoints',
+           'read_parts', 'real_room', 'real_columns', 'real_scene_data', 'real_segmentation_stage', 'stages',
            'algebra_values', 'shape_values', 'image_values', 'scene_values', 'asked', 'figure_1', 'figure_2',
            'figure_3', 'figure_4', 'figure_5', 'figure_6', 'editor_graphs', 'figure_e1', 'graph_editor', 'line_network',
            'line_path', 'figure_e2', 'line_view', 'table_e1', 'table_e2', 'table_e3', 'scene_table', 'pretrained']
@@ -1532,6 +1534,70 @@ def read_parts(data_root, name: str, category: str) -> tuple[Float[ndarray, "h w
                 raise ValueError(f"part {part['part_name']}: a mask {mask.shape}, empty, or not finite")
             centres[part["part_name"]] = tuple(float(a.mean()) for a in np.nonzero(mask)[::-1])
     return image, centres
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #4c6e95a3
+SCANNET = ("unlabelled", "wall", "floor", "chair", "table", "desk", "bed", "bookshelf", "sofa", "sink", "bathtub",
+           "toilet", "curtain", "counter", "door", "window", "shower curtain", "refrigerator", "picture", "cabinet",
+           "other furniture")
+_merged = {"desk": "table", "bookshelf": "shelf", "cabinet": "shelf", "door": "wall", "window": "wall",
+           "picture": "wall"}
+_of_scannet = np.array([CLASSES.index(name if name in CLASSES else _merged.get(name, "clutter")) for name in SCANNET])
+
+def real_room(scene: dict) -> dict[str, ndarray]:
+    "A scene of ScanNet as `scan_room` gives one: labelled points below 2.35 m, the floor at 0, normals, our classes."
+    x, own = scene["x"][scene["class"] > 0], scene["class"][scene["class"] > 0]
+    x = x - [0, 0, np.quantile(x[:, 2], 0.01) if len(x) else 0.0]
+    x, own = x[x[:, 2] < 2.35], own[x[:, 2] < 2.35]
+    if len(x) < 16: return {"x": x, "normal": np.zeros_like(x), "class": _of_scannet[own]}
+    eye = torch.tensor([*x[:, :2].mean(0), 1.5], dtype=torch.float32)
+    return {"x": x, "normal": normals(torch.from_numpy(x).float(), 16, eye).numpy(), "class": _of_scannet[own]}
+
+def real_columns(scenes: list[dict], each: int, sizes: dict, rng: np.random.Generator) -> list[dict]:
+    "Up to `each` columns of each scene that is wider than 1.3 m."
+    rooms = [room for room in map(real_room, scenes) if len(room["x"]) and np.ptp(room["x"][:, :2], 0).min() > 1.3]
+    return [c for room in rooms for c in crops(room, each, sizes["mesh"], rng)]
+
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #8be2170f
+def real_scene_data(data: Source, sizes: dict, seed: int) -> tuple[dict, dict, dict, Tensor]:
+    """`scene_data` from ScanNet: training and validation from scannet_train_100.pickle, test from its own file, scenes
+    evenly from each. Raises `PaperKitError` where there are too few columns."""
+    rng = np.random.default_rng([seed, 41])
+    def some(split, count):
+        scenes = read_scannet(data.path, split)
+        return [scenes[round(k)] for k in np.linspace(0, len(scenes) - 1, min(count, len(scenes)))]
+    held, chosen = sizes["validation"], some("train_100", sizes["rooms"] + sizes["validation"])
+    found = [real_columns(scenes, sizes["each"], sizes, rng)
+             for scenes in (chosen[held:], chosen[:held], some("test", sizes["test"]))]
+    if min(map(len, found)) < 1 or len(found[0]) < 4:
+        raise PaperKitError("too few columns of rooms", file=str(data.path),
+                            expected=f"four to train on, one to validate, one to test, of {sizes['mesh']} points each",
+                            found=", ".join(str(len(f)) for f in found), next_step="unpack the whole data set")
+    train_, validation, test = (represent(f, sizes, rng) for f in found)
+    return train_, validation, test, torch.from_numpy(rng.permutation(len(train_["mesh"])))
+
+
+# %% ../../nbs/geometry/path_invariant_maps.ipynb #f5a83d6c
+def real_segmentation_stage(data: Source, sizes: dict, seed: int, progress=None) -> dict:
+    "The four settings of Table 1 on ScanNet: test accuracies {setting: {representation: [columns]}}."
+    train_, validation, test, order = real_scene_data(data, sizes, seed)
+    count = lambda share: max(2, round(share*len(order)))
+    found, start = {}, {}
+    for i, name in enumerate(sorted(list(SETTINGS)[:4], key=lambda n: SETTINGS[n][1] != "alone")):
+        share, kind = SETTINGS[name]
+        labelled = pick_scenes(train_, order[:count(share)])
+        with seeded(seed): nets = {n: segmenter(n, sizes["cloud"], sizes["grid"]) for n in REPRESENTATIONS}
+        if kind == "alone": fit_nets(nets, labelled, None, "alone", sizes["steps"], seed, validation)
+        else:
+            for n, net in nets.items(): net.load_state_dict(start[n])
+            fit_nets(nets, labelled, pick_scenes(train_, order[count(share):]), kind, sizes["joint"], seed, validation,
+                     rate=2e-3)
+        if name == "8% Label (Isolated)":
+            start = {n: {k: v.clone() for k, v in net.state_dict().items()} for n, net in nets.items()}
+        found[name] = {k: voxel_accuracy(s, test).tolist() for k, s in all_scores(nets, test).items()}
+        if progress: progress((i + 1)/4, name)
+    return {"accuracy": found, "count": len(order)}
+
 
 # %% ../../nbs/geometry/path_invariant_maps.ipynb #324ea2b1
 _tiny_cloud = {"layers": [(24, 0.5, 8, (8, 8, 8)), (6, 1.5, 8, (8, 8, 16))], "back": [(8, 8), (8, 8)], "head": 8,

@@ -35,16 +35,17 @@ __all__ = ['F', 'DIRECTIONS', 'EIGHT', 'WIDE', 'PLANS', 'BY_DEFAULT', 'RELEASED'
            'regress', 'Disp', 'GuidedAggregation', 'conv3', 'Up', 'GCAggregation', 'Hourglass', 'PSMAggregation',
            'standardised', 'GANet', 'started', 'DispNet', 'load_official', 'Pair', 'surroundings', 'obstacles',
            'seen_from', 'disparity_of', 'near_edge', 'regions_of', 'expose', 'stereo_pair', 'world_stage', 'dots_stage',
-           'Sample', 'read_pfm', 'SceneFlow', 'Kitti', 'motorcycle', 'matched', 'built', 'output_weights', 'wide_loss',
-           'stereo_loss', 'floats', 'estimated', 'restored', 'fit', 'masks_of', 'profile_numbers', 'error_sums',
-           'judge', 'mean_of', 'data_stages', 'fields_of', 'training', 'tuning', 'all_trainings', 'sgm_all',
-           'sgm_stage', 'plateaus', 'plateau_share', 'plateau_stage', 'follows', 'follows_stage', 'bounds_stage',
-           'differentiable_stage', 'seconds_of', 'layer_seconds', 'network_seconds', 'shown_stage', 'profiles_stage',
-           'steps_within', 'within_stage', 'real_stage', 'shrunk', 'real_world_stage', 'real_results', 'behaviour',
-           'stages', 'over', 'average', 'table_1', 'published_counts', 'table_2', 'table_3', 'table_4', 'table_5',
-           'table_e1', 'reach_of', 'exhibit_data', 'exhibit_picture', 'pixel_viewer', 'figure_1', 'figure_2',
-           'scan_slider', 'figure_3', 'example_pixels', 'figure_4', 'figure_5', 'figure_6', 'coloured', 'curve',
-           'trained_out', 'ablation_values', 'rival_values', 'claim_values', 'flat', 'pretrained', 'disparity_between']
+           'Sample', 'read_pfm', 'SceneFlow', 'Kitti', 'cars_of', 'motorcycle', 'matched', 'built', 'output_weights',
+           'wide_loss', 'stereo_loss', 'floats', 'estimated', 'restored', 'fit', 'masks_of', 'profile_numbers',
+           'error_sums', 'judge', 'mean_of', 'data_stages', 'fields_of', 'training', 'tuning', 'all_trainings',
+           'sgm_all', 'sgm_stage', 'plateaus', 'plateau_share', 'plateau_stage', 'follows', 'follows_stage',
+           'bounds_stage', 'differentiable_stage', 'seconds_of', 'layer_seconds', 'network_seconds', 'shown_stage',
+           'profiles_stage', 'steps_within', 'within_stage', 'real_stage', 'shrunk', 'kitti_regions',
+           'real_world_stage', 'real_results', 'real_streets', 'benchmark_values', 'behaviour', 'stages', 'over',
+           'average', 'table_1', 'published_counts', 'table_2', 'table_3', 'table_4', 'table_5', 'table_e1', 'reach_of',
+           'exhibit_data', 'exhibit_picture', 'pixel_viewer', 'figure_1', 'figure_2', 'scan_slider', 'figure_3',
+           'example_pixels', 'figure_4', 'figure_5', 'figure_6', 'coloured', 'curve', 'trained_out', 'ablation_values',
+           'rival_values', 'claim_values', 'flat', 'pretrained', 'disparity_between']
 
 # %% ../../nbs/matching/ga_net.ipynb #98bb4d87
 if TYPE_CHECKING:
@@ -1099,6 +1100,15 @@ class Kitti:
                                 found=str(values.shape), next_step="unpack the data set again")
         return _sample(left, right, values.astype(np.float32)/256, "training/" + self.names[0])
 
+# %% ../../nbs/matching/ga_net.ipynb #c2a4f0d1
+def cars_of(data: Kitti, k: int) -> Bool[Tensor, "h w"]:
+    "The pixels of cars in a left picture of KITTI 2015. Raises `PaperKitError` for a missing or torn picture."
+    file = data.base/"obj_map"/data.found[k].name
+    values = np.array(read_picture(file, "L", None, "nearest", "a picture of one channel, 0 where there is no car",
+                                   what="an object map cannot be read", next_step="unpack the data set again"))
+    return torch.from_numpy(values > 0)
+
+
 # %% ../../nbs/matching/ga_net.ipynb #4501434a
 def motorcycle(height: int = 168) -> Sample:
     "The Middlebury pair of scikit-image, reduced to `height` rows (disparities with it)."
@@ -1562,6 +1572,20 @@ def shrunk(sample: Sample, height: int, width: int, most: int) -> dict[str, Tens
     return {"left": small(sample.left), "right": small(sample.right), "disparity": d, "sparse": known & (d < most),
             "regions": torch.zeros(len(REGIONS), height, width, dtype=torch.bool)}
 
+def kitti_regions(data: Kitti, k: int, one: dict) -> dict[str, Tensor]:
+    "A shrunk pair of KITTI 2015 with two regions: `occluded`, known but not seen twice, and `foreground`, cars."
+    size, regions = one["sparse"].shape, one["regions"].clone()
+    twice = Kitti(data.base.parent, occluded=False)[k].known
+    regions[REGIONS.index("occluded")] = (one["sparse"]
+                                          & (F.adaptive_max_pool2d(twice.float()[None, None], size)[0, 0] == 0))
+    cars = F.interpolate(cars_of(data, k).float()[None, None], size, mode="nearest-exact")[0, 0] > 0
+    regions[REGIONS.index("foreground")] = cars
+    return one | {"regions": regions}
+
+
+# %% ../../nbs/matching/ga_net.ipynb #7d03b5e8
+#| code-fold: true
+#| code-summary: "Machinery: real data as splits like the world's"
 def real_world_stage(data: Source, height: int, width: int, most: int, counts: dict) -> dict:
     """Splits {train, validation, test} of Scene Flow (its own test part; each ninth pair of its training part
     validates) or KITTI 2015 (each fifth pair is for the test, the one after it validates)."""
@@ -1572,7 +1596,9 @@ def real_world_stage(data: Source, height: int, width: int, most: int, counts: d
         part = {"train": lambda k: k % 5 > 1 if kitti else k % 9, "validation": lambda k: k % 5 == 1 if kitti else
                 not k % 9, "test": lambda k: not kitti or not k % 5}[split]
         rows = [k for k in range(len(reader)) if part(k)]
-        found = [shrunk(reader[k], height, width, most) for k in rows[::max(1, len(rows)//count)][:count]]
+        rows = rows[::max(1, len(rows)//count)][:count]
+        found = [shrunk(reader[k], height, width, most) for k in rows]
+        if kitti: found = [kitti_regions(reader, k, one) for k, one in zip(rows, found)]
         if not found:
             raise PaperKitError("too few pairs for three parts", file=str(data.path), expected="five pairs or more",
                                 found=len(reader), next_step="unpack the whole data set")
@@ -1592,9 +1618,32 @@ def real_results(run, sizes: dict, data: Source, results: dict) -> dict:
                           held=fields_of(parts["validation"], *TRAINED_ON), size=sizes["model"], batch=sizes["batch"],
                           rate=sizes["rate"], seed=100*run.seed, kitti=kitti, dots=results["data"]["dots"],
                           first=sizes["first"])
-        trained[name] = [{"sums": run.stage(judge, name=name, weights=found["weights"], size=sizes["model"],
-                                            data=fields_of(parts["test"], *JUDGED_ON), kitti=True)}]
+        sums = run.stage(judge, name=name, weights=found["weights"], size=sizes["model"], kitti=True,
+                         data=fields_of(parts["test"], *JUDGED_ON))
+        trained[name] = [{"validation": found["validation"], "sums": sums}]
     return results | {"trained": trained}
+
+# %% ../../nbs/matching/ga_net.ipynb #4be91c27
+#| code-fold: true
+#| code-summary: "Machinery: real streets"
+def real_streets(run, sizes: dict, data: Source, results: dict) -> dict:
+    "`results` with the networks of Table 5 trained on, on KITTI 2015, one of each, and SGM tuned and judged there."
+    parts = run.stage(real_world_stage, data=data, height=sizes["height"], width=sizes["width"], most=sizes["most"],
+                      counts=sizes["pairs"])
+    streets = {"street train": parts["train"], "street test": parts["test"], "validation": parts["validation"]}
+    tuned = {name: [tuning(run, sizes, streets, name, 0, results["trained"][name][0]["weights"])]
+             for name in BENCHMARK}
+    test = fields_of(parts["test"], *JUDGED_ON)
+    held = fields_of(parts["validation"], *TRAINED_ON)
+    return results | {"tuned": tuned, "sgm": run.stage(sgm_stage, held=held, test=test, street=test,
+                                                       most=sizes["most"], grid=sizes["grid"])}
+
+def benchmark_values(results: dict) -> dict[str, list]:
+    "The raw numbers of C11 on real data, with the validation curves of its networks."
+    return ({f"EPE, {name}": over(results, name) for name in BENCHMARK}
+            | {f"D1 on streets, {name}": over(results, name, "D1", tuned=True) for name in BENCHMARK}
+            | {f"validation error, {name}": [r["validation"] for r in results["trained"][name]] for name in BENCHMARK})
+
 
 # %% ../../nbs/matching/ga_net.ipynb #847e9d46
 #| code-fold: true

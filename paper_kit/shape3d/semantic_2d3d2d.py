@@ -35,12 +35,14 @@ __all__ = ['DOMAINS', 'TARGETS', 'VARIANTS', 'FLAGGED', 'again', 'azimuth_labels
            'pair_score', 'thin_plate', 'Aligner', 'training_pixels', 'aligner_stage', 'template_points', 'to_template',
            'template_maps', 'template_stage', 'template_match', 'layers_stage', 'all_levels', 'baseline_stage',
            'mean_keypoints', 'lifted_transfer', 'lifted_stage', 'Annotated', 'Photo', 'Pair', 'read_pcd',
-           'load_keypointnet', 'load_pix3d', 'load_spair', 'load_pf_pascal', 'load_shapehd_view']
+           'load_keypointnet', 'load_pix3d', 'load_spair', 'load_pf_pascal', 'load_shapehd_view', 'square_photo',
+           'photo_stage', 'photo_cycle_stage', 'real_stages', 'real_table_1']
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #eb53e318
 #| code-fold: true
 #| code-summary: "Imports of the module"
 from ..kit.claims import above, below, converged, custom, falls, less, more
+from ..kit.datasets import Source
 from ..kit.files import PaperKitError, need, patch, reading
 from ..kit.mesh import Mesh, closest, face_normals, inside, sample_surface
 from ..kit.nn import PointwiseTranspose, Residual, UNet, load_strict, read_weights, seeded
@@ -1788,6 +1790,72 @@ def load_shapehd_view(root, synset: str, model: str, view: int) -> dict:
     with reading(path, expected, **said):
         found["voxels"] = torch.from_numpy(np.asarray(read_mat(path, expected, ["voxel"], **said)["voxel"]) > 0)
     return found
+
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #b7f4a26e
+def square_photo(photo: Photo, size: int) -> tuple[Float[Tensor, "3 size size"], Float[Tensor, "k 2"], Tensor]:
+    """A photograph on a square by repeating its border, at a size; its keypoints and box in those pixels. Raises
+    `PaperKitError` for a picture that cannot be read and keypoints that lie outside."""
+    image = torch.from_numpy(read_picture(photo.image, "RGB", what="a photograph cannot be read", next_step=again))
+    h, w = image.shape[:2]
+    if ((photo.keypoints < -1) | (photo.keypoints > torch.tensor([w + 1.0, h + 1.0]))).any():
+        raise _wrong("a keypoint lies outside its photograph", photo.image, f"inside {w} x {h}",
+                     photo.keypoints.tolist())
+    side = max(h, w)
+    left, top = (side - w)//2, (side - h)//2
+    wide = F.pad(image.permute(2, 0, 1)[None].float()/255, (left, side - w - left, top, side - h - top), "replicate")
+    shift = torch.tensor([left, top], dtype=torch.float32)
+    small = F.interpolate(wide, (size, size), mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
+    return small, (photo.keypoints + shift)*size/side, ((photo.box.view(2, 2) + shift)*size/side).flatten()
+
+
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #05c81f7d
+def photo_stage(data: Source, category: str, size: int, count: int, seed: int = 0) -> dict:
+    """Up to `count` pairs of real photographs, evenly from the list of the test pairs, as a test set: images 2i and
+    2i + 1 are a pair. Names are numbers, and there is no true shape or view."""
+    read = load_pf_pascal if data.name == "pf_pascal" else load_spair
+    pairs, _ = read(data.path, {"chair": 9, "car": 7}[category] if data.name == "pf_pascal" else category)
+    chosen = [pairs[round(k)] for k in np.linspace(0, len(pairs) - 1, min(count, len(pairs)))]
+    sides = [square_photo(side, size) for pair in chosen for side in pair[:2]]
+    most = max(len(points) for _, points, _ in sides)
+    pixels, scored = torch.zeros(len(sides), most, 2), torch.zeros(len(sides), most, dtype=torch.bool)
+    for i, (_, points, _) in enumerate(sides): pixels[i, :len(points)], scored[i, :len(points)] = points, True
+    empty = torch.zeros(len(sides), size, size)
+    return {"image": torch.stack([image for image, _, _ in sides]), "pixels": pixels, "scored": scored,
+            "box": torch.stack([box for *_, box in sides]), "size": size, "category": category,
+            "normal": torch.zeros(len(sides), 3, size, size), "depth": empty, "vertices": [], "faces": []}
+
+def photo_cycle_stage(test: dict, pairs: Tensor, sketch: dict, voxels: dict, embedding: dict, numbers: dict,
+                      seed: int = 0) -> dict:
+    "Points of the sources carried to the targets through both reconstructions."
+    cycle = cycle_of(sketch, voxels, embedding, numbers)
+    return {"moved": lifted_transfer(cycle, test, cycle.run(test, ["ours"], seed=seed), pairs, seed)}
+
+
+# %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #6a92e0bb
+def real_stages(run, chairs: dict, data: Source) -> dict:
+    "Ours and the methods without a database on real pairs, with the networks of the first seed: a score each."
+    s, fitted, seed = run.pick(**SIZES), chairs["fitted"][0], run.seed
+    test = run.stage(photo_stage, data=data, category="chair", size=s["size"], count=max(2, s["pairs"]//2))
+    pairs = torch.arange(len(test["image"])).view(-1, 2)
+    moved = {"ours": run.stage(photo_cycle_stage, test=test, pairs=pairs, **parts_of(fitted), numbers=s["numbers"],
+                               seed=seed)["moved"]}
+    aligner = run.stage(aligner_stage, data=chairs["data"], sketch=fitted["sketch"], **s["aligner"], seed=seed)
+    found = run.stage(baseline_stage, test=test, pairs=pairs, sketch=fitted["sketch"], layers=chairs["layers"][0],
+                      aligner=aligner, template=chairs["template"], data_mean=torch.zeros(test["pixels"].shape[1], 2),
+                      seed=seed)["moved"]
+    moved |= {name: m for name, m in found.items() if name != "mean keypoint"}
+    source, target = pairs.T
+    names = [str(k) for k in range(test["pixels"].shape[1])]
+    return {name: score(m, test["pixels"][target], test["scored"][source] & test["scored"][target],
+                        test["box"][target], test["size"], names) for name, m in moved.items()}
+
+def real_table_1(found: dict, data: Source):
+    "Table 1 on real pairs as a pandas frame."
+    import pandas as pd
+    title = {"pf_pascal": "PF-PASCAL", "spair_71k": "SPair71k"}[data.name]
+    return pd.DataFrame([[name, pck(s), pck(s, "bbox")] for name, s in found.items()],
+                        columns=["method", f"{title} img", f"{title} bbox"])
+
 
 # %% ../../nbs/shape3d/semantic_2d3d2d.ipynb #8eb91f8f
 #| code-fold: true

@@ -275,6 +275,7 @@ def paper_readers():
     from paper_kit.geometry import fermat_paths, filterreg, sdrsac
     from paper_kit.human3d import graph_cmr
     from paper_kit.learning import adaptive_robust_loss as loss
+    from paper_kit.matching import ga_net
     from paper_kit.shape3d import (associative3d, occupancy_networks as onet,
                                    semantic_2d3d2d as cycle, ss3d_point_clouds as ss3d, unicorn)
     pose = "0 0 0 1 0 0 0"
@@ -334,6 +335,13 @@ def paper_readers():
     described = {"depth/0.png": png(np.full((4, 5), 900, np.uint16)), "mask/0.png": png(np.full((4, 5), 255, np.uint8)),
                  "descriptor/0.npy": npy(np.ones((4, 5, 3), np.float32)),
                  "template.pcd": b"VERSION .7\nFIELDS x y z a b c\nPOINTS 2\nDATA ascii\n0 0 0 1 0 0\n1 0 0 0 1 0\n"}
+    flying = {f"frames_finalpass/TRAIN/A/0000/{side}/0001.png": COLOUR for side in ("left", "right")}
+    flying |= {"disparity/TRAIN/A/0000/left/0001.pfm": b"Pf\n8 8\n-1.0\n" + np.full(64, 2.0, "<f4").tobytes()}
+    stereo = {f"training/{k}/000000_10.png": v
+              for k, v in (("image_2", COLOUR), ("image_3", COLOUR), ("disp_occ_0", DEEP), ("obj_map", GREY))}
+    def streets(f):
+        data = ga_net.Kitti(f)
+        return {"sample": data[0], "cars": ga_net.cars_of(data, 0)}
     def views_with_descriptors(f):
         views = filterreg.DescriptorViews(f)
         return views.template, views[0]
@@ -384,6 +392,8 @@ def paper_readers():
             Reader("views with descriptors", described, views_with_descriptors, 1.0),
             Reader("released pair", {"data/bunny10.mat": mat(bunny)}, lambda f: sdrsac.ReleasedPair(f).source, 0.01),
             Reader("scan", {"a.mat": mat(scan)}, lambda f: fermat_paths.read_scan(f/"a.mat"), 0.01),
+            Reader("scene flow", flying, lambda f: ga_net.SceneFlow(f)[0], 0.5),
+            Reader("kitti stereo", stereo, streets, 0.5),
             Reader("clustering set", {"a.mat": mat({"X": np.eye(4), "gtlabels": np.arange(4)[None]})},
                    lambda f: loss.load_rcc_set(f/"a.mat"), 0.01),]
 

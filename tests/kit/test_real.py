@@ -126,3 +126,13 @@ def test_what_a_notebook_reads_stands_in_its_text(demo, real):
     assert read_by(demo/"nbs/learning/demo.ipynb") == ["tiny"]
     assert source("tiny", real, demo).checksum == source("tiny", real, demo).checksum
     assert json.loads((demo/"nbs/learning/demo.ipynb").read_text())["cells"]
+
+
+def test_doctor_says_what_is_there_and_which_notebook_reads_it(demo, real, tmp_path):
+    from typer.testing import CliRunner
+    from paper_kit.kit import cli
+    said = lambda place: next(line for line in CliRunner().invoke(cli.app, ["doctor", "--data-root", str(place)])
+                              .output.splitlines() if "Tiny" in line or "tiny" in line)
+    assert said(real).startswith("+") and "demo" in said(real)
+    (tmp_path/"empty").mkdir()
+    assert not said(tmp_path/"empty").startswith("+")

@@ -12,7 +12,7 @@ from paper_kit.kit.datasets import source
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.geometry import intrinsics, look_at
 from paper_kit.kit.nn import parameter_count, seeded
-from paper_kit.kit.paper import load_manifest
+from paper_kit.kit.paper import load_manifest, reaches
 from paper_kit.kit.scenes import Part, Thing, assemble, texture_bank
 from paper_kit.matching import ga_net as m
 from paper_kit.matching.ga_net import predicates, stages
@@ -492,8 +492,12 @@ def real_folder(root, kitti):
     for k in range(6 if kitti else 3):
         if kitti:
             for name in ("image_2", "image_3"): picture(root/f"training/{name}/00000{k}_10.png")
-            (root/"training/disp_occ_0").mkdir(exist_ok=True)
-            Image.fromarray((256*values).astype(np.uint16)).save(root/f"training/disp_occ_0/00000{k}_10.png")
+            twice, cars = values.copy(), np.zeros(values.shape, np.uint8)
+            twice[:, :12], cars[:12, 24:] = 0, 3
+            for folder, picture_of in (("disp_occ_0", (256*values).astype(np.uint16)), ("obj_map", cars),
+                                       ("disp_noc_0", (256*twice).astype(np.uint16))):
+                (root/"training"/folder).mkdir(exist_ok=True)
+                Image.fromarray(picture_of).save(root/f"training/{folder}/00000{k}_10.png")
         else:
             part = f"{'TEST' if k == 2 else 'TRAIN'}/A/0000"
             for side in ("left", "right"): picture(root/f"frames_finalpass/{part}/{side}/000{k}.png")
@@ -515,6 +519,35 @@ def test_table_2_is_measured_on_real_data(tmp_path, name):
     one = results["trained"]["GC-Net"][0]["sums"]
     # the truth is known everywhere, and below `most`
     assert one[:, 0, 0].sum() == sizes["height"]*sizes["width"]*len(one)
+
+def test_table_5_and_c11_are_measured_on_real_streets(tmp_path):
+    """The layout of KITTI 2015 with disp_noc_0 and obj_map, source: development kit of the benchmark. Seen once: the
+    left quarter; a car: the upper right one."""
+    data = source("kitti_stereo", real_folder(tmp_path, True))
+    sizes = m.SIZES["smoke"] | dict(tune=1, grid=((0.5, 2.0),))
+    run = SimpleNamespace(seed=0, stage=lambda function, **options: function(**options))
+    first = {}
+    for name in m.BENCHMARK:
+        with seeded(0): first[name] = [{"weights": m.built(name, sizes["model"]).state_dict()}]
+    found = m.real_streets(run, sizes, data, {"trained": first})
+    table = m.table_5(found).set_index("model")
+    assert list(table.index) == ["Our GA-Net-15", "PSMNet", "GC-Net", "SGM"] and np.isfinite(table.to_numpy()).all()
+    count = found["tuned"]["PSMNet"][0]["sums"][:, :, 0].sum(0)
+    share = lambda mask: float(count[m.MASKS.index(mask)]/count[m.MASKS.index("all")])
+    assert share("occluded") == 0.25 and share("noc") == 0.75 and share("foreground") == share("noc foreground") == 0.25
+    real = {"trained": {name: [{"sums": found["tuned"][name][0]["sums"], "validation": [2.0, 1.5, 1.1] + 9*[1.0]}]
+                        for name in m.BENCHMARK}, "tuned": found["tuned"]}
+    values = m.benchmark_values(real)
+    assert m.predicates["C11"].evaluate(values, ()).verdict in ("undecided", "fails", "holds")
+    assert reaches("smoke", str(data), "real-data") and not reaches("cpu", "world", "real-data")
+
+def test_a_missing_and_a_torn_object_map_are_named(tmp_path):
+    data = m.Kitti(real_folder(tmp_path, True))
+    assert m.cars_of(data, 0)[:12, 24:].all() and m.cars_of(data, 0).sum() == 12*24
+    (tmp_path/"training/obj_map/000001_10.png").write_bytes(b"\x89PNG torn")
+    (tmp_path/"training/obj_map/000002_10.png").unlink()
+    for k in (1, 2):
+        with pytest.raises(PaperKitError, match=f"obj_map/00000{k}"): m.cars_of(data, k)
 
 def test_a_pfm_of_another_kind_or_byte_order(tmp_path):
     values = np.array([[1.5, 2], [3, 4]], np.float32)

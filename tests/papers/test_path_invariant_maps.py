@@ -13,6 +13,7 @@ from paper_kit.geometry import path_invariant_maps as paper
 from paper_kit.geometry.path_invariant_maps import (Paths, all_pairs, as_graph, cut, dag_basis, join, merge,
                                                     path_invariance_basis, predicates, rank, stages, stitch,
                                                     strong_basis, violations)
+from paper_kit.kit.datasets import source
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.paper import load_manifest
 from paper_kit.kit.scenes import KINDS, cast
@@ -436,6 +437,59 @@ def test_the_pickles_of_scannet(tmp_path):
                                  (x, [c[0] + 9, c[1]], None)):
         scannet_file(tmp_path, points, labels, keep)
         with pytest.raises(PaperKitError): paper.read_scannet(tmp_path)
+
+
+def small_room(seed, count=9000):
+    "A floor, a wall, a bed and unlabelled points in a room of 3 by 3 m, numbered as in the list of PointNet++."
+    rng = np.random.default_rng(seed)
+    parts = {2: ([0, 0, 0], [3, 3, 0.01]), 1: ([0, 0, 0], [0.02, 3, 2.3]), 6: ([1, 1, 0], [2.2, 2, 0.5]),
+             3: ([0.5, 2.2, 0], [1, 2.8, 0.8]), 0: ([0, 0, 0], [3, 3, 2])}
+    x = [rng.uniform(*box, (count//5, 3)) for box in parts.values()]
+    return np.concatenate(x) + [5, 5, 0.3], np.repeat(list(parts), count//5)
+
+
+def scannet_folder(root, scenes=4):
+    import pickle
+    root.mkdir()
+    for split, n in (("train_100", scenes), ("test", 1)):
+        x, c = map(list, zip(*(small_room(k) for k in range(n))))
+        (root/f"scannet_{split}.pickle").write_bytes(pickle.dumps(x, 2) + pickle.dumps(c, 2))
+    return root
+
+
+def test_table_1_is_measured_on_scannet(tmp_path):
+    data = source("scannet", scannet_folder(tmp_path/"s"))
+    sizes = paper.SIZES["smoke"]["scenes"] | {"rooms": 3, "steps": 10, "joint": 10}
+    found = paper.real_segmentation_stage(data, sizes, 0)
+    assert found["count"] == 9 and list(found["accuracy"]) == [list(paper.SETTINGS)[k] for k in (0, 1, 3, 2)]
+    table = paper.scene_table([found], list(paper.SETTINGS)[:4])
+    numbers = table[[*paper.REPRESENTATIONS, "ENS"]].to_numpy()
+    assert len(table) == 4 and np.isfinite(numbers).all() and (numbers >= 0).all() and (numbers <= 100).all()
+
+
+def test_a_scene_of_scannet_becomes_a_scanned_room(tmp_path):
+    x, label = small_room(0)
+    room_ = paper.real_room({"x": x, "class": label})
+    assert len(room_["x"]) == (label > 0).sum() and room_["x"][:, 2].min() > -0.05
+    assert set(room_["class"]) == {paper.CLASSES.index(n) for n in ("floor", "wall", "bed", "chair")}
+    floor = room_["class"] == paper.CLASSES.index("floor")
+    assert np.median(room_["normal"][floor][:, 2]) > 0.9, "up, towards the room"
+    assert [paper.CLASSES[k] for k in paper._of_scannet[[4, 5, 14, 18, 19, 11]]] == ["table", "table", "wall", "wall",
+                                                                                  "shelf", "clutter"]
+
+
+def test_scannet_with_a_torn_a_missing_or_a_nan_file_is_refused(tmp_path):
+    root, sizes = scannet_folder(tmp_path/"s"), paper.SIZES["smoke"]["scenes"]
+    with pytest.raises(PaperKitError, match="too few columns"):
+        paper.real_scene_data(source("scannet", root), sizes | {"mesh": 5000}, 0)
+    scannet_file(root, [np.full((4, 3), np.nan)], [np.array([0, 1, 2, 3])])
+    with pytest.raises(PaperKitError, match="scannet_test"): paper.real_scene_data(source("scannet", root), sizes, 0)
+    whole = (root/"scannet_train_100.pickle").read_bytes()
+    (root/"scannet_train_100.pickle").write_bytes(whole[:len(whole)//3])
+    with pytest.raises(PaperKitError, match="scannet_train_100"):
+        paper.real_scene_data(source("scannet", root), sizes, 0)
+    (root/"scannet_train_100.pickle").unlink()
+    with pytest.raises(PaperKitError, match="not complete"): source("scannet", root)
 
 
 def test_the_shapes_of_shrec(tmp_path):

@@ -2,11 +2,14 @@
 matchers, the world, loaders, predicates that can fail."""
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from paper_kit.kit.datasets import source
 from paper_kit.kit.files import PaperKitError
 from paper_kit.kit.mesh import Mesh
 from paper_kit.kit.nn import parameter_count
@@ -454,6 +457,70 @@ def test_spair(tmp_path):
     write("000001-a-b", good | {"trg_kps": [[5, 6]]})
     with pytest.raises(PaperKitError, match="do not pair up"): paper.load_spair(tmp_path, "chair")
     with pytest.raises(PaperKitError, match="no pair of this category"): paper.load_spair(tmp_path, "boat")
+
+
+def photographs(root, size=(40, 30)):
+    rng = np.random.default_rng(0)
+    root.mkdir(parents=True)
+    for name in "abcd":
+        picture = Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+        picture.save(root/f"{name}.jpg")
+
+
+def small_spair(root):
+    "Three pairs in the layout of SPair-71k, source: README of the data set and the loader of juhongm999/hpf."
+    photographs(root/"JPEGImages/chair")
+    (root/"Layout/large").mkdir(parents=True)
+    (root/"PairAnnotation/test").mkdir(parents=True)
+    names = ["000001-a-b:chair", "000002-b-c:chair", "000003-c-d:chair"]
+    (root/"Layout/large/test.txt").write_text("\n".join(names) + "\n")
+    for k, (name, (a, b)) in enumerate(zip(names, ("ab", "bc", "cd"))):
+        points = [[10, 10], [20, 15], [30, 25]][:k + 1]
+        (root/f"PairAnnotation/test/{name}.json").write_text(json.dumps(
+            {"src_imname": f"{a}.jpg", "trg_imname": f"{b}.jpg", "src_imsize": [40, 30, 3], "trg_imsize": [40, 30, 3],
+             "src_kps": points, "trg_kps": points, "kps_ids": [str(i) for i in range(k + 1)],
+             "src_bndbox": [5, 5, 35, 28], "trg_bndbox": [5, 5, 35, 28]}))
+    return root
+
+
+def small_pf_pascal(root):
+    "Two pairs in the layout of the lists of ignacio-rocco/weakalign."
+    photographs(root/"JPEGImages")
+    (root/"test_pairs_pf_pascal.csv").write_text("source_image,target_image,class,XA,YA,XB,YB\n" + "".join(
+        f"JPEGImages/{a}.jpg,JPEGImages/{b}.jpg,9,10;20,10;15,12;22,11;16\n" for a, b in ("ab", "cd")))
+    return root
+
+
+def test_a_photograph_becomes_a_square(tmp_path):
+    pair = paper.load_spair(small_spair(tmp_path/"s"), "chair")[0][0]
+    image, points, box = paper.square_photo(pair.source, 20)
+    assert image.shape == (3, 20, 20) and points.tolist() == [[5, 7.5]] and box.tolist() == [2.5, 5, 17.5, 16.5]
+    assert torch.allclose(image[:, 0], image[:, 1], atol=0.02), "the border is repeated above"
+    with pytest.raises(PaperKitError, match="outside its photograph"):
+        paper.square_photo(pair.source._replace(keypoints=torch.tensor([[99.0, 3]])), 20)
+    pair.source.image.write_bytes(b"torn")
+    with pytest.raises(PaperKitError, match="cannot be read"): paper.square_photo(pair.source, 20)
+
+
+@pytest.mark.parametrize("name", ["spair_71k", "pf_pascal"])
+def test_table_1_is_measured_on_real_pairs(tmp_path, name):
+    data = source(name, (small_spair if name == "spair_71k" else small_pf_pascal)(tmp_path/"d"))
+    s = paper.SIZES["smoke"] | {"imagenet": False, "seeds": {"chair": 1}}
+    run = SimpleNamespace(seed=0, pick=lambda **by: s, profile="smoke", device="cpu", seeds=lambda n: [0],
+                          stage=lambda function, **more: function(**({"seed": 0} | more)))
+    data_ = paper.material(run, s, "chair", s["shapes"], s["views"])
+    critic = paper.critic_stage(data=data_, **s["critic"], device="cpu", seed=0)
+    fitted = paper.fitted_stages(run, s, "chair", data_, 0, critic)
+    template = paper.template_stage(data=data_, **s["template"], precision="float32", seed=0)
+    chairs = {"data": data_, "fitted": [fitted], "template": template,
+              "layers": [{"HPF, our ResNet": {"layers": [1, 2], "valid": 0.0}}]}
+    found = paper.real_stages(run, chairs, data)
+    table = paper.real_table_1(found, data)
+    assert list(table["method"]) == ["ours", "HPF, our ResNet", "affine and TPS aligner", "template U-Net (CSM)"]
+    assert table.columns[1] == {"spair_71k": "SPair71k img", "pf_pascal": "PF-PASCAL img"}[name]
+    numbers = table.iloc[:, 1:].to_numpy()
+    assert np.isfinite(numbers).all() and (numbers >= 0).all() and (numbers <= 1).all()
+    assert int(found["ours"].img.isfinite().sum()) == (1 + 2 + 3 if name == "spair_71k" else 4)
 
 
 def test_pf_pascal(tmp_path):

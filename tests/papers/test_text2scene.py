@@ -2,12 +2,14 @@
 rival, captions, full size, predicates that must fail."""
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from paper_kit.kit.datasets import source
 from paper_kit.kit.files import PaperKitError, project_root
 from paper_kit.kit.nn import ResNet, parameter_count, seeded
 from paper_kit.kit.paper import load_manifest
@@ -634,6 +636,59 @@ def test_real_abstract_scenes_can_be_trained_on(tmp_path):
     batch, vocabulary = batch_of([item], SMALL)
     assert (batch["objects"][0, :3].tolist() == [FIRST, FIRST + 1, END] and batch["attributes"][0, 0].tolist()
             == [3, 2, 1, 0] and vocabulary.decode(batch["tokens"][0, 0]) == ["mike", "runs"])
+
+
+def real_folder(root, count=24, nan=False):
+    """The layout that uvavision/Text2Scene reads (lib/datasets/abstract_scene.py): a child and two things a scene; with
+    `nan` the last scene has a position that is no number."""
+    lines, first, second = [str(count)], [], []
+    for k in range(count):
+        lines += [f"{k//10} {3}", f"hb{k % 2}_{k % 35}s.png 2 17 {100 + 10*k} 250 {k % 3} {k % 2}",
+                  f"s_{k % 8}s.png 0 3 {'nan' if nan and k == count - 1 else 400} 40 0 1",
+                  f"t_{k % 5}s.png 5 2 300 {300 + k} 0 0"]
+        first += [f"{k}\t0\tMike runs.", f"{k}\t1\tThe sun number{k % 8} shines.", f"{k}\t2\tThere is a ball{k % 5}."]
+        if k % 3: second += [f"{k}\t0\tSomebody plays with ball{k % 5}."]
+    (root/"SimpleSentences").mkdir(parents=True)
+    (root/"Scenes_10020.txt").write_text("\n".join(lines) + "\n")
+    for group, said in ((1, first), (2, second)):
+        (root/f"SimpleSentences/SimpleSentences{group}_10020.txt").write_text("\n".join(said) + "\n")
+    return root
+
+
+def test_table_1_is_measured_on_abstract_scenes(tmp_path):
+    data = source("abstract_scenes", real_folder(tmp_path/"a"))
+    items, held, test, vocabulary = paper.real_scenes(data)
+    assert (len(items), len(held), len(test)) == (20, 1, 3) and "number3" in vocabulary.words
+    assert all(worlds.KINDS[int(s["clips"][0][0])] == "sky" and len(s["groups"]) == 2 for s in items)
+    sizes = SIZES["smoke"]["clip"] | {"steps": 12}
+    run = SimpleNamespace(seed=0, pick=lambda **by: {"clip": sizes}, stage=lambda function, **more: function(**more))
+    found = paper.real_stages(run, data)
+    frame, note = paper.real_table_1(found)
+    assert list(frame.columns) == ["Methods", *paper.SCENE_COLUMNS] and len(frame) == 4 and "people's" in note
+    numbers = frame[list(paper.SCENE_COLUMNS)].to_numpy()
+    assert np.isfinite(numbers).all() and (numbers >= 0).all() and (numbers <= 1).all()
+
+
+def test_abstract_scenes_that_are_torn_or_missing_are_refused(tmp_path):
+    with pytest.raises(PaperKitError, match="Scenes_10020.txt:8"):
+        paper.real_scenes(source("abstract_scenes", real_folder(tmp_path/"nan", 2, nan=True)))
+    with pytest.raises(PaperKitError, match="too few scenes"):
+        paper.real_scenes(source("abstract_scenes", real_folder(tmp_path/"few", 2)))
+    torn = real_folder(tmp_path/"torn")/"Scenes_10020.txt"
+    torn.write_bytes(torn.read_bytes()[:-14])
+    data = source("abstract_scenes", torn.parent)
+    with pytest.raises(PaperKitError, match="Scenes_10020.txt:97"): paper.real_scenes(data)
+    torn.unlink()
+    with pytest.raises(PaperKitError, match="not complete"): source("abstract_scenes", torn.parent)
+
+
+def test_every_published_clip_art_has_one_of_ours():
+    counts = {"s": 8, "p": 10, "a": 6, "c": 10, "e": 7, "t": 15}
+    names = ["hb0", "hb1"] + [f"{letter}_{k}s" for letter, n in counts.items() for k in range(n)]
+    ours = paper.stand_ins(names)
+    assert len(names) == len(set(ours)) == 58 and {worlds.KINDS[k] for k in ours[:2]} == {"child"}
+    assert all(worlds.KINDS[k] == "sky" for k in ours[2:10])
+    with pytest.raises(PaperKitError, match="too many"): paper.stand_ins([f"t_{k}s" for k in range(57)])
 
 
 def test_unknown_words_are_refused():
