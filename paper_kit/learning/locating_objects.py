@@ -29,23 +29,23 @@ from ..kit.weights import shipped_weights
 
 # %% auto #0
 __all__ = ['F', 'FULL', 'PUPIL', 'KINDS', 'KNOBS', 'SPLITS', 'COINS', 'HUBBLE', 'CELL', 'SETS', 'GRID', 'TAUS', 'RADII', 'R',
-           'SIZES', 'LOOKED', 'HOWS', 'MANY', 'CROWDS', 'EXTRA', 'HEADLINES', 'AGAIN', 'METRICS', 'COLUMNS',
-           'exhibit_html', 'exhibit_css', 'TINTS', 'OURS', 'BOTH', 'predicates', 'hausdorff', 'average_hausdorff',
-           'whd_naive', 'power_mean', 'whd_terms', 'weighted_hausdorff', 'against_cdist', 'on_grid', 'Twice', 'Inside',
-           'NotNegative', 'Locator', 'load_official', 'target_map', 'total_loss', 'beta_mixture', 'log_beta_density',
-           'threshold', 'mixture_points', 'mean_shift_points', 'extract', 'hits', 'rates', 'count_errors', 'paint',
-           'texture', 'person', 'heads_image', 'rosette', 'mosaic', 'pupil_image', 'item', 'resized', 'stacked',
-           'points_of', 'world_stage', 'field_stage', 'crop', 'read_mall', 'read_pupils', 'read_shanghai', 'read_csv',
-           'real_stage', 'real_pictures', 'real_pictures_stage', 'overlap', 'suppress', 'encode', 'decode', 'Detector',
-           'balanced', 'detector_loss', 'raw_detections', 'detected', 'dark_blob', 'built', 'seen', 'flipped',
-           'loss_of', 'fit', 'restored', 'maps_stage', 'judge', 'points_from', 'scores_stage', 'detector_stage', 'f_of',
-           'shift_stage', 'mixtures_stage', 'bins_stage', 'identities_stage', 'descend', 'free_stage', 'walk_stage',
-           'data_stages', 'pilot', 'one_training', 'judged_on', 'trainings', 'stages', 'blob_stage', 'real_run',
-           'metrics_of', 'average_metrics', 'truth_of', 'table_1', 'table_rivals', 'table_3', 'loss_viewer',
-           'loss_picture', 'threshold_viewer', 'figure_threshold', 'estimates', 'panels', 'figure_1', 'figure_4',
-           'figure_2', 'figure_3', 'figure_5', 'sweep', 'by_threshold', 'figure_6', 'figure_7', 'by_radius', 'figure_8',
-           'curve', 'trained_out', 'f_over', 'mae_over', 'identity_values', 'rival_values', 'spearman', 'map_values',
-           'claim_values', 'fused', 'flat', 'pretrained', 'locate']
+           'SIZES', 'LOOKED', 'LAST', 'HOWS', 'MANY', 'CROWDS', 'EXTRA', 'HEADLINES', 'ALPHAS', 'AGAIN', 'METRICS',
+           'COLUMNS', 'exhibit_html', 'exhibit_css', 'TINTS', 'OURS', 'BOTH', 'predicates', 'hausdorff',
+           'average_hausdorff', 'whd_naive', 'power_mean', 'whd_terms', 'weighted_hausdorff', 'against_cdist',
+           'on_grid', 'Twice', 'Inside', 'NotNegative', 'Locator', 'load_official', 'target_map', 'total_loss',
+           'beta_mixture', 'log_beta_density', 'threshold', 'mixture_points', 'mean_shift_points', 'extract', 'hits',
+           'rates', 'count_errors', 'paint', 'texture', 'person', 'heads_image', 'rosette', 'mosaic', 'pupil_image',
+           'item', 'resized', 'stacked', 'points_of', 'world_stage', 'field_stage', 'crop', 'read_mall', 'read_pupils',
+           'read_shanghai', 'read_csv', 'real_stage', 'real_pictures', 'real_pictures_stage', 'overlap', 'suppress',
+           'encode', 'decode', 'Detector', 'balanced', 'detector_loss', 'raw_detections', 'detected', 'dark_blob',
+           'built', 'seen', 'flipped', 'loss_of', 'fit', 'restored', 'maps_stage', 'judge', 'points_from',
+           'scores_stage', 'detector_stage', 'f_of', 'shift_stage', 'mixtures_stage', 'bins_stage', 'identities_stage',
+           'descend', 'free_stage', 'walk_stage', 'data_stages', 'pilot', 'one_training', 'judged_on', 'trainings',
+           'stages', 'blob_stage', 'real_run', 'metrics_of', 'average_metrics', 'truth_of', 'table_1', 'table_rivals',
+           'table_3', 'loss_viewer', 'loss_picture', 'threshold_viewer', 'figure_threshold', 'estimates', 'panels',
+           'figure_1', 'figure_4', 'figure_2', 'figure_3', 'figure_5', 'sweep', 'by_threshold', 'figure_6', 'figure_7',
+           'by_radius', 'figure_8', 'curve', 'trained_out', 'f_over', 'mae_over', 'identity_values', 'rival_values',
+           'spearman', 'map_values', 'claim_values', 'fused', 'flat', 'pretrained', 'locate']
 
 # %% ../../nbs/learning/locating_objects.ipynb #c00c6021
 if TYPE_CHECKING:
@@ -933,7 +933,8 @@ SIZES = {
                     train=2000, validation=100, test=200), box=dict(heads=20.0, pupils=20.0, field=30.0), steps=4000,
                 batch=32, detector=4000, rates=(1e-4, 3e-4, 1e-3), pilot=400, seeds=5, fewer=3, shift=20,
                 free=(64, 600), widths_of_shift=(4.0, 7.0, 10.0), real=2000)}
-LOOKED = {"smoke": 1, "cpu": 8, "gpu": 3}   # trainings behind C4, C7, C9, C10, C11: at `cpu` a second look. No stage's key
+LOOKED = {"smoke": 1, "cpu": 8, "gpu": 3}   # trainings behind C7, C9, C10, C11: at `cpu` a second look. In no stage's key
+LAST = {"smoke": 1, "cpu": 14, "gpu": 3}    # and behind C4: at `cpu` a third
 
 # %% ../../nbs/learning/locating_objects.ipynb #5769cc32
 #| code-fold: true
@@ -1189,6 +1190,7 @@ MANY = (*HOWS, ("Otsu", "estimated"), *((t, "estimated") for t in TAUS), *(("BMM
 CROWDS = {"sparse": 0.0, "middle": 0.4, "crowded": 0.8}
 EXTRA = ("one-hot", "gaussian", "density", "whd,alpha=-2")
 HEADLINES = tuple(f"{name}: {method}" for name in ("heads", "field") for method in ("whd", "detector"))
+ALPHAS = ("whd", "whd,alpha=-2")
 AGAIN = (("heads", "whd"), ("heads", "whd,alpha=-2"), ("pupils", "whd"), ("field", "whd"))
 
 def data_stages(run, sizes: dict, source=None) -> dict:
@@ -1250,6 +1252,7 @@ def trainings(run, sizes: dict, data: dict, rates_: dict) -> dict:
     plan += [("pupils", method, k) for k in range(sizes["fewer"]) for method in ("whd", "detector")]
     plan += [("heads", method, k) for k in range(sizes["fewer"]) for method in EXTRA]
     plan += [(*key, k) for key in AGAIN for k in range(most.get(key, sizes["fewer"]), run.pick(**LOOKED))]
+    plan += [("heads", method, k) for k in range(run.pick(**LOOKED), run.pick(**LAST)) for method in ALPHAS]
     found = {}
     for name, method, k in plan:
         rate = rates_["detector" if method == "detector" else "whd"]
@@ -1269,6 +1272,7 @@ def stages(run) -> dict:
     out["rates"] = {method: pilot(run, sizes, data, method) for method in ("whd", "detector")}
     trained, few, looked = trainings(run, sizes, data, out["rates"]), range(sizes["fewer"]), run.pick(**LOOKED)
     out["looked"] = {f"{name}: {method}": trained[f"{name}: {method}"][:looked] for name, method in AGAIN}
+    out["last"] = {f"heads: {method}": trained[f"heads: {method}"][:run.pick(**LAST)] for method in ALPHAS}
     out["trained"] = {key: runs[:sizes["seeds" if key in HEADLINES else "fewer"]] for key, runs in trained.items()}
     ours = {name: trained[f"{name}: whd"] for name in SETS}
     out["mixtures"] = {n: [run.stage(mixtures_stage, maps=ours[n][k]["maps"]) for k in few] for n in SETS}
@@ -1670,7 +1674,7 @@ def mae_over(results: dict, key: str, count: int | None = None) -> list[float]:
 def identity_values(results: dict) -> dict[str, dict]:
     "The raw numbers of C1 to C4."
     same, free, walk, n = results["identities"], results["free"], results["walk"], results["sizes"]["fewer"]
-    looked = results | {"trained": results["looked"]}
+    last = results | {"trained": results["last"]}
     down = lambda v: (-np.diff(np.asarray(v), axis=-1)).ravel().tolist()
     share = np.mean(same["share"], 0)
     return {
@@ -1689,7 +1693,7 @@ def identity_values(results: dict) -> dict[str, dict]:
                "F, Gaussian": f_over(results, "heads: gaussian")},
         "C4": {"fall of the gap to the AHD, each step of alpha": down(same["gap"]),
                "fall of the share of pixels that matter, each step of alpha": down(share),
-               "F, alpha = -1": f_over(looked, "heads: whd"), "F, alpha = -2": f_over(looked, "heads: whd,alpha=-2")}}
+               "F, alpha = -1": f_over(last, "heads: whd"), "F, alpha = -2": f_over(last, "heads: whd,alpha=-2")}}
 
 # %% ../../nbs/learning/locating_objects.ipynb #177e8d02
 #| code-fold: true
@@ -1757,7 +1761,8 @@ def claim_values(results: dict) -> dict[str, dict]:
     "The raw numbers of every claim, with the validation curves [trainings, points] of the trainings it compares."
     found = identity_values(results) | rival_values(results) | map_values(results)
     for claim, predicate in predicates.items():
-        trained = results["trained"] | (results["looked"] if claim in ("C4", "C7", "C10", "C11") else {})
+        trained = results["trained"] | (results["looked"] if claim in ("C7", "C10", "C11") else {})
+        if claim == "C4": trained = results["last"]
         for guard in getattr(predicate, "guards", ()):
             found[claim] |= {key: [r["validation"] for r in trained[key.split(", ", 1)[1]]] for key in guard.names}
     return found
