@@ -607,14 +607,14 @@ def tiles(pictures: Float[Tensor, "n 3 r r"], columns: int, zoom: int = 1) -> np
         columns*r, 3)
     return sheet.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1).numpy()
 
-def figure_7(n: int = 48):
+def figure_7(n: int = 28):
     "A contact sheet of the portraits, and histograms of their factors. A matplotlib figure."
     import matplotlib.pyplot as plt
     pictures, factors = portrait_set("train", 1024)
     figure = plt.figure(figsize=(7.4, 5), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(2.2, 1.5))
     ax = top.subplots()
-    ax.imshow(tiles(pictures[:n], 16, 2)); ax.axis("off")
+    ax.imshow(tiles(pictures[:n], 14, 2)); ax.axis("off")
     for ax, name in zip(bottom.subplots(2, 8).flat, FACTORS):
         ax.hist(factors[:, NUMBER[name]], bins=10, range=(0, 1))
         ax.set_title(name.replace("_", " "), fontsize=7)
@@ -1282,7 +1282,7 @@ def figure_3(g: Generator):
     blank = torch.ones_like(a[:1])
     sheet = tiles(torch.cat([blank, a] + [x for i in range(len(b)) for x in (b[i:i + 1], mixtures[i])]), len(a) + 1,
                   96//g.config.resolution or 1)
-    figure, axes = plt.subplots(figsize=(7.2, 7.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")
     axes.imshow(sheet)
     step = sheet.shape[0]/7
     r = g.config.resolution
@@ -1295,7 +1295,7 @@ def figure_3(g: Generator):
     return figure
 
 # %% ../../nbs/generative/stylegan.ipynb #36e756c4
-BOARD_PSI, BOARD_FACES = (-1., -0.5, 0., 0.5, 0.7, 1.), 3
+BOARD_PSI, BOARD_FACES = (-1., 0., 0.5, 0.7, 1.), 3
 
 @torch.no_grad()
 def board_pictures(g: Generator, net: Discriminator, seed: int = 8) -> dict:
@@ -1352,10 +1352,10 @@ def board(g: Generator, net: Discriminator, held: dict | None = None):
     faces = [str(i + 1) for i in range(BOARD_FACES)]
     sliders = [["source A", faces, 0], ["source B", faces, 1],
                ["crossover layer", [str(i) for i in range(layers + 1)], 3],
-               ["truncation ψ", [f"{p:g}" for p in BOARD_PSI], 4],
+               ["truncation ψ", [f"{p:g}" for p in BOARD_PSI], 3],
                ["noise in", ["no layer", *[f"layer {i} ({p})" for i, p in enumerate(place)], "all layers"],
                 layers + 1], ["noise draw", ["1", "2", "3"], 0]]
-    data = {"sheet": base64.b64encode(webp(tiles(pictures, columns), quality=72)).decode(), "tile": r,
+    data = {"sheet": base64.b64encode(webp(tiles(pictures, columns), quality=50)).decode(), "tile": r,
             "columns": columns, "layers": layers, "faces": BOARD_FACES, "sliders": sliders,
             "noises": len(found["mixtures"]), "factors": [FACTORS[i].replace("_", " ") for i in varying(held)],
             "bars": (found["bars"][:, varying(held)]*100).round().int().tolist()}
@@ -1402,8 +1402,8 @@ def figure_6(weights: dict, holes, seeds: int, width: int, which: int = 0):
     one = (len(holes) - 1)*seeds + which
     def through(net, x): return net(x[None].expand(len(holes)*seeds, -1, -1))[one]
     generator = torch.Generator().manual_seed(2)
-    real = toy_features(1, 3000, torch.tensor([holes[-1]]), generator)[0]
-    z = torch.randn(3000, 2, generator=generator)
+    real = toy_features(1, 1500, torch.tensor([holes[-1]]), generator)[0]
+    z = torch.randn(1500, 2, generator=generator)
     w, t = through(nets["f"], z), torch.linspace(-1, 1, 101)
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.7), layout="constrained", sharex=True, sharey=True)
     axes[0].plot(*real.T, ".", markersize=1.5)
@@ -1445,7 +1445,7 @@ def table_4(results: dict):
 
 # %% ../../nbs/generative/stylegan.ipynb #57639aae
 @torch.no_grad()
-def figure_8(g: Generator, net: Discriminator, n: int = 4,
+def figure_8(g: Generator, net: Discriminator, n: int = 3,
              shown=("yaw", "hair_length", "skin", "background", "smile", "beard")):
     """Truncation from psi 1 to -1 for `n` codes and one noise, and what the factor CNN reads on the way for the first
     of them. A matplotlib figure."""
