@@ -543,12 +543,12 @@ def train_gan(name: str, sizes: dict, seed: int, data: Source | None = None, cnn
 def figure_e1(found: dict):
     "Pictures of the averaged generator before a training (a result of `train_gan`) and after each of its phases."
     import matplotlib.pyplot as plt
-    rows = found["progress"].float()/127.5 - 1
+    rows = found["progress"][:, :6].float()/127.5 - 1
     resolutions = found["resolutions"]
     what = [f"untrained, {resolutions[0]} px", f"{resolutions[0]} px"]
     for r in resolutions[1::2]: what += [f"{r} px faded in", f"{r} px"]
     names = [f"{shown/1000:.1f}k: {text}" for shown, text in zip(found["shown"], what)]
-    figure, axes = plt.subplots(figsize=(7.4, 0.72*len(rows)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6.4, 0.72*len(rows)), layout="constrained")
     sheet = tiles(rows.flatten(0, 1), rows.shape[1], 2)
     step = sheet.shape[0]/len(rows)
     axes.imshow(sheet)
@@ -607,12 +607,12 @@ def tiles(pictures: Float[Tensor, "n 3 r r"], columns: int, zoom: int = 1) -> np
         columns*r, 3)
     return sheet.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1).numpy()
 
-def figure_7(n: int = 28):
+def figure_7(n: int = 14):
     "A contact sheet of the portraits, and histograms of their factors. A matplotlib figure."
     import matplotlib.pyplot as plt
     pictures, factors = portrait_set("train", 1024)
-    figure = plt.figure(figsize=(7.4, 5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(2.2, 1.5))
+    figure = plt.figure(figsize=(7.4, 2.6), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 2.2))
     ax = top.subplots()
     ax.imshow(tiles(pictures[:n], 14, 2)); ax.axis("off")
     for ax, name in zip(bottom.subplots(2, 8).flat, FACTORS):
@@ -1244,7 +1244,7 @@ def table_real(found: dict, name: str):
                          for title, fids in by.items() if fids], columns=["method", name, "over seeds"])
 
 # %% ../../nbs/generative/stylegan.ipynb #69cb302d
-def figure_2(g: Generator, rows: int = 4, columns: int = 10):
+def figure_2(g: Generator, rows: int = 3, columns: int = 9):
     "Uncurated pictures, truncation 0.7 in the lower half of the layers; bytes."
     generator = torch.Generator().manual_seed(11)
     z = torch.randn(rows*columns, g.config.latent, generator=generator)
@@ -1261,7 +1261,7 @@ def table_2(results: dict):
 
 # %% ../../nbs/generative/stylegan.ipynb #169cd9d2
 @torch.no_grad()
-def mixing_grid(g: Generator, columns: int = 6, rows: int = 2, seed: int = 3) -> tuple:
+def mixing_grid(g: Generator, columns: int = 5, rows: int = 2, seed: int = 3) -> tuple:
     """(sources A [columns], sources B [3 rows], mixtures [3 rows, columns]) for coarse, middle and fine styles taken
     from B; one noise."""
     generator, r = torch.Generator().manual_seed(seed), g.config.resolution
@@ -1282,20 +1282,20 @@ def figure_3(g: Generator):
     blank = torch.ones_like(a[:1])
     sheet = tiles(torch.cat([blank, a] + [x for i in range(len(b)) for x in (b[i:i + 1], mixtures[i])]), len(a) + 1,
                   96//g.config.resolution or 1)
-    figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.4, 5.4), layout="constrained")
     axes.imshow(sheet)
     step = sheet.shape[0]/7
     r = g.config.resolution
     axes.set_yticks([step*0.5] + [step*(2 + 2*i) for i in range(3)],
                     ["source A"] + [f"{k} styles\nfrom B" for k in layer_groups(r)])
-    axes.set_xticks([step*0.5, step*4], ["source B", "B's styles in these layers, A's in all others"])
+    axes.set_xticks([step*0.5, step*3.5], ["source B", "B's styles in these layers, A's in all others"])
     axes.tick_params(length=0); axes.grid(False)
     for edge in (1, 3, 5): axes.axhline(edge*step - 0.5, color="white", linewidth=3)
     axes.axvline(step - 0.5, color="white", linewidth=3)
     return figure
 
 # %% ../../nbs/generative/stylegan.ipynb #36e756c4
-BOARD_PSI, BOARD_FACES = (-1., 0., 0.5, 0.7, 1.), 3
+BOARD_PSI, BOARD_FACES = (-1., 0., 0.7, 1.), 3
 
 @torch.no_grad()
 def board_pictures(g: Generator, net: Discriminator, seed: int = 8) -> dict:
@@ -1352,10 +1352,10 @@ def board(g: Generator, net: Discriminator, held: dict | None = None):
     faces = [str(i + 1) for i in range(BOARD_FACES)]
     sliders = [["source A", faces, 0], ["source B", faces, 1],
                ["crossover layer", [str(i) for i in range(layers + 1)], 3],
-               ["truncation ψ", [f"{p:g}" for p in BOARD_PSI], 3],
+               ["truncation ψ", [f"{p:g}" for p in BOARD_PSI], 2],
                ["noise in", ["no layer", *[f"layer {i} ({p})" for i, p in enumerate(place)], "all layers"],
                 layers + 1], ["noise draw", ["1", "2", "3"], 0]]
-    data = {"sheet": base64.b64encode(webp(tiles(pictures, columns), quality=50)).decode(), "tile": r,
+    data = {"sheet": base64.b64encode(webp(tiles(pictures, columns), quality=30)).decode(), "tile": r,
             "columns": columns, "layers": layers, "faces": BOARD_FACES, "sliders": sliders,
             "noises": len(found["mixtures"]), "factors": [FACTORS[i].replace("_", " ") for i in varying(held)],
             "bars": (found["bars"][:, varying(held)]*100).round().int().tolist()}
@@ -1379,7 +1379,7 @@ def figure_4(g: Generator):
     return figure
 
 # %% ../../nbs/generative/stylegan.ipynb #70fcb122
-def figure_5(g: Generator, n: int = 8):
+def figure_5(g: Generator, n: int = 6):
     "Noise in all layers, in none, in the fine and in the coarse layers only. A matplotlib figure."
     import matplotlib.pyplot as plt
     generator, layers = torch.Generator().manual_seed(23), g.config.layers(g.config.resolution)
@@ -1387,7 +1387,7 @@ def figure_5(g: Generator, n: int = 8):
     noise, groups = g.draw_noise(n, generator), noise_groups(g.config.resolution)
     rows = {"all layers": range(layers), "none": [], "fine only": groups["fine"], "coarse only": groups["coarse"]}
     with torch.no_grad(): sheet = [tiles(g.synthesise(w, only(noise, use)), n, 3) for use in rows.values()]
-    figure, axes = plt.subplots(4, 1, figsize=(7.4, 4.4), layout="constrained")
+    figure, axes = plt.subplots(4, 1, figsize=(6, 4.2), layout="constrained")
     for ax, picture, name in zip(axes, sheet, rows):
         ax.imshow(picture); ax.set(xticks=[], yticks=[]); ax.set_ylabel(name, fontsize=9); ax.grid(False)
     return figure
@@ -1402,8 +1402,8 @@ def figure_6(weights: dict, holes, seeds: int, width: int, which: int = 0):
     one = (len(holes) - 1)*seeds + which
     def through(net, x): return net(x[None].expand(len(holes)*seeds, -1, -1))[one]
     generator = torch.Generator().manual_seed(2)
-    real = toy_features(1, 1500, torch.tensor([holes[-1]]), generator)[0]
-    z = torch.randn(1500, 2, generator=generator)
+    real = toy_features(1, 500, torch.tensor([holes[-1]]), generator)[0]
+    z = torch.randn(500, 2, generator=generator)
     w, t = through(nets["f"], z), torch.linspace(-1, 1, 101)
     figure, axes = plt.subplots(1, 3, figsize=(7.4, 2.7), layout="constrained", sharex=True, sharey=True)
     axes[0].plot(*real.T, ".", markersize=1.5)
@@ -1411,7 +1411,7 @@ def figure_6(weights: dict, holes, seeds: int, width: int, which: int = 0):
         made = map_(z if ax is axes[1] else w)
         ax.plot(*made.T, ".", markersize=1, color="0.75")
         for axis in (0, 1):
-            for s in torch.linspace(-1.6, 1.6, 9):
+            for s in torch.linspace(-1.6, 1.6, 7):
                 p = torch.stack([s.expand(101), 2*t] if axis else [2*t, s.expand(101)], 1)
                 ax.plot(*map_(centre + p @ spread).T, linewidth=0.9, color="C1" if axis else "C2")
     values, vectors = torch.linalg.eigh(torch.cov(w.T))
@@ -1445,7 +1445,7 @@ def table_4(results: dict):
 
 # %% ../../nbs/generative/stylegan.ipynb #57639aae
 @torch.no_grad()
-def figure_8(g: Generator, net: Discriminator, n: int = 3,
+def figure_8(g: Generator, net: Discriminator, n: int = 2,
              shown=("yaw", "hair_length", "skin", "background", "smile", "beard")):
     """Truncation from psi 1 to -1 for `n` codes and one noise, and what the factor CNN reads on the way for the first
     of them. A matplotlib figure."""
@@ -1455,7 +1455,7 @@ def figure_8(g: Generator, net: Discriminator, n: int = 3,
     noise = g.draw_noise(1, generator)
     def at(x, psis):
         return g.synthesise(torch.cat([g.styles(x, p) for p in psis]), [e.expand(len(psis), -1, -1, -1) for e in noise])
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2), layout="constrained", width_ratios=(1.4, 1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 2.7), layout="constrained", width_ratios=(1.4, 1))
     sheet = tiles(torch.cat([at(x[None], PSIS) for x in w]), len(PSIS), 3)
     step = sheet.shape[1]/len(PSIS)
     left.imshow(sheet)
