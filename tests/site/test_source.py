@@ -48,7 +48,7 @@ def test_a_misspelt_key_or_value_is_found():
 paper_limit, notebook_limit = 700_000, 400_000
 heavy_papers = {
     "adaptive_robust_loss": 865_000, "associative3d": 820_000, "deepsdf": 895_000,
-    "filterreg": 880_000, "graph_cmr": 875_000, "inverse_compositional": 835_000, "locating_objects": 900_000,
+    "graph_cmr": 875_000, "inverse_compositional": 835_000, "locating_objects": 900_000,
     "mpi_extrapolation": 755_000,
     "occupancy_networks": 895_000, "path_invariant_maps": 825_000, "permutation_sync": 720_000,
     "semantic_2d3d2d": 860_000, "ss3d_point_clouds": 770_000, "stylegan": 890_000, "text2scene": 815_000,
