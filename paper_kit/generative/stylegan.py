@@ -1282,7 +1282,7 @@ def figure_3(g: Generator):
     blank = torch.ones_like(a[:1])
     sheet = tiles(torch.cat([blank, a] + [x for i in range(len(b)) for x in (b[i:i + 1], mixtures[i])]), len(a) + 1,
                   96//g.config.resolution or 1)
-    figure, axes = plt.subplots(figsize=(5.4, 5.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5.9, 5.4), layout="constrained")
     axes.imshow(sheet)
     step = sheet.shape[0]/7
     r = g.config.resolution
