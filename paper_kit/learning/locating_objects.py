@@ -933,7 +933,7 @@ SIZES = {
                     train=2000, validation=100, test=200), box=dict(heads=20.0, pupils=20.0, field=30.0), steps=4000,
                 batch=32, detector=4000, rates=(1e-4, 3e-4, 1e-3), pilot=400, seeds=5, fewer=3, shift=20,
                 free=(64, 600), widths_of_shift=(4.0, 7.0, 10.0), real=2000)}
-LOOKED = {"smoke": 1, "cpu": 8, "gpu": 3}   # trainings behind C7, C9, C10, C11: at `cpu` a second look. In no stage's key
+LOOKED = {"smoke": 1, "cpu": 8, "gpu": 3}   # trainings behind C7, C9, C10, C11: a second look; in no stage's key
 LAST = {"smoke": 1, "cpu": 14, "gpu": 3}    # and behind C4: at `cpu` a third
 
 # %% ../../nbs/learning/locating_objects.ipynb #5769cc32
@@ -1089,6 +1089,9 @@ def mixtures_stage(maps: dict) -> dict:
         for key in ("a", "b", "weight"): out[key].append(fit_[key].tolist())
     return out
 
+# %% ../../nbs/learning/locating_objects.ipynb #9587bd3f
+#| code-fold: true
+#| code-summary: "Machinery: judging"
 def bins_stage(maps: dict, bins: int = 100) -> dict:
     """Why C8 comes out as it does: the mean log probability of the bin that a value falls into, under both mixtures of
     each map. In a bin of a hundredth no component wins by being narrow."""
