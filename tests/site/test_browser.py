@@ -270,7 +270,7 @@ too_large_for_a_phone = {
     "adaptive_robust_loss/figure-1": (358, 1694),
     "filterreg/figure-e1": (430, 800),
     "permutation_sync/figure-1": (361, 800),
-    "semantic_2d3d2d/figure-2": (358, 877), "stylegan/figure-3": (376, 800), "text2scene/figure-3": (358, 927),
+    "semantic_2d3d2d/figure-2": (358, 877), "text2scene/figure-3": (358, 927),
     "visual_sound_25d/figure-1": (358, 855), "visual_sound_25d/figure-e2": (358, 1082)}
 
 
