@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np
 import torch
-from .files import PaperKitError, need, sha256
+from .files import PaperKitError, need, reading, sha256
 
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float
@@ -25,7 +25,8 @@ SPEED = 343.0
 # %% auto #0
 __all__ = ['RATE', 'SPEED', 'PLAYERS', 'INSTRUMENTS', 'BANDS', 'Stft', 'envelope', 'rms', 'Head', 'kemar', 'spherical_head',
            'Room', 'encode', 'decoder', 'decode', 'sampled_note', 'note', 'melody', 'stft_distance',
-           'envelope_distance', 'interaural', 'Listener', 'fit_listener', 'cue_error', 'separation_quality', 'mp3']
+           'envelope_distance', 'interaural', 'Listener', 'fit_listener', 'cue_error', 'separation_quality', 'load',
+           'resample', 'spectrogram', 'mp3']
 
 # %% ../../nbs/kit/audio.ipynb #def28aeb
 @dataclass(frozen=True)
@@ -520,6 +521,33 @@ def separation_quality(estimates: Float[ndarray, "sources samples"],
         warnings.simplefilter("ignore")
         sdr, sir, sar, _ = separation.bss_eval_sources(references, estimates, compute_permutation=False)
     return {"SDR": sdr, "SIR": sir, "SAR": sar}
+
+# %% ../../nbs/kit/audio.ipynb #c1a00002
+def load(path, rate: int = RATE, mono: bool = False) -> Float[ndarray, "channels samples"]:
+    """A sound file (WAV, FLAC, OGG, MP3) in -1..1 at `rate` samples a second, by librosa; one channel if `mono`. Raises
+    `PaperKitError` for a file that is missing, no sound, empty or not finite."""
+    with (reading(path, "a sound file", 500_000_000, what="a sound cannot be read"),
+          need("soundfile", "audio").SoundFile(path) as file):
+        sound, _ = need("librosa", "audio").load(file, sr=rate, mono=mono)
+        if not sound.size or not np.isfinite(sound).all(): raise ValueError("no samples, or some that are not finite")
+    return np.atleast_2d(sound)
+
+def resample(x: Float[ndarray, "*channels samples"], own: int, rate: int = RATE) -> Float[ndarray, "*channels fewer"]:
+    "A sound of `own` samples a second at `rate`, by librosa (a windowed sinc of high quality)."
+    return need("librosa", "audio").resample(np.asarray(x), orig_sr=own, target_sr=rate)
+
+def spectrogram(x: Float[ndarray, " samples"], rate: int = RATE, ax=None, top: float = 60.0):
+    """Levels in dB below the loudest, down to -`top`, over seconds and hertz, drawn into `ax` by librosa with the
+    window of `Stft`. Returns the axes."""
+    import matplotlib.pyplot as plt
+    librosa = need("librosa", "audio")
+    import librosa.display
+    levels = librosa.amplitude_to_db(np.abs(librosa.stft(np.asarray(x), n_fft=512, hop_length=160, win_length=400)),
+                                     ref=np.max, top_db=top)
+    ax = ax or plt.subplots(figsize=(7, 2.6))[1]
+    librosa.display.specshow(levels, sr=rate, hop_length=160, n_fft=512, win_length=400, x_axis="time", y_axis="hz",
+                             ax=ax)
+    return ax
 
 # %% ../../nbs/kit/audio.ipynb #fc2e5af8
 def mp3(x: Float[ndarray, " samples"], rate: int = RATE, compression: float = 0.9) -> bytes:

@@ -207,3 +207,38 @@ def test_mp3_comes_back_and_refuses_stereo():
     assert rate == 16_000 and abs(len(back) - 16_000) < 3000 and abs(np.sqrt((back[2000:14_000]**2).mean())
                                                                      - 0.3/math.sqrt(2)) < 0.02
     with pytest.raises(PaperKitError, match="mono"): audio.mp3(np.zeros((2, 100)))
+
+
+def test_sound_from_a_file_at_another_rate(tmp_path):
+    import soundfile
+    own, t = 22_050, np.arange(22_050)/22_050
+    sound = np.stack([np.sin(2*np.pi*440*t), 0.5*np.sin(2*np.pi*880*t)])
+    soundfile.write(tmp_path/"two.wav", sound.T, own, subtype="FLOAT")
+    found, at = audio.load(tmp_path/"two.wav"), np.arange(16_000)/16_000
+    expected = np.stack([np.sin(2*np.pi*440*at), 0.5*np.sin(2*np.pi*880*at)])
+    inside = slice(800, -800)                                          # away from both ends, where the sound stops
+    assert found.shape == (2, 16_000) and np.abs(found - expected)[:, inside].max() < 2e-3
+    assert np.allclose(audio.load(tmp_path/"two.wav", mono=True), found.mean(0), atol=1e-5)
+    assert np.allclose(audio.resample(sound, own), found, atol=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF\x10\x00\x00\x00WAVEfmt ", b"no sound at all"*9, None])
+def test_what_is_no_sound_is_refused(content, tmp_path):
+    if content is not None: (tmp_path/"a.wav").write_bytes(content)
+    with pytest.raises(PaperKitError, match="a sound cannot be read"): audio.load(tmp_path/"a.wav")
+
+
+def test_a_sound_that_is_not_finite_is_refused(tmp_path):
+    import soundfile
+    soundfile.write(tmp_path/"a.wav", np.array([0.0, np.nan, 1.0]*400), 16_000, subtype="FLOAT")
+    with pytest.raises(PaperKitError): audio.load(tmp_path/"a.wav")
+
+
+def test_a_spectrogram_shows_a_tone_where_it_is():
+    import matplotlib.pyplot as plt
+    t = np.arange(16_000)/16_000
+    ax = audio.spectrogram(np.sin(2*np.pi*2000*t))
+    levels = ax.collections[0].get_array().reshape(257, -1)
+    assert abs(levels.mean(1).argmax()*16_000/512 - 2000) < 32 and levels.max() == 0 and levels.min() >= -60
+    assert ax.get_xlabel() and ax.get_ylabel()
+    plt.close(ax.figure)
